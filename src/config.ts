@@ -1,0 +1,80 @@
+/**
+ * The options of the plugin: the second element of its tuple in opencode.json. A bad value falls back to its own
+ * default, alone, and is named in `problems`: an option must never keep the plugin from loading, because the host
+ * would not say why it is missing (TUI notes, section 1).
+ */
+import * as z from 'zod'
+
+const milliseconds = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1)
+
+const optionsSchema = z.strictObject({
+  concurrency: z
+    .strictObject({
+      total: z.int().min(1).default(10).describe('Agents that run at the same time, over all sessions.'),
+    })
+    .prefault({}),
+  maxTasksPerSession: z.int().min(1).default(100).describe('Unfinished tasks that one session may have.'),
+  notify: z
+    .strictObject({
+      debounceMs: milliseconds
+        .default(100)
+        .describe(
+          'How long a notice waits for others while siblings still run; at most four times that in all.',
+        ),
+      inlineResultBytes: z
+        .int()
+        .min(0)
+        .default(4096)
+        .describe('How much of a result stands in the notice itself; at most 16 KB in one message.'),
+    })
+    .prefault({}),
+  startTimeoutMs: milliseconds
+    .min(1000)
+    .default(60_000)
+    .describe(
+      'How long a prompted session may stay idle without an answer before the task counts as failed.',
+    ),
+  pollMs: milliseconds
+    .min(50)
+    .default(5000)
+    .describe('How often the status of the sessions is asked for, while something runs or a notice is owed.'),
+  debug: z.boolean().default(false).describe("Write each step of each task to OpenCode's log."),
+})
+
+export type Options = z.infer<typeof optionsSchema>
+
+export interface ParsedOptions {
+  readonly options: Options
+  /** One sentence for each option that was not understood. */
+  readonly problems: readonly string[]
+}
+
+export function parseOptions(input: unknown): ParsedOptions {
+  const problems: string[] = []
+  let remaining: unknown = structuredClone(input ?? {})
+  for (;;) {
+    const result = optionsSchema.safeParse(remaining)
+    if (result.success) return { options: result.data, problems }
+    for (const issue of result.error.issues) {
+      const paths =
+        issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
+      for (const path of paths) {
+        if (path.length === 0) remaining = {}
+        else remove(remaining, path)
+        problems.push(
+          `${path.length === 0 ? 'options' : path.join('.')}: ${issue.message}; the default is used`,
+        )
+      }
+    }
+  }
+}
+
+function remove(target: unknown, path: readonly PropertyKey[]): void {
+  const [key, ...rest] = path
+  if (typeof target !== 'object' || target === null || key === undefined) return
+  if (rest.length === 0) Reflect.deleteProperty(target, key)
+  else remove(Reflect.get(target, key), rest)
+}

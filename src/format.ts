@@ -1,0 +1,43 @@
+/** Numbers and long texts, as people and models read them. Pure. */
+
+/** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000
+  if (seconds < 59.95) return `${seconds.toFixed(1)}s`
+  const whole = Math.round(seconds)
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return `${minutes}m ${whole % 60}s`
+  return `${Math.floor(minutes / 60)}h ${minutes % 60}m`
+}
+
+/** `950`, `18.2k`, `1.3M`. */
+export function formatTokens(count: number): string {
+  if (count < 1000) return String(count)
+  if (count < 999_950) return `${(count / 1000).toFixed(1)}k`
+  return `${(count / 1_000_000).toFixed(1)}M`
+}
+
+/** US dollars: `$0`, `$0.0004`, `$0.04`, `$1.20`. */
+export function formatCost(dollars: number): string {
+  if (dollars === 0) return '$0'
+  if (dollars >= 0.01) return `$${dollars.toFixed(2)}`
+  return `$${dollars.toPrecision(1)}`
+}
+
+/**
+ * A text of at most `maxBytes` bytes of UTF-8: where it is longer, its middle gives way to `marker`, because the
+ * beginning says what it is about and the end what came of it.
+ */
+export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes: number) => string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= maxBytes) return text
+  const half = Math.floor(maxBytes / 2)
+  const head = decodeWhole(bytes.subarray(0, half))
+  const tail = decodeWhole(bytes.subarray(bytes.length - half))
+  return `${head}\n${marker(bytes.length - Buffer.byteLength(head) - Buffer.byteLength(tail))}\n${tail}`
+}
+
+/** Decodes a slice of UTF-8 without the halves of characters at its edges. */
+function decodeWhole(bytes: Buffer): string {
+  return bytes.toString('utf8').replace(/^\uFFFD+|\uFFFD+$/g, '')
+}

@@ -1,0 +1,198 @@
+/**
+ * The few calls of OpenCode that we use, as a port: `{ data, error }` unwrapped, each with a time limit,
+ * so that no caller can wait for ever for a server that does not answer.
+ *
+ * The rest of the server part knows OpenCode through this file and the host's types only.
+ * What each call really does is in the contract suite (tests/contract).
+ */
+import type { PluginInput } from '@opencode-ai/plugin'
+import type { Agent, Message, Part, PermissionRuleset, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import type { Clock } from './clock.ts'
+import type { TaskModel } from './task/task.ts'
+
+export type {
+  Agent,
+  Event,
+  Message,
+  Part,
+  PermissionRuleset,
+  Session,
+  SessionStatus,
+} from '@opencode-ai/sdk/v2'
+
+/** The client that OpenCode hands to a plugin. */
+export type Client = PluginInput['client']
+
+export interface NewSession {
+  readonly parentID: string
+  readonly title: string
+  readonly permission: PermissionRuleset
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+export interface TextPart {
+  readonly id: string
+  readonly text: string
+  /** True for text that no person wrote: OpenCode's clients do not show it as the user's. */
+  readonly synthetic: boolean
+}
+
+export interface Prompt {
+  /** Ours, so that sending it twice stores it once. Starts with `msg`. */
+  readonly messageID: string
+  /** Left out: the host's default agent, to which it then switches the session for good (contract 4.10). */
+  readonly agent?: string
+  /** Left out: the agent's own model, else the session's. The variant is not sticky, so it belongs in each prompt. */
+  readonly model?: TaskModel
+  readonly parts: readonly TextPart[]
+}
+
+export interface StoredMessage {
+  readonly info: Message
+  readonly parts: readonly Part[]
+}
+
+/** Session id → status. An idle session is absent, and so is one that never started or that nobody knows. */
+export type Statuses = Readonly<Record<string, SessionStatus>>
+
+/** Every call rejects with a `HostError`, and with nothing else. */
+export interface Opencode {
+  agents(): Promise<readonly Agent[]>
+  createSession(session: NewSession): Promise<Session>
+  session(sessionID: string): Promise<Session>
+  /** Replaces the whole metadata object of the session. */
+  replaceMetadata(sessionID: string, metadata: Readonly<Record<string, unknown>>): Promise<void>
+  /** Resolves when the host has taken the message over, which does not say that a turn follows. */
+  prompt(sessionID: string, prompt: Prompt): Promise<void>
+  /** Resolves when what ran has stopped. The children of the session go on. */
+  abort(sessionID: string): Promise<void>
+  /** All messages of a session, the oldest first. */
+  messages(sessionID: string): Promise<readonly StoredMessage[]>
+  statuses(): Promise<Statuses>
+  log(level: 'debug' | 'warn' | 'error', message: string): Promise<void>
+}
+
+/**
+ * Why the host did not do what we asked: `notFound` (the session does not exist), `refused` (it answered with
+ * another error), `noAnswer` (it did not answer within the limit, or could not be reached).
+ */
+export class HostError extends Error {
+  readonly reason: 'notFound' | 'refused' | 'noAnswer'
+
+  constructor(reason: HostError['reason'], message: string) {
+    super(message)
+    this.name = 'HostError'
+    this.reason = reason
+  }
+}
+
+/** What the generated client resolves to. */
+interface SdkResult<Data> {
+  data?: Data | undefined
+  error?: unknown
+  response?: Response
+}
+
+const CALL_LIMIT_MS = 15_000
+
+/** The real host, behind the client that it gave us. */
+export function connect(client: Client, clock: Clock, callLimitMs = CALL_LIMIT_MS): Opencode {
+  async function call<Data>(
+    name: string,
+    run: (signal: AbortSignal) => Promise<SdkResult<Data>>,
+  ): Promise<Data> {
+    const controller = new AbortController()
+    let stopTimer = (): void => {}
+    const limit = new Promise<never>((_, reject) => {
+      stopTimer = clock.after(callLimitMs, () => {
+        reject(new HostError('noAnswer', `OpenCode did not answer ${name} within ${callLimitMs} ms`))
+        controller.abort()
+      })
+    })
+    try {
+      const result = await Promise.race([run(controller.signal), limit])
+      if (result.error !== undefined) throw refusal(name, result.error, result.response)
+      return result.data as Data
+    } catch (error) {
+      if (error instanceof HostError) throw error
+      throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(error)}`)
+    } finally {
+      stopTimer()
+    }
+  }
+
+  return {
+    agents: () =>
+      call('app.agents', (signal) => client.app.agents({ signal }) as Promise<SdkResult<Agent[]>>),
+
+    createSession: (body) =>
+      // The v1 types know parentID and title only; the server takes and keeps the rest (contract 3.1).
+      call(
+        'session.create',
+        (signal) => client.session.create({ body, signal }) as Promise<SdkResult<Session>>,
+      ),
+
+    session: (sessionID) =>
+      call(
+        'session.get',
+        (signal) => client.session.get({ path: { id: sessionID }, signal }) as Promise<SdkResult<Session>>,
+      ),
+
+    replaceMetadata: async (sessionID, metadata) => {
+      const body = { metadata } as object
+      await call('session.update', (signal) =>
+        client.session.update({ path: { id: sessionID }, body, signal }),
+      )
+    },
+
+    prompt: async (sessionID, { messageID, agent, model, parts }) => {
+      const body = {
+        messageID,
+        ...(agent !== undefined && { agent }),
+        ...(model && { model: { providerID: model.providerID, modelID: model.modelID } }),
+        ...(model?.variant !== undefined && { variant: model.variant }),
+        parts: parts.map((part) => ({ type: 'text' as const, ...part })),
+      }
+      await call('session.promptAsync', (signal) =>
+        client.session.promptAsync({ path: { id: sessionID }, body, signal }),
+      )
+    },
+
+    abort: async (sessionID) => {
+      await call('session.abort', (signal) => client.session.abort({ path: { id: sessionID }, signal }))
+    },
+
+    messages: (sessionID) =>
+      call(
+        'session.messages',
+        (signal) =>
+          client.session.messages({ path: { id: sessionID }, signal }) as Promise<SdkResult<StoredMessage[]>>,
+      ),
+
+    statuses: () =>
+      call('session.status', (signal) => client.session.status({ signal }) as Promise<SdkResult<Statuses>>),
+
+    log: async (level, message) => {
+      await call('app.log', (signal) =>
+        client.app.log({ body: { service: 'opencode-background', level, message }, signal }),
+      )
+    },
+  }
+}
+
+function refusal(name: string, error: unknown, response: Response | undefined): HostError {
+  const reason = response?.status === 404 ? 'notFound' : 'refused'
+  return new HostError(reason, `OpenCode refused ${name}: ${errorText(error)}`)
+}
+
+/** The text of an error of the host, whose shapes vary (contract 3.4). */
+export function errorText(error: unknown): string {
+  if (typeof error === 'string') return error
+  if (typeof error !== 'object' || error === null) return String(error)
+  if ('data' in error && typeof error.data === 'object' && error.data !== null && 'message' in error.data) {
+    return String(error.data.message)
+  }
+  if ('message' in error && typeof error.message === 'string') return error.message
+  if ('name' in error) return String(error.name)
+  return JSON.stringify(error)
+}

@@ -1,0 +1,40 @@
+/** Has the parent's model seen a message of ours? Read from the parent's messages, as events bring them or as stored. */
+import type { Message } from '../opencode.ts'
+
+/**
+ * `missing`: not stored. `unanswered`: stored, and no model call has followed. `interrupted`: the user stopped the
+ * turn in which it waited; it stays in the history and is read with the user's next message (contract 4.7).
+ * `answered`: a model call that had it in its context has ended, well or with an error of its own.
+ */
+export type Reception = 'missing' | 'unanswered' | 'interrupted' | 'answered'
+
+/** Follows the messages of a parent, in any order and with repetitions, from before the send on. */
+export class ReceptionTracker {
+  readonly #messageID: string
+  readonly #users = new Map<string, number>()
+  readonly #assistants = new Map<string, Extract<Message, { role: 'assistant' }>>()
+
+  constructor(messageID: string) {
+    this.#messageID = messageID
+  }
+
+  note(info: Message): void {
+    if (info.role === 'user') this.#users.set(info.id, info.time.created)
+    else this.#assistants.set(info.id, info)
+  }
+
+  get reception(): Reception {
+    const storedAt = this.#users.get(this.#messageID)
+    if (storedAt === undefined) return 'missing'
+    let reception: Reception = 'unanswered'
+    for (const info of this.#assistants.values()) {
+      // An answer names the newest user message that its call had seen; history is ordered by creation time.
+      const answers = this.#users.get(info.parentID)
+      const sawOurs = info.parentID === this.#messageID || (answers !== undefined && answers > storedAt)
+      if (info.error?.name === 'MessageAbortedError') {
+        if ((info.time.completed ?? 0) >= storedAt || sawOurs) reception = 'interrupted'
+      } else if (sawOurs && (info.time.completed !== undefined || info.error)) return 'answered'
+    }
+    return reception
+  }
+}

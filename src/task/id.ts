@@ -1,0 +1,29 @@
+/**
+ * Ids of ours. Those of tasks are random; those of messages and parts are computed from what they stand for, so that
+ * the same notice has the same id however often it is made, also after a restart.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+export function newTaskID(): string {
+  return `bg_${randomBytes(4).toString('hex')}`
+}
+
+/** A message id for `key`, sorted by `at` (milliseconds since the Unix epoch) among the host's own ids. */
+export function messageID(key: string, at: number): string {
+  return hostID('msg', key, at)
+}
+
+export function partID(key: string, at: number): string {
+  return hostID('prt', key, at)
+}
+
+/** The host's form: a prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
+function hostID(prefix: 'msg' | 'prt', key: string, at: number): string {
+  const time = BigInt.asUintN(48, BigInt(at) * 4096n)
+    .toString(16)
+    .padStart(12, '0')
+  const digest = createHash('sha256').update(`${prefix} ${key}`).digest().subarray(0, 14)
+  return `${prefix}_${time}${Array.from(digest, (byte) => BASE62[byte % 62]).join('')}`
+}

@@ -1,0 +1,125 @@
+/**
+ * A task: work that a session handed over and that goes on in the background.
+ *
+ *   pending → starting → running → completed | failed | cancelled
+ *      └─────────┴──────────────→ failed | cancelled
+ *
+ * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted. The last three are
+ * terminal: nothing leaves them. `transition` is the only place that knows this; whoever wants to change a task sends
+ * an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
+ */
+
+/** The model that the work runs on, where it was chosen for it; `variant` is the host's word for reasoning effort. */
+export interface TaskModel {
+  readonly providerID: string
+  readonly modelID: string
+  readonly variant?: string
+}
+
+/** What does not change while a task lives. */
+export interface TaskIdentity {
+  /** `bg_` and 8 hexadecimal digits. */
+  readonly id: string
+  readonly kind: 'agent'
+  /** Counts the prompts that started work in this session, from 1. */
+  readonly run: number
+  /** The child session in which the work is done. */
+  readonly sessionID: string
+  /** The session that launched it, and that is told about its end. */
+  readonly parentID: string
+  readonly agent: string
+  readonly model?: TaskModel
+  /** Three to five words, for people. */
+  readonly description: string
+  readonly prompt: string
+  readonly createdAt: number
+}
+
+/** What a run has consumed so far. */
+export interface Usage {
+  readonly toolCalls: number
+  /** Input, output, reasoning and cache tokens of all its model calls together. */
+  readonly tokens: number
+  /** US dollars, as the host computes them. */
+  readonly cost: number
+}
+
+export interface Failure {
+  /** `error`: the host or the model said so; `empty`: it ended without a word or a tool call. */
+  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted'
+  readonly message: string
+}
+
+/** How work ended. `text` is its result, or for other ends what it had said until then. */
+export type Outcome = { readonly text: string; readonly usage: Usage } & (
+  | { readonly status: 'completed' }
+  | { readonly status: 'failed'; readonly failure: Failure }
+  | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
+)
+
+interface Started {
+  readonly startedAt: number
+}
+
+interface Ended {
+  /** Absent where it ended before it had started. */
+  readonly startedAt?: number
+  readonly endedAt: number
+  readonly usage: Usage
+}
+
+export type Task = TaskIdentity &
+  (
+    | { readonly status: 'pending' }
+    | ({ readonly status: 'starting' } & Started)
+    | ({ readonly status: 'running' } & Started)
+    | ({ readonly status: 'completed' } & Ended)
+    | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
+    | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
+  )
+
+export type TaskStatus = Task['status']
+export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
+export type UnfinishedTask = Exclude<Task, EndedTask>
+
+export type TaskEvent =
+  | { readonly type: 'slotTaken'; readonly at: number }
+  | { readonly type: 'prompted'; readonly at: number }
+  | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
+
+export const NO_USAGE: Usage = { toolCalls: 0, tokens: 0, cost: 0 }
+
+export function isEnded(task: Task): task is EndedTask {
+  return task.status === 'completed' || task.status === 'failed' || task.status === 'cancelled'
+}
+
+/** True while the work holds a slot. */
+export function isActive(task: Task): boolean {
+  return task.status === 'starting' || task.status === 'running'
+}
+
+/** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
+export function transition(task: Task, event: TaskEvent): Task | undefined {
+  if (isEnded(task)) return undefined
+  switch (event.type) {
+    case 'slotTaken':
+      return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
+    case 'prompted':
+      return task.status === 'starting' ? { ...task, status: 'running' } : undefined
+    case 'ended':
+      return ended(task, event.at, event.outcome)
+  }
+}
+
+function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
+  const common = { ...task, endedAt, usage: outcome.usage }
+  switch (outcome.status) {
+    case 'completed':
+      // Work that was never prompted has no result.
+      return task.status === 'pending' ? undefined : { ...common, status: 'completed' }
+    case 'failed':
+      return { ...common, status: 'failed', failure: outcome.failure }
+    case 'cancelled':
+      return { ...common, status: 'cancelled', by: outcome.by }
+  }
+}

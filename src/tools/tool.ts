@@ -1,0 +1,61 @@
+/** How a tool of ours is made: arguments parsed here, since the host checks none (contract 11.5), errors in one form. */
+import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
+import * as z from 'zod'
+import type { BackgroundManager } from '../manager.ts'
+import { HostError } from '../opencode.ts'
+import type { Task } from '../task/task.ts'
+import { ToolError } from '../tool-error.ts'
+
+export type { ToolContext, ToolDefinition } from '@opencode-ai/plugin'
+
+interface ToolSource<Shape extends z.ZodRawShape> {
+  readonly description: string
+  readonly args: Shape
+  execute(args: z.infer<z.ZodObject<Shape>>, context: ToolContext): Promise<ToolResult>
+}
+
+/** Other spellings of an argument that models use. */
+const ALIASES = { taskId: 'task_id', taskID: 'task_id' } as const
+
+export function defineTool<Shape extends z.ZodRawShape>(source: ToolSource<Shape>): ToolDefinition {
+  const schema = z.object(source.args)
+  const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
+    try {
+      const parsed = schema.safeParse(canonical(input))
+      if (!parsed.success)
+        throw new ToolError(`${problemsOf(parsed.error)} Correct the arguments and call again.`)
+      return await source.execute(parsed.data, context)
+    } catch (error) {
+      if (error instanceof HostError) throw new ToolError(`${error.message}. Try again.`)
+      throw error
+    }
+  }
+  // The host's types come with a zod of their own; at run time it takes any zod 4.
+  return { description: source.description, args: source.args, execute } as unknown as ToolDefinition
+}
+
+/** The task, if this session launched it: any other is unknown to it. */
+export function ownTask(manager: BackgroundManager, taskID: string, sessionID: string): Task {
+  const task = manager.get(taskID)
+  if (task?.parentID === sessionID) return task
+  const known = manager.list(sessionID).map(({ id }) => id)
+  const hint = known.length === 0 ? 'This session has launched none.' : `Known here: ${known.join(', ')}.`
+  throw new ToolError(`Task "${taskID}" not found. ${hint}`)
+}
+
+function canonical(input: unknown): unknown {
+  if (typeof input !== 'object' || input === null) return {}
+  return Object.fromEntries(
+    Object.entries(input)
+      // Models fill in what they leave out.
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => [
+        name in ALIASES ? ALIASES[name as keyof typeof ALIASES] : name,
+        value as unknown,
+      ]),
+  )
+}
+
+function problemsOf(error: z.ZodError): string {
+  return error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}.`).join(' ')
+}

@@ -1,0 +1,51 @@
+/** Stored messages of a session, as the host returns them, in as few words as a test needs. */
+import type { Message, Part, StoredMessage } from '../../src/opencode.ts'
+
+type AssistantMessage = Extract<Message, { role: 'assistant' }>
+
+export function userMessage(id: string, created = 0): StoredMessage {
+  const model = { providerID: 'mock', modelID: 'm1' }
+  return {
+    info: { id, sessionID: 'ses_child', role: 'user', time: { created }, agent: 'build', model },
+    parts: [],
+  }
+}
+
+export function assistantMessage(
+  changes: Partial<AssistantMessage> & { readonly parentID: string },
+  ...parts: readonly ({ readonly text: string } | { readonly tool: string })[]
+): StoredMessage {
+  const info: AssistantMessage = {
+    id: 'msg_answer',
+    sessionID: 'ses_child',
+    role: 'assistant',
+    time: { created: 1, completed: 2 },
+    modelID: 'm1',
+    providerID: 'mock',
+    mode: 'build',
+    agent: 'build',
+    path: { cwd: '/', root: '/' },
+    cost: 0.01,
+    tokens: { input: 10, output: 5, reasoning: 1, cache: { read: 2, write: 0 } },
+    ...changes,
+  }
+  return { info, parts: parts.map((part, index) => storedPart(info, index, part)) }
+}
+
+function storedPart(
+  { id: messageID, sessionID }: AssistantMessage,
+  index: number,
+  part: { readonly text: string } | { readonly tool: string },
+): Part {
+  const common = { id: `prt_${messageID}_${index}`, messageID, sessionID }
+  if ('text' in part) return { ...common, type: 'text', text: part.text }
+  const state = {
+    status: 'completed' as const,
+    input: {},
+    output: '',
+    title: 'x.ts',
+    metadata: {},
+    time: { start: 1, end: 2 },
+  }
+  return { ...common, type: 'tool', callID: `call_${index}`, tool: part.tool, state }
+}

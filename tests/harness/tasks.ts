@@ -1,0 +1,29 @@
+/** Tasks for tests that need one and do not care which. */
+import type { EndedTask, Task, TaskIdentity, Usage } from '../../src/task/task.ts'
+
+export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
+
+const IDENTITY: TaskIdentity = {
+  id: 'bg_1a2b3c4d',
+  kind: 'agent',
+  run: 1,
+  sessionID: 'ses_child',
+  parentID: 'ses_parent',
+  agent: 'explore',
+  description: 'find the auth entry points',
+  prompt: 'Find them.',
+  createdAt: 1_000,
+}
+
+export function pendingTask(changes: Partial<TaskIdentity> = {}): Task {
+  return { ...IDENTITY, ...changes, status: 'pending' }
+}
+
+export function completedTask(changes: Partial<TaskIdentity> = {}): EndedTask {
+  return { ...IDENTITY, ...changes, status: 'completed', startedAt: 2_000, endedAt: 74_000, usage: USAGE }
+}
+
+export function failedTask(reason: 'error' | 'timeout' | 'empty', message: string): EndedTask {
+  const { status: _, ...ended } = completedTask()
+  return { ...ended, status: 'failed', failure: { reason, message } }
+}

@@ -1,0 +1,59 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { parseOptions } from '../../src/config.ts'
+
+const defaults = parseOptions(undefined).options
+
+test('no options give the defaults', () => {
+  expect(defaults).toEqual({
+    concurrency: { total: 10 },
+    maxTasksPerSession: 100,
+    notify: { debounceMs: 100, inlineResultBytes: 4096 },
+    startTimeoutMs: 60_000,
+    pollMs: 5000,
+    debug: false,
+  })
+})
+
+test('a given option is taken, and the rest of its group keeps the defaults', () => {
+  const { options, problems } = parseOptions({ notify: { debounceMs: 5 }, concurrency: { total: 2 } })
+  expect(options).toEqual({
+    ...defaults,
+    concurrency: { total: 2 },
+    notify: { ...defaults.notify, debounceMs: 5 },
+  })
+  expect(problems).toEqual([])
+})
+
+test('a bad value falls back to its own default, alone, and is named', () => {
+  const { options, problems } = parseOptions({
+    pollMs: 'soon',
+    concurrency: { total: 3 },
+    notify: { debounceMs: -1 },
+  })
+  expect(options).toEqual({ ...defaults, concurrency: { total: 3 } })
+  expect(problems.map((problem) => problem.split(':')[0])).toEqual(['notify.debounceMs', 'pollMs'])
+})
+
+test('an unknown option is named, and harms no other', () => {
+  const { options, problems } = parseOptions({ concurency: { total: 3 }, debug: true, notify: { wait: 1 } })
+  expect(options).toEqual({ ...defaults, debug: true })
+  expect(problems.join('\n')).toContain('concurency')
+  expect(problems.join('\n')).toContain('notify.wait')
+})
+
+test('whatever stands in the configuration, options come out', () => {
+  const anyGroup = fc.record({ total: fc.jsonValue(), debounceMs: fc.jsonValue() }, { requiredKeys: [] })
+  const anyOptions = fc.oneof(
+    fc.jsonValue(),
+    fc.record({ concurrency: fc.oneof(anyGroup, fc.jsonValue()), notify: anyGroup, pollMs: fc.jsonValue() }),
+  )
+  fc.assert(
+    fc.property(anyOptions, (input) => {
+      const { options } = parseOptions(input)
+      expect(options.concurrency.total).toBeGreaterThanOrEqual(1)
+      expect(options.pollMs).toBeGreaterThanOrEqual(50)
+    }),
+    { seed: 20261121 },
+  )
+})

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest'
+import { judge } from '../../../src/run/evidence.ts'
+import { assistantMessage, userMessage } from '../../harness/messages.ts'
+
+const PROMPT = 'msg_prompt'
+const prompt = userMessage(PROMPT)
+const open = { created: 1 }
+
+describe('a run has not ended', () => {
+  test('while nothing is stored, or nothing answers its prompt', () => {
+    expect(judge([], PROMPT)).toBeUndefined()
+    expect(judge([prompt], PROMPT)).toBeUndefined()
+  })
+
+  test('while its answer is not final, since an error may still be written into it', () => {
+    expect(
+      judge([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], PROMPT),
+    ).toBeUndefined()
+  })
+
+  test('while a step ended in tool calls, or holds one whatever its finish says', () => {
+    const calls = assistantMessage({ parentID: PROMPT, finish: 'tool-calls' }, { tool: 'read' })
+    const stop = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'x' }, { tool: 'read' })
+    expect(judge([prompt, calls], PROMPT)).toBeUndefined()
+    expect(judge([prompt, stop], PROMPT)).toBeUndefined()
+  })
+
+  test("by an answer to somebody else's message in the same session", () => {
+    const other = assistantMessage({ parentID: 'msg_user', finish: 'stop' }, { text: 'hello' })
+    expect(judge([prompt, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
+  })
+
+  test('by an answer from before its prompt', () => {
+    const old = assistantMessage({ parentID: 'msg_old', finish: 'stop' }, { text: 'old' })
+    expect(judge([userMessage('msg_old'), old, prompt], PROMPT)).toBeUndefined()
+  })
+})
+
+describe('a run has ended', () => {
+  test('with a final answer: its text and what all its steps have used', () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
+    expect(judge([prompt, step, last], PROMPT)).toEqual({
+      type: 'answered',
+      text: 'found',
+      usage: { toolCalls: 1, tokens: 36, cost: 0.02 },
+    })
+  })
+
+  test('also when the answer was cut off by its length', () => {
+    const answer = assistantMessage({ parentID: PROMPT, finish: 'length' }, { text: 'long' })
+    expect(judge([prompt, answer], PROMPT)).toMatchObject({ type: 'answered', text: 'long' })
+  })
+
+  test('as a failure, with the text of the error', () => {
+    const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
+    const answer = assistantMessage({ parentID: PROMPT, error })
+    expect(judge([prompt, answer], PROMPT)).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'bad key' },
+    })
+  })
+
+  test('as a failure when the host reported an error that no message carries', () => {
+    expect(judge([prompt], PROMPT, 'Model not found')).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'Model not found' },
+    })
+  })
+
+  test('as empty when it neither said nor did anything', () => {
+    expect(judge([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], PROMPT)).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'empty' },
+    })
+  })
+
+  test('completed when it used tools and ended without a word, with its last text', () => {
+    const step = assistantMessage(
+      { parentID: PROMPT, finish: 'tool-calls' },
+      { text: 'reading' },
+      { tool: 'read' },
+    )
+    const last = assistantMessage({ parentID: PROMPT, finish: 'stop' })
+    expect(judge([prompt, step, last], PROMPT)).toMatchObject({ type: 'answered', text: 'reading' })
+  })
+
+  test('aborted, with what it had said until then', () => {
+    const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
+    const answer = assistantMessage({ parentID: PROMPT, error }, { text: 'half' })
+    expect(judge([prompt, answer], PROMPT)).toMatchObject({ type: 'aborted', text: 'half' })
+  })
+
+  test('aborted, when a final message has neither a finish nor an error', () => {
+    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], PROMPT)).toMatchObject({ type: 'aborted' })
+  })
+})
