@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts'
 import type { Options } from './config.ts'
 import type { Log } from './log.ts'
 import { errorText, HostError, type Agent, type Event, type Opencode, type Session } from './opencode.ts'
+import { Gate, modelOf } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Detector } from './run/detector.ts'
 import type { Runner } from './run/runner.ts'
@@ -16,7 +17,7 @@ import { StatusPoll } from './status.ts'
 import { newTaskID } from './task/id.ts'
 import { TaskRecords, type Owner } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
-import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task, type TaskModel } from './task/task.ts'
+import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -51,6 +52,7 @@ export class BackgroundManager {
   readonly #scheduler: Scheduler
   readonly #detector: Detector
   readonly #runner: Runner
+  readonly #gate: Gate
   readonly #outbox: Outbox
   readonly #stops = new Map<string, AbortController>()
   /** Launches whose child is being created, for each parent: they count against its limit already. */
@@ -65,11 +67,13 @@ export class BackgroundManager {
     this.#options = options
     const store = this.#store
     const statuses = new StatusPoll(ports, options.pollMs)
-    this.#records = new TaskRecords({ opencode, log, store }, owner)
     this.#scheduler = new Scheduler(options.concurrency)
     this.#detector = new Detector({ opencode, clock, log, statuses })
     this.#runner = new SessionRunner({ opencode, log, detector: this.#detector }, options.startTimeoutMs)
-    this.#outbox = new Outbox({ opencode, clock, log, store, statuses }, options.notify)
+    this.#gate = new Gate(opencode)
+    this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
+    // After the outbox: the notice is waited for, the record is not.
+    this.#records = new TaskRecords({ opencode, log, store }, owner)
     store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   }
 
@@ -85,6 +89,7 @@ export class BackgroundManager {
     try {
       const [parent, agents] = await Promise.all([this.#parent(parentID), this.#listAgents()])
       const chosen = refuseUnknown(agent, agents)
+      // A child whose agent has no model of its own runs on what its parent runs on just now.
       const model = chosen.model ? undefined : modelOf(parent)
       const task = await this.#records.create(
         {
@@ -202,9 +207,11 @@ export class BackgroundManager {
         this.#detector.handleEvent(event)
         return
       case 'session.updated':
+        this.#gate.handleEvent(event)
         this.#records.handleEvent(event)
         return
       case 'session.deleted': {
+        this.#gate.handleEvent(event)
         this.#detector.handleEvent(event)
         const task = this.#store.findBySession(event.properties.info.id)
         if (task?.status === 'pending') this.#cancelPending(task.id, 'user')
@@ -266,7 +273,7 @@ export class BackgroundManager {
   }
 
   async #parent(parentID: string): Promise<Session> {
-    const parent = await this.#opencode.session(parentID)
+    const parent = await this.#gate.session(parentID)
     if (parent.parentID === undefined) return parent
     throw new ToolError(
       'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
@@ -306,11 +313,4 @@ function refuseUnknown(name: string, agents: readonly Agent[]): Agent {
   const primary = agents.some((agent) => agent.name === name)
   const what = primary ? `Agent "${name}" cannot be used as a sub-agent.` : `There is no agent "${name}".`
   throw new ToolError(`${what} Available: ${names}.`)
-}
-
-/** What the parent runs on just now; a child whose agent has no model of its own gets the same. */
-function modelOf({ model }: Session): TaskModel | undefined {
-  if (!model) return undefined
-  const { id: modelID, providerID, variant } = model
-  return { providerID, modelID, ...(variant !== undefined && { variant }) }
 }

@@ -14,7 +14,7 @@ import {
   type Statuses,
   type TextPart,
 } from '../opencode.ts'
-import { admission } from './gate.ts'
+import type { Gate } from './gate.ts'
 import { ReceptionTracker } from './reception.ts'
 
 export interface Letter {
@@ -31,6 +31,7 @@ const TURN_LIMIT_MS = 5000
 export class Delivery {
   readonly letter: Letter
   readonly #opencode: Opencode
+  readonly #gate: Gate
   readonly #clock: Clock
   readonly #log: Log
   readonly #onOver: () => void
@@ -40,9 +41,14 @@ export class Delivery {
   #sentAt = 0
   #cancelPause = (): void => {}
 
-  constructor(ports: { opencode: Opencode; clock: Clock; log: Log }, letter: Letter, onOver: () => void) {
+  constructor(
+    ports: { opencode: Opencode; clock: Clock; log: Log; gate: Gate },
+    letter: Letter,
+    onOver: () => void,
+  ) {
     this.letter = letter
     this.#opencode = ports.opencode
+    this.#gate = ports.gate
     this.#clock = ports.clock
     this.#log = ports.log
     this.#onOver = onOver
@@ -54,7 +60,7 @@ export class Delivery {
     this.#attempts += 1
     this.#step = 'sending'
     try {
-      const admitted = await admission(this.#opencode, parentID)
+      const admitted = await this.#gate.admission(parentID)
       if (this.#isOver()) return
       if (admitted.type === 'gone') {
         this.#end()

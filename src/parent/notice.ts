@@ -46,7 +46,7 @@ function noticeText({ task, text }: Notice, room: number): string {
     harmless(task.description),
     ...endLines(task),
     ...(text === '' ? emptyLines(task) : [`<result${partial(task)}>${shortened(task, text, room)}</result>`]),
-    '</background_task>',
+    '</background_task>\n',
   ].join('\n')
 }
 

@@ -10,6 +10,7 @@ import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isActive, isEnded, type EndedTask } from '../task/task.ts'
 import { Delivery, type Letter } from './delivery.ts'
+import type { Gate } from './gate.ts'
 import { closingText, noticeKey, noticeTexts, type Notice } from './notice.ts'
 
 export interface OutboxOptions {
@@ -23,6 +24,7 @@ interface Ports {
   readonly log: Log
   readonly store: TaskStore
   readonly statuses: StatusPoll
+  readonly gate: Gate
 }
 
 /** The burst that is gathering for one parent. */

@@ -11,7 +11,7 @@ test('a completed task is told with what it was, what it took, and its result', 
       '<background_task id="bg_1a2b3c4d" run="1" agent="explore" status="completed" duration="1m 12s" tool_calls="14" tokens="18.2k" cost="$0.04">',
       'find the auth entry points',
       '<result>src/auth.ts:12</result>',
-      '</background_task>',
+      '</background_task>\n',
     ].join('\n'),
   )
 })
