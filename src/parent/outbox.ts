@@ -144,11 +144,9 @@ export class Outbox {
     })
     const first = notices[0] as Notice
     const key = noticeKey(first)
-    const closing = {
-      id: partID(`${key} closing`, first.task.endedAt),
-      text: closingText(unfinished),
-      synthetic: true,
-    }
+    // The host orders the parts of a message by their ids, and so by the time in them: this one is to be the last.
+    const last = Math.max(...notices.map((notice) => notice.task.endedAt)) + 1
+    const closing = { id: partID(`${key} closing`, last), text: closingText(unfinished), synthetic: true }
     return { parentID, messageID: messageID(key, first.task.endedAt), parts: [...parts, closing] }
   }
 }

@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startStage, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage()
+})
+afterAll(() => stage.close())
+
+test('a child whose model answers with HTTP 400 is told once, as a failure, with the text', async () => {
+  const parent = await stage.parent(() => ({ status: 400, text: 'the prompt is too purple' }))
+  const [id] = await parent.launch('paint it')
+  await parent.waitForNotice('the prompt is too purple')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText.match(/<background_task /g)).toHaveLength(1)
+  expect(parent.noticeText).toMatch(new RegExp(`<background_task id="${id}".* status="failed"`))
+  expect(parent.noticeText).toContain('<error reason="error">the prompt is too purple</error>')
+})
+
+test('a child that answers nothing is told once, as a failure', async () => {
+  const parent = await stage.parent(() => ({}))
+  await parent.launch('say something')
+  await parent.waitForNotice('reason="empty"')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child that the user aborts is told once, as cancelled by the user, with what it had said', async () => {
+  const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
+  await parent.launch('wait for it')
+  const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  await stage.server.client.session.abort({ path: { id: sessionID } })
+  await parent.waitForNotice('The user stopped it.')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="cancelled"')
+})
+
+test('a running child that the user deletes is told once, and its model call is closed', async () => {
+  const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
+  await parent.launch('vanish')
+  const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  await stage.server.client.session.delete({ path: { id: sessionID } })
+  await parent.waitForNotice('The user stopped it.')
+  await stage.model.waitForRequest(
+    (request) => request.sessionID === sessionID && request.outcome === 'closed',
+  )
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test("of two parents at work at once, neither gets the other's notice, list or output", async () => {
+  const children = async ({
+    messages,
+  }: {
+    messages: readonly { content: string }[]
+  }): Promise<{ text: string }> => {
+    await sleep(300)
+    return { text: `result of ${messages.at(-1)?.content}` }
+  }
+  const [left, right] = await Promise.all([stage.parent(children), stage.parent(children)])
+  const [[leftID], [rightID]] = await Promise.all([left.launch('left'), right.launch('right')])
+  await Promise.all([left.waitForNotice('result of left'), right.waitForNotice('result of right')])
+  const [list, output] = await left.call([
+    { name: 'list_background', args: {} },
+    { name: 'background_output', args: { task_id: rightID } },
+  ])
+  await Promise.all([left.quiet(), right.quiet()])
+  expect(left.noticeText).not.toContain('right')
+  expect(right.noticeText).not.toContain('left')
+  expect(list).toContain(leftID)
+  expect(list).not.toContain(rightID)
+  expect(output).toContain(`"${rightID}" not found. Known here: ${leftID}.`)
+})

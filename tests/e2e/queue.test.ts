@@ -1,0 +1,69 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startStage, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { concurrency: { total: 2 } } })
+})
+afterAll(() => stage.close())
+
+test('six launches under a limit of two: none waits for a slot, never more than two run, all six are told', async () => {
+  const parent = await stage.parent(async ({ messages }) => {
+    await sleep(500)
+    return { text: `result of ${messages.at(-1)?.content}` }
+  })
+  const names = ['one', 'two', 'three', 'four', 'five', 'six']
+  const ids = await parent.launch(...names)
+  // All six answers are there although at most two children can have been asked for anything.
+  expect(new Set(ids).size).toBe(6)
+  expect(parent.childRequests.filter(({ outcome }) => outcome === 'answered')).toHaveLength(0)
+  for (const name of names) await parent.waitForNotice(`result of ${name}`)
+  await parent.quiet()
+  expect(parent.childRequests).toHaveLength(6)
+  expect(Math.max(...overlaps(parent.childRequests))).toBe(2)
+  for (const name of names) expect(parent.noticeText.split(`result of ${name}<`)).toHaveLength(2)
+  // They start in the order in which they were launched.
+  expect(parent.childRequests.slice(2).map(({ messages }) => messages.at(-1)?.content)).toEqual(
+    names.slice(2),
+  )
+})
+
+test('a queued task says its place, in the answer to its launch and in the list', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async () => {
+    await held
+    return { text: 'done' }
+  })
+  const answers = await parent.call(
+    ['a', 'b', 'c', 'd'].map((name) => ({
+      name: 'background_task',
+      args: { description: name, prompt: name, agent: 'general' },
+    })),
+  )
+  const statuses = answers.map((answer) => /status: (.*)/.exec(answer)?.[1])
+  expect(statuses).toEqual([
+    'running',
+    'running',
+    'pending (number 1 in the queue)',
+    'pending (number 2 in the queue)',
+  ])
+  const [list] = await parent.call([{ name: 'list_background', args: { status: 'running' } }])
+  expect(list).toContain('(4 total)')
+  expect(list?.match(/⏳ running/g)).toHaveLength(2)
+  expect(list).toContain('⏳ pending, number 2 in the queue')
+  release()
+  for (const id of answers.map((answer) => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer))
+    await parent.waitForNotice(id)
+  await parent.quiet()
+})
+
+function overlaps(requests: readonly { readonly at: number; readonly endedAt?: number }[]): number[] {
+  return requests.map(
+    ({ at }) => requests.filter((other) => other.at <= at && (other.endedAt ?? at) > at).length,
+  )
+}

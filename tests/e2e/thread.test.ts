@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage()
+})
+afterAll(() => stage.close())
+
+test("a child's result reaches its parent's model in one turn, and is told once", async () => {
+  const parent = await stage.parent(async () => {
+    await sleep(1000)
+    return { text: 'The answer is 42.' }
+  })
+  const [id] = await parent.launch('find the answer')
+  await parent.waitForNotice('The answer is 42.')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText.match(/The answer is 42\./g)).toHaveLength(1)
+  expect(parent.noticeText).toContain(
+    `<background_task id="${id}" run="1" agent="general" status="completed"`,
+  )
+  expect(parent.noticeText).toMatch(/\[Automatic notice, not a message from the user\. .*\]$/)
+})
+
+test('the launch answers before the child has, and the child sees its prompt and nothing else', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async () => {
+    await held
+    return { text: 'late' }
+  })
+  await parent.launch('a long errand')
+  expect(parent.noticeTurns).toHaveLength(0)
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  expect(parent.childRequests[0]?.messages.filter(({ role }) => role !== 'system')).toEqual([
+    { role: 'user', content: 'a long errand' },
+  ])
+  release()
+  await parent.waitForNotice('late')
+})
+
+test('a child has none of the tools with which it could start or await more work', async () => {
+  const parent = await stage.parent()
+  await parent.launch('look at your tools')
+  await parent.waitForNotice('done')
+  expect(parent.requests[0]?.tools).toContain('background_task')
+  const tools = parent.childRequests[0]?.tools ?? []
+  expect(tools).toContain('read')
+  for (const name of [
+    'background_task',
+    'background_output',
+    'background_cancel',
+    'list_background',
+    'task',
+    'question',
+  ]) {
+    expect(tools).not.toContain(name)
+  }
+})
+
+test("every argument and its description reach the model's list of tools", async () => {
+  const parent = await stage.parent()
+  await parent.call([{ name: 'list_background', args: {} }])
+  const definitions = new Map(
+    (parent.requests[0]?.raw.tools ?? []).map((tool) => [
+      tool.function.name,
+      (tool.function.parameters as { properties: Record<string, { description?: string }> }).properties,
+    ]),
+  )
+  const argumentsOf = {
+    background_task: ['description', 'prompt', 'agent'],
+    background_output: ['task_id', 'block', 'timeout'],
+    background_cancel: ['task_id', 'all'],
+    list_background: ['status'],
+  }
+  for (const [tool, names] of Object.entries(argumentsOf)) {
+    const properties = definitions.get(tool) ?? {}
+    expect(Object.keys(properties)).toEqual(names)
+    for (const name of names) expect(properties[name]?.description).toMatch(/\w{3}/)
+  }
+})
+
+test("the parent keeps its agent, its model and its variant, and the child runs on the parent's model", async () => {
+  const parent = await stage.parent()
+  const chosen = { agent: 'plan', model: 'm3', variant: 'high' }
+  await parent.call([backgroundTask('look around', { agent: 'explore' })], chosen)
+  await parent.waitForNotice('done')
+  const stored = await stage.server.waitForIdle(parent.id)
+  const users = stored.flatMap(({ info }) =>
+    info.role === 'user' ? [{ agent: info.agent, model: info.model }] : [],
+  )
+  expect(users).toHaveLength(2)
+  expect(users[1]).toEqual(users[0])
+  expect(users[0]).toEqual({ agent: 'plan', model: { providerID: 'mock', modelID: 'm3', variant: 'high' } })
+  expect(parent.noticeTurns[0]?.raw['reasoning_effort']).toBe('high')
+  expect(parent.childRequests[0]?.model).toBe('m3')
+})
+
+test('the record of a task stands in its child session, from its creation to its end', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('leave a trace')
+  await parent.waitForNotice('done')
+  await parent.quiet()
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  expect(data).toHaveLength(1)
+  expect(data[0]).toMatchObject({
+    parentID: parent.id,
+    title: 'leave a trace (@general subagent)',
+    metadata: {
+      background: {
+        version: 1,
+        id,
+        kind: 'agent',
+        run: 1,
+        status: 'completed',
+        agent: 'general',
+        prompt: 'leave a trace',
+      },
+    },
+  })
+})

@@ -1,0 +1,73 @@
+/** The wire form of a chat completion: what OpenCode's provider sends, and the stream that it expects back. */
+import type { ServerResponse } from 'node:http'
+import type { ModelRequest, Reply } from './script.ts'
+
+/** The body of a chat-completions request, as far as the harness reads it. */
+export interface CompletionBody {
+  readonly model: string
+  readonly stream?: boolean
+  readonly messages: readonly { readonly role: Role; readonly content?: unknown }[]
+  readonly tools?: readonly { readonly function: { readonly name: string; readonly parameters: unknown } }[]
+  readonly [field: string]: unknown
+}
+
+type Role = ModelRequest['messages'][number]['role']
+
+/** Content is a string, a list of parts of which the text counts, or absent (an assistant's bare tool call). */
+export function flatten(content: unknown): string {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) return ''
+  return content.map((part: { text?: unknown }) => (typeof part.text === 'string' ? part.text : '')).join('')
+}
+
+/** Answers with an error of the provider. 400 and 401 end the turn, 429 and 5xx are tried again (contract 1.5, 1.6). */
+export function sendError(
+  response: ServerResponse,
+  status: number,
+  message: string,
+  headers: Reply['headers'] = {},
+): void {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers })
+  response.end(JSON.stringify({ error: { message, type: 'scripted_error' } }))
+}
+
+/** Streams one answer. `cut` breaks the connection after the text, with no finish reason. */
+export function sendReply(response: ServerResponse, model: string, reply: Reply): void {
+  const { text, reasoning, tools = [], cut = false } = reply
+  const id = `chatcmpl-${callCount++}`
+  const chunk = (delta: object, finish: string | null = null, extra: object = {}): void => {
+    const choices = [{ index: 0, delta, finish_reason: finish }]
+    response.write(
+      `data: ${JSON.stringify({ id, object: 'chat.completion.chunk', model, choices, ...extra })}\n\n`,
+    )
+  }
+
+  response.writeHead(200, { 'content-type': 'text/event-stream', ...reply.headers })
+  chunk({ role: 'assistant' })
+  // In two pieces each: a reader that takes only the first delta would not go unnoticed.
+  for (const piece of halves(reasoning)) chunk({ reasoning_content: piece })
+  for (const piece of halves(text)) chunk({ content: piece })
+  tools.forEach(({ name, args }, index) => {
+    const call = { index, id: `call_${callCount++}`, type: 'function' }
+    chunk({ tool_calls: [{ ...call, function: { name, arguments: JSON.stringify(args) } }] })
+  })
+  if (cut) {
+    // Not at once: the client would meet the broken connection before it has read the text (seen).
+    setTimeout(() => response.socket?.end(), CUT_AFTER_MS)
+    return
+  }
+  const finish = reply.finish ?? (tools.length > 0 ? 'tool_calls' : 'stop')
+  chunk({}, finish, { usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 } })
+  response.end('data: [DONE]\n\n')
+}
+
+const CUT_AFTER_MS = 50
+
+/** Ids are unique in a process: OpenCode keys tool parts by the call's id. */
+let callCount = 1
+
+function halves(text: string | undefined): string[] {
+  if (!text) return []
+  const middle = Math.ceil(text.length / 2)
+  return [text.slice(0, middle), text.slice(middle)].filter((piece) => piece !== '')
+}

@@ -1,0 +1,49 @@
+/** The events of one OpenCode directory, from `GET /event`. */
+import type { Event } from '@opencode-ai/sdk/v2'
+import { SpyLog, type WaitOptions } from './spy.ts'
+
+export interface EventStream {
+  /** Everything since the subscription, the oldest first. */
+  readonly all: readonly Event[]
+  /** The first event that matches, now or later. */
+  waitFor(predicate: (event: Event) => boolean, options?: WaitOptions): Promise<Event>
+  close(): void
+}
+
+/** Subscribes; resolves when the server has confirmed it, so that no later event can be missed. */
+export async function subscribe(url: string, directory: string): Promise<EventStream> {
+  const log = new SpyLog<Event>(describeEvent)
+  const controller = new AbortController()
+  const target = `${url}/event?directory=${encodeURIComponent(directory)}`
+  const response = await fetch(target, { signal: controller.signal })
+  if (!response.ok || !response.body) throw new Error(`GET /event answered ${response.status}`)
+
+  const body: AsyncIterable<Uint8Array> = response.body
+  void read(body, (event) => log.add(event)).then(
+    () => log.end('The event stream ended'),
+    (error: unknown) => log.end(`The event stream broke: ${String(error)}`),
+  )
+  await log.waitFor((event) => event.type === 'server.connected', { description: 'server.connected' })
+  return {
+    all: log.all,
+    waitFor: (predicate, options) => log.waitFor(predicate, options),
+    close: () => controller.abort(),
+  }
+}
+
+async function read(body: AsyncIterable<Uint8Array>, onEvent: (event: Event) => void): Promise<void> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const bytes of body) {
+    const blocks = (rest + decoder.decode(bytes, { stream: true })).split('\n\n')
+    rest = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const data = block.split('\n').filter((line) => line.startsWith('data:'))
+      if (data.length > 0) onEvent(JSON.parse(data.map((line) => line.slice(5)).join('\n')) as Event)
+    }
+  }
+}
+
+function describeEvent({ type, properties }: Event): string {
+  return `${type} ${JSON.stringify(properties).slice(0, 160)}`
+}

@@ -1,0 +1,135 @@
+/**
+ * A model that answers from a script: an OpenAI-compatible server on a free local port, with a log of what it was
+ * asked. End-to-end tests assert on that log, which is what a real model would have seen.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { flatten, sendError, sendReply, type CompletionBody } from './completion.ts'
+import type { ModelRequest, Reply, Script } from './script.ts'
+import { SpyLog, type WaitOptions } from './spy.ts'
+
+export interface LoggedRequest extends ModelRequest {
+  /** Milliseconds since the Unix epoch at arrival, by the clock of the test's process. */
+  readonly at: number
+  readonly raw: CompletionBody
+  /** `answered`: sent to the end, errors and cuts included. `closed`: the client hung up before that. */
+  readonly outcome: 'open' | 'answered' | 'closed'
+  readonly endedAt?: number
+  /** How many requests were open when this one came, itself included. */
+  readonly concurrency: number
+}
+
+export interface ScriptedModel {
+  /** For the provider's `baseURL`. */
+  readonly url: string
+  /** May be replaced at any time; requests that are already being answered keep the old one. */
+  script: Script
+  /** Every request but those for a title, the oldest first. */
+  readonly requests: readonly LoggedRequest[]
+  requestsOf(sessionID: string): readonly LoggedRequest[]
+  /** The first request that matches, now or later; looked at again when its outcome changes. */
+  waitForRequest(
+    predicate: (request: LoggedRequest) => boolean,
+    options?: WaitOptions,
+  ): Promise<LoggedRequest>
+  /** Ends open connections; requests still open keep the outcome `open`. */
+  close(): Promise<void>
+}
+
+type OpenRequest = { -readonly [Field in keyof LoggedRequest]: LoggedRequest[Field] }
+
+/** Starts a model. The default script answers `ok` to everything. */
+export async function startModel(script: Script = () => ({ text: 'ok' })): Promise<ScriptedModel> {
+  const log = new SpyLog<OpenRequest>(describeRequest)
+  let closing = false
+
+  const server = createServer((request, response) => {
+    // A connection that the client resets is no error of the test.
+    response.on('error', () => {})
+    void text(request).then(
+      (body) => answer(request, response, JSON.parse(body) as CompletionBody),
+      () => response.destroy(),
+    )
+  })
+
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    raw: CompletionBody,
+  ): Promise<void> {
+    if (isTitleRequest(raw)) {
+      sendReply(response, raw.model, { text: 'A title' })
+      return
+    }
+    const logged: OpenRequest = {
+      sessionID: header(request, 'x-session-id') ?? '',
+      parentSessionID: header(request, 'x-parent-session-id'),
+      messages: raw.messages.map(({ role, content }) => ({ role, content: flatten(content) })),
+      tools: (raw.tools ?? []).map((tool) => tool.function.name),
+      model: raw.model,
+      at: Date.now(),
+      raw,
+      outcome: 'open',
+      concurrency: log.all.filter((earlier) => earlier.outcome === 'open').length + 1,
+    }
+    const end = (outcome: 'answered' | 'closed'): void => {
+      if (closing || logged.outcome !== 'open') return
+      logged.outcome = outcome
+      logged.endedAt = Date.now()
+      log.changed(logged)
+    }
+    response.on('finish', () => end('answered'))
+    response.on('close', () => end('closed'))
+    log.add(logged)
+
+    const reply = await replyOf(model.script, logged)
+    if (response.destroyed) return
+    if (reply.cut) end('answered')
+    if (reply.status !== undefined) sendError(response, reply.status, reply.text ?? 'error', reply.headers)
+    else sendReply(response, raw.model, reply)
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const model: ScriptedModel = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    script,
+    requests: log.all,
+    requestsOf: (sessionID) => log.all.filter((request) => request.sessionID === sessionID),
+    waitForRequest: (predicate, options) => log.waitFor(predicate, options),
+    async close() {
+      closing = true
+      log.end('The scripted model was closed')
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+  return model
+}
+
+/** A script that throws fails its turn with its own message: 400 is not tried again (contract 1.5). */
+async function replyOf(script: Script, request: ModelRequest): Promise<Reply> {
+  try {
+    return await script(request)
+  } catch (error) {
+    return { status: 400, text: `The test's script threw: ${String(error)}` }
+  }
+}
+
+/** Having no tools would not tell it from a compaction, nor from an agent that may use none. */
+function isTitleRequest(body: CompletionBody): boolean {
+  return flatten(body.messages[0]?.content).startsWith('You are a title generator')
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+function describeRequest(request: LoggedRequest): string {
+  const { sessionID, parentSessionID, model, outcome, messages } = request
+  const last = messages.at(-1)
+  const parent = parentSessionID === undefined ? '' : ` (child of ${parentSessionID})`
+  return `${sessionID}${parent} ${model} ${outcome}, ends in ${last?.role}: ${last?.content.slice(0, 80)}`
+}

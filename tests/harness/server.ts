@@ -1,0 +1,169 @@
+/** The real OpenCode server, with a scripted model, in a home of its own. */
+import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk'
+import type { Message, Part, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { subscribe, type EventStream } from './event-stream.ts'
+import { createHome, environment, homeAt } from './home.ts'
+import type { ScriptedModel } from './model.ts'
+import { spawnServer } from './process.ts'
+import type { WaitOptions } from './spy.ts'
+
+export interface OpencodeOptions {
+  /** Answers for the provider `mock` with the models `m1` (the default), `m2`, and `m3` with variants `low` and `high`. */
+  readonly model: ScriptedModel
+  /** As in `opencode.json`: a path, or a path with its options. */
+  readonly plugins?: readonly (string | readonly [string, object])[]
+  /** More agents by name, as in `opencode.json`. */
+  readonly agents?: Readonly<Record<string, object>>
+  /** More keys of `opencode.json`; they win. */
+  readonly config?: Readonly<Record<string, unknown>>
+  readonly env?: Readonly<Record<string, string>>
+  /** The home of an earlier server that was stopped with `keepHome`. */
+  readonly home?: string
+}
+
+export interface PromptOptions {
+  readonly agent?: string
+  /** A model of the provider `mock`. */
+  readonly model?: string
+  readonly variant?: string
+  readonly messageID?: string
+  readonly noReply?: boolean
+}
+
+export interface StoredMessage {
+  readonly info: Message
+  readonly parts: readonly Part[]
+}
+
+export interface OpencodeServer {
+  readonly url: string
+  /** Addresses the project directory. */
+  readonly client: OpencodeClient
+  readonly directory: string
+  readonly home: string
+  readonly pid: number
+  /** The project's events since the start. */
+  readonly events: EventStream
+  /** stdout and stderr so far. */
+  readonly output: string
+  /** The text of OpenCode's log files. */
+  log(): string
+  /** Takes all that the server takes, more than the SDK's types say (contract 3.1). */
+  createSession(session?: Readonly<Record<string, unknown>>): Promise<Session>
+  /** Resolves when the message was taken over, not when it was answered. */
+  prompt(sessionID: string, text: string, options?: PromptOptions): Promise<void>
+  messages(sessionID: string): Promise<readonly StoredMessage[]>
+  /**
+   * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle event
+   * alone would not say that (contract, traps 1 to 3). For turns that store no answer, such as those of an
+   * unknown model (contract 1.12), wait for their `session.error` instead.
+   */
+  waitForIdle(sessionID: string, options?: WaitOptions): Promise<readonly StoredMessage[]>
+  /** Ends the process and resolves when it is gone; then removes the home. */
+  stop(options?: { readonly signal?: NodeJS.Signals; readonly keepHome?: boolean }): Promise<void>
+}
+
+const POLL_MS = 25
+
+/** Starts the real binary. The plugins are loaded when it resolves. */
+export async function startOpencode(options: OpencodeOptions): Promise<OpencodeServer> {
+  const home = options.home === undefined ? await createHome() : homeAt(options.home)
+  const { directory } = home
+  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
+  const server = await spawnServer(directory, { ...environment(home), ...options.env })
+  const { url, pid } = server
+  const client = createOpencodeClient({ baseUrl: url, directory })
+  const events = await subscribe(url, directory).catch(async (error: unknown) => {
+    await server.stop('SIGKILL')
+    throw error
+  })
+
+  async function messages(sessionID: string): Promise<readonly StoredMessage[]> {
+    const { data } = await client.session.messages({ path: { id: sessionID }, throwOnError: true })
+    return data as StoredMessage[]
+  }
+
+  return {
+    url,
+    client,
+    directory,
+    home: home.path,
+    pid,
+    events,
+    get output() {
+      return server.output
+    },
+    log() {
+      if (!existsSync(home.logs)) return ''
+      return readdirSync(home.logs)
+        .toSorted()
+        .map((file) => readFileSync(join(home.logs, file), 'utf8'))
+        .join('')
+    },
+    async createSession(session = {}) {
+      const { data } = await client.session.create({ body: session, throwOnError: true })
+      return data as object as Session
+    },
+    async prompt(sessionID, text, { model, ...rest } = {}) {
+      const body = {
+        parts: [{ type: 'text' as const, text }],
+        ...(model !== undefined && { model: { providerID: 'mock', modelID: model } }),
+        ...rest,
+      }
+      await client.session.promptAsync({ path: { id: sessionID }, body, throwOnError: true })
+    },
+    messages,
+    async waitForIdle(sessionID, { timeoutMs = 15_000, description = `an answer in ${sessionID}` } = {}) {
+      const deadline = Date.now() + timeoutMs
+      for (;;) {
+        // Status first: an absent status that is read after the messages could belong to a turn that began since.
+        const { data } = await client.session.status({ throwOnError: true })
+        const running = (data as Record<string, SessionStatus>)[sessionID] !== undefined
+        const stored = await messages(sessionID)
+        if (!running && isAnswered(stored)) return stored
+        if (Date.now() > deadline) {
+          const infos = stored.map(({ info }) => `  ${JSON.stringify(info)}`).join('\n')
+          throw new Error(`Not seen within ${timeoutMs} ms: ${description} (running: ${running})\n${infos}`)
+        }
+        await sleep(POLL_MS)
+      }
+    },
+    async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
+      events.close()
+      await server.stop(signal)
+      if (!keepHome) rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+    },
+  }
+}
+
+function isAnswered(stored: readonly StoredMessage[]): boolean {
+  const asked = stored.findLast(({ info }) => info.role === 'user')
+  const answer = stored.findLast(({ info }) => info.role === 'assistant')?.info
+  if (asked === undefined || answer?.role !== 'assistant') return false
+  return answer.parentID === asked.info.id && answer.time.completed !== undefined
+}
+
+function configuration({ model, plugins = [], agents = {}, config = {} }: OpencodeOptions): object {
+  const shared = { tool_call: true, limit: { context: 200_000, output: 8_000 } }
+  const variants = { low: { reasoningEffort: 'low' }, high: { reasoningEffort: 'high' } }
+  return {
+    $schema: 'https://opencode.ai/config.json',
+    model: 'mock/m1',
+    small_model: 'mock/m1',
+    share: 'disabled',
+    plugin: plugins,
+    agent: agents,
+    provider: {
+      mock: {
+        npm: '@ai-sdk/openai-compatible',
+        name: 'Mock',
+        options: { baseURL: model.url, apiKey: 'none' },
+        models: { m1: shared, m2: shared, m3: { ...shared, reasoning: true, variants } },
+      },
+    },
+    ...config,
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * A stage for end-to-end tests: one real OpenCode with our plugin, and parents whose model does as it is told.
+ * What a test asserts on is what the scripted model received.
+ */
+import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
+import { buildPlugin } from './plugin.ts'
+import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
+import { startOpencode, type OpencodeOptions, type OpencodeServer, type PromptOptions } from './server.ts'
+import type { WaitOptions } from './spy.ts'
+
+export interface Stage {
+  readonly server: OpencodeServer
+  readonly model: ScriptedModel
+  /** Creates a parent session; `child` answers for all its children. */
+  parent(child?: Script): Promise<Parent>
+  close(): Promise<void>
+}
+
+export interface Parent {
+  readonly id: string
+  /** The requests of the parent's own model, the oldest first. */
+  readonly requests: readonly LoggedRequest[]
+  /** The requests of its children's model. */
+  readonly childRequests: readonly LoggedRequest[]
+  /** The requests that were made because a notice had come. */
+  readonly noticeTurns: readonly LoggedRequest[]
+  /** All that its model has read of notices so far, each text once. */
+  readonly noticeText: string
+  /** A user message upon which the parent's model makes these calls at once; resolves with what each returned. */
+  call(calls: readonly ToolCall[], options?: PromptOptions): Promise<readonly string[]>
+  /** `background_task` for each description; the prompt is the description too. Resolves with the task ids. */
+  launch(...descriptions: readonly string[]): Promise<readonly string[]>
+  /** Resolves when the parent's model was asked with this text in a notice. */
+  waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
+  /** Resolves when it is idle, and nothing has been asked of any model for a while. */
+  quiet(): Promise<void>
+}
+
+export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'> {
+  /** The options of our plugin. */
+  readonly options?: object
+  /** Instead of the built plugin. */
+  readonly plugins?: OpencodeOptions['plugins']
+}
+
+/** OpenCode may add reminders of its own behind a user's text, as for the agent `plan`. */
+const CALL = /^CALL (.*) END/s
+const QUIET_MS = 600
+
+export async function startStage({ options = {}, plugins, ...rest }: StageOptions = {}): Promise<Stage> {
+  const children = new Map<string, Script>()
+  const model = await startModel((request) => {
+    const { parentSessionID } = request
+    if (parentSessionID === undefined) return parentReply(request)
+    return (children.get(parentSessionID) ?? (() => ({ text: 'done' })))(request)
+  })
+  const server = await startOpencode({ model, plugins: plugins ?? [[await buildPlugin(), options]], ...rest })
+
+  return {
+    server,
+    model,
+    async parent(child) {
+      const { id } = await server.createSession()
+      if (child) children.set(id, child)
+      return parentOf(id, server, model)
+    },
+    async close() {
+      await server.stop()
+      await model.close()
+    },
+  }
+}
+
+/** The parent's model calls what the user's message tells it to call, and has nothing to say to anything else. */
+function parentReply({ messages }: ModelRequest): Reply {
+  const last = messages.at(-1)
+  const calls = last?.role === 'user' ? CALL.exec(last.content)?.[1] : undefined
+  return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
+}
+
+function parentOf(id: string, server: OpencodeServer, model: ScriptedModel): Parent {
+  const parent: Parent = {
+    id,
+    get requests() {
+      return model.requestsOf(id)
+    },
+    get childRequests() {
+      return model.requests.filter((request) => request.parentSessionID === id)
+    },
+    get noticeTurns() {
+      return parent.requests.filter((request) => isNotice(request.messages.at(-1)))
+    },
+    get noticeText() {
+      return (parent.requests.at(-1)?.messages ?? [])
+        .filter(isNotice)
+        .map((message) => message.content)
+        .join('\n')
+    },
+    async call(calls, options) {
+      const before = parent.requests.length
+      await server.prompt(id, `CALL ${JSON.stringify(calls)} END`, options)
+      const answered = await model.waitForRequest(
+        (request) =>
+          request.sessionID === id &&
+          parent.requests.indexOf(request) > before &&
+          toolResults(request).length > 0,
+        { description: `the results of ${calls.map((call) => call.name).join(', ')}` },
+      )
+      return toolResults(answered).slice(-calls.length)
+    },
+    async launch(...descriptions) {
+      const outputs = await parent.call(descriptions.map((description) => backgroundTask(description)))
+      return outputs.map((output) => /bg_[0-9a-f]{8}/.exec(output)?.[0] ?? output)
+    },
+    waitForNotice(text, options) {
+      return model.waitForRequest(
+        (request) =>
+          request.sessionID === id &&
+          request.messages.some((message) => isNotice(message) && message.content.includes(text)),
+        { description: `a notice with "${text}"`, ...options },
+      )
+    },
+    async quiet() {
+      for (;;) {
+        await server.waitForIdle(id)
+        const before = model.requests.length
+        await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+        if (model.requests.length === before && model.requests.every(({ outcome }) => outcome !== 'open'))
+          return
+      }
+    },
+  }
+  return parent
+}
+
+/** A call of `background_task` for the agent `general`. */
+export function backgroundTask(description: string, changes: object = {}): ToolCall {
+  return { name: 'background_task', args: { description, prompt: description, agent: 'general', ...changes } }
+}
+
+function toolResults({ messages }: ModelRequest): readonly string[] {
+  const asked = messages.findLastIndex((message) => message.role === 'user')
+  return messages.slice(asked).flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
+}
+
+function isNotice(message: ModelRequest['messages'][number] | undefined): boolean {
+  return message?.role === 'user' && message.content.includes('<background_task ')
+}
