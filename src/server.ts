@@ -12,7 +12,16 @@ import { backgroundOutput } from './tools/background-output.ts'
 import { backgroundTask } from './tools/background-task.ts'
 import { listBackground } from './tools/list-background.ts'
 
-const plugin: PluginModule & { id: string } = {
+/**
+ * What OpenCode takes a plugin's module to export. Spelled out, because a dependency on the host's types, even an
+ * optional one, would make each installation ask the registry for them (seen).
+ */
+interface ServerPlugin {
+  readonly id: string
+  readonly server: (input: never, options?: Record<string, unknown>) => Promise<object>
+}
+
+const plugin = {
   id: 'opencode-background',
   server(input, rawOptions) {
     const { options, problems } = parseOptions(rawOptions)
@@ -36,6 +45,6 @@ const plugin: PluginModule & { id: string } = {
       dispose: () => manager.dispose(),
     })
   },
-}
+} satisfies PluginModule
 
-export default plugin
+export default plugin as ServerPlugin

@@ -3,14 +3,14 @@ import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from '../../scripts/build.mjs'
+import { bundle } from '../../scripts/build.ts'
 import type { Sighting } from './probe.ts'
 
 let built: Promise<string> | undefined
 
 /** Bundles the plugin as the package does, once for each test process, and returns the bundle's absolute path. */
 export function buildPlugin(): Promise<string> {
-  built ??= build(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
+  built ??= bundle(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
   return built
 }
 

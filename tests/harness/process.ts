@@ -104,7 +104,7 @@ async function freePort(): Promise<number> {
 }
 
 /** The platform's own binary, not the npm wrapper: a kill must hit the server. */
-function opencodeBinary(): string {
+export function opencodeBinary(): string {
   const require = createRequire(import.meta.url)
   const modules = dirname(dirname(require.resolve('opencode-ai/package.json')))
   const platform = process.platform === 'win32' ? 'windows' : process.platform

@@ -7,7 +7,10 @@ export interface ModelRequest {
   readonly sessionID: string
   readonly parentSessionID: string | undefined
   /** The conversation as the model sees it, the content of each message flattened to text. */
-  readonly messages: readonly { readonly role: 'system' | 'user' | 'assistant' | 'tool'; readonly content: string }[]
+  readonly messages: readonly {
+    readonly role: 'system' | 'user' | 'assistant' | 'tool'
+    readonly content: string
+  }[]
   /** The names of the tools on offer. */
   readonly tools: readonly string[]
   /** The model's id. */

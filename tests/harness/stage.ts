@@ -51,7 +51,7 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
   const children = new Map<string, Script>()
   const model = await startModel((request) => {
     const { parentSessionID } = request
-    if (parentSessionID === undefined) return parentReply(request)
+    if (parentSessionID === undefined) return obey(request)
     return (children.get(parentSessionID) ?? (() => ({ text: 'done' })))(request)
   })
   const server = await startOpencode({ model, plugins: plugins ?? [[await buildPlugin(), options]], ...rest })
@@ -71,8 +71,8 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
   }
 }
 
-/** The parent's model calls what the user's message tells it to call, and has nothing to say to anything else. */
-function parentReply({ messages }: ModelRequest): Reply {
+/** A model that calls what the user's message tells it to call, and has nothing to say to anything else. */
+export function obey({ messages }: ModelRequest): Reply {
   const last = messages.at(-1)
   const calls = last?.role === 'user' ? CALL.exec(last.content)?.[1] : undefined
   return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }

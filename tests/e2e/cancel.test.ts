@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { concurrency: { total: 2 } } })
+})
+afterAll(() => stage.close())
+
+const cancel = (args: object): { name: string; args: Record<string, unknown> } => ({
+  name: 'background_cancel',
+  args: { ...args },
+})
+
+/** The children hang until their connection is closed; only a name that begins with `quick` is answered. */
+function hangingParent(): Promise<Parent> {
+  return stage.parent(({ messages }) => {
+    const name = messages.at(-1)?.content ?? ''
+    return name.startsWith('quick') ? { text: `result of ${name}` } : new Promise(() => {})
+  })
+}
+
+async function bothRunning(parent: Parent): Promise<void> {
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2, {
+    description: 'two children at work',
+  })
+}
+
+test('a running task is stopped: its model call is closed, it is cancelled, and no notice follows', async () => {
+  const parent = await hangingParent()
+  const [id] = await parent.launch('one')
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const [answer] = await parent.call([cancel({ taskId: id })])
+  expect(answer).toMatch(new RegExp(`${id} \\(one\\) was cancelled after \\d`))
+  expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
+  const [list] = await parent.call([{ name: 'list_background', args: { status: 'error' } }])
+  expect(list).toContain('🛑 cancelled')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(0)
+})
+
+test('a task cancelled while queued never prompts its session, and its place goes to the next', async () => {
+  const parent = await hangingParent()
+  const [, , queued, next] = await parent.launch('one', 'two', 'three', 'quick')
+  await bothRunning(parent)
+  const [answer] = await parent.call([cancel({ task_id: queued })])
+  expect(answer).toContain('was cancelled before it had started')
+  const [list] = await parent.call([{ name: 'list_background', args: { status: 'running' } }])
+  expect(list).toMatch(new RegExp(`${next}.*number 1 in the queue`))
+  await parent.call([cancel({ all: true })])
+  await parent.quiet()
+  expect(parent.childRequests.map(({ messages }) => messages.at(-1)?.content)).toEqual(['one', 'two'])
+})
+
+test('all: two running and two pending are stopped, none of them is told, and the slots are free again', async () => {
+  const parent = await hangingParent()
+  await parent.launch('one', 'two', 'three', 'four')
+  await bothRunning(parent)
+  const [answer] = await parent.call([cancel({ all: true })])
+  expect(answer?.match(/was cancelled after/g)).toHaveLength(2)
+  expect(answer?.match(/was cancelled before it had started/g)).toHaveLength(2)
+  expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed', 'closed'])
+  await parent.launch('quick')
+  await parent.waitForNotice('result of quick')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).not.toContain('cancelled')
+  expect(parent.childRequests).toHaveLength(3)
+})
+
+test('a task cancelled in the moment of its launch is stopped all the same', async () => {
+  const parent = await hangingParent()
+  const { id: parentID } = parent
+  const [answer] = await parent.call([
+    { name: 'background_task', args: launchArgs('one') },
+    cancel({ all: true }),
+  ])
+  expect(answer).toContain('task_id')
+  // Both calls ran at once: the cancel may have come before there was anything to stop.
+  const [rest] = await parent.call([cancel({ all: true })])
+  expect(rest).toBeDefined()
+  await parent.quiet()
+  const { data } = await stage.server.client.session.children({ path: { id: parentID }, throwOnError: true })
+  expect(data).toMatchObject([{ metadata: { background: { status: 'cancelled', by: 'parent' } } }])
+  expect(parent.noticeTurns).toHaveLength(0)
+})
+
+test('what has ended stays as it was', async () => {
+  const parent = await hangingParent()
+  const [id] = await parent.launch('quick')
+  await parent.waitForNotice('result of quick')
+  const [one, all] = await parent.call([cancel({ task_id: id }), cancel({ all: true })])
+  expect(one).toBe(`${id} had ended already (completed). Nothing was changed.`)
+  expect(all).toBe('There was nothing to stop.')
+})
+
+function launchArgs(name: string): Record<string, unknown> {
+  return { description: name, prompt: name, agent: 'general' }
+}

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Script } from '../harness/script.ts'
+import { startStage, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { notify: { inlineResultBytes: 100 } } })
+})
+afterAll(() => stage.close())
+
+const output = (args: object): { name: string; args: Record<string, unknown> } => ({
+  name: 'background_output',
+  args: { ...args },
+})
+
+/** A child that uses a tool, and then answers when it is released. */
+function heldChild(text: string): { script: Script; release: () => void } {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const script: Script = async ({ messages }) => {
+    if (messages.at(-1)?.role !== 'tool') return { tools: [{ name: 'glob', args: { pattern: '*.md' } }] }
+    await held
+    return { text }
+  }
+  return { script, release: () => release() }
+}
+
+test('a running task shows what it does, and what it has used so far', async () => {
+  const child = heldChild('done')
+  const parent = await stage.parent(child.script)
+  const [id] = await parent.launch('list the documents')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
+  const [answer] = await parent.call([output({ task_id: id })])
+  expect(answer).toContain('status: running')
+  expect(answer).toMatch(/elapsed: \d+\.\ds/)
+  expect(answer).toMatch(/last activity: glob.*, \d+\.\ds ago/)
+  expect(answer).toContain('tool calls: 1, tokens: 15,')
+  child.release()
+  await parent.waitForNotice('done')
+})
+
+test('a result that was cut in its notice is read whole', async () => {
+  const text = `begin ${'x'.repeat(3000)} end`
+  const parent = await stage.parent(() => ({ text }))
+  const [id] = await parent.launch('write much')
+  await parent.waitForNotice(`background_output has all of "${id}"`)
+  expect(parent.noticeText).not.toContain(text)
+  const [answer] = await parent.call([output({ task_id: id })])
+  expect(answer).toContain(`status: completed`)
+  expect(answer).toContain(text)
+})
+
+test('block waits for the end and returns the result, and no notice follows', async () => {
+  const child = heldChild('worth the wait')
+  const parent = await stage.parent(child.script)
+  const [id] = await parent.launch('take your time')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
+  const answer = parent.call([output({ task_id: id, block: true })])
+  await stage.model.waitForRequest(() => parent.requests.length === 3)
+  child.release()
+  expect((await answer)[0]).toContain('worth the wait')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(0)
+})
+
+test('block ends with the status when its timeout passes, and the notice comes later', async () => {
+  const child = heldChild('too late')
+  const parent = await stage.parent(child.script)
+  const [id] = await parent.launch('take your time')
+  const [answer] = await parent.call([output({ task_id: id, block: true, timeout: 300 })])
+  expect(answer).toContain('status: running')
+  child.release()
+  await parent.waitForNotice('too late')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('block ends at once when the caller is interrupted', async () => {
+  const child = heldChild('unheard')
+  const parent = await stage.parent(child.script)
+  const [id] = await parent.launch('take your time')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
+  const call = { ...output({ task_id: id, block: true, timeout: 600_000 }) }
+  await stage.server.prompt(parent.id, `CALL ${JSON.stringify([call])} END`)
+  await stage.server.events.waitFor(
+    (event) =>
+      event.type === 'message.part.updated' &&
+      event.properties.part.sessionID === parent.id &&
+      event.properties.part.type === 'tool' &&
+      event.properties.part.tool === 'background_output' &&
+      event.properties.part.state.status === 'running',
+  )
+  await stage.server.client.session.abort({ path: { id: parent.id } })
+  const stored = await stage.server.waitForIdle(parent.id)
+  expect(stored.at(-1)?.info).toMatchObject({ error: { name: 'MessageAbortedError' } })
+  child.release()
+})
+
+test('a failed task shows its reason and what it had said', async () => {
+  const parent = await stage.parent(() => ({ status: 401, text: 'no such key' }))
+  const [id] = await parent.launch('fail')
+  await parent.waitForNotice('no such key')
+  const [answer] = await parent.call([output({ task_id: id, block: true })])
+  expect(answer).toContain('status: failed')
+  expect(answer).toContain('reason: error')
+  expect(answer).toContain('error: no such key')
+  expect(answer).toContain('It said nothing.')
+})

@@ -1,0 +1,68 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { beforeAll, expect, test } from 'vitest'
+import { createHome, environment, homeAt, skipPluginInstall } from '../harness/home.ts'
+import { opencodeBinary } from '../harness/process.ts'
+import { startStage, type StageOptions } from '../harness/stage.ts'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+let tarball: string
+
+beforeAll(async () => {
+  const destination = mkdtempSync(join(tmpdir(), 'opencode-pack-'))
+  // Builds dist on the way, as a release does.
+  await run('npm', ['pack', '--pack-destination', destination], { cwd: root })
+  tarball = join(destination, readdirSync(destination)[0] ?? '')
+})
+
+test('the package holds the bundle, its types and the texts, and depends on nothing', async () => {
+  const { stdout } = await run('tar', ['-tzf', tarball])
+  const files = stdout.trim().split('\n').toSorted()
+  expect(files).toEqual([
+    'package/CHANGELOG.md',
+    'package/LICENSE',
+    'package/README.md',
+    'package/dist/server.d.ts',
+    'package/dist/server.js',
+    'package/package.json',
+  ])
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as object
+  expect(manifest).not.toHaveProperty('dependencies')
+})
+
+test('the plugin loads from a folder, with the options of its tuple', async () => {
+  await expectItToWork({ plugins: [[root, { pollMs: 'often' }]] })
+})
+
+test('`opencode plugin` installs the packed plugin, which loads with the options of its tuple', async () => {
+  const home = await createHome()
+  mkdirSync(join(home.directory, '.opencode'))
+  skipPluginInstall(join(home.directory, '.opencode'))
+  const spec = `opencode-background@${tarball}`
+  await run(opencodeBinary(), ['plugin', spec], { cwd: home.directory, env: environment(home) })
+  const path = join(homeAt(home.path).directory, '.opencode', 'opencode.json')
+  expect(existsSync(path)).toBe(true)
+  const config = JSON.parse(readFileSync(path, 'utf8')) as { plugin: unknown[] }
+  expect(JSON.stringify(config.plugin)).toContain('opencode-background@')
+  writeFileSync(path, JSON.stringify({ ...config, plugin: [[spec, { pollMs: 'often' }]] }))
+  await expectItToWork({ home: home.path, plugins: [] })
+})
+
+async function expectItToWork(options: StageOptions): Promise<void> {
+  const stage = await startStage(options)
+  try {
+    const parent = await stage.parent()
+    await parent.launch('work')
+    await parent.waitForNotice('done')
+    const [list] = await parent.call([{ name: 'list_background', args: {} }])
+    expect(list).toContain('✅ done')
+    expect(list).toContain('option pollMs: ')
+  } finally {
+    await stage.close()
+  }
+}

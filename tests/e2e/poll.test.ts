@@ -1,0 +1,46 @@
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildPlugin } from '../harness/plugin.ts'
+import { startStage, type Stage } from '../harness/stage.ts'
+
+const POLL_MS = 1000
+const deaf = fileURLToPath(new URL('../harness/deaf.ts', import.meta.url))
+let stage: Stage
+
+beforeAll(async () => {
+  const plugin = await buildPlugin()
+  stage = await startStage({ plugins: [[deaf, { plugin, options: { pollMs: POLL_MS } }]] })
+})
+afterAll(() => stage.close())
+
+test('without the event stream, the poll finds the end within two intervals, and it is told once', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async () => {
+    await held
+    return { text: 'found by the poll' }
+  })
+  await parent.launch('be quiet')
+  const child = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  release()
+  const told = await parent.waitForNotice('found by the poll')
+  // The time that the host itself needs from an accepted prompt to the model's request comes on top: about 100 ms.
+  expect((told.at - (child.endedAt ?? Number.NaN)) / POLL_MS).toBeLessThan(2)
+  // Long enough for the poll to look whether the notice has arrived, and not to send it again.
+  for (let polls = 0; polls < 4; polls += 1) await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText.match(/found by the poll/g)).toHaveLength(1)
+})
+
+test('without the event stream, a running child can be cancelled all the same', async () => {
+  const parent = await stage.parent(() => new Promise(() => {}))
+  const [id] = await parent.launch('hang')
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+  expect(answer).toContain('was cancelled after')
+  await stage.model.waitForRequest(
+    (request) => request.parentSessionID === parent.id && request.outcome === 'closed',
+  )
+})

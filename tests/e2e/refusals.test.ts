@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ToolCall } from '../harness/script.ts'
+import { backgroundTask, obey, startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+let parent: Parent
+
+beforeAll(async () => {
+  stage = await startStage({ options: { maxTasksPerSession: 2, colour: 'blue', pollMs: 'often' } })
+  parent = await stage.parent()
+})
+afterAll(() => stage.close())
+
+async function refusal(call: ToolCall): Promise<string> {
+  const [answer] = await parent.call([call])
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  expect(data, 'nothing was created').toEqual([])
+  expect(answer, 'no stack trace').not.toMatch(/\n\s+at /)
+  return answer ?? ''
+}
+
+test('an unknown agent is refused with the names of those that are available', async () => {
+  const answer = await refusal(backgroundTask('x', { agent: 'nobody' }))
+  expect(answer).toMatch(/There is no agent "nobody"\. Available: .*explore.*general|general.*explore/)
+})
+
+test('an agent that is for people only is refused as such', async () => {
+  const answer = await refusal(backgroundTask('x', { agent: 'build' }))
+  expect(answer).toContain('Agent "build" cannot be used as a sub-agent. Available: ')
+})
+
+test('an empty prompt, a missing description and arguments of the wrong type are named', async () => {
+  expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
+  const bad = await refusal({ name: 'background_task', args: { prompt: 7, agent: 'general' } })
+  expect(bad).toContain('description: ')
+  expect(bad).toContain('prompt: ')
+  expect(await refusal({ name: 'background_output', args: { task_id: 'bg_1', timeout: 0 } })).toContain(
+    'timeout: ',
+  )
+  expect(await refusal({ name: 'list_background', args: { status: 'lost' } })).toContain('status: ')
+})
+
+test('an unknown id is answered with the ids that are known', async () => {
+  for (const name of ['background_output', 'background_cancel']) {
+    const answer = await refusal({ name, args: { task_id: 'bg_00000000' } })
+    expect(answer).toContain('Task "bg_00000000" not found. This session has launched none.')
+  }
+})
+
+test('a cancel must say what to stop', async () => {
+  expect(await refusal({ name: 'background_cancel', args: {} })).toContain('task_id, or all: true')
+  const both = await refusal({ name: 'background_cancel', args: { task_id: 'bg_1', all: true } })
+  expect(both).toContain('not both')
+})
+
+test('options that were not understood are named in the list, and harm nothing', async () => {
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toContain('option pollMs: ')
+  expect(list).toMatch(/option .*colour/)
+})
+
+test('a sub-agent cannot launch, however it came by the tool', async () => {
+  const grandparent = await stage.parent(obey)
+  const child = await stage.server.createSession({ parentID: grandparent.id })
+  await stage.server.prompt(child.id, `CALL ${JSON.stringify([backgroundTask('deeper')])} END`)
+  const stored = await stage.server.waitForIdle(child.id)
+  const states = stored.flatMap(({ parts }) =>
+    parts.flatMap((part) => (part.type === 'tool' ? [part.state] : [])),
+  )
+  const error = expect.stringContaining('A sub-agent cannot start background tasks.') as string
+  expect(states).toMatchObject([{ status: 'error', error }])
+  const { data } = await stage.server.client.session.children({ path: { id: child.id }, throwOnError: true })
+  expect(data).toEqual([])
+})
+
+test('rules that forbid an agent as a task forbid it here as well', async () => {
+  // The host's own agent `plan` may not use `general`.
+  const planner = await stage.parent()
+  const [answer] = await planner.call([backgroundTask('change it')], { agent: 'plan' })
+  expect(answer).toContain('prevents you from using this')
+  const { data } = await stage.server.client.session.children({
+    path: { id: planner.id },
+    throwOnError: true,
+  })
+  expect(data).toEqual([])
+})
+
+test('too many unfinished tasks are refused, also when they are launched at once', async () => {
+  const crowded = await stage.parent(() => new Promise(() => {}))
+  const answers = await crowded.call(['a', 'b', 'c', 'd'].map((name) => backgroundTask(name)))
+  expect(answers.filter((answer) => answer.startsWith('task_id: '))).toHaveLength(2)
+  expect(answers.filter((answer) => answer.includes('2 unfinished tasks, which is its limit'))).toHaveLength(
+    2,
+  )
+  const [again] = await crowded.call([backgroundTask('e')])
+  const known = answers.flatMap((answer) => /^task_id: (bg_\w+)/.exec(answer)?.[1] ?? [])
+  for (const id of known) expect(again).toContain(id)
+  await crowded.call([{ name: 'background_cancel', args: { all: true } }])
+})
