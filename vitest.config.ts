@@ -9,6 +9,7 @@ const onTheRealBinary = ['contract', 'e2e'].map((name) => ({
     include: [`tests/${name}/**/*.test.ts`],
     globalSetup: ['tests/harness/temporary.ts'],
     maxWorkers: 2,
+    sequence: { groupOrder: 1 },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

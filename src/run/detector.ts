@@ -167,11 +167,13 @@ class RunWatch implements Watch {
     try {
       const messages = await this.#opencode.messages(this.#watched.sessionID)
       const ending = judge(messages, this.#watched.promptID, this.#error)
-      if (ending) {
+      // Unfinished and yet at work: not an end. A later idle wakes us again.
+      const certain = ending?.type !== 'unfinished' || !(await this.#isBusy())
+      if (ending && certain) {
         this.end(ending)
         return
       }
-      await this.#waitIdle(messages)
+      if (!ending) await this.#waitIdle(messages)
     } catch (error) {
       if (error instanceof HostError && error.reason === 'notFound') {
         this.sessionDeleted()
@@ -189,7 +191,7 @@ class RunWatch implements Watch {
   async #waitIdle(messages: readonly StoredMessage[]): Promise<void> {
     const now = this.#clock.now()
     this.#idleSince ??= now
-    const { sessionID, promptID, idleLimitMs } = this.#watched
+    const { promptID, idleLimitMs } = this.#watched
     const limit = idleLimitMs()
     const left = this.#idleSince + limit - now
     if (left > 0) {
@@ -201,13 +203,16 @@ class RunWatch implements Watch {
       return
     }
     // The events said idle, and they may have lost a busy. Before a judgement that cannot be taken back, ask.
-    if (sessionID in (await this.#opencode.statuses())) {
-      this.sawBusy()
-      return
-    }
+    if (await this.#isBusy()) return
     const { text, usage, prompted } = readTranscript(messages, promptID)
     const what = prompted ? 'was given its prompt but did not finish an answer' : 'never received its prompt'
     const message = `the session ${what}, and was idle for ${Math.round(limit / 1000)} s`
     this.end({ type: 'failed', failure: { reason: 'timeout', message }, text, usage })
+  }
+
+  async #isBusy(): Promise<boolean> {
+    const busy = this.#watched.sessionID in (await this.#opencode.statuses())
+    if (busy) this.sawBusy()
+    return busy
   }
 }

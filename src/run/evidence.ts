@@ -3,10 +3,15 @@ import { errorText, type StoredMessage } from '../opencode.ts'
 import type { Failure, Usage } from '../task/task.ts'
 import { readTranscript } from './transcript.ts'
 
-/** How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. */
+/**
+ * How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. `unfinished`: its last
+ * message was closed without a finish and without an error. In an idle session that is an abort during the provider's
+ * back-off (contract 6.4), in a busy one the context was full, and a summary comes next.
+ */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
   | { readonly type: 'answered' }
   | { readonly type: 'aborted' }
+  | { readonly type: 'unfinished' }
   | { readonly type: 'deleted' }
   | { readonly type: 'failed'; readonly failure: Failure }
 )
@@ -21,22 +26,23 @@ export function judge(
   promptID: string,
   error?: string,
 ): Ending | undefined {
-  const { answer, text, usage } = readTranscript(messages, promptID)
+  const { begun, asked, answer, text, usage } = readTranscript(messages, promptID)
   const said = { text, usage }
-  if (!answer) {
+  if (!begun) {
     return error === undefined
       ? undefined
       : { ...said, type: 'failed', failure: { reason: 'error', message: error } }
   }
+  // Until it is completed an error can still be written into it: 16 to 300 ms after the first idle (contract 1.5).
+  if (answer?.info.time.completed === undefined) return undefined
   const { info, parts } = answer
-  // Until then an error can still be written into it: 16 to 300 ms after the first idle (contract 1.5, 1.10).
-  if (info.time.completed === undefined) return undefined
   if (info.error?.name === 'MessageAbortedError') return { ...said, type: 'aborted' }
   if (info.error) {
     return { ...said, type: 'failed', failure: { reason: 'error', message: errorText(info.error) } }
   }
-  // An abort during a provider's back-off leaves a completed message with neither finish nor error (contract 6.4).
-  if (info.finish === undefined) return { ...said, type: 'aborted' }
+  // The context was full and has been summarised: the message that continues the run comes next.
+  if (asked === 'summary') return undefined
+  if (info.finish === undefined) return { ...said, type: 'unfinished' }
   // A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b).
   if (
     info.finish === 'tool-calls' ||

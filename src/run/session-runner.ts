@@ -115,6 +115,7 @@ function outcomeOf(ending: Ending, cancelled: boolean): Outcome {
     case 'answered':
       return { status: 'completed', text, usage }
     case 'aborted':
+    case 'unfinished':
     case 'deleted':
       return { status: 'cancelled', by: cancelled ? 'parent' : 'user', text, usage }
     case 'failed':

@@ -12,7 +12,13 @@ export interface Answer {
 export interface Transcript {
   /** Whether the message that started the run is stored. */
   readonly prompted: boolean
-  /** The newest assistant message that answers it. */
+  /** Whether any model call was made for the run. */
+  readonly begun: boolean
+  /**
+   * What was asked last on behalf of the run, and the newest assistant message that answers it: the prompt, or what
+   * the host put in when the context was full, first a request for a summary and then a message to go on from it.
+   */
+  readonly asked: 'prompt' | 'summary' | 'continuation'
   readonly answer: Answer | undefined
   /** The last text that the run has said, '' where it said nothing. */
   readonly text: string
@@ -34,12 +40,16 @@ export function readTranscript(messages: readonly StoredMessage[], promptID: str
   const answers = run.flatMap(({ info, parts }): Answer[] =>
     info.role === 'assistant' ? [{ info, parts }] : [],
   )
+  const own = answers.filter(({ info }) => !info.summary)
+  const { asked, messageID } = lastAsked(run, promptID)
   return {
     prompted: start !== -1,
+    begun: answers.length > 0,
+    asked,
     // Every step of a loop names the user message that it answers as its parent; what answers somebody else's
     // message in the child says nothing about our run.
-    answer: answers.findLast(({ info }) => info.parentID === promptID),
-    text: answers.map(({ parts }) => textOf(parts)).findLast((text) => text !== '') ?? '',
+    answer: answers.findLast(({ info }) => info.parentID === messageID),
+    text: own.map(({ parts }) => textOf(parts)).findLast((text) => text !== '') ?? '',
     usage: {
       toolCalls: answers.reduce(
         (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,
@@ -48,8 +58,25 @@ export function readTranscript(messages: readonly StoredMessage[], promptID: str
       tokens: answers.reduce((sum, { info }) => sum + tokensOf(info), 0),
       cost: answers.reduce((sum, { info }) => sum + info.cost, 0),
     },
-    activity: answers.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
+    activity: own.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
   }
+}
+
+/** Follows the host's own messages: a full context is summarised, and the message after that continues the run. */
+function lastAsked(
+  run: readonly StoredMessage[],
+  promptID: string,
+): { readonly asked: Transcript['asked']; readonly messageID: string } {
+  let asked: Transcript['asked'] = 'prompt'
+  let messageID = promptID
+  for (const { info, parts } of run) {
+    if (info.role !== 'user') continue
+    if (parts.some((part) => part.type === 'compaction' && part.auto)) asked = 'summary'
+    else if (asked === 'summary') asked = 'continuation'
+    else continue
+    messageID = info.id
+  }
+  return { asked, messageID }
 }
 
 export function textOf(parts: readonly Part[]): string {

@@ -20,6 +20,29 @@ test('a child whose model answers with HTTP 400 is told once, as a failure, with
   expect(parent.noticeText).toContain('<error reason="error">the prompt is too purple</error>')
 })
 
+test('a child whose context overflows goes on after the host has summarised it, and is told once, as completed', async () => {
+  let overflown = false
+  const parent = await stage.parent(({ tools }) => {
+    if (tools.length === 0) return { text: 'A summary.' }
+    if (overflown) return { text: 'done after all' }
+    overflown = true
+    return { status: 400, text: 'context length exceeded' }
+  })
+  await parent.launch('read everything')
+  await parent.waitForNotice('<result>done after all</result>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="completed"')
+})
+
+test('a child whose context overflows for good is told once, as a failure, with the text', async () => {
+  const parent = await stage.parent(() => ({ status: 400, text: 'context length exceeded' }))
+  await parent.launch('read everything')
+  await parent.waitForNotice('<error reason="error">context length exceeded</error>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
 test('a child that answers nothing is told once, as a failure', async () => {
   const parent = await stage.parent(() => ({}))
   await parent.launch('say something')

@@ -11,6 +11,15 @@ export function userMessage(id: string, created = 0): StoredMessage {
   }
 }
 
+/** What the host stores to have a session summarised; `auto`: because the context was full. */
+export function compactionRequest(id: string, auto = true): StoredMessage {
+  const { info } = userMessage(id, 2)
+  return {
+    info,
+    parts: [{ id: `prt_${id}`, messageID: id, sessionID: info.sessionID, type: 'compaction', auto }],
+  }
+}
+
 export function assistantMessage(
   changes: Partial<AssistantMessage> & { readonly parentID: string },
   ...parts: readonly ({ readonly text: string } | { readonly tool: string })[]

@@ -49,10 +49,14 @@ const QUIET_MS = 600
 
 export async function startStage({ options = {}, plugins, ...rest }: StageOptions = {}): Promise<Stage> {
   const children = new Map<string, Script>()
+  /** Child → parent: the host leaves the parent out of the request for a child's summary (seen). */
+  const parentOfChild = new Map<string, string>()
   const model = await startModel((request) => {
-    const { parentSessionID } = request
-    if (parentSessionID === undefined) return obey(request)
-    return (children.get(parentSessionID) ?? (() => ({ text: 'done' })))(request)
+    const { sessionID, parentSessionID } = request
+    if (parentSessionID !== undefined) parentOfChild.set(sessionID, parentSessionID)
+    const parentID = parentOfChild.get(sessionID)
+    if (parentID === undefined) return obey(request)
+    return (children.get(parentID) ?? (() => ({ text: 'done' })))(request)
   })
   const server = await startOpencode({ model, plugins: plugins ?? [[await buildPlugin(), options]], ...rest })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { judge } from '../../../src/run/evidence.ts'
-import { assistantMessage, userMessage } from '../../harness/messages.ts'
+import { assistantMessage, compactionRequest, userMessage } from '../../harness/messages.ts'
 
 const PROMPT = 'msg_prompt'
 const prompt = userMessage(PROMPT)
@@ -91,7 +91,49 @@ describe('a run has ended', () => {
     expect(judge([prompt, answer], PROMPT)).toMatchObject({ type: 'aborted', text: 'half' })
   })
 
-  test('aborted, when a final message has neither a finish nor an error', () => {
-    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], PROMPT)).toMatchObject({ type: 'aborted' })
+  test('unfinished, when its last message was closed with neither a finish nor an error', () => {
+    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], PROMPT)).toMatchObject({
+      type: 'unfinished',
+    })
+  })
+})
+
+describe('a run whose context was full', () => {
+  const overflowed = assistantMessage({ parentID: PROMPT, id: 'msg_1' })
+  const request = compactionRequest('msg_compact')
+  const summary = { parentID: 'msg_compact', id: 'msg_2', summary: true }
+  const summarised = assistantMessage({ ...summary, finish: 'stop' }, { text: 'SUMMARY' })
+  const onwards = userMessage('msg_continue', 3)
+
+  test('has not ended while it is summarised, nor while its continuation is under way', () => {
+    const open = assistantMessage({ ...summary, time: { created: 1 } })
+    expect(judge([prompt, overflowed, request], PROMPT, 'context full')).toBeUndefined()
+    expect(judge([prompt, overflowed, request, open], PROMPT, 'context full')).toBeUndefined()
+    expect(judge([prompt, overflowed, request, summarised], PROMPT, 'context full')).toBeUndefined()
+    expect(judge([prompt, overflowed, request, summarised, onwards], PROMPT, 'context full')).toBeUndefined()
+  })
+
+  test('ends with the answer to the message that continued it, and its summary is not its text', () => {
+    const last = assistantMessage({ parentID: 'msg_continue', finish: 'stop' }, { text: 'done after all' })
+    const all = [prompt, overflowed, request, summarised, onwards, last]
+    expect(judge(all, PROMPT, 'context full')).toMatchObject({ type: 'answered', text: 'done after all' })
+  })
+
+  test('fails with the error of the summary where even that did not fit', () => {
+    const error = { name: 'ContextOverflowError' as const, data: { message: 'too long' } }
+    const failed = assistantMessage({ ...summary, finish: 'error', error })
+    expect(judge([prompt, overflowed, request, failed], PROMPT)).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'too long' },
+    })
+  })
+
+  test('a summary that a person asked for changes nothing about the end', () => {
+    const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
+    const byHand = compactionRequest('msg_compact', false)
+    expect(judge([prompt, answer, byHand, summarised], PROMPT)).toMatchObject({
+      type: 'answered',
+      text: 'found',
+    })
   })
 })

@@ -1,0 +1,56 @@
+import type { Event } from '../../src/opencode.ts'
+import { FakeHost } from '../harness/fake-host.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
+import { hostContract } from './contract.ts'
+import type { HostUnderTest } from './host-under-test.ts'
+
+const WAIT_LIMIT_MS = 10_000
+const SETTLE_MS = 1_000
+
+/** The fake on a clock that runs, as fast as it can, for as long as the suite does. */
+async function fakeUnderTest(): Promise<HostUnderTest> {
+  const clock = new ManualClock()
+  const host = new FakeHost(clock)
+  // The one command that the suite runs waits for longer than a case.
+  host.runTool = ({ name }) => (name === 'bash' ? new Promise(() => {}) : 'ok')
+  const events: Event[] = []
+  host.onEvent((event) => events.push(event))
+
+  const closing = new AbortController()
+  const run = async (): Promise<void> => {
+    while (!closing.signal.aborted) await clock.advance(1)
+  }
+  const stopped = run()
+
+  return {
+    opencode: host.opencode,
+    events,
+    get modelRequests() {
+      return host.modelRequests
+    },
+    setScript: (script) => {
+      host.script = script
+    },
+    createRootSession: async () => host.createRootSession(),
+    userPrompt: async (sessionID, text) => void host.userPrompt(sessionID, text),
+    userAbort: (sessionID) => host.userAbort(sessionID),
+    deleteSession: async (sessionID) => host.deleteSession(sessionID),
+    async waitUntil(predicate, description) {
+      const end = clock.now() + WAIT_LIMIT_MS
+      while (!(await predicate())) {
+        if (clock.now() > end) throw new Error(`Not within ${WAIT_LIMIT_MS} ms: ${description}`)
+        await clock.settle()
+      }
+    },
+    async settle() {
+      const end = clock.now() + SETTLE_MS
+      while (clock.now() < end) await clock.settle()
+    },
+    async close() {
+      closing.abort()
+      await stopped
+    },
+  }
+}
+
+hostContract('the fake host', fakeUnderTest)

@@ -1,0 +1,135 @@
+/** What the contract suite needs of a host, be it the real binary or the fake. */
+import type { Event, NewSession, Opencode, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
+import type { ModelRequest, Script } from '../harness/script.ts'
+
+export interface HostUnderTest {
+  readonly opencode: Opencode
+  /** Everything since the start, the oldest first. */
+  readonly events: readonly Event[]
+  readonly modelRequests: readonly (ModelRequest & { readonly outcome: 'open' | 'answered' | 'closed' })[]
+  setScript(script: Script): void
+  createRootSession(): Promise<Session>
+  userPrompt(sessionID: string, text: string): Promise<void>
+  userAbort(sessionID: string): Promise<void>
+  deleteSession(sessionID: string): Promise<void>
+  /** Resolves when the predicate holds; rejects, naming `description`, when it does not within a generous time. */
+  waitUntil(predicate: () => boolean | Promise<boolean>, description: string): Promise<void>
+  /** Resolves when whatever could still follow from what was done has had time to happen. */
+  settle(): Promise<void>
+  close(): Promise<void>
+}
+
+/** One session of a host: what it was told, what its model was asked, and what it holds. */
+export class Observed {
+  readonly id: string
+  readonly session: Session
+  readonly #host: HostUnderTest
+
+  constructor(host: HostUnderTest, session: Session) {
+    this.#host = host
+    this.session = session
+    this.id = session.id
+  }
+
+  /** Sends a message with ids of our own, derived from `name`; without parts one that says the name. */
+  prompt(name: string, changes: Partial<Prompt> = {}): Promise<void> {
+    const { messageID = this.messageID(name), ...rest } = changes
+    return this.#host.opencode.prompt(this.id, {
+      messageID,
+      agent: 'build',
+      parts: [this.part(name)],
+      ...rest,
+    })
+  }
+
+  messageID(name: string): string {
+    return `msg_${this.id.slice(4)}${name}`
+  }
+
+  part(name: string, text = name): Prompt['parts'][number] {
+    return { id: `prt_${this.id.slice(4)}${name}`, text, synthetic: true }
+  }
+
+  abort(): Promise<void> {
+    return this.#host.opencode.abort(this.id)
+  }
+
+  messages(): Promise<readonly StoredMessage[]> {
+    return this.#host.opencode.messages(this.id)
+  }
+
+  /** The assistant's messages. */
+  async answers() {
+    return (await this.messages()).flatMap(({ info, parts }) =>
+      info.role === 'assistant' ? [{ ...info, parts }] : [],
+    )
+  }
+
+  /** The states of all tool calls. */
+  async toolStates(): Promise<string[]> {
+    const parts = (await this.messages()).flatMap((message) => message.parts)
+    return parts.flatMap((part) => (part.type === 'tool' ? [part.state.status] : []))
+  }
+
+  get requests() {
+    return this.#host.modelRequests.filter((request) => request.sessionID === this.id)
+  }
+
+  /** The conversation of the nth request, as `role: content`, without what the host says about itself. */
+  conversation(index: number): string[] {
+    const messages = this.requests[index]?.messages ?? []
+    return messages.filter(({ role }) => role !== 'system').map(({ role, content }) => `${role}: ${content}`)
+  }
+
+  get events(): readonly Event[] {
+    return this.#host.events.filter(
+      ({ properties }) => 'sessionID' in properties && properties.sessionID === this.id,
+    )
+  }
+
+  /** The events that a plugin acts on, as words: `busy`, `idle`, `session.idle`, `error NAME`, `final NAME`… */
+  get story(): string[] {
+    return this.events.flatMap((event) => {
+      if (event.type === 'session.status') return [event.properties.status.type]
+      if (event.type === 'session.idle' || event.type === 'session.deleted') return [event.type]
+      if (event.type === 'session.error') return [`error ${event.properties.error?.name}`]
+      if (event.type !== 'message.updated') return []
+      const { info } = event.properties
+      if (info.role !== 'assistant' || info.time.completed === undefined) return []
+      return [`final ${info.error?.name ?? info.finish ?? 'without finish'}`]
+    })
+  }
+
+  /** How often the session said that it is idle. */
+  get idleCount(): number {
+    return this.story.filter((word) => word === 'session.idle').length
+  }
+
+  askedTimes(count: number): Promise<void> {
+    return this.#host.waitUntil(() => this.requests.length >= count, `model request ${count} of ${this.id}`)
+  }
+
+  idleTimes(count: number): Promise<void> {
+    return this.#host.waitUntil(() => this.idleCount >= count, `idle ${count} of ${this.id}`)
+  }
+
+  /** Resolves when the message that was prompted under a name is in the history, some time after the prompt. */
+  stored(name: string): Promise<void> {
+    const id = this.messageID(name)
+    const isStored = async (): Promise<boolean> => (await this.messages()).some(({ info }) => info.id === id)
+    return this.#host.waitUntil(isStored, `the message "${name}" in ${this.id}`)
+  }
+
+  /** Resolves when the story has come to a word. */
+  told(word: string): Promise<void> {
+    return this.#host.waitUntil(() => this.story.includes(word), `"${word}" of ${this.id}`)
+  }
+}
+
+/** A session of a root of its own, which is what a background task runs in. */
+export async function newChild(host: HostUnderTest, changes: Partial<NewSession> = {}): Promise<Observed> {
+  const parentID = changes.parentID ?? (await host.createRootSession()).id
+  const defaults = { title: 'A child', permission: [], metadata: {} }
+  const session = await host.opencode.createSession({ ...defaults, ...changes, parentID })
+  return new Observed(host, session)
+}

@@ -1,0 +1,47 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/clock.ts'
+import { connect } from '../../src/opencode.ts'
+import { startModel } from '../harness/model.ts'
+import { startOpencode } from '../harness/server.ts'
+import { hostContract } from './contract.ts'
+import type { HostUnderTest } from './host-under-test.ts'
+
+const WAIT_LIMIT_MS = 10_000
+const POLL_MS = 5
+const SETTLE_MS = 400
+
+async function realUnderTest(): Promise<HostUnderTest> {
+  const model = await startModel()
+  const server = await startOpencode({ model })
+
+  return {
+    opencode: connect(server.client, systemClock),
+    events: server.events.all,
+    modelRequests: model.requests,
+    setScript: (script) => {
+      model.script = script
+    },
+    createRootSession: () => server.createSession({ title: 'Root' }),
+    userPrompt: (sessionID, text) => server.prompt(sessionID, text),
+    async userAbort(sessionID) {
+      await server.client.session.abort({ path: { id: sessionID }, throwOnError: true })
+    },
+    async deleteSession(sessionID) {
+      await server.client.session.delete({ path: { id: sessionID }, throwOnError: true })
+    },
+    async waitUntil(predicate, description) {
+      const end = Date.now() + WAIT_LIMIT_MS
+      while (!(await predicate())) {
+        if (Date.now() > end) throw new Error(`Not within ${WAIT_LIMIT_MS} ms: ${description}`)
+        await sleep(POLL_MS)
+      }
+    },
+    settle: () => sleep(SETTLE_MS),
+    async close() {
+      await server.stop()
+      await model.close()
+    },
+  }
+}
+
+hostContract('the real OpenCode', realUnderTest)

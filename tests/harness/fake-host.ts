@@ -1,0 +1,277 @@
+/**
+ * OpenCode in memory, for fast tests: the port `Opencode` over sessions that run on a test's clock with a scripted
+ * model. Honest as far as the contract suite goes (tests/contract), which runs against it and the real binary.
+ *
+ * A call of the port settles without time passing, except an abort, which waits until the run has stopped. What
+ * follows from a call (a message stored, a turn, its end) takes milliseconds of the clock, as it does for real.
+ */
+import type { Clock } from '../../src/clock.ts'
+import {
+  HostError,
+  type Agent,
+  type Event,
+  type NewSession,
+  type Opencode,
+  type Prompt,
+  type Session,
+  type SessionStatus,
+  type StoredMessage,
+} from '../../src/opencode.ts'
+import { unknownError, type UserMessage } from './fake-answer.ts'
+import { FakeFaults } from './fake-faults.ts'
+import { FakeModel, type FakeRequest } from './fake-model.ts'
+import { FakeRun, pause, type RunHost } from './fake-run.ts'
+import { FakeStore, type Emit } from './fake-store.ts'
+import type { Script, ToolCall } from './script.ts'
+
+type Method = keyof Opencode
+type ModelOfUser = UserMessage['model']
+
+/** How the user's client would send a message. */
+export interface UserPromptOptions {
+  readonly agent?: string
+  readonly model?: ModelOfUser
+}
+
+/** From a prompt's being accepted to its message's being stored; the prompts of a session take turns. */
+const STORE_MS = 4
+const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
+
+export class FakeHost {
+  readonly opencode: Opencode
+  /** Every call of the port, also those that were made to fail. */
+  readonly calls: { readonly method: Method; readonly sessionID?: string }[] = []
+  /** What was logged through the port. */
+  readonly logged: { readonly level: string; readonly message: string }[] = []
+  /** While set, events are lost. */
+  muteEvents = false
+  /** The tools that the model is offered unless a session's rules deny them. */
+  toolNames = ['bash', 'edit', 'glob', 'grep', 'question', 'read', 'skill', 'task', 'todowrite', 'write']
+  /** What a tool answers; may hang, and throws for a tool that fails. */
+  runTool: (call: ToolCall, sessionID: string) => string | Promise<string> = () => 'ok'
+  agents: Agent[] = [
+    agent('build', 'primary'),
+    agent('plan', 'primary'),
+    agent('general', 'subagent'),
+    agent('explore', 'subagent'),
+  ]
+  /** Known models, as `provider/model`. */
+  readonly models = new Set(['mock/m1', 'mock/m2', 'mock/m3'])
+
+  readonly #clock: Clock
+  readonly #store: FakeStore
+  readonly #faults: FakeFaults
+  readonly #model: FakeModel
+  readonly #listeners = new Set<(event: Event) => void>()
+  readonly #statuses = new Map<string, SessionStatus>()
+  readonly #runs = new Map<string, FakeRun>()
+  readonly #lastStored = new Map<string, Promise<void>>()
+  readonly #runHost: RunHost
+  #promptsToSwallow = 0
+
+  constructor(clock: Clock, script: Script = () => ({ text: 'ok' })) {
+    this.#clock = clock
+    this.#store = new FakeStore(clock, this.#emit)
+    this.#faults = new FakeFaults(clock)
+    this.#model = new FakeModel(script)
+    this.#runHost = this.#createRunHost()
+    this.opencode = this.#createPort()
+  }
+
+  /** May be replaced at any time. */
+  set script(script: Script) {
+    this.#model.script = script
+  }
+
+  /** What the model was asked, the oldest first. */
+  get modelRequests(): readonly FakeRequest[] {
+    return this.#model.requests
+  }
+
+  /** Listens to all sessions, as a plugin's event hook does. Returns how to stop. */
+  onEvent(listener: (event: Event) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Makes a session without a parent, as the user does. */
+  createRootSession(): Session {
+    return this.#store.createSession({ title: 'Root' })
+  }
+
+  /** What is stored of a session. Throws a `HostError` when it is unknown. */
+  session(sessionID: string): Session {
+    return structuredClone(this.#store.session(sessionID))
+  }
+
+  messagesOf(sessionID: string): readonly StoredMessage[] {
+    return structuredClone(this.#store.messages(sessionID))
+  }
+
+  /** Writes as the user, and returns the id of the message. */
+  userPrompt(sessionID: string, text: string, options: UserPromptOptions = {}): string {
+    const messageID = this.#store.newID('msg')
+    const part = { id: this.#store.newID('prt'), text, synthetic: false }
+    this.#accept(sessionID, { messageID, parts: [part], ...options })
+    return messageID
+  }
+
+  /** Presses ESC. Resolves when the run has stopped. */
+  userAbort(sessionID: string): Promise<void> {
+    return this.#abort(sessionID)
+  }
+
+  /** Deletes a session and its children, and stops nothing (contract 1.11). */
+  deleteSession(sessionID: string): void {
+    this.#store.deleteSession(sessionID)
+  }
+
+  /** Makes the next call of a method reject. */
+  failNext(method: Method, error = new HostError('refused', `OpenCode refused ${method}`)): void {
+    this.#faults.plan(method, { kind: 'fail', error })
+  }
+
+  /** Makes the next call of a method have no effect, and reject as unanswered when its time is up. */
+  hangNext(method: Method): void {
+    this.#faults.plan(method, { kind: 'hang' })
+  }
+
+  /** Lets the next call of a method take effect, and reject as unanswered when its time is up. */
+  loseNextAnswer(method: Method): void {
+    this.#faults.plan(method, { kind: 'loseAnswer' })
+  }
+
+  /** Lets the next prompt be accepted without any consequence, as after a throw in `chat.message` (contract 1.13). */
+  swallowNextPrompt(): void {
+    this.#promptsToSwallow++
+  }
+
+  readonly #emit: Emit = (type, properties) => {
+    if (this.muteEvents) return
+    const event = structuredClone({ id: this.#store.newID('evt'), type, properties }) as Event
+    for (const listener of this.#listeners) queueMicrotask(() => listener(event))
+  }
+
+  #createPort(): Opencode {
+    const call = <Result>(
+      method: Method,
+      sessionID: string | undefined,
+      run: () => Result | Promise<Result>,
+    ) => {
+      this.calls.push({ method, ...(sessionID !== undefined && { sessionID }) })
+      return this.#faults.call(method, run)
+    }
+    return {
+      agents: () => call('agents', undefined, () => this.agents),
+      createSession: (session) => call('createSession', undefined, () => this.#create(session)),
+      session: (id) => call('session', id, () => this.#store.session(id)),
+      replaceMetadata: (id, metadata) =>
+        call('replaceMetadata', id, () =>
+          this.#store.updateSession(id, { metadata: structuredClone(metadata) }),
+        ),
+      prompt: (id, prompt) => call('prompt', id, () => this.#prompt(id, structuredClone(prompt))),
+      abort: (id) => call('abort', id, () => this.#abort(id)),
+      messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
+      statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
+      log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
+    }
+  }
+
+  #createRunHost(): RunHost {
+    const toolNames = (): readonly string[] => this.toolNames
+    return {
+      clock: this.#clock,
+      store: this.#store,
+      emit: this.#emit,
+      model: this.#model,
+      get toolNames() {
+        return toolNames()
+      },
+      runTool: (call, sessionID) => this.runTool(call, sessionID),
+      knowsModel: ({ providerID, modelID }) => this.models.has(`${providerID}/${modelID}`),
+      setStatus: (sessionID, status) => {
+        this.#statuses.set(sessionID, status)
+        this.#emit('session.status', { sessionID, status })
+      },
+      runIdle: (run) => {
+        const current = this.#runs.get(run.sessionID)
+        if (current === undefined || current === run) this.#sayIdle(run.sessionID)
+      },
+      runEnded: (run) => {
+        if (this.#runs.get(run.sessionID) === run) this.#runs.delete(run.sessionID)
+      },
+    }
+  }
+
+  #create({ permission, metadata, ...rest }: NewSession): Session {
+    const own = { permission: structuredClone(permission), metadata: structuredClone(metadata) }
+    return this.#store.createSession({ ...rest, ...own })
+  }
+
+  #prompt(sessionID: string, prompt: Prompt): void {
+    this.#store.session(sessionID)
+    if (!prompt.messageID.startsWith('msg') || prompt.parts.some(({ id }) => !id.startsWith('prt'))) {
+      throw new HostError('refused', 'OpenCode refused session.promptAsync: BadRequest')
+    }
+    if (this.#promptsToSwallow > 0) this.#promptsToSwallow--
+    else this.#accept(sessionID, prompt)
+  }
+
+  #accept(sessionID: string, prompt: Omit<Prompt, 'model'> & UserPromptOptions): void {
+    const store = async (previous: Promise<void> | undefined): Promise<void> => {
+      await previous
+      await pause(this.#clock, STORE_MS)
+      if (this.#store.has(sessionID)) this.#take(sessionID, prompt)
+    }
+    this.#lastStored.set(sessionID, store(this.#lastStored.get(sessionID)))
+  }
+
+  #take(sessionID: string, { messageID: id, agent: name = 'build', model, parts }: Prompt): void {
+    const known = this.agents.find((each) => each.name === name)
+    if (known === undefined) {
+      // Two errors, and no idle ever (contract 1.12).
+      const names = this.agents.map((each) => each.name).sort()
+      const message = `Agent not found: "${name}". Available agents: ${names.join(', ')}`
+      this.#emit('session.error', { sessionID, error: unknownError(message) })
+      this.#emit('session.error', { sessionID, error: unknownError(`UnknownError: ${message}`) })
+      return
+    }
+    const chosen = model ?? known.model ?? this.#sessionModel(sessionID)
+    const { modelID, ...rest } = chosen
+    this.#store.updateSession(sessionID, { agent: name, model: { id: modelID, ...rest } })
+    const time = { created: this.#clock.now() }
+    this.#store.saveMessage({ id, sessionID, role: 'user', time, agent: name, model: chosen })
+    for (const part of parts) this.#store.savePart({ ...part, sessionID, messageID: id, type: 'text' })
+    if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
+  }
+
+  /** The variant is not sticky (contract 4.10). */
+  #sessionModel(sessionID: string): ModelOfUser {
+    const { model } = this.#store.session(sessionID)
+    return model === undefined ? DEFAULT_MODEL : { providerID: model.providerID, modelID: model.id }
+  }
+
+  /**
+   * Does not reach a message that is accepted but not yet stored: its turn runs (contract 4.8). Idle and unknown
+   * sessions say that they are idle all the same (3.5, 6.3).
+   */
+  async #abort(sessionID: string): Promise<void> {
+    const run = this.#runs.get(sessionID)
+    if (run === undefined) {
+      this.#sayIdle(sessionID)
+      return
+    }
+    this.#runs.delete(sessionID)
+    await run.abort()
+  }
+
+  #sayIdle(sessionID: string): void {
+    this.#statuses.delete(sessionID)
+    this.#emit('session.status', { sessionID, status: { type: 'idle' } })
+    this.#emit('session.idle', { sessionID })
+  }
+}
+
+function agent(name: string, mode: Agent['mode']): Agent {
+  return { name, mode, native: true, description: `The agent ${name}.`, permission: [], options: {} }
+}

@@ -1,0 +1,85 @@
+/** How the fake host asks the scripted model: the request that it makes of a session, and the log of them. */
+import type { PermissionRuleset, Session, StoredMessage } from '../../src/opencode.ts'
+import type { ModelRequest, Reply, Script } from './script.ts'
+
+export interface FakeRequest extends ModelRequest {
+  /** `closed`: the run was aborted before the answer came. */
+  readonly outcome: 'open' | 'answered' | 'closed'
+}
+
+type Writable<Type> = { -readonly [Field in keyof Type]: Type[Field] }
+type Line = ModelRequest['messages'][number]
+
+export class FakeModel {
+  script: Script
+  readonly #requests: Writable<FakeRequest>[] = []
+
+  constructor(script: Script) {
+    this.script = script
+  }
+
+  /** The oldest first. */
+  get requests(): readonly FakeRequest[] {
+    return this.#requests
+  }
+
+  /** A script that throws fails the turn, as with the real harness. */
+  async ask(request: ModelRequest, signal: AbortSignal): Promise<Reply> {
+    const logged: Writable<FakeRequest> = { ...request, outcome: 'open' }
+    this.#requests.push(logged)
+    signal.addEventListener('abort', () => {
+      if (logged.outcome === 'open') logged.outcome = 'closed'
+    })
+    try {
+      const reply = await this.script(request)
+      if (logged.outcome === 'open') logged.outcome = 'answered'
+      return reply
+    } catch (error) {
+      return { status: 400, text: `The test's script threw: ${String(error)}` }
+    }
+  }
+}
+
+/** What the model is told of a session. */
+export function requestOf(
+  session: Session,
+  stored: readonly StoredMessage[],
+  tools: readonly string[],
+  modelID: string,
+): ModelRequest {
+  const messages = [
+    { role: 'system' as const, content: 'You are the fake host.' },
+    ...stored.flatMap(linesOf),
+  ]
+  return {
+    sessionID: session.id,
+    parentSessionID: session.parentID,
+    messages,
+    tools: offered(tools, session.permission ?? []),
+    model: modelID,
+  }
+}
+
+function linesOf({ info, parts }: StoredMessage): Line[] {
+  const text = parts.map((part) => (part.type === 'text' && !part.ignored ? part.text : '')).join('')
+  if (info.role === 'user') return parts.length > 0 ? [{ role: 'user', content: text }] : []
+  const tools = parts.filter((part) => part.type === 'tool')
+  // A turn that failed is left out, as is one that was aborted before it had said anything.
+  if (info.error !== undefined && info.error.name !== 'MessageAbortedError') return []
+  if (text === '' && tools.length === 0) return []
+  const results = tools.map(({ state }): Line => {
+    if (state.status === 'completed') return { role: 'tool', content: state.output }
+    const interrupted = '[Tool execution was interrupted]'
+    return { role: 'tool', content: state.status === 'error' ? state.error : interrupted }
+  })
+  return [{ role: 'assistant', content: text }, ...results]
+}
+
+/** A tool is taken away when the last rule that matches it denies it altogether (contract 8.5). */
+function offered(tools: readonly string[], rules: PermissionRuleset): string[] {
+  return tools.filter((tool) => {
+    const permission = tool === 'write' ? 'edit' : tool
+    const rule = rules.findLast((each) => each.permission === '*' || each.permission === permission)
+    return !(rule?.action === 'deny' && rule.pattern === '*')
+  })
+}

@@ -1,0 +1,287 @@
+/**
+ * One run of the fake host's prompt loop: from busy, over as many steps as there are, to idle. Its order of events,
+ * its exits and its oddities are those of the real loop; the contract's sections are named where they matter.
+ */
+import type { Clock } from '../../src/clock.ts'
+import type { Part, SessionStatus, StoredMessage } from '../../src/opencode.ts'
+import {
+  backOffMs,
+  failureOf,
+  isAnswered,
+  newAnswer,
+  newestUserMessage,
+  unknownError,
+  type AssistantMessage,
+  type Failure,
+  type UserMessage,
+} from './fake-answer.ts'
+import { requestOf, type FakeModel } from './fake-model.ts'
+import type { Emit, FakeStore } from './fake-store.ts'
+import type { Reply, ToolCall } from './script.ts'
+
+type ToolPart = Extract<Part, { type: 'tool' }>
+
+/** What a run needs of the host. */
+export interface RunHost {
+  readonly clock: Clock
+  readonly store: FakeStore
+  readonly emit: Emit
+  readonly model: FakeModel
+  readonly toolNames: readonly string[]
+  runTool(call: ToolCall, sessionID: string): string | Promise<string>
+  knowsModel(model: UserMessage['model']): boolean
+  setStatus(sessionID: string, status: SessionStatus): void
+  /** Says that the session is idle, unless a newer run has begun. */
+  runIdle(run: FakeRun): void
+  /** From here on a prompt starts a new run. */
+  runEnded(run: FakeRun): void
+}
+
+/** From the user message's being stored to busy; the gap of contract 2.3. */
+const START_MS = 2
+/** From the assistant message to the model's being asked, and from its answer to the end of the step. */
+const REQUEST_MS = 3
+const ANSWER_MS = 2
+/** From the first idle after an error to the message's being final (contract 1.5, 1.9); longer in a tool (1.10). */
+const FINALISE_MS = 30
+const FINALISE_TOOL_MS = 285
+const MAX_RETRIES = 5
+
+class Aborted extends Error {}
+
+class TurnFailed extends Error {
+  readonly failure: Failure
+
+  constructor(failure: Failure) {
+    super(failure.name)
+    this.failure = failure
+  }
+}
+
+export class FakeRun {
+  readonly sessionID: string
+  /** Settles when nothing more comes of this run. */
+  readonly ended: Promise<void>
+  readonly #host: RunHost
+  readonly #abort = new AbortController()
+  #phase: 'starting' | 'asking' | 'tool' | 'backingOff' = 'starting'
+  #answer: AssistantMessage | undefined
+
+  constructor(host: RunHost, sessionID: string) {
+    this.#host = host
+    this.sessionID = sessionID
+    this.ended = this.#run()
+  }
+
+  abort(): Promise<void> {
+    this.#abort.abort()
+    return this.ended
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#wait(START_MS)
+      while (await this.#step()) this.#phase = 'starting'
+      this.#host.runIdle(this)
+      this.#host.runEnded(this)
+      this.#summarise()
+    } catch (error) {
+      if (error instanceof Aborted) await this.#stop()
+      else if (error instanceof TurnFailed) await this.#fail(error.failure)
+      else await this.#fail(unknownError(error))
+    }
+  }
+
+  /** False when the newest user message is answered, which a replay's is from the start (contract 4.14). */
+  async #step(): Promise<boolean> {
+    const { store, emit } = this.#host
+    const { sessionID } = this
+    this.#host.setStatus(sessionID, { type: 'busy' })
+    const stored = store.messages(sessionID)
+    const asked = newestUserMessage(stored)
+    if (asked === undefined || isAnswered(stored, asked)) return false
+    if (!this.#host.knowsModel(asked.model)) {
+      const { providerID, modelID } = asked.model
+      throw new TurnFailed(unknownError(`Model not found: ${providerID}/${modelID}.`))
+    }
+
+    this.#answer = store.saveMessage(newAnswer(store.newID('msg'), this.#host.clock.now(), asked))
+    store.updateSession(sessionID, {})
+    emit('session.diff', { sessionID, diff: [] })
+    this.#phase = 'asking'
+    await this.#wait(REQUEST_MS)
+    const reply = await this.#ask(stored, asked.model.modelID)
+
+    this.#savePart({ type: 'step-start' })
+    if (reply.reasoning) this.#savePart({ type: 'reasoning', text: reply.reasoning, time: this.#span() })
+    if (reply.text) this.#savePart({ type: 'text', text: reply.text, time: this.#span() })
+    await this.#useTools(reply.tools ?? [])
+    await this.#wait(ANSWER_MS)
+    const finish = (reply.finish ?? (reply.tools?.length ? 'tool_calls' : 'stop')).replace('_', '-')
+    const tokens = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } }
+    this.#savePart({ type: 'step-finish', reason: finish, cost: 0, tokens })
+    this.#saveAnswer({ finish, tokens })
+    this.#completeAnswer({})
+    this.#answer = undefined
+    return true
+  }
+
+  /** Asks until there is an answer, for as long as the failures are of the kind that passes (contract 1.6). */
+  async #ask(stored: readonly StoredMessage[], modelID: string): Promise<Reply> {
+    const { clock, model, store, toolNames } = this.#host
+    for (let attempt = 1; ; attempt++) {
+      this.#phase = 'asking'
+      this.#host.setStatus(this.sessionID, { type: 'busy' })
+      const request = requestOf(store.session(this.sessionID), stored, toolNames, modelID)
+      const reply = await this.#unlessAborted(model.ask(request, this.#abort.signal))
+      const failure = failureOf(reply)
+      if (failure === undefined) return reply
+      if (reply.cut) {
+        // What had come of the text is lost; its part stays, empty.
+        this.#savePart({ type: 'step-start' })
+        this.#savePart({ type: 'text', text: '' })
+      }
+      if (!failure.data.isRetryable || attempt > MAX_RETRIES) throw new TurnFailed(failure)
+      this.#phase = 'backingOff'
+      const delayMs = backOffMs(reply, attempt)
+      const { message } = failure.data
+      const next = clock.now() + delayMs
+      this.#host.setStatus(this.sessionID, { type: 'retry', attempt, message, next })
+      await this.#wait(delayMs)
+    }
+  }
+
+  async #useTools(calls: readonly ToolCall[]): Promise<void> {
+    if (calls.length > 0) this.#phase = 'tool'
+    const uses = calls.map(async (call) => {
+      const start = this.#host.clock.now()
+      const input = { ...call.args }
+      const state = { status: 'running' as const, input, time: { start } }
+      const part = this.#savePart({
+        type: 'tool',
+        tool: call.name,
+        callID: `call_${start}`,
+        state,
+      }) as ToolPart
+      const ended = await this.#unlessAborted(
+        Promise.resolve()
+          .then(() => this.#host.runTool(call, this.sessionID))
+          .then(
+            (output) => ({ status: 'completed' as const, output, title: call.name, metadata: {} }),
+            (error: unknown) => ({ status: 'error' as const, error: String(error) }),
+          ),
+      )
+      this.#host.store.savePart({ ...part, state: { ...ended, input, time: this.#span(start) } })
+    })
+    await Promise.all(uses)
+  }
+
+  /** A message that was queued, or comes before the second idle, joins this run and is never answered. */
+  async #fail(failure: Failure): Promise<void> {
+    const { emit, clock } = this.#host
+    emit('session.error', { sessionID: this.sessionID, error: failure })
+    this.#host.runIdle(this)
+    if (this.#answer === undefined) {
+      // The second error of contract 1.12 comes after the only idle.
+      emit('session.error', { sessionID: this.sessionID, error: failure })
+      this.#host.runEnded(this)
+      return
+    }
+    await pause(clock, FINALISE_MS)
+    this.#completeAnswer({ error: failure })
+    this.#host.runIdle(this)
+    this.#host.runEnded(this)
+  }
+
+  async #stop(): Promise<void> {
+    const { clock, emit } = this.#host
+    const phase = this.#phase
+    if (phase === 'starting') {
+      this.#host.runIdle(this)
+      return
+    }
+    if (phase === 'backingOff') {
+      // Completed, without an error or a finish, and one idle only (contract 6.4).
+      await pause(clock, FINALISE_MS)
+      this.#completeAnswer({})
+      this.#host.runIdle(this)
+      return
+    }
+    const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
+    emit('session.error', { sessionID: this.sessionID, error })
+    this.#host.runIdle(this)
+    await pause(clock, phase === 'tool' ? FINALISE_TOOL_MS : FINALISE_MS)
+    this.#interruptTools()
+    this.#completeAnswer({ error })
+    this.#host.runIdle(this)
+  }
+
+  #interruptTools(): void {
+    const answer = this.#host.store.messages(this.sessionID).find(({ info }) => info.id === this.#answer?.id)
+    for (const part of answer?.parts ?? []) {
+      if (part.type !== 'tool' || part.state.status !== 'running') continue
+      const { input, time } = part.state
+      const end = { error: 'Tool execution aborted', metadata: { interrupted: true } }
+      const state = { status: 'error' as const, input, ...end, time: this.#span(time.start) }
+      this.#host.store.savePart({ ...part, state })
+    }
+  }
+
+  /** The trail after idle: the session, and the user message with its summary (contract 1.1). */
+  #summarise(): void {
+    const { store, emit } = this.#host
+    const asked = newestUserMessage(store.messages(this.sessionID))
+    if (asked === undefined) return
+    store.updateSession(this.sessionID, {})
+    emit('session.diff', { sessionID: this.sessionID, diff: [] })
+    store.saveMessage({ ...asked, summary: { diffs: [] } })
+  }
+
+  #saveAnswer(changes: Partial<AssistantMessage>): void {
+    if (this.#answer === undefined) return
+    this.#answer = this.#host.store.saveMessage({ ...this.#answer, ...changes })
+  }
+
+  #completeAnswer(end: { readonly error?: Failure }): void {
+    // A session that was deleted meanwhile has no message left to complete.
+    if (this.#answer === undefined || !this.#host.store.has(this.sessionID)) return
+    const time = { ...this.#answer.time, completed: this.#host.clock.now() }
+    this.#saveAnswer({ ...(end as Pick<AssistantMessage, 'error'>), time })
+  }
+
+  #savePart(part: object): Part {
+    const { store } = this.#host
+    const owner = { sessionID: this.sessionID, messageID: this.#answer?.id }
+    return store.savePart({ id: store.newID('prt'), ...owner, ...part } as Part)
+  }
+
+  #span(start = this.#host.clock.now()): { start: number; end: number } {
+    return { start, end: this.#host.clock.now() }
+  }
+
+  /** Rejects at once when the run is aborted, and leaves no timer behind. */
+  async #wait(delayMs: number): Promise<void> {
+    let stopTimer = (): void => {}
+    const timer = new Promise<void>((resolve) => {
+      stopTimer = this.#host.clock.after(delayMs, resolve)
+    })
+    await this.#unlessAborted(timer).finally(() => stopTimer())
+  }
+
+  #unlessAborted<Result>(work: Promise<Result>): Promise<Result> {
+    const { signal } = this.#abort
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(new Aborted())
+      if (signal.aborted) onAbort()
+      signal.addEventListener('abort', onAbort, { once: true })
+      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    })
+  }
+}
+
+/** Resolves after `delayMs` of the clock. */
+export function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(delayMs, resolve)
+  })
+}

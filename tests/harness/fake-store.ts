@@ -1,0 +1,111 @@
+/**
+ * What the fake host keeps: sessions, messages and parts. Every write is told as an event.
+ * Like the real one it keys messages and parts by id alone, over all sessions (contract 4.14, 4.18).
+ */
+import type { Clock } from '../../src/clock.ts'
+import {
+  HostError,
+  type Event,
+  type Message,
+  type Part,
+  type Session,
+  type StoredMessage,
+} from '../../src/opencode.ts'
+
+/** Tells an event of the given type. */
+export type Emit = <Type extends Event['type']>(
+  type: Type,
+  properties: Extract<Event, { type: Type }>['properties'],
+) => void
+
+export class FakeStore {
+  readonly #clock: Clock
+  readonly #emit: Emit
+  readonly #sessions = new Map<string, Session>()
+  readonly #messages = new Map<string, Message>()
+  readonly #parts = new Map<string, Part>()
+  #idCount = 0
+
+  constructor(clock: Clock, emit: Emit) {
+    this.#clock = clock
+    this.#emit = emit
+  }
+
+  /** In the host's form, ascending with time (contract 4.17). */
+  newID(prefix: 'ses' | 'msg' | 'prt' | 'evt'): string {
+    const count = ++this.#idCount
+    const time = (BigInt(this.#clock.now()) * 4096n + BigInt(count % 4096)) % 2n ** 48n
+    return `${prefix}_${time.toString(16).padStart(12, '0')}${String(count).padStart(14, '0')}`
+  }
+
+  createSession(fields: Partial<Session>): Session {
+    const id = this.newID('ses')
+    const time = { created: this.#clock.now(), updated: this.#clock.now() }
+    const place = { slug: 'fake', projectID: 'fake', directory: '/project', version: '1.18.33' }
+    const session: Session = { id, title: 'New session', ...place, ...fields, time }
+    this.#sessions.set(id, session)
+    this.#emit('session.created', { sessionID: id, info: session })
+    return session
+  }
+
+  has(sessionID: string): boolean {
+    return this.#sessions.has(sessionID)
+  }
+
+  session(sessionID: string): Session {
+    const session = this.#sessions.get(sessionID)
+    if (session === undefined) throw new HostError('notFound', `Session not found: ${sessionID}`)
+    return session
+  }
+
+  updateSession(sessionID: string, changes: Partial<Session>): void {
+    const before = this.session(sessionID)
+    const session = { ...before, ...changes, time: { ...before.time, updated: this.#clock.now() } }
+    this.#sessions.set(sessionID, session)
+    this.#emit('session.updated', { sessionID, info: session })
+  }
+
+  /** Takes the children along, the youngest generation first (contract 7). */
+  deleteSession(sessionID: string): void {
+    const info = this.session(sessionID)
+    for (const child of this.#sessions.values())
+      if (child.parentID === sessionID) this.deleteSession(child.id)
+    this.#sessions.delete(sessionID)
+    for (const message of this.#messages.values()) {
+      if (message.sessionID === sessionID) this.#messages.delete(message.id)
+    }
+    this.#emit('session.deleted', { sessionID, info })
+  }
+
+  /** A message whose id is known keeps its place and its session, and takes over the rest. */
+  saveMessage<Info extends Message>(info: Info): Info {
+    this.#assertWritable(info.sessionID, 'message')
+    const before = this.#messages.get(info.id)
+    this.#messages.set(info.id, { ...info, sessionID: before?.sessionID ?? info.sessionID })
+    this.#emit('message.updated', { sessionID: info.sessionID, info })
+    return info
+  }
+
+  /** A part whose id is known stays with its message, and takes over the rest. */
+  savePart<Stored extends Part>(part: Stored): Stored {
+    this.#assertWritable(part.sessionID, 'part')
+    const before = this.#parts.get(part.id)
+    this.#parts.set(part.id, { ...part, messageID: before?.messageID ?? part.messageID })
+    const { sessionID } = part
+    this.#emit('message.part.updated', { sessionID, part, time: this.#clock.now() })
+    return part
+  }
+
+  /** The messages in the order of their first save, the parts of each in the order of their ids. */
+  messages(sessionID: string): StoredMessage[] {
+    const parts = [...this.#parts.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+    return [...this.#messages.values()]
+      .filter((info) => info.sessionID === sessionID)
+      .map((info) => ({ info, parts: parts.filter((part) => part.messageID === info.id) }))
+  }
+
+  /** A run that outlives its session dies at its next write (contract 1.11). */
+  #assertWritable(sessionID: string, table: string): void {
+    if (!this.has(sessionID)) throw new Error(`Failed query: insert into "${table}"`)
+  }
+}

@@ -1,0 +1,64 @@
+/** A clock that stands still until a test moves it. */
+import { setImmediate } from 'node:timers/promises'
+import type { Clock } from '../../src/clock.ts'
+
+interface Timer {
+  readonly at: number
+  readonly callback: () => void
+}
+
+/** Enough for promise chains that pass through the event loop a few times, such as a queue's next start. */
+const TURNS_TO_SETTLE = 3
+
+export class ManualClock implements Clock {
+  #now: number
+  readonly #timers = new Set<Timer>()
+
+  /** Starts at a time that no test mistakes for a duration. */
+  constructor(now = Date.UTC(2026, 0, 1)) {
+    this.#now = now
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const timer = { at: this.#now + Math.max(0, delayMs), callback }
+    this.#timers.add(timer)
+    return () => {
+      this.#timers.delete(timer)
+    }
+  }
+
+  /** How many timers wait. Not zero at the end of a test: something leaks. */
+  get pending(): number {
+    return this.#timers.size
+  }
+
+  /** Fires what is due within `ms`, in order of time and then of creation, and lets each timer's work settle. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms
+    await this.settle()
+    for (;;) {
+      const timer = this.#next()
+      if (timer === undefined || timer.at > end) break
+      this.#timers.delete(timer)
+      this.#now = timer.at
+      timer.callback()
+      await this.settle()
+    }
+    this.#now = end
+  }
+
+  /** Lets what was started go as far as it can without time passing. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < TURNS_TO_SETTLE; turn++) await setImmediate()
+  }
+
+  #next(): Timer | undefined {
+    let next: Timer | undefined
+    for (const timer of this.#timers) if (next === undefined || timer.at < next.at) next = timer
+    return next
+  }
+}
