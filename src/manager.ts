@@ -33,9 +33,9 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
 }
 
-/** A task, and what its session says of it, where that could be read. */
 export interface TaskReport {
   readonly task: Task
+  /** What its session says of it; `undefined` before it has started, and when the session was deleted. */
   readonly transcript: Transcript | undefined
 }
 
@@ -162,7 +162,8 @@ export class BackgroundManager {
 
   /**
    * Looks at a task on behalf of its parent, which settles the notice of an ended one. With `wait`, first waits for
-   * its end, and keeps its notice back meanwhile.
+   * its end, and keeps its notice back meanwhile. Rejects with a `ToolError` for an unknown task, and with a
+   * `HostError` where its session could not be read; its notice is then still owed.
    */
   async output(taskID: string, wait?: WaitOptions): Promise<TaskReport> {
     const release = this.#outbox.hold(taskID)
@@ -294,8 +295,9 @@ export class BackgroundManager {
     try {
       return readTranscript(await this.#opencode.messages(task.sessionID), promptIDOf(task))
     } catch (error) {
-      this.#log.warn(`${task.id}: its session could not be read: ${errorText(error)}`)
-      return undefined
+      // A deleted session is all that there is to know; anything else can be tried again.
+      if (error instanceof HostError && error.reason === 'notFound') return undefined
+      throw error
     }
   }
 

@@ -8,7 +8,6 @@
 import type { PluginInput } from '@opencode-ai/plugin'
 import type { Agent, Message, Part, PermissionRuleset, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from './clock.ts'
-import type { TaskModel } from './task/task.ts'
 
 export type {
   Agent,
@@ -43,7 +42,7 @@ export interface Prompt {
   /** Left out: the host's default agent, to which it then switches the session for good (contract 4.10). */
   readonly agent?: string
   /** Left out: the agent's own model, else the session's. The variant is not sticky, so it belongs in each prompt. */
-  readonly model?: TaskModel
+  readonly model?: { readonly providerID: string; readonly modelID: string; readonly variant?: string }
   readonly parts: readonly TextPart[]
 }
 

@@ -43,12 +43,13 @@ export class Outbox {
   readonly #deliveries = new Set<Delivery>()
   /** Tasks that somebody waits for, who will read their end: how many wait, and the notice that came meanwhile. */
   readonly #held = new Map<string, { holders: number; notice?: Notice }>()
+  readonly #unsubscribe: () => void
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: OutboxOptions) {
     this.#ports = ports
     this.#options = options
-    ports.store.subscribe((task, event) => {
+    this.#unsubscribe = ports.store.subscribe((task, event) => {
       if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
     })
   }
@@ -87,7 +88,9 @@ export class Outbox {
     }
   }
 
+  /** Sends nothing any more: what is owed then is the record's to keep. */
   dispose(): void {
+    this.#unsubscribe()
     for (const { cancelTimer } of this.#gathering.values()) cancelTimer()
     this.#gathering.clear()
     for (const delivery of this.#deliveries) delivery.stop()

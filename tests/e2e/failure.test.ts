@@ -38,7 +38,7 @@ test('a child whose context overflows goes on after the host has summarised it, 
 test('a child whose context overflows for good is told once, as a failure, with the text', async () => {
   const parent = await stage.parent(() => ({ status: 400, text: 'context length exceeded' }))
   await parent.launch('read everything')
-  await parent.waitForNotice('<error reason="error">context length exceeded</error>')
+  await parent.waitForNotice('Session too large to compact')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
 })

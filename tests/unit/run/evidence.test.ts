@@ -106,9 +106,9 @@ describe('a run whose context was full', () => {
   const onwards = userMessage('msg_continue', 3)
 
   test('has not ended while it is summarised, nor while its continuation is under way', () => {
-    const open = assistantMessage({ ...summary, time: { created: 1 } })
+    const under = assistantMessage({ ...summary, time: open })
     expect(judge([prompt, overflowed, request], PROMPT, 'context full')).toBeUndefined()
-    expect(judge([prompt, overflowed, request, open], PROMPT, 'context full')).toBeUndefined()
+    expect(judge([prompt, overflowed, request, under], PROMPT, 'context full')).toBeUndefined()
     expect(judge([prompt, overflowed, request, summarised], PROMPT, 'context full')).toBeUndefined()
     expect(judge([prompt, overflowed, request, summarised, onwards], PROMPT, 'context full')).toBeUndefined()
   })

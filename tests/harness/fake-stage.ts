@@ -1,0 +1,82 @@
+/** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
+import { parseOptions } from '../../src/config.ts'
+import { BackgroundManager } from '../../src/manager.ts'
+import type { Task } from '../../src/task/task.ts'
+import { FakeHost } from './fake-host.ts'
+import { ManualClock } from './manual-clock.ts'
+import type { ModelRequest, Reply } from './script.ts'
+
+export interface FakeStage {
+  readonly clock: ManualClock
+  readonly host: FakeHost
+  readonly manager: BackgroundManager
+  readonly parentID: string
+  /** What was logged as a warning or an error. */
+  readonly complaints: readonly string[]
+  /** Launches a task; its prompt is its description. */
+  launch(description: string): Promise<Task>
+  /** Answers the child that was asked `description`, or that will be. */
+  answer(description: string, reply?: Reply): void
+  /** The texts of all notices in the parent, the oldest first. */
+  notices(): readonly string[]
+  /** The model calls of the parent that had a notice as their newest message. */
+  noticeTurns(): readonly ModelRequest[]
+}
+
+const OWNER = { host: 'test', pid: 1, processStartedAt: 0, instance: 'test' }
+
+/** The children wait until they are answered; the parent's model has nothing to say. */
+export function createFakeStage(options: object = {}): FakeStage {
+  const clock = new ManualClock()
+  const replies = new Map<string, { promise: Promise<Reply>; resolve: (reply: Reply) => void }>()
+  const replyTo = (description: string): { promise: Promise<Reply>; resolve: (reply: Reply) => void } => {
+    const known = replies.get(description)
+    if (known) return known
+    let resolve: (reply: Reply) => void = () => {}
+    const promise = new Promise<Reply>((settle) => {
+      resolve = settle
+    })
+    const created = { promise, resolve: (reply: Reply) => resolve(reply) }
+    replies.set(description, created)
+    return created
+  }
+  const host = new FakeHost(clock, ({ sessionID, messages }) => {
+    const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    return sessionID === parentID ? { text: 'Noted.' } : replyTo(asked).promise
+  })
+  const parentID = host.createRootSession().id
+  const complaints: string[] = []
+  const complain = (message: string): void => void complaints.push(message)
+  const log = { debug: () => {}, warn: complain, error: complain }
+  const manager = new BackgroundManager(
+    { opencode: host.opencode, clock, log },
+    parseOptions(options).options,
+    OWNER,
+  )
+  host.onEvent((event) => manager.handleEvent(event))
+
+  const notices = (): readonly string[] =>
+    host
+      .messagesOf(parentID)
+      .flatMap(({ parts }) => parts)
+      .flatMap((part) =>
+        part.type === 'text' && part.text.startsWith('<background_task ') ? [part.text] : [],
+      )
+
+  return {
+    clock,
+    host,
+    manager,
+    parentID,
+    complaints,
+    launch: (description) => manager.launch({ parentID, agent: 'general', prompt: description, description }),
+    answer: (description, reply = { text: `result of ${description}` }) =>
+      replyTo(description).resolve(reply),
+    notices,
+    noticeTurns: () =>
+      host.modelRequests.filter(
+        ({ sessionID, messages }) =>
+          sessionID === parentID && messages.at(-1)?.content.includes('<background_task ') === true,
+      ),
+  }
+}

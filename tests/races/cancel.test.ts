@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('cancelled while its answer is under way: the task ends once, and is told exactly if it was completed', async () => {
+  // The end of the child moves over the moment of the cancel, a millisecond at a time.
+  for (let lead = -8; lead <= 8; lead += 1) {
+    const { clock, manager, launch, answer, notices, noticeTurns } = createFakeStage()
+    const { id } = await launch('race')
+    await clock.advance(100)
+    if (lead < 0) answer('race')
+    await clock.advance(Math.abs(lead))
+    const cancelled = manager.cancel(id)
+    if (lead >= 0) answer('race')
+    await clock.advance(10_000)
+    const task = await cancelled
+    expect(['completed', 'cancelled']).toContain(task?.status)
+    expect(notices()).toHaveLength(task?.status === 'completed' ? 1 : 0)
+    expect(noticeTurns()).toHaveLength(notices().length)
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('cancelled while it is being prompted: the turn that begins all the same is stopped', async () => {
+  // From the moment of the launch until well after the turn has begun, a millisecond at a time.
+  for (let delay = 0; delay <= 12; delay += 1) {
+    const { clock, host, manager, launch, notices } = createFakeStage()
+    const { id, sessionID } = await launch('race')
+    await clock.advance(delay)
+    const cancelled = manager.cancel(id)
+    await clock.advance(10_000)
+    expect(await cancelled).toMatchObject({ status: 'cancelled', by: 'parent' })
+    expect(await host.opencode.statuses()).not.toHaveProperty(sessionID)
+    expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
+    expect(notices()).toEqual([])
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('a slot is free only when the cancelled work has really stopped', async () => {
+  const { clock, host, manager, launch } = createFakeStage({ concurrency: { total: 1 } })
+  host.runTool = () => new Promise(() => {})
+  const first = await launch('first')
+  host.script = ({ sessionID }) =>
+    sessionID === first.sessionID ? { tools: [{ name: 'bash', args: {} }] } : new Promise(() => {})
+  const second = await launch('second')
+  await clock.advance(100)
+  const cancelled = manager.cancel(first.id)
+  await clock.advance(100)
+  // In a tool an abort takes 285 ms to be final (contract 1.10).
+  expect(manager.get(first.id)?.status).toBe('running')
+  expect(manager.get(second.id)?.status).toBe('pending')
+  await clock.advance(300)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(manager.get(second.id)?.status).toBe('running')
+  const last = manager.cancel(second.id)
+  await clock.advance(5000)
+  expect((await last)?.status).toBe('cancelled')
+})
+
+test('an abort that the host did not hear is sent again', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  const { id } = await launch('deaf')
+  await clock.advance(100)
+  host.failNext('abort')
+  const cancelled = manager.cancel(id)
+  await clock.advance(20_000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(clock.pending).toBe(0)
+})
+
+test('all are cancelled: no slot that becomes free is given to one that is to be stopped as well', async () => {
+  const { clock, host, manager, launch, parentID } = createFakeStage({ concurrency: { total: 2 } })
+  for (const name of ['a', 'b', 'c', 'd']) await launch(name)
+  await clock.advance(100)
+  const all = manager.cancelAll(parentID)
+  await clock.advance(10_000)
+  expect((await all).map(({ status }) => status)).toEqual(Array(4).fill('cancelled'))
+  expect(host.modelRequests).toHaveLength(2)
+})

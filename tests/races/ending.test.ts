@@ -1,0 +1,128 @@
+import { expect, test } from 'vitest'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('a child that has finished before its prompt was acknowledged is completed, and told once', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  host.loseNextAnswer('prompt')
+  answer('swift')
+  const { id } = await launch('swift')
+  await clock.advance(2000)
+  expect(manager.get(id)?.status).toBe('completed')
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+  expect(host.modelRequests.filter(({ sessionID }) => sessionID === manager.get(id)?.sessionID)).toHaveLength(
+    1,
+  )
+  expect(clock.pending).toBe(0)
+})
+
+test('a prompt that the host never heard is sent again, and heard once', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage()
+  host.hangNext('prompt')
+  answer('heard')
+  const { id, sessionID } = await launch('heard')
+  await clock.advance(60_000)
+  expect(manager.get(id)?.status).toBe('completed')
+  expect(host.messagesOf(sessionID).filter(({ info }) => info.role === 'user')).toHaveLength(1)
+})
+
+test('the first idle after an error comes before the error can be read, and is not taken for the end', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('bad')
+  await clock.advance(100)
+  answer('bad', { status: 400, text: 'too purple' })
+  // The message is final 30 ms after the idle.
+  await clock.advance(20)
+  expect(manager.get(id)?.status).toBe('running')
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({
+    status: 'failed',
+    failure: { reason: 'error', message: 'too purple' },
+  })
+  expect(notices()).toHaveLength(1)
+  expect(notices()[0]).toContain('too purple')
+})
+
+test('an event that comes while the messages are being read makes them be read again', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage({ pollMs: 600_000 })
+  const { id, sessionID } = await launch('late')
+  await clock.advance(100)
+  // The first look sees what was there before the answer, and takes until after the last event to say so.
+  const { messages } = host.opencode
+  let release = (): void => {}
+  const slow = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  host.opencode.messages = async (asked) => {
+    const before = await messages(asked)
+    host.opencode.messages = messages
+    await slow
+    return before
+  }
+  manager.handleEvent(statusIdle(sessionID))
+  answer('late')
+  await clock.advance(100)
+  release()
+  await clock.advance(100)
+  expect(manager.get(id)?.status).toBe('completed')
+})
+
+test('an idle of another turn does not end a task', async () => {
+  const { clock, manager, launch } = createFakeStage()
+  const { id, sessionID } = await launch('patient')
+  await clock.advance(100)
+  for (let times = 0; times < 3; times += 1) manager.handleEvent(statusIdle(sessionID))
+  await clock.advance(120_000)
+  expect(manager.get(id)?.status).toBe('running')
+  const cancelled = manager.cancel(id)
+  await clock.advance(5000)
+  await cancelled
+})
+
+test('a prompt that was taken over and then lost fails after the start timeout, and is told once', async () => {
+  const { clock, host, manager, launch, notices } = createFakeStage({ startTimeoutMs: 30_000 })
+  host.swallowNextPrompt()
+  const { id } = await launch('lost')
+  await clock.advance(29_000)
+  expect(manager.get(id)?.status).toBe('running')
+  await clock.advance(20_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
+  expect(notices()).toHaveLength(1)
+})
+
+test('a session that the plugin sees deleted before its turn has come is cancelled by the user, and told', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
+  await launch('first')
+  const queued = await launch('queued')
+  await clock.advance(100)
+  host.deleteSession(queued.sessionID)
+  await clock.advance(1000)
+  expect(manager.get(queued.id)).toMatchObject({ status: 'cancelled', by: 'user' })
+  expect(notices()).toHaveLength(1)
+  answer('first')
+  await clock.advance(1000)
+  expect(manager.list(queued.parentID)[0]?.status).toBe('completed')
+})
+
+test('an instance that ends records its tasks as interrupted, although the host has aborted them before', async () => {
+  const { clock, host, manager, launch } = createFakeStage({ concurrency: { total: 1 } })
+  const running = await launch('running')
+  const queued = await launch('queued')
+  await clock.advance(100)
+  // The host aborts running sessions, and a millisecond later calls dispose (contract 9.4).
+  const aborted = host.userAbort(running.sessionID)
+  await clock.advance(1)
+  await manager.dispose()
+  await clock.advance(1000)
+  await aborted
+  for (const { id, sessionID } of [running, queued]) {
+    expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+    expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'failed' } })
+  }
+  expect(host.modelRequests).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+function statusIdle(sessionID: string) {
+  return { id: 'evt', type: 'session.status', properties: { sessionID, status: { type: 'idle' } } } as const
+}

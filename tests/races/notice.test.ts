@@ -1,0 +1,182 @@
+import { expect, test } from 'vitest'
+import { HostError } from '../../src/opencode.ts'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('two that end together are told in one message, in one turn', async () => {
+  const { clock, launch, answer, notices, noticeTurns } = createFakeStage()
+  await launch('one')
+  await launch('two')
+  await clock.advance(100)
+  answer('one')
+  answer('two')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(2)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('one that ends while its siblings go on is told after a short moment, and does not wait for them', async () => {
+  const { clock, launch, answer, notices } = createFakeStage()
+  await launch('one')
+  await launch('two')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(80)
+  expect(notices()).toHaveLength(0)
+  await clock.advance(150)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a stream of ends is told after four such moments at the latest', async () => {
+  const { clock, launch, answer, notices } = createFakeStage()
+  const names = Array.from({ length: 9 }, (_, index) => `task ${index}`)
+  for (const name of names) await launch(name)
+  await clock.advance(100)
+  for (const name of names.slice(0, 6)) {
+    answer(name)
+    await clock.advance(90)
+  }
+  expect(notices().length).toBeGreaterThanOrEqual(4)
+})
+
+test('a send that fails is repeated until it arrives, and arrives once', async () => {
+  const { clock, host, launch, answer, notices, noticeTurns } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.failNext('prompt')
+  host.hangNext('prompt')
+  host.loseNextAnswer('prompt')
+  answer('one')
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(1)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that was taken over and then lost is sent again', async () => {
+  const { clock, host, launch, answer, notices, noticeTurns } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.swallowNextPrompt()
+  answer('one')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(0)
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that was queued behind a turn that fails is not answered by it, and is sent again', async () => {
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  let fail = (): void => {}
+  const failing = new Promise<{ status: number; text: string }>((resolve) => {
+    fail = () => resolve({ status: 400, text: 'bad' })
+  })
+  host.script = ({ messages }) => (messages.at(-1)?.content === 'user' ? failing : { text: 'result of one' })
+  host.userPrompt(parentID, 'user')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(100)
+  expect(notices()).toHaveLength(1)
+  fail()
+  await clock.advance(60_000)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test("a notice whose own turn fails is the user's to see, and is not paid for again", async () => {
+  const { clock, host, launch, answer, noticeTurns } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.script = () => ({ status: 400, text: 'bad key' })
+  answer('one')
+  await clock.advance(120_000)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that waits in a turn which the user interrupts stays in the history, and wakes nobody', async () => {
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.script = ({ messages }) =>
+    messages.at(-1)?.content === 'user' ? new Promise(() => {}) : { text: 'result of one' }
+  host.userPrompt(parentID, 'user')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(100)
+  const aborted = host.userAbort(parentID)
+  await clock.advance(120_000)
+  await aborted
+  expect(notices()).toHaveLength(1)
+  expect(noticeTurns()).toHaveLength(0)
+  expect(clock.pending).toBe(0)
+})
+
+test('a parent that is gone is owed nothing', async () => {
+  const { clock, host, launch, answer, parentID, complaints } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.failNext('prompt', new HostError('notFound', 'gone'))
+  answer('one')
+  await clock.advance(60_000)
+  host.deleteSession(parentID)
+  await clock.advance(60_000)
+  expect(complaints).toEqual([])
+  expect(clock.pending).toBe(0)
+})
+
+test('who waits for a task reads its end, and no notice follows; who gives up is told by the notice', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const read = await launch('read')
+  const report = manager.output(read.id, { timeoutMs: 10_000 })
+  const left = await launch('left')
+  const abandoned = manager.output(left.id, { timeoutMs: 50 })
+  await clock.advance(100)
+  expect((await abandoned).task.status).toBe('running')
+  answer('read')
+  await clock.advance(1000)
+  expect(await report).toMatchObject({
+    task: { status: 'completed' },
+    transcript: { text: 'result of read' },
+  })
+  expect(notices()).toHaveLength(0)
+  answer('left')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('an end that is read while its notice gathers is not told', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('read')
+  await launch('sibling')
+  await clock.advance(100)
+  answer('read')
+  // Its sibling still runs, so the notice waits a moment.
+  await clock.advance(50)
+  expect((await manager.output(id)).task.status).toBe('completed')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(0)
+})
+
+test('an end that cannot be read is still told', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('one')
+  await clock.advance(100)
+  const report = expect(manager.output(id, { timeoutMs: 10_000 })).rejects.toThrow('busy')
+  answer('one')
+  const { messages } = host.opencode
+  let reads = 0
+  host.opencode.messages = (sessionID) => {
+    reads += 1
+    return reads === 2 ? Promise.reject(new HostError('refused', 'busy')) : messages(sessionID)
+  }
+  await clock.advance(1000)
+  await report
+  expect(notices()).toHaveLength(1)
+})
