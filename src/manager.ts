@@ -45,7 +45,6 @@ const CHILD_DENIES = ['task', 'question', 'background_*', '*_background']
 export class BackgroundManager {
   readonly #opencode: Opencode
   readonly #clock: Clock
-  readonly #log: Log
   readonly #options: Options
   readonly #store = new TaskStore()
   readonly #records: TaskRecords
@@ -63,7 +62,6 @@ export class BackgroundManager {
     const { opencode, clock, log } = ports
     this.#opencode = opencode
     this.#clock = clock
-    this.#log = log
     this.#options = options
     const store = this.#store
     const statuses = new StatusPoll(ports, options.pollMs)
@@ -194,10 +192,9 @@ export class BackgroundManager {
 
   /** Stops all that a session launched; resolves with what was unfinished until then. */
   async cancelAll(parentID: string): Promise<readonly EndedTask[]> {
-    // The newest first, so that no slot that becomes free is given to one that is to be stopped as well.
     const unfinished = this.list(parentID).filter((task) => !isEnded(task))
-    const ended = await Promise.all(unfinished.toReversed().map((task) => this.cancel(task.id)))
-    return ended.toReversed().flatMap((task) => task ?? [])
+    const ended = await Promise.all(unfinished.map((task) => this.cancel(task.id)))
+    return ended.flatMap((task) => task ?? [])
   }
 
   /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */

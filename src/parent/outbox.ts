@@ -117,7 +117,7 @@ export class Outbox {
     const siblingsRun = this.#ports.store.listByParent(parentID).some(isActive)
     const end = gathering.since + LONGEST_DEBOUNCES * this.#options.debounceMs
     const wait = Math.min(this.#options.debounceMs, end - now)
-    if (!siblingsRun || wait <= 0) this.#dispatch(parentID)
+    if (!siblingsRun) this.#dispatch(parentID)
     else gathering.cancelTimer = this.#ports.clock.after(wait, () => this.#dispatch(parentID))
   }
 

@@ -67,8 +67,8 @@ test('an event that comes while the messages are being read makes them be read a
   expect(manager.get(id)?.status).toBe('completed')
 })
 
-test('an idle of another turn does not end a task', async () => {
-  const { clock, manager, launch } = createFakeStage()
+test('an idle of another turn does not end a task, though nothing else is heard of it for long', async () => {
+  const { clock, manager, launch } = createFakeStage({ pollMs: 600_000 })
   const { id, sessionID } = await launch('patient')
   await clock.advance(100)
   for (let times = 0; times < 3; times += 1) manager.handleEvent(statusIdle(sessionID))

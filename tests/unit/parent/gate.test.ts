@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest'
+import { HostError, type Event, type Opencode, type Session } from '../../../src/opencode.ts'
+import { Gate } from '../../../src/parent/gate.ts'
+
+const PARENT = 'ses_parent'
+
+function sessionWith(changes: Partial<Session>): Session {
+  return { id: PARENT, agent: 'build', model: { id: 'm1', providerID: 'mock' }, ...changes } as Session
+}
+
+function updated(info: Session): Event {
+  return { id: 'evt', type: 'session.updated', properties: { sessionID: info.id, info } }
+}
+
+/** A host that answers for the parent when it is told to. */
+function host(): { opencode: Opencode; asked: () => number; answer: (session: Session | HostError) => void } {
+  let asked = 0
+  let settle: { resolve: (session: Session) => void; reject: (error: HostError) => void } | undefined
+  const session = (): Promise<Session> => {
+    asked += 1
+    return new Promise((resolve, reject) => {
+      settle = { resolve, reject }
+    })
+  }
+  return {
+    opencode: { session } as unknown as Opencode,
+    asked: () => asked,
+    answer: (answer) => (answer instanceof HostError ? settle?.reject(answer) : settle?.resolve(answer)),
+  }
+}
+
+test('a parent is asked for once, and its events are believed from then on', async () => {
+  const { opencode, asked, answer } = host()
+  const gate = new Gate(opencode)
+  const first = gate.admission(PARENT)
+  answer(sessionWith({}))
+  expect(await first).toEqual({ type: 'open', agent: 'build', model: { providerID: 'mock', modelID: 'm1' } })
+  gate.handleEvent(
+    updated(sessionWith({ agent: 'plan', model: { id: 'm3', providerID: 'mock', variant: 'high' } })),
+  )
+  expect(await gate.admission(PARENT)).toEqual({
+    type: 'open',
+    agent: 'plan',
+    model: { providerID: 'mock', modelID: 'm3', variant: 'high' },
+  })
+  expect(asked()).toBe(1)
+})
+
+test('an event that comes while the host is being asked is newer than its answer', async () => {
+  const { opencode, answer } = host()
+  const gate = new Gate(opencode)
+  const admission = gate.admission(PARENT)
+  gate.handleEvent(updated(sessionWith({ agent: 'plan' })))
+  answer(sessionWith({ agent: 'build' }))
+  expect(await admission).toMatchObject({ agent: 'plan' })
+  expect(await gate.admission(PARENT)).toMatchObject({ agent: 'plan' })
+})
+
+test('a parent with undone messages may not be written to, until the undo is over', async () => {
+  const { opencode, answer } = host()
+  const gate = new Gate(opencode)
+  const admission = gate.admission(PARENT)
+  answer(sessionWith({ revert: { messageID: 'msg_1' } }))
+  expect(await admission).toEqual({ type: 'reverted' })
+  gate.handleEvent(updated(sessionWith({})))
+  expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
+})
+
+test('a parent that was deleted is gone, whether an event or the host says so', async () => {
+  const { opencode, answer } = host()
+  const gate = new Gate(opencode)
+  const unknown = gate.admission(PARENT)
+  answer(new HostError('notFound', 'no such session'))
+  expect(await unknown).toEqual({ type: 'gone' })
+  const known = gate.admission(PARENT)
+  answer(sessionWith({}))
+  await known
+  gate.handleEvent({
+    id: 'evt',
+    type: 'session.deleted',
+    properties: { sessionID: PARENT, info: sessionWith({}) },
+  })
+  expect(await gate.admission(PARENT)).toEqual({ type: 'gone' })
+})
+
+test('a host that does not answer is an error, and is asked again', async () => {
+  const { opencode, asked, answer } = host()
+  const gate = new Gate(opencode)
+  const refused = expect(gate.admission(PARENT)).rejects.toThrow('too busy')
+  answer(new HostError('noAnswer', 'too busy'))
+  await refused
+  const again = gate.admission(PARENT)
+  answer(sessionWith({}))
+  await again
+  expect(asked()).toBe(2)
+})
+
+test('a session that is no parent of ours is not remembered', () => {
+  const { opencode, asked } = host()
+  const gate = new Gate(opencode)
+  gate.handleEvent(updated(sessionWith({})))
+  expect(asked()).toBe(0)
+  void gate.admission(PARENT)
+  expect(asked()).toBe(1)
+})
