@@ -3,21 +3,22 @@ import { errorText, type StoredMessage } from '../opencode.ts'
 import type { Failure, Usage } from '../task/task.ts'
 import { readTranscript } from './transcript.ts'
 
-/**
- * How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. `unfinished`: its last
- * message was closed without a finish and without an error. In an idle session that is an abort during the provider's
- * back-off (contract 6.4), in a busy one the context was full, and a summary comes next.
- */
+/** How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
   | { readonly type: 'answered' }
   | { readonly type: 'aborted' }
-  | { readonly type: 'unfinished' }
   | { readonly type: 'deleted' }
   | { readonly type: 'failed'; readonly failure: Failure }
 )
 
+/** An ending that the messages show. Some show the same while the run goes on: those hold only in an idle session. */
+export interface Verdict {
+  readonly ending: Ending
+  readonly holds: 'always' | 'ifIdle'
+}
+
 /**
- * The ending that the messages show, or `undefined` while they show none.
+ * What the messages show of the run's end, or `undefined` while they show none.
  *
  * @param error what a `session.error` said; decisive only where no message can carry it (contract 1.12, 1.13)
  */
@@ -25,35 +26,35 @@ export function judge(
   messages: readonly StoredMessage[],
   promptID: string,
   error?: string,
-): Ending | undefined {
+): Verdict | undefined {
   const { begun, asked, answer, text, usage } = readTranscript(messages, promptID)
   const said = { text, usage }
-  if (!begun) {
-    return error === undefined
-      ? undefined
-      : { ...said, type: 'failed', failure: { reason: 'error', message: error } }
+  const failed = (message: string, reason: Failure['reason'] = 'error'): Ending => {
+    return { ...said, type: 'failed', failure: { reason, message } }
   }
+  if (!begun) return error === undefined ? undefined : { ending: failed(error), holds: 'always' }
   // Until it is completed an error can still be written into it: 16 to 300 ms after the first idle (contract 1.5).
   if (answer?.info.time.completed === undefined) return undefined
   const { info, parts } = answer
-  if (info.error?.name === 'MessageAbortedError') return { ...said, type: 'aborted' }
-  if (info.error) {
-    return { ...said, type: 'failed', failure: { reason: 'error', message: errorText(info.error) } }
-  }
+  if (info.error?.name === 'MessageAbortedError')
+    return { ending: { ...said, type: 'aborted' }, holds: 'always' }
+  if (info.error) return { ending: failed(errorText(info.error)), holds: 'always' }
   // The context was full and has been summarised: the message that continues the run comes next.
   if (asked === 'summary') return undefined
-  if (info.finish === undefined) return { ...said, type: 'unfinished' }
-  // A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b).
-  if (
-    info.finish === 'tool-calls' ||
-    info.finish === 'unknown' ||
-    parts.some((part) => part.type === 'tool')
-  ) {
-    return undefined
+  // An abort during the provider's back-off (contract 6.4), or a full context of which the summary comes next.
+  if (info.finish === undefined) return { ending: { ...said, type: 'aborted' }, holds: 'ifIdle' }
+  const tools = parts.flatMap((part) => (part.type === 'tool' ? [part.state] : []))
+  // A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). What ends it is
+  // the user, who rejects what a tool asked for (contract 8.2).
+  if (info.finish === 'tool-calls' || info.finish === 'unknown' || tools.length > 0) {
+    const rejected = tools.findLast((state) => state.status === 'error')
+    return rejected && { ending: failed(rejected.error), holds: 'ifIdle' }
   }
   if (text === '' && usage.toolCalls === 0) {
-    const message = 'the agent ended without a word and without using a tool'
-    return { ...said, type: 'failed', failure: { reason: 'empty', message } }
+    return {
+      ending: failed('the agent ended without a word and without using a tool', 'empty'),
+      holds: 'always',
+    }
   }
-  return { ...said, type: 'answered' }
+  return { ending: { ...said, type: 'answered' }, holds: 'always' }
 }

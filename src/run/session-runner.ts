@@ -3,8 +3,9 @@ import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import { NO_USAGE, type Outcome, type UnfinishedTask } from '../task/task.ts'
-import type { Detector, Watch } from './detector.ts'
+import type { Detector } from './detector.ts'
 import type { Ending } from './evidence.ts'
+import type { RunWatch } from './run-watch.ts'
 import type { Runner } from './runner.ts'
 
 /**
@@ -55,7 +56,7 @@ export class SessionRunner implements Runner {
   }
 
   /** Hands the prompt over. Whether it was heard, only the watch can tell; this reports what it cannot see. */
-  async #prompt(task: UnfinishedTask, watch: Watch, onPrompted: () => void): Promise<void> {
+  async #prompt(task: UnfinishedTask, watch: RunWatch, onPrompted: () => void): Promise<void> {
     const id = promptIDOf(task)
     const prompt: Prompt = {
       messageID: id,
@@ -115,7 +116,6 @@ function outcomeOf(ending: Ending, cancelled: boolean): Outcome {
     case 'answered':
       return { status: 'completed', text, usage }
     case 'aborted':
-    case 'unfinished':
     case 'deleted':
       return { status: 'cancelled', by: cancelled ? 'parent' : 'user', text, usage }
     case 'failed':

@@ -5,7 +5,7 @@ import { startStage, type Stage } from '../harness/stage.ts'
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage()
+  stage = await startStage({ config: { permission: { bash: { 'rm *': 'ask' } } } })
 })
 afterAll(() => stage.close())
 
@@ -49,6 +49,35 @@ test('a child that answers nothing is told once, as a failure', async () => {
   await parent.waitForNotice('reason="empty"')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child whose tool call the user rejects is told once, as a failure, with what was rejected', async () => {
+  const parent = await stage.parent(() => ({ tools: [{ name: 'bash', args: { command: 'rm -rf build' } }] }))
+  await parent.launch('clean up')
+  const asked = await stage.server.events.waitFor((event) => event.type === 'permission.asked')
+  if (asked.type !== 'permission.asked') throw new Error('unreachable')
+  const { id: permissionID, sessionID: id } = asked.properties
+  await stage.server.client.postSessionIdPermissionsPermissionId({
+    path: { id, permissionID },
+    body: { response: 'reject' },
+  })
+  await parent.waitForNotice('status="failed"')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toMatch(/<error reason="error">.*rejected.*<\/error>/)
+})
+
+test('a child that goes on after a tool has failed is told once, as completed', async () => {
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.role === 'tool'
+      ? { text: 'there is none' }
+      : { tools: [{ name: 'read', args: { filePath: 'missing.txt' } }] },
+  )
+  await parent.launch('read it')
+  await parent.waitForNotice('<result>there is none</result>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="completed"')
 })
 
 test('a child that the user aborts is told once, as cancelled by the user, with what it had said', async () => {

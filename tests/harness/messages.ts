@@ -3,6 +3,9 @@ import type { Message, Part, StoredMessage } from '../../src/opencode.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
+/** A text, or a tool that was called; with `error` one that failed. */
+type PartInBrief = { readonly text: string } | { readonly tool: string; readonly error?: string }
+
 export function userMessage(id: string, created = 0): StoredMessage {
   const model = { providerID: 'mock', modelID: 'm1' }
   return {
@@ -22,7 +25,7 @@ export function compactionRequest(id: string, auto = true): StoredMessage {
 
 export function assistantMessage(
   changes: Partial<AssistantMessage> & { readonly parentID: string },
-  ...parts: readonly ({ readonly text: string } | { readonly tool: string })[]
+  ...parts: readonly PartInBrief[]
 ): StoredMessage {
   const info: AssistantMessage = {
     id: 'msg_answer',
@@ -41,20 +44,13 @@ export function assistantMessage(
   return { info, parts: parts.map((part, index) => storedPart(info, index, part)) }
 }
 
-function storedPart(
-  { id: messageID, sessionID }: AssistantMessage,
-  index: number,
-  part: { readonly text: string } | { readonly tool: string },
-): Part {
+function storedPart({ id: messageID, sessionID }: AssistantMessage, index: number, part: PartInBrief): Part {
   const common = { id: `prt_${messageID}_${index}`, messageID, sessionID }
   if ('text' in part) return { ...common, type: 'text', text: part.text }
-  const state = {
-    status: 'completed' as const,
-    input: {},
-    output: '',
-    title: 'x.ts',
-    metadata: {},
-    time: { start: 1, end: 2 },
-  }
+  const times = { input: {}, metadata: {}, time: { start: 1, end: 2 } }
+  const state =
+    part.error === undefined
+      ? { ...times, status: 'completed' as const, output: '', title: 'x.ts' }
+      : { ...times, status: 'error' as const, error: part.error }
   return { ...common, type: 'tool', callID: `call_${index}`, tool: part.tool, state }
 }

@@ -1,38 +1,43 @@
 import { describe, expect, test } from 'vitest'
-import { judge } from '../../../src/run/evidence.ts'
+import { judge, type Ending } from '../../../src/run/evidence.ts'
 import { assistantMessage, compactionRequest, userMessage } from '../../harness/messages.ts'
 
 const PROMPT = 'msg_prompt'
+
 const prompt = userMessage(PROMPT)
 const open = { created: 1 }
 
+function endingOf(...evidence: Parameters<typeof judge>): Ending | undefined {
+  return judge(...evidence)?.ending
+}
+
 describe('a run has not ended', () => {
   test('while nothing is stored, or nothing answers its prompt', () => {
-    expect(judge([], PROMPT)).toBeUndefined()
-    expect(judge([prompt], PROMPT)).toBeUndefined()
+    expect(endingOf([], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt], PROMPT)).toBeUndefined()
   })
 
   test('while its answer is not final, since an error may still be written into it', () => {
     expect(
-      judge([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], PROMPT),
+      endingOf([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], PROMPT),
     ).toBeUndefined()
   })
 
   test('while a step ended in tool calls, or holds one whatever its finish says', () => {
     const calls = assistantMessage({ parentID: PROMPT, finish: 'tool-calls' }, { tool: 'read' })
     const stop = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'x' }, { tool: 'read' })
-    expect(judge([prompt, calls], PROMPT)).toBeUndefined()
-    expect(judge([prompt, stop], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt, calls], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt, stop], PROMPT)).toBeUndefined()
   })
 
   test("by an answer to somebody else's message in the same session", () => {
     const other = assistantMessage({ parentID: 'msg_user', finish: 'stop' }, { text: 'hello' })
-    expect(judge([prompt, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
   })
 
   test('by an answer from before its prompt', () => {
     const old = assistantMessage({ parentID: 'msg_old', finish: 'stop' }, { text: 'old' })
-    expect(judge([userMessage('msg_old'), old, prompt], PROMPT)).toBeUndefined()
+    expect(endingOf([userMessage('msg_old'), old, prompt], PROMPT)).toBeUndefined()
   })
 })
 
@@ -40,7 +45,7 @@ describe('a run has ended', () => {
   test('with a final answer: its text and what all its steps have used', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
-    expect(judge([prompt, step, last], PROMPT)).toEqual({
+    expect(endingOf([prompt, step, last], PROMPT)).toEqual({
       type: 'answered',
       text: 'found',
       usage: { toolCalls: 1, tokens: 36, cost: 0.02 },
@@ -49,27 +54,27 @@ describe('a run has ended', () => {
 
   test('also when the answer was cut off by its length', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'length' }, { text: 'long' })
-    expect(judge([prompt, answer], PROMPT)).toMatchObject({ type: 'answered', text: 'long' })
+    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({ type: 'answered', text: 'long' })
   })
 
   test('as a failure, with the text of the error', () => {
     const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
     const answer = assistantMessage({ parentID: PROMPT, error })
-    expect(judge([prompt, answer], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'bad key' },
     })
   })
 
   test('as a failure when the host reported an error that no message carries', () => {
-    expect(judge([prompt], PROMPT, 'Model not found')).toMatchObject({
+    expect(endingOf([prompt], PROMPT, 'Model not found')).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'Model not found' },
     })
   })
 
   test('as empty when it neither said nor did anything', () => {
-    expect(judge([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], PROMPT)).toMatchObject({
       type: 'failed',
       failure: { reason: 'empty' },
     })
@@ -82,18 +87,30 @@ describe('a run has ended', () => {
       { tool: 'read' },
     )
     const last = assistantMessage({ parentID: PROMPT, finish: 'stop' })
-    expect(judge([prompt, step, last], PROMPT)).toMatchObject({ type: 'answered', text: 'reading' })
+    expect(endingOf([prompt, step, last], PROMPT)).toMatchObject({ type: 'answered', text: 'reading' })
   })
 
   test('aborted, with what it had said until then', () => {
     const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
     const answer = assistantMessage({ parentID: PROMPT, error }, { text: 'half' })
-    expect(judge([prompt, answer], PROMPT)).toMatchObject({ type: 'aborted', text: 'half' })
+    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({ type: 'aborted', text: 'half' })
   })
 
-  test('unfinished, when its last message was closed with neither a finish nor an error', () => {
+  test('aborted, when its last message was closed with neither a finish nor an error and the session is idle', () => {
     expect(judge([prompt, assistantMessage({ parentID: PROMPT })], PROMPT)).toMatchObject({
-      type: 'unfinished',
+      ending: { type: 'aborted' },
+      holds: 'ifIdle',
+    })
+  })
+
+  test('as a failure, when the user rejected what a tool had asked for and the session is idle', () => {
+    const step = assistantMessage(
+      { parentID: PROMPT, finish: 'tool-calls' },
+      { tool: 'bash', error: 'rejected' },
+    )
+    expect(judge([prompt, step], PROMPT)).toMatchObject({
+      ending: { type: 'failed', failure: { reason: 'error', message: 'rejected' } },
+      holds: 'ifIdle',
     })
   })
 })
@@ -107,22 +124,24 @@ describe('a run whose context was full', () => {
 
   test('has not ended while it is summarised, nor while its continuation is under way', () => {
     const under = assistantMessage({ ...summary, time: open })
-    expect(judge([prompt, overflowed, request], PROMPT, 'context full')).toBeUndefined()
-    expect(judge([prompt, overflowed, request, under], PROMPT, 'context full')).toBeUndefined()
-    expect(judge([prompt, overflowed, request, summarised], PROMPT, 'context full')).toBeUndefined()
-    expect(judge([prompt, overflowed, request, summarised, onwards], PROMPT, 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request], PROMPT, 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, under], PROMPT, 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, summarised], PROMPT, 'context full')).toBeUndefined()
+    expect(
+      endingOf([prompt, overflowed, request, summarised, onwards], PROMPT, 'context full'),
+    ).toBeUndefined()
   })
 
   test('ends with the answer to the message that continued it, and its summary is not its text', () => {
     const last = assistantMessage({ parentID: 'msg_continue', finish: 'stop' }, { text: 'done after all' })
     const all = [prompt, overflowed, request, summarised, onwards, last]
-    expect(judge(all, PROMPT, 'context full')).toMatchObject({ type: 'answered', text: 'done after all' })
+    expect(endingOf(all, PROMPT, 'context full')).toMatchObject({ type: 'answered', text: 'done after all' })
   })
 
   test('fails with the error of the summary where even that did not fit', () => {
     const error = { name: 'ContextOverflowError' as const, data: { message: 'too long' } }
     const failed = assistantMessage({ ...summary, finish: 'error', error })
-    expect(judge([prompt, overflowed, request, failed], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, overflowed, request, failed], PROMPT)).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'too long' },
     })
@@ -131,7 +150,7 @@ describe('a run whose context was full', () => {
   test('a summary that a person asked for changes nothing about the end', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
     const byHand = compactionRequest('msg_compact', false)
-    expect(judge([prompt, answer, byHand, summarised], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, answer, byHand, summarised], PROMPT)).toMatchObject({
       type: 'answered',
       text: 'found',
     })
