@@ -68,10 +68,9 @@ export class BackgroundManager {
     this.#scheduler = new Scheduler(options.concurrency)
     this.#detector = new Detector({ opencode, clock, log, statuses })
     this.#runner = new SessionRunner({ opencode, log, detector: this.#detector }, options.startTimeoutMs)
+    this.#records = new TaskRecords({ opencode, log, store }, owner)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
-    // After the outbox: the notice is waited for, the record is not.
-    this.#records = new TaskRecords({ opencode, log, store }, owner)
     store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   }
 
