@@ -32,18 +32,9 @@ function declare(outdir: string): void {
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
   const scratch = mkdtempSync(join(tmpdir(), 'opencode-background-types-'))
   try {
-    const emit = [
-      '--noEmit',
-      'false',
-      '--declaration',
-      '--emitDeclarationOnly',
-      '--rootDir',
-      '.',
-      '--outDir',
-      scratch,
-    ]
-    execFileSync(process.execPath, [tsc, '-p', '.', ...emit], { cwd: root, stdio: 'inherit' })
-    copyFileSync(join(scratch, 'src', 'server.d.ts'), join(outdir, 'server.d.ts'))
+    const config = join(root, 'scripts', 'tsconfig.build.json')
+    execFileSync(process.execPath, [tsc, '-p', config, '--outDir', scratch], { stdio: 'inherit' })
+    copyFileSync(join(scratch, 'server.d.ts'), join(outdir, 'server.d.ts'))
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
