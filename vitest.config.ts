@@ -2,14 +2,24 @@ import { defineConfig } from 'vitest/config'
 
 const fast = ['unit', 'races'].map((name) => ({ test: { name, include: [`tests/${name}/**/*.test.ts`] } }))
 
+/** Tests that need the machine to themselves: they count turns of what must happen within 0.2 s. */
+const ALONE = 'tests/e2e/burst.test.ts'
+
 // Each file runs a real OpenCode, which takes a core for the second in which it starts.
-const onTheRealBinary = ['contract', 'e2e'].map((name) => ({
-  test: {
-    name,
-    include: [`tests/${name}/**/*.test.ts`],
-    globalSetup: ['tests/harness/temporary.ts'],
+const onTheRealBinary = [
+  { name: 'contract', include: ['tests/contract/**/*.test.ts'], maxWorkers: 2, sequence: { groupOrder: 1 } },
+  {
+    name: 'e2e',
+    include: ['tests/e2e/**/*.test.ts'],
+    exclude: [ALONE],
     maxWorkers: 2,
     sequence: { groupOrder: 1 },
+  },
+  { name: 'alone', include: [ALONE], maxWorkers: 1, sequence: { groupOrder: 2 } },
+].map((project) => ({
+  test: {
+    ...project,
+    globalSetup: ['tests/harness/temporary.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

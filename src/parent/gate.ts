@@ -72,9 +72,9 @@ export class Gate {
   }
 }
 
-/** What a session runs on just now. */
+/** What a session runs on just now. A prompt that named no variant is kept as `default`, which none of them is. */
 export function modelOf({ model }: Session): TaskModel | undefined {
   if (!model) return undefined
   const { id: modelID, providerID, variant } = model
-  return { providerID, modelID, ...(variant !== undefined && { variant }) }
+  return { providerID, modelID, ...(variant !== undefined && variant !== 'default' && { variant }) }
 }

@@ -1,8 +1,11 @@
+import { expect } from 'vitest'
 import type { Event } from '../../src/opencode.ts'
 import { FakeHost } from '../harness/fake-host.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { hostContract } from './contract.ts'
+import { contractTest, type ContractTest } from './contract-test.ts'
 import type { HostUnderTest } from './host-under-test.ts'
+import { BAD, inOrder } from './replies.ts'
 
 const WAIT_LIMIT_MS = 10_000
 const SETTLE_MS = 1_000
@@ -34,6 +37,7 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
     createRootSession: async () => host.createRootSession(),
     userPrompt: async (sessionID, text) => void host.userPrompt(sessionID, text),
     userAbort: (sessionID) => host.userAbort(sessionID),
+    userRevert: async (sessionID, messageID) => host.userRevert(sessionID, messageID),
     deleteSession: async (sessionID) => host.deleteSession(sessionID),
     async waitUntil(predicate, description) {
       const end = clock.now() + WAIT_LIMIT_MS
@@ -53,4 +57,28 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
   }
 }
 
+/**
+ * Seen on the real host as well, which leaves about 30 ms between the two idles of a failure: a prompt that is stored
+ * within them joins the run that has failed. Not in the shared suite, since no test can be sure to hit that window:
+ * the call alone takes 8 to 24 ms (4.1). What the suite holds of it is the message that was queued behind a failure.
+ */
+function swallowedPrompt(test: ContractTest): void {
+  test('a prompt between the two idles of a failure is stored, and never answered', async ({
+    child,
+    host,
+  }) => {
+    host.setScript(inOrder(BAD))
+    await child.prompt('one')
+    await child.told('idle')
+    await child.queued('two')
+    expect(child.idleCount).toBe(1)
+    await host.settle()
+    expect(child.idleCount).toBe(2)
+    expect(child.requests).toHaveLength(1)
+    expect(await child.answeredTo()).toEqual(['one'])
+    expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
+  })
+}
+
 hostContract('the fake host', fakeUnderTest)
+swallowedPrompt(contractTest(fakeUnderTest))

@@ -1,6 +1,7 @@
 /** What the contract suite needs of a host, be it the real binary or the fake. */
 import type { Event, NewSession, Opencode, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
-import type { ModelRequest, Script } from '../harness/script.ts'
+import type { ModelRequest, Reply, Script } from '../harness/script.ts'
+import { heldReply, inOrder } from './replies.ts'
 
 export interface HostUnderTest {
   readonly opencode: Opencode
@@ -11,6 +12,8 @@ export interface HostUnderTest {
   createRootSession(): Promise<Session>
   userPrompt(sessionID: string, text: string): Promise<void>
   userAbort(sessionID: string): Promise<void>
+  /** Undoes a message and all after it, as /undo does. */
+  userRevert(sessionID: string, messageID: string): Promise<void>
   deleteSession(sessionID: string): Promise<void>
   /** Resolves when the predicate holds; rejects, naming `description`, when it does not within a generous time. */
   waitUntil(predicate: () => boolean | Promise<boolean>, description: string): Promise<void>
@@ -18,6 +21,9 @@ export interface HostUnderTest {
   settle(): Promise<void>
   close(): Promise<void>
 }
+
+/** The events of which the type says it all. */
+const WORDS: ReadonlySet<string> = new Set(['session.idle', 'session.deleted', 'session.compacted'])
 
 /** One session of a host: what it was told, what its model was asked, and what it holds. */
 export class Observed {
@@ -42,6 +48,34 @@ export class Observed {
     })
   }
 
+  /** Prompts, and resolves at the next idle, which ends a turn that goes well. */
+  async turn(name: string, changes: Partial<Prompt> = {}): Promise<void> {
+    const count = this.idleCount + 1
+    await this.prompt(name, changes)
+    await this.idleTimes(count)
+  }
+
+  /** Prompts, and resolves when the model is asked. */
+  async asked(name: string): Promise<void> {
+    const count = this.requests.length + 1
+    await this.prompt(name)
+    await this.askedTimes(count)
+  }
+
+  /** As `asked`; the model answers when the case says what, and `ok` from then on. */
+  async held(name: string): Promise<(reply: Reply) => void> {
+    const { reply, release } = heldReply()
+    this.#host.setScript(inOrder(reply))
+    await this.asked(name)
+    return release
+  }
+
+  /** Prompts a busy session, and resolves when the message is in its history. */
+  async queued(name: string): Promise<void> {
+    await this.prompt(name)
+    await this.stored(name)
+  }
+
   messageID(name: string): string {
     return `msg_${this.id.slice(4)}${name}`
   }
@@ -63,6 +97,11 @@ export class Observed {
     return (await this.messages()).flatMap(({ info, parts }) =>
       info.role === 'assistant' ? [{ ...info, parts }] : [],
     )
+  }
+
+  /** What each of the assistant's messages answers: a name as it was prompted, else the id of the message. */
+  async answeredTo(): Promise<string[]> {
+    return (await this.answers()).map(({ parentID }) => parentID.replace(this.messageID(''), ''))
   }
 
   /** The states of all tool calls. */
@@ -91,7 +130,7 @@ export class Observed {
   get story(): string[] {
     return this.events.flatMap((event) => {
       if (event.type === 'session.status') return [event.properties.status.type]
-      if (event.type === 'session.idle' || event.type === 'session.deleted') return [event.type]
+      if (WORDS.has(event.type)) return [event.type]
       if (event.type === 'session.error') return [`error ${event.properties.error?.name}`]
       if (event.type !== 'message.updated') return []
       const { info } = event.properties
@@ -132,4 +171,10 @@ export async function newChild(host: HostUnderTest, changes: Partial<NewSession>
   const defaults = { title: 'A child', permission: [], metadata: {} }
   const session = await host.opencode.createSession({ ...defaults, ...changes, parentID })
   return new Observed(host, session)
+}
+
+/** How the story of a run ends that failed or was aborted: its message is final only after the first idle (1.5). */
+export function endsTwice(error: string): string[] {
+  const idle = ['idle', 'session.idle']
+  return [`error ${error}`, ...idle, `final ${error}`, ...idle]
 }

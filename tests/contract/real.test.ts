@@ -26,6 +26,9 @@ async function realUnderTest(): Promise<HostUnderTest> {
     async userAbort(sessionID) {
       await server.client.session.abort({ path: { id: sessionID }, throwOnError: true })
     },
+    async userRevert(sessionID, messageID) {
+      await server.client.session.revert({ path: { id: sessionID }, body: { messageID }, throwOnError: true })
+    },
     async deleteSession(sessionID) {
       await server.client.session.delete({ path: { id: sessionID }, throwOnError: true })
     },

@@ -85,21 +85,26 @@ test("every argument and its description reach the model's list of tools", async
   }
 })
 
-test("the parent keeps its agent, its model and its variant, and the child runs on the parent's model", async () => {
-  const parent = await stage.parent()
-  const chosen = { agent: 'plan', model: 'm3', variant: 'high' }
-  await parent.call([backgroundTask('look around', { agent: 'explore' })], chosen)
-  await parent.waitForNotice('done')
-  const stored = await stage.server.waitForIdle(parent.id)
-  const users = stored.flatMap(({ info }) =>
-    info.role === 'user' ? [{ agent: info.agent, model: info.model }] : [],
-  )
-  expect(users).toHaveLength(2)
-  expect(users[1]).toEqual(users[0])
-  expect(users[0]).toEqual({ agent: 'plan', model: { providerID: 'mock', modelID: 'm3', variant: 'high' } })
-  expect(parent.noticeTurns[0]?.raw['reasoning_effort']).toBe('high')
-  expect(parent.childRequests[0]?.model).toBe('m3')
-})
+test.each([
+  { chosen: { agent: 'plan', model: 'm3', variant: 'high' }, effort: 'high' },
+  { chosen: { agent: 'build', model: 'm2' }, effort: undefined },
+])(
+  'the parent keeps its agent, its model and its variant, and its child runs on the same model: $chosen',
+  async ({ chosen, effort }) => {
+    const parent = await stage.parent()
+    await parent.call([backgroundTask('look around', { agent: 'explore' })], chosen)
+    await parent.waitForNotice('done')
+    const stored = await stage.server.waitForIdle(parent.id)
+    const users = stored.flatMap(({ info }) =>
+      info.role === 'user' ? [{ agent: info.agent, model: info.model }] : [],
+    )
+    const { agent, model, ...variant } = chosen
+    const same = { agent, model: { providerID: 'mock', modelID: model, ...variant } }
+    expect(users).toEqual([same, same])
+    expect(parent.noticeTurns[0]?.raw['reasoning_effort']).toBe(effort)
+    expect(parent.childRequests[0]?.model).toBe(model)
+  },
+)
 
 test('the record of a task stands in its child session, from its creation to its end', async () => {
   const parent = await stage.parent()

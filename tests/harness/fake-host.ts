@@ -121,6 +121,11 @@ export class FakeHost {
     return this.#abort(sessionID)
   }
 
+  /** Undoes a message and all after it, as /undo does. They stay until the next prompt (contract 4.15). */
+  userRevert(sessionID: string, messageID: string): void {
+    this.#store.updateSession(sessionID, { revert: { messageID } })
+  }
+
   /** Deletes a session and its children, and stops nothing (contract 1.11). */
   deleteSession(sessionID: string): void {
     this.#store.deleteSession(sessionID)
@@ -236,9 +241,10 @@ export class FakeHost {
       this.#emit('session.error', { sessionID, error: unknownError(`UnknownError: ${message}`) })
       return
     }
-    const chosen = model ?? known.model ?? this.#sessionModel(sessionID)
-    const { modelID, ...rest } = chosen
-    this.#store.updateSession(sessionID, { agent: name, model: { id: modelID, ...rest } })
+    const chosen: ModelOfUser = model ?? known.model ?? this.#sessionModel(sessionID)
+    const { modelID, providerID, variant = 'default' } = chosen
+    this.#store.dropReverted(sessionID)
+    this.#store.updateSession(sessionID, { agent: name, model: { id: modelID, providerID, variant } })
     const time = { created: this.#clock.now() }
     this.#store.saveMessage({ id, sessionID, role: 'user', time, agent: name, model: chosen })
     for (const part of parts) this.#store.savePart({ ...part, sessionID, messageID: id, type: 'text' })

@@ -1,5 +1,6 @@
 /** How the fake host asks the scripted model: the request that it makes of a session, and the log of them. */
 import type { PermissionRuleset, Session, StoredMessage } from '../../src/opencode.ts'
+import { sinceCompaction } from './fake-compaction.ts'
 import type { ModelRequest, Reply, Script } from './script.ts'
 
 export interface FakeRequest extends ModelRequest {
@@ -49,7 +50,7 @@ export function requestOf(
 ): ModelRequest {
   const messages = [
     { role: 'system' as const, content: 'You are the fake host.' },
-    ...stored.flatMap(linesOf),
+    ...sinceCompaction(stored).flatMap(linesOf),
   ]
   return {
     sessionID: session.id,
@@ -61,6 +62,8 @@ export function requestOf(
 }
 
 function linesOf({ info, parts }: StoredMessage): Line[] {
+  if (parts.some((part) => part.type === 'compaction'))
+    return [{ role: 'user', content: 'What did we do so far?' }]
   const text = parts.map((part) => (part.type === 'text' && !part.ignored ? part.text : '')).join('')
   if (info.role === 'user') return parts.length > 0 ? [{ role: 'user', content: text }] : []
   const tools = parts.filter((part) => part.type === 'tool')

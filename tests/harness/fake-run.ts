@@ -3,7 +3,7 @@
  * its exits and its oddities are those of the real loop; the contract's sections are named where they matter.
  */
 import type { Clock } from '../../src/clock.ts'
-import type { Part, SessionStatus, StoredMessage } from '../../src/opencode.ts'
+import type { Part, SessionStatus } from '../../src/opencode.ts'
 import {
   backOffMs,
   failureOf,
@@ -15,9 +15,18 @@ import {
   type Failure,
   type UserMessage,
 } from './fake-answer.ts'
+import {
+  asSummary,
+  compactionPart,
+  continuationParts,
+  isCompactionRequest,
+  overflow,
+  overflowOf,
+  summaryRequest,
+} from './fake-compaction.ts'
 import { requestOf, type FakeModel } from './fake-model.ts'
 import type { Emit, FakeStore } from './fake-store.ts'
-import type { Reply, ToolCall } from './script.ts'
+import type { ModelRequest, Reply, ToolCall } from './script.ts'
 
 type ToolPart = Extract<Part, { type: 'tool' }>
 
@@ -105,12 +114,17 @@ export class FakeRun {
       throw new TurnFailed(unknownError(`Model not found: ${providerID}/${modelID}.`))
     }
 
-    this.#answer = store.saveMessage(newAnswer(store.newID('msg'), this.#host.clock.now(), asked))
+    const compacts = stored.some((each) => each.info.id === asked.id && isCompactionRequest(each))
+    const answer = newAnswer(store.newID('msg'), this.#host.clock.now(), asked)
+    this.#answer = store.saveMessage(compacts ? asSummary(answer) : answer)
     store.updateSession(sessionID, {})
     emit('session.diff', { sessionID, diff: [] })
     this.#phase = 'asking'
     await this.#wait(REQUEST_MS)
-    const reply = await this.#ask(stored, asked.model.modelID)
+    const request = requestOf(store.session(sessionID), stored, this.#host.toolNames, asked.model.modelID)
+    const reply = await this.#ask(compacts ? summaryRequest(request) : request)
+    const tooLong = overflowOf(reply)
+    if (tooLong) return this.#overflow(asked, tooLong)
 
     this.#savePart({ type: 'step-start' })
     if (reply.reasoning) this.#savePart({ type: 'reasoning', text: reply.reasoning, time: this.#span() })
@@ -123,19 +137,48 @@ export class FakeRun {
     this.#saveAnswer({ finish, tokens })
     this.#completeAnswer({})
     this.#answer = undefined
+    if (compacts) {
+      this.#saveUserMessage(asked, continuationParts(stored))
+      emit('session.compacted', { sessionID })
+    }
     return true
   }
 
+  /** Has the conversation summarised by the next step. A summary that is too long itself ends the run (false). */
+  #overflow(asked: UserMessage, failure: Failure): boolean {
+    this.#host.emit('session.error', { sessionID: this.sessionID, error: failure })
+    if (this.#answer?.summary) {
+      this.#saveAnswer({ finish: 'error' })
+      // Told twice (seen).
+      this.#completeAnswer({ error: overflow('Session too large to compact') })
+      this.#completeAnswer({})
+      return false
+    }
+    this.#completeAnswer({})
+    this.#saveUserMessage(asked, [compactionPart])
+    return true
+  }
+
+  /** A message of the host itself, on the agent and model of the one that it follows. */
+  #saveUserMessage({ agent, model }: UserMessage, parts: readonly object[]): void {
+    const { store, clock } = this.#host
+    const { sessionID } = this
+    const id = store.newID('msg')
+    store.saveMessage({ id, sessionID, role: 'user', time: { created: clock.now() }, agent, model })
+    for (const part of parts) {
+      store.savePart({ id: store.newID('prt'), sessionID, messageID: id, ...part } as Part)
+    }
+  }
+
   /** Asks until there is an answer, for as long as the failures are of the kind that passes (contract 1.6). */
-  async #ask(stored: readonly StoredMessage[], modelID: string): Promise<Reply> {
-    const { clock, model, store, toolNames } = this.#host
+  async #ask(request: ModelRequest): Promise<Reply> {
+    const { clock, model } = this.#host
     for (let attempt = 1; ; attempt++) {
       this.#phase = 'asking'
       this.#host.setStatus(this.sessionID, { type: 'busy' })
-      const request = requestOf(store.session(this.sessionID), stored, toolNames, modelID)
       const reply = await this.#unlessAborted(model.ask(request, this.#abort.signal))
       const failure = failureOf(reply)
-      if (failure === undefined) return reply
+      if (failure === undefined || overflowOf(reply)) return reply
       if (reply.cut) {
         // What had come of the text is lost; its part stays, empty.
         this.#savePart({ type: 'step-start' })

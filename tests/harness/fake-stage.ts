@@ -14,13 +14,13 @@ export interface FakeStage {
   /** What was logged as a warning or an error. */
   readonly complaints: readonly string[]
   /** Launches a task; its prompt is its description. */
-  launch(description: string): Promise<Task>
+  readonly launch: (description: string) => Promise<Task>
   /** Answers the child that was asked `description`, or that will be. */
-  answer(description: string, reply?: Reply): void
+  readonly answer: (description: string, reply?: Reply) => void
   /** The texts of all notices in the parent, the oldest first. */
-  notices(): readonly string[]
+  readonly notices: () => readonly string[]
   /** The model calls of the parent that had a notice as their newest message. */
-  noticeTurns(): readonly ModelRequest[]
+  readonly noticeTurns: () => readonly ModelRequest[]
 }
 
 const OWNER = { host: 'test', pid: 1, processStartedAt: 0, instance: 'test' }

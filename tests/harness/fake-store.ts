@@ -65,6 +65,18 @@ export class FakeStore {
     this.#emit('session.updated', { sessionID, info: session })
   }
 
+  /** Forgets for good what the user has undone (contract 4.15). The next update of the session tells it. */
+  dropReverted(sessionID: string): void {
+    const { revert, ...session } = this.session(sessionID)
+    if (revert === undefined) return
+    const ids = this.messages(sessionID).map(({ info }) => info.id)
+    for (const messageID of ids.slice(ids.indexOf(revert.messageID))) {
+      this.#messages.delete(messageID)
+      this.#emit('message.removed', { sessionID, messageID })
+    }
+    this.#sessions.set(sessionID, session)
+  }
+
   /** Takes the children along, the youngest generation first (contract 7). */
   deleteSession(sessionID: string): void {
     const info = this.session(sessionID)

@@ -48,7 +48,7 @@ test('an event that comes while the messages are being read makes them be read a
   const { id, sessionID } = await launch('late')
   await clock.advance(100)
   // The first look sees what was there before the answer, and takes until after the last event to say so.
-  const { messages } = host.opencode
+  const messages = host.opencode.messages.bind(host.opencode)
   let release = (): void => {}
   const slow = new Promise<void>((resolve) => {
     release = resolve

@@ -174,15 +174,16 @@ test('an end that cannot be read is still told', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
-  const report = expect(manager.output(id, { timeoutMs: 10_000 })).rejects.toThrow('busy')
+  const report = manager.output(id, { timeoutMs: 10_000 })
+  const refused = report.catch((error: unknown) => error)
   answer('one')
-  const { messages } = host.opencode
+  const messages = host.opencode.messages.bind(host.opencode)
   let reads = 0
   host.opencode.messages = (sessionID) => {
     reads += 1
     return reads === 2 ? Promise.reject(new HostError('refused', 'busy')) : messages(sessionID)
   }
   await clock.advance(1000)
-  await report
+  expect(await refused).toMatchObject({ reason: 'refused' })
   expect(notices()).toHaveLength(1)
 })

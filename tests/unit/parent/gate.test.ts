@@ -86,9 +86,9 @@ test('a parent that was deleted is gone, whether an event or the host says so', 
 test('a host that does not answer is an error, and is asked again', async () => {
   const { opencode, asked, answer } = host()
   const gate = new Gate(opencode)
-  const refused = expect(gate.admission(PARENT)).rejects.toThrow('too busy')
+  const refused = gate.admission(PARENT)
   answer(new HostError('noAnswer', 'too busy'))
-  await refused
+  await expect(refused).rejects.toThrow('too busy')
   const again = gate.admission(PARENT)
   answer(sessionWith({}))
   await again
@@ -102,4 +102,12 @@ test('a session that is no parent of ours is not remembered', () => {
   expect(asked()).toBe(0)
   void gate.admission(PARENT)
   expect(asked()).toBe(1)
+})
+
+test('a variant that nobody has chosen is not sent', async () => {
+  const { opencode, answer } = host()
+  const admission = new Gate(opencode).admission(PARENT)
+  answer(sessionWith({ model: { id: 'm1', providerID: 'mock', variant: 'default' } }))
+  expect(await admission).toMatchObject({ model: { providerID: 'mock', modelID: 'm1' } })
+  expect(await admission).not.toHaveProperty('model.variant')
 })

@@ -1,0 +1,95 @@
+import { describe, expect } from 'vitest'
+import { HostError } from '../../src/opencode.ts'
+import type { ContractTest } from './contract-test.ts'
+import { READ, inOrder, never } from './replies.ts'
+
+export function prompts(test: ContractTest): void {
+  describe('a prompt', () => {
+    test('of an idle session begins a new turn, with the history before it (4.2)', async ({ child }) => {
+      await child.turn('one')
+      await child.turn('two')
+      expect(child.conversation(1)).toEqual(['user: one', 'assistant: ok', 'user: two'])
+      expect(await child.answeredTo()).toEqual(['one', 'two'])
+    })
+
+    test('of a busy session becomes the next step of the same loop (4.3)', async ({ child, host }) => {
+      const release = await child.held('one')
+      await child.queued('two')
+      release({ text: 'first' })
+      await child.idleTimes(1)
+      await host.settle()
+      expect(child.idleCount).toBe(1)
+      expect(child.conversation(1)).toEqual(['user: one', 'assistant: first', 'user: two'])
+      expect(await child.answeredTo()).toEqual(['one', 'two'])
+    })
+
+    test('during a step that calls a tool is read after the tool, and takes the loop over (4.3)', async ({
+      child,
+    }) => {
+      const release = await child.held('one')
+      await child.queued('two')
+      release(READ)
+      await child.idleTimes(1)
+      expect(child.conversation(1).map((line) => line.split(':')[0])).toEqual([
+        'user',
+        'assistant',
+        'tool',
+        'user',
+      ])
+      expect(child.conversation(1).at(-1)).toBe('user: two')
+      expect(await child.answeredTo()).toEqual(['one', 'two'])
+    })
+
+    test('right after an abort is answered (4.6)', async ({ child, host }) => {
+      host.setScript(inOrder(never()))
+      await child.asked('one')
+      await child.abort()
+      await child.asked('two')
+      await child.told('final stop')
+      expect(child.conversation(1)).toEqual(['user: one', 'user: two'])
+    })
+
+    test('sent five times in one tick loses nothing, in one cycle of few turns (5)', async ({
+      child,
+      host,
+    }) => {
+      const names = ['N1', 'N2', 'N3', 'N4', 'N5']
+      await Promise.all(names.map((each) => child.prompt(each)))
+      await child.idleTimes(1)
+      await host.settle()
+      expect(child.idleCount).toBe(1)
+      expect(child.requests.length).toBeLessThan(5)
+      const asked = child.conversation(child.requests.length - 1).join('\n')
+      for (const each of names) expect(asked).toContain(`user: ${each}`)
+      // Only the newest of those that a step answers is named by its answer.
+      expect((await child.answeredTo()).at(-1)).toBe('N5')
+    })
+
+    test('keeps its parts in the order of their ids, not as they were sent', async ({ child }) => {
+      await child.turn('hello', { parts: [child.part('2', 'B'), child.part('1', 'A')] })
+      expect(child.conversation(0)).toEqual(['user: AB'])
+    })
+
+    test('is refused for an unknown session, as is reading it (3.5)', async ({ host }) => {
+      const { opencode } = host
+      const id = 'ses_unknown0000'
+      const prompt = { messageID: 'msg_unknown', agent: 'build', parts: [] }
+      const calls = [
+        () => opencode.prompt(id, prompt),
+        () => opencode.messages(id),
+        () => opencode.session(id),
+        () => opencode.replaceMetadata(id, {}),
+      ]
+      for (const call of calls) {
+        const error: unknown = await call().catch((reason: unknown) => reason)
+        expect(error).toBeInstanceOf(HostError)
+        expect(error).toMatchObject({ reason: 'notFound' })
+      }
+    })
+
+    test('with a malformed message id is refused (4.13)', async ({ child }) => {
+      const error: unknown = await child.prompt('x', { messageID: 'x' }).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ reason: 'refused' })
+    })
+  })
+}

@@ -1,0 +1,25 @@
+/** Scripts that the cases of the suite share. */
+import type { Reply, Script } from '../harness/script.ts'
+
+/** The model calls a tool. */
+export const READ: Reply = { tools: [{ name: 'read', args: { filePath: 'README.md' } }] }
+
+/** The request is refused for good. */
+export const BAD: Reply = { status: 400, text: 'bad' }
+
+/** The answers in this order, then `ok` for ever. */
+export function inOrder(...replies: readonly (Reply | Promise<Reply>)[]): Script {
+  let next = 0
+  return () => replies[next++] ?? { text: 'ok' }
+}
+
+/** An answer that comes when the test says so. */
+export function heldReply(): { readonly reply: Promise<Reply>; readonly release: (reply: Reply) => void } {
+  let release!: (reply: Reply) => void
+  const reply = new Promise<Reply>((resolve) => {
+    release = resolve
+  })
+  return { reply, release }
+}
+
+export const never = (): Promise<Reply> => new Promise(() => {})

@@ -1,0 +1,110 @@
+import { describe, expect } from 'vitest'
+import type { ContractTest } from './contract-test.ts'
+import { newChild } from './host-under-test.ts'
+import { inOrder, never } from './replies.ts'
+
+export function sessions(test: ContractTest): void {
+  describe('a session', () => {
+    test('that is idle is absent from the statuses, and one that works is busy (2.1)', async ({
+      child,
+      host,
+    }) => {
+      host.setScript(inOrder(never()))
+      expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
+      await child.asked('hello')
+      expect((await host.opencode.statuses())[child.id]).toEqual({ type: 'busy' })
+      await child.abort()
+      expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
+    })
+
+    test('keeps the metadata and permissions that it was created with (3.1)', async ({ host }) => {
+      const permission = [{ permission: 'task', pattern: '*', action: 'deny' as const }]
+      const metadata = { background: { id: 'bg_1', times: [1, 2] }, other: true }
+      const child = await newChild(host, { permission, metadata, title: 'Named' })
+      const kept = { permission, metadata, title: 'Named', parentID: child.session.parentID }
+      expect(child.session).toMatchObject(kept)
+      expect(await host.opencode.session(child.id)).toMatchObject(kept)
+    })
+
+    test('has its metadata replaced as a whole, and tells it as session.updated (3.2, 9.8)', async ({
+      host,
+    }) => {
+      const child = await newChild(host, { metadata: { old: 1, kept: 2 } })
+      await host.opencode.replaceMetadata(child.id, { kept: 3 })
+      expect((await host.opencode.session(child.id)).metadata).toEqual({ kept: 3 })
+      await host.waitUntil(
+        () =>
+          child.events.some(
+            (event) => event.type === 'session.updated' && event.properties.info.metadata?.['kept'] === 3,
+          ),
+        'session.updated with the new metadata',
+      )
+    })
+
+    test('keeps its metadata through a turn', async ({ host }) => {
+      const child = await newChild(host, { metadata: { kept: 1 } })
+      await child.turn('hello')
+      await host.settle()
+      expect((await host.opencode.session(child.id)).metadata).toEqual({ kept: 1 })
+    })
+
+    test('whose rules deny a tool does not offer it to its model (8.5)', async ({ host }) => {
+      const deny = (permission: string) => ({ permission, pattern: '*', action: 'deny' as const })
+      const child = await newChild(host, { permission: [deny('task'), deny('edit')] })
+      await child.turn('hello')
+      const tools = child.requests[0]?.tools
+      expect(tools).toEqual(expect.arrayContaining(['read', 'bash']))
+      for (const tool of ['task', 'edit', 'write']) expect(tools).not.toContain(tool)
+    })
+
+    test('that is allowed one tool only offers that one (8.5)', async ({ host }) => {
+      const permission = [
+        { permission: '*', pattern: '*', action: 'deny' as const },
+        { permission: 'read', pattern: '*', action: 'allow' as const },
+      ]
+      const child = await newChild(host, { permission })
+      await child.turn('hello')
+      expect(child.requests[0]?.tools).toEqual(['read'])
+    })
+
+    test('that is deleted takes its children along, the children first (7)', async ({ child, host }) => {
+      const grandchild = await newChild(host, { parentID: child.id })
+      await host.deleteSession(child.id)
+      await child.told('session.deleted')
+      const deleted = host.events.flatMap((event) =>
+        event.type === 'session.deleted' ? [event.properties.sessionID] : [],
+      )
+      expect(deleted.slice(-2)).toEqual([grandchild.id, child.id])
+      await expect(host.opencode.messages(grandchild.id)).rejects.toMatchObject({ reason: 'notFound' })
+    })
+
+    // The real host tries the run again where the text of the database's error holds the digits 429, 500, 502, 503, 504
+    // or 524, as a time in it may, and asks the model anew each time. An abort ends either kind at once.
+    test('that is deleted while busy runs on, and fails at its next write (1.11)', async ({
+      child,
+      host,
+    }) => {
+      const release = await child.held('hello')
+      await host.deleteSession(child.id)
+      expect(await host.opencode.statuses()).toHaveProperty(child.id)
+      release({ text: 'too late' })
+      const hasFailed = (): boolean =>
+        child.story.includes('retry') || child.story.includes('error UnknownError')
+      await host.waitUntil(hasFailed, 'a write that fails')
+      await child.abort()
+      expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
+      await expect(child.messages()).rejects.toMatchObject({ reason: 'notFound' })
+    })
+
+    test('tells its model requests apart by the ids of the session and its parent', async ({ child }) => {
+      await child.turn('hello')
+      expect(child.requests[0]?.parentSessionID).toBe(child.session.parentID)
+    })
+  })
+
+  test('the agents include the default one and those that only other agents call', async ({ host }) => {
+    const agents = await host.opencode.agents()
+    expect(agents).toContainEqual(expect.objectContaining({ name: 'build', mode: 'primary' }))
+    expect(agents).toContainEqual(expect.objectContaining({ name: 'general', mode: 'subagent' }))
+  })
+}
