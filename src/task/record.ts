@@ -10,7 +10,7 @@ import type { TaskStore } from './store.ts'
 import { isEnded, type Task, type TaskIdentity } from './task.ts'
 
 /** The key of ours in a session's metadata. */
-export const RECORD_KEY = 'background'
+const RECORD_KEY = 'background'
 
 /** The process that runs the task, so that another one can tell whether it is still there. */
 export interface Owner {
