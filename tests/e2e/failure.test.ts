@@ -104,6 +104,28 @@ test('a running child that the user deletes is told once, and its model call is 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
+test('a parent that is interrupted leaves its child at work, and its model reads the result', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async () => {
+    await held
+    return { text: 'not in vain' }
+  })
+  const [id] = await parent.launch('go on')
+  await stage.server.waitForIdle(parent.id)
+  const block = { name: 'background_output', args: { task_id: id, block: true } }
+  await stage.server.prompt(parent.id, `CALL ${JSON.stringify([block])} END`)
+  await stage.model.waitForRequest(() => parent.requests.length === 3)
+  await stage.server.client.session.abort({ path: { id: parent.id } })
+  expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['open'])
+  release()
+  await parent.waitForNotice('not in vain')
+  await parent.quiet()
+  expect(parent.noticeText.match(/not in vain/g)).toHaveLength(1)
+})
+
 test("of two parents at work at once, neither gets the other's notice, list or output", async () => {
   const children = async ({
     messages,
