@@ -2,12 +2,14 @@
 export interface Log {
   debug(message: string): void
   warn(message: string): void
-  error(message: string): void
 }
 
-type Level = keyof Log
+type Level = 'info' | 'warn'
 
-/** Writes to OpenCode's own log, under the name of the plugin; `debug` lines only where they are wanted. */
+/**
+ * Writes to OpenCode's own log, under the name of the plugin. `debug` lines only where they are wanted, and then as
+ * `info`: OpenCode keeps no line of a lower level unless it was started for that.
+ */
 export function hostLog(
   write: (level: Level, message: string) => Promise<void>,
   options: { debug: boolean },
@@ -17,5 +19,5 @@ export function hostLog(
       // There is nowhere left to report that.
     })
   }
-  return { debug: options.debug ? send('debug') : () => {}, warn: send('warn'), error: send('error') }
+  return { debug: options.debug ? send('info') : () => {}, warn: send('warn') }
 }

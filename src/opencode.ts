@@ -68,7 +68,7 @@ export interface Opencode {
   /** All messages of a session, the oldest first. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
-  log(level: 'debug' | 'warn' | 'error', message: string): Promise<void>
+  log(level: 'info' | 'warn', message: string): Promise<void>
 }
 
 /**
@@ -92,6 +92,7 @@ interface SdkResult<Data> {
   response?: Response
 }
 
+const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
 
 /** The real host, behind the client that it gave us. */
@@ -172,9 +173,9 @@ export function connect(client: Client, clock: Clock, callLimitMs = CALL_LIMIT_M
       call('session.status', (signal) => client.session.status({ signal }) as Promise<SdkResult<Statuses>>),
 
     log: async (level, message) => {
-      await call('app.log', (signal) =>
-        client.app.log({ body: { service: 'opencode-background', level, message }, signal }),
-      )
+      // The host's log does not show the service that it is told.
+      const body = { service: PLUGIN, level, message: `${PLUGIN}: ${message}` }
+      await call('app.log', (signal) => client.app.log({ body, signal }))
     },
   }
 }

@@ -5,7 +5,7 @@ import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage()
+  stage = await startStage({ options: { debug: true } })
 })
 afterAll(() => stage.close())
 
@@ -128,4 +128,13 @@ test('the record of a task stands in its child session, from its creation to its
       },
     },
   })
+})
+
+test("with the option debug, each step of a task stands in OpenCode's log", async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('leave a trail')
+  await parent.waitForNotice('done')
+  for (const step of ['slotTaken, starting', 'prompted, running', 'ended, completed']) {
+    await expect.poll(() => stage.server.log()).toContain(`opencode-background: ${id}: ${step}`)
+  }
 })

@@ -47,7 +47,7 @@ export function createFakeStage(options: object = {}): FakeStage {
   const parentID = host.createRootSession().id
   const complaints: string[] = []
   const complain = (message: string): void => void complaints.push(message)
-  const log = { debug: () => {}, warn: complain, error: complain }
+  const log = { debug: () => {}, warn: complain }
   const manager = new BackgroundManager(
     { opencode: host.opencode, clock, log },
     parseOptions(options).options,
