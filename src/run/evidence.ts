@@ -1,7 +1,7 @@
 /** What the messages of a child prove about the end of its run. Pure: the detector decides when to ask. */
 import { errorText, type StoredMessage } from '../opencode.ts'
 import type { Failure, Usage } from '../task/task.ts'
-import { readTranscript } from './transcript.ts'
+import { isToolStep, readTranscript } from './transcript.ts'
 
 /** How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
@@ -43,12 +43,11 @@ export function judge(
   if (asked === 'summary') return undefined
   // An abort during the provider's back-off (contract 6.4), or a full context of which the summary comes next.
   if (info.finish === undefined) return { ending: { ...said, type: 'aborted' }, holds: 'ifIdle' }
-  const tools = parts.flatMap((part) => (part.type === 'tool' ? [part.state] : []))
-  // A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). What ends it is
-  // the user, who rejects what a tool asked for (contract 8.2).
-  if (info.finish === 'tool-calls' || info.finish === 'unknown' || tools.length > 0) {
-    const rejected = tools.findLast((state) => state.status === 'error')
-    return rejected && { ending: failed(rejected.error), holds: 'ifIdle' }
+  if (isToolStep(answer)) {
+    // The loop goes on, unless the user rejects what a tool asked for (contract 8.2).
+    const rejected = parts.findLast((part) => part.type === 'tool' && part.state.status === 'error')
+    if (rejected?.type !== 'tool' || rejected.state.status !== 'error') return undefined
+    return { ending: failed(rejected.state.error), holds: 'ifIdle' }
   }
   if (text === '' && usage.toolCalls === 0) {
     return {

@@ -15,8 +15,8 @@ export interface Transcript {
   /** Whether any model call was made for the run. */
   readonly begun: boolean
   /**
-   * What was asked last on behalf of the run, and the newest assistant message that answers it: the prompt, or what
-   * the host put in when the context was full, first a request for a summary and then a message to go on from it.
+   * What was asked last on behalf of the run, and the assistant message that answers it: the prompt, or what the host
+   * put in when the context was full, first a request for a summary and then a message to go on from it.
    */
   readonly asked: 'prompt' | 'summary' | 'continuation'
   readonly answer: Answer | undefined
@@ -33,50 +33,73 @@ export interface Activity {
   readonly at: number
 }
 
-/** Reads a run: what was stored from the message `promptID` on. */
+/** Reads a run: what was stored from the message `promptID` on, as far as its answer. */
 export function readTranscript(messages: readonly StoredMessage[], promptID: string): Transcript {
   const start = messages.findIndex((message) => message.info.id === promptID)
   const run = start === -1 ? [] : messages.slice(start)
-  const answers = run.flatMap(({ info, parts }): Answer[] =>
-    info.role === 'assistant' ? [{ info, parts }] : [],
-  )
-  const own = answers.filter(({ info }) => !info.summary)
-  const { asked, messageID } = lastAsked(run, promptID)
+  const { asked, index } = lastAsked(run)
+  const end = answerIndex(run, index)
+  const until = answersIn(end === -1 ? run : run.slice(0, end + 1))
+  const own = until.filter(({ info }) => !info.summary)
   return {
     prompted: start !== -1,
-    begun: answers.length > 0,
+    begun: until.length > 0,
     asked,
-    // Every step of a loop names the user message that it answers as its parent; what answers somebody else's
-    // message in the child says nothing about our run.
-    answer: answers.findLast(({ info }) => info.parentID === messageID),
+    answer: end === -1 ? undefined : until.at(-1),
     text: own.map(({ parts }) => textOf(parts)).findLast((text) => text !== '') ?? '',
     usage: {
-      toolCalls: answers.reduce(
+      toolCalls: until.reduce(
         (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,
         0,
       ),
-      tokens: answers.reduce((sum, { info }) => sum + tokensOf(info), 0),
-      cost: answers.reduce((sum, { info }) => sum + info.cost, 0),
+      tokens: until.reduce((sum, { info }) => sum + tokensOf(info), 0),
+      cost: until.reduce((sum, { info }) => sum + info.cost, 0),
     },
     activity: own.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
   }
 }
 
+function answersIn(run: readonly StoredMessage[]): Answer[] {
+  return run.flatMap(({ info, parts }): Answer[] => (info.role === 'assistant' ? [{ info, parts }] : []))
+}
+
 /** Follows the host's own messages: a full context is summarised, and the message after that continues the run. */
-function lastAsked(
-  run: readonly StoredMessage[],
-  promptID: string,
-): { readonly asked: Transcript['asked']; readonly messageID: string } {
+function lastAsked(run: readonly StoredMessage[]): {
+  readonly asked: Transcript['asked']
+  readonly index: number
+} {
   let asked: Transcript['asked'] = 'prompt'
-  let messageID = promptID
-  for (const { info, parts } of run) {
+  let index = 0
+  for (const [position, { info, parts }] of run.entries()) {
     if (info.role !== 'user') continue
     if (parts.some((part) => part.type === 'compaction' && part.auto)) asked = 'summary'
     else if (asked === 'summary') asked = 'continuation'
     else continue
-    messageID = info.id
+    index = position
   }
-  return { asked, messageID }
+  return { asked, index }
+}
+
+/**
+ * Where in the run the answer to the message at `askedIndex` is, -1 for nowhere. Every step of a loop names the newest
+ * user message that it has seen. So what names another one does not answer ours, unless somebody wrote in the child
+ * before ours was answered: then the loop went on under the name of that message, and its newest step speaks for both.
+ */
+function answerIndex(run: readonly StoredMessage[], askedIndex: number): number {
+  const askedID = run[askedIndex]?.info.id
+  const named = run.findLastIndex(({ info }) => info.role === 'assistant' && info.parentID === askedID)
+  const [answer] = answersIn(run.slice(named, named + 1))
+  if (named !== -1 && answer && !isToolStep(answer)) return named
+  return run.findLastIndex(
+    ({ info }, index) => info.role === 'assistant' && index > askedIndex && !info.summary,
+  )
+}
+
+/** A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). */
+export function isToolStep({ info, parts }: Answer): boolean {
+  return (
+    info.finish === 'tool-calls' || info.finish === 'unknown' || parts.some((part) => part.type === 'tool')
+  )
 }
 
 export function textOf(parts: readonly Part[]): string {

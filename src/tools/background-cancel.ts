@@ -12,7 +12,7 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       'Stop a background task, or with all: true every unfinished task that you launched. What it did until then ' +
       'stays readable with background_output. No notice follows.',
     args: {
-      task_id: z.string().optional().describe('The id that background_task returned'),
+      task_id: z.string().trim().optional().describe('The id that background_task returned'),
       all: z.boolean().optional().describe('Stop all your unfinished tasks'),
     },
     async execute({ task_id, all }, context) {

@@ -14,7 +14,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       'Look at a background task: its status while it runs, its result when it has ended. A notice with the result ' +
       'comes by itself, so this is for results that were cut, or with block for when you cannot go on without it.',
     args: {
-      task_id: z.string().describe('The id that background_task returned'),
+      task_id: z.string().trim().describe('The id that background_task returned'),
       block: z.boolean().default(false).describe('Wait until it ends or the timeout passes'),
       timeout: z
         .int()

@@ -104,6 +104,46 @@ test('a running child that the user deletes is told once, and its model call is 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
+test('what a person writes in a child neither ends its task nor takes the place of its result', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async ({ messages }) => {
+    if (messages.at(-1)?.content.includes('by the way')) return { text: 'an aside' }
+    await held
+    return { text: 'the result' }
+  })
+  await parent.launch('work')
+  const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  await stage.server.prompt(sessionID, 'by the way')
+  release()
+  await parent.waitForNotice('<result>the result</result>')
+  await parent.quiet()
+  expect(parent.noticeText).not.toContain('an aside')
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child whose work goes on under a message that a person wrote in it ends with the answer to both', async () => {
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const parent = await stage.parent(async ({ messages }) => {
+    const last = messages.at(-1)
+    if (last?.content.includes('by the way')) return { text: 'the result, and an aside' }
+    await held
+    return { tools: [{ name: 'read', args: { filePath: 'README.md' } }] }
+  })
+  await parent.launch('work')
+  const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  await stage.server.prompt(sessionID, 'by the way')
+  release()
+  await parent.waitForNotice('<result>the result, and an aside</result>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
 test('a parent that is interrupted leaves its child at work, and its model reads the result', async () => {
   let release = (): void => {}
   const held = new Promise<void>((resolve) => {

@@ -143,7 +143,8 @@ export function backgroundTask(description: string, changes: object = {}): ToolC
 }
 
 function toolResults({ messages }: ModelRequest): readonly string[] {
-  const asked = messages.findLastIndex((message) => message.role === 'user')
+  // A notice may have come behind the results, in the same step.
+  const asked = messages.findLastIndex(({ role, content }) => role === 'user' && CALL.test(content))
   return messages.slice(asked).flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
 }
 

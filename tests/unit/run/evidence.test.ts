@@ -30,9 +30,10 @@ describe('a run has not ended', () => {
     expect(endingOf([prompt, stop], PROMPT)).toBeUndefined()
   })
 
-  test("by an answer to somebody else's message in the same session", () => {
-    const other = assistantMessage({ parentID: 'msg_user', finish: 'stop' }, { text: 'hello' })
-    expect(endingOf([prompt, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
+  test('while the answer to a message that somebody wrote meanwhile is not final', () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', time: open }, { text: 'hel' })
+    expect(endingOf([prompt, step, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
   })
 
   test('by an answer from before its prompt', () => {
@@ -42,6 +43,24 @@ describe('a run has not ended', () => {
 })
 
 describe('a run has ended', () => {
+  test("with its own answer, whatever was answered to somebody else's message after it", () => {
+    const own = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'stop' }, { text: 'mine' })
+    const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'hello' })
+    const ending = endingOf([prompt, own, userMessage('msg_user'), other], PROMPT)
+    expect(ending).toMatchObject({ type: 'answered', text: 'mine', usage: { tokens: 18 } })
+  })
+
+  test("with the answer to somebody else's message, where that came before its own was complete", () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const both = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'for both' })
+    const other = userMessage('msg_user')
+    expect(endingOf([prompt, step, other, both], PROMPT)).toMatchObject({
+      type: 'answered',
+      text: 'for both',
+    })
+    expect(endingOf([prompt, other, both], PROMPT)).toMatchObject({ type: 'answered', text: 'for both' })
+  })
+
   test('with a final answer: its text and what all its steps have used', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
