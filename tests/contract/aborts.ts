@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import type { ContractTest } from './contract-test.ts'
 import { endsTwice, Observed } from './host-under-test.ts'
-import { heldReply, inOrder, never } from './replies.ts'
+import { heldReply, inOrder, never } from '../harness/replies.ts'
 
 export function aborts(test: ContractTest): void {
   describe('an abort', () => {

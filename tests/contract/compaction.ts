@@ -2,7 +2,7 @@ import { describe, expect } from 'vitest'
 import type { Reply } from '../harness/script.ts'
 import type { ContractTest } from './contract-test.ts'
 import { endsTwice } from './host-under-test.ts'
-import { BAD, inOrder } from './replies.ts'
+import { BAD, inOrder } from '../harness/replies.ts'
 
 const FULL: Reply = { status: 400, text: 'context length exceeded' }
 const SUMMARY: Reply = { text: 'the summary' }

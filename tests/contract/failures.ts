@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import type { ContractTest } from './contract-test.ts'
 import { endsTwice } from './host-under-test.ts'
-import { BAD, inOrder } from './replies.ts'
+import { BAD, inOrder } from '../harness/replies.ts'
 
 export function failures(test: ContractTest): void {
   describe('a failure', () => {

@@ -5,7 +5,7 @@ import { ManualClock } from '../harness/manual-clock.ts'
 import { hostContract } from './contract.ts'
 import { contractTest, type ContractTest } from './contract-test.ts'
 import type { HostUnderTest } from './host-under-test.ts'
-import { BAD, inOrder } from './replies.ts'
+import { BAD, inOrder } from '../harness/replies.ts'
 
 const WAIT_LIMIT_MS = 10_000
 const SETTLE_MS = 1_000

@@ -1,7 +1,7 @@
 /** What the contract suite needs of a host, be it the real binary or the fake. */
 import type { Event, NewSession, Opencode, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
 import type { ModelRequest, Reply, Script } from '../harness/script.ts'
-import { heldReply, inOrder } from './replies.ts'
+import { heldReply, inOrder } from '../harness/replies.ts'
 
 export interface HostUnderTest {
   readonly opencode: Opencode

@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import { HostError } from '../../src/opencode.ts'
 import type { ContractTest } from './contract-test.ts'
-import { READ, inOrder, never } from './replies.ts'
+import { READ, inOrder, never } from '../harness/replies.ts'
 
 export function prompts(test: ContractTest): void {
   describe('a prompt', () => {

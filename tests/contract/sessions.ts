@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import type { ContractTest } from './contract-test.ts'
 import { newChild } from './host-under-test.ts'
-import { inOrder, never } from './replies.ts'
+import { inOrder, never } from '../harness/replies.ts'
 
 export function sessions(test: ContractTest): void {
   describe('a session', () => {

@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest'
 import type { ContractTest } from './contract-test.ts'
-import { READ, inOrder } from './replies.ts'
+import { READ, inOrder } from '../harness/replies.ts'
 
 export function turns(test: ContractTest): void {
   describe('a turn', () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply, READ } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -105,19 +106,15 @@ test('a running child that the user deletes is told once, and its model call is 
 })
 
 test('what a person writes in a child neither ends its task nor takes the place of its result', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async ({ messages }) => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) => {
     if (messages.at(-1)?.content.includes('by the way')) return { text: 'an aside' }
-    await held
-    return { text: 'the result' }
+    return reply
   })
   await parent.launch('work')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.prompt(sessionID, 'by the way')
-  release()
+  release({ text: 'the result' })
   await parent.waitForNotice('<result>the result</result>')
   await parent.quiet()
   expect(parent.noticeText).not.toContain('an aside')
@@ -125,34 +122,24 @@ test('what a person writes in a child neither ends its task nor takes the place 
 })
 
 test('a child whose work goes on under a message that a person wrote in it ends with the answer to both', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async ({ messages }) => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) => {
     const last = messages.at(-1)
     if (last?.content.includes('by the way')) return { text: 'the result, and an aside' }
-    await held
-    return { tools: [{ name: 'read', args: { filePath: 'README.md' } }] }
+    return reply
   })
   await parent.launch('work')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.prompt(sessionID, 'by the way')
-  release()
+  release(READ)
   await parent.waitForNotice('<result>the result, and an aside</result>')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
 test('a parent that is interrupted leaves its child at work, and its model reads the result', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async () => {
-    await held
-    return { text: 'not in vain' }
-  })
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('go on')
   await stage.server.waitForIdle(parent.id)
   const block = { name: 'background_output', args: { task_id: id, block: true } }
@@ -160,7 +147,7 @@ test('a parent that is interrupted leaves its child at work, and its model reads
   await stage.model.waitForRequest(() => parent.requests.length === 3)
   await stage.server.client.session.abort({ path: { id: parent.id } })
   expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['open'])
-  release()
+  release({ text: 'not in vain' })
   await parent.waitForNotice('not in vain')
   await parent.quiet()
   expect(parent.noticeText.match(/not in vain/g)).toHaveLength(1)

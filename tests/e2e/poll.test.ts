@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildPlugin } from '../harness/plugin.ts'
+import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 const POLL_MS = 1000
@@ -14,17 +15,11 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 test('without the event stream, the poll finds the end within two intervals, and it is told once', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async () => {
-    await held
-    return { text: 'found by the poll' }
-  })
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   await parent.launch('be quiet')
   const child = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
-  release()
+  release({ text: 'found by the poll' })
   const told = await parent.waitForNotice('found by the poll')
   // The time that the host itself needs from an accepted prompt to the model's request comes on top: about 100 ms.
   expect((told.at - (child.endedAt ?? Number.NaN)) / POLL_MS).toBeLessThan(2)

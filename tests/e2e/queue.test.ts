@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -31,14 +32,8 @@ test('six launches under a limit of two: none waits for a slot, never more than 
 })
 
 test('a queued task says its place, in the answer to its launch and in the list', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async () => {
-    await held
-    return { text: 'done' }
-  })
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   const answers = await parent.call(
     ['a', 'b', 'c', 'd'].map((name) => ({
       name: 'background_task',
@@ -56,7 +51,7 @@ test('a queued task says its place, in the answer to its launch and in the list'
   expect(list).toContain('(4 total)')
   expect(list?.match(/⏳ running/g)).toHaveLength(2)
   expect(list).toContain('⏳ pending, number 2 in the queue')
-  release()
+  release({ text: 'done' })
   for (const id of answers.map((answer) => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer))
     await parent.waitForNotice(id)
   await parent.quiet()

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply } from '../harness/replies.ts'
 import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -26,21 +27,15 @@ test("a child's result reaches its parent's model in one turn, and is told once"
 })
 
 test('the launch answers before the child has, and the child sees its prompt and nothing else', async () => {
-  let release = (): void => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const parent = await stage.parent(async () => {
-    await held
-    return { text: 'late' }
-  })
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   await parent.launch('a long errand')
   expect(parent.noticeTurns).toHaveLength(0)
   await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   expect(parent.childRequests[0]?.messages.filter(({ role }) => role !== 'system')).toEqual([
     { role: 'user', content: 'a long errand' },
   ])
-  release()
+  release({ text: 'late' })
   await parent.waitForNotice('late')
 })
 

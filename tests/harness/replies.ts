@@ -1,5 +1,5 @@
-/** Scripts that the cases of the suite share. */
-import type { Reply, Script } from '../harness/script.ts'
+/** Answers of a scripted model that many tests need. */
+import type { Reply, Script } from './script.ts'
 
 /** The model calls a tool. */
 export const READ: Reply = { tools: [{ name: 'read', args: { filePath: 'README.md' } }] }
