@@ -5,8 +5,9 @@
 import type { Clock } from './clock.ts'
 import type { Options } from './config.ts'
 import type { Log } from './log.ts'
-import { errorText, HostError, type Agent, type Event, type Opencode, type Session } from './opencode.ts'
-import { Gate, modelOf } from './parent/gate.ts'
+import { HostError, type Event, type Opencode } from './opencode.ts'
+import { Launcher, type LaunchRequest } from './launcher.ts'
+import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Detector } from './run/detector.ts'
 import type { Runner } from './run/runner.ts'
@@ -14,18 +15,10 @@ import { Scheduler } from './run/scheduler.ts'
 import { promptIDOf, SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import { StatusPoll } from './status.ts'
-import { newTaskID } from './task/id.ts'
 import { TaskRecords, type Owner } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
 import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
-
-export interface LaunchRequest {
-  readonly parentID: string
-  readonly agent: string
-  readonly prompt: string
-  readonly description: string
-}
 
 export interface WaitOptions {
   /** Milliseconds; 0: no limit. */
@@ -39,30 +32,32 @@ export interface TaskReport {
   readonly transcript: Transcript | undefined
 }
 
-/** What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. */
-const CHILD_DENIES = ['task', 'question', 'background_*', '*_background']
+const INTERRUPTED: Outcome = {
+  status: 'failed',
+  failure: { reason: 'interrupted', message: 'OpenCode stopped before the task had ended' },
+  text: '',
+  usage: NO_USAGE,
+}
 
 export class BackgroundManager {
   readonly #opencode: Opencode
   readonly #clock: Clock
-  readonly #options: Options
   readonly #store = new TaskStore()
   readonly #records: TaskRecords
   readonly #scheduler: Scheduler
   readonly #detector: Detector
   readonly #runner: Runner
   readonly #gate: Gate
+  readonly #launcher: Launcher
   readonly #outbox: Outbox
   readonly #stops = new Map<string, AbortController>()
-  /** Launches whose child is being created, for each parent: they count against its limit already. */
-  readonly #launching = new Map<string, number>()
-  #agents: Promise<readonly Agent[]> | undefined
+  /** Aborted when the instance ends. */
+  readonly #disposal = new AbortController()
 
   constructor(ports: { opencode: Opencode; clock: Clock; log: Log }, options: Options, owner: Owner) {
     const { opencode, clock, log } = ports
     this.#opencode = opencode
     this.#clock = clock
-    this.#options = options
     const store = this.#store
     const statuses = new StatusPoll(ports, options.pollMs)
     this.#scheduler = new Scheduler(options.concurrency)
@@ -71,6 +66,11 @@ export class BackgroundManager {
     this.#records = new TaskRecords({ opencode, log, store }, owner)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
+    const { maxTasksPerSession } = options
+    this.#launcher = new Launcher(
+      { opencode, clock, store, records: this.#records, gate: this.#gate },
+      { maxTasksPerSession },
+    )
     store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   }
 
@@ -79,42 +79,12 @@ export class BackgroundManager {
    * Rejects with a `ToolError` where the request cannot be met; nothing is created then.
    */
   async launch(request: LaunchRequest): Promise<Task> {
-    const { parentID, agent, prompt, description } = request
-    const launching = this.#launching.get(parentID) ?? 0
-    this.#refuseTooMany(parentID, launching)
-    this.#launching.set(parentID, launching + 1)
-    try {
-      const [parent, agents] = await Promise.all([this.#parent(parentID), this.#listAgents()])
-      const chosen = refuseUnknown(agent, agents)
-      // A child whose agent has no model of its own runs on what its parent runs on just now.
-      const model = chosen.model ? undefined : modelOf(parent)
-      const task = await this.#records.create(
-        {
-          id: this.#unusedID(),
-          kind: 'agent',
-          run: 1,
-          parentID,
-          agent,
-          ...(model && { model }),
-          description,
-          prompt,
-          createdAt: this.#clock.now(),
-        },
-        CHILD_DENIES.map((permission) => ({ permission, pattern: '*', action: 'deny' })),
-      )
-      this.#store.add(task)
-      this.#stops.set(task.id, new AbortController())
-      this.#scheduler.add(task.id, () => this.#run(task.id))
-      return this.#store.get(task.id) ?? task
-    } catch (error) {
-      if (error instanceof HostError)
-        throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
-      throw error
-    } finally {
-      const left = (this.#launching.get(parentID) ?? 1) - 1
-      if (left === 0) this.#launching.delete(parentID)
-      else this.#launching.set(parentID, left)
-    }
+    const task = await this.#launcher.launch(request)
+    this.#stops.set(task.id, new AbortController())
+    // The instance may have ended while the child was created.
+    if (this.#disposal.signal.aborted) this.#end(task.id, INTERRUPTED)
+    else this.#scheduler.add(task.id, () => this.#run(task.id))
+    return this.#store.get(task.id) ?? task
   }
 
   get(taskID: string): Task | undefined {
@@ -228,9 +198,9 @@ export class BackgroundManager {
    */
   async dispose(): Promise<void> {
     this.#outbox.dispose()
-    const failure = { reason: 'interrupted' as const, message: 'OpenCode stopped before the task had ended' }
+    this.#disposal.abort()
     for (const { id } of this.#store.all()) {
-      this.#end(id, { status: 'failed', failure, text: '', usage: NO_USAGE })
+      this.#end(id, INTERRUPTED)
       this.#scheduler.remove(id)
     }
     this.#detector.dispose()
@@ -258,35 +228,6 @@ export class BackgroundManager {
     this.#stops.delete(taskID)
   }
 
-  #refuseTooMany(parentID: string, launching: number): void {
-    const unfinished = this.list(parentID).filter((task) => !isEnded(task))
-    const { maxTasksPerSession } = this.#options
-    if (unfinished.length + launching < maxTasksPerSession) return
-    const ids = unfinished.map((task) => task.id).join(', ')
-    throw new ToolError(
-      `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
-        'Wait for notices, or stop some with background_cancel.',
-    )
-  }
-
-  async #parent(parentID: string): Promise<Session> {
-    const parent = await this.#gate.session(parentID)
-    if (parent.parentID === undefined) return parent
-    throw new ToolError(
-      'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
-    )
-  }
-
-  async #listAgents(): Promise<readonly Agent[]> {
-    this.#agents ??= this.#opencode.agents()
-    try {
-      return await this.#agents
-    } catch (error) {
-      this.#agents = undefined
-      throw error
-    }
-  }
-
   async #transcript(task: Task): Promise<Transcript | undefined> {
     try {
       return readTranscript(await this.#opencode.messages(task.sessionID), promptIDOf(task))
@@ -296,19 +237,4 @@ export class BackgroundManager {
       throw error
     }
   }
-
-  #unusedID(): string {
-    const id = newTaskID()
-    return this.#store.get(id) ? this.#unusedID() : id
-  }
-}
-
-function refuseUnknown(name: string, agents: readonly Agent[]): Agent {
-  const available = agents.filter((agent) => agent.mode !== 'primary' && !agent.hidden)
-  const chosen = available.find((agent) => agent.name === name)
-  if (chosen) return chosen
-  const names = available.map((agent) => agent.name).join(', ')
-  const primary = agents.some((agent) => agent.name === name)
-  const what = primary ? `Agent "${name}" cannot be used as a sub-agent.` : `There is no agent "${name}".`
-  throw new ToolError(`${what} Available: ${names}.`)
 }

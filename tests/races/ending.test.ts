@@ -123,6 +123,17 @@ test('an instance that ends records its tasks as interrupted, although the host 
   expect(clock.pending).toBe(0)
 })
 
+test('a child that is created while the instance ends is recorded as interrupted, and is never prompted', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  const launched = launch('too late')
+  await manager.dispose()
+  const { id, sessionID } = await launched
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'failed' } })
+  expect(host.modelRequests).toEqual([])
+})
+
 function statusIdle(sessionID: string) {
   return { id: 'evt', type: 'session.status', properties: { sessionID, status: { type: 'idle' } } } as const
 }
