@@ -124,7 +124,7 @@ export class FakeRun {
     const request = requestOf(store.session(sessionID), stored, this.#host.toolNames, asked.model.modelID)
     const reply = await this.#ask(compacts ? summaryRequest(request) : request)
     const tooLong = overflowOf(reply)
-    if (tooLong) return this.#overflow(asked, tooLong)
+    if (tooLong) return await this.#overflow(asked, tooLong)
 
     this.#savePart({ type: 'step-start' })
     if (reply.reasoning) this.#savePart({ type: 'reasoning', text: reply.reasoning, time: this.#span() })
@@ -145,7 +145,7 @@ export class FakeRun {
   }
 
   /** Has the conversation summarised by the next step. A summary that is too long itself ends the run (false). */
-  #overflow(asked: UserMessage, failure: Failure): boolean {
+  async #overflow(asked: UserMessage, failure: Failure): Promise<boolean> {
     this.#host.emit('session.error', { sessionID: this.sessionID, error: failure })
     if (this.#answer?.summary) {
       this.#saveAnswer({ finish: 'error' })
@@ -155,6 +155,8 @@ export class FakeRun {
       return false
     }
     this.#completeAnswer({})
+    // For 2 or 3 ms the closed message is the newest (seen).
+    await this.#wait(ANSWER_MS)
     this.#saveUserMessage(asked, [compactionPart])
     return true
   }

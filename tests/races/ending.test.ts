@@ -67,6 +67,26 @@ test('an event that comes while the messages are being read makes them be read a
   expect(manager.get(id)?.status).toBe('completed')
 })
 
+test('a full context is not taken for an abort, at whatever moment the messages are looked at', async () => {
+  const { clock, host, manager, launch, parentID, notices } = createFakeStage()
+  let overflown = false
+  host.script = ({ sessionID, tools }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    if (tools.length === 0) return { text: 'A summary.' }
+    if (overflown) return { text: 'done after all' }
+    overflown = true
+    return { status: 400, text: 'context length exceeded' }
+  }
+  const { id, sessionID } = await launch('read everything')
+  for (let passed = 0; passed < 200; passed += 1) {
+    manager.handleEvent(statusIdle(sessionID))
+    await clock.advance(1)
+  }
+  expect(manager.get(id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+  expect(notices()[0]).toContain('<result>done after all</result>')
+})
+
 test('an idle of another turn does not end a task, though nothing else is heard of it for long', async () => {
   const { clock, manager, launch } = createFakeStage({ pollMs: 600_000 })
   const { id, sessionID } = await launch('patient')
