@@ -10,10 +10,20 @@ const milliseconds = z
   .min(0)
   .max(2 ** 31 - 1)
 
-const optionsSchema = z.strictObject({
+const slots = z.int().min(1)
+
+export const optionsSchema = z.strictObject({
   concurrency: z
     .strictObject({
-      total: z.int().min(1).default(10).describe('Agents that run at the same time, over all sessions.'),
+      total: slots.default(10).describe('Agents that run at the same time, over all sessions.'),
+      providers: z
+        .record(z.string(), slots)
+        .default({})
+        .describe('The same for single providers, as { "anthropic": 3 }. The strictest limit holds.'),
+      models: z
+        .record(z.string(), slots)
+        .default({})
+        .describe('The same for single models, as { "anthropic/claude-opus-4-5": 1 }.'),
     })
     .prefault({}),
   maxTasksPerSession: z.int().min(1).default(100).describe('Unfinished tasks that one session may have.'),
@@ -29,8 +39,19 @@ const optionsSchema = z.strictObject({
         .min(0)
         .default(4096)
         .describe('How much of a result stands in the notice itself; at most 16 KB in one message.'),
+      wake: z
+        .enum(['each', 'all', 'never'])
+        .default('each')
+        .describe(
+          'When a session is woken by the ends of its tasks: for each burst, when all have ended, or never. What ' +
+            'did not wake it goes on the next message of the user.',
+        ),
     })
     .prefault({}),
+  onInterrupt: z
+    .enum(['keep', 'cancel'])
+    .default('keep')
+    .describe('What happens to the tasks of a session that the user interrupts.'),
   startTimeoutMs: milliseconds
     .min(1000)
     .default(60_000)
@@ -44,7 +65,8 @@ const optionsSchema = z.strictObject({
   debug: z.boolean().default(false).describe("Write each step of each task to OpenCode's log."),
 })
 
-export type Options = z.infer<typeof optionsSchema>
+export type Options = z.output<typeof optionsSchema>
+export type OptionsInput = z.input<typeof optionsSchema>
 
 export interface ParsedOptions {
   readonly options: Options

@@ -1,25 +1,34 @@
 /** Decides whether a task can be launched, and creates it: its child session with the record, and its place in the store. */
+import type { Catalogue } from './catalogue.ts'
 import type { Clock } from './clock.ts'
-import { errorText, HostError, type Agent, type Opencode, type Session } from './opencode.ts'
+import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from './opencode.ts'
 import { modelOf, type Gate } from './parent/gate.ts'
-import { newTaskID } from './task/id.ts'
+import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, type Task } from './task/task.ts'
+import { isEnded, type Task, type TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
+  /** The session that launches, and that is told. */
   readonly parentID: string
+  /** The name of a sub-agent. */
   readonly agent: string
+  /** The whole task: the child sees nothing else. */
   readonly prompt: string
+  /** Three to five words, for people. */
   readonly description: string
+  /** As `provider/model`. Left out: the agent's own, else the parent's with its variant. */
+  readonly model?: string
+  /** Of the model that is named here: the host's word for reasoning effort. */
+  readonly variant?: string
 }
 
 /** What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. */
 const CHILD_DENIES = ['task', 'question', 'background_*', '*_background']
 
 interface Ports {
-  readonly opencode: Opencode
+  readonly catalogue: Catalogue
   readonly clock: Clock
   readonly store: TaskStore
   readonly records: TaskRecords
@@ -31,7 +40,6 @@ export class Launcher {
   readonly #limits: { readonly maxTasksPerSession: number }
   /** Launches whose child is being created, for each parent: they count against its limit already. */
   readonly #launching = new Map<string, number>()
-  #agents: Promise<readonly Agent[]> | undefined
 
   constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
     this.#ports = ports
@@ -39,19 +47,22 @@ export class Launcher {
   }
 
   /** Rejects with a `ToolError` where the request cannot be met; nothing is created then. */
-  async launch({ parentID, agent, prompt, description }: LaunchRequest): Promise<Task> {
-    const { records, store, clock } = this.#ports
-    const launching = this.#launching.get(parentID) ?? 0
-    this.#refuseTooMany(parentID, launching)
-    this.#launching.set(parentID, launching + 1)
-    try {
-      const [parent, agents] = await Promise.all([this.#parent(parentID), this.#listAgents()])
-      const chosen = refuseUnknown(agent, agents)
-      // A child whose agent has no model of its own runs on what its parent runs on just now.
-      const model = chosen.model ? undefined : modelOf(parent)
+  async launch(request: LaunchRequest): Promise<Task> {
+    const { parentID, agent, prompt, description } = request
+    return this.admitted(parentID, async () => {
+      const { catalogue, records, store, clock, gate } = this.#ports
+      const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
+      if (parent.parentID !== undefined) {
+        throw new ToolError(
+          'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
+        )
+      }
+      const model = await this.#model(request, chosen, parent)
+      const id = this.#unusedID()
+      const createdAt = clock.now()
       const task = await records.create(
         {
-          id: this.#unusedID(),
+          id,
           kind: 'agent',
           run: 1,
           parentID,
@@ -59,12 +70,26 @@ export class Launcher {
           ...(model && { model }),
           description,
           prompt,
-          createdAt: clock.now(),
+          promptIDs: [newPromptID({ id, run: 1 }, 0, createdAt)],
+          createdAt,
         },
-        CHILD_DENIES.map((permission) => ({ permission, pattern: '*', action: 'deny' })),
+        childRules(parent),
       )
       store.add(task)
       return task
+    })
+  }
+
+  /**
+   * Does what gives a parent one more unfinished task. Rejects with a `ToolError` where it has too many, or where the
+   * host fails.
+   */
+  async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
+    const launching = this.#launching.get(parentID) ?? 0
+    this.#refuseTooMany(parentID, launching)
+    this.#launching.set(parentID, launching + 1)
+    try {
+      return await work()
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
@@ -86,22 +111,16 @@ export class Launcher {
     )
   }
 
-  async #parent(parentID: string): Promise<Session> {
-    const parent = await this.#ports.gate.session(parentID)
-    if (parent.parentID === undefined) return parent
-    throw new ToolError(
-      'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
-    )
-  }
-
-  async #listAgents(): Promise<readonly Agent[]> {
-    this.#agents ??= this.#ports.opencode.agents()
-    try {
-      return await this.#agents
-    } catch (error) {
-      this.#agents = undefined
-      throw error
+  async #model(
+    { model, variant }: LaunchRequest,
+    agent: Agent,
+    parent: Session,
+  ): Promise<TaskModel | undefined> {
+    if (model !== undefined) {
+      return { ...(await this.#ports.catalogue.model(model)), ...(variant !== undefined && { variant }) }
     }
+    if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
+    return modelOf(parent)
   }
 
   #unusedID(): string {
@@ -110,12 +129,11 @@ export class Launcher {
   }
 }
 
-function refuseUnknown(name: string, agents: readonly Agent[]): Agent {
-  const available = agents.filter((agent) => agent.mode !== 'primary' && !agent.hidden)
-  const chosen = available.find((agent) => agent.name === name)
-  if (chosen) return chosen
-  const names = available.map((agent) => agent.name).join(', ')
-  const primary = agents.some((agent) => agent.name === name)
-  const what = primary ? `Agent "${name}" cannot be used as a sub-agent.` : `There is no agent "${name}".`
-  throw new ToolError(`${what} Available: ${names}.`)
+/** A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). */
+function childRules({ permission = [] }: Session): PermissionRuleset {
+  const inherited = permission.filter(
+    (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
+  )
+  const own = CHILD_DENIES.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
+  return [...inherited, ...own]
 }

@@ -2,34 +2,73 @@
  * The door to background tasks: launches them, looks at them, stops them, and passes the host's events on to the rooms
  * that wait for them. It holds no state of tasks; that is the store's.
  */
-import type { Clock } from './clock.ts'
-import type { Options } from './config.ts'
-import type { Log } from './log.ts'
-import { HostError, type Event, type Opencode } from './opencode.ts'
+import { randomUUID } from 'node:crypto'
+import { Catalogue } from './catalogue.ts'
+import { systemClock, type Clock } from './clock.ts'
+import { parseOptions, type Options, type OptionsInput } from './config.ts'
+import { Continuer, type Changes } from './continuer.ts'
 import { Launcher, type LaunchRequest } from './launcher.ts'
+import { hostLog, type Log } from './log.ts'
+import { unfinishedText } from './parent/notice.ts'
+import {
+  connect,
+  errorText,
+  HostError,
+  type Client,
+  type Event,
+  type Opencode,
+  type StoredMessage,
+} from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Detector } from './run/detector.ts'
-import type { Runner } from './run/runner.ts'
 import { Scheduler } from './run/scheduler.ts'
-import { promptIDOf, SessionRunner } from './run/session-runner.ts'
+import { SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import { StatusPoll } from './status.ts'
-import { TaskRecords, type Owner } from './task/record.ts'
+import { currentOwner, TaskRecords, type Owner } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
+import { until } from './task/until.ts'
 import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
-export interface WaitOptions {
-  /** Milliseconds; 0: no limit. */
+export interface ManagerInput {
+  /** The client that OpenCode hands to a plugin. */
+  readonly client: Client
+  /** The project's directory, which OpenCode hands to a plugin too. */
+  readonly directory: string
+  /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
+  readonly options?: OptionsInput
+}
+
+/** What the manager touches the world with; tests have their own. */
+export interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly owner: Owner
+}
+
+export interface OutputOptions {
+  /** Wait for its end first: for so many milliseconds, 0 for as long as it takes. Left out: do not wait. */
   readonly timeoutMs?: number
+  /** Ends the wait. Nobody reads what is found then, so that a notice is still owed. */
   readonly signal?: AbortSignal
 }
 
 export interface TaskReport {
   readonly task: Task
-  /** What its session says of it; `undefined` before it has started, and when the session was deleted. */
+  /** What its session says of the run; `undefined` before it has started, and when the session was deleted. */
   readonly transcript: Transcript | undefined
+  /** All messages of its session, those of earlier runs too, the oldest first. */
+  readonly messages: readonly StoredMessage[]
+}
+
+/** What the hook `chat.message` is given of a message that is about to be stored. */
+export interface NewMessage {
+  readonly message: { readonly id: string; readonly time: { readonly created: number } }
+  /** More can be pushed onto it. */
+  readonly parts: object[]
 }
 
 const INTERRUPTED: Outcome = {
@@ -39,38 +78,68 @@ const INTERRUPTED: Outcome = {
   usage: NO_USAGE,
 }
 
+/**
+ * How long after an interruption the tasks are cancelled that are to be: an instance that ends interrupts its sessions
+ * first, some milliseconds before it says so (contract 9.4), and that is nobody's wish to cancel.
+ */
+const INTERRUPTION_SETTLES_MS = 500
+
 export class BackgroundManager {
+  /** One sentence for each option that was not understood. */
+  readonly problems: readonly string[]
   readonly #opencode: Opencode
   readonly #clock: Clock
+  readonly #log: Log
   readonly #store = new TaskStore()
+  readonly #catalogue: Catalogue
   readonly #records: TaskRecords
   readonly #scheduler: Scheduler
   readonly #detector: Detector
-  readonly #runner: Runner
+  readonly #runner: SessionRunner
   readonly #gate: Gate
   readonly #launcher: Launcher
+  readonly #continuer: Continuer
   readonly #outbox: Outbox
   readonly #stops = new Map<string, AbortController>()
+  /** Of the problems, those that no user was told of yet. */
+  #untold: readonly string[]
   /** Aborted when the instance ends. */
   readonly #disposal = new AbortController()
 
-  constructor(ports: { opencode: Opencode; clock: Clock; log: Log }, options: Options, owner: Owner) {
-    const { opencode, clock, log } = ports
+  constructor(input: ManagerInput, ports?: Ports) {
+    const { options, problems } = parseOptions(input.options)
+    const { opencode, clock, log, owner } = ports ?? realPorts(input, options)
+    this.problems = problems
+    this.#untold = problems
     this.#opencode = opencode
     this.#clock = clock
+    this.#log = log
     const store = this.#store
-    const statuses = new StatusPoll(ports, options.pollMs)
+    const statuses = new StatusPoll({ opencode, clock, log }, options.pollMs)
+    this.#catalogue = new Catalogue(opencode)
     this.#scheduler = new Scheduler(options.concurrency)
     this.#detector = new Detector({ opencode, clock, log, statuses })
-    this.#runner = new SessionRunner({ opencode, log, detector: this.#detector }, options.startTimeoutMs)
+    this.#runner = new SessionRunner(
+      { opencode, log, store, detector: this.#detector },
+      options.startTimeoutMs,
+    )
     this.#records = new TaskRecords({ opencode, log, store }, owner)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
-    const { maxTasksPerSession } = options
-    this.#launcher = new Launcher(
-      { opencode, clock, store, records: this.#records, gate: this.#gate },
-      { maxTasksPerSession },
-    )
+    const rooms = { clock, store, catalogue: this.#catalogue, records: this.#records }
+    this.#launcher = new Launcher({ ...rooms, gate: this.#gate }, options)
+    this.#continuer = new Continuer({
+      ...rooms,
+      launcher: this.#launcher,
+      runner: this.#runner,
+      started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
+      enqueue: (task) => this.#enqueue(task),
+    })
+    if (options.onInterrupt === 'cancel') {
+      this.#gate.subscribe((parentID, change) => {
+        if (change === 'interrupted') this.#cancelSoon(parentID)
+      })
+    }
     store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   }
 
@@ -80,11 +149,19 @@ export class BackgroundManager {
    */
   async launch(request: LaunchRequest): Promise<Task> {
     const task = await this.#launcher.launch(request)
-    this.#stops.set(task.id, new AbortController())
     // The instance may have ended while the child was created.
     if (this.#disposal.signal.aborted) this.#end(task.id, INTERRUPTED)
-    else this.#scheduler.add(task.id, () => this.#run(task.id))
+    else this.#enqueue(task)
     return this.#store.get(task.id) ?? task
+  }
+
+  /**
+   * Says more to a task: a pending one gets it in its prompt, a running one reads it at its next step, and one that
+   * has ended starts its next run in the same session. Resolves with the task as it then is. Rejects with a
+   * `ToolError` where it cannot be done.
+   */
+  continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+    return this.#continuer.continue(taskID, prompt, changes)
   }
 
   get(taskID: string): Task | undefined {
@@ -96,52 +173,53 @@ export class BackgroundManager {
     return this.#store.listByParent(parentID)
   }
 
+  /** The task of which this is the child session. */
+  findBySession(sessionID: string): Task | undefined {
+    return this.#store.findBySession(sessionID)
+  }
+
   /** How many wait for a slot before this task; `undefined` where it does not wait. */
   placeInQueue(taskID: string): number | undefined {
     return this.#scheduler.place(taskID)
   }
 
-  /** Resolves with the ended task, or with `undefined` when the time is over or the signal was given. */
-  waitForCompletion(
-    taskID: string,
-    { timeoutMs = 0, signal }: WaitOptions = {},
-  ): Promise<EndedTask | undefined> {
-    return new Promise((resolve) => {
-      const task = this.#store.get(taskID)
-      if (!task || isEnded(task) || signal?.aborted) {
-        resolve(task && isEnded(task) ? task : undefined)
-        return
-      }
-      const finish = (ended?: EndedTask): void => {
-        unsubscribe()
-        cancelTimer()
-        signal?.removeEventListener('abort', giveUp)
-        resolve(ended)
-      }
-      const giveUp = (): void => finish()
-      const unsubscribe = this.#store.subscribe((changed) => {
-        if (changed.id === taskID && isEnded(changed)) finish(changed)
-      })
-      const cancelTimer = timeoutMs > 0 ? this.#clock.after(timeoutMs, giveUp) : () => {}
-      signal?.addEventListener('abort', giveUp)
-    })
+  /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
+  subagents(): Promise<readonly string[]> {
+    return this.#catalogue.subagents()
   }
 
   /**
-   * Looks at a task on behalf of its parent, which settles the notice of an ended one. With `wait`, first waits for
-   * its end, and keeps its notice back meanwhile. Rejects with a `ToolError` for an unknown task, and with a
-   * `HostError` where its session could not be read; its notice is then still owed.
+   * Resolves with the ended task, or with `undefined` when the time is over, when the signal was given, and for an
+   * unknown task.
+   *
+   * @param timeoutMs milliseconds; 0: no limit
    */
-  async output(taskID: string, wait?: WaitOptions): Promise<TaskReport> {
+  async waitForCompletion(
+    taskID: string,
+    timeoutMs = 0,
+    signal?: AbortSignal,
+  ): Promise<EndedTask | undefined> {
+    const ports = { store: this.#store, clock: this.#clock }
+    const task = await until(ports, taskID, isEnded, { timeoutMs, signal })
+    return task && isEnded(task) ? task : undefined
+  }
+
+  /**
+   * Looks at a task on behalf of its parent, which settles the notice of an ended one. Where it is to wait, the notice
+   * is kept back meanwhile. Rejects with a `ToolError` for an unknown task, and with a `HostError` where its session
+   * could not be read; its notice is then still owed.
+   */
+  async output(taskID: string, { timeoutMs, signal }: OutputOptions = {}): Promise<TaskReport> {
     const release = this.#outbox.hold(taskID)
     try {
-      if (wait) await this.waitForCompletion(taskID, wait)
+      if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
       const task = this.#store.get(taskID)
       if (!task) throw new ToolError(`There is no task ${taskID}.`)
-      if (task.status === 'pending') return { task, transcript: undefined }
-      const transcript = await this.#transcript(task)
-      if (isEnded(task)) this.#outbox.settle(task)
-      return { task, transcript }
+      const messages = await this.#messages(task)
+      // Of a caller that was interrupted the host throws the answer away.
+      if (isEnded(task) && !signal?.aborted) this.#outbox.settle(task)
+      const transcript = messages.length === 0 ? undefined : readTranscript(messages, task.promptIDs)
+      return { task, transcript, messages }
     } finally {
       release()
     }
@@ -151,19 +229,15 @@ export class BackgroundManager {
    * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first.
    * Resolves with `undefined` for an unknown task.
    */
-  async cancel(taskID: string): Promise<EndedTask | undefined> {
-    const task = this.#store.get(taskID)
-    if (!task) return undefined
-    if (task.status === 'pending') this.#cancelPending(taskID, 'parent')
-    else this.#stops.get(taskID)?.abort()
-    return this.waitForCompletion(taskID)
+  cancel(taskID: string): Promise<EndedTask | undefined> {
+    return this.#cancel(taskID, 'parent')
   }
 
-  /** Stops all that a session launched; resolves with what was unfinished until then. */
-  async cancelAll(parentID: string): Promise<readonly EndedTask[]> {
+  /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
+  async cancelAll(parentID: string): Promise<number> {
     const unfinished = this.list(parentID).filter((task) => !isEnded(task))
     const ended = await Promise.all(unfinished.map((task) => this.cancel(task.id)))
-    return ended.flatMap((task) => task ?? [])
+    return ended.filter((task) => task?.status === 'cancelled').length
   }
 
   /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */
@@ -171,6 +245,7 @@ export class BackgroundManager {
     switch (event.type) {
       case 'session.status':
       case 'session.error':
+        this.#gate.handleEvent(event)
         this.#detector.handleEvent(event)
         return
       case 'session.updated':
@@ -185,11 +260,36 @@ export class BackgroundManager {
         return
       }
       case 'message.updated':
+        this.#gate.handleEvent(event)
+        this.#outbox.handleEvent(event)
+        return
+      case 'message.removed':
         this.#outbox.handleEvent(event)
         return
       default:
         return
     }
+  }
+
+  /**
+   * To be called from the hook `chat.message`: where a person writes to a session that is owed notices, they go along
+   * as parts of that message. Never throws, since that would cost the user the message (contract 1.13).
+   */
+  handleChatMessage({ sessionID }: { readonly sessionID: string }, { message, parts }: NewMessage): void {
+    try {
+      if (!parts.some(isPersonal)) return
+      this.#tellProblems()
+      this.#gate.personWrote(sessionID, message.time.created)
+      const notices = this.#outbox.takeAlong(sessionID, message.id)
+      parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
+    } catch (error) {
+      this.#log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
+    }
+  }
+
+  /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */
+  compactionContext(sessionID: string): readonly string[] {
+    return unfinishedText(this.list(sessionID).filter((task) => !isEnded(task)))
   }
 
   /**
@@ -207,6 +307,20 @@ export class BackgroundManager {
     await this.#records.flush()
   }
 
+  /** Only now that somebody writes is there surely somebody who sees it. */
+  #tellProblems(): void {
+    if (this.#untold.length === 0) return
+    const text = this.#untold.map((problem) => `option ${problem}`).join('\n')
+    this.#untold = []
+    this.#log.warn(text)
+    this.#opencode.warn(text).catch((error: unknown) => this.#log.warn(errorText(error)))
+  }
+
+  #enqueue(task: Task): void {
+    this.#stops.set(task.id, new AbortController())
+    this.#scheduler.add(task, () => this.#run(task.id))
+  }
+
   async #run(taskID: string): Promise<void> {
     const task = this.#store.get(taskID)
     const stop = this.#stops.get(taskID)
@@ -218,9 +332,26 @@ export class BackgroundManager {
     this.#end(taskID, await this.#runner.run(task, onPrompted, stop.signal))
   }
 
+  async #cancel(taskID: string, by: 'parent' | 'user'): Promise<EndedTask | undefined> {
+    const task = this.#store.get(taskID)
+    if (task?.status === 'pending') this.#cancelPending(taskID, by)
+    else this.#stops.get(taskID)?.abort(by)
+    return this.waitForCompletion(taskID)
+  }
+
   #cancelPending(taskID: string, by: 'parent' | 'user'): void {
     this.#scheduler.remove(taskID)
     this.#end(taskID, { status: 'cancelled', by, text: '', usage: NO_USAGE })
+  }
+
+  /** The user has interrupted the parent, and wants its tasks to stop with it. */
+  #cancelSoon(parentID: string): void {
+    const { signal } = this.#disposal
+    const cancelTimer = this.#clock.after(INTERRUPTION_SETTLES_MS, () => {
+      signal.removeEventListener('abort', cancelTimer)
+      for (const task of this.list(parentID)) if (!isEnded(task)) void this.#cancel(task.id, 'user')
+    })
+    signal.addEventListener('abort', cancelTimer)
   }
 
   #end(taskID: string, outcome: Outcome): void {
@@ -228,13 +359,27 @@ export class BackgroundManager {
     this.#stops.delete(taskID)
   }
 
-  async #transcript(task: Task): Promise<Transcript | undefined> {
+  /** None before the first prompt, and none of a session that was deleted. */
+  async #messages(task: Task): Promise<readonly StoredMessage[]> {
+    if (task.status === 'pending' && task.run === 1) return []
     try {
-      return readTranscript(await this.#opencode.messages(task.sessionID), promptIDOf(task))
+      return await this.#opencode.messages(task.sessionID)
     } catch (error) {
-      // A deleted session is all that there is to know; anything else can be tried again.
-      if (error instanceof HostError && error.reason === 'notFound') return undefined
+      // Anything else can be tried again.
+      if (error instanceof HostError && error.reason === 'notFound') return []
       throw error
     }
   }
+}
+
+function realPorts({ client, directory }: ManagerInput, options: Options): Ports {
+  const clock = systemClock
+  const opencode = connect(client, directory, clock)
+  const log = hostLog((level, message) => opencode.log(level, message), options)
+  return { opencode, clock, log, owner: currentOwner(randomUUID()) }
+}
+
+/** What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. */
+function isPersonal(part: object): boolean {
+  return !('synthetic' in part) || part.synthetic !== true
 }

@@ -51,12 +51,19 @@ export interface StoredMessage {
   readonly parts: readonly Part[]
 }
 
+/** Of a provider that is set up here: its models by their ids. */
+export interface Provider {
+  readonly id: string
+  readonly models: Readonly<Record<string, unknown>>
+}
+
 /** Session id → status. An idle session is absent, and so is one that never started or that nobody knows. */
 export type Statuses = Readonly<Record<string, SessionStatus>>
 
 /** Every call rejects with a `HostError`, and with nothing else. */
 export interface Opencode {
   agents(): Promise<readonly Agent[]>
+  providers(): Promise<readonly Provider[]>
   createSession(session: NewSession): Promise<Session>
   session(sessionID: string): Promise<Session>
   /** Replaces the whole metadata object of the session. */
@@ -69,6 +76,8 @@ export interface Opencode {
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
   log(level: 'info' | 'warn', message: string): Promise<void>
+  /** Shows a warning in the terminal UIs that are open. */
+  warn(message: string): Promise<void>
 }
 
 /**
@@ -95,8 +104,14 @@ interface SdkResult<Data> {
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
 
-/** The real host, behind the client that it gave us. */
-export function connect(client: Client, clock: Clock, callLimitMs = CALL_LIMIT_MS): Opencode {
+/** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
+export function connect(
+  client: Client,
+  directory: string,
+  clock: Clock,
+  callLimitMs = CALL_LIMIT_MS,
+): Opencode {
+  const query = { directory }
   async function call<Data>(
     name: string,
     run: (signal: AbortSignal) => Promise<SdkResult<Data>>,
@@ -123,25 +138,33 @@ export function connect(client: Client, clock: Clock, callLimitMs = CALL_LIMIT_M
 
   return {
     agents: () =>
-      call('app.agents', (signal) => client.app.agents({ signal }) as Promise<SdkResult<Agent[]>>),
+      call('app.agents', (signal) => client.app.agents({ signal, query }) as Promise<SdkResult<Agent[]>>),
+
+    providers: async () => {
+      const { providers } = await call('config.providers', (signal) =>
+        client.config.providers({ signal, query }),
+      )
+      return providers
+    },
 
     createSession: (body) =>
       // The v1 types know parentID and title only; the server takes and keeps the rest (contract 3.1).
       call(
         'session.create',
-        (signal) => client.session.create({ body, signal }) as Promise<SdkResult<Session>>,
+        (signal) => client.session.create({ body, signal, query }) as Promise<SdkResult<Session>>,
       ),
 
     session: (sessionID) =>
       call(
         'session.get',
-        (signal) => client.session.get({ path: { id: sessionID }, signal }) as Promise<SdkResult<Session>>,
+        (signal) =>
+          client.session.get({ path: { id: sessionID }, signal, query }) as Promise<SdkResult<Session>>,
       ),
 
     replaceMetadata: async (sessionID, metadata) => {
       const body = { metadata } as object
       await call('session.update', (signal) =>
-        client.session.update({ path: { id: sessionID }, body, signal }),
+        client.session.update({ path: { id: sessionID }, body, signal, query }),
       )
     },
 
@@ -154,28 +177,40 @@ export function connect(client: Client, clock: Clock, callLimitMs = CALL_LIMIT_M
         parts: parts.map((part) => ({ type: 'text' as const, ...part })),
       }
       await call('session.promptAsync', (signal) =>
-        client.session.promptAsync({ path: { id: sessionID }, body, signal }),
+        client.session.promptAsync({ path: { id: sessionID }, body, signal, query }),
       )
     },
 
     abort: async (sessionID) => {
-      await call('session.abort', (signal) => client.session.abort({ path: { id: sessionID }, signal }))
+      await call('session.abort', (signal) =>
+        client.session.abort({ path: { id: sessionID }, signal, query }),
+      )
     },
 
     messages: (sessionID) =>
       call(
         'session.messages',
         (signal) =>
-          client.session.messages({ path: { id: sessionID }, signal }) as Promise<SdkResult<StoredMessage[]>>,
+          client.session.messages({ path: { id: sessionID }, signal, query }) as Promise<
+            SdkResult<StoredMessage[]>
+          >,
       ),
 
     statuses: () =>
-      call('session.status', (signal) => client.session.status({ signal }) as Promise<SdkResult<Statuses>>),
+      call(
+        'session.status',
+        (signal) => client.session.status({ signal, query }) as Promise<SdkResult<Statuses>>,
+      ),
 
     log: async (level, message) => {
       // The host's log does not show the service that it is told.
       const body = { service: PLUGIN, level, message: `${PLUGIN}: ${message}` }
-      await call('app.log', (signal) => client.app.log({ body, signal }))
+      await call('app.log', (signal) => client.app.log({ body, signal, query }))
+    },
+
+    warn: async (message) => {
+      const body = { title: PLUGIN, message, variant: 'warning' as const }
+      await call('tui.showToast', (signal) => client.tui.showToast({ body, signal, query }))
     },
   }
 }

@@ -1,12 +1,9 @@
-/** The server part of the plugin: options, rooms, hooks. Nothing is decided here, and nothing is done before a hook. */
+/** The server part of the plugin: rooms, tools and hooks. Nothing is decided here, and nothing is done before a hook. */
 import type { PluginModule } from '@opencode-ai/plugin'
-import { randomUUID } from 'node:crypto'
-import { systemClock } from './clock.ts'
-import { parseOptions } from './config.ts'
-import { hostLog } from './log.ts'
-import { BackgroundManager } from './manager.ts'
-import { connect, type Event } from './opencode.ts'
-import { currentOwner } from './task/record.ts'
+import type { OptionsInput } from './config.ts'
+import { BackgroundManager, type NewMessage } from './manager.ts'
+import type { Event } from './opencode.ts'
+import { nameAgents, type Definition } from './tools/agent-names.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
 import { backgroundTask } from './tools/background-task.ts'
@@ -23,23 +20,28 @@ interface ServerPlugin {
 
 const plugin = {
   id: 'opencode-background',
-  server(input, rawOptions) {
-    const { options, problems } = parseOptions(rawOptions)
-    const clock = systemClock
-    const opencode = connect(input.client, clock)
-    const log = hostLog((level, message) => opencode.log(level, message), options)
-    const manager = new BackgroundManager({ opencode, clock, log }, options, currentOwner(randomUUID()))
-    const now = (): number => clock.now()
+  server({ client, directory }, options) {
+    const manager = new BackgroundManager({ client, directory, options: options as OptionsInput })
+    const now = (): number => Date.now()
     return Promise.resolve({
       tool: {
         background_task: backgroundTask(manager),
         background_output: backgroundOutput(manager, now),
         background_cancel: backgroundCancel(manager),
-        list_background: listBackground(manager, now, problems),
+        list_background: listBackground(manager, now),
       },
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
         manager.handleEvent(event as Event)
+        return Promise.resolve()
+      },
+      'chat.message'(input, output) {
+        manager.handleChatMessage(input, output as NewMessage)
+        return Promise.resolve()
+      },
+      'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
+      'experimental.session.compacting'({ sessionID }, { context }) {
+        context.push(...manager.compactionContext(sessionID))
         return Promise.resolve()
       },
       dispose: () => manager.dispose(),

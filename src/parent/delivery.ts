@@ -2,7 +2,10 @@
  * One message of notices on its way to one parent: frozen when it is first sent, sent again with the same ids while
  * no turn follows, over when the parent's model has seen it.
  *
- *   sending ⇄ sent → over
+ *   sending ⇄ sent → resting → over
+ *
+ * `resting` is in the parent's history, or rides on a message of the user's, and waits for the parent's next turn:
+ * nothing is sent for it any more.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
@@ -23,6 +26,12 @@ export interface Letter {
   readonly parts: readonly TextPart[]
 }
 
+/**
+ * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not be woken, and
+ * nothing of it is stored there. `removed`: the user has undone it before it was seen.
+ */
+export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed'
+
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 60_000
 /** How long a message that was taken over may stay without a turn: a cold host needs up to 2 s (contract 2.3). */
@@ -34,25 +43,33 @@ export class Delivery {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #log: Log
-  readonly #onOver: () => void
+  readonly #onEnd: (end: DeliveryEnd) => void
   readonly #reception: ReceptionTracker
-  #step: 'sending' | 'sent' | 'over' = 'sending'
+  #step: 'sending' | 'sent' | 'resting' | 'over'
   #attempts = 0
   #sentAt = 0
   #cancelPause = (): void => {}
 
+  /** @param step `resting` where the letter rides on a message that the user is just sending */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Gate },
     letter: Letter,
-    onOver: () => void,
+    step: 'sending' | 'resting',
+    onEnd: (end: DeliveryEnd) => void,
   ) {
     this.letter = letter
     this.#opencode = ports.opencode
     this.#gate = ports.gate
     this.#clock = ports.clock
     this.#log = ports.log
-    this.#onOver = onOver
+    this.#step = step
+    this.#onEnd = onEnd
     this.#reception = new ReceptionTracker(letter.messageID)
+  }
+
+  /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
+  get isUnderWay(): boolean {
+    return this.#step === 'sending' || this.#step === 'sent'
   }
 
   async send(): Promise<void> {
@@ -63,22 +80,22 @@ export class Delivery {
       const admitted = await this.#gate.admission(parentID)
       if (this.#isOver()) return
       if (admitted.type === 'gone') {
-        this.#end()
+        this.#end('gone')
         return
       }
-      if (admitted.type === 'reverted') {
-        this.#pause()
+      if (admitted.type === 'closed') {
+        await this.#rest()
         return
       }
       const { type: _, ...choice } = admitted
       await this.#opencode.prompt(parentID, { messageID, ...choice, parts })
-      if (this.#isOver()) return
+      if (this.#step !== 'sending') return
       this.#step = 'sent'
       this.#sentAt = this.#clock.now()
     } catch (error) {
-      if (this.#isOver()) return
+      if (this.#step !== 'sending') return
       if (error instanceof HostError && error.reason === 'notFound') {
-        this.#end()
+        this.#end('gone')
         return
       }
       this.#log.warn(`notice for ${parentID} not sent, attempt ${this.#attempts}: ${errorText(error)}`)
@@ -92,17 +109,29 @@ export class Delivery {
     this.#settle()
   }
 
+  /** A message of the parent was removed, which happens when the user goes on from where messages were undone. */
+  sawRemoved(messageID: string): void {
+    if (messageID === this.letter.messageID) this.#end('removed')
+  }
+
+  /** Gives up a ride on a message that was never stored, as when another plugin refused it; true where that is so. */
+  reclaim(): boolean {
+    if (this.#step !== 'resting' || this.#reception.reception !== 'missing') return false
+    this.stop()
+    return true
+  }
+
   /** The net: a parent that is idle although our message was never seen to be answered is looked at. */
   async sawStatuses(statuses: Statuses): Promise<void> {
     if (this.#step !== 'sent' || this.letter.parentID in statuses) return
     try {
-      for (const { info } of await this.#opencode.messages(this.letter.parentID)) this.#reception.note(info)
+      await this.#read()
     } catch (error) {
-      if (error instanceof HostError && error.reason === 'notFound') this.#end()
+      if (error instanceof HostError && error.reason === 'notFound') this.#end('gone')
       return
     }
     if (this.#settle() || this.#step !== 'sent') return
-    if (this.#clock.now() - this.#sentAt >= TURN_LIMIT_MS) void this.send()
+    if (this.#clock.now() - this.#sentAt >= this.#backOff(TURN_LIMIT_MS)) void this.send()
   }
 
   /** Gives the letter up. */
@@ -111,25 +140,46 @@ export class Delivery {
     this.#cancelPause()
   }
 
+  /** It may not be sent now. What is stored of it already is read with the parent's next turn. */
+  async #rest(): Promise<void> {
+    if (this.#attempts > 1) {
+      await this.#read()
+      if (this.#step !== 'sending' || this.#settle()) return
+    }
+    if (this.#reception.reception === 'missing') this.#end('closed')
+    else this.#step = 'resting'
+  }
+
+  async #read(): Promise<void> {
+    for (const { info } of await this.#opencode.messages(this.letter.parentID)) this.#reception.note(info)
+  }
+
   #settle(): boolean {
+    if (this.#isOver()) return true
     const { reception } = this.#reception
-    const settled = reception === 'answered' || reception === 'interrupted'
-    if (settled) this.#end()
-    return settled
+    if (reception === 'answered') this.#end('told')
+    else if (reception === 'interrupted') {
+      this.#cancelPause()
+      this.#step = 'resting'
+    } else return false
+    return true
   }
 
   #isOver(): boolean {
     return this.#step === 'over'
   }
 
-  #end(): void {
+  #end(end: DeliveryEnd): void {
     if (this.#isOver()) return
     this.stop()
-    this.#onOver()
+    this.#onEnd(end)
   }
 
   #pause(): void {
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#attempts - 1))
-    this.#cancelPause = this.#clock.after(pause, () => void this.send())
+    this.#cancelPause = this.#clock.after(this.#backOff(FIRST_PAUSE_MS), () => void this.send())
+  }
+
+  #backOff(firstMs: number): number {
+    return Math.min(LONGEST_PAUSE_MS, firstMs * 2 ** (this.#attempts - 1))
   }
 }

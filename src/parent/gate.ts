@@ -1,49 +1,70 @@
 /**
- * May this parent be written to now, and as whom? A person may be at work there. Asked of the host once; from then on
- * the host's events keep the answer fresh, so that neither a launch nor a notice has to ask again.
+ * May this parent be written to now, and as whom? A person may be at work there, or may have stopped it. Asked of the
+ * host once; from then on the host's events keep the answer fresh, so that neither a launch nor a notice asks again.
  */
-import { HostError, type Event, type Opencode, type Session } from '../opencode.ts'
+import { HostError, type Event, type Message, type Opencode, type Session } from '../opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 
 export type Admission =
   /** Agent, model and variant of its last user message: a prompt without them would change them (contract 4.10). */
   | { readonly type: 'open'; readonly agent?: string; readonly model?: TaskModel }
-  /** The user has undone messages: a prompt now would delete them for good (contract 4.15). */
-  | { readonly type: 'reverted' }
+  /**
+   * Nothing may wake it: the user has interrupted it, has put it into the archive, or has undone messages, which a
+   * prompt now would delete for good (contract 4.15).
+   */
+  | { readonly type: 'closed' }
   | { readonly type: 'gone' }
+
+/** `opened`: what had kept it closed is over, and nobody has written yet. `interrupted`: the user has stopped it. */
+export type GateListener = (parentID: string, change: 'opened' | 'interrupted') => void
+
+/**
+ * How the newest turn of a parent goes, as its events tell it.
+ *
+ *   unknown → busy ⇄ retrying → idle | failed
+ *      any ─────────────────────→ interrupted → unknown, when a person writes
+ */
+type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'failed' | 'interrupted'
+
+interface Parent {
+  /** `undefined` while the host is being asked. */
+  session: Session | 'gone' | undefined
+  turn: Turn
+  /** When a person wrote last, in milliseconds since the Unix epoch. */
+  writtenAt: number
+}
 
 export class Gate {
   readonly #opencode: Opencode
-  /** The parents that we know; `undefined` while the host is being asked. */
-  readonly #sessions = new Map<string, Session | 'gone' | undefined>()
+  readonly #parents = new Map<string, Parent>()
+  readonly #listeners = new Set<GateListener>()
 
   constructor(opencode: Opencode) {
     this.#opencode = opencode
   }
 
+  subscribe(listener: GateListener): void {
+    this.#listeners.add(listener)
+  }
+
   /** The parent as it is now. Rejects with a `HostError`: `notFound` where it does not exist. */
   async session(parentID: string): Promise<Session> {
-    const known = this.#sessions.get(parentID)
-    if (known === 'gone') throw new HostError('notFound', `Session ${parentID} was deleted`)
-    if (known) return known
-    this.#sessions.set(parentID, undefined)
-    try {
-      const asked = await this.#opencode.session(parentID)
-      // An event that came meanwhile is newer than what was asked before it.
-      const newest = this.#sessions.get(parentID) ?? asked
-      this.#sessions.set(parentID, newest)
-      return newest === 'gone' ? asked : newest
-    } catch (error) {
-      if (this.#sessions.get(parentID) === undefined) this.#sessions.delete(parentID)
-      throw error
-    }
+    const known = this.#parents.get(parentID)
+    if (known?.session === 'gone') throw new HostError('notFound', `Session ${parentID} was deleted`)
+    if (known?.session) return known.session
+    const parent: Parent = known ?? { session: undefined, turn: 'unknown', writtenAt: 0 }
+    this.#parents.set(parentID, parent)
+    const asked = await this.#opencode.session(parentID)
+    // An event that came meanwhile is newer than what was asked before it.
+    parent.session ??= asked
+    return parent.session === 'gone' ? asked : parent.session
   }
 
   /** Rejects with a `HostError` where the host does not say. */
   async admission(parentID: string): Promise<Admission> {
     try {
       const session = await this.session(parentID)
-      if (session.revert) return { type: 'reverted' }
+      if (isPutAway(session) || this.#parents.get(parentID)?.turn === 'interrupted') return { type: 'closed' }
       const model = modelOf(session)
       return {
         type: 'open',
@@ -56,19 +77,77 @@ export class Gate {
     }
   }
 
+  /** A person has written in the session, which ends an interruption. */
+  personWrote(sessionID: string, at: number): void {
+    const parent = this.#parents.get(sessionID)
+    if (!parent) return
+    parent.turn = 'unknown'
+    parent.writtenAt = at
+  }
+
   handleEvent(event: Event): void {
     switch (event.type) {
+      case 'session.status':
+        this.#sawStatus(event.properties.sessionID, event.properties.status.type)
+        return
+      case 'session.error': {
+        const { sessionID, error } = event.properties
+        if (sessionID === undefined) return
+        this.#change(sessionID, error?.name === 'MessageAbortedError' ? 'interrupted' : 'failed')
+        return
+      }
+      case 'message.updated':
+        this.#sawMessage(event.properties.info)
+        return
       case 'session.updated':
-        if (this.#sessions.has(event.properties.info.id)) {
-          this.#sessions.set(event.properties.info.id, event.properties.info)
-        }
+        this.#sawSession(event.properties.info)
         return
-      case 'session.deleted':
-        if (this.#sessions.has(event.properties.info.id)) this.#sessions.set(event.properties.info.id, 'gone')
+      case 'session.deleted': {
+        const parent = this.#parents.get(event.properties.info.id)
+        if (parent) parent.session = 'gone'
         return
+      }
       default:
         return
     }
+  }
+
+  #sawSession(session: Session): void {
+    const parent = this.#parents.get(session.id)
+    if (!parent) return
+    const before = parent.session
+    parent.session = session
+    if (before === undefined || before === 'gone' || !isPutAway(before) || isPutAway(session)) return
+    if (parent.turn !== 'interrupted') this.#tell(session.id, 'opened')
+  }
+
+  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle'): void {
+    const turn = this.#parents.get(sessionID)?.turn
+    if (turn === undefined) return
+    if (type === 'busy') this.#change(sessionID, 'busy')
+    else if (type === 'retry') this.#change(sessionID, 'retrying')
+    // An abort while nothing runs says idle again, and one that ends a retry says nothing but idle (contract 6.3, 6.4).
+    else if (turn === 'idle' || turn === 'retrying') this.#change(sessionID, 'interrupted')
+    else if (turn !== 'failed') this.#change(sessionID, 'idle')
+  }
+
+  /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
+  #sawMessage(info: Message): void {
+    if (info.role !== 'assistant' || info.error?.name !== 'MessageAbortedError') return
+    const parent = this.#parents.get(info.sessionID)
+    if (parent && info.time.created >= parent.writtenAt) this.#change(info.sessionID, 'interrupted')
+  }
+
+  #change(sessionID: string, turn: Turn): void {
+    const parent = this.#parents.get(sessionID)
+    // Only a person ends an interruption: whatever else runs there since, another plugin has begun.
+    if (!parent || parent.turn === 'interrupted') return
+    parent.turn = turn
+    if (turn === 'interrupted') this.#tell(sessionID, 'interrupted')
+  }
+
+  #tell(parentID: string, change: 'opened' | 'interrupted'): void {
+    for (const listener of this.#listeners) listener(parentID, change)
   }
 }
 
@@ -77,4 +156,9 @@ export function modelOf({ model }: Session): TaskModel | undefined {
   if (!model) return undefined
   const { id: modelID, providerID, variant } = model
   return { providerID, modelID, ...(variant !== undefined && variant !== 'default' && { variant }) }
+}
+
+/** The user looks at an earlier state of the session, or has done with it. */
+function isPutAway({ revert, time }: Session): boolean {
+  return revert !== undefined || time.archived !== undefined
 }

@@ -1,6 +1,6 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
-import type { EndedTask } from '../task/task.ts'
+import type { EndedTask, Task } from '../task/task.ts'
 
 /** What a parent is owed: the end of one run, with what it said. */
 export interface Notice {
@@ -12,7 +12,7 @@ const MESSAGE_BYTES = 16 * 1024
 const ERROR_BYTES = 1024
 
 /** What makes a notice the same notice, however often it is made. */
-export function noticeKey({ task }: Notice): string {
+export function noticeKey({ task }: Pick<Notice, 'task'>): string {
   return `${task.id} ${task.run} ended`
 }
 
@@ -27,6 +27,15 @@ export function closingText(unfinished: number): string {
   const rest =
     unfinished === 0 ? 'No task of yours is running.' : `${unfinished} of your tasks still running.`
   return `[Automatic notice, not a message from the user. ${rest}]`
+}
+
+/** What a parent's model is to remember when its conversation is summed up. */
+export function unfinishedText(tasks: readonly Task[]): string[] {
+  if (tasks.length === 0) return []
+  const lines = tasks.map((task) => `- ${task.id}, agent ${task.agent}: ${harmless(task.description)}`)
+  const head =
+    'Background tasks of this session that have not ended. A notice comes by itself for each. Keep their ids in the summary:'
+  return [[head, ...lines].join('\n')]
 }
 
 function noticeText({ task, text }: Notice, room: number): string {

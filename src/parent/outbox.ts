@@ -1,22 +1,18 @@
 /**
- * What each parent is still owed. A task that ends owes its parent one notice, unless the parent itself cancelled it
- * or has read its end first; notices that fall due together leave in one message, so that a burst costs one turn.
+ * What the parents are still owed. A task that ends owes its parent one notice, unless the parent itself cancelled it
+ * or has read its end first. Each parent has a mailbox; what leaves it is a delivery until the parent's model has
+ * seen it.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import type { Event, Opencode } from '../opencode.ts'
+import type { Event, Opencode, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
-import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isActive, isEnded, type EndedTask } from '../task/task.ts'
-import { Delivery, type Letter } from './delivery.ts'
+import { isEnded, type EndedTask } from '../task/task.ts'
+import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
-import { closingText, noticeKey, noticeTexts, type Notice } from './notice.ts'
-
-export interface OutboxOptions {
-  readonly debounceMs: number
-  readonly inlineResultBytes: number
-}
+import { Mailbox, type NotifyOptions } from './mailbox.ts'
+import { noticeKey, type Notice } from './notice.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -27,30 +23,31 @@ interface Ports {
   readonly gate: Gate
 }
 
-/** The burst that is gathering for one parent. */
-interface Gathering {
-  readonly since: number
-  readonly notices: Notice[]
-  cancelTimer: () => void
+/** A delivery, and what is told by it that the parent has not read elsewhere. */
+interface Sent {
+  readonly delivery: Delivery
+  notices: readonly Notice[]
 }
-
-const LONGEST_DEBOUNCES = 4
 
 export class Outbox {
   readonly #ports: Ports
-  readonly #options: OutboxOptions
-  readonly #gathering = new Map<string, Gathering>()
-  readonly #deliveries = new Set<Delivery>()
+  readonly #options: NotifyOptions
+  readonly #mailboxes = new Map<string, Mailbox>()
+  readonly #sent = new Set<Sent>()
   /** Tasks that somebody waits for, who will read their end: how many wait, and the notice that came meanwhile. */
   readonly #held = new Map<string, { holders: number; notice?: Notice }>()
   readonly #unsubscribe: () => void
   #stopPolling: (() => void) | undefined
 
-  constructor(ports: Ports, options: OutboxOptions) {
+  constructor(ports: Ports, options: NotifyOptions) {
     this.#ports = ports
     this.#options = options
     this.#unsubscribe = ports.store.subscribe((task, event) => {
       if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
+    })
+    ports.gate.subscribe((parentID, change) => {
+      // The way is often opened by a message of the user's, which is stored a moment later.
+      if (change === 'opened') this.#mailboxes.get(parentID)?.sendSoon({ waits: true })
     })
   }
 
@@ -63,93 +60,121 @@ export class Outbox {
       hold.holders -= 1
       if (hold.holders > 0) return
       this.#held.delete(taskID)
-      if (hold.notice) this.#owe(hold.notice)
+      if (hold.notice) this.#mailbox(hold.notice.task.parentID).put(hold.notice)
     }
   }
 
   /** The parent has read the end of the task: what was not sent yet is not owed any more. */
   settle(task: EndedTask): void {
+    const key = noticeKey({ task })
     const hold = this.#held.get(task.id)
-    if (hold) delete hold.notice
-    const gathering = this.#gathering.get(task.parentID)
-    const index = gathering?.notices.findIndex((notice) => notice.task.id === task.id) ?? -1
-    if (!gathering || index === -1) return
-    gathering.notices.splice(index, 1)
-    if (gathering.notices.length > 0) return
-    gathering.cancelTimer()
-    this.#gathering.delete(task.parentID)
+    if (hold?.notice && noticeKey(hold.notice) === key) delete hold.notice
+    this.#mailboxes.get(task.parentID)?.remove(key)
+    for (const sent of this.#sent) {
+      if (sent.delivery.letter.parentID !== task.parentID) continue
+      sent.notices = sent.notices.filter((notice) => noticeKey(notice) !== key)
+      if (sent.notices.length > 0) continue
+      sent.delivery.stop()
+      this.#sent.delete(sent)
+    }
+    this.#poll()
+  }
+
+  /** What is to ride on a message that the user is just sending to a parent. */
+  takeAlong(parentID: string, messageID: string): readonly TextPart[] {
+    const mailbox = this.#mailboxes.get(parentID)
+    if (!mailbox) return []
+    for (const sent of this.#sent) {
+      if (sent.delivery.letter.parentID !== parentID || !sent.delivery.reclaim()) continue
+      this.#sent.delete(sent)
+      mailbox.keep(sent.notices)
+    }
+    const { notices, parts } = mailbox.take()
+    if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'resting')
+    return parts
   }
 
   handleEvent(event: Event): void {
-    if (event.type !== 'message.updated') return
-    const { info } = event.properties
-    for (const delivery of this.#deliveries) {
-      if (delivery.letter.parentID === info.sessionID) delivery.sawMessage(info)
+    switch (event.type) {
+      case 'message.updated': {
+        const { info } = event.properties
+        for (const { delivery } of this.#sent) {
+          if (delivery.letter.parentID === info.sessionID) delivery.sawMessage(info)
+        }
+        return
+      }
+      case 'message.removed':
+        for (const { delivery } of this.#sent) delivery.sawRemoved(event.properties.messageID)
+        return
+      default:
+        return
     }
   }
 
   /** Sends nothing any more: what is owed then is the record's to keep. */
   dispose(): void {
     this.#unsubscribe()
-    for (const { cancelTimer } of this.#gathering.values()) cancelTimer()
-    this.#gathering.clear()
-    for (const delivery of this.#deliveries) delivery.stop()
-    this.#deliveries.clear()
+    for (const mailbox of this.#mailboxes.values()) mailbox.stop()
+    this.#mailboxes.clear()
+    for (const { delivery } of this.#sent) delivery.stop()
+    this.#sent.clear()
     this.#stopPolling?.()
     this.#stopPolling = undefined
   }
 
   #ended(task: EndedTask, text: string): void {
-    if (task.status === 'cancelled' && task.by === 'parent') return
+    if (task.status === 'cancelled' && task.by === 'parent') {
+      // There is nothing to tell of it, but others may have waited for the last of them.
+      this.#mailboxes.get(task.parentID)?.sendSoon()
+      return
+    }
     const notice = { task, text }
     const hold = this.#held.get(task.id)
     if (hold) hold.notice = notice
-    else this.#owe(notice)
+    else this.#mailbox(task.parentID).put(notice)
   }
 
-  #owe(notice: Notice): void {
-    const { parentID } = notice.task
-    const now = this.#ports.clock.now()
-    const gathering = this.#gathering.get(parentID) ?? { since: now, notices: [], cancelTimer: () => {} }
-    this.#gathering.set(parentID, gathering)
-    gathering.notices.push(notice)
-    gathering.cancelTimer()
-    const siblingsRun = this.#ports.store.listByParent(parentID).some(isActive)
-    const end = gathering.since + LONGEST_DEBOUNCES * this.#options.debounceMs
-    const wait = Math.min(this.#options.debounceMs, end - now)
-    if (!siblingsRun) this.#dispatch(parentID)
-    else gathering.cancelTimer = this.#ports.clock.after(wait, () => this.#dispatch(parentID))
+  #mailbox(parentID: string): Mailbox {
+    const known = this.#mailboxes.get(parentID)
+    if (known) return known
+    const mailbox = new Mailbox(this.#ports, parentID, this.#options, (letter, notices) => {
+      void this.#deliver(letter, notices, 'sending').send()
+    })
+    this.#mailboxes.set(parentID, mailbox)
+    return mailbox
   }
 
-  /** Freezes what has gathered into one message and sends it. */
-  #dispatch(parentID: string): void {
-    const gathering = this.#gathering.get(parentID)
-    if (!gathering) return
-    this.#gathering.delete(parentID)
-    const delivery = new Delivery(this.#ports, this.#letter(parentID, gathering.notices), () => {
-      this.#deliveries.delete(delivery)
-      if (this.#deliveries.size > 0) return
+  #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'resting'): Delivery {
+    const onEnd = (end: DeliveryEnd): void => {
+      this.#sent.delete(sent)
+      this.#poll()
+      if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
+      else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
+    }
+    const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, onEnd) }
+    this.#sent.add(sent)
+    this.#poll()
+    return sent.delivery
+  }
+
+  /** The user has undone the message before it was read, and goes on from there with another just now. */
+  #putBack(parentID: string, notices: readonly Notice[]): void {
+    const mailbox = this.#mailbox(parentID)
+    mailbox.keep(notices)
+    mailbox.sendSoon({ waits: true })
+  }
+
+  /** The poll of statuses is the net for messages that are under way, and runs while there are any. */
+  #poll(): void {
+    const needed = [...this.#sent].some(({ delivery }) => delivery.isUnderWay)
+    if (!needed) {
       this.#stopPolling?.()
       this.#stopPolling = undefined
-    })
-    this.#deliveries.add(delivery)
-    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
-      for (const each of this.#deliveries) void each.sawStatuses(statuses)
-    })
-    void delivery.send()
-  }
-
-  #letter(parentID: string, notices: readonly Notice[]): Letter {
-    const unfinished = this.#ports.store.listByParent(parentID).filter((task) => !isEnded(task)).length
-    const parts = noticeTexts(notices, this.#options.inlineResultBytes).map((text, index) => {
-      const notice = notices[index] as Notice
-      return { id: partID(noticeKey(notice), notice.task.endedAt), text, synthetic: true }
-    })
-    const first = notices[0] as Notice
-    const key = noticeKey(first)
-    // The host orders the parts of a message by their ids, and so by the time in them: this one is to be the last.
-    const last = Math.max(...notices.map((notice) => notice.task.endedAt)) + 1
-    const closing = { id: partID(`${key} closing`, last), text: closingText(unfinished), synthetic: true }
-    return { parentID, messageID: messageID(key, first.task.endedAt), parts: [...parts, closing] }
+    } else {
+      this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
+        for (const { delivery } of this.#sent) void delivery.sawStatuses(statuses)
+        this.#poll()
+      })
+    }
   }
 }

@@ -11,10 +11,13 @@ export type Ending = { readonly text: string; readonly usage: Usage } & (
   | { readonly type: 'failed'; readonly failure: Failure }
 )
 
-/** An ending that the messages show. Some show the same while the run goes on: those hold only in an idle session. */
+/**
+ * An ending that the messages show. Some show the same while the run goes on: those hold only in an idle session, or
+ * only in one that stays idle, where a message of ours may be about to start a turn.
+ */
 export interface Verdict {
   readonly ending: Ending
-  readonly holds: 'always' | 'ifIdle'
+  readonly holds: 'always' | 'ifIdle' | 'ifStaysIdle'
 }
 
 /**
@@ -24,15 +27,33 @@ export interface Verdict {
  */
 export function judge(
   messages: readonly StoredMessage[],
-  promptID: string,
+  promptIDs: readonly string[],
   error?: string,
 ): Verdict | undefined {
-  const { begun, asked, answer, text, usage } = readTranscript(messages, promptID)
+  const verdict = judgeStored(messages, promptIDs, error)
+  const stored = new Set(messages.map(({ info }) => info.id))
+  // A message is stored some milliseconds after it was taken over, and then has the run go on.
+  const awaited = promptIDs.slice(1).some((id) => !stored.has(id))
+  return verdict && awaited ? { ...verdict, holds: 'ifStaysIdle' } : verdict
+}
+
+function judgeStored(
+  messages: readonly StoredMessage[],
+  promptIDs: readonly string[],
+  error?: string,
+): Verdict | undefined {
+  const { begun, asked, answer, newest, text, usage } = readTranscript(messages, promptIDs)
   const said = { text, usage }
   const failed = (message: string, reason: Failure['reason'] = 'error'): Ending => {
     return { ...said, type: 'failed', failure: { reason, message } }
   }
   if (!begun) return error === undefined ? undefined : { ending: failed(error), holds: 'always' }
+  // A message that was queued behind a turn which then fails or is stopped is never answered.
+  if (!answer && newest?.info.time.completed !== undefined) {
+    if (newest.info.error?.name === 'MessageAbortedError')
+      return { ending: { ...said, type: 'aborted' }, holds: 'ifStaysIdle' }
+    if (newest.info.error) return { ending: failed(errorText(newest.info.error)), holds: 'ifStaysIdle' }
+  }
   // Until it is completed an error can still be written into it: 16 to 300 ms after the first idle (contract 1.5).
   if (answer?.info.time.completed === undefined) return undefined
   const { info, parts } = answer

@@ -12,12 +12,26 @@ import { readTranscript } from './transcript.ts'
 
 export interface Watched {
   readonly sessionID: string
-  /** The message that started the run. */
-  readonly promptID: string
+  /** The messages of ours that belong to the run, the oldest first; more may come while it is watched. */
+  readonly promptIDs: () => readonly string[]
   /** How long the session may be idle without a final answer before the run counts as failed. */
-  readonly idleLimitMs: () => number
+  readonly startTimeoutMs: number
+  /** Whether we are stopping the session, or have stopped it. */
+  readonly stop: () => 'none' | 'underWay' | 'done'
   /** The session was seen at work. */
   readonly onBusy?: () => void
+}
+
+/**
+ * How long an idle session must stay so before we believe that nothing more comes of a message that may be on its way:
+ * an abort does not prevent its turn, which then begins late (contract 4.8, 2.3).
+ */
+const STAYS_IDLE_MS = 2000
+
+const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
+
+function timedOut(message: string, { text, usage }: Pick<Ending, 'text' | 'usage'>): Ending {
+  return { type: 'failed', failure: { reason: 'timeout', message }, text, usage }
 }
 
 /** A run under watch. */
@@ -78,12 +92,21 @@ export class RunWatch {
   }
 
   sessionDeleted(): void {
-    this.end({ type: 'deleted', text: '', usage: NO_USAGE })
+    this.end(DELETED)
+  }
+
+  /** What was idle until now says nothing any more: something new was begun. */
+  forgetIdle(): void {
+    this.#idleSince = undefined
+  }
+
+  get isOver(): boolean {
+    return this.#looking === 'over'
   }
 
   /** Ends the watch with an ending that the messages cannot show. */
   end(ending: Ending): void {
-    if (this.#isOver()) return
+    if (this.isOver) return
     this.abandon()
     this.#resolve(ending)
   }
@@ -96,49 +119,74 @@ export class RunWatch {
 
   async #look(): Promise<void> {
     try {
-      const messages = await this.#opencode.messages(this.#watched.sessionID)
-      if (this.#isOver()) return
-      const verdict = judge(messages, this.#watched.promptID, this.#error)
-      if (!verdict) await this.#waitIdle(messages)
-      else if (verdict.holds === 'always' || !(await this.#isBusy())) this.end(verdict.ending)
+      const ended = await this.#conclude()
+      if (ended) this.end(ended)
     } catch (error) {
-      if (error instanceof HostError && error.reason === 'notFound') {
-        this.sessionDeleted()
-        return
-      }
-      this.#log.warn(`could not read session ${this.#watched.sessionID}: ${errorText(error)}`)
+      this.#log.warn(`could not look at session ${this.#watched.sessionID}: ${errorText(error)}`)
     }
-    if (this.#isOver()) return
+    if (this.isOver) return
     const again = this.#looking === 'again'
     this.#looking = 'no'
     if (again) this.look()
   }
 
-  /** Nothing final yet. A session that stays idle like that for too long will never answer. */
-  async #waitIdle(messages: readonly StoredMessage[]): Promise<void> {
-    const now = this.#clock.now()
-    this.#idleSince ??= now
-    const { promptID, idleLimitMs } = this.#watched
-    const limit = idleLimitMs()
-    const left = this.#idleSince + limit - now
-    if (left > 0) {
-      this.#cancelTimer()
-      this.#cancelTimer = this.#clock.after(left, () => {
-        // Busy meanwhile: then its idle will wake us.
-        if (this.#idleSince !== undefined) this.look()
-      })
-      return
-    }
-    // The events said idle, and they may have lost a busy. Before a judgement that cannot be taken back, ask.
-    if (await this.#isBusy()) return
-    const { text, usage, prompted } = readTranscript(messages, promptID)
-    const what = prompted ? 'was given its prompt but did not finish an answer' : 'never received its prompt'
-    const message = `the session ${what}, and was idle for ${Math.round(limit / 1000)} s`
-    this.end({ type: 'failed', failure: { reason: 'timeout', message }, text, usage })
+  /** The ending that can be told by now. */
+  async #conclude(): Promise<Ending | undefined> {
+    const first = await this.#read()
+    if (first.idleMs === undefined) return first.ending
+    // We are called again when it is done.
+    if (this.#watched.stop() === 'underWay') return undefined
+    if (!this.#wasIdleFor(first.idleMs) || (await this.#isBusy())) return undefined
+    // It is idle now, and what was read before that may be out of date.
+    const { ending, idleMs } = await this.#read()
+    return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined
   }
 
-  #isOver(): boolean {
-    return this.#looking === 'over'
+  /** What the messages show, and for how long the session must have been idle for that to be the end. */
+  async #read(): Promise<{ readonly ending: Ending; readonly idleMs: number | undefined }> {
+    const { sessionID, promptIDs, stop, startTimeoutMs } = this.#watched
+    const patienceMs = stop() === 'none' ? startTimeoutMs : STAYS_IDLE_MS
+    let messages: readonly StoredMessage[]
+    try {
+      messages = await this.#opencode.messages(sessionID)
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error
+      if (error.reason === 'notFound') return { ending: DELETED, idleMs: undefined }
+      const what = `the session could not be read: ${errorText(error)}`
+      return { ending: timedOut(what, { text: '', usage: NO_USAGE }), idleMs: patienceMs }
+    }
+    const verdict = judge(messages, promptIDs(), this.#error)
+    if (!verdict) {
+      const { prompted, ...said } = readTranscript(messages, promptIDs())
+      const what = prompted
+        ? 'was given its prompt but did not finish an answer'
+        : 'never received its prompt'
+      const message = `the session ${what}, and was idle for ${Math.round(patienceMs / 1000)} s`
+      return { ending: timedOut(message, said), idleMs: patienceMs }
+    }
+    const { ending, holds } = verdict
+    if (holds !== 'always' && stop() !== 'none') {
+      // Whatever it was at, it was stopped.
+      return { ending: { ...ending, type: 'aborted' }, idleMs: STAYS_IDLE_MS }
+    }
+    if (stop() !== 'none') return { ending, idleMs: undefined }
+    // The host aborts what runs some time before it says that the instance ends (contract 9.4).
+    if (ending.type === 'aborted') return { ending, idleMs: STAYS_IDLE_MS }
+    return { ending, idleMs: { always: undefined, ifIdle: 0, ifStaysIdle: STAYS_IDLE_MS }[holds] }
+  }
+
+  /** Whether the session was idle for so long, as far as we were told; if not yet, it is looked at again then. */
+  #wasIdleFor(idleMs: number): boolean {
+    const now = this.#clock.now()
+    this.#idleSince ??= now
+    const left = this.#idleSince + idleMs - now
+    if (left <= 0) return true
+    this.#cancelTimer()
+    this.#cancelTimer = this.#clock.after(left, () => {
+      // Busy meanwhile: then its idle will wake us.
+      if (this.#idleSince !== undefined) this.look()
+    })
+    return false
   }
 
   async #isBusy(): Promise<boolean> {

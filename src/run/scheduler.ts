@@ -1,29 +1,60 @@
 /**
- * Who may run now: in the order of arrival, never more than `total` at once. A slot belongs to the work, and is free
- * again only when the promise of the work has settled, which is when it has really stopped.
+ * Who may run now. Limits nest from the particular to the general: work waits for a slot of its model, then of its
+ * provider, then of all, so that what waits for a particular slot holds no general one. A slot belongs to the work, and
+ * is free again only when the promise of the work has settled, which is when it has really stopped.
  */
 import PQueue from 'p-queue'
+import type { Options } from '../config.ts'
+import type { TaskModel } from '../task/task.ts'
+import { FairQueue, type FairOptions } from './fair-queue.ts'
+
+export type Limits = Pick<Options['concurrency'], 'total' | 'providers' | 'models'>
+
+/** What decides when work may run. */
+export interface Claim {
+  readonly id: string
+  readonly parentID: string
+  /** Unknown where the host will choose; only the limit on all holds then. */
+  readonly model?: TaskModel
+}
+
+type FairPQueue = PQueue<FairQueue, FairOptions>
 
 export class Scheduler {
-  readonly #queue: PQueue
-  readonly #waiting = new Map<string, AbortController>()
+  readonly #total: FairPQueue
+  readonly #providers: ReadonlyMap<string, FairPQueue>
+  readonly #models: ReadonlyMap<string, FairPQueue>
+  /** Work that has not started, and the queue in which it waits. */
+  readonly #waiting = new Map<string, { readonly controller: AbortController; queue: FairPQueue }>()
 
-  constructor(limits: { readonly total: number }) {
-    this.#queue = new PQueue({ concurrency: limits.total })
+  constructor({ total, providers, models }: Limits) {
+    this.#total = queueOf(total)
+    this.#providers = queuesOf(providers)
+    this.#models = queuesOf(models)
   }
 
   /** Runs `work` when its turn comes. `work` deals with its own errors. */
-  add(id: string, work: () => Promise<void>): void {
-    const waiting = new AbortController()
+  add({ id, parentID, model }: Claim, work: () => Promise<void>): void {
+    const waiting = { controller: new AbortController(), queue: this.#total }
+    const { signal } = waiting.controller
     this.#waiting.set(id, waiting)
     const start = async (): Promise<void> => {
-      // From here on p-queue's signal must stay silent: aborted while the work runs, it would give the slot away
+      // From here on p-queue's signal must stay silent: aborted while the work runs, it would give the slots away
       // although the work goes on.
       this.#waiting.delete(id)
       await work()
     }
-    this.#queue.add(start, { signal: waiting.signal }).catch((error: unknown) => {
-      if (!waiting.signal.aborted) throw error
+    const ofModel = model && this.#models.get(`${model.providerID}/${model.modelID}`)
+    const ofProvider = model && this.#providers.get(model.providerID)
+    const queues = [ofModel, ofProvider, this.#total].flatMap((queue) => queue ?? [])
+    const run = queues.reduceRight<() => Promise<unknown>>((inner, queue) => {
+      return () => {
+        waiting.queue = queue
+        return queue.add(inner, { id, parentID, signal })
+      }
+    }, start)
+    run().catch((error: unknown) => {
+      if (!signal.aborted) throw error
     })
   }
 
@@ -32,13 +63,20 @@ export class Scheduler {
     const waiting = this.#waiting.get(id)
     if (!waiting) return false
     this.#waiting.delete(id)
-    waiting.abort()
+    waiting.controller.abort()
     return true
   }
 
-  /** How many wait before this one; `undefined` where it does not wait. */
+  /** How many start before this one, where it waits now; `undefined` where it does not wait. */
   place(id: string): number | undefined {
-    const place = [...this.#waiting.keys()].indexOf(id)
-    return place === -1 ? undefined : place
+    return this.#waiting.get(id)?.queue.sizeBy({ id })
   }
+}
+
+function queuesOf(limits: Readonly<Record<string, number>>): ReadonlyMap<string, FairPQueue> {
+  return new Map(Object.entries(limits).map(([name, concurrency]) => [name, queueOf(concurrency)]))
+}
+
+function queueOf(concurrency: number): FairPQueue {
+  return new PQueue<FairQueue, FairOptions>({ concurrency, queueClass: FairQueue })
 }

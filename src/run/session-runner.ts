@@ -1,72 +1,88 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
-import { messageID, partID } from '../task/id.ts'
-import { NO_USAGE, type Outcome, type UnfinishedTask } from '../task/task.ts'
+import { NO_USAGE, type Outcome, type Task, type UnfinishedTask } from '../task/task.ts'
+import type { TaskStore } from '../task/store.ts'
 import type { Detector } from './detector.ts'
 import type { Ending } from './evidence.ts'
-import type { RunWatch } from './run-watch.ts'
+import type { RunWatch, Watched } from './run-watch.ts'
 import type { Runner } from './runner.ts'
-
-/**
- * How long a stopped session must stay idle before we believe that nothing more comes: an abort that meets a prompt
- * on its way does not prevent its turn, which then begins late (contract 4.8, 2.3).
- */
-const STOPPED_AFTER_IDLE_MS = 2000
 
 export class SessionRunner implements Runner {
   readonly #opencode: Opencode
   readonly #log: Log
+  readonly #store: TaskStore
   readonly #detector: Detector
   readonly #startTimeoutMs: number
 
-  constructor(ports: { opencode: Opencode; log: Log; detector: Detector }, startTimeoutMs: number) {
+  constructor(
+    ports: { opencode: Opencode; log: Log; store: TaskStore; detector: Detector },
+    startTimeoutMs: number,
+  ) {
     this.#opencode = ports.opencode
     this.#log = ports.log
+    this.#store = ports.store
     this.#detector = ports.detector
     this.#startTimeoutMs = startTimeoutMs
   }
 
   async run(task: UnfinishedTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
-    let stopping = false
+    let stopped: ReturnType<Watched['stop']> = 'none'
     const stop = async (): Promise<void> => {
-      if (stopping) return
-      stopping = true
+      if (stopped === 'underWay') return
+      stopped = 'underWay'
+      // A prompt that is on its way would start a turn behind the abort.
+      await prompting
       await this.#abort(sessionID)
-      stopping = false
+      stopped = 'done'
+      watch.forgetIdle()
       watch.look()
     }
     const watch = this.#detector.watch({
       sessionID,
-      promptID: promptIDOf(task),
-      idleLimitMs: () => (signal.aborted ? STOPPED_AFTER_IDLE_MS : this.#startTimeoutMs),
+      promptIDs: () => this.#store.get(task.id)?.promptIDs ?? task.promptIDs,
+      startTimeoutMs: this.#startTimeoutMs,
+      stop: () => stopped,
       onBusy: () => {
         if (signal.aborted) void stop()
       },
     })
+    const isWanted = (): boolean => !signal.aborted && !watch.isOver
+    const prompting = this.#prompt(task, watch, onPrompted, isWanted)
     const onAbort = (): void => void stop()
     signal.addEventListener('abort', onAbort)
-    void this.#prompt(task, watch, onPrompted)
     const ending = await watch.ending
     signal.removeEventListener('abort', onAbort)
     // Deleting a session does not stop what runs in it (contract 1.11).
     if (ending.type === 'deleted') await this.#abort(sessionID)
-    return outcomeOf(ending, signal.aborted)
+    return outcomeOf(ending, signal)
+  }
+
+  /**
+   * Says something more to a running task: its model reads it at its next step. Rejects with a `HostError` where the
+   * session cannot have heard it.
+   */
+  async steer(task: Task, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
+    try {
+      await this.#send(task.sessionID, promptOf(task, prompt.promptID, prompt.text))
+    } catch (error) {
+      if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
+      this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
+    }
   }
 
   /** Hands the prompt over. Whether it was heard, only the watch can tell; this reports what it cannot see. */
-  async #prompt(task: UnfinishedTask, watch: RunWatch, onPrompted: () => void): Promise<void> {
-    const id = promptIDOf(task)
-    const prompt: Prompt = {
-      messageID: id,
-      agent: task.agent,
-      ...(task.model && { model: task.model }),
-      parts: [{ id: partID(id, task.createdAt), text: task.prompt, synthetic: false }],
-    }
+  async #prompt(
+    task: UnfinishedTask,
+    watch: RunWatch,
+    onPrompted: () => void,
+    isWanted: () => boolean,
+  ): Promise<void> {
+    const prompt = promptOf(task, task.promptIDs[0], task.prompt)
     const nothing = { text: '', usage: NO_USAGE }
     try {
-      await this.#send(task.sessionID, prompt)
+      await this.#send(task.sessionID, prompt, isWanted)
       onPrompted()
     } catch (error) {
       if (error instanceof HostError && error.reason === 'notFound') {
@@ -82,11 +98,11 @@ export class SessionRunner implements Runner {
   }
 
   /** Sends once more where no answer came: the message has an id of ours, so that it is stored once all the same. */
-  async #send(sessionID: string, prompt: Prompt): Promise<void> {
+  async #send(sessionID: string, prompt: Prompt, isWanted = (): boolean => true): Promise<void> {
     try {
       await this.#opencode.prompt(sessionID, prompt)
     } catch (error) {
-      if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
+      if (!(error instanceof HostError) || error.reason !== 'noAnswer' || !isWanted()) throw error
       await this.#opencode.prompt(sessionID, prompt)
     }
   }
@@ -101,27 +117,29 @@ export class SessionRunner implements Runner {
   }
 }
 
-/** The id of the message that starts the run; the same each time it is computed. */
-export function promptIDOf(task: {
-  readonly id: string
-  readonly run: number
-  readonly createdAt: number
-}): string {
-  return messageID(`prompt ${task.id} ${task.run}`, task.createdAt)
+function promptOf(task: Task, promptID: string, text: string): Prompt {
+  return {
+    messageID: promptID,
+    agent: task.agent,
+    ...(task.model && { model: task.model }),
+    // The id of the message is unique, and so is what follows from it.
+    parts: [{ id: promptID.replace(/^msg/, 'prt'), text, synthetic: false }],
+  }
 }
 
-function outcomeOf(ending: Ending, cancelled: boolean): Outcome {
+function outcomeOf(ending: Ending, signal: AbortSignal): Outcome {
   const { text, usage } = ending
+  const by = signal.aborted && signal.reason !== 'user' ? 'parent' : 'user'
   switch (ending.type) {
     case 'answered':
       return { status: 'completed', text, usage }
     case 'aborted':
     case 'deleted':
-      return { status: 'cancelled', by: cancelled ? 'parent' : 'user', text, usage }
+      return { status: 'cancelled', by, text, usage }
     case 'failed':
       // A session that was told to stop and then stays idle has stopped.
-      if (cancelled && ending.failure.reason === 'timeout')
-        return { status: 'cancelled', by: 'parent', text, usage }
+      if (signal.aborted && ending.failure.reason === 'timeout')
+        return { status: 'cancelled', by, text, usage }
       return { status: 'failed', failure: ending.failure, text, usage }
   }
 }

@@ -10,17 +10,22 @@ export interface Answer {
 }
 
 export interface Transcript {
-  /** Whether the message that started the run is stored. */
+  /** Whether any message of ours is stored. */
   readonly prompted: boolean
   /** Whether any model call was made for the run. */
   readonly begun: boolean
   /**
-   * What was asked last on behalf of the run, and the assistant message that answers it: the prompt, or what the host
-   * put in when the context was full, first a request for a summary and then a message to go on from it.
+   * What was asked last on behalf of the run, and the assistant message that answers it: the newest message of ours,
+   * or what the host put in when the context was full, first a request for a summary and then a message to go on.
    */
   readonly asked: 'prompt' | 'summary' | 'continuation'
   readonly answer: Answer | undefined
-  /** The last text that the run has said, '' where it said nothing. */
+  /** The newest assistant message of the run, whatever it answers. */
+  readonly newest: Answer | undefined
+  /**
+   * The last text that the run has said, behind its answers to earlier messages of ours, which it may have finished
+   * before it saw the next. '' where it said nothing.
+   */
   readonly text: string
   readonly usage: Usage
   /** What it did last, in a few words, and when. */
@@ -33,20 +38,26 @@ export interface Activity {
   readonly at: number
 }
 
-/** Reads a run: what was stored from the message `promptID` on, as far as its answer. */
-export function readTranscript(messages: readonly StoredMessage[], promptID: string): Transcript {
-  const start = messages.findIndex((message) => message.info.id === promptID)
+/** Reads a run: what was stored from the first of the messages `promptIDs` on, as far as its answer to the last. */
+export function readTranscript(messages: readonly StoredMessage[], promptIDs: readonly string[]): Transcript {
+  const start = messages.findIndex((message) => promptIDs.includes(message.info.id))
   const run = start === -1 ? [] : messages.slice(start)
-  const { asked, index } = lastAsked(run)
+  const { asked, index } = lastAsked(run, promptIDs)
   const end = answerIndex(run, index)
   const until = answersIn(end === -1 ? run : run.slice(0, end + 1))
   const own = until.filter(({ info }) => !info.summary)
+  const last = own.findLast(({ parts }) => textOf(parts) !== '')
+  const earlier = answersIn(run.slice(0, index)).filter((answer) => answer !== last && isFinalAnswer(answer))
   return {
     prompted: start !== -1,
     begun: until.length > 0,
     asked,
     answer: end === -1 ? undefined : until.at(-1),
-    text: own.map(({ parts }) => textOf(parts)).findLast((text) => text !== '') ?? '',
+    newest: until.at(-1),
+    text: [...earlier, ...(last ? [last] : [])]
+      .map(({ parts }) => textOf(parts))
+      .filter((text) => text !== '')
+      .join('\n\n'),
     usage: {
       toolCalls: until.reduce(
         (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,
@@ -63,17 +74,24 @@ function answersIn(run: readonly StoredMessage[]): Answer[] {
   return run.flatMap(({ info, parts }): Answer[] => (info.role === 'assistant' ? [{ info, parts }] : []))
 }
 
-/** Follows the host's own messages: a full context is summarised, and the message after that continues the run. */
-function lastAsked(run: readonly StoredMessage[]): {
-  readonly asked: Transcript['asked']
-  readonly index: number
-} {
+/**
+ * Follows the host's own messages: a full context is summarised, and the message after that continues the run, unless
+ * the context became full with the very answer, which then stands.
+ */
+function lastAsked(
+  run: readonly StoredMessage[],
+  promptIDs: readonly string[],
+): { readonly asked: Transcript['asked']; readonly index: number } {
   let asked: Transcript['asked'] = 'prompt'
   let index = 0
   for (const [position, { info, parts }] of run.entries()) {
     if (info.role !== 'user') continue
-    if (parts.some((part) => part.type === 'compaction' && part.auto)) asked = 'summary'
-    else if (asked === 'summary') asked = 'continuation'
+    if (promptIDs.includes(info.id)) asked = 'prompt'
+    else if (parts.some((part) => part.type === 'compaction' && part.auto)) {
+      const end = answerIndex(run.slice(0, position), index)
+      if (answersIn(run.slice(end, end + 1)).some(isFinalAnswer)) continue
+      asked = 'summary'
+    } else if (asked === 'summary') asked = 'continuation'
     else continue
     index = position
   }
@@ -93,6 +111,11 @@ function answerIndex(run: readonly StoredMessage[], askedIndex: number): number 
   return run.findLastIndex(
     ({ info }, index) => info.role === 'assistant' && index > askedIndex && !info.summary,
   )
+}
+
+function isFinalAnswer(answer: Answer): boolean {
+  const { info } = answer
+  return info.finish !== undefined && !info.error && !info.summary && !isToolStep(answer)
 }
 
 /** A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). */

@@ -15,6 +15,15 @@ export function messageID(key: string, at: number): string {
   return hostID('msg', key, at)
 }
 
+/** The id of the nth message of ours in a run of a task, from 0. */
+export function newPromptID(
+  task: { readonly id: string; readonly run: number },
+  n: number,
+  at: number,
+): string {
+  return messageID(`prompt ${task.id} ${task.run} ${n}`, at)
+}
+
 export function partID(key: string, at: number): string {
   return hostID('prt', key, at)
 }

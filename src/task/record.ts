@@ -1,13 +1,14 @@
 /**
  * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
- * shows to every client. It is written when the session is created, in the same call, and when the task has ended;
- * that it runs meanwhile is seen from the host's own status of the session.
+ * shows to every client. It is written when the session is created, in the same call, when a run has ended, and when
+ * the next one is asked for; that it runs meanwhile is seen from the host's own status of the session.
  */
 import { hostname } from 'node:os'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRuleset } from '../opencode.ts'
 import type { TaskStore } from './store.ts'
-import { isEnded, type Task, type TaskIdentity } from './task.ts'
+import { ToolError } from '../tool-error.ts'
+import { isEnded, type EndedTask, type Task, type TaskIdentity } from './task.ts'
 
 /** The key of ours in a session's metadata. */
 const RECORD_KEY = 'background'
@@ -35,7 +36,8 @@ export class TaskRecords {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #owner: Owner
-  readonly #writing = new Set<Promise<void>>()
+  /** The newest write for each session: they must arrive in their order. */
+  readonly #writing = new Map<string, Promise<void>>()
   /** What others keep in the metadata of the sessions of unfinished tasks: writing replaces the whole object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
@@ -44,8 +46,8 @@ export class TaskRecords {
     this.#log = ports.log
     this.#store = ports.store
     this.#owner = owner
-    this.#store.subscribe((task) => {
-      if (isEnded(task)) this.#write(task)
+    this.#store.subscribe((task, event) => {
+      if (event.type === 'ended' || event.type === 'continued') this.#write(task)
     })
   }
 
@@ -63,29 +65,56 @@ export class TaskRecords {
     return { ...pending, sessionID: session.id }
   }
 
+  /** Prepares for the next run of a task. Rejects with a `ToolError` where its session is gone. */
+  async revive(task: EndedTask): Promise<void> {
+    try {
+      const { metadata } = await this.#opencode.session(task.sessionID)
+      this.#metadata.set(task.sessionID, metadata ?? {})
+    } catch (error) {
+      if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
+      throw new ToolError(`The session of ${task.id} was deleted. Start a new task.`)
+    }
+  }
+
   handleEvent(event: Event): void {
     if (event.type !== 'session.updated') return
     const { id, metadata } = event.properties.info
     if (metadata && this.#metadata.has(id)) this.#metadata.set(id, metadata)
   }
 
-  /** Resolves when everything that was to be written has been tried. */
+  /** Resolves when what is to be written for a session has been tried. */
+  async written(sessionID: string): Promise<void> {
+    await this.#writing.get(sessionID)
+  }
+
+  /** The same for all sessions. */
   async flush(): Promise<void> {
-    await Promise.all(this.#writing)
+    await Promise.all(this.#writing.values())
   }
 
   #write(task: Task): void {
     const metadata = { ...this.#metadata.get(task.sessionID), [RECORD_KEY]: this.#recordOf(task) }
-    this.#metadata.delete(task.sessionID)
-    const write = this.#opencode
-      .replaceMetadata(task.sessionID, metadata)
-      .catch((error: unknown) => {
-        // The end can still be read from the messages of the session; a deleted one needs no record.
-        if (error instanceof HostError && error.reason === 'notFound') return
-        this.#log.warn(`${task.id}: its end could not be recorded: ${errorText(error)}`)
-      })
-      .finally(() => this.#writing.delete(write))
-    this.#writing.add(write)
+    if (isEnded(task)) this.#metadata.delete(task.sessionID)
+    const before = this.#writing.get(task.sessionID)
+    const write = this.#send(task, metadata, before).finally(() => {
+      if (this.#writing.get(task.sessionID) === write) this.#writing.delete(task.sessionID)
+    })
+    this.#writing.set(task.sessionID, write)
+  }
+
+  async #send(
+    task: Task,
+    metadata: { readonly [key: string]: unknown },
+    before?: Promise<void>,
+  ): Promise<void> {
+    if (before) await before
+    try {
+      await this.#opencode.replaceMetadata(task.sessionID, metadata)
+    } catch (error) {
+      // The end can still be read from the messages of the session; a deleted one needs no record.
+      if (error instanceof HostError && error.reason === 'notFound') return
+      this.#log.warn(`${task.id}: it could not be recorded as ${task.status}: ${errorText(error)}`)
+    }
   }
 
   #recordOf({ sessionID: _, ...task }: Task): Record {

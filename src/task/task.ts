@@ -4,8 +4,8 @@
  *   pending → starting → running → completed | failed | cancelled
  *      └─────────┴──────────────→ failed | cancelled
  *
- * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted. The last three are
- * terminal: nothing leaves them. `transition` is the only place that knows this; whoever wants to change a task sends
+ * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted. The last three end the
+ * run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only place that knows this; whoever wants to change a task sends
  * an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
  */
 
@@ -21,17 +21,22 @@ export interface TaskIdentity {
   /** `bg_` and 8 hexadecimal digits. */
   readonly id: string
   readonly kind: 'agent'
-  /** Counts the prompts that started work in this session, from 1. */
+  /** Counts the times that work was started in this session, from 1. */
   readonly run: number
   /** The child session in which the work is done. */
   readonly sessionID: string
   /** The session that launched it, and that is told about its end. */
   readonly parentID: string
   readonly agent: string
+  /** Absent where the host is to choose. */
   readonly model?: TaskModel
   /** Three to five words, for people. */
   readonly description: string
+  /** The text that starts the run. */
   readonly prompt: string
+  /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
+  readonly promptIDs: readonly [string, ...string[]]
+  /** When the run was asked for. */
   readonly createdAt: number
 }
 
@@ -85,7 +90,16 @@ export type UnfinishedTask = Exclude<Task, EndedTask>
 export type TaskEvent =
   | { readonly type: 'slotTaken'; readonly at: number }
   | { readonly type: 'prompted'; readonly at: number }
+  /** More was said before the work began. */
+  | { readonly type: 'appended'; readonly prompt: string }
+  /** More was said while the work went on, in a message of ours. */
+  | { readonly type: 'steered'; readonly promptID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
+  /** More was said after the end: the next run is asked for. */
+  | { readonly type: 'continued'; readonly next: NextRun }
+
+export type NextRun = Pick<TaskIdentity, 'prompt' | 'promptIDs' | 'createdAt'> &
+  Partial<Pick<TaskIdentity, 'description' | 'model'>>
 
 export const NO_USAGE: Usage = { toolCalls: 0, tokens: 0, cost: 0 }
 
@@ -100,15 +114,29 @@ export function isActive(task: Task): boolean {
 
 /** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
-  if (isEnded(task)) return undefined
+  if (isEnded(task)) return event.type === 'continued' ? continued(task, event.next) : undefined
   switch (event.type) {
     case 'slotTaken':
       return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
     case 'prompted':
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
+    case 'appended':
+      return task.status === 'pending' ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` } : undefined
+    case 'steered':
+      return task.status === 'running'
+        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
+        : undefined
     case 'ended':
       return ended(task, event.at, event.outcome)
+    case 'continued':
+      return undefined
   }
+}
+
+function continued(task: EndedTask, next: NextRun): Task {
+  const { id, kind, run, sessionID, parentID, agent, model, description } = task
+  const same = { id, kind, sessionID, parentID, agent, description, ...(model && { model }) }
+  return { ...same, ...next, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {

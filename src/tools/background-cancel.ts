@@ -2,7 +2,7 @@
 import * as z from 'zod'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { isEnded, type EndedTask } from '../task/task.ts'
+import { isEnded, type Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
@@ -26,13 +26,15 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
         return task ? describe(task) : `${id} is unknown.`
       }
       if (!all) throw new ToolError('Say what to stop: task_id, or all: true.')
-      const tasks = await manager.cancelAll(context.sessionID)
+      const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))
+      await manager.cancelAll(context.sessionID)
+      const tasks = unfinished.flatMap(({ id }) => manager.get(id) ?? [])
       return tasks.length === 0 ? 'There was nothing to stop.' : tasks.map(describe).join('\n')
     },
   })
 }
 
-function describe(task: EndedTask): string {
+function describe(task: Task): string {
   if (task.status !== 'cancelled') {
     return `${task.id} (${task.description}) ended before it could be stopped: ${task.status}. Its notice follows.`
   }

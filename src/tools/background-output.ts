@@ -1,12 +1,17 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod'
-import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
+import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
+import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
-/** Below the host's own limit of 51,200 bytes, past which it would cut the end off (contract 11.7). */
-const RESULT_BYTES = 48_000
+/** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
+const BYTES = 48_000
+const LINES = 1900
+
+const UNREADABLE = 'Its session cannot be read (any more).'
+const LESS_OF_IT = 'message_limit shows the last messages alone'
 
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool({
@@ -22,25 +27,36 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
         .max(600_000)
         .default(120_000)
         .describe('Of block, in milliseconds; at most 600000'),
+      full_session: z.boolean().default(false).describe('The transcript instead of the result'),
+      message_limit: z.int().min(1).optional().describe('Only so many of its last messages'),
+      include_thinking: z.boolean().default(false).describe('In the transcript'),
+      include_tool_results: z.boolean().default(false).describe('In the transcript'),
     },
-    async execute({ task_id, block, timeout }, context) {
+    async execute({ task_id, block, timeout, ...session }, context) {
       const { id } = ownTask(manager, task_id, context.sessionID)
-      const report = await manager.output(
-        id,
-        block ? { timeoutMs: timeout, signal: context.abort } : undefined,
-      )
+      const report = await manager.output(id, {
+        ...(block && { timeoutMs: timeout }),
+        signal: context.abort,
+      })
+      // Whoever asks for a part of the transcript wants the transcript.
+      const { full_session, message_limit: limit, include_thinking, include_tool_results } = session
+      const wantsTranscript = full_session || limit !== undefined || include_thinking || include_tool_results
+      const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
       return {
         title: report.task.description,
-        output: describe(report, now()),
+        output: describe(report, now(), wantsTranscript ? transcript : undefined),
         metadata: { taskID: id, sessionID: report.task.sessionID, status: report.task.status },
       }
     },
   })
 }
 
-function describe(report: TaskReport, now: number): string {
-  const { task } = report
-  const lines = isEnded(task) ? endedLines(task, report) : unfinishedLines(task, report, now)
+function describe(report: TaskReport, now: number, wanted?: TranscriptOptions): string {
+  const { task, messages } = report
+  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, report, now)
+  if (wanted)
+    lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
+  else if (isEnded(task)) lines.push('', ...resultLines(task, report))
   return [`task_id: ${task.id}`, `agent: ${task.agent}`, `description: ${task.description}`, ...lines].join(
     '\n',
   )
@@ -56,17 +72,30 @@ function unfinishedLines(task: UnfinishedTask, { transcript }: TaskReport, now: 
   return [...lines, `last activity: ${last}`, usageLine(usage)]
 }
 
-function endedLines(task: EndedTask, { transcript }: TaskReport): string[] {
+function endedLines(task: EndedTask): string[] {
   const duration =
     task.startedAt === undefined ? 'never started' : formatDuration(task.endedAt - task.startedAt)
   const lines = [`status: ${task.status}`, `duration: ${duration}`, usageLine(task.usage)]
   if (task.status === 'failed') lines.push(`reason: ${task.failure.reason}`, `error: ${task.failure.message}`)
   if (task.status === 'cancelled') lines.push(`cancelled by: ${task.by === 'parent' ? 'you' : 'the user'}`)
-  if (!transcript) return [...lines, '', 'Its session cannot be read any more.']
-  if (transcript.text === '') return [...lines, '', 'It said nothing.']
-  const marker = (bytes: number): string => `[… ${bytes} bytes left out …]`
+  return lines
+}
+
+function resultLines(task: EndedTask, { transcript }: TaskReport): string[] {
+  if (!transcript) return [UNREADABLE]
+  if (transcript.text === '') return ['It said nothing.']
   const heading = task.status === 'completed' ? 'result:' : 'what it had said last:'
-  return [...lines, '', heading, cutMiddle(transcript.text, RESULT_BYTES, marker)]
+  return [
+    heading,
+    cut(transcript.text, `have it tell you that part: background_task with task_id "${task.id}"`),
+  ]
+}
+
+/** Shortens a text to what the host lets through, and says how to get the rest. */
+function cut(text: string, rest: string): string {
+  const marker = (leftOut: string): string => `[… ${leftOut} left out; ${rest} …]`
+  const lines = cutMiddleLines(text, LINES, (count) => marker(`${count} lines`))
+  return cutMiddle(lines, BYTES, (count) => marker(`${count} bytes`))
 }
 
 function usageLine({ toolCalls, tokens, cost }: Usage): string {

@@ -1,42 +1,91 @@
-/** The tool that hands work to another agent. */
+/** The tool that hands work to another agent, or says more to one that has work. */
 import * as z from 'zod'
 import type { BackgroundManager } from '../manager.ts'
-import { defineTool, type ToolDefinition } from './tool.ts'
+import type { Task } from '../task/task.ts'
+import { ToolError } from '../tool-error.ts'
+import { defineTool, ownTask, type ToolContext, type ToolDefinition, type ToolResult } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodString => z.string().trim().min(1, `must not be empty: ${what}`)
+
+const ARGS = {
+  description: nonEmpty('3–5 words that name the task')
+    .optional()
+    .describe('3–5 words that name the task, for people'),
+  prompt: nonEmpty('say what the agent is to do').describe('The whole task: the agent sees nothing else'),
+  agent: nonEmpty('the name of a sub-agent').optional().describe("The sub-agent's name"),
+  task_id: nonEmpty('the id of a task')
+    .optional()
+    .describe('Instead of a new task: one of yours that is to hear the prompt'),
+  model: nonEmpty('a model').optional().describe('provider/model; default: the usual one'),
+}
+
+type Args = z.infer<z.ZodObject<typeof ARGS>>
 
 export function backgroundTask(manager: BackgroundManager): ToolDefinition {
   return defineTool({
     description:
       'Hand a task to a sub-agent that works in the background, and go on with your own work. Returns at once with a ' +
       'task id. You are told by an automatic notice, with the result, when it is done: do not wait, poll or sleep. ' +
-      'Launch independent tasks in one go.',
-    args: {
-      description: nonEmpty('3–5 words that name the task').describe(
-        '3–5 words that name the task, for people',
-      ),
-      prompt: nonEmpty('say what the agent is to do').describe('The whole task: the agent sees nothing else'),
-      agent: nonEmpty('the name of a sub-agent').describe("The sub-agent's name"),
-    },
-    async execute({ description, prompt, agent }, context) {
-      await context.ask({
-        permission: 'task',
-        patterns: [agent],
-        always: ['*'],
-        metadata: { description, agent },
-      })
-      const task = await manager.launch({ parentID: context.sessionID, agent, prompt, description })
-      const place = manager.placeInQueue(task.id)
-      const status = place === undefined ? 'running' : `pending (number ${place + 1} in the queue)`
-      return {
-        title: description,
-        output: `task_id: ${task.id}\nstatus: ${status}\nagent: ${agent}\ndescription: ${description}`,
-        metadata: {
-          taskID: task.id,
-          sessionID: task.sessionID,
-          status: place === undefined ? 'running' : 'pending',
-        },
-      }
-    },
+      'Launch independent tasks in one go. With task_id, say more to a task: while it works, or to have it go on.',
+    args: ARGS,
+    execute: (args, context) =>
+      args.task_id === undefined ? launch(manager, args, context) : say(manager, args.task_id, args, context),
   })
+}
+
+async function launch(manager: BackgroundManager, args: Args, context: ToolContext): Promise<ToolResult> {
+  const { description, prompt, agent, model } = args
+  if (description === undefined) throw new ToolError(missing('description', '3–5 words that name it'))
+  if (agent === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
+  await ask(context, agent, description)
+  const request = { parentID: context.sessionID, agent, prompt, description }
+  const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
+  return answer(task, manager.placeInQueue(task.id))
+}
+
+async function say(
+  manager: BackgroundManager,
+  taskID: string,
+  { description, prompt, agent, model }: Args,
+  context: ToolContext,
+): Promise<ToolResult> {
+  const before = ownTask(manager, taskID, context.sessionID)
+  if (agent !== undefined && agent !== before.agent) {
+    throw new ToolError(`${before.id} works as the agent "${before.agent}", and stays it: leave agent out.`)
+  }
+  await ask(context, before.agent, description ?? before.description)
+  const task = await manager.continue(before.id, prompt, {
+    ...(description !== undefined && { description }),
+    ...(model !== undefined && { model }),
+  })
+  return answer(task, manager.placeInQueue(task.id), before)
+}
+
+/** As OpenCode's own task tool asks. */
+async function ask(context: ToolContext, agent: string, description: string): Promise<void> {
+  await context.ask({
+    permission: 'task',
+    patterns: [agent],
+    always: ['*'],
+    metadata: { description, agent },
+  })
+}
+
+function missing(argument: string, what: string): string {
+  return `${argument}: a new task needs it (${what}). Correct the arguments and call again.`
+}
+
+function answer(task: Task, place: number | undefined, before?: Task): ToolResult {
+  const { id, sessionID, agent, description, run } = task
+  const status = place === undefined ? 'running' : 'pending'
+  const lines = [
+    `task_id: ${id}`,
+    `status: ${place === undefined ? status : `${status} (number ${place + 1} in the queue)`}`,
+    `agent: ${agent}`,
+    `description: ${description}`,
+  ]
+  if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
+  else if (before?.status === 'pending') lines.push('The prompt was added to what it is to do.')
+  else if (before) lines.push('It reads the prompt at its next step.')
+  return { title: description, output: lines.join('\n'), metadata: { taskID: id, sessionID, status } }
 }

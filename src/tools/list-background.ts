@@ -18,11 +18,7 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
 
 const RULE = '━'.repeat(59)
 
-export function listBackground(
-  manager: BackgroundManager,
-  now: () => number,
-  problems: readonly string[],
-): ToolDefinition {
+export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool({
     description: 'List the background tasks that you launched, with their ids and status.',
     args: {
@@ -50,7 +46,7 @@ export function listBackground(
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
         )
       }
-      lines.push(...problems.map((problem) => `⚠️ option ${problem}`))
+      lines.push(...manager.problems.map((problem) => `⚠️ option ${problem}`))
       return Promise.resolve(lines.join('\n'))
     },
   })

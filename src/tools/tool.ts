@@ -6,7 +6,7 @@ import { HostError } from '../opencode.ts'
 import type { Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 
-export type { ToolContext, ToolDefinition } from '@opencode-ai/plugin'
+export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
 interface ToolSource<Shape extends z.ZodRawShape> {
   readonly description: string

@@ -15,7 +15,7 @@ async function realUnderTest(): Promise<HostUnderTest> {
   const server = await startOpencode({ model })
 
   return {
-    opencode: connect(server.client, systemClock),
+    opencode: connect(server.client, server.directory, systemClock),
     events: server.events.all,
     modelRequests: model.requests,
     setScript: (script) => {

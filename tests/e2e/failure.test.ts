@@ -137,22 +137,6 @@ test('a child whose work goes on under a message that a person wrote in it ends 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a parent that is interrupted leaves its child at work, and its model reads the result', async () => {
-  const { reply, release } = heldReply()
-  const parent = await stage.parent(() => reply)
-  const [id] = await parent.launch('go on')
-  await stage.server.waitForIdle(parent.id)
-  const block = { name: 'background_output', args: { task_id: id, block: true } }
-  await stage.server.prompt(parent.id, `CALL ${JSON.stringify([block])} END`)
-  await stage.model.waitForRequest(() => parent.requests.length === 3)
-  await stage.server.client.session.abort({ path: { id: parent.id } })
-  expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['open'])
-  release({ text: 'not in vain' })
-  await parent.waitForNotice('not in vain')
-  await parent.quiet()
-  expect(parent.noticeText.match(/not in vain/g)).toHaveLength(1)
-})
-
 test("of two parents at work at once, neither gets the other's notice, list or output", async () => {
   const children = async ({
     messages,

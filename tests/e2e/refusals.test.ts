@@ -29,11 +29,17 @@ test('an agent that is for people only is refused as such', async () => {
   expect(answer).toContain('Agent "build" cannot be used as a sub-agent. Available: ')
 })
 
-test('an empty prompt, a missing description and arguments of the wrong type are named', async () => {
+test('an empty prompt, a missing description or agent, and arguments of the wrong type are named', async () => {
   expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
-  const bad = await refusal({ name: 'background_task', args: { prompt: 7, agent: 'general' } })
-  expect(bad).toContain('description: ')
+  const bad = await refusal({ name: 'background_task', args: { prompt: 7, agent: '' } })
+  expect(bad).toContain('agent: ')
   expect(bad).toContain('prompt: ')
+  const incomplete = { prompt: 'x', agent: 'general' }
+  expect(await refusal({ name: 'background_task', args: incomplete })).toContain(
+    'description: a new task needs it',
+  )
+  const nameless = { prompt: 'x', description: 'x' }
+  expect(await refusal({ name: 'background_task', args: nameless })).toContain('agent: a new task needs it')
   expect(await refusal({ name: 'background_output', args: { task_id: 'bg_1', timeout: 0 } })).toContain(
     'timeout: ',
   )

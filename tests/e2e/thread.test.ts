@@ -68,8 +68,16 @@ test("every argument and its description reach the model's list of tools", async
     ]),
   )
   const argumentsOf = {
-    background_task: ['description', 'prompt', 'agent'],
-    background_output: ['task_id', 'block', 'timeout'],
+    background_task: ['description', 'prompt', 'agent', 'task_id', 'model'],
+    background_output: [
+      'task_id',
+      'block',
+      'timeout',
+      'full_session',
+      'message_limit',
+      'include_thinking',
+      'include_tool_results',
+    ],
     background_cancel: ['task_id', 'all'],
     list_background: ['status'],
   }

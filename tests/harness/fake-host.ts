@@ -12,7 +12,9 @@ import {
   type Event,
   type NewSession,
   type Opencode,
+  type Part,
   type Prompt,
+  type Provider,
   type Session,
   type SessionStatus,
   type StoredMessage,
@@ -49,6 +51,8 @@ export class FakeHost {
   toolNames = ['bash', 'edit', 'glob', 'grep', 'question', 'read', 'skill', 'task', 'todowrite', 'write']
   /** What a tool answers; may hang, and throws for a tool that fails. */
   runTool: (call: ToolCall, sessionID: string) => string | Promise<string> = () => 'ok'
+  /** The hook that sees each message before it is stored, and may add to its parts. */
+  onChatMessage: (sessionID: string, message: { message: UserMessage; parts: object[] }) => void = () => {}
   agents: Agent[] = [
     agent('build', 'primary'),
     agent('plan', 'primary'),
@@ -79,6 +83,10 @@ export class FakeHost {
   }
 
   /** May be replaced at any time. */
+  get script(): Script {
+    return this.#model.script
+  }
+
   set script(script: Script) {
     this.#model.script = script
   }
@@ -126,6 +134,12 @@ export class FakeHost {
     this.#store.updateSession(sessionID, { revert: { messageID } })
   }
 
+  /** Takes an undo back, as /redo does. */
+  userUnrevert(sessionID: string): void {
+    const { revert: _, ...session } = this.#store.session(sessionID)
+    this.#store.replaceSession(session)
+  }
+
   /** Deletes a session and its children, and stops nothing (contract 1.11). */
   deleteSession(sessionID: string): void {
     this.#store.deleteSession(sessionID)
@@ -168,6 +182,7 @@ export class FakeHost {
     }
     return {
       agents: () => call('agents', undefined, () => this.agents),
+      providers: () => call('providers', undefined, () => [...this.#providers().values()]),
       createSession: (session) => call('createSession', undefined, () => this.#create(session)),
       session: (id) => call('session', id, () => this.#store.session(id)),
       replaceMetadata: (id, metadata) =>
@@ -178,8 +193,20 @@ export class FakeHost {
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
+      warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
       log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
     }
+  }
+
+  #providers(): Map<string, Provider> {
+    const providers = new Map<string, { id: string; models: Record<string, unknown> }>()
+    for (const name of this.models) {
+      const [id = '', model = ''] = name.split('/')
+      const provider = providers.get(id) ?? { id, models: {} }
+      provider.models[model] = {}
+      providers.set(id, provider)
+    }
+    return providers
   }
 
   #createRunHost(): RunHost {
@@ -246,8 +273,11 @@ export class FakeHost {
     this.#store.dropReverted(sessionID)
     this.#store.updateSession(sessionID, { agent: name, model: { id: modelID, providerID, variant } })
     const time = { created: this.#clock.now() }
-    this.#store.saveMessage({ id, sessionID, role: 'user', time, agent: name, model: chosen })
-    for (const part of parts) this.#store.savePart({ ...part, sessionID, messageID: id, type: 'text' })
+    const message = { id, sessionID, role: 'user' as const, time, agent: name, model: chosen }
+    const stored = parts.map((part): object => ({ ...part, sessionID, messageID: id, type: 'text' }))
+    this.onChatMessage(sessionID, { message, parts: stored })
+    this.#store.saveMessage(message)
+    for (const part of stored) this.#store.savePart(part as Part)
     if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
   }
 

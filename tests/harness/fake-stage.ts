@@ -1,6 +1,6 @@
 /** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
-import { parseOptions } from '../../src/config.ts'
 import { BackgroundManager } from '../../src/manager.ts'
+import type { Client } from '../../src/opencode.ts'
 import type { Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -49,18 +49,19 @@ export function createFakeStage(options: object = {}): FakeStage {
   const complain = (message: string): void => void complaints.push(message)
   const log = { debug: () => {}, warn: complain }
   const manager = new BackgroundManager(
-    { opencode: host.opencode, clock, log },
-    parseOptions(options).options,
-    OWNER,
+    // The ports stand in for what it would make of the client.
+    { client: {} as Client, directory: '/project', options },
+    { opencode: host.opencode, clock, log, owner: OWNER },
   )
   host.onEvent((event) => manager.handleEvent(event))
+  host.onChatMessage = (sessionID, message) => manager.handleChatMessage({ sessionID }, message)
 
   const notices = (): readonly string[] =>
     host
       .messagesOf(parentID)
       .flatMap(({ parts }) => parts)
       .flatMap((part) =>
-        part.type === 'text' && part.text.startsWith('<background_task ') ? [part.text] : [],
+        part.type === 'text' && part.text.trimStart().startsWith('<background_task ') ? [part.text] : [],
       )
 
   return {

@@ -60,12 +60,16 @@ export class FakeStore {
 
   updateSession(sessionID: string, changes: Partial<Session>): void {
     const before = this.session(sessionID)
-    const session = { ...before, ...changes, time: { ...before.time, updated: this.#clock.now() } }
-    this.#sessions.set(sessionID, session)
-    this.#emit('session.updated', { sessionID, info: session })
+    this.replaceSession({ ...before, ...changes })
   }
 
-  /** Forgets for good what the user has undone (contract 4.15). The next update of the session tells it. */
+  replaceSession(session: Session): void {
+    const info = { ...session, time: { ...session.time, updated: this.#clock.now() } }
+    this.#sessions.set(info.id, info)
+    this.#emit('session.updated', { sessionID: info.id, info })
+  }
+
+  /** Forgets for good what the user has undone (contract 4.15). */
   dropReverted(sessionID: string): void {
     const { revert, ...session } = this.session(sessionID)
     if (revert === undefined) return
@@ -74,7 +78,7 @@ export class FakeStore {
       this.#messages.delete(messageID)
       this.#emit('message.removed', { sessionID, messageID })
     }
-    this.#sessions.set(sessionID, session)
+    this.replaceSession(session)
   }
 
   /** Takes the children along, the youngest generation first (contract 7). */

@@ -34,6 +34,8 @@ export interface Parent {
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
   /** Resolves when it is idle, and nothing has been asked of any model for a while. */
   quiet(): Promise<void>
+  /** The same, but its children may be at work. */
+  quietBesidesChildren(): Promise<void>
 }
 
 export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'> {
@@ -83,6 +85,15 @@ export function obey({ messages }: ModelRequest): Reply {
 }
 
 function parentOf(id: string, server: OpencodeServer, model: ScriptedModel): Parent {
+  async function quiet(requests: () => readonly LoggedRequest[]): Promise<void> {
+    for (;;) {
+      await server.waitForIdle(id)
+      const before = requests().length
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+      if (requests().length === before && requests().every(({ outcome }) => outcome !== 'open')) return
+    }
+  }
+
   const parent: Parent = {
     id,
     get requests() {
@@ -124,15 +135,8 @@ function parentOf(id: string, server: OpencodeServer, model: ScriptedModel): Par
         { description: `a notice with "${text}"`, ...options },
       )
     },
-    async quiet() {
-      for (;;) {
-        await server.waitForIdle(id)
-        const before = model.requests.length
-        await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
-        if (model.requests.length === before && model.requests.every(({ outcome }) => outcome !== 'open'))
-          return
-      }
-    },
+    quiet: () => quiet(() => model.requests),
+    quietBesidesChildren: () => quiet(() => parent.requests),
   }
   return parent
 }

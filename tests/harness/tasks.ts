@@ -12,6 +12,7 @@ const IDENTITY: TaskIdentity = {
   agent: 'explore',
   description: 'find the auth entry points',
   prompt: 'Find them.',
+  promptIDs: ['msg_prompt'],
   createdAt: 1_000,
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { HostError } from '../../src/opencode.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('cancelled while its answer is under way: the task ends once, and is told exactly if it was completed', async () => {
@@ -74,6 +75,72 @@ test('all are cancelled: no slot that becomes free is given to one that is to be
   await clock.advance(100)
   const all = manager.cancelAll(parentID)
   await clock.advance(10_000)
-  expect((await all).map(({ status }) => status)).toEqual(Array(4).fill('cancelled'))
+  expect(await all).toBe(4)
+  expect(manager.list(parentID).map(({ status }) => status)).toEqual(Array(4).fill('cancelled'))
   expect(host.modelRequests).toHaveLength(2)
+})
+
+test('cancelled while its prompt hangs: the prompt is not sent again, and nothing runs', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  host.hangNext('prompt')
+  const { id } = await launch('late')
+  await clock.advance(100)
+  const cancelled = manager.cancel(id)
+  await clock.advance(60_000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(host.modelRequests).toEqual([])
+  expect(clock.pending).toBe(0)
+})
+
+test('cancelled just when a prompt is sent again: the turn that begins late is stopped', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  host.hangNext('prompt')
+  const { id } = await launch('late')
+  await clock.advance(15_001)
+  const cancelled = manager.cancel(id)
+  await clock.advance(20_000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
+})
+
+test('cancelled between two steps of which the first has failed: cancelled, and not told', async () => {
+  const { clock, host, manager, launch, notices, parentID } = createFakeStage()
+  host.runTool = () => {
+    throw new Error('no such file')
+  }
+  host.script = ({ sessionID }) =>
+    sessionID === parentID ? { text: 'Noted.' } : { tools: [{ name: 'read', args: {} }] }
+  const { id, sessionID } = await launch('stumble')
+  await clock.advance(30)
+  // What is left when the abort comes before the next step has a message: a failed tool, and an idle session.
+  const stored = host.messagesOf(sessionID)
+  const step = stored.findLastIndex(({ info }) => info.role === 'assistant' && info.finish !== undefined)
+  const messages = host.opencode.messages.bind(host.opencode)
+  host.opencode.messages = (asked) =>
+    asked === sessionID ? Promise.resolve(stored.slice(0, step + 1)) : messages(asked)
+  const cancelled = manager.cancel(id)
+  await clock.advance(10_000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(notices()).toEqual([])
+})
+
+test('a session that cannot be read gives its slot back after a time, and its cancel returns', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
+  const broken = await launch('broken')
+  const next = await launch('next')
+  await clock.advance(100)
+  const messages = host.opencode.messages.bind(host.opencode)
+  host.opencode.messages = (sessionID) =>
+    sessionID === broken.sessionID
+      ? Promise.reject(new HostError('refused', 'the database is locked'))
+      : messages(sessionID)
+  answer('broken')
+  await clock.advance(120_000)
+  expect(manager.get(broken.id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
+  expect(notices().join('\n')).toContain('the database is locked')
+  expect(manager.get(next.id)?.status).toBe('running')
+  host.opencode.messages = () => Promise.reject(new HostError('refused', 'the database is locked'))
+  const cancelled = manager.cancel(next.id)
+  await clock.advance(120_000)
+  expect((await cancelled)?.status).toBe('cancelled')
 })

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { Event } from '../../src/opencode.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('a child that has finished before its prompt was acknowledged is completed, and told once', async () => {
@@ -157,3 +158,57 @@ test('a child that is created while the instance ends is recorded as interrupted
 function statusIdle(sessionID: string) {
   return { id: 'evt', type: 'session.status', properties: { sessionID, status: { type: 'idle' } } } as const
 }
+
+test('an instance of which the end is told late still records an aborted task as interrupted', async () => {
+  const { clock, host, manager, launch, notices } = createFakeStage()
+  const { id, sessionID } = await launch('running')
+  await clock.advance(100)
+  void host.userAbort(sessionID)
+  // The hooks of other plugins come first, one after another (contract 9.2).
+  await clock.advance(500)
+  await manager.dispose()
+  await clock.advance(10_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  expect(notices()).toEqual([])
+})
+
+test('an instance that ends while a prompt hangs does not start the child afterwards', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  host.hangNext('prompt')
+  await launch('late')
+  await clock.advance(100)
+  await manager.dispose()
+  await clock.advance(60_000)
+  expect(host.modelRequests).toEqual([])
+})
+
+test('messages that were read before the session was idle do not decide', async () => {
+  const { clock, host, manager, launch, parentID } = createFakeStage({ pollMs: 600_000 })
+  let finish = (_: { text: string }): void => {}
+  host.runTool = () => {
+    throw new Error('no such file')
+  }
+  host.script = ({ sessionID, messages }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    if (messages.at(-1)?.role !== 'tool') return { tools: [{ name: 'read', args: {} }] }
+    return new Promise((resolve) => {
+      finish = resolve
+    })
+  }
+  const { id, sessionID } = await launch('stumble')
+  await clock.advance(30)
+  const stored = host.messagesOf(sessionID)
+  const step = stored.findLastIndex(({ info }) => info.role === 'assistant' && info.finish !== undefined)
+  const messages = host.opencode.messages.bind(host.opencode)
+  host.opencode.messages = async () => {
+    host.opencode.messages = messages
+    await new Promise<void>((resolve) => clock.after(50, resolve))
+    return stored.slice(0, step + 1)
+  }
+  const error = { name: 'UnknownError', data: { message: 'something else' } }
+  manager.handleEvent({ type: 'session.error', properties: { sessionID, error } } as Event)
+  await clock.advance(10)
+  finish({ text: 'all good' })
+  await clock.advance(1000)
+  expect(manager.get(id)?.status).toBe('completed')
+})

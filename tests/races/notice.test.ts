@@ -187,3 +187,98 @@ test('an end that cannot be read is still told', async () => {
   expect(await refused).toMatchObject({ reason: 'refused' })
   expect(notices()).toHaveLength(1)
 })
+
+test('an end whose reader is interrupted while it is being read is still told', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('one')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(4)
+  const messages = host.opencode.messages.bind(host.opencode)
+  const reader = new AbortController()
+  host.opencode.messages = async (sessionID) => {
+    const stored = await messages(sessionID)
+    if (manager.get(id)?.status === 'completed') reader.abort()
+    return stored
+  }
+  const report = manager.output(id, { timeoutMs: 10_000, signal: reader.signal })
+  await clock.advance(10_000)
+  expect((await report).task.status).toBe('completed')
+  expect(reader.signal.aborted).toBe(true)
+  expect(notices()).toHaveLength(1)
+})
+
+test('two who wait for the same task: the notice is kept back until the last has gone', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('one')
+  await clock.advance(100)
+  const short = manager.output(id, { timeoutMs: 50 })
+  const long = manager.output(id, { timeoutMs: 10_000 })
+  await clock.advance(100)
+  await short
+  answer('one')
+  await clock.advance(1000)
+  expect((await long).task.status).toBe('completed')
+  expect(notices()).toEqual([])
+  expect(clock.pending).toBe(0)
+})
+
+test('an end that is read while its notice cannot be sent is not told', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('one')
+  await clock.advance(100)
+  for (let attempt = 0; attempt < 3; attempt += 1) host.failNext('prompt')
+  answer('one')
+  await clock.advance(2000)
+  expect((await manager.output(id)).task.status).toBe('completed')
+  await clock.advance(120_000)
+  expect(notices()).toEqual([])
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that is taken over, but can never start a turn, is sent ever more rarely', async () => {
+  const { clock, host, launch, answer, parentID } = createFakeStage()
+  await launch('one')
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(100)
+  // The parent's agent exists no more: each prompt is an error event and nothing else (contract 1.12).
+  host.agents = host.agents.filter(({ name }) => name !== 'build')
+  answer('one')
+  await clock.advance(600_000)
+  const sent = host.calls.filter(({ method, sessionID }) => method === 'prompt' && sessionID === parentID)
+  expect(sent.length).toBeGreaterThan(2)
+  expect(sent.length).toBeLessThan(20)
+})
+
+test('an instance that ends sends nothing more, whether notices gather, fail to be sent, or wait for a turn', async () => {
+  for (const moment of ['gathering', 'failing', 'sent'] as const) {
+    const { clock, host, manager, launch, answer, parentID } = createFakeStage()
+    await launch('one')
+    if (moment === 'gathering') await launch('sibling')
+    await clock.advance(100)
+    if (moment === 'failing') host.failNext('prompt')
+    if (moment === 'sent') host.swallowNextPrompt()
+    answer('one')
+    await clock.advance(moment === 'gathering' ? 50 : 500)
+    const sent = (): number => host.calls.filter(({ sessionID }) => sessionID === parentID).length
+    const before = sent()
+    await manager.dispose()
+    await clock.advance(120_000)
+    expect(sent()).toBe(before)
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('a parent that is deleted while its notice waits to be sent again is owed nothing', async () => {
+  const { clock, host, launch, answer, parentID } = createFakeStage()
+  await launch('one')
+  await clock.advance(100)
+  host.failNext('prompt')
+  answer('one')
+  await clock.advance(500)
+  host.deleteSession(parentID)
+  const before = host.calls.length
+  await clock.advance(120_000)
+  expect(host.calls.slice(before).filter(({ method }) => method === 'prompt')).toEqual([])
+  expect(clock.pending).toBe(0)
+})

@@ -43,5 +43,5 @@ test('a record that cannot be written costs a warning, and the task is told all 
   answer('unrecorded')
   await clock.advance(1000)
   expect(notices()).toHaveLength(1)
-  expect(complaints.join('\n')).toContain('its end could not be recorded')
+  expect(complaints.join('\n')).toContain('it could not be recorded as completed')
 })

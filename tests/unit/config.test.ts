@@ -6,9 +6,10 @@ const defaults = parseOptions(undefined).options
 
 test('no options give the defaults', () => {
   expect(defaults).toEqual({
-    concurrency: { total: 10 },
+    concurrency: { total: 10, providers: {}, models: {} },
     maxTasksPerSession: 100,
-    notify: { debounceMs: 100, inlineResultBytes: 4096 },
+    notify: { debounceMs: 100, inlineResultBytes: 4096, wake: 'each' },
+    onInterrupt: 'keep',
     startTimeoutMs: 60_000,
     pollMs: 5000,
     debug: false,
@@ -19,7 +20,7 @@ test('a given option is taken, and the rest of its group keeps the defaults', ()
   const { options, problems } = parseOptions({ notify: { debounceMs: 5 }, concurrency: { total: 2 } })
   expect(options).toEqual({
     ...defaults,
-    concurrency: { total: 2 },
+    concurrency: { ...defaults.concurrency, total: 2 },
     notify: { ...defaults.notify, debounceMs: 5 },
   })
   expect(problems).toEqual([])
@@ -28,11 +29,20 @@ test('a given option is taken, and the rest of its group keeps the defaults', ()
 test('a bad value falls back to its own default, alone, and is named', () => {
   const { options, problems } = parseOptions({
     pollMs: 'soon',
-    concurrency: { total: 3 },
-    notify: { debounceMs: -1 },
+    concurrency: { total: 3, providers: { anthropic: 0, openai: 2 } },
+    notify: { debounceMs: -1, wake: 'sometimes' },
   })
-  expect(options).toEqual({ ...defaults, concurrency: { total: 3 } })
-  expect(problems.map((problem) => problem.split(':')[0])).toEqual(['notify.debounceMs', 'pollMs'])
+  const { concurrency } = defaults
+  expect(options).toEqual({
+    ...defaults,
+    concurrency: { ...concurrency, total: 3, providers: { openai: 2 } },
+  })
+  expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+    'concurrency.providers.anthropic',
+    'notify.debounceMs',
+    'notify.wake',
+    'pollMs',
+  ])
 })
 
 test('an unknown option is named, and harms no other', () => {

@@ -5,7 +5,8 @@ import { Gate } from '../../../src/parent/gate.ts'
 const PARENT = 'ses_parent'
 
 function sessionWith(changes: Partial<Session>): Session {
-  return { id: PARENT, agent: 'build', model: { id: 'm1', providerID: 'mock' }, ...changes } as Session
+  const time = { created: 0, updated: 0 }
+  return { id: PARENT, agent: 'build', model: { id: 'm1', providerID: 'mock' }, time, ...changes } as Session
 }
 
 function updated(info: Session): Event {
@@ -61,7 +62,7 @@ test('a parent with undone messages may not be written to, until the undo is ove
   const gate = new Gate(opencode)
   const admission = gate.admission(PARENT)
   answer(sessionWith({ revert: { messageID: 'msg_1' } }))
-  expect(await admission).toEqual({ type: 'reverted' })
+  expect(await admission).toEqual({ type: 'closed' })
   gate.handleEvent(updated(sessionWith({})))
   expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
 })
@@ -110,4 +111,67 @@ test('a variant that nobody has chosen is not sent', async () => {
   answer(sessionWith({ model: { id: 'm1', providerID: 'mock', variant: 'default' } }))
   expect(await admission).toMatchObject({ model: { providerID: 'mock', modelID: 'm1' } })
   expect(await admission).not.toHaveProperty('model.variant')
+})
+
+/** What the events of a parent's turns are, in short: `error` is one of the model's, `aborted` is the user's. */
+type Word = 'busy' | 'retry' | 'idle' | 'error' | 'aborted' | 'message aborted' | 'writes'
+
+function eventOf(word: Exclude<Word, 'writes'>): Event {
+  switch (word) {
+    case 'error':
+    case 'aborted': {
+      const name = word === 'aborted' ? 'MessageAbortedError' : 'APIError'
+      return { type: 'session.error', properties: { sessionID: PARENT, error: { name } } } as Event
+    }
+    case 'message aborted': {
+      const error = { name: 'MessageAbortedError' }
+      const info = { role: 'assistant', sessionID: PARENT, time: { created: 10, completed: 20 }, error }
+      return { type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
+    }
+    default:
+      return { type: 'session.status', properties: { sessionID: PARENT, status: { type: word } } } as Event
+  }
+}
+
+async function after(...words: readonly Word[]): Promise<string> {
+  const { opencode, answer } = host()
+  const gate = new Gate(opencode)
+  const known = gate.admission(PARENT)
+  answer(sessionWith({}))
+  await known
+  for (const word of words) {
+    if (word === 'writes') gate.personWrote(PARENT, 15)
+    else gate.handleEvent(eventOf(word))
+  }
+  return (await gate.admission(PARENT)).type
+}
+
+test.each<{ story: string; words: Word[] }>([
+  { story: 'in mid-answer', words: ['busy', 'aborted', 'idle', 'message aborted', 'idle'] },
+  { story: 'before it is asked, which no error tells', words: ['busy', 'message aborted', 'idle'] },
+  { story: 'while a retry is awaited, which no error tells', words: ['busy', 'retry', 'idle'] },
+  { story: 'while it is idle', words: ['busy', 'idle', 'idle'] },
+  { story: 'and another plugin has it go on', words: ['busy', 'aborted', 'idle', 'busy', 'idle'] },
+])('a parent that the user interrupts $story may not be woken', async ({ words }) => {
+  expect(await after(...words)).toBe('closed')
+})
+
+test.each<{ story: string; words: Word[] }>([
+  { story: 'its turn has ended', words: ['busy', 'busy', 'idle'] },
+  { story: 'its turn has failed, which says idle twice', words: ['busy', 'error', 'idle', 'idle'] },
+  { story: 'a retry went well', words: ['busy', 'retry', 'busy', 'idle'] },
+  { story: 'the user has written since', words: ['busy', 'aborted', 'idle', 'writes'] },
+  {
+    story: 'the user has written since, and the end of the interrupted turn comes late',
+    words: ['busy', 'aborted', 'idle', 'writes', 'busy', 'message aborted', 'busy', 'idle'],
+  },
+])('a parent may be woken when $story', async ({ words }) => {
+  expect(await after(...words)).toBe('open')
+})
+
+test('a parent in the archive may not be woken', async () => {
+  const { opencode, answer } = host()
+  const admission = new Gate(opencode).admission(PARENT)
+  answer(sessionWith({ time: { created: 0, updated: 0, archived: 1 } }))
+  expect(await admission).toEqual({ type: 'closed' })
 })

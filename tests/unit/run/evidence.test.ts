@@ -13,32 +13,32 @@ function endingOf(...evidence: Parameters<typeof judge>): Ending | undefined {
 
 describe('a run has not ended', () => {
   test('while nothing is stored, or nothing answers its prompt', () => {
-    expect(endingOf([], PROMPT)).toBeUndefined()
-    expect(endingOf([prompt], PROMPT)).toBeUndefined()
+    expect(endingOf([], [PROMPT])).toBeUndefined()
+    expect(endingOf([prompt], [PROMPT])).toBeUndefined()
   })
 
   test('while its answer is not final, since an error may still be written into it', () => {
     expect(
-      endingOf([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], PROMPT),
+      endingOf([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], [PROMPT]),
     ).toBeUndefined()
   })
 
   test('while a step ended in tool calls, or holds one whatever its finish says', () => {
     const calls = assistantMessage({ parentID: PROMPT, finish: 'tool-calls' }, { tool: 'read' })
     const stop = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'x' }, { tool: 'read' })
-    expect(endingOf([prompt, calls], PROMPT)).toBeUndefined()
-    expect(endingOf([prompt, stop], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt, calls], [PROMPT])).toBeUndefined()
+    expect(endingOf([prompt, stop], [PROMPT])).toBeUndefined()
   })
 
   test('while the answer to a message that somebody wrote meanwhile is not final', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', time: open }, { text: 'hel' })
-    expect(endingOf([prompt, step, userMessage('msg_user'), other], PROMPT)).toBeUndefined()
+    expect(endingOf([prompt, step, userMessage('msg_user'), other], [PROMPT])).toBeUndefined()
   })
 
   test('by an answer from before its prompt', () => {
     const old = assistantMessage({ parentID: 'msg_old', finish: 'stop' }, { text: 'old' })
-    expect(endingOf([userMessage('msg_old'), old, prompt], PROMPT)).toBeUndefined()
+    expect(endingOf([userMessage('msg_old'), old, prompt], [PROMPT])).toBeUndefined()
   })
 })
 
@@ -46,7 +46,7 @@ describe('a run has ended', () => {
   test("with its own answer, whatever was answered to somebody else's message after it", () => {
     const own = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'stop' }, { text: 'mine' })
     const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'hello' })
-    const ending = endingOf([prompt, own, userMessage('msg_user'), other], PROMPT)
+    const ending = endingOf([prompt, own, userMessage('msg_user'), other], [PROMPT])
     expect(ending).toMatchObject({ type: 'answered', text: 'mine', usage: { tokens: 18 } })
   })
 
@@ -54,17 +54,17 @@ describe('a run has ended', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const both = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'for both' })
     const other = userMessage('msg_user')
-    expect(endingOf([prompt, step, other, both], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, step, other, both], [PROMPT])).toMatchObject({
       type: 'answered',
       text: 'for both',
     })
-    expect(endingOf([prompt, other, both], PROMPT)).toMatchObject({ type: 'answered', text: 'for both' })
+    expect(endingOf([prompt, other, both], [PROMPT])).toMatchObject({ type: 'answered', text: 'for both' })
   })
 
   test('with a final answer: its text and what all its steps have used', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
-    expect(endingOf([prompt, step, last], PROMPT)).toEqual({
+    expect(endingOf([prompt, step, last], [PROMPT])).toEqual({
       type: 'answered',
       text: 'found',
       usage: { toolCalls: 1, tokens: 36, cost: 0.02 },
@@ -73,27 +73,29 @@ describe('a run has ended', () => {
 
   test('also when the answer was cut off by its length', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'length' }, { text: 'long' })
-    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({ type: 'answered', text: 'long' })
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'answered', text: 'long' })
   })
 
   test('as a failure, with the text of the error', () => {
     const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
     const answer = assistantMessage({ parentID: PROMPT, error })
-    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'bad key' },
     })
   })
 
   test('as a failure when the host reported an error that no message carries', () => {
-    expect(endingOf([prompt], PROMPT, 'Model not found')).toMatchObject({
+    expect(endingOf([prompt], [PROMPT], 'Model not found')).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'Model not found' },
     })
   })
 
   test('as empty when it neither said nor did anything', () => {
-    expect(endingOf([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], PROMPT)).toMatchObject({
+    expect(
+      endingOf([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], [PROMPT]),
+    ).toMatchObject({
       type: 'failed',
       failure: { reason: 'empty' },
     })
@@ -106,17 +108,17 @@ describe('a run has ended', () => {
       { tool: 'read' },
     )
     const last = assistantMessage({ parentID: PROMPT, finish: 'stop' })
-    expect(endingOf([prompt, step, last], PROMPT)).toMatchObject({ type: 'answered', text: 'reading' })
+    expect(endingOf([prompt, step, last], [PROMPT])).toMatchObject({ type: 'answered', text: 'reading' })
   })
 
   test('aborted, with what it had said until then', () => {
     const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
     const answer = assistantMessage({ parentID: PROMPT, error }, { text: 'half' })
-    expect(endingOf([prompt, answer], PROMPT)).toMatchObject({ type: 'aborted', text: 'half' })
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'aborted', text: 'half' })
   })
 
   test('aborted, when its last message was closed with neither a finish nor an error and the session is idle', () => {
-    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], PROMPT)).toMatchObject({
+    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], [PROMPT])).toMatchObject({
       ending: { type: 'aborted' },
       holds: 'ifIdle',
     })
@@ -127,7 +129,7 @@ describe('a run has ended', () => {
       { parentID: PROMPT, finish: 'tool-calls' },
       { tool: 'bash', error: 'rejected' },
     )
-    expect(judge([prompt, step], PROMPT)).toMatchObject({
+    expect(judge([prompt, step], [PROMPT])).toMatchObject({
       ending: { type: 'failed', failure: { reason: 'error', message: 'rejected' } },
       holds: 'ifIdle',
     })
@@ -143,24 +145,27 @@ describe('a run whose context was full', () => {
 
   test('has not ended while it is summarised, nor while its continuation is under way', () => {
     const under = assistantMessage({ ...summary, time: open })
-    expect(endingOf([prompt, overflowed, request], PROMPT, 'context full')).toBeUndefined()
-    expect(endingOf([prompt, overflowed, request, under], PROMPT, 'context full')).toBeUndefined()
-    expect(endingOf([prompt, overflowed, request, summarised], PROMPT, 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request], [PROMPT], 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, under], [PROMPT], 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, summarised], [PROMPT], 'context full')).toBeUndefined()
     expect(
-      endingOf([prompt, overflowed, request, summarised, onwards], PROMPT, 'context full'),
+      endingOf([prompt, overflowed, request, summarised, onwards], [PROMPT], 'context full'),
     ).toBeUndefined()
   })
 
   test('ends with the answer to the message that continued it, and its summary is not its text', () => {
     const last = assistantMessage({ parentID: 'msg_continue', finish: 'stop' }, { text: 'done after all' })
     const all = [prompt, overflowed, request, summarised, onwards, last]
-    expect(endingOf(all, PROMPT, 'context full')).toMatchObject({ type: 'answered', text: 'done after all' })
+    expect(endingOf(all, [PROMPT], 'context full')).toMatchObject({
+      type: 'answered',
+      text: 'done after all',
+    })
   })
 
   test('fails with the error of the summary where even that did not fit', () => {
     const error = { name: 'ContextOverflowError' as const, data: { message: 'too long' } }
     const failed = assistantMessage({ ...summary, finish: 'error', error })
-    expect(endingOf([prompt, overflowed, request, failed], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, overflowed, request, failed], [PROMPT])).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'too long' },
     })
@@ -169,9 +174,43 @@ describe('a run whose context was full', () => {
   test('a summary that a person asked for changes nothing about the end', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
     const byHand = compactionRequest('msg_compact', false)
-    expect(endingOf([prompt, answer, byHand, summarised], PROMPT)).toMatchObject({
+    expect(endingOf([prompt, answer, byHand, summarised], [PROMPT])).toMatchObject({
       type: 'answered',
       text: 'found',
     })
   })
+})
+
+describe('an answer that fills the context', () => {
+  const summary = { id: 'msg_summary', parentID: 'msg_compact', summary: true, finish: 'stop' }
+  const full = [
+    prompt,
+    assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'the result' }),
+    compactionRequest('msg_compact'),
+    assistantMessage(summary, { text: 'a summary' }),
+    userMessage('msg_continue', 9),
+    assistantMessage({ id: 'msg_2', parentID: 'msg_continue', finish: 'stop' }, { text: 'Nothing is left.' }),
+  ]
+
+  test('stands, whatever the host asks after it', () => {
+    for (let length = 2; length <= full.length; length += 1) {
+      expect(endingOf(full.slice(0, length), [PROMPT])).toMatchObject({
+        type: 'answered',
+        text: 'the result',
+      })
+    }
+  })
+
+  test('stands beside the answer to what was said to the task since', () => {
+    const steer = userMessage('msg_steer', 20)
+    const last = assistantMessage({ id: 'msg_3', parentID: 'msg_steer', finish: 'stop' }, { text: 'more' })
+    expect(endingOf([...full, steer], [PROMPT, 'msg_steer'])).toBeUndefined()
+    expect(endingOf([...full, steer, last], [PROMPT, 'msg_steer'])).toMatchObject({ type: 'answered' })
+  })
+})
+
+test('an answer does not end a run while a message of ours that follows it is on its way', () => {
+  const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
+  expect(judge([prompt, answer], [PROMPT])?.holds).toBe('always')
+  expect(judge([prompt, answer], [PROMPT, 'msg_steer'])?.holds).toBe('ifStaysIdle')
 })

@@ -1,0 +1,110 @@
+/**
+ * Says more to a task that exists. What becomes of it is decided by the state in which it arrives: a pending task gets
+ * it in its prompt, a running one reads it at its next step, and one that has ended starts its next run.
+ */
+import type { Catalogue } from './catalogue.ts'
+import type { Clock } from './clock.ts'
+import type { Launcher } from './launcher.ts'
+import { errorText, HostError } from './opencode.ts'
+import type { SessionRunner } from './run/session-runner.ts'
+import { newPromptID } from './task/id.ts'
+import type { TaskRecords } from './task/record.ts'
+import type { TaskStore } from './task/store.ts'
+import { isEnded, type EndedTask, type Task } from './task/task.ts'
+import { ToolError } from './tool-error.ts'
+
+/** What the next run has of its own. */
+export interface Changes {
+  readonly description?: string
+  /** As `provider/model`. Only a task that has ended can go on with another. */
+  readonly model?: string
+}
+
+interface Ports {
+  readonly catalogue: Catalogue
+  readonly clock: Clock
+  readonly launcher: Launcher
+  readonly records: TaskRecords
+  readonly runner: SessionRunner
+  readonly store: TaskStore
+  /** Resolves when a task that is being started has been, or has ended. */
+  readonly started: (taskID: string) => Promise<unknown>
+  /** Queues a task that is pending anew. */
+  readonly enqueue: (task: Task) => void
+}
+
+export class Continuer {
+  readonly #ports: Ports
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  /** Resolves with the task as it then is. Rejects with a `ToolError` where it cannot be done; nothing is lost then. */
+  async continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+    const { store, started } = this.#ports
+    const task = store.get(taskID)
+    if (!task) throw new ToolError(`There is no task ${taskID}.`)
+    if (changes.model !== undefined && !isEnded(task)) {
+      throw new ToolError(`${taskID} is at work on its model. Leave model out, or wait for its end.`)
+    }
+    switch (task.status) {
+      case 'pending':
+        if (store.dispatch(taskID, { type: 'appended', prompt })) return store.get(taskID) ?? task
+        break
+      case 'starting':
+        await started(taskID)
+        break
+      case 'running':
+        return this.#steer(task, prompt)
+      default:
+        if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task
+    }
+    // Another was faster, and the task is in another state now.
+    return this.continue(taskID, prompt, changes)
+  }
+
+  async #steer(task: Task, prompt: string): Promise<Task> {
+    const { clock, runner, store } = this.#ports
+    const promptID = newPromptID(task, task.promptIDs.length, clock.now())
+    try {
+      await runner.steer(task, { promptID, text: prompt })
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error
+      throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`)
+    }
+    // Where it has ended meanwhile, what was said is stored all the same, and starts the next run.
+    if (!store.dispatch(task.id, { type: 'steered', promptID })) {
+      const ended = store.get(task.id)
+      if (ended && isEnded(ended)) await this.#nextRun(ended, prompt, {}, promptID)
+    }
+    return store.get(task.id) ?? task
+  }
+
+  /** False where another was faster, and the task is under way again. */
+  #nextRun(
+    task: EndedTask,
+    prompt: string,
+    { description, model: name }: Changes,
+    sentID?: string,
+  ): Promise<boolean> {
+    const { catalogue, clock, enqueue, launcher, records, store } = this.#ports
+    return launcher.admitted(task.parentID, async () => {
+      const model = name === undefined ? undefined : await catalogue.model(name)
+      await records.revive(task)
+      const createdAt = clock.now()
+      const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, 0, createdAt)
+      const next = {
+        prompt,
+        promptIDs: [promptID] as const,
+        createdAt,
+        ...(description !== undefined && { description }),
+        ...(model && { model }),
+      }
+      if (!store.dispatch(task.id, { type: 'continued', next })) return false
+      const pending = store.get(task.id)
+      if (pending) enqueue(pending)
+      return true
+    })
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What one parent is owed and has not been sent: notices gather here for a short moment, so that a burst costs one
+ * turn, and stay here while the parent may not be woken. Then they go on the user's next message, if nothing else
+ * opens the way before.
+ */
+import type { Clock } from '../clock.ts'
+import type { Options } from '../config.ts'
+import type { TextPart } from '../opencode.ts'
+import { messageID, partID } from '../task/id.ts'
+import type { TaskStore } from '../task/store.ts'
+import { isActive, isEnded, type Task } from '../task/task.ts'
+import type { Letter } from './delivery.ts'
+import { closingText, noticeKey, noticeTexts, type Notice } from './notice.ts'
+
+export type NotifyOptions = Options['notify']
+
+const LONGEST_DEBOUNCES = 4
+/** Added to the time in an id, it sorts a notice behind what the user writes within the next 30 days. */
+const BEHIND_USER_MS = 30 * 24 * 3_600_000
+
+export class Mailbox {
+  readonly #parentID: string
+  readonly #clock: Clock
+  readonly #store: TaskStore
+  readonly #options: NotifyOptions
+  readonly #send: (letter: Letter, notices: readonly Notice[]) => void
+  #unsent: Notice[] = []
+  /** The moment in which more may come; `undefined` while nothing is to be sent. */
+  #moment: { readonly since: number; readonly cancel: () => void } | undefined
+
+  constructor(
+    ports: { clock: Clock; store: TaskStore },
+    parentID: string,
+    options: NotifyOptions,
+    send: (letter: Letter, notices: readonly Notice[]) => void,
+  ) {
+    this.#clock = ports.clock
+    this.#store = ports.store
+    this.#parentID = parentID
+    this.#options = options
+    this.#send = send
+  }
+
+  /** Takes a notice, and sends it when it is time. */
+  put(notice: Notice): void {
+    this.#unsent.push(notice)
+    this.sendSoon()
+  }
+
+  /** Takes back what could not be sent; it stays until the user writes or the way is open again. */
+  keep(notices: readonly Notice[]): void {
+    this.#unsent = [...notices, ...this.#unsent]
+  }
+
+  /** Forgets what the parent has read elsewhere. */
+  remove(key: string): void {
+    this.#unsent = this.#unsent.filter((notice) => noticeKey(notice) !== key)
+    if (this.#unsent.length === 0) this.stop()
+  }
+
+  /**
+   * Sends what is here: at once where no task of the parent's is at work, else after a moment.
+   *
+   * @param waits whether to wait that moment in any case, since the user is about to write
+   */
+  sendSoon({ waits = false } = {}): void {
+    if (this.#unsent.length === 0 || this.#options.wake === 'never') return
+    const tasks = this.#tasks()
+    if (this.#options.wake === 'all' && tasks.some((task) => !isEnded(task))) return
+    const since = this.#moment?.since ?? this.#clock.now()
+    this.stop()
+    if (!waits && !tasks.some(isActive)) {
+      this.#flush()
+      return
+    }
+    const { debounceMs } = this.#options
+    const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.now()
+    const cancel = this.#clock.after(Math.min(debounceMs, left), () => this.#flush())
+    this.#moment = { since, cancel }
+  }
+
+  /** Empties the mailbox for a message that the user is just sending: its parts, and the notices in them. */
+  take(): { readonly notices: readonly Notice[]; readonly parts: readonly TextPart[] } {
+    const notices = this.#empty()
+    // They stand behind the user's words, and have ids of their own kind: a part of which the id is stored already
+    // would go to the message that has it (contract 4.18).
+    const parts = this.#parts(notices, (key, at) => ({
+      key: `${key} with the user's message`,
+      at: at + BEHIND_USER_MS,
+    }))
+    return { notices, parts: parts.map((part) => ({ ...part, text: `\n\n${part.text}` })) }
+  }
+
+  /** Sends nothing for now. */
+  stop(): void {
+    this.#moment?.cancel()
+    this.#moment = undefined
+  }
+
+  /** Freezes what is here into one message. */
+  #flush(): void {
+    const notices = this.#empty()
+    const [first] = notices
+    if (!first) return
+    const parts = this.#parts(notices, (key, at) => ({ key, at }))
+    const id = messageID(noticeKey(first), first.task.endedAt)
+    this.#send({ parentID: this.#parentID, messageID: id, parts }, notices)
+  }
+
+  /** A part for each notice and one that closes the message. The host orders parts by the times in their ids. */
+  #parts(
+    notices: readonly Notice[],
+    place: (key: string, at: number) => { key: string; at: number },
+  ): readonly TextPart[] {
+    const [first] = notices
+    if (!first) return []
+    const part = (noticed: string, endedAt: number, text: string): TextPart => {
+      const { key, at } = place(noticed, endedAt)
+      return { id: partID(key, at), text, synthetic: true }
+    }
+    const texts = noticeTexts(notices, this.#options.inlineResultBytes)
+    const parts = notices.map((notice, index) =>
+      part(noticeKey(notice), notice.task.endedAt, texts[index] as string),
+    )
+    const last = Math.max(...notices.map((notice) => notice.task.endedAt)) + 1
+    const unfinished = this.#tasks().filter((task) => !isEnded(task)).length
+    return [...parts, part(`${noticeKey(first)} closing`, last, closingText(unfinished))]
+  }
+
+  #empty(): readonly Notice[] {
+    this.stop()
+    const notices = this.#unsent
+    this.#unsent = []
+    return notices
+  }
+
+  #tasks(): readonly Task[] {
+    return this.#store.listByParent(this.#parentID)
+  }
+}

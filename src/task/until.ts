@@ -1,0 +1,38 @@
+/** Waits for a task to be in a state. */
+import type { Clock } from '../clock.ts'
+import type { TaskStore } from './store.ts'
+import type { Task } from './task.ts'
+
+export interface UntilOptions {
+  /** Milliseconds; 0: no limit. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Resolves with the task once it is as wanted; with `undefined` when it was not so in time, and for an unknown task. */
+export function until(
+  { store, clock }: { readonly store: TaskStore; readonly clock: Clock },
+  taskID: string,
+  isWanted: (task: Task) => boolean,
+  { timeoutMs = 0, signal }: UntilOptions = {},
+): Promise<Task | undefined> {
+  return new Promise((resolve) => {
+    const task = store.get(taskID)
+    if (!task || isWanted(task) || signal?.aborted) {
+      resolve(task && isWanted(task) ? task : undefined)
+      return
+    }
+    const finish = (wanted?: Task): void => {
+      unsubscribe()
+      cancelTimer()
+      signal?.removeEventListener('abort', giveUp)
+      resolve(wanted)
+    }
+    const giveUp = (): void => finish()
+    const unsubscribe = store.subscribe((changed) => {
+      if (changed.id === taskID && isWanted(changed)) finish(changed)
+    })
+    const cancelTimer = timeoutMs > 0 ? clock.after(timeoutMs, giveUp) : () => {}
+    signal?.addEventListener('abort', giveUp)
+  })
+}

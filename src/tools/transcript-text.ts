@@ -1,0 +1,55 @@
+/** The messages of a child session as text. Pure. */
+import { errorText, type Part, type StoredMessage } from '../opencode.ts'
+
+export interface TranscriptOptions {
+  /** Only so many of the last messages; all by default. */
+  readonly limit?: number | undefined
+  readonly thinking: boolean
+  readonly toolResults: boolean
+}
+
+/** Each message under a line that says whose it is. */
+export function transcriptText(
+  messages: readonly StoredMessage[],
+  { limit = messages.length, thinking, toolResults }: TranscriptOptions,
+): string {
+  const shown = limit === 0 ? [] : messages.slice(-limit)
+  const left = messages.length - shown.length
+  const texts = shown.map((message) => messageText(message, { thinking, toolResults }))
+  return [...(left > 0 ? [`[… ${left} earlier messages …]`] : []), ...texts].join('\n\n')
+}
+
+function messageText({ info, parts }: StoredMessage, options: Omit<TranscriptOptions, 'limit'>): string {
+  const lines = parts.flatMap((part) => partLines(part, options))
+  if (info.role === 'assistant' && info.error) lines.push(`[error: ${errorText(info.error)}]`)
+  const who = info.role === 'assistant' ? 'agent' : isSynthetic(parts) ? 'OpenCode' : 'prompt'
+  return [`── ${who} ──`, ...lines].join('\n')
+}
+
+function isSynthetic(parts: readonly Part[]): boolean {
+  return parts.every(
+    (part) => part.type === 'compaction' || (part.type === 'text' && part.synthetic === true),
+  )
+}
+
+function partLines(part: Part, { thinking, toolResults }: Omit<TranscriptOptions, 'limit'>): string[] {
+  switch (part.type) {
+    case 'text':
+      return part.ignored || part.text.trim() === '' ? [] : [part.text.trim()]
+    case 'reasoning':
+      return thinking && part.text.trim() !== '' ? [`[thinking] ${part.text.trim()}`] : []
+    case 'tool': {
+      const { state } = part
+      const title = 'title' in state && state.title ? ` ${state.title}` : ` ${JSON.stringify(state.input)}`
+      const head = `[tool ${part.tool}${title}: ${state.status}]`
+      if (state.status === 'error') return [head, state.error]
+      return toolResults && state.status === 'completed' ? [head, state.output] : [head]
+    }
+    case 'file':
+      return [`[file ${part.filename ?? part.url}]`]
+    case 'compaction':
+      return ['[the context was full and has been summarised]']
+    default:
+      return []
+  }
+}

@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply, never } from '../harness/replies.ts'
+import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { pollMs: 1000 } })
+})
+afterAll(() => stage.close())
+
+/** Long enough for a notice to be sent, and sent again, if anything meant to. */
+const LONG_MS = 7000
+
+async function abort(sessionID: string): Promise<void> {
+  await stage.server.client.session.abort({ path: { id: sessionID }, throwOnError: true })
+}
+
+/** The parent's model is asked something to which it has no answer. */
+async function occupy(parent: Parent): Promise<void> {
+  const before = stage.model.script
+  stage.model.script = (request) => (request.messages.at(-1)?.content === 'think' ? never() : before(request))
+  await stage.server.prompt(parent.id, 'think')
+  await stage.model.waitForRequest(
+    ({ sessionID, messages }) => sessionID === parent.id && messages.at(-1)?.content === 'think',
+  )
+}
+
+/** Nothing is asked of the parent's model for a long time; then the user's next message has the notice, in one turn. */
+async function expectHeld(parent: Parent, text: string): Promise<void> {
+  const before = parent.requests.length
+  await sleep(LONG_MS)
+  expect(parent.requests).toHaveLength(before)
+  await stage.server.prompt(parent.id, 'where were we')
+  await parent.waitForNotice(text)
+  await parent.quiet()
+  expect(parent.requests).toHaveLength(before + 1)
+  const asked = parent.requests.at(-1)?.messages.filter(({ role }) => role === 'user') ?? []
+  expect(asked.filter(({ content }) => content.includes(text))).toHaveLength(1)
+  await stage.server.prompt(parent.id, 'thanks')
+  await parent.quiet()
+  expect(parent.requests).toHaveLength(before + 2)
+  expect(parent.noticeText.split(text)).toHaveLength(2)
+}
+
+test.each(['busy', 'idle'])(
+  "a parent that is interrupted while %s is not woken; its child lives, and the user's next message has the notice",
+  async (state) => {
+    const { reply, release } = heldReply()
+    const parent = await stage.parent(() => reply)
+    await parent.launch('go on')
+    await parent.quietBesidesChildren()
+    if (state === 'busy') await occupy(parent)
+    await abort(parent.id)
+    await sleep(500)
+    expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['open'])
+    release({ text: 'not in vain' })
+    await expectHeld(parent, 'not in vain')
+  },
+)
+
+test('a parent that is interrupted just after the notice was sent is not woken again, whenever that is', async () => {
+  for (const delayMs of [0, 10, 30, 60, 120]) {
+    const { reply, release } = heldReply()
+    const parent = await stage.parent(() => reply)
+    await parent.launch('soon')
+    await parent.quietBesidesChildren()
+    const stored = stage.server.events.waitFor(
+      ({ type, properties }) =>
+        type === 'message.updated' &&
+        properties.info.sessionID === parent.id &&
+        properties.info.role === 'user' &&
+        properties.info.time.created > Date.now() - 50,
+      { description: 'the message of the notice' },
+    )
+    release({ text: 'in the nick of time' })
+    await stored
+    await sleep(delayMs)
+    await abort(parent.id)
+    const before = parent.requests.length
+    await sleep(LONG_MS)
+    expect(parent.requests).toHaveLength(before)
+    await stage.server.prompt(parent.id, 'where were we')
+    await parent.waitForNotice('in the nick of time')
+    await parent.quiet()
+    expect(parent.requests).toHaveLength(before + 1)
+    expect(parent.noticeText.split('in the nick of time')).toHaveLength(2)
+  }
+}, 90_000)
+
+test('a notice that the user undoes before it was read comes with what the user writes instead', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await occupy(parent)
+  release({ text: 'not undone' })
+  const isNotice = ({ parts }: { parts: readonly { type: string; text?: string }[] }): boolean =>
+    parts.some(({ text }) => text?.includes('not undone'))
+  await expect.poll(async () => (await stage.server.messages(parent.id)).some(isNotice)).toBe(true)
+  await abort(parent.id)
+  await sleep(500)
+  const asked = (await stage.server.messages(parent.id)).find(({ parts }) =>
+    parts.some((part) => part.type === 'text' && part.text === 'think'),
+  )
+  const messageID = asked?.info.id ?? ''
+  await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
+  await stage.server.prompt(parent.id, 'something else')
+  await parent.waitForNotice('not undone')
+  await parent.quiet()
+  expect(parent.noticeText.split('not undone')).toHaveLength(2)
+})
+
+test('a parent with undone messages is not prompted, they stay, and it is told when the undo is taken back', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await stage.server.prompt(parent.id, 'a question')
+  await parent.quietBesidesChildren()
+  const stored = await stage.server.messages(parent.id)
+  const messageID = stored.findLast(({ info }) => info.role === 'user')?.info.id ?? ''
+  await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
+  release({ text: 'waited for' })
+  const before = parent.requests.length
+  await sleep(LONG_MS)
+  expect(parent.requests).toHaveLength(before)
+  expect((await stage.server.messages(parent.id)).map(({ info }) => info.id)).toEqual(
+    stored.map(({ info }) => info.id),
+  )
+  await stage.server.client.session.unrevert({ path: { id: parent.id } })
+  await parent.waitForNotice('waited for')
+  await parent.quiet()
+  expect(parent.requests).toHaveLength(before + 1)
+})
+
+test('a parent in the archive is not woken', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  const archived = { time: { archived: Date.now() } } as object
+  await stage.server.client.session.update({ path: { id: parent.id }, body: archived })
+  release({ text: 'put away' })
+  await expectHeld(parent, 'put away')
+})
+
+test("the user's model and agent answer a message that carries a notice, as chosen for it", async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await abort(parent.id)
+  release({ text: 'carried' })
+  await sleep(1500)
+  await stage.server.prompt(parent.id, 'plan it', { agent: 'plan', model: 'm2' })
+  const request = await parent.waitForNotice('carried')
+  expect(request.model).toBe('m2')
+  expect(request.messages.at(-1)?.content).toMatch(/^plan it/)
+})
+
+test('with onInterrupt cancel, what an interrupted parent launched is stopped, running or pending', async () => {
+  const cancelling = await startStage({ options: { onInterrupt: 'cancel', concurrency: { total: 1 } } })
+  try {
+    const parent = await cancelling.parent(() => never())
+    await parent.launch('one', 'two')
+    await parent.quietBesidesChildren()
+    await cancelling.server.client.session.abort({ path: { id: parent.id } })
+    await cancelling.model.waitForRequest(
+      ({ parentSessionID, outcome }) => parentSessionID === parent.id && outcome === 'closed',
+    )
+    await cancelling.server.prompt(parent.id, 'where were we')
+    await parent.waitForNotice('The user stopped it.')
+    await parent.quiet()
+    expect(parent.noticeText.match(/The user stopped it\./g)).toHaveLength(2)
+    expect(parent.childRequests).toHaveLength(1)
+  } finally {
+    await cancelling.close()
+  }
+})
+
+test.each(['all', 'never'] as const)('with wake %s, the parent is woken only as is wanted', async (wake) => {
+  const waking = await startStage({ options: { notify: { wake } } })
+  try {
+    const { reply, release } = heldReply()
+    const parent = await waking.parent(({ messages }) =>
+      messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' },
+    )
+    await parent.launch('quick', 'slow')
+    await parent.quietBesidesChildren()
+    await sleep(1000)
+    expect(parent.noticeTurns).toHaveLength(0)
+    release({ text: 'slow result' })
+    if (wake === 'never') {
+      await sleep(2000)
+      expect(parent.noticeTurns).toHaveLength(0)
+      await waking.server.prompt(parent.id, 'well')
+    }
+    await parent.waitForNotice('slow result')
+    await parent.quiet()
+    expect(parent.noticeTurns).toHaveLength(1)
+    expect(parent.noticeText).toContain('quick result')
+  } finally {
+    await waking.close()
+  }
+})

@@ -1,0 +1,152 @@
+import { expect, test } from 'vitest'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+
+const prompts = ({ host }: FakeStage, sessionID: string): string[] =>
+  host
+    .messagesOf(sessionID)
+    .flatMap(({ info, parts }) =>
+      info.role === 'user' ? parts.map((part) => (part.type === 'text' ? part.text : '')) : [],
+    )
+
+test('a pending task gets what is said to it in its prompt', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, manager, launch, answer } = stage
+  await launch('first')
+  const { id, sessionID } = await launch('second')
+  await clock.advance(100)
+  expect(await manager.continue(id, 'and mind the tests')).toMatchObject({ status: 'pending', run: 1 })
+  answer('first')
+  await clock.advance(1000)
+  expect(prompts(stage, sessionID)).toEqual(['second\n\nand mind the tests'])
+})
+
+test('a running task reads what is said to it at its next step, and ends once, with both answers', async () => {
+  const stage = createFakeStage()
+  const { clock, manager, launch, answer, notices, noticeTurns } = stage
+  const { id } = await launch('work')
+  await clock.advance(100)
+  expect(await manager.continue(id, 'steer')).toMatchObject({ status: 'running', run: 1 })
+  await clock.advance(100)
+  answer('work', { text: 'the first answer' })
+  await clock.advance(100)
+  expect(manager.get(id)?.status).toBe('running')
+  answer('steer', { text: 'the second answer' })
+  await clock.advance(10_000)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 1 })
+  expect(notices()).toHaveLength(1)
+  expect(notices()[0]).toContain('<result>the first answer\n\nthe second answer</result>')
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('an ended task starts its next run in the same session, through the queue, and is told again', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer, notices } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  const other = await launch('other')
+  await clock.advance(100)
+  expect(await manager.continue(id, 'more', { description: 'go on' })).toMatchObject({
+    status: 'pending',
+    run: 2,
+    sessionID,
+    description: 'go on',
+  })
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'pending', run: 2 } })
+  answer('other')
+  answer('more', { text: 'and more' })
+  await clock.advance(1000)
+  expect(manager.get(other.id)?.status).toBe('completed')
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+  expect(prompts(stage, sessionID)).toEqual(['work', 'more'])
+  const own = notices().filter((text) => text.includes(id))
+  expect(own).toHaveLength(2)
+  expect(own[1]).toMatch(/run="2"[\s\S]*<result>and more<\/result>/)
+  expect(own[1]).not.toContain('result of work')
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed', run: 2 } })
+  expect(clock.pending).toBe(0)
+})
+
+test('whenever a task is told something around the moment of its end, every answer is told, each once', async () => {
+  for (let lead = -12; lead <= 40; lead += 1) {
+    const { clock, manager, launch, answer, notices } = createFakeStage()
+    const { id } = await launch('work')
+    await clock.advance(100)
+    if (lead >= 0) answer('work')
+    await clock.advance(Math.abs(lead))
+    answer('more', { text: 'and more' })
+    const continued = manager.continue(id, 'more')
+    if (lead < 0) answer('work')
+    await clock.advance(20_000)
+    await continued
+    const told = notices().join('\n')
+    expect(told.match(/result of work/g), `lead ${lead}`).toHaveLength(1)
+    expect(told.match(/and more/g), `lead ${lead}`).toHaveLength(1)
+    expect(manager.get(id)?.status).toBe('completed')
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('two who go on with the same ended task at once: one starts the next run, the other joins it', async () => {
+  const stage = createFakeStage()
+  const { clock, manager, launch, answer, notices } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  const both = Promise.all([manager.continue(id, 'left'), manager.continue(id, 'right')])
+  await clock.advance(1000)
+  expect((await both).map(({ run }) => run)).toEqual([2, 2])
+  for (const prompt of ['left', 'right', 'left\n\nright', 'right\n\nleft']) answer(prompt)
+  await clock.advance(10_000)
+  expect(prompts(stage, sessionID).join('\n')).toMatch(/left[\s\S]*right/)
+  expect(notices()).toHaveLength(2)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+})
+
+test('what was said behind a turn that then fails does not keep the task from failing', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('work')
+  await clock.advance(100)
+  await manager.continue(id, 'steer')
+  await clock.advance(100)
+  answer('work', { status: 400, text: 'bad request' })
+  await clock.advance(10_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { message: 'bad request' } })
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a task whose session was deleted cannot go on, and says what to do', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage()
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  host.deleteSession(sessionID)
+  await expect(manager.continue(id, 'more')).rejects.toThrow('Start a new task')
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 1 })
+})
+
+test('a prompt that the host refuses for a running task is reported, and the task goes on', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { id } = await launch('work')
+  await clock.advance(100)
+  host.failNext('prompt')
+  await expect(manager.continue(id, 'steer')).rejects.toThrow('Try again')
+  answer('work')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a task that goes on counts against the limit of its session', async () => {
+  const { clock, manager, launch, answer } = createFakeStage({ maxTasksPerSession: 1 })
+  const { id } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  await launch('other')
+  await expect(manager.continue(id, 'more')).rejects.toThrow('its limit')
+})

@@ -1,0 +1,268 @@
+import { expect, test } from 'vitest'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+
+/** The user has the parent at work on something that does not end by itself. */
+async function occupy({ clock, host, parentID }: FakeStage): Promise<void> {
+  const { script } = host
+  host.script = (request) =>
+    request.messages.at(-1)?.content === 'occupy' ? new Promise(() => {}) : script(request)
+  host.userPrompt(parentID, 'occupy')
+  await clock.advance(100)
+}
+
+async function interrupt({ clock, host, parentID }: FakeStage): Promise<void> {
+  const aborted = host.userAbort(parentID)
+  await clock.advance(400)
+  await aborted
+}
+
+/** What the parent's model was asked last. */
+function lastAsked({ host, parentID }: FakeStage): string {
+  return (
+    host.modelRequests.findLast(({ sessionID }) => sessionID === parentID)?.messages.at(-1)?.content ?? ''
+  )
+}
+
+test("an interrupted parent is not woken, and the notice rides on the user's next message, in one turn", async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
+  await launch('one')
+  await occupy(stage)
+  await interrupt(stage)
+  answer('one')
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(0)
+  expect(clock.pending).toBe(0)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(lastAsked(stage)).toMatch(/^where were we\s+<background_task .*[\s\S]*\[Automatic notice/)
+  expect(noticeTurns()).toHaveLength(1)
+  host.userPrompt(parentID, 'and then')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('after an abort while the parent is idle it is not woken either', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(1000)
+  await interrupt(stage)
+  answer('one')
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a notice that is being sent when the user interrupts is never sent again, and is read with the next turn', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
+  await launch('one')
+  await occupy(stage)
+  // It is taken over, and lost; then the user interrupts.
+  host.swallowNextPrompt()
+  answer('one')
+  await clock.advance(100)
+  await interrupt(stage)
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(0)
+  expect(noticeTurns()).toHaveLength(0)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that is stored already when the user interrupts does not ride again', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  await occupy(stage)
+  answer('one')
+  await clock.advance(100)
+  expect(notices()).toHaveLength(1)
+  await interrupt(stage)
+  await clock.advance(60_000)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice whose send is in question when the user interrupts is looked for before it rides', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  await occupy(stage)
+  host.muteEvents = true
+  host.loseNextAnswer('prompt')
+  answer('one')
+  // The events that would tell are lost, all but that the user has interrupted.
+  await clock.advance(10_000)
+  host.muteEvents = false
+  await interrupt(stage)
+  await clock.advance(120_000)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that the user undoes before it was read rides on what the user writes instead', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  await occupy(stage)
+  answer('one')
+  await clock.advance(100)
+  await interrupt(stage)
+  const [asked] = host.messagesOf(parentID)
+  host.userRevert(parentID, asked?.info.id ?? '')
+  host.userPrompt(parentID, 'something else')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(lastAsked(stage)).toContain('result of one')
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that rides on a message which is refused rides on the next one', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices, manager } = stage
+  await launch('one')
+  await occupy(stage)
+  await interrupt(stage)
+  answer('one')
+  await clock.advance(1000)
+  // Another plugin throws after ours has added to it: nothing is stored (contract 1.13).
+  const refused = { id: 'msg_refused', time: { created: clock.now() } }
+  const parts: object[] = [{ type: 'text', text: 'refused' }]
+  manager.handleChatMessage({ sessionID: parentID }, { message: refused, parts })
+  expect(parts).toHaveLength(3)
+  await clock.advance(60_000)
+  host.userPrompt(parentID, 'again')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(lastAsked(stage)).toContain('result of one')
+})
+
+test('a parent with undone messages is told as soon as the user takes the undo back', async () => {
+  const { clock, host, launch, answer, parentID, notices } = createFakeStage()
+  const asked = host.userPrompt(parentID, 'hello')
+  await launch('one')
+  await clock.advance(1000)
+  host.userRevert(parentID, asked)
+  answer('one')
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(0)
+  expect(host.messagesOf(parentID)).toHaveLength(2)
+  expect(clock.pending).toBe(0)
+  host.userUnrevert(parentID)
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+  expect(host.messagesOf(parentID).length).toBeGreaterThan(2)
+})
+
+test('what is owed goes along with what the user writes instead of undone messages, in one turn', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
+  const asked = host.userPrompt(parentID, 'hello')
+  await launch('one')
+  await clock.advance(1000)
+  host.userRevert(parentID, asked)
+  answer('one')
+  await clock.advance(60_000)
+  host.userPrompt(parentID, 'instead')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(lastAsked(stage)).toMatch(/^instead/)
+  expect(noticeTurns()).toHaveLength(1)
+})
+
+test('with wake never, nothing is told until the user writes', async () => {
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage({
+    notify: { wake: 'never' },
+  })
+  await launch('one')
+  await launch('two')
+  await clock.advance(100)
+  answer('one')
+  answer('two')
+  await clock.advance(120_000)
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(2)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('with wake all, the parent is woken once, when the last of its tasks has ended', async () => {
+  const { clock, launch, answer, notices, noticeTurns } = createFakeStage({ notify: { wake: 'all' } })
+  for (const name of ['one', 'two', 'three']) await launch(name)
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(5000)
+  answer('two')
+  await clock.advance(5000)
+  expect(notices()).toHaveLength(0)
+  answer('three')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(3)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('with wake all, a last task that the parent itself cancels holds the others back no longer', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage({ notify: { wake: 'all' } })
+  await launch('one')
+  const { id } = await launch('two')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(1000)
+  const cancelled = manager.cancel(id)
+  await clock.advance(5000)
+  await cancelled
+  expect(notices()).toHaveLength(1)
+})
+
+test('with onInterrupt cancel, the tasks of an interrupted parent are stopped, and told with the next message', async () => {
+  const stage = createFakeStage({ onInterrupt: 'cancel', concurrency: { total: 1 } })
+  const { clock, host, launch, manager, parentID, notices } = stage
+  await launch('one')
+  await launch('two')
+  await occupy(stage)
+  await interrupt(stage)
+  await clock.advance(10_000)
+  expect(manager.list(parentID).map((task) => task.status)).toEqual(['cancelled', 'cancelled'])
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(1000)
+  expect(
+    notices()
+      .join('\n')
+      .match(/The user stopped it\./g),
+  ).toHaveLength(2)
+})
+
+test('with onInterrupt cancel, an instance that ends is not taken for an interruption', async () => {
+  const stage = createFakeStage({ onInterrupt: 'cancel', concurrency: { total: 1 } })
+  const { clock, host, launch, manager, parentID } = stage
+  await launch('one')
+  await launch('two')
+  await occupy(stage)
+  // The host aborts what runs, and says a few milliseconds later that the instance ends (contract 9.4).
+  void host.userAbort(parentID)
+  await clock.advance(3)
+  await manager.dispose()
+  await clock.advance(10_000)
+  expect(manager.list(parentID)).toMatchObject([
+    { status: 'failed', failure: { reason: 'interrupted' } },
+    { status: 'failed', failure: { reason: 'interrupted' } },
+  ])
+})
