@@ -1,43 +1,46 @@
 /** Builds the package into dist: `npm run build`. */
 import { build as bundleWith } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import * as z from 'zod'
+import { optionsSchema } from '../src/config.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+/** The package's entries: what the host loads, and what other plugins import. */
+const ENTRIES = { server: 'server.ts', manager: 'library.ts' }
+
 /**
- * Bundles the server part into `outdir` and returns the path of the bundle. Everything is in that one file, since the
- * host resolves no dependency for a plugin from a path (contract 13.4).
+ * Bundles the entries into `outdir` and returns the path of the server's bundle. Everything of an entry is in one
+ * file, since the host resolves no dependency for a plugin from a path (contract 13.4).
  */
 export async function bundle(outdir: string): Promise<string> {
-  const outfile = join(outdir, 'server.js')
   await bundleWith({
-    entryPoints: [join(root, 'src', 'server.ts')],
-    outfile,
+    entryPoints: Object.entries(ENTRIES).map(([out, file]) => ({ in: join(root, 'src', file), out })),
+    outdir,
     bundle: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
     logLevel: 'warning',
   })
-  return outfile
+  return join(outdir, 'server.js')
 }
 
-/** The types of the entry: its declarations import nothing of ours, so that one file is enough. */
+/** Declarations for each module of ours; those of the entries name the rest. */
 function declare(outdir: string): void {
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
-  const scratch = mkdtempSync(join(tmpdir(), 'opencode-background-types-'))
-  try {
-    const config = join(root, 'scripts', 'tsconfig.build.json')
-    execFileSync(process.execPath, [tsc, '-p', config, '--outDir', scratch], { stdio: 'inherit' })
-    copyFileSync(join(scratch, 'server.d.ts'), join(outdir, 'server.d.ts'))
-  } finally {
-    rmSync(scratch, { recursive: true, force: true })
-  }
+  const config = join(root, 'scripts', 'tsconfig.build.json')
+  execFileSync(process.execPath, [tsc, '-p', config, '--outDir', join(outdir, 'types')], { stdio: 'inherit' })
+}
+
+/** For editors: what the second element of the plugin's tuple in opencode.json may hold. */
+function describeOptions(outdir: string): void {
+  const schema = { title: 'Options of opencode-background', ...z.toJSONSchema(optionsSchema, { io: 'input' }) }
+  writeFileSync(join(outdir, 'options.schema.json'), `${JSON.stringify(schema, undefined, 2)}\n`)
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
@@ -45,4 +48,5 @@ if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(
   rmSync(dist, { recursive: true, force: true })
   await bundle(dist)
   declare(dist)
+  describeOptions(dist)
 }

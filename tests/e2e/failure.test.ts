@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { heldReply, READ } from '../harness/replies.ts'
+import { heldReply, inOrder, READ } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -135,6 +135,65 @@ test('a child whose work goes on under a message that a person wrote in it ends 
   await parent.waitForNotice('<result>the result, and an aside</result>')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child that used a tool and ended without a word is told once, as completed, and says so', async () => {
+  const parent = await stage.parent(inOrder(READ, {}))
+  await parent.launch('look and be silent')
+  await parent.waitForNotice('ended without a word')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="completed"')
+})
+
+test('a child whose answer is cut by its length limit is told once, with its text', async () => {
+  const parent = await stage.parent(() => ({ text: 'it goes on and', finish: 'length' }))
+  await parent.launch('tell a story')
+  await parent.waitForNotice('it goes on and')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="completed"')
+})
+
+test.each([
+  { what: 'a request that fails with HTTP 500', failing: { status: 500, text: 'overloaded' } },
+  { what: 'a stream that is cut', failing: { text: 'half a', cut: true } },
+])('a child that recovers from $what is told once, as completed', async ({ failing }) => {
+  const parent = await stage.parent(inOrder(failing, { text: 'all of it' }))
+  await parent.launch('try hard')
+  await parent.waitForNotice('all of it', { timeoutMs: 30_000 })
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('<result>all of it</result>')
+  expect(parent.childRequests).toHaveLength(2)
+})
+
+test('a child whose answer fills its context is told with that answer', async () => {
+  let asked = 0
+  const parent = await stage.parent(({ tools }) => {
+    if (tools.length === 0) return { text: 'A summary.' }
+    asked += 1
+    return asked === 1 ? { text: 'THE RESULT', promptTokens: 199_000 } : { text: 'Nothing is left to do.' }
+  })
+  await parent.launch('be thorough')
+  await parent.waitForNotice('<result>THE RESULT</result>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child may not do what its parent session may not', async () => {
+  const rules = [
+    { permission: 'bash', pattern: '*', action: 'deny' },
+    { permission: 'external_directory', pattern: '*', action: 'deny' },
+    { permission: 'edit', pattern: '*', action: 'allow' },
+  ]
+  const parent = await stage.parent(undefined, { permission: rules })
+  await parent.launch('go easy')
+  await parent.waitForNotice('done')
+  expect(parent.childRequests[0]?.tools).not.toContain('bash')
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  expect(data[0]).toHaveProperty('permission', expect.arrayContaining(rules.slice(0, 2)))
+  expect(data[0]).not.toHaveProperty('permission', expect.arrayContaining(rules.slice(2)))
 })
 
 test("of two parents at work at once, neither gets the other's notice, list or output", async () => {

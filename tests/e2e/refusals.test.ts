@@ -65,6 +65,15 @@ test('options that were not understood are named in the list, and harm nothing',
   expect(list).toMatch(/option .*colour/)
 })
 
+test('options that were not understood are shown to the user at the first message, once, and logged', async () => {
+  const toasts = (): string[] =>
+    stage.server.events.all.flatMap((event) =>
+      event.type === 'tui.toast.show' ? [event.properties.message] : [],
+    )
+  expect(toasts()).toEqual([expect.stringMatching(/option pollMs: .*\n*.*colour/) as string])
+  expect(stage.server.log()).toContain('opencode-background: option pollMs: ')
+})
+
 test('a sub-agent cannot launch, however it came by the tool', async () => {
   const grandparent = await stage.parent(obey)
   const child = await stage.server.createSession({ parentID: grandparent.id })

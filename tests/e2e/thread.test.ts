@@ -141,3 +141,20 @@ test("with the option debug, each step of a task stands in OpenCode's log", asyn
     await expect.poll(() => stage.server.log()).toContain(`opencode-background: ${id}: ${step}`)
   }
 })
+
+test('the definitions of our tools take little of each request, are always the same, and name the sub-agents', async () => {
+  const parent = await stage.parent()
+  await parent.call([{ name: 'list_background', args: {} }])
+  const definitions = parent.requests.map(({ raw }) =>
+    (raw.tools ?? []).filter(({ function: { name } }) => /^background_|_background$/.test(name)),
+  )
+  expect(definitions[0]).toHaveLength(4)
+  expect(definitions[1]).toEqual(definitions[0])
+  const share = definitions[0]?.map((tool) => JSON.stringify(tool.function).length) ?? []
+  // The commands' tools are still to come, within 4,000 in all.
+  expect(share.reduce((sum, length) => sum + length, 0)).toBeLessThan(2800)
+  for (const { function: tool } of definitions[0] ?? []) {
+    expect(tool.description?.length).toBeLessThanOrEqual(tool.name === 'background_task' ? 500 : 300)
+  }
+  expect(JSON.stringify(definitions[0])).toContain("The sub-agent's name: explore, general")
+})

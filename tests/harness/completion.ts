@@ -7,7 +7,9 @@ export interface CompletionBody {
   readonly model: string
   readonly stream?: boolean
   readonly messages: readonly { readonly role: Role; readonly content?: unknown }[]
-  readonly tools?: readonly { readonly function: { readonly name: string; readonly parameters: unknown } }[]
+  readonly tools?: readonly {
+    readonly function: { readonly name: string; readonly description?: string; readonly parameters: unknown }
+  }[]
   readonly [field: string]: unknown
 }
 
@@ -57,7 +59,8 @@ export function sendReply(response: ServerResponse, model: string, reply: Reply)
     return
   }
   const finish = reply.finish ?? (tools.length > 0 ? 'tool_calls' : 'stop')
-  chunk({}, finish, { usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 } })
+  const used = reply.promptTokens ?? 10
+  chunk({}, finish, { usage: { prompt_tokens: used, completion_tokens: 5, total_tokens: used + 5 } })
   response.end('data: [DONE]\n\n')
 }
 

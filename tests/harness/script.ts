@@ -31,6 +31,8 @@ export interface Reply {
   /** Answer with this HTTP status instead, `text` as the error's message. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
+  /** What the request is said to have taken; 10 by default. */
+  readonly promptTokens?: number
   /** Send the text, then close the connection without a finish reason. */
   readonly cut?: boolean
 }

@@ -38,19 +38,11 @@ export interface StoredMessage {
   readonly parts: readonly Part[]
 }
 
-export interface OpencodeServer {
-  readonly url: string
-  /** Addresses the project directory. */
-  readonly client: OpencodeClient
+/** What one directory of a server holds. */
+export interface Project {
   readonly directory: string
-  readonly home: string
-  readonly pid: number
-  /** The project's events since the start. */
-  readonly events: EventStream
-  /** stdout and stderr so far. */
-  readonly output: string
-  /** The text of OpenCode's log files. */
-  log(): string
+  /** Addresses the directory. */
+  readonly client: OpencodeClient
   /** Takes all that the server takes, more than the SDK's types say (contract 3.1). */
   createSession(session?: Readonly<Record<string, unknown>>): Promise<Session>
   /** Resolves when the message was taken over, not when it was answered. */
@@ -62,6 +54,20 @@ export interface OpencodeServer {
    * unknown model (contract 1.12), wait for their `session.error` instead.
    */
   waitForIdle(sessionID: string, options?: WaitOptions): Promise<readonly StoredMessage[]>
+}
+
+export interface OpencodeServer extends Project {
+  readonly url: string
+  readonly home: string
+  readonly pid: number
+  /** The project's events since the start. */
+  readonly events: EventStream
+  /** stdout and stderr so far. */
+  readonly output: string
+  /** The text of OpenCode's log files. */
+  log(): string
+  /** Another project in the same server, in an instance of its own. */
+  project(directory: string): Project
   /** Ends the process and resolves when it is gone; then removes the home. */
   stop(options?: { readonly signal?: NodeJS.Signals; readonly keepHome?: boolean }): Promise<void>
 }
@@ -75,21 +81,14 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   const server = await spawnServer(directory, { ...environment(home), ...options.env })
   const { url, pid } = server
-  const client = createOpencodeClient({ baseUrl: url, directory })
   const events = await subscribe(url, directory).catch(async (error: unknown) => {
     await server.stop('SIGKILL')
     throw error
   })
 
-  async function messages(sessionID: string): Promise<readonly StoredMessage[]> {
-    const { data } = await client.session.messages({ path: { id: sessionID }, throwOnError: true })
-    return data as StoredMessage[]
-  }
-
   return {
+    ...projectAt(url, directory),
     url,
-    client,
-    directory,
     home: home.path,
     pid,
     events,
@@ -103,6 +102,26 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
         .map((file) => readFileSync(join(home.logs, file), 'utf8'))
         .join('')
     },
+    project: (other) => projectAt(url, other),
+    async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
+      events.close()
+      await server.stop(signal)
+      if (!keepHome) rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+    },
+  }
+}
+
+function projectAt(url: string, directory: string): Project {
+  const client = createOpencodeClient({ baseUrl: url, directory })
+
+  async function messages(sessionID: string): Promise<readonly StoredMessage[]> {
+    const { data } = await client.session.messages({ path: { id: sessionID }, throwOnError: true })
+    return data as StoredMessage[]
+  }
+
+  return {
+    directory,
+    client,
     async createSession(session = {}) {
       const { data } = await client.session.create({ body: session, throwOnError: true })
       return data as object as Session
@@ -130,11 +149,6 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
         }
         await sleep(POLL_MS)
       }
-    },
-    async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
-      events.close()
-      await server.stop(signal)
-      if (!keepHome) rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
     },
   }
 }

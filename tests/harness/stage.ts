@@ -5,14 +5,23 @@
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import { buildPlugin } from './plugin.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
-import { startOpencode, type OpencodeOptions, type OpencodeServer, type PromptOptions } from './server.ts'
+import {
+  startOpencode,
+  type OpencodeOptions,
+  type OpencodeServer,
+  type Project,
+  type PromptOptions,
+} from './server.ts'
 import type { WaitOptions } from './spy.ts'
 
 export interface Stage {
   readonly server: OpencodeServer
   readonly model: ScriptedModel
-  /** Creates a parent session; `child` answers for all its children. */
-  parent(child?: Script): Promise<Parent>
+  /**
+   * Creates a parent session, with what the host takes for it; `child` answers for all its children. In the server's
+   * own project, unless another is given.
+   */
+  parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
   close(): Promise<void>
 }
 
@@ -32,7 +41,7 @@ export interface Parent {
   launch(...descriptions: readonly string[]): Promise<readonly string[]>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
-  /** Resolves when it is idle, and nothing has been asked of any model for a while. */
+  /** Resolves when it is idle, and nothing has been asked of its model or its children's for a while. */
   quiet(): Promise<void>
   /** The same, but its children may be at work. */
   quietBesidesChildren(): Promise<void>
@@ -65,10 +74,10 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
   return {
     server,
     model,
-    async parent(child) {
-      const { id } = await server.createSession()
+    async parent(child, session, project = server) {
+      const { id } = await project.createSession(session)
       if (child) children.set(id, child)
-      return parentOf(id, server, model)
+      return parentOf(id, project, model)
     },
     async close() {
       await server.stop()
@@ -84,7 +93,7 @@ export function obey({ messages }: ModelRequest): Reply {
   return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
 }
 
-function parentOf(id: string, server: OpencodeServer, model: ScriptedModel): Parent {
+function parentOf(id: string, server: Project, model: ScriptedModel): Parent {
   async function quiet(requests: () => readonly LoggedRequest[]): Promise<void> {
     for (;;) {
       await server.waitForIdle(id)
@@ -135,7 +144,7 @@ function parentOf(id: string, server: OpencodeServer, model: ScriptedModel): Par
         { description: `a notice with "${text}"`, ...options },
       )
     },
-    quiet: () => quiet(() => model.requests),
+    quiet: () => quiet(() => [...parent.requests, ...parent.childRequests]),
     quietBesidesChildren: () => quiet(() => parent.requests),
   }
   return parent

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply, inOrder, READ } from '../harness/replies.ts'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+import type { ToolCall } from '../harness/script.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { concurrency: { total: 1 } } })
+})
+afterAll(() => stage.close())
+
+const say = (task_id: string | undefined, prompt: string, more: object = {}): ToolCall => ({
+  name: 'background_task',
+  args: { task_id, prompt, ...more },
+})
+
+test('a running task reads what is said to it at its next step, in the same run, and is told once', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(inOrder(reply, { text: 'blue, then' }))
+  const [id] = await parent.launch('paint it red')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
+  const [answer] = await parent.call([say(id, 'no, blue')])
+  expect(answer).toContain(`task_id: ${id}\nstatus: running\nagent: general\ndescription: paint it red`)
+  expect(answer).toContain('It reads the prompt at its next step.')
+  release(READ)
+  await parent.waitForNotice('blue, then')
+  await parent.quiet()
+  expect(parent.childRequests).toHaveLength(2)
+  expect(parent.childRequests[1]?.messages.at(-1)).toEqual({ role: 'user', content: 'no, blue' })
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain(`id="${id}" run="1"`)
+})
+
+test('a pending task gets it appended to its prompt, and a task that has ended goes on with what it knows', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) => {
+    const last = messages.at(-1)?.content ?? ''
+    if (last === 'first') return reply
+    return { text: `heard: ${last.replaceAll('\n', ' ')}` }
+  })
+  const [firstID, secondID] = await parent.launch('first', 'second')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
+  const [appended] = await parent.call([say(secondID, 'and quickly')])
+  expect(appended).toContain('status: pending (number 1 in the queue)')
+  expect(appended).toContain('The prompt was added')
+  release({ text: 'first answer' })
+  await parent.waitForNotice('heard: second  and quickly')
+  await parent.quiet()
+  const [again] = await parent.call([say(firstID, 'go on', { description: 'the second leg' })])
+  expect(again).toContain('run: 2, in the same session')
+  await parent.waitForNotice('heard: go on')
+  await parent.quiet()
+  const last = parent.childRequests.at(-1)
+  expect(last?.sessionID).toBe(parent.childRequests[0]?.sessionID)
+  expect(last?.messages.filter(({ role }) => role !== 'system').map(({ content }) => content)).toEqual([
+    'first',
+    'first answer',
+    'go on',
+  ])
+  expect(parent.noticeText).toMatch(new RegExp(`id="${firstID}" run="2"[^>]*>\\nthe second leg`))
+  expect(parent.noticeText.split('first answer')).toHaveLength(2)
+})
+
+test('what cannot be said is refused with what to do, and changes nothing', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('work')
+  await parent.waitForNotice('done')
+  const answers = await parent.call([
+    say('bg_00000000', 'hello'),
+    say(id, ' '),
+    say(id, 'hello', { agent: 'explore' }),
+    say(id, 'hello', { model: 'mock/m9' }),
+  ])
+  expect(answers[0]).toContain(`Task "bg_00000000" not found. Known here: ${id}.`)
+  expect(answers[1]).toContain('prompt: must not be empty')
+  expect(answers[2]).toContain(`${id} works as the agent "general"`)
+  expect(answers[3]).toContain('There is no model "mock/m9". Models of mock: mock/m1, mock/m2, mock/m3.')
+  await parent.quiet()
+  expect(parent.childRequests).toHaveLength(1)
+})
+
+test('a task goes on with another model, where one is given', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('work')
+  await parent.waitForNotice('done')
+  await parent.call([say(id, 'again', { model: 'mock/m2' })])
+  await parent.waitForNotice('run="2"')
+  expect(parent.childRequests.map(({ model }) => model)).toEqual(['m1', 'm2'])
+})
+
+test('a task whose session the user has deleted cannot go on', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('work')
+  await parent.waitForNotice('done')
+  const sessionID = parent.childRequests[0]?.sessionID ?? ''
+  await stage.server.client.session.delete({ path: { id: sessionID } })
+  const [answer] = await parent.call([say(id, 'again')])
+  expect(answer).toContain('was deleted. Start a new task.')
+})
+
+test('rules that forbid an agent as a task forbid saying more to it', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('work')
+  await parent.waitForNotice('done')
+  const [answer] = await parent.call([say(id, 'again')], { agent: 'plan' })
+  expect(answer).toContain('prevents you from using this')
+  expect((await parent.call([backgroundTask('x', { agent: 'explore' })], { agent: 'plan' }))[0]).toMatch(
+    /^task_id/,
+  )
+})
