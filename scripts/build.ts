@@ -30,6 +30,13 @@ export async function bundle(outdir: string): Promise<string> {
   return join(outdir, 'server.js')
 }
 
+/** All that the package holds in `dist`. */
+export async function build(outdir: string): Promise<void> {
+  await bundle(outdir)
+  declare(outdir)
+  describeOptions(outdir)
+}
+
 /** Declarations for each module of ours; those of the entries name the rest. */
 function declare(outdir: string): void {
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
@@ -39,14 +46,15 @@ function declare(outdir: string): void {
 
 /** For editors: what the second element of the plugin's tuple in opencode.json may hold. */
 function describeOptions(outdir: string): void {
-  const schema = { title: 'Options of opencode-background', ...z.toJSONSchema(optionsSchema, { io: 'input' }) }
+  const schema = {
+    title: 'Options of opencode-background',
+    ...z.toJSONSchema(optionsSchema, { io: 'input' }),
+  }
   writeFileSync(join(outdir, 'options.schema.json'), `${JSON.stringify(schema, undefined, 2)}\n`)
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const dist = join(root, 'dist')
   rmSync(dist, { recursive: true, force: true })
-  await bundle(dist)
-  declare(dist)
-  describeOptions(dist)
+  await build(dist)
 }

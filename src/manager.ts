@@ -2,6 +2,7 @@
  * The door to background tasks: launches them, looks at them, stops them, and passes the host's events on to the rooms
  * that wait for them. It holds no state of tasks; that is the store's.
  */
+import type { Hooks } from '@opencode-ai/plugin'
 import { randomUUID } from 'node:crypto'
 import { Catalogue } from './catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
@@ -63,6 +64,9 @@ export interface TaskReport {
   /** All messages of its session, those of earlier runs too, the oldest first. */
   readonly messages: readonly StoredMessage[]
 }
+
+/** An event as the hook `event` is given it. */
+export type PluginEvent = Parameters<NonNullable<Hooks['event']>>[0]['event']
 
 /** What the hook `chat.message` is given of a message that is about to be stored. */
 export interface NewMessage {
@@ -241,7 +245,9 @@ export class BackgroundManager {
   }
 
   /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */
-  handleEvent(event: Event): void {
+  handleEvent(told: Event | PluginEvent): void {
+    // The types of plugins describe the same events in an older form.
+    const event = told as Event
     switch (event.type) {
       case 'session.status':
       case 'session.error':

@@ -1,8 +1,7 @@
 /** The server part of the plugin: rooms, tools and hooks. Nothing is decided here, and nothing is done before a hook. */
 import type { PluginModule } from '@opencode-ai/plugin'
 import type { OptionsInput } from './config.ts'
-import { BackgroundManager, type NewMessage } from './manager.ts'
-import type { Event } from './opencode.ts'
+import { BackgroundManager } from './manager.ts'
 import { nameAgents, type Definition } from './tools/agent-names.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
@@ -32,11 +31,11 @@ const plugin = {
       },
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
-        manager.handleEvent(event as Event)
+        manager.handleEvent(event)
         return Promise.resolve()
       },
       'chat.message'(input, output) {
-        manager.handleChatMessage(input, output as NewMessage)
+        manager.handleChatMessage(input, output)
         return Promise.resolve()
       },
       'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),

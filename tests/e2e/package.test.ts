@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
+import { parseOptions } from '../../src/config.ts'
 import { createHome, environment, homeAt, skipPluginInstall } from '../harness/home.ts'
 import { opencodeBinary } from '../harness/process.ts'
 import { startStage, type StageOptions } from '../harness/stage.ts'
@@ -22,17 +23,32 @@ beforeAll(async () => {
 
 test('the package holds the bundle, its types and the texts, and depends on nothing', async () => {
   const { stdout } = await run('tar', ['-tzf', tarball])
-  const files = stdout.trim().split('\n').toSorted()
-  expect(files).toEqual([
+  const packed = stdout.trim().split('\n').toSorted()
+  const types = packed.filter((file) => file.startsWith('package/dist/types/'))
+  expect(packed.filter((file) => !types.includes(file))).toEqual([
     'package/CHANGELOG.md',
     'package/LICENSE',
     'package/README.md',
-    'package/dist/server.d.ts',
+    'package/dist/manager.js',
+    'package/dist/options.schema.json',
     'package/dist/server.js',
     'package/package.json',
   ])
+  expect(types).toContain('package/dist/types/library.d.ts')
+  expect(types).toContain('package/dist/types/server.d.ts')
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as object
   expect(manifest).not.toHaveProperty('dependencies')
+})
+
+test('the schema of the options knows each of them, with its default and what it means', () => {
+  const schema = JSON.parse(readFileSync(join(root, 'dist', 'options.schema.json'), 'utf8')) as {
+    properties: Record<string, { default?: unknown; description?: string }>
+  }
+  expect(Object.keys(schema.properties)).toEqual(Object.keys(parseOptions({}).options))
+  expect(schema.properties['pollMs']).toMatchObject({
+    default: 5000,
+    description: expect.stringContaining('status') as string,
+  })
 })
 
 test('the plugin loads from a folder, with the options of its tuple', async () => {
