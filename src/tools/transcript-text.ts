@@ -1,5 +1,8 @@
 /** The messages of a child session as text. Pure. */
+import { cutMiddle } from '../format.ts'
 import { errorText, type Part, type StoredMessage } from '../opencode.ts'
+
+const TITLE_BYTES = 200
 
 export interface TranscriptOptions {
   /** Only so many of the last messages; all by default. */
@@ -40,8 +43,8 @@ function partLines(part: Part, { thinking, toolResults }: Omit<TranscriptOptions
       return thinking && part.text.trim() !== '' ? [`[thinking] ${part.text.trim()}`] : []
     case 'tool': {
       const { state } = part
-      const title = 'title' in state && state.title ? ` ${state.title}` : ` ${JSON.stringify(state.input)}`
-      const head = `[tool ${part.tool}${title}: ${state.status}]`
+      const title = 'title' in state && state.title ? state.title : JSON.stringify(state.input)
+      const head = `[tool ${part.tool} ${cutMiddle(title, TITLE_BYTES, () => '…')}: ${state.status}]`
       if (state.status === 'error') return [head, state.error]
       return toolResults && state.status === 'completed' ? [head, state.output] : [head]
     }

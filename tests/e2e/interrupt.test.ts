@@ -188,23 +188,41 @@ test('with onInterrupt cancel, what an interrupted parent launched is stopped, r
   }
 })
 
-test.each(['all', 'never'] as const)('with wake %s, the parent is woken only as is wanted', async (wake) => {
-  const waking = await startStage({ options: { notify: { wake } } })
+/** Two children, of which the second answers when it is released. */
+async function quickAndSlow(waking: Stage): Promise<{ parent: Parent; release: () => void }> {
+  const { reply, release } = heldReply()
+  const parent = await waking.parent(({ messages }) =>
+    messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' },
+  )
+  await parent.launch('quick', 'slow')
+  await parent.quietBesidesChildren()
+  await sleep(1000)
+  return { parent, release: () => release({ text: 'slow result' }) }
+}
+
+test('with wake all, the parent is woken once, when the last of its children has ended', async () => {
+  const waking = await startStage({ options: { notify: { wake: 'all' } } })
   try {
-    const { reply, release } = heldReply()
-    const parent = await waking.parent(({ messages }) =>
-      messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' },
-    )
-    await parent.launch('quick', 'slow')
-    await parent.quietBesidesChildren()
-    await sleep(1000)
+    const { parent, release } = await quickAndSlow(waking)
     expect(parent.noticeTurns).toHaveLength(0)
-    release({ text: 'slow result' })
-    if (wake === 'never') {
-      await sleep(2000)
-      expect(parent.noticeTurns).toHaveLength(0)
-      await waking.server.prompt(parent.id, 'well')
-    }
+    release()
+    await parent.waitForNotice('slow result')
+    await parent.quiet()
+    expect(parent.noticeTurns).toHaveLength(1)
+    expect(parent.noticeText).toContain('quick result')
+  } finally {
+    await waking.close()
+  }
+})
+
+test("with wake never, the parent is not woken, and the user's next message has all notices", async () => {
+  const waking = await startStage({ options: { notify: { wake: 'never' } } })
+  try {
+    const { parent, release } = await quickAndSlow(waking)
+    release()
+    await sleep(2000)
+    expect(parent.noticeTurns).toHaveLength(0)
+    await waking.server.prompt(parent.id, 'well')
     await parent.waitForNotice('slow result')
     await parent.quiet()
     expect(parent.noticeTurns).toHaveLength(1)

@@ -33,7 +33,7 @@ test('limits of a model and of its provider hold together, and what waits for th
     'pending',
   ])
   await stage.model.waitForRequest(() => parent.childRequests.length === 2)
-  expect(asked(parent).toSorted()).toEqual(['a', 'c'])
+  expect(new Set(asked(parent))).toEqual(new Set(['a', 'c']))
   expect(parent.childRequests.map(({ model: used }) => used).toSorted()).toEqual(['m1', 'm2'])
   release({ text: 'done' })
   for (const answer of answers) await parent.waitForNotice(/bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer)

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inOrder, READ } from '../harness/replies.ts'
 import type { Script } from '../harness/script.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
@@ -108,4 +109,46 @@ test('a failed task shows its reason and what it had said', async () => {
   expect(answer).toContain('reason: error')
   expect(answer).toContain('error: no such key')
   expect(answer).toContain('It said nothing.')
+})
+
+test('the transcript is read whole or in part, with thinking and tool outputs where they are wanted', async () => {
+  const parent = await stage.parent(
+    inOrder({ ...READ, reasoning: 'where could it be' }, { text: 'found it' }, { text: 'and again' }),
+  )
+  const [id] = await parent.launch('look for it')
+  await parent.waitForNotice('found it')
+  await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'once more' } }])
+  await parent.waitForNotice('and again')
+  const [plain, last, full, result] = await parent.call([
+    output({ task_id: id, full_session: true }),
+    output({ task_id: id, message_limit: 2 }),
+    output({ task_id: id, full_session: true, include_thinking: true, include_tool_results: true }),
+    output({ task_id: id }),
+  ])
+  expect(plain).toMatch(
+    /── prompt ──\nlook for it\n\n── agent ──\n\[tool read .*: completed\]\n\n── agent ──\nfound it\n\n── prompt ──\nonce more\n\n── agent ──\nand again$/,
+  )
+  expect(last).toMatch(/\[… 3 earlier messages …\]\n\n── prompt ──\nonce more\n\n── agent ──\nand again$/)
+  expect(full).toContain('[thinking] where could it be')
+  expect(full).toContain('1: # A project')
+  expect(plain).not.toContain('1: # A project')
+  expect(result).toMatch(/result:\nand again$/)
+})
+
+test('a transcript that is too long is cut below what the host lets through, and says how to see less of it', async () => {
+  const parent = await stage.parent(() => ({ text: `begin\n${'line\n'.repeat(3000)}end` }))
+  const [id] = await parent.launch('write lines')
+  await parent.waitForNotice('begin')
+  const [result, transcript] = await parent.call([
+    output({ task_id: id }),
+    output({ task_id: id, full_session: true }),
+  ])
+  for (const text of [result, transcript]) {
+    expect(text?.split('\n').length).toBeLessThan(2000)
+    expect(text).toContain('begin')
+    expect(text).toMatch(/\nend$/)
+    expect(text).not.toContain('The tool call succeeded but the output was truncated')
+  }
+  expect(result).toContain(`lines left out; have it tell you that part: background_task with task_id "${id}"`)
+  expect(transcript).toContain('lines left out; message_limit shows the last messages alone')
 })
