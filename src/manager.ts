@@ -23,6 +23,7 @@ import {
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Detector } from './run/detector.ts'
+import { Executor } from './run/executor.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
@@ -30,7 +31,7 @@ import { StatusPoll } from './status.ts'
 import { currentOwner, TaskRecords, type Owner } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
 import { until } from './task/until.ts'
-import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from './task/task.ts'
+import { isEnded, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface ManagerInput {
@@ -75,13 +76,6 @@ export interface NewMessage {
   readonly parts: object[]
 }
 
-const INTERRUPTED: Outcome = {
-  status: 'failed',
-  failure: { reason: 'interrupted', message: 'OpenCode stopped before the task had ended' },
-  text: '',
-  usage: NO_USAGE,
-}
-
 /**
  * How long after an interruption the tasks are cancelled that are to be: an instance that ends interrupts its sessions
  * first, some milliseconds before it says so (contract 9.4), and that is nobody's wish to cancel.
@@ -99,12 +93,11 @@ export class BackgroundManager {
   readonly #records: TaskRecords
   readonly #scheduler: Scheduler
   readonly #detector: Detector
-  readonly #runner: SessionRunner
+  readonly #executor: Executor
   readonly #gate: Gate
   readonly #launcher: Launcher
   readonly #continuer: Continuer
   readonly #outbox: Outbox
-  readonly #stops = new Map<string, AbortController>()
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
   /** Aborted when the instance ends. */
@@ -123,10 +116,11 @@ export class BackgroundManager {
     this.#catalogue = new Catalogue(opencode)
     this.#scheduler = new Scheduler(options.concurrency)
     this.#detector = new Detector({ opencode, clock, log, statuses })
-    this.#runner = new SessionRunner(
+    const runner = new SessionRunner(
       { opencode, log, store, detector: this.#detector },
       options.startTimeoutMs,
     )
+    this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler })
     this.#records = new TaskRecords({ opencode, log, store }, owner)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
@@ -135,9 +129,9 @@ export class BackgroundManager {
     this.#continuer = new Continuer({
       ...rooms,
       launcher: this.#launcher,
-      runner: this.#runner,
+      runner,
       started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
-      enqueue: (task) => this.#enqueue(task),
+      enqueue: (task) => this.#executor.enqueue(task),
     })
     if (options.onInterrupt === 'cancel') {
       this.#gate.subscribe((parentID, change) => {
@@ -153,9 +147,7 @@ export class BackgroundManager {
    */
   async launch(request: LaunchRequest): Promise<Task> {
     const task = await this.#launcher.launch(request)
-    // The instance may have ended while the child was created.
-    if (this.#disposal.signal.aborted) this.#end(task.id, INTERRUPTED)
-    else this.#enqueue(task)
+    this.#executor.enqueue(task)
     return this.#store.get(task.id) ?? task
   }
 
@@ -234,7 +226,7 @@ export class BackgroundManager {
    * Resolves with `undefined` for an unknown task.
    */
   cancel(taskID: string): Promise<EndedTask | undefined> {
-    return this.#cancel(taskID, 'parent')
+    return this.#executor.cancel(taskID, 'parent')
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
@@ -262,7 +254,7 @@ export class BackgroundManager {
         this.#gate.handleEvent(event)
         this.#detector.handleEvent(event)
         const task = this.#store.findBySession(event.properties.info.id)
-        if (task?.status === 'pending') this.#cancelPending(task.id, 'user')
+        if (task) this.#executor.cancelPending(task.id, 'user')
         return
       }
       case 'message.updated':
@@ -299,16 +291,12 @@ export class BackgroundManager {
   }
 
   /**
-   * The instance ends: what is unfinished is recorded as interrupted. The host has aborted the sessions already
-   * (contract 9.4), so nothing here may take that for the user's wish.
+   * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
     this.#outbox.dispose()
     this.#disposal.abort()
-    for (const { id } of this.#store.all()) {
-      this.#end(id, INTERRUPTED)
-      this.#scheduler.remove(id)
-    }
+    this.#executor.dispose()
     this.#detector.dispose()
     await this.#records.flush()
   }
@@ -322,47 +310,14 @@ export class BackgroundManager {
     this.#opencode.warn(text).catch((error: unknown) => this.#log.warn(errorText(error)))
   }
 
-  #enqueue(task: Task): void {
-    this.#stops.set(task.id, new AbortController())
-    this.#scheduler.add(task, () => this.#run(task.id))
-  }
-
-  async #run(taskID: string): Promise<void> {
-    const task = this.#store.get(taskID)
-    const stop = this.#stops.get(taskID)
-    if (!task || isEnded(task) || !stop) return
-    if (!this.#store.dispatch(taskID, { type: 'slotTaken', at: this.#clock.now() })) return
-    const onPrompted = (): void => {
-      this.#store.dispatch(taskID, { type: 'prompted', at: this.#clock.now() })
-    }
-    this.#end(taskID, await this.#runner.run(task, onPrompted, stop.signal))
-  }
-
-  async #cancel(taskID: string, by: 'parent' | 'user'): Promise<EndedTask | undefined> {
-    const task = this.#store.get(taskID)
-    if (task?.status === 'pending') this.#cancelPending(taskID, by)
-    else this.#stops.get(taskID)?.abort(by)
-    return this.waitForCompletion(taskID)
-  }
-
-  #cancelPending(taskID: string, by: 'parent' | 'user'): void {
-    this.#scheduler.remove(taskID)
-    this.#end(taskID, { status: 'cancelled', by, text: '', usage: NO_USAGE })
-  }
-
   /** The user has interrupted the parent, and wants its tasks to stop with it. */
   #cancelSoon(parentID: string): void {
     const { signal } = this.#disposal
     const cancelTimer = this.#clock.after(INTERRUPTION_SETTLES_MS, () => {
       signal.removeEventListener('abort', cancelTimer)
-      for (const task of this.list(parentID)) if (!isEnded(task)) void this.#cancel(task.id, 'user')
+      for (const task of this.list(parentID)) if (!isEnded(task)) void this.#executor.cancel(task.id, 'user')
     })
     signal.addEventListener('abort', cancelTimer)
-  }
-
-  #end(taskID: string, outcome: Outcome): void {
-    this.#store.dispatch(taskID, { type: 'ended', at: this.#clock.now(), outcome })
-    this.#stops.delete(taskID)
   }
 
   /** None before the first prompt, and none of a session that was deleted. */

@@ -1,0 +1,91 @@
+/**
+ * Has the work of tasks done: queues it, starts it when its turn comes, stops it, and reports each end to the store.
+ * What has an end is never started or stopped again.
+ */
+import type { Clock } from '../clock.ts'
+import type { TaskStore } from '../task/store.ts'
+import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from '../task/task.ts'
+import { until } from '../task/until.ts'
+import type { Runner } from './runner.ts'
+import type { Scheduler } from './scheduler.ts'
+
+/** Who wants work to stop: the session that launched it, or a person. */
+export type Canceller = 'parent' | 'user'
+
+const INTERRUPTED: Outcome = {
+  status: 'failed',
+  failure: { reason: 'interrupted', message: 'OpenCode stopped before the task had ended' },
+  text: '',
+  usage: NO_USAGE,
+}
+
+interface Ports {
+  readonly clock: Clock
+  readonly store: TaskStore
+  readonly scheduler: Scheduler
+  readonly runner: Runner
+}
+
+export class Executor {
+  readonly #ports: Ports
+  readonly #stops = new Map<string, AbortController>()
+  #isDisposed = false
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  /** Takes a pending task; one that comes while the instance ends is interrupted at once. */
+  enqueue(task: Task): void {
+    if (this.#isDisposed) {
+      this.#end(task.id, INTERRUPTED)
+      return
+    }
+    this.#stops.set(task.id, new AbortController())
+    this.#ports.scheduler.add(task, () => this.#run(task.id))
+  }
+
+  /**
+   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first. Resolves
+   * with `undefined` for an unknown task.
+   */
+  async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
+    if (!this.cancelPending(taskID, by)) this.#stops.get(taskID)?.abort(by)
+    const task = await until(this.#ports, taskID, isEnded)
+    return task && isEnded(task) ? task : undefined
+  }
+
+  /** Ends a task that has not been started; false where it has been. */
+  cancelPending(taskID: string, by: Canceller): boolean {
+    if (this.#ports.store.get(taskID)?.status !== 'pending') return false
+    this.#ports.scheduler.remove(taskID)
+    this.#end(taskID, { status: 'cancelled', by, text: '', usage: NO_USAGE })
+    return true
+  }
+
+  /** The instance ends: what is unfinished is interrupted. The host has aborted the sessions already (contract 9.4). */
+  dispose(): void {
+    this.#isDisposed = true
+    for (const { id } of this.#ports.store.all()) {
+      this.#end(id, INTERRUPTED)
+      this.#ports.scheduler.remove(id)
+    }
+  }
+
+  async #run(taskID: string): Promise<void> {
+    const { clock, runner, store } = this.#ports
+    const stop = this.#stops.get(taskID)
+    if (!stop || !store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
+    const task = store.get(taskID)
+    if (!task || isEnded(task)) return
+    const onPrompted = (): void => {
+      store.dispatch(taskID, { type: 'prompted', at: clock.now() })
+    }
+    this.#end(taskID, await runner.run(task, onPrompted, stop.signal))
+  }
+
+  #end(taskID: string, outcome: Outcome): void {
+    this.#ports.store.dispatch(taskID, { type: 'ended', at: this.#ports.clock.now(), outcome })
+    this.#stops.delete(taskID)
+  }
+}
