@@ -3,7 +3,6 @@
  * that wait for them. It holds no state of tasks; that is the store's.
  */
 import type { Hooks } from '@opencode-ai/plugin'
-import { randomUUID } from 'node:crypto'
 import { Catalogue } from './catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { parseOptions, type Options, type OptionsInput } from './config.ts'
@@ -22,13 +21,15 @@ import {
 } from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
+import { Recovery } from './recovery.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import { StatusPoll } from './status.ts'
-import { currentOwner, TaskRecords, type Owner } from './task/record.ts'
+import { systemOwners, type Owners } from './task/owner.ts'
+import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
 import { until } from './task/until.ts'
 import { isEnded, type EndedTask, type Task } from './task/task.ts'
@@ -39,6 +40,11 @@ export interface ManagerInput {
   readonly client: Client
   /** The project's directory, which OpenCode hands to a plugin too. */
   readonly directory: string
+  /**
+   * Its own among the managers of a project; default: `library`. After a restart, tasks are recovered by the manager of
+   * the name under which they were launched.
+   */
+  readonly name?: string
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
   readonly options?: OptionsInput
 }
@@ -48,7 +54,7 @@ export interface Ports {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
-  readonly owner: Owner
+  readonly owners: Owners
 }
 
 export interface OutputOptions {
@@ -98,6 +104,7 @@ export class BackgroundManager {
   readonly #launcher: Launcher
   readonly #continuer: Continuer
   readonly #outbox: Outbox
+  readonly #recovery: Recovery
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
   /** Aborted when the instance ends. */
@@ -105,7 +112,7 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { opencode, clock, log, owner } = ports ?? realPorts(input, options)
+    const { opencode, clock, log, owners } = ports ?? realPorts(input, options)
     this.problems = problems
     this.#untold = problems
     this.#opencode = opencode
@@ -121,10 +128,11 @@ export class BackgroundManager {
       options.startTimeoutMs,
     )
     this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler })
-    this.#records = new TaskRecords({ opencode, log, store }, owner)
+    this.#records = new TaskRecords({ opencode, log, store }, owners.self)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
     const rooms = { clock, store, catalogue: this.#catalogue, records: this.#records }
+    this.#recovery = new Recovery({ ...rooms, opencode, log, owners, outbox: this.#outbox })
     this.#launcher = new Launcher({ ...rooms, gate: this.#gate }, options)
     this.#continuer = new Continuer({
       ...rooms,
@@ -270,12 +278,24 @@ export class BackgroundManager {
   }
 
   /**
-   * To be called from the hook `chat.message`: where a person writes to a session that is owed notices, they go along
-   * as parts of that message. Never throws, since that would cost the user the message (contract 1.13).
+   * Finds the tasks of a session again that were left behind by a restart. Asks the host once for each session, when
+   * something is first done in it. Never rejects.
    */
-  handleChatMessage({ sessionID }: { readonly sessionID: string }, { message, parts }: NewMessage): void {
+  recover(parentID: string): Promise<void> {
+    return this.#recovery.recover(parentID)
+  }
+
+  /**
+   * To be called from the hook `chat.message`: where a person writes to a session that is owed notices, they go along
+   * as parts of that message. Never rejects, since that would cost the user the message (contract 1.13).
+   */
+  async handleChatMessage(
+    { sessionID }: { readonly sessionID: string },
+    { message, parts }: NewMessage,
+  ): Promise<void> {
     try {
-      if (!parts.some(isPersonal)) return
+      if (!parts.some(isPersonal) || this.#store.findBySession(sessionID)) return
+      await this.recover(sessionID)
       this.#tellProblems()
       this.#gate.personWrote(sessionID, message.time.created)
       const notices = this.#outbox.takeAlong(sessionID, message.id)
@@ -333,11 +353,11 @@ export class BackgroundManager {
   }
 }
 
-function realPorts({ client, directory }: ManagerInput, options: Options): Ports {
+function realPorts({ client, directory, name = 'library' }: ManagerInput, options: Options): Ports {
   const clock = systemClock
   const opencode = connect(client, directory, clock)
   const log = hostLog((level, message) => opencode.log(level, message), options)
-  return { opencode, clock, log, owner: currentOwner(randomUUID()) }
+  return { opencode, clock, log, owners: systemOwners(name, directory) }
 }
 
 /** What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. */

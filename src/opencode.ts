@@ -66,6 +66,8 @@ export interface Opencode {
   providers(): Promise<readonly Provider[]>
   createSession(session: NewSession): Promise<Session>
   session(sessionID: string): Promise<Session>
+  /** The sessions of which this one is the parent. */
+  children(sessionID: string): Promise<readonly Session[]>
   /** Replaces the whole metadata object of the session. */
   replaceMetadata(sessionID: string, metadata: Readonly<Record<string, unknown>>): Promise<void>
   /** Resolves when the host has taken the message over, which does not say that a turn follows. */
@@ -159,6 +161,15 @@ export function connect(
         'session.get',
         (signal) =>
           client.session.get({ path: { id: sessionID }, signal, query }) as Promise<SdkResult<Session>>,
+      ),
+
+    children: (sessionID) =>
+      call(
+        'session.children',
+        (signal) =>
+          client.session.children({ path: { id: sessionID }, signal, query }) as Promise<
+            SdkResult<Session[]>
+          >,
       ),
 
     replaceMetadata: async (sessionID, metadata) => {

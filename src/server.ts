@@ -17,10 +17,17 @@ interface ServerPlugin {
   readonly server: (input: never, options?: Record<string, unknown>) => Promise<object>
 }
 
+const PLUGIN = 'opencode-background'
+
 const plugin = {
-  id: 'opencode-background',
+  id: PLUGIN,
   server({ client, directory }, options) {
-    const manager = new BackgroundManager({ client, directory, options: options as OptionsInput })
+    const manager = new BackgroundManager({
+      name: PLUGIN,
+      client,
+      directory,
+      options: options as OptionsInput,
+    })
     const now = (): number => Date.now()
     return Promise.resolve({
       tool: {
@@ -34,10 +41,7 @@ const plugin = {
         manager.handleEvent(event)
         return Promise.resolve()
       },
-      'chat.message'(input, output) {
-        manager.handleChatMessage(input, output)
-        return Promise.resolve()
-      },
+      'chat.message': (input, output) => manager.handleChatMessage(input, output),
       'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
       'experimental.session.compacting'({ sessionID }, { context }) {
         context.push(...manager.compactionContext(sessionID))

@@ -6,7 +6,7 @@
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import type { TextPart } from '../opencode.ts'
-import { messageID, partID } from '../task/id.ts'
+import { isPartOf, messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isActive, isEnded, type Task } from '../task/task.ts'
 import type { Letter } from './delivery.ts'
@@ -85,7 +85,7 @@ export class Mailbox {
     // They stand behind the user's words, and have ids of their own kind: a part of which the id is stored already
     // would go to the message that has it (contract 4.18).
     const parts = this.#parts(notices, (key, at) => ({
-      key: `${key} with the user's message`,
+      key: ridingKey(key),
       at: at + BEHIND_USER_MS,
     }))
     return { notices, parts: parts.map((part) => ({ ...part, text: `\n\n${part.text}` })) }
@@ -137,4 +137,13 @@ export class Mailbox {
   #tasks(): readonly Task[] {
     return this.#store.listByParent(this.#parentID)
   }
+}
+
+/** Whether a part of one of the parent's messages is this notice, in a message of ours or on one of the user's. */
+export function isNoticePart(partID: string, key: string): boolean {
+  return isPartOf(partID, key) || isPartOf(partID, ridingKey(key))
+}
+
+function ridingKey(key: string): string {
+  return `${key} with the user's message`
 }

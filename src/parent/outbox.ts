@@ -80,6 +80,11 @@ export class Outbox {
     this.#poll()
   }
 
+  /** Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago. */
+  inherit(notice: Notice): void {
+    this.#mailbox(notice.task.parentID).keep([notice])
+  }
+
   /** What is to ride on a message that the user is just sending to a parent. */
   takeAlong(parentID: string, messageID: string): readonly TextPart[] {
     const mailbox = this.#mailboxes.get(parentID)

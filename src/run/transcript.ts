@@ -47,7 +47,9 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
   const until = answersIn(end === -1 ? run : run.slice(0, end + 1))
   const own = until.filter(({ info }) => !info.summary)
   const last = own.findLast(({ parts }) => textOf(parts) !== '')
-  const earlier = answersIn(run.slice(0, index)).filter((answer) => answer !== last && isFinalAnswer(answer))
+  const earlier = answersIn(run.slice(0, index)).filter(
+    (answer) => answer.info.id !== last?.info.id && isFinalAnswer(answer),
+  )
   return {
     prompted: start !== -1,
     begun: until.length > 0,

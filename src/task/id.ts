@@ -28,11 +28,20 @@ export function partID(key: string, at: number): string {
   return hostID('prt', key, at)
 }
 
+/** Whether a part's id was computed from `key`, at whatever time. */
+export function isPartOf(id: string, key: string): boolean {
+  return id.startsWith('prt_') && id.endsWith(digestOf('prt', key))
+}
+
 /** The host's form: a prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
 function hostID(prefix: 'msg' | 'prt', key: string, at: number): string {
   const time = BigInt.asUintN(48, BigInt(at) * 4096n)
     .toString(16)
     .padStart(12, '0')
+  return `${prefix}_${time}${digestOf(prefix, key)}`
+}
+
+function digestOf(prefix: 'msg' | 'prt', key: string): string {
   const digest = createHash('sha256').update(`${prefix} ${key}`).digest().subarray(0, 14)
-  return `${prefix}_${time}${Array.from(digest, (byte) => BASE62[byte % 62]).join('')}`
+  return Array.from(digest, (byte) => BASE62[byte % 62]).join('')
 }

@@ -1,34 +1,78 @@
 /**
  * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
- * shows to every client. It is written when the session is created, in the same call, when a run has ended, and when
- * the next one is asked for; that it runs meanwhile is seen from the host's own status of the session.
+ * shows to every client. It is written when the session is created, in the same call, when something is said to a task
+ * at work, when a run has ended, and when the next one is asked for; that a run is at work is seen from the host's own
+ * status of the session.
  */
-import { hostname } from 'node:os'
+import * as z from 'zod'
 import type { Log } from '../log.ts'
-import { errorText, HostError, type Event, type Opencode, type PermissionRuleset } from '../opencode.ts'
-import type { TaskStore } from './store.ts'
+import {
+  errorText,
+  HostError,
+  type Event,
+  type Opencode,
+  type PermissionRuleset,
+  type Session,
+} from '../opencode.ts'
 import { ToolError } from '../tool-error.ts'
-import { isEnded, type EndedTask, type Task, type TaskIdentity } from './task.ts'
+import { ownerSchema, type Owner } from './owner.ts'
+import type { TaskStore } from './store.ts'
+import { isEnded, type EndedTask, type Task, type TaskEvent, type TaskIdentity } from './task.ts'
 
 /** The key of ours in a session's metadata. */
 const RECORD_KEY = 'background'
 
-/** The process that runs the task, so that another one can tell whether it is still there. */
-export interface Owner {
-  readonly host: string
-  readonly pid: number
-  /** When the process started, in milliseconds since the Unix epoch: a pid alone is used again. */
-  readonly processStartedAt: number
-  /** Random; each instance of the plugin has its own. */
-  readonly instance: string
+/** After these the record is out of date. */
+const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['steered', 'ended', 'continued'])
+
+const unfinished = {
+  version: z.literal(1),
+  owner: ownerSchema,
+  id: z.string().regex(/^bg_[0-9a-f]{8}$/),
+  kind: z.literal('agent'),
+  run: z.int().min(1),
+  parentID: z.string(),
+  agent: z.string(),
+  model: z
+    .object({ providerID: z.string(), modelID: z.string(), variant: z.string().exactOptional() })
+    .exactOptional(),
+  description: z.string(),
+  prompt: z.string(),
+  promptIDs: z.tuple([z.string()], z.string()),
+  createdAt: z.number(),
 }
 
-/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
-export type Record = Omit<Task, 'sessionID'> & { readonly version: 1; readonly owner: Owner }
+const ended = {
+  ...unfinished,
+  startedAt: z.number().exactOptional(),
+  endedAt: z.number(),
+  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
+}
 
-export function currentOwner(instance: string): Owner {
-  const processStartedAt = Math.round(performance.timeOrigin)
-  return { host: hostname(), pid: process.pid, processStartedAt, instance }
+const recordSchema = z.discriminatedUnion('status', [
+  z.object({ ...unfinished, status: z.literal('pending') }),
+  z.object({ ...unfinished, status: z.literal(['starting', 'running']), startedAt: z.number() }),
+  z.object({ ...ended, status: z.literal('completed') }),
+  z.object({
+    ...ended,
+    status: z.literal('failed'),
+    failure: z.object({
+      reason: z.enum(['error', 'timeout', 'empty', 'interrupted']),
+      message: z.string(),
+    }),
+  }),
+  z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
+])
+
+/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
+export type Record = z.infer<typeof recordSchema>
+
+/** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
+export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {
+  const parsed = recordSchema.safeParse(metadata?.[RECORD_KEY])
+  if (!parsed.success) return undefined
+  const { version: _, owner, ...task } = parsed.data
+  return { task: { ...task, sessionID }, owner }
 }
 
 export class TaskRecords {
@@ -47,7 +91,7 @@ export class TaskRecords {
     this.#store = ports.store
     this.#owner = owner
     this.#store.subscribe((task, event) => {
-      if (event.type === 'ended' || event.type === 'continued') this.#write(task)
+      if (RECORDED.has(event.type)) this.#write(task)
     })
   }
 
@@ -63,6 +107,12 @@ export class TaskRecords {
     })
     this.#metadata.set(session.id, session.metadata ?? {})
     return { ...pending, sessionID: session.id }
+  }
+
+  /** Takes over a task that another has left unfinished. */
+  adopt(task: EndedTask, { metadata }: Session): void {
+    this.#metadata.set(task.sessionID, metadata ?? {})
+    this.#write(task)
   }
 
   /** Prepares for the next run of a task. Rejects with a `ToolError` where its session is gone. */
@@ -117,7 +167,7 @@ export class TaskRecords {
     }
   }
 
-  #recordOf({ sessionID: _, ...task }: Task): Record {
+  #recordOf({ sessionID: _, ...task }: Task): object {
     return { ...task, version: 1, owner: this.#owner }
   }
 }

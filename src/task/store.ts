@@ -12,6 +12,7 @@ export class TaskStore {
   readonly #byParent = new Map<string, Set<string>>()
   readonly #listeners = new Set<StoreListener>()
 
+  /** Takes a new task, or one from before a restart. */
   add(task: Task): void {
     if (this.#tasks.has(task.id)) throw new Error(`task ${task.id} exists already`)
     this.#tasks.set(task.id, task)

@@ -7,7 +7,7 @@ import { ToolError } from '../tool-error.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
 export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
-  return defineTool({
+  return defineTool(manager, {
     description:
       'Stop a background task, or with all: true every unfinished task that you launched. What it did until then ' +
       'stays readable with background_output. No notice follows.',

@@ -14,7 +14,7 @@ const UNREADABLE = 'Its session cannot be read (any more).'
 const LESS_OF_IT = 'message_limit shows the last messages alone'
 
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
-  return defineTool({
+  return defineTool(manager, {
     description:
       'Look at a background task: its status while it runs, its result when it has ended. A notice with the result ' +
       'comes by itself, so this is for results that were cut, or with block for when you cannot go on without it.',
@@ -45,7 +45,12 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       return {
         title: report.task.description,
         output: describe(report, now(), wantsTranscript ? transcript : undefined),
-        metadata: { taskID: id, sessionID: report.task.sessionID, status: report.task.status },
+        metadata: {
+          taskID: id,
+          sessionID: report.task.sessionID,
+          status: report.task.status,
+          run: report.task.run,
+        },
       }
     },
   })

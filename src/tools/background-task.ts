@@ -22,7 +22,7 @@ const ARGS = {
 type Args = z.infer<z.ZodObject<typeof ARGS>>
 
 export function backgroundTask(manager: BackgroundManager): ToolDefinition {
-  return defineTool({
+  return defineTool(manager, {
     description:
       'Hand a task to a sub-agent that works in the background, and go on with your own work. Returns at once with a ' +
       'task id. You are told by an automatic notice, with the result, when it is done: do not wait, poll or sleep. ' +

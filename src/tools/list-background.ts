@@ -19,7 +19,7 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
 const RULE = '━'.repeat(59)
 
 export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
-  return defineTool({
+  return defineTool(manager, {
     description: 'List the background tasks that you launched, with their ids and status.',
     args: {
       status: z.enum(['all', 'running', 'done', 'error']).default('all').describe('Only tasks in this state'),

@@ -17,13 +17,18 @@ interface ToolSource<Shape extends z.ZodRawShape> {
 /** Other spellings of an argument that models use. */
 const ALIASES = { taskId: 'task_id', taskID: 'task_id' } as const
 
-export function defineTool<Shape extends z.ZodRawShape>(source: ToolSource<Shape>): ToolDefinition {
+export function defineTool<Shape extends z.ZodRawShape>(
+  manager: BackgroundManager,
+  source: ToolSource<Shape>,
+): ToolDefinition {
   const schema = z.object(source.args)
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
     try {
       const parsed = schema.safeParse(canonical(input))
       if (!parsed.success)
         throw new ToolError(`${problemsOf(parsed.error)} Correct the arguments and call again.`)
+      // Its ids may be from before a restart.
+      await manager.recover(context.sessionID)
       return await source.execute(parsed.data, context)
     } catch (error) {
       if (error instanceof HostError) throw new ToolError(`${error.message}. Try again.`)

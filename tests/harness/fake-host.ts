@@ -52,7 +52,12 @@ export class FakeHost {
   /** What a tool answers; may hang, and throws for a tool that fails. */
   runTool: (call: ToolCall, sessionID: string) => string | Promise<string> = () => 'ok'
   /** The hook that sees each message before it is stored, and may add to its parts. */
-  onChatMessage: (sessionID: string, message: { message: UserMessage; parts: object[] }) => void = () => {}
+  onChatMessage: (
+    sessionID: string,
+    message: { message: UserMessage; parts: object[] },
+  ) => void | Promise<void> = () => {}
+  /** What each tool result carries beside its text. */
+  toolMetadata: Record<string, unknown> = {}
   agents: Agent[] = [
     agent('build', 'primary'),
     agent('plan', 'primary'),
@@ -72,6 +77,8 @@ export class FakeHost {
   readonly #lastStored = new Map<string, Promise<void>>()
   readonly #runHost: RunHost
   #promptsToSwallow = 0
+  /** Counts the processes that were this host, one after another. */
+  #lives = 1
 
   constructor(clock: Clock, script: Script = () => ({ text: 'ok' })) {
     this.#clock = clock
@@ -145,6 +152,16 @@ export class FakeHost {
     this.#store.deleteSession(sessionID)
   }
 
+  /** Ends as after kill -9: nothing runs any more, nobody listens, and what is stored stays as it is. */
+  crash(): void {
+    for (const run of this.#runs.values()) run.kill()
+    this.#runs.clear()
+    this.#statuses.clear()
+    this.#listeners.clear()
+    this.onChatMessage = () => {}
+    this.#lives += 1
+  }
+
   /** Makes the next call of a method reject. */
   failNext(method: Method, error = new HostError('refused', `OpenCode refused ${method}`)): void {
     this.#faults.plan(method, { kind: 'fail', error })
@@ -185,6 +202,7 @@ export class FakeHost {
       providers: () => call('providers', undefined, () => [...this.#providers().values()]),
       createSession: (session) => call('createSession', undefined, () => this.#create(session)),
       session: (id) => call('session', id, () => this.#store.session(id)),
+      children: (id) => call('children', id, () => this.#store.children(id)),
       replaceMetadata: (id, metadata) =>
         call('replaceMetadata', id, () =>
           this.#store.updateSession(id, { metadata: structuredClone(metadata) }),
@@ -211,6 +229,7 @@ export class FakeHost {
 
   #createRunHost(): RunHost {
     const toolNames = (): readonly string[] => this.toolNames
+    const toolMetadata = (): Record<string, unknown> => this.toolMetadata
     return {
       clock: this.#clock,
       store: this.#store,
@@ -218,6 +237,9 @@ export class FakeHost {
       model: this.#model,
       get toolNames() {
         return toolNames()
+      },
+      get toolMetadata() {
+        return toolMetadata()
       },
       runTool: (call, sessionID) => this.runTool(call, sessionID),
       knowsModel: ({ providerID, modelID }) => this.models.has(`${providerID}/${modelID}`),
@@ -250,15 +272,19 @@ export class FakeHost {
   }
 
   #accept(sessionID: string, prompt: Omit<Prompt, 'model'> & UserPromptOptions): void {
+    const lives = this.#lives
     const store = async (previous: Promise<void> | undefined): Promise<void> => {
       await previous
       await pause(this.#clock, STORE_MS)
-      if (this.#store.has(sessionID)) this.#take(sessionID, prompt)
+      if (lives === this.#lives && this.#store.has(sessionID)) await this.#take(sessionID, prompt)
     }
     this.#lastStored.set(sessionID, store(this.#lastStored.get(sessionID)))
   }
 
-  #take(sessionID: string, { messageID: id, agent: name = 'build', model, parts }: Prompt): void {
+  async #take(
+    sessionID: string,
+    { messageID: id, agent: name = 'build', model, parts }: Prompt,
+  ): Promise<void> {
     const known = this.agents.find((each) => each.name === name)
     if (known === undefined) {
       // Two errors, and no idle ever (contract 1.12).
@@ -275,7 +301,7 @@ export class FakeHost {
     const time = { created: this.#clock.now() }
     const message = { id, sessionID, role: 'user' as const, time, agent: name, model: chosen }
     const stored = parts.map((part): object => ({ ...part, sessionID, messageID: id, type: 'text' }))
-    this.onChatMessage(sessionID, { message, parts: stored })
+    await this.onChatMessage(sessionID, { message, parts: stored })
     this.#store.saveMessage(message)
     for (const part of stored) this.#store.savePart(part as Part)
     if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))

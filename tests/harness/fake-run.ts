@@ -38,6 +38,8 @@ export interface RunHost {
   readonly model: FakeModel
   readonly toolNames: readonly string[]
   runTool(call: ToolCall, sessionID: string): string | Promise<string>
+  /** What each tool result carries beside its text. */
+  readonly toolMetadata: Record<string, unknown>
   knowsModel(model: UserMessage['model']): boolean
   setStatus(sessionID: string, status: SessionStatus): void
   /** Says that the session is idle, unless a newer run has begun. */
@@ -75,6 +77,7 @@ export class FakeRun {
   readonly #abort = new AbortController()
   #phase: 'starting' | 'asking' | 'tool' | 'backingOff' = 'starting'
   #answer: AssistantMessage | undefined
+  #isKilled = false
 
   constructor(host: RunHost, sessionID: string) {
     this.#host = host
@@ -87,6 +90,12 @@ export class FakeRun {
     return this.ended
   }
 
+  /** The process is gone: whatever is stored stays as it is (contract 9.5). */
+  kill(): void {
+    this.#isKilled = true
+    this.#abort.abort()
+  }
+
   async #run(): Promise<void> {
     try {
       await this.#wait(START_MS)
@@ -95,6 +104,7 @@ export class FakeRun {
       this.#host.runEnded(this)
       this.#summarise()
     } catch (error) {
+      if (this.#isKilled) return
       if (error instanceof Aborted) await this.#stop()
       else if (error instanceof TurnFailed) await this.#fail(error.failure)
       else await this.#fail(unknownError(error))
@@ -212,7 +222,12 @@ export class FakeRun {
         Promise.resolve()
           .then(() => this.#host.runTool(call, this.sessionID))
           .then(
-            (output) => ({ status: 'completed' as const, output, title: call.name, metadata: {} }),
+            (output) => ({
+              status: 'completed' as const,
+              output,
+              title: call.name,
+              metadata: this.#host.toolMetadata,
+            }),
             (error: unknown) => ({ status: 'error' as const, error: String(error) }),
           ),
       )

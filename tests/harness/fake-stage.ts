@@ -1,6 +1,7 @@
 /** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
+import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager } from '../../src/manager.ts'
-import type { Client } from '../../src/opencode.ts'
+import type { Client, Opencode } from '../../src/opencode.ts'
 import type { Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -10,6 +11,8 @@ export interface FakeStage {
   readonly clock: ManualClock
   readonly host: FakeHost
   readonly manager: BackgroundManager
+  /** Kills the process, and starts another with a manager of its own. */
+  readonly crash: () => void
   readonly parentID: string
   /** What was logged as a warning or an error. */
   readonly complaints: readonly string[]
@@ -23,7 +26,11 @@ export interface FakeStage {
   readonly noticeTurns: () => readonly ModelRequest[]
 }
 
-const OWNER = { host: 'test', pid: 1, processStartedAt: 0, instance: 'test' }
+/** The owners as seen by the process `pid`: those of all other processes are gone. */
+function ownersOf(pid: number): Owners {
+  const self = { name: 'test', directory: '/project', host: 'test', pid, process: `${pid}` }
+  return { self, isGone: (owner) => owner.pid !== pid }
+}
 
 /** The children wait until they are answered; the parent's model has nothing to say. */
 export function createFakeStage(options: object = {}): FakeStage {
@@ -48,13 +55,32 @@ export function createFakeStage(options: object = {}): FakeStage {
   const complaints: string[] = []
   const complain = (message: string): void => void complaints.push(message)
   const log = { debug: () => {}, warn: complain }
-  const manager = new BackgroundManager(
-    // The ports stand in for what it would make of the client.
-    { client: {} as Client, directory: '/project', options },
-    { opencode: host.opencode, clock, log, owner: OWNER },
-  )
-  host.onEvent((event) => manager.handleEvent(event))
-  host.onChatMessage = (sessionID, message) => manager.handleChatMessage({ sessionID }, message)
+  let pid = 0
+  let manager: BackgroundManager
+  const start = (): void => {
+    pid += 1
+    manager = new BackgroundManager(
+      // The ports stand in for what it would make of the client.
+      { client: {} as Client, directory: '/project', options },
+      { opencode: mortal(host.opencode), clock, log, owners: ownersOf(pid) },
+    )
+    const own = manager
+    host.onEvent((event) => own.handleEvent(event))
+    host.onChatMessage = (sessionID, message) => own.handleChatMessage({ sessionID }, message)
+  }
+  let kill = (): void => {}
+  /** The host's port, until the process that uses it is killed: from then on no call comes back. */
+  const mortal = (port: Opencode): Opencode => {
+    let isAlive = true
+    kill = () => {
+      isAlive = false
+    }
+    return new Proxy(port, {
+      get: (target, name: keyof Opencode) =>
+        isAlive ? target[name].bind(target) : () => new Promise(() => {}),
+    })
+  }
+  start()
 
   const notices = (): readonly string[] =>
     host
@@ -67,7 +93,14 @@ export function createFakeStage(options: object = {}): FakeStage {
   return {
     clock,
     host,
-    manager,
+    get manager() {
+      return manager
+    },
+    crash() {
+      kill()
+      host.crash()
+      start()
+    },
     parentID,
     complaints,
     launch: (description) => manager.launch({ parentID, agent: 'general', prompt: description, description }),

@@ -58,6 +58,10 @@ export class FakeStore {
     return session
   }
 
+  children(parentID: string): Session[] {
+    return [...this.#sessions.values()].filter((session) => session.parentID === parentID)
+  }
+
   updateSession(sessionID: string, changes: Partial<Session>): void {
     const before = this.session(sessionID)
     this.replaceSession({ ...before, ...changes })

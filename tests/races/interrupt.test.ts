@@ -142,7 +142,7 @@ test('a notice that rides on a message which is refused rides on the next one', 
   // Another plugin throws after ours has added to it: nothing is stored (contract 1.13).
   const refused = { id: 'msg_refused', time: { created: clock.now() } }
   const parts: object[] = [{ type: 'text', text: 'refused' }]
-  manager.handleChatMessage({ sessionID: parentID }, { message: refused, parts })
+  await manager.handleChatMessage({ sessionID: parentID }, { message: refused, parts })
   expect(parts).toHaveLength(3)
   await clock.advance(60_000)
   host.userPrompt(parentID, 'again')

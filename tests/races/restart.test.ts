@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('whenever the process is killed, the end of a task is told once, with the next message of the user at the latest', async () => {
+  // From the launch until well after the notice was answered, a millisecond at a time.
+  for (let moment = 0; moment <= 60; moment += 1) {
+    const stage = createFakeStage()
+    const { clock, host, parentID, notices } = stage
+    host.script = ({ sessionID }) => ({ text: sessionID === parentID ? 'Noted.' : 'the result' })
+    await stage.launch('work')
+    await clock.advance(moment)
+    stage.crash()
+    const asked = host.modelRequests.length
+    await clock.advance(60_000)
+    // Nothing is started or woken by itself.
+    expect(host.modelRequests, `killed after ${moment} ms`).toHaveLength(asked)
+    host.userPrompt(parentID, 'where were we')
+    await clock.advance(10_000)
+    expect(notices(), `killed after ${moment} ms`).toHaveLength(1)
+    expect(stage.manager.list(parentID)).toHaveLength(1)
+    host.userPrompt(parentID, 'thanks')
+    await clock.advance(10_000)
+    expect(notices(), `killed after ${moment} ms`).toHaveLength(1)
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('after a kill: finished is completed with its result, cut off is interrupted with what it had done, queued is not started', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  const finished = await stage.launch('finished')
+  const cutOff = await stage.launch('cut off')
+  const queued = await stage.launch('queued')
+  const { script } = host
+  host.script = (request) =>
+    request.sessionID === cutOff.sessionID && request.messages.at(-1)?.role !== 'tool'
+      ? { text: 'I look first.', tools: [{ name: 'read', args: {} }] }
+      : script(request)
+  await clock.advance(100)
+  answer('finished')
+  await clock.advance(200)
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  const interrupted = { status: 'failed', failure: { reason: 'interrupted' } }
+  expect(stage.manager.get(finished.id)).toMatchObject({ status: 'completed' })
+  expect(stage.manager.get(cutOff.id)).toMatchObject({ ...interrupted, usage: { toolCalls: 1 } })
+  expect(stage.manager.get(queued.id)).toMatchObject(interrupted)
+  const told = notices().join('\n')
+  expect(told).toContain('<result>result of finished</result>')
+  expect(told).toContain('OpenCode stopped before the task had ended')
+  expect(told).toContain('<result partial="true">I look first.</result>')
+  expect(told).toContain('OpenCode stopped before the task had started')
+  expect(notices()).toHaveLength(3)
+  // The record says so too, so that the next restart finds what this one found.
+  expect(host.session(cutOff.sessionID).metadata).toMatchObject({ background: interrupted })
+})
+
+test('an end that the parent has read is not told after a restart', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(100)
+  host.runTool = async () => {
+    const { task } = await stage.manager.output(id)
+    return task.status
+  }
+  host.toolMetadata = { taskID: id, run: 1, status: 'completed' }
+  host.script = ({ messages }) =>
+    messages.at(-1)?.role === 'user'
+      ? { tools: [{ name: 'background_output', args: {} }] }
+      : { text: 'Read.' }
+  host.userPrompt(parentID, 'read it')
+  await clock.advance(1000)
+  const before = notices().length
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(before)
+})
+
+test('a task from before a restart goes on in its session, and a cancelled one stays untold', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, answer, notices } = stage
+  const { id, sessionID } = await stage.launch('work')
+  const stopped = await stage.launch('stopped')
+  await clock.advance(100)
+  const cancelled = stage.manager.cancel(stopped.id)
+  await clock.advance(5000)
+  await cancelled
+  stage.crash()
+  await stage.manager.recover(parentID)
+  expect(await stage.manager.continue(id, 'more')).toMatchObject({ run: 2, sessionID })
+  answer('more', { text: 'and more' })
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+  expect(stage.manager.get(stopped.id)).toMatchObject({ status: 'cancelled', by: 'parent' })
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  const told = notices().join('\n')
+  expect(told.match(/run="1"/g)).toHaveLength(1)
+  expect(told.match(/run="2"/g)).toHaveLength(1)
+  expect(told).not.toContain(stopped.id)
+})
+
+test('what was said to a task before a kill belongs to its run', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  await stage.manager.continue(id, 'steer')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(20)
+  // Its model is at the second answer.
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  expect(notices().join('\n')).toContain('<result partial="true">result of work</result>')
+})
+
+test('a host that fails while tasks are recovered is asked again at the next message, and nothing is lost', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, notices } = stage
+  await stage.launch('work')
+  await clock.advance(100)
+  stage.crash()
+  host.failNext('children')
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'again')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a session is looked at once, however often something is done in it', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  for (const text of ['one', 'two', 'three']) {
+    host.userPrompt(parentID, text)
+    await clock.advance(1000)
+  }
+  await Promise.all([stage.manager.recover(parentID), stage.manager.recover(parentID)])
+  expect(host.calls.filter(({ method }) => method === 'children')).toHaveLength(1)
+})
