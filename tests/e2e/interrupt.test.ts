@@ -32,14 +32,11 @@ async function expectHeld(parent: Parent, text: string): Promise<void> {
   const before = parent.requests.length
   await sleep(LONG_MS)
   expect(parent.requests).toHaveLength(before)
-  await stage.server.prompt(parent.id, 'where were we')
-  await parent.waitForNotice(text)
-  await parent.quiet()
+  await parent.say('where were we')
   expect(parent.requests).toHaveLength(before + 1)
   const asked = parent.requests.at(-1)?.messages.filter(({ role }) => role === 'user') ?? []
   expect(asked.filter(({ content }) => content.includes(text))).toHaveLength(1)
-  await stage.server.prompt(parent.id, 'thanks')
-  await parent.quiet()
+  await parent.say('thanks')
   expect(parent.requests).toHaveLength(before + 2)
   expect(parent.noticeText.split(text)).toHaveLength(2)
 }
@@ -83,9 +80,7 @@ test.concurrent.each([0, 10, 30, 60, 120])(
     const asked = parent.requests.length
     await sleep(LONG_MS)
     expect(parent.requests).toHaveLength(asked)
-    await stage.server.prompt(parent.id, 'where were we')
-    await parent.waitForNotice('in the nick of time')
-    await parent.quiet()
+    await parent.say('where were we')
     expect(parent.requests).toHaveLength(asked + 1)
     expect(parent.noticeText.split('in the nick of time')).toHaveLength(2)
   },

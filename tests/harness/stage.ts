@@ -22,6 +22,8 @@ export interface Stage {
    * own project, unless another is given.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
+  /** Ends OpenCode by a signal, and starts it again in the same home. */
+  restart(signal: NodeJS.Signals): Promise<void>
   close(): Promise<void>
 }
 
@@ -39,6 +41,8 @@ export interface Parent {
   call(calls: readonly ToolCall[], options?: PromptOptions): Promise<readonly string[]>
   /** `background_task` for each description; the prompt is the description too. Resolves with the task ids. */
   launch(...descriptions: readonly string[]): Promise<readonly string[]>
+  /** A message of the user's; resolves when its turn has been taken, and all is quiet. */
+  say(text: string): Promise<void>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
   /** Resolves when it is idle, and nothing has been asked of its model or its children's for a while. */
@@ -69,15 +73,23 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
     if (parentID === undefined) return obey(request)
     return (children.get(parentID) ?? (() => ({ text: 'done' })))(request)
   })
-  const server = await startOpencode({ model, plugins: plugins ?? [[await buildPlugin(), options]], ...rest })
+  const settings = { model, plugins: plugins ?? [[await buildPlugin(), options] as const], ...rest }
+  let server = await startOpencode(settings)
 
   return {
-    server,
+    get server() {
+      return server
+    },
     model,
-    async parent(child, session, project = server) {
-      const { id } = await project.createSession(session)
+    async parent(child, session, project) {
+      const { id } = await (project ?? server).createSession(session)
       if (child) children.set(id, child)
-      return parentOf(id, project, model)
+      return parentOf(id, () => project ?? server, model)
+    },
+    async restart(signal) {
+      const { home } = server
+      await server.stop({ signal, keepHome: true })
+      server = await startOpencode({ ...settings, home })
     },
     async close() {
       await server.stop()
@@ -93,10 +105,10 @@ export function obey({ messages }: ModelRequest): Reply {
   return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
 }
 
-function parentOf(id: string, server: Project, model: ScriptedModel): Parent {
+function parentOf(id: string, project: () => Project, model: ScriptedModel): Parent {
   async function quiet(requests: () => readonly LoggedRequest[]): Promise<void> {
     for (;;) {
-      await server.waitForIdle(id)
+      await project().waitForIdle(id)
       const before = requests().length
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
       if (requests().length === before && requests().every(({ outcome }) => outcome !== 'open')) return
@@ -122,7 +134,7 @@ function parentOf(id: string, server: Project, model: ScriptedModel): Parent {
     },
     async call(calls, options) {
       const before = parent.requests.length
-      await server.prompt(id, `CALL ${JSON.stringify(calls)} END`, options)
+      await project().prompt(id, `CALL ${JSON.stringify(calls)} END`, options)
       const answered = await model.waitForRequest(
         (request) =>
           request.sessionID === id &&
@@ -131,6 +143,14 @@ function parentOf(id: string, server: Project, model: ScriptedModel): Parent {
         { description: `the results of ${calls.map((call) => call.name).join(', ')}` },
       )
       return toolResults(answered).slice(-calls.length)
+    },
+    async say(text) {
+      const before = parent.requests.length
+      await project().prompt(id, text)
+      await model.waitForRequest(() => parent.requests.length > before, {
+        description: `a turn on "${text}"`,
+      })
+      await parent.quiet()
     },
     async launch(...descriptions) {
       const outputs = await parent.call(descriptions.map((description) => backgroundTask(description)))

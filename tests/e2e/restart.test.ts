@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { concurrency: { total: 2 }, pollMs: 1000 } })
+})
+afterAll(() => stage.close())
+
+/** The user's next message has these texts, each once, in one turn; the message after it brings nothing new. */
+async function expectTold(parent: Parent, ...texts: readonly string[]): Promise<void> {
+  const before = parent.requests.length
+  await parent.say('where were we')
+  expect(parent.requests).toHaveLength(before + 1)
+  await parent.say('thanks')
+  expect(parent.requests).toHaveLength(before + 2)
+  for (const text of texts) expect(parent.noticeText.split(text), text).toHaveLength(2)
+}
+
+test.each(['SIGKILL', 'SIGTERM'] as const)(
+  'after %s: what ran is told as interrupted with what it had done, what was queued as not started, and ids are known',
+  async (signal) => {
+    const parent = await stage.parent(({ messages }) => {
+      const asked = messages.findLast(({ role }) => role === 'user')?.content
+      if (messages.at(-1)?.role !== 'tool') return { ...READ, text: `I look into ${asked}.` }
+      return never()
+    })
+    const ids = await parent.launch('alpha', 'beta', 'gamma')
+    await stage.model.waitForRequest(() => parent.childRequests.length === 4)
+    const asked = stage.model.requests.length
+    await stage.restart(signal)
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    // Nothing is started or woken by itself.
+    expect(stage.model.requests).toHaveLength(asked)
+    await expectTold(
+      parent,
+      `id="${ids[0]}" run="1" agent="general" status="failed"`,
+      'I look into alpha.',
+      `id="${ids[1]}" run="1" agent="general" status="failed"`,
+      'I look into beta.',
+      `id="${ids[2]}" run="1" agent="general" status="failed"`,
+      'OpenCode stopped before the task had started',
+    )
+    const [list, output] = await parent.call([
+      { name: 'list_background', args: {} },
+      { name: 'background_output', args: { task_id: ids[0] } },
+    ])
+    for (const id of ids) expect(list).toContain(`${id}\` | ❌ error: interrupted`)
+    expect(output).toContain('I look into alpha.')
+  },
+)
+
+test('a child that had finished before a kill, untold, is told with its result; a told one is not told again', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.content === 'untold' ? reply : { text: 'told before' },
+  )
+  await parent.launch('told')
+  await parent.waitForNotice('told before')
+  await parent.launch('untold')
+  await parent.quietBesidesChildren()
+  await stage.server.client.session.abort({ path: { id: parent.id } })
+  release({ text: 'finished in time' })
+  await parent.quietBesidesChildren().catch(() => {})
+  await new Promise((resolve) => setTimeout(resolve, 2000))
+  await stage.restart('SIGKILL')
+  await expectTold(parent, 'finished in time', 'told before')
+})
+
+test('a notice that was sent, and not answered when the process was killed, is not told twice', async () => {
+  const parent = await stage.parent(() => ({ text: 'sent and stored' }))
+  const inner = stage.model.script
+  stage.model.script = (request) =>
+    request.sessionID === parent.id && request.messages.at(-1)?.content.includes('<background_task ')
+      ? never()
+      : inner(request)
+  await parent.launch('quick')
+  await parent.waitForNotice('sent and stored')
+  await stage.restart('SIGKILL')
+  stage.model.script = inner
+  await expectTold(parent, 'sent and stored')
+})
+
+test('after a kill a task goes on where it was, with what it knew', async () => {
+  const parent = await stage.parent(
+    inOrder({ ...READ, text: 'The first half.' }, never(), { text: 'The second half.' }),
+  )
+  const [id] = await parent.launch('do both halves')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
+  await stage.restart('SIGKILL')
+  const [answer] = await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'go on' } }])
+  expect(answer).toContain('run: 2, in the same session')
+  await parent.waitForNotice('The second half.')
+  await parent.quiet()
+  const last = parent.childRequests.at(-1)
+  expect(last?.sessionID).toBe(parent.childRequests[0]?.sessionID)
+  expect(last?.messages.map(({ content }) => content)).toContain('The first half.')
+  expect(parent.noticeText).toMatch(/run="1"[\s\S]*run="2"/)
+})
+
+test('after a change of the configuration the tasks of the session are known, and the interrupted ones are told', async () => {
+  const parent = await stage.parent(never)
+  await parent.call([backgroundTask('cut short')])
+  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
+  await parent.quietBesidesChildren()
+  const { url, directory } = stage.server
+  await fetch(`${url}/instance/dispose?directory=${encodeURIComponent(directory)}`, { method: 'POST' })
+  await expect.poll(() => parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
+  // While it ends, the host answers requests with 503.
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  await expectTold(parent, 'OpenCode stopped before the task had ended')
+})
