@@ -44,17 +44,18 @@ export class Recovery {
   recover(parentID: string): Promise<void> {
     const known = this.#recovered.get(parentID)
     if (known) return known
-    const recovering = this.#recover(parentID).then(
-      (isComplete) => {
-        if (!isComplete) this.#recovered.delete(parentID)
-      },
-      (error: unknown) => {
-        this.#recovered.delete(parentID)
-        this.#ports.log.warn(`the tasks of ${parentID} could not be recovered: ${errorText(error)}`)
-      },
-    )
+    const recovering = this.#tryToRecover(parentID)
     this.#recovered.set(parentID, recovering)
     return recovering
+  }
+
+  async #tryToRecover(parentID: string): Promise<void> {
+    try {
+      if (await this.#recover(parentID)) return
+    } catch (error) {
+      this.#ports.log.warn(`the tasks of ${parentID} could not be recovered: ${errorText(error)}`)
+    }
+    this.#recovered.delete(parentID)
   }
 
   /** False where some are another process's that is still there, and may be left behind later. */

@@ -140,8 +140,8 @@ export class Mailbox {
 }
 
 /** Whether a part of one of the parent's messages is this notice, in a message of ours or on one of the user's. */
-export function isNoticePart(partID: string, key: string): boolean {
-  return isPartOf(partID, key) || isPartOf(partID, ridingKey(key))
+export function isNoticePart(id: string, key: string): boolean {
+  return isPartOf(id, key) || isPartOf(id, ridingKey(key))
 }
 
 function ridingKey(key: string): string {

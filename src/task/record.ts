@@ -49,6 +49,7 @@ const ended = {
   usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
 }
 
+/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
 const recordSchema = z.discriminatedUnion('status', [
   z.object({ ...unfinished, status: z.literal('pending') }),
   z.object({ ...unfinished, status: z.literal(['starting', 'running']), startedAt: z.number() }),
@@ -63,9 +64,6 @@ const recordSchema = z.discriminatedUnion('status', [
   }),
   z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
 ])
-
-/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
-export type Record = z.infer<typeof recordSchema>
 
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
 export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {

@@ -16,7 +16,7 @@ async function expectTold(parent: Parent, ...texts: readonly string[]): Promise<
   expect(parent.requests).toHaveLength(before + 1)
   await parent.say('thanks')
   expect(parent.requests).toHaveLength(before + 2)
-  for (const text of texts) expect(parent.noticeText.split(text), text).toHaveLength(2)
+  for (const text of texts) expect(parent.noticeText.split(text)).toHaveLength(2)
 }
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
@@ -111,4 +111,41 @@ test('after a change of the configuration the tasks of the session are known, an
   // While it ends, the host answers requests with 503.
   await new Promise((resolve) => setTimeout(resolve, 1000))
   await expectTold(parent, 'OpenCode stopped before the task had ended')
+})
+
+test('of two processes on one project each tells its own; when one has died, the other takes over, once', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) => (messages.at(-1)?.content === 'mine' ? reply : never()))
+  const [mine] = await parent.launch('mine')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
+  await parent.quietBesidesChildren()
+  const other = await stage.second()
+  try {
+    // Whoever writes through the other process does not take the task over.
+    await other.prompt(parent.id, 'hello from the other side')
+    await stage.model.waitForRequest(
+      () => parent.requests.at(-1)?.messages.at(-1)?.content === 'hello from the other side',
+    )
+    expect(parent.noticeText).toBe('')
+    release({ text: 'told by its own' })
+    await parent.waitForNotice('told by its own')
+    await parent.quiet()
+    expect(parent.noticeText.split('told by its own')).toHaveLength(2)
+    const [left] = await parent.launch('left')
+    await stage.model.waitForRequest(() => parent.childRequests.length === 2)
+    await parent.quietBesidesChildren()
+    await stage.server.stop({ signal: 'SIGKILL', keepHome: true })
+    for (const text of ['is anybody there', 'and now']) {
+      await other.prompt(parent.id, text)
+      await stage.model.waitForRequest(
+        () => parent.requests.at(-1)?.messages.at(-1)?.content.startsWith(text) === true,
+      )
+      await other.waitForIdle(parent.id)
+    }
+    expect(parent.noticeText.match(new RegExp(`id="${left}"`, 'g'))).toHaveLength(1)
+    expect(parent.noticeText.match(new RegExp(`id="${mine}"`, 'g'))).toHaveLength(1)
+  } finally {
+    await other.stop({ keepHome: true })
+    await stage.restart('SIGKILL')
+  }
 })

@@ -22,6 +22,8 @@ export interface Stage {
    * own project, unless another is given.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
+  /** Another process in the same home, on the same project. */
+  second(): Promise<OpencodeServer>
   /** Ends OpenCode by a signal, and starts it again in the same home. */
   restart(signal: NodeJS.Signals): Promise<void>
   close(): Promise<void>
@@ -41,8 +43,8 @@ export interface Parent {
   call(calls: readonly ToolCall[], options?: PromptOptions): Promise<readonly string[]>
   /** `background_task` for each description; the prompt is the description too. Resolves with the task ids. */
   launch(...descriptions: readonly string[]): Promise<readonly string[]>
-  /** A message of the user's; resolves when its turn has been taken, and all is quiet. */
-  say(text: string): Promise<void>
+  /** A message of the user's; resolves when its turn has been taken, and all is quiet besides its children. */
+  say(text: string, options?: PromptOptions): Promise<void>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
   /** Resolves when it is idle, and nothing has been asked of its model or its children's for a while. */
@@ -86,6 +88,7 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
       if (child) children.set(id, child)
       return parentOf(id, () => project ?? server, model)
     },
+    second: () => startOpencode({ ...settings, home: server.home }),
     async restart(signal) {
       const { home } = server
       await server.stop({ signal, keepHome: true })
@@ -144,13 +147,13 @@ function parentOf(id: string, project: () => Project, model: ScriptedModel): Par
       )
       return toolResults(answered).slice(-calls.length)
     },
-    async say(text) {
+    async say(text, options) {
       const before = parent.requests.length
-      await project().prompt(id, text)
+      await project().prompt(id, text, options)
       await model.waitForRequest(() => parent.requests.length > before, {
         description: `a turn on "${text}"`,
       })
-      await parent.quiet()
+      await parent.quietBesidesChildren()
     },
     async launch(...descriptions) {
       const outputs = await parent.call(descriptions.map((description) => backgroundTask(description)))
