@@ -40,7 +40,7 @@ export class Catalogue {
       const ids = some(providers.map(({ id }) => id))
       throw new ToolError(`There is no model "${name}".${form} Providers here: ${ids}.`)
     }
-    if (modelID in provider.models) return { providerID, modelID }
+    if (Object.hasOwn(provider.models, modelID)) return { providerID, modelID }
     const models = some(Object.keys(provider.models).map((id) => `${providerID}/${id}`))
     throw new ToolError(`There is no model "${name}". Models of ${providerID}: ${models}.`)
   }

@@ -7,7 +7,7 @@ import type { Clock } from './clock.ts'
 import type { Launcher } from './launcher.ts'
 import { errorText, HostError } from './opencode.ts'
 import type { SessionRunner } from './run/session-runner.ts'
-import { newPromptID } from './task/id.ts'
+import { newPromptID, newSteerID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { isEnded, type EndedTask, type Task } from './task/task.ts'
@@ -66,19 +66,24 @@ export class Continuer {
 
   async #steer(task: Task, prompt: string): Promise<Task> {
     const { clock, runner, store } = this.#ports
-    const promptID = newPromptID(task, task.promptIDs.length, clock.now())
+    const promptID = newSteerID(task, clock.now())
+    // From here on the run does not end before this is heard, unless something else ends it.
+    if (!store.dispatch(task.id, { type: 'steered', promptID })) return this.continue(task.id, prompt)
     try {
       await runner.steer(task, { promptID, text: prompt })
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`)
     }
-    // Where it has ended meanwhile, what was said is stored all the same, and starts the next run.
-    if (!store.dispatch(task.id, { type: 'steered', promptID })) {
-      const ended = store.get(task.id)
-      if (ended && isEnded(ended)) await this.#nextRun(ended, prompt, {}, promptID)
+    const now = store.get(task.id)
+    if (!now || now.run !== task.run || !isEnded(now)) return now ?? task
+    // It has ended all the same. What was said is stored, and must not be worked on outside of the queue.
+    await runner.abort(task)
+    if (now.status === 'cancelled') {
+      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`)
     }
-    return store.get(task.id) ?? task
+    await this.#nextRun(now, prompt, {}, promptID)
+    return store.get(task.id) ?? now
   }
 
   /** False where another was faster, and the task is under way again. */
@@ -93,7 +98,7 @@ export class Continuer {
       const model = name === undefined ? undefined : await catalogue.model(name)
       await records.revive(task)
       const createdAt = clock.now()
-      const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, 0, createdAt)
+      const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, createdAt)
       const next = {
         prompt,
         promptIDs: [promptID] as const,

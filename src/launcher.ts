@@ -70,7 +70,7 @@ export class Launcher {
           ...(model && { model }),
           description,
           prompt,
-          promptIDs: [newPromptID({ id, run: 1 }, 0, createdAt)],
+          promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
           createdAt,
         },
         childRules(parent),

@@ -294,7 +294,8 @@ export class BackgroundManager {
     { message, parts }: NewMessage,
   ): Promise<void> {
     try {
-      if (!parts.some(isPersonal) || this.#store.findBySession(sessionID)) return
+      if (!parts.some(isPersonal) || this.#outbox.isOurs(message.id)) return
+      if (this.#store.findBySession(sessionID)) return
       await this.recover(sessionID)
       this.#tellProblems()
       this.#gate.personWrote(sessionID, message.time.created)

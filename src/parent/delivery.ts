@@ -27,8 +27,8 @@ export interface Letter {
 }
 
 /**
- * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not be woken, and
- * nothing of it is stored there. `removed`: the user has undone it before it was seen.
+ * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
+ * and nothing of it is stored there. `removed`: the user has undone it before it was seen.
  */
 export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed'
 
@@ -36,6 +36,11 @@ const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 60_000
 /** How long a message that was taken over may stay without a turn: a cold host needs up to 2 s (contract 2.3). */
 const TURN_LIMIT_MS = 5000
+/**
+ * How often it is sent to a parent that is idle and takes no turn upon it: its model or agent may be gone, and each
+ * send shows the user an error. Then it is left to the user's next message.
+ */
+const SENDS_WITHOUT_TURN = 5
 
 export class Delivery {
   readonly letter: Letter
@@ -45,6 +50,7 @@ export class Delivery {
   readonly #log: Log
   readonly #onEnd: (end: DeliveryEnd) => void
   readonly #reception: ReceptionTracker
+  readonly #isRide: boolean
   #step: 'sending' | 'sent' | 'resting' | 'over'
   #attempts = 0
   #sentAt = 0
@@ -63,8 +69,14 @@ export class Delivery {
     this.#clock = ports.clock
     this.#log = ports.log
     this.#step = step
+    this.#isRide = step === 'resting'
     this.#onEnd = onEnd
     this.#reception = new ReceptionTracker(letter.messageID)
+  }
+
+  /** Whether it goes as this message, and does not ride on one of the user's. */
+  sends(messageID: string): boolean {
+    return !this.#isRide && this.letter.messageID === messageID
   }
 
   /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
@@ -84,7 +96,11 @@ export class Delivery {
         return
       }
       if (admitted.type === 'closed') {
-        await this.#rest()
+        if (this.#attempts > 1) await this.#read()
+        if (this.#step !== 'sending' || this.#settle()) return
+        // The way may have been opened while we read.
+        if ((await this.#gate.admission(parentID)).type === 'closed') this.#rest()
+        else void this.send()
         return
       }
       const { type: _, ...choice } = admitted
@@ -131,7 +147,16 @@ export class Delivery {
       return
     }
     if (this.#settle() || this.#step !== 'sent') return
-    if (this.#clock.now() - this.#sentAt >= this.#backOff(TURN_LIMIT_MS)) void this.send()
+    if (this.#clock.now() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
+    if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
+    else this.#rest()
+  }
+
+  /** The parent may be woken again: what is stored there unread is sent again, which starts its turn. */
+  resume(): void {
+    if (this.#step !== 'resting' || this.#isRide || this.#reception.reception !== 'unanswered') return
+    this.#attempts = 0
+    void this.send()
   }
 
   /** Gives the letter up. */
@@ -140,12 +165,8 @@ export class Delivery {
     this.#cancelPause()
   }
 
-  /** It may not be sent now. What is stored of it already is read with the parent's next turn. */
-  async #rest(): Promise<void> {
-    if (this.#attempts > 1) {
-      await this.#read()
-      if (this.#step !== 'sending' || this.#settle()) return
-    }
+  /** It is not sent any more for now. What is stored of it already is read with the parent's next turn. */
+  #rest(): void {
     if (this.#reception.reception === 'missing') this.#end('closed')
     else this.#step = 'resting'
   }

@@ -21,13 +21,15 @@ export type GateListener = (parentID: string, change: 'opened' | 'interrupted') 
 /**
  * How the newest turn of a parent goes, as its events tell it.
  *
- *   unknown → busy ⇄ retrying → idle | failed
+ *   unknown → busy ⇄ retrying → idle | unsettled
  *      any ─────────────────────→ interrupted → unknown, when a person writes
+ *
+ * `unsettled` has ended, or will, with more than one idle, so that another says nothing.
  */
-type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'failed' | 'interrupted'
+type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'unsettled' | 'interrupted'
 
 interface Parent {
-  /** `undefined` while the host is being asked. */
+  /** `undefined` where the host has not told it yet. */
   session: Session | 'gone' | undefined
   turn: Turn
   /** When a person wrote last, in milliseconds since the Unix epoch. */
@@ -77,12 +79,13 @@ export class Gate {
     }
   }
 
-  /** A person has written in the session, which ends an interruption. */
+  /** A person has written in the session, which ends an interruption. It may become a parent in that turn. */
   personWrote(sessionID: string, at: number): void {
     const parent = this.#parents.get(sessionID)
-    if (!parent) return
-    parent.turn = 'unknown'
-    parent.writtenAt = at
+    if (parent) {
+      parent.turn = 'unknown'
+      parent.writtenAt = at
+    } else this.#parents.set(sessionID, { session: undefined, turn: 'unknown', writtenAt: at })
   }
 
   handleEvent(event: Event): void {
@@ -93,7 +96,7 @@ export class Gate {
       case 'session.error': {
         const { sessionID, error } = event.properties
         if (sessionID === undefined) return
-        this.#change(sessionID, error?.name === 'MessageAbortedError' ? 'interrupted' : 'failed')
+        this.#change(sessionID, error?.name === 'MessageAbortedError' ? 'interrupted' : 'unsettled')
         return
       }
       case 'message.updated':
@@ -128,14 +131,16 @@ export class Gate {
     else if (type === 'retry') this.#change(sessionID, 'retrying')
     // An abort while nothing runs says idle again, and one that ends a retry says nothing but idle (contract 6.3, 6.4).
     else if (turn === 'idle' || turn === 'retrying') this.#change(sessionID, 'interrupted')
-    else if (turn !== 'failed') this.#change(sessionID, 'idle')
+    else if (turn !== 'unsettled') this.#change(sessionID, 'idle')
   }
 
   /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
   #sawMessage(info: Message): void {
     if (info.role !== 'assistant' || info.error?.name !== 'MessageAbortedError') return
     const parent = this.#parents.get(info.sessionID)
-    if (parent && info.time.created >= parent.writtenAt) this.#change(info.sessionID, 'interrupted')
+    if (!parent) return
+    if (info.time.created >= parent.writtenAt) this.#change(info.sessionID, 'interrupted')
+    else if (parent.turn === 'idle') this.#change(info.sessionID, 'unsettled')
   }
 
   #change(sessionID: string, turn: Turn): void {

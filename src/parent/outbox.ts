@@ -47,7 +47,12 @@ export class Outbox {
     })
     ports.gate.subscribe((parentID, change) => {
       // The way is often opened by a message of the user's, which is stored a moment later.
-      if (change === 'opened') this.#mailboxes.get(parentID)?.sendSoon({ waits: true })
+      if (change !== 'opened') return
+      this.#mailboxes.get(parentID)?.sendSoon({ waits: true })
+      for (const { delivery } of this.#sent) {
+        if (delivery.letter.parentID === parentID) delivery.resume()
+      }
+      this.#poll()
     })
   }
 
@@ -61,6 +66,7 @@ export class Outbox {
       if (hold.holders > 0) return
       this.#held.delete(taskID)
       if (hold.notice) this.#mailbox(hold.notice.task.parentID).put(hold.notice)
+      else this.#sendOthersOf(taskID)
     }
   }
 
@@ -83,6 +89,11 @@ export class Outbox {
   /** Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago. */
   inherit(notice: Notice): void {
     this.#mailbox(notice.task.parentID).keep([notice])
+  }
+
+  /** Whether a message is one that we send. */
+  isOurs(messageID: string): boolean {
+    return [...this.#sent].some(({ delivery }) => delivery.sends(messageID))
   }
 
   /** What is to ride on a message that the user is just sending to a parent. */
@@ -129,14 +140,19 @@ export class Outbox {
 
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
-      // There is nothing to tell of it, but others may have waited for the last of them.
-      this.#mailboxes.get(task.parentID)?.sendSoon()
+      this.#sendOthersOf(task.id)
       return
     }
     const notice = { task, text }
     const hold = this.#held.get(task.id)
     if (hold) hold.notice = notice
     else this.#mailbox(task.parentID).put(notice)
+  }
+
+  /** There is nothing to tell of a task, but notices of its siblings may have waited for the last of them. */
+  #sendOthersOf(taskID: string): void {
+    const task = this.#ports.store.get(taskID)
+    if (task && isEnded(task)) this.#mailboxes.get(task.parentID)?.sendSoon()
   }
 
   #mailbox(parentID: string): Mailbox {

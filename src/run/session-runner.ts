@@ -72,6 +72,11 @@ export class SessionRunner implements Runner {
     }
   }
 
+  /** Stops what runs in the session of a task; to be called outside of its runs. */
+  abort({ sessionID }: Task): Promise<void> {
+    return this.#abort(sessionID)
+  }
+
   /** Hands the prompt over. Whether it was heard, only the watch can tell; this reports what it cannot see. */
   async #prompt(
     task: UnfinishedTask,

@@ -15,13 +15,19 @@ export function messageID(key: string, at: number): string {
   return hostID('msg', key, at)
 }
 
-/** The id of the nth message of ours in a run of a task, from 0. */
-export function newPromptID(
-  task: { readonly id: string; readonly run: number },
-  n: number,
-  at: number,
-): string {
-  return messageID(`prompt ${task.id} ${task.run} ${n}`, at)
+interface RunOfTask {
+  readonly id: string
+  readonly run: number
+}
+
+/** The id of the message that starts a run. */
+export function newPromptID({ id, run }: RunOfTask, at: number): string {
+  return messageID(`prompt ${id} ${run}`, at)
+}
+
+/** The id of a message that steers it; there may be several at the same time. */
+export function newSteerID({ id, run }: RunOfTask, at: number): string {
+  return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
 
 export function partID(key: string, at: number): string {

@@ -137,7 +137,7 @@ test('a prompt that the host refuses for a running task is reported, and the tas
   host.failNext('prompt')
   await expect(manager.continue(id, 'steer')).rejects.toThrow('Try again')
   answer('work')
-  await clock.advance(1000)
+  await clock.advance(5000)
   expect(notices()).toHaveLength(1)
 })
 
@@ -149,4 +149,72 @@ test('a task that goes on counts against the limit of its session', async () => 
   await clock.advance(1000)
   await launch('other')
   await expect(manager.continue(id, 'more')).rejects.toThrow('its limit')
+})
+
+test('several who say something to a running task in the same moment are all heard', async () => {
+  const stage = createFakeStage()
+  const { clock, manager, launch } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  await Promise.all(['one', 'two', 'three'].map((hint) => manager.continue(id, hint)))
+  await clock.advance(1000)
+  expect(prompts(stage, sessionID)).toEqual(['work', 'one', 'two', 'three'])
+})
+
+/** Makes the host's answer to prompts of a session come late. */
+function delayAnswers({ clock, host }: FakeStage, sessionID: string, delayMs: number): void {
+  const prompt = host.opencode.prompt.bind(host.opencode)
+  host.opencode.prompt = async (asked, sent) => {
+    await prompt(asked, sent)
+    if (asked === sessionID) await new Promise<void>((resolve) => clock.after(delayMs, resolve))
+  }
+}
+
+test('whenever two are said to a task around its end, and the host is slow to answer, every answer is told once', async () => {
+  for (let lead = 0; lead <= 40; lead += 2) {
+    const stage = createFakeStage()
+    const { clock, host, manager, launch, answer, notices } = stage
+    const { id, sessionID } = await launch('work')
+    await clock.advance(100)
+    answer('work')
+    answer('more A', { text: 'answer A' })
+    answer('more B', { text: 'answer B' })
+    delayAnswers(stage, sessionID, 15)
+    await clock.advance(lead)
+    const first = manager.continue(id, 'more A')
+    await clock.advance(12)
+    const second = manager.continue(id, 'more B')
+    await clock.advance(200_000)
+    await Promise.all([first, second])
+    const said = host
+      .messagesOf(sessionID)
+      .flatMap(({ info, parts }) =>
+        info.role === 'assistant' ? parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])) : [],
+      )
+    const told = notices().join('\n')
+    for (const text of said) expect(told.split(text), `lead ${lead}: ${text}`).toHaveLength(2)
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('a task that is cancelled while something is said to it stays cancelled, and nothing of it runs on', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  delayAnswers(stage, sessionID, 4000)
+  const refused = manager.continue(id, 'more').catch((error: unknown) => error)
+  await clock.advance(1)
+  const cancelled = manager.cancel(id)
+  await clock.advance(10_000)
+  expect(await cancelled).toMatchObject({ status: 'cancelled' })
+  expect(await refused).toHaveProperty('message', expect.stringContaining('was cancelled meanwhile'))
+  expect(manager.get(id)).toMatchObject({ status: 'cancelled', run: 1 })
+  expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
+})
+
+test('a task whose model is named like a property of every object is refused', async () => {
+  const { manager, parentID } = createFakeStage()
+  const request = { parentID, agent: 'general', prompt: 'p', description: 'd', model: 'mock/constructor' }
+  await expect(manager.launch(request)).rejects.toThrow('There is no model')
 })

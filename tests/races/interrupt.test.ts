@@ -266,3 +266,133 @@ test('with onInterrupt cancel, an instance that ends is not taken for an interru
     { status: 'failed', failure: { reason: 'interrupted' } },
   ])
 })
+
+test('with wake all, a last end that is read by its parent holds the others back no longer', async () => {
+  const { clock, manager, launch, answer, notices } = createFakeStage({ notify: { wake: 'all' } })
+  await launch('one')
+  const { id } = await launch('two')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(1000)
+  const read = manager.output(id, { timeoutMs: 60_000 })
+  await clock.advance(10)
+  answer('two')
+  await clock.advance(1000)
+  expect((await read).task.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+})
+
+test.each(['before', 'after'])(
+  'the late end of a turn that was interrupted %s the launch is not taken for another interruption',
+  async (when) => {
+    const stage = createFakeStage()
+    const { clock, host, launch, answer, parentID, notices } = stage
+    if (when === 'after') await launch('one')
+    const { script } = host
+    host.script = (request) =>
+      request.messages.at(-1)?.content === 'occupy'
+        ? { tools: [{ name: 'bash', args: {} }] }
+        : script(request)
+    host.runTool = () => new Promise(() => {})
+    host.userPrompt(parentID, 'occupy')
+    await clock.advance(100)
+    // In a tool, an abort is final only 285 ms later (contract 1.10): after the user's next turn.
+    void host.userAbort(parentID)
+    await clock.advance(20)
+    host.userPrompt(parentID, 'go on')
+    await clock.advance(50)
+    if (when === 'before') await launch('one')
+    await clock.advance(5000)
+    answer('one')
+    await clock.advance(10_000)
+    expect(notices()).toHaveLength(1)
+  },
+)
+
+test('a user who writes while it is looked whether a notice was stored is told it all the same', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  await occupy(stage)
+  host.failNext('prompt')
+  answer('one')
+  await clock.advance(200)
+  await interrupt(stage)
+  const messages = host.opencode.messages.bind(host.opencode)
+  host.opencode.messages = async (sessionID) => {
+    const stored = await messages(sessionID)
+    if (sessionID === parentID) await new Promise<void>((resolve) => clock.after(50, resolve))
+    return stored
+  }
+  // The second attempt reads the history when the user writes.
+  await clock.advance(420)
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice that was stored unread before an undo starts its turn when the undo is taken back', async () => {
+  const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
+  const asked = host.userPrompt(parentID, 'hello')
+  await launch('one')
+  await clock.advance(1000)
+  // It is stored behind a turn that fails, which leaves it unanswered.
+  const { script } = host
+  host.script = (request) =>
+    request.messages.at(-1)?.content === 'fail'
+      ? new Promise((resolve) => clock.after(500, () => resolve({ status: 400, text: 'bad' })))
+      : script(request)
+  host.userPrompt(parentID, 'fail')
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+  host.userRevert(parentID, asked)
+  await clock.advance(60_000)
+  expect(noticeTurns()).toHaveLength(0)
+  host.userUnrevert(parentID)
+  await clock.advance(10_000)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('a notice to which another plugin adds a part of its own does not pass for a message of the user', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices, manager } = stage
+  await launch('one')
+  await launch('two')
+  let count = 0
+  host.onChatMessage = (sessionID, message) => {
+    if (sessionID === parentID) {
+      const id = `prt_other${count++}`
+      message.parts.push({
+        id,
+        sessionID,
+        messageID: message.message.id,
+        type: 'text',
+        text: 'Mind the rules.',
+      })
+    }
+    return manager.handleChatMessage({ sessionID }, message)
+  }
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(95)
+  answer('two')
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(2)
+  const own = host.messagesOf(parentID).filter(({ parts }) => parts.length > 0)
+  const perMessage = own.map(
+    ({ parts }) =>
+      parts.filter((part) => part.type === 'text' && part.text.startsWith('<background_task ')).length,
+  )
+  expect(Math.max(...perMessage)).toBeLessThanOrEqual(2)
+  expect(
+    host
+      .messagesOf(parentID)
+      .flatMap(({ parts }) => parts)
+      .some((part) => part.type === 'text' && part.text.startsWith('\n\n<background')),
+  ).toBe(false)
+})

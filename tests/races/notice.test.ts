@@ -236,19 +236,33 @@ test('an end that is read while its notice cannot be sent is not told', async ()
   expect(clock.pending).toBe(0)
 })
 
-test('a notice that is taken over, but can never start a turn, is sent ever more rarely', async () => {
-  const { clock, host, launch, answer, parentID } = createFakeStage()
-  await launch('one')
-  host.userPrompt(parentID, 'hello')
-  await clock.advance(100)
-  // The parent's agent exists no more: each prompt is an error event and nothing else (contract 1.12).
-  host.agents = host.agents.filter(({ name }) => name !== 'build')
-  answer('one')
-  await clock.advance(600_000)
-  const sent = host.calls.filter(({ method, sessionID }) => method === 'prompt' && sessionID === parentID)
-  expect(sent.length).toBeGreaterThan(2)
-  expect(sent.length).toBeLessThan(20)
-})
+test.each(['agent', 'model'] as const)(
+  "where the parent's %s is gone, a notice is sent a few times, and then left to the user's next message",
+  async (what) => {
+    const { clock, host, launch, answer, parentID, notices } = createFakeStage()
+    await launch('one')
+    host.userPrompt(parentID, 'hello', { model: { providerID: 'mock', modelID: 'm2' } })
+    await clock.advance(100)
+    // Each prompt is an error event and nothing else (contract 1.12).
+    if (what === 'agent') host.agents = host.agents.filter(({ name }) => name !== 'build')
+    else host.models.delete('mock/m2')
+    answer('one')
+    await clock.advance(3_600_000)
+    const sent = host.calls.filter(({ method, sessionID }) => method === 'prompt' && sessionID === parentID)
+    expect(sent).toHaveLength(5)
+    expect(clock.pending).toBe(0)
+    host.userPrompt(parentID, 'go on', { agent: 'plan', model: { providerID: 'mock', modelID: 'm1' } })
+    await clock.advance(10_000)
+    expect(notices()).toHaveLength(1)
+    expect(
+      host.modelRequests
+        .at(-1)
+        ?.messages.map(({ content }) => content)
+        .join('\n'),
+    ).toContain('result of one')
+    expect(clock.pending).toBe(0)
+  },
+)
 
 test('an instance that ends sends nothing more, whether notices gather, fail to be sent, or wait for a turn', async () => {
   for (const moment of ['gathering', 'failing', 'sent'] as const) {
