@@ -165,5 +165,6 @@ export function modelOf({ model }: Session): TaskModel | undefined {
 
 /** The user looks at an earlier state of the session, or has done with it. */
 function isPutAway({ revert, time }: Session): boolean {
-  return revert !== undefined || time.archived !== undefined
+  // Taken out of the archive, it keeps a 0 there (seen).
+  return revert !== undefined || (time.archived ?? 0) > 0
 }

@@ -123,7 +123,7 @@ export class Mailbox {
       part(noticeKey(notice), notice.task.endedAt, texts[index] as string),
     )
     const last = Math.max(...notices.map((notice) => notice.task.endedAt)) + 1
-    const unfinished = this.#tasks().filter((task) => !isEnded(task)).length
+    const unfinished = this.#tasks().flatMap((task) => (isEnded(task) ? [] : [task.id]))
     return [...parts, part(`${noticeKey(first)} closing`, last, closingText(unfinished))]
   }
 

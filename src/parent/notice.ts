@@ -10,6 +10,8 @@ export interface Notice {
 
 const MESSAGE_BYTES = 16 * 1024
 const ERROR_BYTES = 1024
+/** How many ids the closing line holds. */
+const NAMED = 1
 
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey({ task }: Pick<Notice, 'task'>): string {
@@ -22,11 +24,15 @@ export function noticeTexts(notices: readonly Notice[], inlineResultBytes: numbe
   return notices.map((notice) => noticeText(notice, room))
 }
 
-/** The line that closes a message of notices. */
-export function closingText(unfinished: number): string {
+/** The line that closes a message of notices, with the ids of what has not ended. */
+export function closingText(unfinished: readonly string[]): string {
+  const named = unfinished.slice(0, NAMED)
+  const more = unfinished.length - named.length
   const rest =
-    unfinished === 0 ? 'No task of yours is running.' : `${unfinished} of your tasks still running.`
-  return `[Automatic notice, not a message from the user. ${rest}]`
+    unfinished.length === 0
+      ? 'No task of yours is running.'
+      : `Still running: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`
+  return `[Automatic notice, not a message from the user. ${rest} More: background_output.]`
 }
 
 /** What a parent's model is to remember when its conversation is summed up. */

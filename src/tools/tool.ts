@@ -55,7 +55,7 @@ function canonical(input: unknown): unknown {
       // Models fill in what they leave out.
       .filter(([, value]) => value !== null)
       .map(([name, value]) => [
-        name in ALIASES ? ALIASES[name as keyof typeof ALIASES] : name,
+        Object.hasOwn(ALIASES, name) ? ALIASES[name as keyof typeof ALIASES] : name,
         value as unknown,
       ]),
   )

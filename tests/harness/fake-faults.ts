@@ -13,6 +13,8 @@ const CALL_LIMIT_MS = 15_000
 export class FakeFaults {
   readonly #clock: Clock
   readonly #planned = new Map<Method, Fault[]>()
+  /** How long a call is on its way to the host, and its answer back; in milliseconds. */
+  latencyMs = (): number => 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -27,9 +29,16 @@ export class FakeFaults {
     const fault = this.#planned.get(method)?.shift()
     if (fault?.kind === 'fail') throw fault.error
     if (fault?.kind === 'hang') return this.#noAnswer(method)
+    await this.#travel()
     const result = await run()
+    await this.#travel()
     if (fault?.kind === 'loseAnswer') return this.#noAnswer(method)
     return structuredClone(result)
+  }
+
+  async #travel(): Promise<void> {
+    const ms = this.latencyMs()
+    if (ms > 0) await new Promise<void>((resolve) => this.#clock.after(ms, resolve))
   }
 
   #noAnswer(method: Method): Promise<never> {

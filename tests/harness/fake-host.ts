@@ -162,6 +162,15 @@ export class FakeHost {
     this.#lives += 1
   }
 
+  /** How long each call, and each answer, is on its way; none by default. */
+  get latencyMs(): () => number {
+    return this.#faults.latencyMs
+  }
+
+  set latencyMs(latencyMs: () => number) {
+    this.#faults.latencyMs = latencyMs
+  }
+
   /** Makes the next call of a method reject. */
   failNext(method: Method, error = new HostError('refused', `OpenCode refused ${method}`)): void {
     this.#faults.plan(method, { kind: 'fail', error })

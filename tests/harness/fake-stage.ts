@@ -20,6 +20,8 @@ export interface FakeStage {
   readonly launch: (description: string) => Promise<Task>
   /** Answers the child that was asked `description`, or that will be. */
   readonly answer: (description: string, reply?: Reply) => void
+  /** Answers all children that wait, or ever will. */
+  readonly answerAll: () => void
   /** The texts of all notices in the parent, the oldest first. */
   readonly notices: () => readonly string[]
   /** The model calls of the parent that had a notice as their newest message. */
@@ -35,6 +37,7 @@ function ownersOf(pid: number): Owners {
 /** The children wait until they are answered; the parent's model has nothing to say. */
 export function createFakeStage(options: object = {}): FakeStage {
   const clock = new ManualClock()
+  let isAnswered = false
   const replies = new Map<string, { promise: Promise<Reply>; resolve: (reply: Reply) => void }>()
   const replyTo = (description: string): { promise: Promise<Reply>; resolve: (reply: Reply) => void } => {
     const known = replies.get(description)
@@ -44,6 +47,7 @@ export function createFakeStage(options: object = {}): FakeStage {
       resolve = settle
     })
     const created = { promise, resolve: (reply: Reply) => resolve(reply) }
+    if (isAnswered) resolve({ text: 'at last' })
     replies.set(description, created)
     return created
   }
@@ -106,6 +110,10 @@ export function createFakeStage(options: object = {}): FakeStage {
     launch: (description) => manager.launch({ parentID, agent: 'general', prompt: description, description }),
     answer: (description, reply = { text: `result of ${description}` }) =>
       replyTo(description).resolve(reply),
+    answerAll() {
+      isAnswered = true
+      for (const { resolve } of replies.values()) resolve({ text: 'at last' })
+    },
     notices,
     noticeTurns: () =>
       host.modelRequests.filter(

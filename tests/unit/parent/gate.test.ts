@@ -169,9 +169,12 @@ test.each<{ story: string; words: Word[] }>([
   expect(await after(...words)).toBe('open')
 })
 
-test('a parent in the archive may not be woken', async () => {
+test('a parent in the archive may not be woken, until it is taken out, which leaves a 0', async () => {
   const { opencode, answer } = host()
-  const admission = new Gate(opencode).admission(PARENT)
+  const gate = new Gate(opencode)
+  const admission = gate.admission(PARENT)
   answer(sessionWith({ time: { created: 0, updated: 0, archived: 1 } }))
   expect(await admission).toEqual({ type: 'closed' })
+  gate.handleEvent(updated(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
+  expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
 })

@@ -54,11 +54,14 @@ test('however many end together, their results fit into 16 KB', () => {
 
 test('beside its description and result, a notice takes at most 300 characters', () => {
   const task = completedTask()
-  const text = one(task, 'R'.repeat(100)) + closingText(12)
+  const text = one(task, 'R'.repeat(100)) + closingText(Array(12).fill('bg_1a2b3c4d'))
   expect(text.length - task.description.length - 100).toBeLessThanOrEqual(300)
 })
 
 test('the closing line says that no person wrote this, and what still runs', () => {
-  expect(closingText(0)).toContain('not a message from the user')
-  expect(closingText(2)).toContain('2 of your tasks still running')
+  expect(closingText([])).toBe(
+    '[Automatic notice, not a message from the user. No task of yours is running. More: background_output.]',
+  )
+  expect(closingText(['bg_1'])).toContain('Still running: bg_1.')
+  expect(closingText(['bg_1', 'bg_2', 'bg_3'])).toContain('Still running: bg_1 and 2 more.')
 })
