@@ -20,6 +20,9 @@ export interface Changes {
   readonly model?: string
 }
 
+/** How long a message that was taken over may need to be stored, and to start its turn; generous (contract 2.3). */
+const STORED_WITHIN_MS = 1000
+
 interface Ports {
   readonly catalogue: Catalogue
   readonly clock: Clock
@@ -77,7 +80,10 @@ export class Continuer {
     }
     const now = store.get(task.id)
     if (!now || now.run !== task.run || !isEnded(now)) return now ?? task
-    // It has ended all the same. What was said is stored, and must not be worked on outside of the queue.
+    // It has ended all the same. What was said must not be worked on outside of the queue, once it is stored.
+    await new Promise<void>((resolve) => {
+      clock.after(STORED_WITHIN_MS, resolve)
+    })
     await runner.abort(task)
     if (now.status === 'cancelled') {
       throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`)

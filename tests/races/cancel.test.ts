@@ -144,3 +144,18 @@ test('a session that cannot be read gives its slot back after a time, and its ca
   await clock.advance(120_000)
   expect((await cancelled)?.status).toBe('cancelled')
 })
+
+test('cancelled while its prompt is long on its way: the turn that begins when it arrives is stopped', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  const latencies = [0, 0, 0, 0, 0, 0]
+  host.latencyMs = () => latencies.shift() ?? 4000
+  const { id, sessionID } = await launch('late')
+  host.latencyMs = () => 0
+  await clock.advance(100)
+  const cancelled = manager.cancel(id)
+  await clock.advance(30_000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(host.messagesOf(sessionID)).not.toHaveLength(0)
+  expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
+  expect(clock.pending).toBe(0)
+})

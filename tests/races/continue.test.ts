@@ -218,3 +218,26 @@ test('a task whose model is named like a property of every object is refused', a
   const request = { parentID, agent: 'general', prompt: 'p', description: 'd', model: 'mock/constructor' }
   await expect(manager.launch(request)).rejects.toThrow('There is no model')
 })
+
+test('what is said to a task that fails before it arrives starts the next run, within the limit', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
+  const { id, sessionID } = await launch('work')
+  await launch('other')
+  await clock.advance(100)
+  host.latencyMs = () => 4000
+  const continued = manager.continue(id, 'more')
+  host.latencyMs = () => 0
+  answer('work', { status: 400, text: 'bad' })
+  await clock.advance(3000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', run: 1 })
+  await clock.advance(10_000)
+  expect(await continued).toMatchObject({ status: 'pending', run: 2 })
+  // The other one has the only slot, so that nothing else may be at work.
+  const open = host.modelRequests.filter(({ outcome }) => outcome === 'open')
+  expect(open.map((request) => request.sessionID)).not.toContain(sessionID)
+  answer('more', { text: 'heard' })
+  answer('other')
+  await clock.advance(10_000)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+  expect(notices().join('\n')).toContain('<result>heard</result>')
+})

@@ -190,7 +190,6 @@ function watchLimit({ host, parentID }: FakeStage): () => number {
   return () => most
 }
 
-const stats: number[][] = []
 test('whatever happens in whatever order, each run ends once, and each end is told once', async () => {
   await fc.assert(
     fc.asyncProperty(history, async ({ steps, ...settings }) => {
@@ -202,7 +201,6 @@ test('whatever happens in whatever order, each run ends once, and each end is to
         await play.take(next)
         await stage.clock.advance(0)
       }
-      stats.push([play.ids.length, stage.host.modelRequests.length])
       const highest = most()
       await play.end()
       const { manager, parentID } = stage
@@ -228,14 +226,6 @@ test('whatever happens in whatever order, each run ends once, and each end is to
       expect(highest).toBeLessThanOrEqual(LIMIT)
       expect(stage.clock.pending).toBe(0)
     }),
-    { seed: 20261121, numRuns: RUNS },
+    { seed: Number(process.env['SEED'] ?? 20261121), numRuns: RUNS },
   )
 }, 600_000)
-test('stats', () => {
-  console.log(
-    stats.length,
-    stats.reduce((s, [a]) => s + (a ?? 0), 0),
-    stats.reduce((s, a) => s + (a[1] ?? 0), 0),
-  )
-  expect(1).toBe(1)
-})

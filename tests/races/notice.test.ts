@@ -192,16 +192,15 @@ test('an end whose reader is interrupted while it is being read is still told', 
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
-  answer('one')
-  await clock.advance(4)
-  const messages = host.opencode.messages.bind(host.opencode)
   const reader = new AbortController()
+  const report = manager.output(id, { timeoutMs: 10_000, signal: reader.signal })
+  const messages = host.opencode.messages.bind(host.opencode)
   host.opencode.messages = async (sessionID) => {
     const stored = await messages(sessionID)
     if (manager.get(id)?.status === 'completed') reader.abort()
     return stored
   }
-  const report = manager.output(id, { timeoutMs: 10_000, signal: reader.signal })
+  answer('one')
   await clock.advance(10_000)
   expect((await report).task.status).toBe('completed')
   expect(reader.signal.aborted).toBe(true)

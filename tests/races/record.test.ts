@@ -45,3 +45,28 @@ test('a record that cannot be written costs a warning, and the task is told all 
   expect(notices()).toHaveLength(1)
   expect(complaints.join('\n')).toContain('it could not be recorded as completed')
 })
+
+test('records arrive in their order, however long one of them is on its way', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage()
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  host.latencyMs = () => 3000
+  // Its record is slow; the prompt with it is, too.
+  const steered = manager.continue(id, 'more')
+  host.latencyMs = () => 0
+  answer('more')
+  answer('work')
+  await clock.advance(30_000)
+  await steered
+  expect(manager.get(id)?.status).toBe('completed')
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
+})
+
+test('launches that are being created count against the limit of their session', async () => {
+  const { clock, host, manager, launch, parentID } = createFakeStage({ maxTasksPerSession: 1 })
+  host.latencyMs = () => 10
+  const both = Promise.allSettled([launch('one'), launch('two')])
+  await clock.advance(1000)
+  expect((await both).map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+  expect(manager.list(parentID)).toHaveLength(1)
+})
