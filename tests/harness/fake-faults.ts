@@ -15,6 +15,7 @@ export class FakeFaults {
   readonly #planned = new Map<Method, Fault[]>()
   /** How long a call is on its way to the host, and its answer back; in milliseconds. */
   latencyMs = (): number => 0
+  #lives = 1
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -29,11 +30,19 @@ export class FakeFaults {
     const fault = this.#planned.get(method)?.shift()
     if (fault?.kind === 'fail') throw fault.error
     if (fault?.kind === 'hang') return this.#noAnswer(method)
+    const lives = this.#lives
     await this.#travel()
+    if (lives !== this.#lives) return new Promise(() => {})
     const result = await run()
     await this.#travel()
     if (fault?.kind === 'loseAnswer') return this.#noAnswer(method)
     return structuredClone(result)
+  }
+
+  /** The process of host and callers is gone: what is on its way arrives nowhere. */
+  kill(): void {
+    this.#lives += 1
+    this.#planned.clear()
   }
 
   async #travel(): Promise<void> {

@@ -160,6 +160,8 @@ export class FakeHost {
     this.#listeners.clear()
     this.onChatMessage = () => {}
     this.#lives += 1
+    this.#faults.kill()
+    this.#lastStored.clear()
   }
 
   /** How long each call, and each answer, is on its way; none by default. */

@@ -5,6 +5,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { OutputOptions } from '../../src/manager.ts'
 import { HostError } from '../../src/opencode.ts'
 import { isEnded } from '../../src/task/task.ts'
 import { ToolError } from '../../src/tool-error.ts'
@@ -97,6 +98,11 @@ class Play {
     )
   }
 
+  async #read(id: string, options: OutputOptions): Promise<void> {
+    const { task: seen } = await this.stage.manager.output(id, options)
+    if (isEnded(seen)) this.known.add(`${seen.id} ${seen.run}`)
+  }
+
   take(next: Step): void | Promise<void> {
     const { stage } = this
     const { host, parentID, manager } = stage
@@ -128,11 +134,7 @@ class Play {
       case 'read':
       case 'block':
         if (!current) return
-        this.#try(
-          manager.output(id, next.type === 'block' ? { timeoutMs: 2000 } : {}).then(({ task: seen }) => {
-            if (isEnded(seen)) this.known.add(`${seen.id} ${seen.run}`)
-          }),
-        )
+        this.#try(this.#read(id, next.type === 'block' ? { timeoutMs: 2000 } : {}))
         return
       case 'abortChild':
         if (current) void host.userAbort(current.sessionID)
