@@ -58,6 +58,16 @@ export const optionsSchema = z.strictObject({
     .describe(
       'How long a prompted session may stay idle without an answer before the task counts as failed.',
     ),
+  timeoutMs: milliseconds
+    .default(0)
+    .describe(
+      'How long a run of an agent may take; it is then stopped, and what it did is told. 0: no limit.',
+    ),
+  permissionTimeoutMs: milliseconds
+    .default(0)
+    .describe(
+      "After how long a child's question for a permission is rejected, so that it goes on. 0: never.",
+    ),
   pollMs: milliseconds
     .min(50)
     .default(5000)

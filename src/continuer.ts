@@ -59,6 +59,7 @@ export class Continuer {
         await started(taskID)
         break
       case 'running':
+      case 'waiting':
         return this.#steer(task, prompt)
       default:
         if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task

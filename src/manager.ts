@@ -24,6 +24,7 @@ import { Outbox } from './parent/outbox.ts'
 import { Recovery } from './recovery.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
+import { Permissions } from './run/permissions.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
@@ -100,6 +101,7 @@ export class BackgroundManager {
   readonly #scheduler: Scheduler
   readonly #detector: Detector
   readonly #executor: Executor
+  readonly #permissions: Permissions
   readonly #gate: Gate
   readonly #launcher: Launcher
   readonly #continuer: Continuer
@@ -127,7 +129,11 @@ export class BackgroundManager {
       { opencode, log, store, detector: this.#detector },
       options.startTimeoutMs,
     )
-    this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler })
+    this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler }, options.timeoutMs)
+    this.#permissions = new Permissions(
+      { opencode, clock, log, store, statuses },
+      options.permissionTimeoutMs,
+    )
     this.#records = new TaskRecords({ opencode, log, store }, owners.self)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
@@ -269,6 +275,10 @@ export class BackgroundManager {
         this.#gate.handleEvent(event)
         this.#outbox.handleEvent(event)
         return
+      case 'permission.asked':
+      case 'permission.replied':
+        this.#permissions.handleEvent(event)
+        return
       case 'message.removed':
         this.#outbox.handleEvent(event)
         return
@@ -319,6 +329,7 @@ export class BackgroundManager {
     this.#disposal.abort()
     this.#executor.dispose()
     this.#detector.dispose()
+    this.#permissions.dispose()
     await this.#records.flush()
   }
 

@@ -6,7 +6,15 @@
  * What each call really does is in the contract suite (tests/contract).
  */
 import type { PluginInput } from '@opencode-ai/plugin'
-import type { Agent, Message, Part, PermissionRuleset, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import type {
+  Agent,
+  Message,
+  Part,
+  PermissionRequest,
+  PermissionRuleset,
+  Session,
+  SessionStatus,
+} from '@opencode-ai/sdk/v2'
 import type { Clock } from './clock.ts'
 
 export type {
@@ -14,6 +22,7 @@ export type {
   Event,
   Message,
   Part,
+  PermissionRequest,
   PermissionRuleset,
   Session,
   SessionStatus,
@@ -74,6 +83,10 @@ export interface Opencode {
   prompt(sessionID: string, prompt: Prompt): Promise<void>
   /** Resolves when what ran has stopped. The children of the session go on. */
   abort(sessionID: string): Promise<void>
+  /** What is asked of the user just now, in all sessions. */
+  permissions(): Promise<readonly PermissionRequest[]>
+  /** With a message the session reads it and goes on; without one its turn ends (contract 8.2). */
+  rejectPermission(requestID: string, message?: string): Promise<void>
   /** All messages of a session, the oldest first. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
@@ -103,6 +116,11 @@ interface SdkResult<Data> {
   response?: Response
 }
 
+interface RawClient {
+  get(request: object): Promise<SdkResult<unknown>>
+  post(request: object): Promise<SdkResult<unknown>>
+}
+
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
 
@@ -114,6 +132,8 @@ export function connect(
   callLimitMs = CALL_LIMIT_MS,
 ): Opencode {
   const query = { directory }
+  // The client has no methods for these endpoints, but what lies beneath it reaches every one (contract 3.7).
+  const { _client: raw } = client as unknown as { readonly _client: RawClient }
   async function call<Data>(
     name: string,
     run: (signal: AbortSignal) => Promise<SdkResult<Data>>,
@@ -196,6 +216,19 @@ export function connect(
       await call('session.abort', (signal) =>
         client.session.abort({ path: { id: sessionID }, signal, query }),
       )
+    },
+
+    permissions: () =>
+      call(
+        'permission.list',
+        (signal) => raw.get({ url: '/permission', query, signal }) as Promise<SdkResult<PermissionRequest[]>>,
+      ),
+
+    rejectPermission: async (requestID, message) => {
+      const body = { reply: 'reject', ...(message !== undefined && { message }) }
+      const headers = { 'content-type': 'application/json' }
+      const url = `/permission/${requestID}/reply`
+      await call('permission.reply', (signal) => raw.post({ url, query, body, headers, signal }))
     },
 
     messages: (sessionID) =>

@@ -2,6 +2,7 @@
  * Has the work of tasks done: queues it, starts it when its turn comes, stops it, and reports each end to the store.
  * What has an end is never started or stopped again.
  */
+import { formatDuration } from '../format.ts'
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from '../task/task.ts'
@@ -26,13 +27,19 @@ interface Ports {
   readonly runner: Runner
 }
 
+/** Why work is to stop: somebody wants it, or its time is over. */
+export type StopReason = Canceller | 'timeout'
+
 export class Executor {
   readonly #ports: Ports
   readonly #stops = new Map<string, AbortController>()
+  readonly #timeoutMs: number
   #isDisposed = false
 
-  constructor(ports: Ports) {
+  /** @param timeoutMs how long a run may take; 0: no limit */
+  constructor(ports: Ports, timeoutMs: number) {
     this.#ports = ports
+    this.#timeoutMs = timeoutMs
   }
 
   /** Takes a pending task; one that comes while the instance ends is interrupted at once. */
@@ -81,7 +88,20 @@ export class Executor {
     const onPrompted = (): void => {
       store.dispatch(taskID, { type: 'prompted', at: clock.now() })
     }
-    this.#end(taskID, await runner.run(task, onPrompted, stop.signal))
+    const cancelTimer =
+      this.#timeoutMs > 0
+        ? clock.after(this.#timeoutMs, () => stop.abort('timeout' satisfies StopReason))
+        : () => {}
+    const outcome = await runner.run(task, onPrompted, stop.signal)
+    cancelTimer()
+    this.#end(taskID, stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)
+  }
+
+  #timedOut(outcome: Outcome): Outcome {
+    if (outcome.status !== 'cancelled') return outcome
+    const message = `stopped after ${formatDuration(this.#timeoutMs)}, which is its limit (timeoutMs)`
+    const { text, usage } = outcome
+    return { status: 'failed', failure: { reason: 'timeout', message }, text, usage }
   }
 
   #end(taskID: string, outcome: Outcome): void {

@@ -42,6 +42,8 @@ const unfinished = {
   createdAt: z.number(),
 }
 
+const askedSchema = z.object({ id: z.string(), permission: z.string(), patterns: z.array(z.string()) })
+
 const ended = {
   ...unfinished,
   startedAt: z.number().exactOptional(),
@@ -53,6 +55,12 @@ const ended = {
 const recordSchema = z.discriminatedUnion('status', [
   z.object({ ...unfinished, status: z.literal('pending') }),
   z.object({ ...unfinished, status: z.literal(['starting', 'running']), startedAt: z.number() }),
+  z.object({
+    ...unfinished,
+    status: z.literal('waiting'),
+    startedAt: z.number(),
+    asks: z.tuple([askedSchema], askedSchema),
+  }),
   z.object({ ...ended, status: z.literal('completed') }),
   z.object({
     ...ended,

@@ -1,10 +1,11 @@
 /**
  * A task: work that a session handed over and that goes on in the background.
  *
- *   pending → starting → running → completed | failed | cancelled
- *      └─────────┴──────────────→ failed | cancelled
+ *   pending → starting → running ⇄ waiting → completed | failed | cancelled
+ *      └─────────┴─────────────────────────→ failed | cancelled
  *
- * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted. The last three end the
+ * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted, `waiting` goes on when
+ * the user has answered what it asks permission for. The last three end the
  * run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only place that knows this; whoever wants to change a task sends
  * an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
  */
@@ -49,6 +50,13 @@ export interface Usage {
   readonly cost: number
 }
 
+/** What a child asks permission for, in the host's words. */
+export interface Asked {
+  readonly id: string
+  readonly permission: string
+  readonly patterns: readonly string[]
+}
+
 export interface Failure {
   /** `error`: the host or the model said so; `empty`: it ended without a word or a tool call. */
   readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted'
@@ -78,6 +86,7 @@ export type Task = TaskIdentity &
     | { readonly status: 'pending' }
     | ({ readonly status: 'starting' } & Started)
     | ({ readonly status: 'running' } & Started)
+    | ({ readonly status: 'waiting'; readonly asks: readonly [Asked, ...Asked[]] } & Started)
     | ({ readonly status: 'completed' } & Ended)
     | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
     | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
@@ -94,6 +103,8 @@ export type TaskEvent =
   | { readonly type: 'appended'; readonly prompt: string }
   /** More was said while the work went on, in a message of ours. */
   | { readonly type: 'steered'; readonly promptID: string }
+  | { readonly type: 'asked'; readonly request: Asked }
+  | { readonly type: 'replied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
   /** More was said after the end: the next run is asked for. */
   | { readonly type: 'continued'; readonly next: NextRun }
@@ -109,7 +120,7 @@ export function isEnded(task: Task): task is EndedTask {
 
 /** True while the work holds a slot. */
 export function isActive(task: Task): boolean {
-  return task.status === 'starting' || task.status === 'running'
+  return task.status === 'starting' || task.status === 'running' || task.status === 'waiting'
 }
 
 /** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
@@ -123,14 +134,31 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
     case 'appended':
       return task.status === 'pending' ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` } : undefined
     case 'steered':
-      return task.status === 'running'
+      return task.status === 'running' || task.status === 'waiting'
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
         : undefined
+    case 'asked':
+      return asked(task, event.request)
+    case 'replied':
+      return replied(task, event.requestID)
     case 'ended':
       return ended(task, event.at, event.outcome)
     case 'continued':
       return undefined
   }
+}
+
+function asked(task: UnfinishedTask, request: Asked): Task | undefined {
+  if (task.status === 'running') return { ...task, status: 'waiting', asks: [request] }
+  if (task.status !== 'waiting' || task.asks.some(({ id }) => id === request.id)) return undefined
+  return { ...task, asks: [...task.asks, request] }
+}
+
+function replied(task: UnfinishedTask, requestID: string): Task | undefined {
+  if (task.status !== 'waiting') return undefined
+  const { asks, ...rest } = task
+  const [first, ...others] = asks.filter(({ id }) => id !== requestID)
+  return first ? { ...rest, status: 'waiting', asks: [first, ...others] } : { ...rest, status: 'running' }
 }
 
 function continued(task: EndedTask, next: NextRun): Task {
@@ -140,7 +168,8 @@ function continued(task: EndedTask, next: NextRun): Task {
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
-  const common = { ...task, endedAt, usage: outcome.usage }
+  const { asks: _, ...rest } = { asks: undefined, ...task }
+  const common = { ...rest, endedAt, usage: outcome.usage }
   switch (outcome.status) {
     case 'completed':
       // Work that was never prompted has no result.

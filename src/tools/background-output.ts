@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
+import { asksText } from './asks.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
@@ -71,6 +72,11 @@ function unfinishedLines(task: UnfinishedTask, { transcript }: TaskReport, now: 
   if (task.status === 'pending')
     return ['status: pending', `waits for a slot since ${formatDuration(now - task.createdAt)}`]
   const lines = [`status: ${task.status}`, `elapsed: ${formatDuration(now - task.startedAt)}`]
+  if (task.status === 'waiting') {
+    lines.push(
+      `waits for a permission: ${asksText(task.asks)}. The user can answer it in the session of the task.`,
+    )
+  }
   if (!transcript) return lines
   const { activity, usage } = transcript
   const last = activity ? `${activity.what}, ${formatDuration(now - activity.at)} ago` : 'none yet'

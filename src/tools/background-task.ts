@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
+import { asksText } from './asks.ts'
 import { defineTool, ownTask, type ToolContext, type ToolDefinition, type ToolResult } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodString => z.string().trim().min(1, `must not be empty: ${what}`)
@@ -77,13 +78,14 @@ function missing(argument: string, what: string): string {
 
 function answer(task: Task, place: number | undefined, before?: Task): ToolResult {
   const { id, sessionID, agent, description, run } = task
-  const status = place === undefined ? 'running' : 'pending'
+  const status = place !== undefined ? 'pending' : task.status === 'waiting' ? 'waiting' : 'running'
   const lines = [
     `task_id: ${id}`,
-    `status: ${place === undefined ? status : `${status} (number ${place + 1} in the queue)`}`,
+    place === undefined ? `status: ${status}` : `status: ${status} (number ${place + 1} in the queue)`,
     `agent: ${agent}`,
     `description: ${description}`,
   ]
+  if (task.status === 'waiting') lines.push(`waits for a permission: ${asksText(task.asks)}`)
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
   else if (before?.status === 'pending') lines.push('The prompt was added to what it is to do.')
   else if (before) lines.push('It reads the prompt at its next step.')

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
+import { asksText } from './asks.ts'
 import { defineTool, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
@@ -11,6 +12,7 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
   pending: 'running',
   starting: 'running',
   running: 'running',
+  waiting: 'running',
   completed: 'done',
   failed: 'error',
   cancelled: 'error',
@@ -64,6 +66,8 @@ function statusOf(task: Task, place: number | undefined): string {
     case 'starting':
     case 'running':
       return '⏳ running'
+    case 'waiting':
+      return `✋ waiting for a permission: ${asksText(task.asks)}`
     case 'completed':
       return '✅ done'
     case 'failed':

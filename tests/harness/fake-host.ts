@@ -12,6 +12,7 @@ import {
   type Event,
   type NewSession,
   type Opencode,
+  type PermissionRequest,
   type Part,
   type Prompt,
   type Provider,
@@ -43,6 +44,9 @@ export class FakeHost {
   readonly opencode: Opencode
   /** Every call of the port, also those that were made to fail. */
   readonly calls: { readonly method: Method; readonly sessionID?: string }[] = []
+  /** What is asked of the user, and not answered; it survives an abort (contract 6.5). */
+  readonly permissions: PermissionRequest[] = []
+  readonly rejections: { readonly id: string; readonly message: string | undefined }[] = []
   /** What was logged through the port. */
   readonly logged: { readonly level: string; readonly message: string }[] = []
   /** While set, events are lost. */
@@ -218,6 +222,8 @@ export class FakeHost {
         call('replaceMetadata', id, () =>
           this.#store.updateSession(id, { metadata: structuredClone(metadata) }),
         ),
+      permissions: () => call('permissions', undefined, () => this.permissions),
+      rejectPermission: (id, message) => call('rejectPermission', undefined, () => this.#reject(id, message)),
       prompt: (id, prompt) => call('prompt', id, () => this.#prompt(id, structuredClone(prompt))),
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
@@ -225,6 +231,27 @@ export class FakeHost {
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
       log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
     }
+  }
+
+  /** Has a session ask for a permission, as a tool does that needs one. */
+  askPermission(sessionID: string, permission: string, ...patterns: string[]): string {
+    const id = this.#store.newID('evt').replace('evt', 'per')
+    const request = { id, sessionID, permission, patterns, metadata: {}, always: [] }
+    this.permissions.push(request)
+    this.#emit('permission.asked', request)
+    return id
+  }
+
+  replyPermission(id: string, reply: 'once' | 'reject'): void {
+    const index = this.permissions.findIndex((request) => request.id === id)
+    const [request] = index === -1 ? [] : this.permissions.splice(index, 1)
+    if (!request) throw new HostError('notFound', `Permission request not found: ${id}`)
+    this.#emit('permission.replied', { sessionID: request.sessionID, requestID: id, reply })
+  }
+
+  #reject(id: string, message?: string): void {
+    this.rejections.push({ id, message })
+    this.replyPermission(id, 'reject')
   }
 
   #providers(): Map<string, Provider> {

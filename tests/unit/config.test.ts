@@ -11,6 +11,8 @@ test('no options give the defaults', () => {
     notify: { debounceMs: 100, inlineResultBytes: 4096, wake: 'each' },
     onInterrupt: 'keep',
     startTimeoutMs: 60_000,
+    timeoutMs: 0,
+    permissionTimeoutMs: 0,
     pollMs: 5000,
     debug: false,
   })

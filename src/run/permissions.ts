@@ -1,0 +1,132 @@
+/**
+ * What children ask permission for. A child that asks waits without limit, and no client of the host's shows it to whom
+ * it may concern; so its task says that it waits, and for what. Requests outlive what asked them: those of a task that
+ * has ended are rejected.
+ */
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'
+import type { StatusPoll } from '../status.ts'
+import type { TaskStore } from '../task/store.ts'
+import { isActive, isEnded, type Task } from '../task/task.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly statuses: StatusPoll
+}
+
+/** How often the host's list is looked at while tasks are at work, in case an event was lost. */
+const LOOK_MS = 30_000
+
+export class Permissions {
+  readonly #ports: Ports
+  readonly #timeoutMs: number
+  /** Requests that nobody has answered: whose they are, and how to forget their time limit. */
+  readonly #open = new Map<string, { readonly taskID: string; readonly cancelTimer: () => void }>()
+  #lookedAt = 0
+  #stopPolling: (() => void) | undefined
+
+  /** @param timeoutMs after so many milliseconds a request is rejected; 0: never */
+  constructor(ports: Ports, timeoutMs: number) {
+    this.#ports = ports
+    this.#timeoutMs = timeoutMs
+    ports.store.subscribe((task) => {
+      if (isEnded(task)) this.#forget(task)
+      this.#poll()
+    })
+  }
+
+  handleEvent(event: Event): void {
+    switch (event.type) {
+      case 'permission.asked':
+        this.#asked(event.properties)
+        return
+      case 'permission.replied':
+        this.#replied(event.properties.requestID)
+        return
+      default:
+        return
+    }
+  }
+
+  dispose(): void {
+    for (const { cancelTimer } of this.#open.values()) cancelTimer()
+    this.#open.clear()
+    this.#stopPolling?.()
+    this.#stopPolling = undefined
+  }
+
+  #asked({ id, sessionID, permission, patterns }: PermissionRequest): void {
+    const { clock, log, opencode, store } = this.#ports
+    const task = store.findBySession(sessionID)
+    if (!task || this.#open.has(id)) return
+    if (!store.dispatch(task.id, { type: 'asked', request: { id, permission, patterns } })) return
+    const cancelTimer =
+      this.#timeoutMs > 0
+        ? clock.after(this.#timeoutMs, () => {
+            const message = `Nobody answered within ${this.#timeoutMs / 1000} s. Do without it, or say that you cannot.`
+            this.#reject(id, message)
+          })
+        : () => {}
+    this.#open.set(id, { taskID: task.id, cancelTimer })
+    const what = [permission, ...patterns].join(' ')
+    opencode
+      .warn(`${task.description} (@${task.agent}) waits for a permission: ${what}`)
+      .catch((error: unknown) => log.warn(errorText(error)))
+  }
+
+  #replied(requestID: string): void {
+    const request = this.#open.get(requestID)
+    if (!request) return
+    request.cancelTimer()
+    this.#open.delete(requestID)
+    this.#ports.store.dispatch(request.taskID, { type: 'replied', requestID })
+  }
+
+  #forget({ id }: Task): void {
+    for (const [requestID, request] of this.#open) {
+      if (request.taskID !== id) continue
+      request.cancelTimer()
+      this.#open.delete(requestID)
+      this.#reject(requestID)
+    }
+  }
+
+  #reject(requestID: string, message?: string): void {
+    this.#ports.opencode.rejectPermission(requestID, message).catch((error: unknown) => {
+      // Somebody was faster.
+      if (error instanceof HostError && error.reason === 'notFound') return
+      this.#ports.log.warn(`a permission could not be rejected: ${errorText(error)}`)
+    })
+  }
+
+  /** The net beneath the events, while something is at work. */
+  #poll(): void {
+    const { clock, statuses, store } = this.#ports
+    if (![...store.all()].some(isActive)) {
+      this.#stopPolling?.()
+      this.#stopPolling = undefined
+    } else if (!this.#stopPolling) {
+      this.#lookedAt = clock.now()
+      this.#stopPolling = statuses.subscribe(() => {
+        if (clock.now() - this.#lookedAt < LOOK_MS) return
+        this.#lookedAt = clock.now()
+        void this.#look()
+      })
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const requests = await this.#ports.opencode.permissions()
+      for (const request of requests) this.#asked(request)
+      const ids = new Set(requests.map(({ id }) => id))
+      for (const id of this.#open.keys()) if (!ids.has(id)) this.#replied(id)
+    } catch (error) {
+      this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Script } from '../harness/script.ts'
+import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({
+    options: { permissionTimeoutMs: 4000, timeoutMs: 8000 },
+    config: { permission: { bash: { 'rm *': 'ask' } } },
+  })
+})
+afterAll(() => stage.close())
+
+/** Wants to remove something, and says what came of that. */
+const remover: Script = ({ messages }) => {
+  const last = messages.at(-1)
+  if (last?.role !== 'tool')
+    return { tools: [{ name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }] }
+  return { text: last.content.includes('Nobody answered') ? 'went on without it' : 'removed' }
+}
+
+async function asked(parent: Parent): Promise<{ id: string; sessionID: string }> {
+  const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const event = await stage.server.events.waitFor(
+    ({ type, properties }) => type === 'permission.asked' && properties.sessionID === sessionID,
+  )
+  return { id: event.type === 'permission.asked' ? event.properties.id : '', sessionID }
+}
+
+test('a child that asks for a permission is shown as waiting, with what for, and goes on when it is granted', async () => {
+  const parent = await stage.parent(remover)
+  const [id] = await parent.launch('tidy up')
+  const request = await asked(parent)
+  const [list, output] = await parent.call([
+    { name: 'list_background', args: {} },
+    { name: 'background_output', args: { task_id: id } },
+  ])
+  expect(list).toContain('✋ waiting for a permission: bash rm -f nothing.txt')
+  expect(output).toContain('status: waiting')
+  expect(output).toContain('waits for a permission: bash rm -f nothing.txt')
+  const toast = await stage.server.events.waitFor((event) => event.type === 'tui.toast.show')
+  expect(JSON.stringify(toast)).toContain('tidy up (@general) waits for a permission: bash rm -f nothing.txt')
+  await stage.server.client.postSessionIdPermissionsPermissionId({
+    path: { id: request.sessionID, permissionID: request.id },
+    body: { response: 'once' },
+  })
+  await parent.waitForNotice('<result>removed</result>')
+})
+
+test('a permission that nobody grants in time is rejected with a message, and the child goes on without it', async () => {
+  const parent = await stage.parent(remover)
+  await parent.launch('tidy up')
+  await asked(parent)
+  await parent.waitForNotice('<result>went on without it</result>')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('what a cancelled child had asked is asked no longer', async () => {
+  const parent = await stage.parent(remover)
+  const [id] = await parent.launch('tidy up')
+  const request = await asked(parent)
+  const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+  expect(answer).toContain('was cancelled after')
+  await expect
+    .poll(async () => {
+      const url = `${stage.server.url}/permission?directory=${encodeURIComponent(stage.server.directory)}`
+      return JSON.stringify(await (await fetch(url)).json())
+    })
+    .not.toContain(request.id)
+})
+
+test('a run that takes longer than it may is stopped, its model call is closed, and it is told as a failure', async () => {
+  const parent = await stage.parent(() => new Promise(() => {}))
+  await parent.launch('take for ever')
+  const told = await parent.waitForNotice('which is its limit (timeoutMs)')
+  expect(told.messages.at(-1)?.content).toContain('<error reason="timeout">stopped after 8.0s')
+  await parent.quiet()
+  expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
+  expect(parent.noticeTurns).toHaveLength(1)
+})

@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('a task that asks for permissions waits for all of them, says for what, and goes on when they are answered', async () => {
+  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  const first = host.askPermission(sessionID, 'bash', 'rm -rf build')
+  const second = host.askPermission(sessionID, 'edit', 'a.ts')
+  await clock.advance(10)
+  expect(manager.get(id)).toMatchObject({
+    status: 'waiting',
+    asks: [
+      { permission: 'bash', patterns: ['rm -rf build'] },
+      { permission: 'edit', patterns: ['a.ts'] },
+    ],
+  })
+  const toasts = host.logged.filter(({ level }) => level === 'toast')
+  expect(toasts.map(({ message }) => message)).toEqual([
+    'clean (@general) waits for a permission: bash rm -rf build',
+    'clean (@general) waits for a permission: edit a.ts',
+  ])
+  host.replyPermission(first, 'once')
+  await clock.advance(10)
+  expect(manager.get(id)?.status).toBe('waiting')
+  host.replyPermission(second, 'reject')
+  await clock.advance(10)
+  expect(manager.get(id)?.status).toBe('running')
+  answer('clean')
+  await clock.advance(1000)
+  expect(manager.get(id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('with a time limit, a question that nobody answers is rejected with a message, and the task goes on', async () => {
+  const { clock, host, manager, launch } = createFakeStage({ permissionTimeoutMs: 5000 })
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  const asked = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(4900)
+  expect(host.rejections).toEqual([])
+  await clock.advance(200)
+  expect(host.rejections).toMatchObject([{ id: asked, message: expect.stringContaining('5 s') as string }])
+  expect(manager.get(id)?.status).toBe('running')
+})
+
+test.each(['cancelled', 'answered'])(
+  'what a task asked that was %s meanwhile is asked no longer',
+  async (how) => {
+    const { clock, host, manager, launch, answer } = createFakeStage({ permissionTimeoutMs: 60_000 })
+    const { id, sessionID } = await launch('clean')
+    await clock.advance(100)
+    host.askPermission(sessionID, 'bash', 'rm x')
+    await clock.advance(10)
+    if (how === 'cancelled') void manager.cancel(id)
+    else answer('clean')
+    await clock.advance(5000)
+    expect(manager.get(id)?.status).not.toBe('waiting')
+    expect(host.permissions).toEqual([])
+    expect(clock.pending).toBe(0)
+  },
+)
+
+test('a question whose event was lost is found in the list of the host, and so is its answer', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  host.muteEvents = true
+  const asked = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(40_000)
+  expect(manager.get(id)?.status).toBe('waiting')
+  host.replyPermission(asked, 'once')
+  await clock.advance(40_000)
+  expect(manager.get(id)?.status).toBe('running')
+  // One look in 30 s, whatever waits.
+  expect(host.calls.filter(({ method }) => method === 'permissions').length).toBeLessThanOrEqual(3)
+})
+
+test('a task that waits can be told something, and permissions of other sessions are none of its business', async () => {
+  const { clock, host, manager, launch, parentID } = createFakeStage()
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  host.askPermission(parentID, 'bash', 'ls')
+  await clock.advance(10)
+  expect(manager.get(id)?.status).toBe('running')
+  host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(10)
+  expect(await manager.continue(id, 'leave it')).toMatchObject({ status: 'waiting', run: 1 })
+})
+
+test('a run that takes longer than it may is stopped, fails with what it had done, and gives its slot back', async () => {
+  const { clock, host, manager, launch, notices, parentID } = createFakeStage({
+    timeoutMs: 60_000,
+    concurrency: { total: 1 },
+  })
+  host.script = ({ sessionID, messages }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    if (messages.at(-1)?.role === 'tool') return new Promise(() => {})
+    return { text: 'I begin.', tools: [{ name: 'read', args: {} }] }
+  }
+  const { id } = await launch('slow')
+  const next = await launch('next')
+  await clock.advance(59_000)
+  expect(manager.get(id)?.status).toBe('running')
+  await clock.advance(5000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
+  expect(notices()[0]).toContain('stopped after 1m 0s, which is its limit (timeoutMs)')
+  expect(notices()[0]).toContain('<result partial="true">I begin.</result>')
+  expect(manager.get(next.id)?.status).toBe('running')
+  expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toHaveLength(1)
+})
