@@ -72,6 +72,13 @@ export const optionsSchema = z.strictObject({
     .min(50)
     .default(5000)
     .describe('How often the status of the sessions is asked for, while something runs or a notice is owed.'),
+  run: z
+    .strictObject({
+      waitMs: milliseconds
+        .default(600_000)
+        .describe('How long `opencode run` waits in all for what it has launched; 0: not at all.'),
+    })
+    .prefault({}),
   debug: z.boolean().default(false).describe("Write each step of each task to OpenCode's log."),
 })
 

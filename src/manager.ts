@@ -9,6 +9,7 @@ import { parseOptions, type Options, type OptionsInput } from './config.ts'
 import { Continuer, type Changes } from './continuer.ts'
 import { Launcher, type LaunchRequest } from './launcher.ts'
 import { hostLog, type Log } from './log.ts'
+import { Patience } from './parent/patience.ts'
 import { unfinishedText } from './parent/notice.ts'
 import {
   connect,
@@ -107,6 +108,7 @@ export class BackgroundManager {
   readonly #continuer: Continuer
   readonly #outbox: Outbox
   readonly #recovery: Recovery
+  readonly #patience: Patience
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
   /** Aborted when the instance ends. */
@@ -137,6 +139,7 @@ export class BackgroundManager {
     this.#records = new TaskRecords({ opencode, log, store }, owners.self)
     this.#gate = new Gate(opencode)
     this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
+    this.#patience = new Patience({ clock, store, outbox: this.#outbox }, options.run.waitMs)
     const rooms = { clock, store, catalogue: this.#catalogue, records: this.#records }
     this.#recovery = new Recovery({ ...rooms, opencode, log, owners, outbox: this.#outbox })
     this.#launcher = new Launcher({ ...rooms, gate: this.#gate }, options)
@@ -314,6 +317,14 @@ export class BackgroundManager {
     } catch (error) {
       this.#log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
     }
+  }
+
+  /**
+   * To be called from the hook `experimental.text.complete` in a process that ends when its session is idle, as
+   * `opencode run` does: resolves when the session has a notice to go on with, or nothing to wait for.
+   */
+  waitForNotice(parentID: string): Promise<void> {
+    return this.#patience.wait(parentID)
   }
 
   /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */

@@ -43,6 +43,11 @@ const plugin = {
       },
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
       'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
+      // `opencode run` ends as soon as its session is idle (contract 10.1); nothing else must be held up.
+      ...(process.argv[2] === 'run' && {
+        'experimental.text.complete': ({ sessionID }: { sessionID: string }) =>
+          manager.waitForNotice(sessionID),
+      }),
       'experimental.session.compacting'({ sessionID }, { context }) {
         context.push(...manager.compactionContext(sessionID))
         return Promise.resolve()

@@ -32,6 +32,11 @@ export interface Letter {
  */
 export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed'
 
+export interface DeliveryListeners {
+  readonly onSent: () => void
+  readonly onEnd: (end: DeliveryEnd) => void
+}
+
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 60_000
 /** How long a message that was taken over may stay without a turn: a cold host needs up to 2 s (contract 2.3). */
@@ -48,7 +53,7 @@ export class Delivery {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #log: Log
-  readonly #onEnd: (end: DeliveryEnd) => void
+  readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
   readonly #isRide: boolean
   #step: 'sending' | 'sent' | 'resting' | 'over'
@@ -61,7 +66,7 @@ export class Delivery {
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Gate },
     letter: Letter,
     step: 'sending' | 'resting',
-    onEnd: (end: DeliveryEnd) => void,
+    on: DeliveryListeners,
   ) {
     this.letter = letter
     this.#opencode = ports.opencode
@@ -70,13 +75,19 @@ export class Delivery {
     this.#log = ports.log
     this.#step = step
     this.#isRide = step === 'resting'
-    this.#onEnd = onEnd
+    this.#on = on
     this.#reception = new ReceptionTracker(letter.messageID)
   }
 
   /** Whether it goes as this message, and does not ride on one of the user's. */
   sends(messageID: string): boolean {
     return !this.#isRide && this.letter.messageID === messageID
+  }
+
+  /** Whether it is on its way to the host, is there and not yet seen by the parent's model, or neither any more. */
+  get place(): 'sending' | 'queued' | 'past' {
+    if (this.#step === 'sending') return 'sending'
+    return this.#step === 'sent' && !this.#reception.isSeen ? 'queued' : 'past'
   }
 
   /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
@@ -108,6 +119,7 @@ export class Delivery {
       if (this.#step !== 'sending') return
       this.#step = 'sent'
       this.#sentAt = this.#clock.now()
+      this.#on.onSent()
     } catch (error) {
       if (this.#step !== 'sending') return
       if (error instanceof HostError && error.reason === 'notFound') {
@@ -193,7 +205,7 @@ export class Delivery {
   #end(end: DeliveryEnd): void {
     if (this.#isOver()) return
     this.stop()
-    this.#onEnd(end)
+    this.#on.onEnd(end)
   }
 
   #pause(): void {

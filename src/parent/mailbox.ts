@@ -41,6 +41,11 @@ export class Mailbox {
     this.#send = send
   }
 
+  /** Whether what is here leaves in a moment. */
+  get isSending(): boolean {
+    return this.#moment !== undefined
+  }
+
   /** Takes a notice, and sends it when it is time. */
   put(notice: Notice): void {
     this.#unsent.push(notice)

@@ -37,6 +37,7 @@ export class Outbox {
   /** Tasks that somebody waits for, who will read their end: how many wait, and the notice that came meanwhile. */
   readonly #held = new Map<string, { holders: number; notice?: Notice }>()
   readonly #unsubscribe: () => void
+  readonly #listeners = new Set<() => void>()
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: NotifyOptions) {
@@ -84,11 +85,30 @@ export class Outbox {
       this.#sent.delete(sent)
     }
     this.#poll()
+    this.#tell()
   }
 
   /** Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago. */
   inherit(notice: Notice): void {
     this.#mailbox(notice.task.parentID).keep([notice])
+  }
+
+  /** Calls the listener when something was sent or is owed no more. Returns how to stop that. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** Whether a parent has a notice before it that it has not read yet, or is still to be sent one. */
+  owes(parentID: string): 'sent' | 'unsent' | 'nothing' {
+    const own = [...this.#sent].filter(({ delivery }) => delivery.letter.parentID === parentID)
+    const places = new Set(own.map(({ delivery }) => delivery.place))
+    if (places.has('queued')) return 'sent'
+    const isHeld = [...this.#held.values()].some(({ notice }) => notice?.task.parentID === parentID)
+    const isGathering = this.#mailboxes.get(parentID)?.isSending ?? false
+    return isHeld || isGathering || places.has('sending') ? 'unsent' : 'nothing'
   }
 
   /** Whether a message is one that we send. */
@@ -160,6 +180,7 @@ export class Outbox {
     if (known) return known
     const mailbox = new Mailbox(this.#ports, parentID, this.#options, (letter, notices) => {
       void this.#deliver(letter, notices, 'sending').send()
+      this.#tell()
     })
     this.#mailboxes.set(parentID, mailbox)
     return mailbox
@@ -169,13 +190,19 @@ export class Outbox {
     const onEnd = (end: DeliveryEnd): void => {
       this.#sent.delete(sent)
       this.#poll()
+      this.#tell()
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
       else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
     }
-    const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, onEnd) }
+    const onSent = (): void => this.#tell()
+    const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, { onSent, onEnd }) }
     this.#sent.add(sent)
     this.#poll()
     return sent.delivery
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener()
   }
 
   /** The user has undone the message before it was read, and goes on from there with another just now. */

@@ -23,18 +23,30 @@ export class ReceptionTracker {
     else this.#assistants.set(info.id, info)
   }
 
+  /** Whether a model call has begun that has it in its context. */
+  get isSeen(): boolean {
+    const storedAt = this.#users.get(this.#messageID)
+    return [...this.#assistants.values()].some((info) => this.#sawOurs(info, storedAt))
+  }
+
   get reception(): Reception {
     const storedAt = this.#users.get(this.#messageID)
     if (storedAt === undefined) return 'missing'
     let reception: Reception = 'unanswered'
     for (const info of this.#assistants.values()) {
-      // An answer names the newest user message that its call had seen; history is ordered by creation time.
-      const answers = this.#users.get(info.parentID)
-      const sawOurs = info.parentID === this.#messageID || (answers !== undefined && answers > storedAt)
+      const sawOurs = this.#sawOurs(info, storedAt)
       if (info.error?.name === 'MessageAbortedError') {
         if ((info.time.completed ?? 0) >= storedAt || sawOurs) reception = 'interrupted'
       } else if (sawOurs && (info.time.completed !== undefined || info.error)) return 'answered'
     }
     return reception
+  }
+
+  /** An answer names the newest user message that its call had seen; history is ordered by creation time. */
+  #sawOurs({ parentID }: { readonly parentID: string }, storedAt: number | undefined): boolean {
+    const answers = this.#users.get(parentID)
+    return (
+      parentID === this.#messageID || (answers !== undefined && storedAt !== undefined && answers > storedAt)
+    )
   }
 }

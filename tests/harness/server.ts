@@ -160,7 +160,8 @@ function isAnswered(stored: readonly StoredMessage[]): boolean {
   return answer.parentID === asked.info.id && answer.time.completed !== undefined
 }
 
-function configuration({ model, plugins = [], agents = {}, config = {} }: OpencodeOptions): object {
+/** The text of an `opencode.json`. */
+export function configuration({ model, plugins = [], agents = {}, config = {} }: OpencodeOptions): object {
   const shared = { tool_call: true, limit: { context: 200_000, output: 8_000 } }
   const variants = { low: { reasoningEffort: 'low' }, high: { reasoningEffort: 'high' } }
   return {

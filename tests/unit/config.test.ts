@@ -14,6 +14,7 @@ test('no options give the defaults', () => {
     timeoutMs: 0,
     permissionTimeoutMs: 0,
     pollMs: 5000,
+    run: { waitMs: 600_000 },
     debug: false,
   })
 })

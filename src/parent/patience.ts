@@ -1,0 +1,65 @@
+/**
+ * Keeps `opencode run` from ending before what it launched: the process exits as soon as its session is idle, so the end
+ * of each text of the session is held until a notice has been sent, which has the session go on (contract 10.3). It
+ * only waits; the outbox sends.
+ */
+import type { Clock } from '../clock.ts'
+import type { TaskStore } from '../task/store.ts'
+import { isEnded } from '../task/task.ts'
+import type { Outbox } from './outbox.ts'
+
+interface Ports {
+  readonly clock: Clock
+  readonly store: TaskStore
+  readonly outbox: Outbox
+}
+
+export class Patience {
+  readonly #ports: Ports
+  readonly #waitMs: number
+  /** Until when each session may be held. */
+  readonly #deadlines = new Map<string, number>()
+
+  /** @param waitMs how long a session may be held in all */
+  constructor(ports: Ports, waitMs: number) {
+    this.#ports = ports
+    this.#waitMs = waitMs
+  }
+
+  /** Resolves when a notice is on its way into the session, when there is none to come, or when the time is over. */
+  async wait(parentID: string): Promise<void> {
+    const { clock, store, outbox } = this.#ports
+    if (!this.#awaits(parentID)) return
+    const deadline = this.#deadlines.get(parentID) ?? clock.now() + this.#waitMs
+    this.#deadlines.set(parentID, deadline)
+    const left = deadline - clock.now()
+    if (left <= 0) return
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (this.#awaits(parentID)) return
+        unsubscribes.forEach((unsubscribe) => unsubscribe())
+        resolve()
+      }
+      const unsubscribes = [
+        store.subscribe(look),
+        outbox.subscribe(look),
+        clock.after(left, () => {
+          unsubscribes.forEach((unsubscribe) => unsubscribe())
+          resolve()
+        }),
+      ]
+    })
+  }
+
+  #awaits(parentID: string): boolean {
+    const { store, outbox } = this.#ports
+    switch (outbox.owes(parentID)) {
+      case 'sent':
+        return false
+      case 'unsent':
+        return true
+      case 'nothing':
+        return store.listByParent(parentID).some((task) => !isEnded(task))
+    }
+  }
+}

@@ -1,0 +1,31 @@
+/** `opencode run`: one message of the user, and what is printed until the process ends by itself. */
+import { spawn } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createHome, environment } from './home.ts'
+import { opencodeBinary } from './process.ts'
+import { configuration, type OpencodeOptions } from './server.ts'
+
+export interface Run {
+  /** Resolves when the process has ended, with what it printed, and the time of its end. */
+  readonly ended: Promise<{ readonly output: string; readonly code: number | null; readonly at: number }>
+  kill(signal: NodeJS.Signals): void
+}
+
+export async function startRun(message: string, options: OpencodeOptions): Promise<Run> {
+  const home = await createHome()
+  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
+  // A message in the arguments would be wrapped in quotes (contract 10.4).
+  const child = spawn(opencodeBinary(), ['run'], { cwd: home.directory, env: environment(home) })
+  let output = ''
+  child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (output += bytes.toString()))
+  child.stdin.end(message)
+  const ended = new Promise<{ output: string; code: number | null; at: number }>((resolve) => {
+    child.once('close', (code) => {
+      rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+      resolve({ output, code, at: Date.now() })
+    })
+  })
+  return { ended, kill: (signal) => void child.kill(signal) }
+}
