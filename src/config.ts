@@ -63,6 +63,9 @@ export const optionsSchema = z.strictObject({
     .describe(
       'How long a run of an agent may take; it is then stopped, and what it did is told. 0: no limit.',
     ),
+  stalledAfterMs: milliseconds
+    .default(300_000)
+    .describe('After how long without a sign of life the list says so; nothing is stopped. 0: never.'),
   permissionTimeoutMs: milliseconds
     .default(0)
     .describe(
@@ -96,7 +99,8 @@ export function parseOptions(input: unknown): ParsedOptions {
   let remaining: unknown = structuredClone(input ?? {})
   for (;;) {
     const result = optionsSchema.safeParse(remaining)
-    if (result.success) return { options: result.data, problems }
+    if (result.success)
+      return { options: result.data, problems: [...problems, ...idleClocks(remaining, result.data)] }
     for (const issue of result.error.issues) {
       const paths =
         issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
@@ -109,6 +113,15 @@ export function parseOptions(input: unknown): ParsedOptions {
       }
     }
   }
+}
+
+/** Of the clocks that were set, those that can never ring, since the run is stopped before. */
+function idleClocks(given: unknown, options: Options): string[] {
+  const { timeoutMs } = options
+  if (timeoutMs === 0 || typeof given !== 'object' || given === null) return []
+  return (['startTimeoutMs', 'stalledAfterMs'] as const)
+    .filter((name) => Object.hasOwn(given, name) && options[name] >= timeoutMs)
+    .map((name) => `${name}: is not shorter than timeoutMs (${timeoutMs}), so that it never acts`)
 }
 
 function remove(target: unknown, path: readonly PropertyKey[]): void {

@@ -26,6 +26,7 @@ import { Recovery } from './recovery.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
 import { Permissions } from './run/permissions.ts'
+import { Quota } from './run/quota.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
@@ -103,12 +104,14 @@ export class BackgroundManager {
   readonly #detector: Detector
   readonly #executor: Executor
   readonly #permissions: Permissions
+  readonly #quota: Quota
   readonly #gate: Gate
   readonly #launcher: Launcher
   readonly #continuer: Continuer
   readonly #outbox: Outbox
   readonly #recovery: Recovery
   readonly #patience: Patience
+  readonly #stalledAfterMs: number
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
   /** Aborted when the instance ends. */
@@ -119,6 +122,7 @@ export class BackgroundManager {
     const { opencode, clock, log, owners } = ports ?? realPorts(input, options)
     this.problems = problems
     this.#untold = problems
+    this.#stalledAfterMs = options.stalledAfterMs
     this.#opencode = opencode
     this.#clock = clock
     this.#log = log
@@ -132,6 +136,7 @@ export class BackgroundManager {
       options.startTimeoutMs,
     )
     this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler }, options.timeoutMs)
+    this.#quota = new Quota({ clock, store, scheduler: this.#scheduler })
     this.#permissions = new Permissions(
       { opencode, clock, log, store, statuses },
       options.permissionTimeoutMs,
@@ -194,6 +199,24 @@ export class BackgroundManager {
   /** How many wait for a slot before this task; `undefined` where it does not wait. */
   placeInQueue(taskID: string): number | undefined {
     return this.#scheduler.place(taskID)
+  }
+
+  /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
+  stalledFor(taskID: string): number | undefined {
+    const task = this.#store.get(taskID)
+    const heardAt = task && this.#detector.heardOf(task.sessionID)
+    if (heardAt === undefined || this.#stalledAfterMs === 0) return undefined
+    const silentMs = this.#clock.now() - heardAt
+    return silentMs >= this.#stalledAfterMs ? silentMs : undefined
+  }
+
+  /**
+   * Until when the start of a pending task is held back because its provider is overloaded, in milliseconds since the
+   * Unix epoch; `undefined` where it is not.
+   */
+  heldUntil(taskID: string): number | undefined {
+    const task = this.#store.get(taskID)
+    return task?.status === 'pending' && task.model ? this.#quota.heldUntil(task.model.providerID) : undefined
   }
 
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
@@ -262,6 +285,7 @@ export class BackgroundManager {
       case 'session.error':
         this.#gate.handleEvent(event)
         this.#detector.handleEvent(event)
+        this.#quota.handleEvent(event)
         return
       case 'session.updated':
         this.#gate.handleEvent(event)
@@ -274,6 +298,10 @@ export class BackgroundManager {
         if (task) this.#executor.cancelPending(task.id, 'user')
         return
       }
+      case 'message.part.delta':
+      case 'message.part.updated':
+        this.#detector.hear(event.properties.sessionID)
+        return
       case 'message.updated':
         this.#gate.handleEvent(event)
         this.#outbox.handleEvent(event)
@@ -341,6 +369,7 @@ export class BackgroundManager {
     this.#executor.dispose()
     this.#detector.dispose()
     this.#permissions.dispose()
+    this.#quota.dispose()
     await this.#records.flush()
   }
 

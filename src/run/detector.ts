@@ -46,10 +46,21 @@ export class Detector {
     this.#stopPolling = undefined
   }
 
+  /** When a session at work was last heard of, in milliseconds since the Unix epoch; `undefined` for any other. */
+  heardOf(sessionID: string): number | undefined {
+    return this.#watches.get(sessionID)?.heardAt
+  }
+
+  /** Something was heard of a session. Called for every part of every answer, so it does next to nothing. */
+  hear(sessionID: string): void {
+    this.#watches.get(sessionID)?.hear()
+  }
+
   handleEvent(event: Event): void {
     switch (event.type) {
       case 'session.status': {
         const watch = this.#watches.get(event.properties.sessionID)
+        watch?.hear()
         if (event.properties.status.type === 'idle') watch?.look()
         else watch?.sawBusy()
         return

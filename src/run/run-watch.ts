@@ -46,6 +46,7 @@ export class RunWatch {
   /** What the host said of the run outside of its messages. */
   #error: string | undefined
   #idleSince: number | undefined
+  #heardAt: number
   #cancelTimer = (): void => {}
   #looking: 'no' | 'yes' | 'again' | 'over' = 'no'
 
@@ -54,6 +55,7 @@ export class RunWatch {
     this.#opencode = opencode
     this.#clock = clock
     this.#log = log
+    this.#heardAt = clock.now()
     let resolve: (ending: Ending) => void = () => {}
     this.ending = new Promise((resolveEnding) => {
       resolve = resolveEnding
@@ -62,6 +64,15 @@ export class RunWatch {
       onEnd()
       resolve(ending)
     }
+  }
+
+  /** When something was last heard of the session. */
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
+  hear(): void {
+    this.#heardAt = this.#clock.now()
   }
 
   /** Looks at the messages, and again if called meanwhile. */

@@ -22,7 +22,7 @@ type FairPQueue = PQueue<FairQueue, FairOptions>
 
 export class Scheduler {
   readonly #total: FairPQueue
-  readonly #providers: ReadonlyMap<string, FairPQueue>
+  readonly #providers: Map<string, FairPQueue>
   readonly #models: ReadonlyMap<string, FairPQueue>
   /** Work that has not started, and the queue in which it waits. */
   readonly #waiting = new Map<string, { readonly controller: AbortController; queue: FairPQueue }>()
@@ -45,7 +45,7 @@ export class Scheduler {
       await work()
     }
     const ofModel = model && this.#models.get(`${model.providerID}/${model.modelID}`)
-    const ofProvider = model && this.#providers.get(model.providerID)
+    const ofProvider = model && this.#provider(model.providerID)
     const queues = [ofModel, ofProvider, this.#total].flatMap((queue) => queue ?? [])
     const run = queues.reduceRight<() => Promise<unknown>>((inner, queue) => {
       return () => {
@@ -67,13 +67,31 @@ export class Scheduler {
     return true
   }
 
+  /** Starts nothing more on a provider, whoever waits; what runs goes on. */
+  pause(providerID: string): void {
+    this.#provider(providerID).pause()
+  }
+
+  resume(providerID: string): void {
+    this.#provider(providerID).start()
+  }
+
+  /** The queue of a provider, which has no limit of its own unless one is set. */
+  #provider(providerID: string): FairPQueue {
+    const known = this.#providers.get(providerID)
+    if (known) return known
+    const queue = queueOf(Number.POSITIVE_INFINITY)
+    this.#providers.set(providerID, queue)
+    return queue
+  }
+
   /** How many start before this one, where it waits now; `undefined` where it does not wait. */
   place(id: string): number | undefined {
     return this.#waiting.get(id)?.queue.sizeBy({ id })
   }
 }
 
-function queuesOf(limits: Readonly<Record<string, number>>): ReadonlyMap<string, FairPQueue> {
+function queuesOf(limits: Readonly<Record<string, number>>): Map<string, FairPQueue> {
   return new Map(Object.entries(limits).map(([name, concurrency]) => [name, queueOf(concurrency)]))
 }
 

@@ -45,7 +45,12 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
       return {
         title: report.task.description,
-        output: describe(report, now(), wantsTranscript ? transcript : undefined),
+        output: describe(
+          report,
+          now(),
+          notesOn(manager, id, now()),
+          wantsTranscript ? transcript : undefined,
+        ),
         metadata: {
           taskID: id,
           sessionID: report.task.sessionID,
@@ -57,9 +62,24 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
   })
 }
 
-function describe(report: TaskReport, now: number, wanted?: TranscriptOptions): string {
+/** What keeps a task from going on, as far as we know. */
+function notesOn(manager: BackgroundManager, taskID: string, now: number): string[] {
+  const stalledMs = manager.stalledFor(taskID)
+  const until = manager.heldUntil(taskID)
+  return [
+    ...(stalledMs === undefined ? [] : [`silent for: ${formatDuration(stalledMs)}`]),
+    ...(until === undefined ? [] : [`provider retrying, for ${formatDuration(until - now)}`]),
+  ]
+}
+
+function describe(
+  report: TaskReport,
+  now: number,
+  notes: readonly string[],
+  wanted?: TranscriptOptions,
+): string {
   const { task, messages } = report
-  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, report, now)
+  const lines = isEnded(task) ? endedLines(task) : [...unfinishedLines(task, report, now), ...notes]
   if (wanted)
     lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report))

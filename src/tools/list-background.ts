@@ -42,7 +42,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
           '| Task ID | Status | Agent | Task | Duration |',
           '|---------|--------|-------|------|----------|',
         )
-        lines.push(...shown.map((task) => row(task, manager.placeInQueue(task.id), now())))
+        lines.push(...shown.map((task) => row(task, noteOn(manager, task, now()), now())))
         lines.push(
           '',
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
@@ -54,18 +54,28 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
   })
 }
 
-function row(task: Task, place: number | undefined, now: number): string {
-  const cells = [`\`${task.id}\``, statusOf(task, place), task.agent, task.description, durationOf(task, now)]
+/** What a pending task waits for, and for how long one at work was silent. */
+function noteOn(manager: BackgroundManager, task: Task, now: number): string {
+  const stalledMs = manager.stalledFor(task.id)
+  if (stalledMs !== undefined) return `silent for ${formatDuration(stalledMs)}`
+  if (task.status !== 'pending') return ''
+  const until = manager.heldUntil(task.id)
+  if (until !== undefined) return `provider retrying, for ${formatDuration(until - now)}`
+  return `number ${(manager.placeInQueue(task.id) ?? 0) + 1} in the queue`
+}
+
+function row(task: Task, note: string, now: number): string {
+  const cells = [`\`${task.id}\``, statusOf(task, note), task.agent, task.description, durationOf(task, now)]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
 }
 
-function statusOf(task: Task, place: number | undefined): string {
+function statusOf(task: Task, note: string): string {
   switch (task.status) {
     case 'pending':
-      return `⏳ pending, number ${(place ?? 0) + 1} in the queue`
+      return `⏳ pending, ${note}`
     case 'starting':
     case 'running':
-      return '⏳ running'
+      return note === '' ? '⏳ running' : `⏳ running, ${note}`
     case 'waiting':
       return `✋ waiting for a permission: ${asksText(task.asks)}`
     case 'completed':

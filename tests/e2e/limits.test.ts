@@ -80,3 +80,24 @@ test('a child on a model that does not exist is told once, as a failure, with th
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText).toContain('status="failed"')
 })
+
+test('while a child waits to ask its overloaded provider again, no other starts on it, and the list says so', async () => {
+  let count = 0
+  const parent = await stage.parent(({ messages }) => {
+    count += 1
+    if (count === 1) return { status: 429, text: 'slow down', headers: { 'retry-after-ms': '5000' } }
+    return { text: `result of ${messages.at(-1)?.content}` }
+  })
+  await parent.launch('first')
+  await stage.server.events.waitFor(
+    ({ type, properties }) => type === 'session.status' && properties.status.type === 'retry',
+  )
+  await parent.launch('held')
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toMatch(/⏳ pending, provider retrying, for [1-5]\.\ds/)
+  expect(parent.childRequests).toHaveLength(1)
+  await parent.waitForNotice('result of held')
+  await parent.waitForNotice('result of first')
+  const [failed, ...later] = parent.childRequests
+  expect(Math.min(...later.map(({ at }) => at)) - (failed?.endedAt ?? 0)).toBeGreaterThan(4500)
+})

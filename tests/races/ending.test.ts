@@ -212,3 +212,20 @@ test('messages that were read before the session was idle do not decide', async 
   await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')
 })
+
+test('a task of which nothing is heard for long is said to be silent, is not stopped, and is not when it speaks again', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage({ stalledAfterMs: 60_000 })
+  const { id, sessionID } = await launch('slow')
+  await clock.advance(59_000)
+  expect(manager.stalledFor(id)).toBeUndefined()
+  await clock.advance(10_000)
+  expect(manager.stalledFor(id)).toBeGreaterThan(60_000)
+  expect(manager.get(id)?.status).toBe('running')
+  const part = { id: 'prt_1', messageID: 'msg_1', sessionID, type: 'text', text: 'still here' }
+  manager.handleEvent({ type: 'message.part.updated', properties: { sessionID, part } } as Event)
+  expect(manager.stalledFor(id)).toBeUndefined()
+  answer('slow')
+  await clock.advance(1000)
+  expect(manager.stalledFor(id)).toBeUndefined()
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
+})

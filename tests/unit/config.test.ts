@@ -12,6 +12,7 @@ test('no options give the defaults', () => {
     onInterrupt: 'keep',
     startTimeoutMs: 60_000,
     timeoutMs: 0,
+    stalledAfterMs: 300_000,
     permissionTimeoutMs: 0,
     pollMs: 5000,
     run: { waitMs: 600_000 },
@@ -69,4 +70,11 @@ test('whatever stands in the configuration, options come out', () => {
     }),
     { seed: 20261121 },
   )
+})
+
+test('a clock that can never ring, because the run is stopped before, is named', () => {
+  const { options, problems } = parseOptions({ timeoutMs: 5000, startTimeoutMs: 9000, stalledAfterMs: 1000 })
+  expect(options).toMatchObject({ timeoutMs: 5000, startTimeoutMs: 9000 })
+  expect(problems).toEqual(['startTimeoutMs: is not shorter than timeoutMs (5000), so that it never acts'])
+  expect(parseOptions({ timeoutMs: 5000 }).problems).toEqual([])
 })

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+
+/** The first child meets an overloaded provider once, and is told when to ask again. */
+function overload({ host, parentID }: FakeStage, retryAfterMs: number): void {
+  let count = 0
+  host.script = ({ sessionID }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    count += 1
+    if (count > 1) return { text: 'done' }
+    return { status: 429, text: 'slow down', headers: { 'retry-after-ms': String(retryAfterMs) } }
+  }
+}
+
+const launchOn = ({ manager, parentID }: FakeStage, name: string, model: string) =>
+  manager.launch({ parentID, agent: 'general', prompt: name, description: name, model })
+
+test('while a child waits to ask its provider again, no other starts on that provider, and all others do', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager } = stage
+  host.models.add('other/m1')
+  overload(stage, 10_000)
+  await launchOn(stage, 'first', 'mock/m1')
+  await clock.advance(100)
+  const held = await launchOn(stage, 'held', 'mock/m2')
+  const free = await launchOn(stage, 'free', 'other/m1')
+  await clock.advance(5000)
+  expect(manager.get(held.id)?.status).toBe('pending')
+  expect(manager.heldUntil(held.id)).toBeGreaterThan(clock.now())
+  expect(manager.get(free.id)?.status).toBe('completed')
+  await clock.advance(8000)
+  expect(manager.get(held.id)?.status).toBe('completed')
+  expect(manager.heldUntil(held.id)).toBeUndefined()
+  expect(clock.pending).toBe(0)
+})
+
+test('a held task can be cancelled, and a later retry holds for longer', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, parentID } = stage
+  let count = 0
+  host.script = ({ sessionID }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    count += 1
+    if (count > 2) return { text: 'done' }
+    return { status: 429, text: 'slow down', headers: { 'retry-after-ms': '5000' } }
+  }
+  await launchOn(stage, 'first', 'mock/m1')
+  await clock.advance(100)
+  const cancelled = await launchOn(stage, 'cancelled', 'mock/m1')
+  const held = await launchOn(stage, 'held', 'mock/m1')
+  expect((await manager.cancel(cancelled.id))?.status).toBe('cancelled')
+  await clock.advance(6500)
+  // The second retry has come meanwhile.
+  expect(manager.get(held.id)?.status).toBe('pending')
+  await clock.advance(6000)
+  expect(manager.get(held.id)?.status).toBe('completed')
+  expect(manager.get(cancelled.id)?.status).toBe('cancelled')
+  expect(clock.pending).toBe(0)
+})
+
+test('an instance that ends while a provider is overloaded leaves no timer', async () => {
+  const stage = createFakeStage()
+  const { clock, manager } = stage
+  overload(stage, 60_000)
+  await launchOn(stage, 'first', 'mock/m1')
+  await clock.advance(100)
+  await launchOn(stage, 'held', 'mock/m1')
+  await manager.dispose()
+  await clock.advance(70_000)
+  expect(clock.pending).toBe(0)
+})
