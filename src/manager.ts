@@ -3,37 +3,13 @@
  * that wait for them. It holds no state of tasks; that is the store's.
  */
 import type { Hooks } from '@opencode-ai/plugin'
-import { Catalogue } from './catalogue.ts'
-import { systemClock, type Clock } from './clock.ts'
-import { parseOptions, type Options, type OptionsInput } from './config.ts'
-import { Continuer, type Changes } from './continuer.ts'
-import { Launcher, type LaunchRequest } from './launcher.ts'
-import { hostLog, type Log } from './log.ts'
-import { Patience } from './parent/patience.ts'
+import { parseOptions, type OptionsInput } from './config.ts'
+import type { Changes } from './continuer.ts'
+import type { LaunchRequest } from './launcher.ts'
 import { unfinishedText } from './parent/notice.ts'
-import {
-  connect,
-  errorText,
-  HostError,
-  type Client,
-  type Event,
-  type Opencode,
-  type StoredMessage,
-} from './opencode.ts'
-import { Gate } from './parent/gate.ts'
-import { Outbox } from './parent/outbox.ts'
-import { Recovery } from './recovery.ts'
-import { Detector } from './run/detector.ts'
-import { Executor } from './run/executor.ts'
-import { Permissions } from './run/permissions.ts'
-import { Quota } from './run/quota.ts'
-import { Scheduler } from './run/scheduler.ts'
-import { SessionRunner } from './run/session-runner.ts'
+import { errorText, HostError, type Client, type Event, type StoredMessage } from './opencode.ts'
+import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
-import { StatusPoll } from './status.ts'
-import { systemOwners, type Owners } from './task/owner.ts'
-import { TaskRecords } from './task/record.ts'
-import { TaskStore } from './task/store.ts'
 import { until } from './task/until.ts'
 import { isEnded, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
@@ -50,14 +26,6 @@ export interface ManagerInput {
   readonly name?: string
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
   readonly options?: OptionsInput
-}
-
-/** What the manager touches the world with; tests have their own. */
-export interface Ports {
-  readonly opencode: Opencode
-  readonly clock: Clock
-  readonly log: Log
-  readonly owners: Owners
 }
 
 export interface OutputOptions {
@@ -94,23 +62,8 @@ const INTERRUPTION_SETTLES_MS = 500
 export class BackgroundManager {
   /** One sentence for each option that was not understood. */
   readonly problems: readonly string[]
-  readonly #opencode: Opencode
-  readonly #clock: Clock
-  readonly #log: Log
-  readonly #store = new TaskStore()
-  readonly #catalogue: Catalogue
-  readonly #records: TaskRecords
-  readonly #scheduler: Scheduler
-  readonly #detector: Detector
-  readonly #executor: Executor
-  readonly #permissions: Permissions
-  readonly #quota: Quota
-  readonly #gate: Gate
-  readonly #launcher: Launcher
-  readonly #continuer: Continuer
-  readonly #outbox: Outbox
-  readonly #recovery: Recovery
-  readonly #patience: Patience
+  readonly #ports: Ports
+  readonly #rooms: Rooms
   readonly #stalledAfterMs: number
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
@@ -119,48 +72,17 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { opencode, clock, log, owners } = ports ?? realPorts(input, options)
+    const { client, directory, name = 'library' } = input
+    this.#ports = ports ?? realPorts(client, directory, name, options)
+    this.#rooms = buildRooms(this.#ports, options)
     this.problems = problems
     this.#untold = problems
     this.#stalledAfterMs = options.stalledAfterMs
-    this.#opencode = opencode
-    this.#clock = clock
-    this.#log = log
-    const store = this.#store
-    const statuses = new StatusPoll({ opencode, clock, log }, options.pollMs)
-    this.#catalogue = new Catalogue(opencode)
-    this.#scheduler = new Scheduler(options.concurrency)
-    this.#detector = new Detector({ opencode, clock, log, statuses })
-    const runner = new SessionRunner(
-      { opencode, log, store, detector: this.#detector },
-      options.startTimeoutMs,
-    )
-    this.#executor = new Executor({ clock, store, runner, scheduler: this.#scheduler }, options.timeoutMs)
-    this.#quota = new Quota({ clock, store, scheduler: this.#scheduler })
-    this.#permissions = new Permissions(
-      { opencode, clock, log, store, statuses },
-      options.permissionTimeoutMs,
-    )
-    this.#records = new TaskRecords({ opencode, log, store }, owners.self)
-    this.#gate = new Gate(opencode)
-    this.#outbox = new Outbox({ opencode, clock, log, store, statuses, gate: this.#gate }, options.notify)
-    this.#patience = new Patience({ clock, store, outbox: this.#outbox }, options.run.waitMs)
-    const rooms = { clock, store, catalogue: this.#catalogue, records: this.#records }
-    this.#recovery = new Recovery({ ...rooms, opencode, log, owners, outbox: this.#outbox })
-    this.#launcher = new Launcher({ ...rooms, gate: this.#gate }, options)
-    this.#continuer = new Continuer({
-      ...rooms,
-      launcher: this.#launcher,
-      runner,
-      started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
-      enqueue: (task) => this.#executor.enqueue(task),
-    })
     if (options.onInterrupt === 'cancel') {
-      this.#gate.subscribe((parentID, change) => {
+      this.#rooms.gate.subscribe((parentID, change) => {
         if (change === 'interrupted') this.#cancelSoon(parentID)
       })
     }
-    store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   }
 
   /**
@@ -168,9 +90,9 @@ export class BackgroundManager {
    * Rejects with a `ToolError` where the request cannot be met; nothing is created then.
    */
   async launch(request: LaunchRequest): Promise<Task> {
-    const task = await this.#launcher.launch(request)
-    this.#executor.enqueue(task)
-    return this.#store.get(task.id) ?? task
+    const task = await this.#rooms.launcher.launch(request)
+    this.#rooms.executor.enqueue(task)
+    return this.#rooms.store.get(task.id) ?? task
   }
 
   /**
@@ -179,34 +101,34 @@ export class BackgroundManager {
    * `ToolError` where it cannot be done.
    */
   continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
-    return this.#continuer.continue(taskID, prompt, changes)
+    return this.#rooms.continuer.continue(taskID, prompt, changes)
   }
 
   get(taskID: string): Task | undefined {
-    return this.#store.get(taskID)
+    return this.#rooms.store.get(taskID)
   }
 
   /** What a session launched, the oldest first. */
   list(parentID: string): readonly Task[] {
-    return this.#store.listByParent(parentID)
+    return this.#rooms.store.listByParent(parentID)
   }
 
   /** The task of which this is the child session. */
   findBySession(sessionID: string): Task | undefined {
-    return this.#store.findBySession(sessionID)
+    return this.#rooms.store.findBySession(sessionID)
   }
 
   /** How many wait for a slot before this task; `undefined` where it does not wait. */
   placeInQueue(taskID: string): number | undefined {
-    return this.#scheduler.place(taskID)
+    return this.#rooms.scheduler.place(taskID)
   }
 
   /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
   stalledFor(taskID: string): number | undefined {
-    const task = this.#store.get(taskID)
-    const heardAt = task && this.#detector.heardOf(task.sessionID)
+    const task = this.#rooms.store.get(taskID)
+    const heardAt = task && this.#rooms.detector.heardOf(task.sessionID)
     if (heardAt === undefined || this.#stalledAfterMs === 0) return undefined
-    const silentMs = this.#clock.now() - heardAt
+    const silentMs = this.#ports.clock.now() - heardAt
     return silentMs >= this.#stalledAfterMs ? silentMs : undefined
   }
 
@@ -215,13 +137,15 @@ export class BackgroundManager {
    * Unix epoch; `undefined` where it is not.
    */
   heldUntil(taskID: string): number | undefined {
-    const task = this.#store.get(taskID)
-    return task?.status === 'pending' && task.model ? this.#quota.heldUntil(task.model.providerID) : undefined
+    const task = this.#rooms.store.get(taskID)
+    return task?.status === 'pending' && task.model
+      ? this.#rooms.quota.heldUntil(task.model.providerID)
+      : undefined
   }
 
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
   subagents(): Promise<readonly string[]> {
-    return this.#catalogue.subagents()
+    return this.#rooms.catalogue.subagents()
   }
 
   /**
@@ -235,8 +159,9 @@ export class BackgroundManager {
     timeoutMs = 0,
     signal?: AbortSignal,
   ): Promise<EndedTask | undefined> {
-    const ports = { store: this.#store, clock: this.#clock }
-    const task = await until(ports, taskID, isEnded, { timeoutMs, signal })
+    const { store } = this.#rooms
+    const { clock } = this.#ports
+    const task = await until({ store, clock }, taskID, isEnded, { timeoutMs, signal })
     return task && isEnded(task) ? task : undefined
   }
 
@@ -246,14 +171,14 @@ export class BackgroundManager {
    * could not be read; its notice is then still owed.
    */
   async output(taskID: string, { timeoutMs, signal }: OutputOptions = {}): Promise<TaskReport> {
-    const release = this.#outbox.hold(taskID)
+    const release = this.#rooms.outbox.hold(taskID)
     try {
       if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
-      const task = this.#store.get(taskID)
+      const task = this.#rooms.store.get(taskID)
       if (!task) throw new ToolError(`There is no task ${taskID}.`)
       const messages = await this.#messages(task)
       // Of a caller that was interrupted the host throws the answer away.
-      if (isEnded(task) && !signal?.aborted) this.#outbox.settle(task)
+      if (isEnded(task) && !signal?.aborted) this.#rooms.outbox.settle(task)
       const transcript = messages.length === 0 ? undefined : readTranscript(messages, task.promptIDs)
       return { task, transcript, messages }
     } finally {
@@ -266,7 +191,7 @@ export class BackgroundManager {
    * Resolves with `undefined` for an unknown task.
    */
   cancel(taskID: string): Promise<EndedTask | undefined> {
-    return this.#executor.cancel(taskID, 'parent')
+    return this.#rooms.executor.cancel(taskID, 'parent')
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
@@ -283,35 +208,35 @@ export class BackgroundManager {
     switch (event.type) {
       case 'session.status':
       case 'session.error':
-        this.#gate.handleEvent(event)
-        this.#detector.handleEvent(event)
-        this.#quota.handleEvent(event)
+        this.#rooms.gate.handleEvent(event)
+        this.#rooms.detector.handleEvent(event)
+        this.#rooms.quota.handleEvent(event)
         return
       case 'session.updated':
-        this.#gate.handleEvent(event)
-        this.#records.handleEvent(event)
+        this.#rooms.gate.handleEvent(event)
+        this.#rooms.records.handleEvent(event)
         return
       case 'session.deleted': {
-        this.#gate.handleEvent(event)
-        this.#detector.handleEvent(event)
-        const task = this.#store.findBySession(event.properties.info.id)
-        if (task) this.#executor.cancelPending(task.id, 'user')
+        this.#rooms.gate.handleEvent(event)
+        this.#rooms.detector.handleEvent(event)
+        const task = this.#rooms.store.findBySession(event.properties.info.id)
+        if (task) this.#rooms.executor.cancelPending(task.id, 'user')
         return
       }
       case 'message.part.delta':
       case 'message.part.updated':
-        this.#detector.hear(event.properties.sessionID)
+        this.#rooms.detector.hear(event.properties.sessionID)
         return
       case 'message.updated':
-        this.#gate.handleEvent(event)
-        this.#outbox.handleEvent(event)
+        this.#rooms.gate.handleEvent(event)
+        this.#rooms.outbox.handleEvent(event)
         return
       case 'permission.asked':
       case 'permission.replied':
-        this.#permissions.handleEvent(event)
+        this.#rooms.permissions.handleEvent(event)
         return
       case 'message.removed':
-        this.#outbox.handleEvent(event)
+        this.#rooms.outbox.handleEvent(event)
         return
       default:
         return
@@ -323,7 +248,7 @@ export class BackgroundManager {
    * something is first done in it. Never rejects.
    */
   recover(parentID: string): Promise<void> {
-    return this.#recovery.recover(parentID)
+    return this.#rooms.recovery.recover(parentID)
   }
 
   /**
@@ -335,15 +260,15 @@ export class BackgroundManager {
     { message, parts }: NewMessage,
   ): Promise<void> {
     try {
-      if (!parts.some(isPersonal) || this.#outbox.isOurs(message.id)) return
-      if (this.#store.findBySession(sessionID)) return
+      if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(message.id)) return
+      if (this.#rooms.store.findBySession(sessionID)) return
       await this.recover(sessionID)
       this.#tellProblems()
-      this.#gate.personWrote(sessionID, message.time.created)
-      const notices = this.#outbox.takeAlong(sessionID, message.id)
+      this.#rooms.gate.personWrote(sessionID, message.time.created)
+      const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
     } catch (error) {
-      this.#log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
+      this.#ports.log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
     }
   }
 
@@ -352,7 +277,7 @@ export class BackgroundManager {
    * `opencode run` does: resolves when the session has a notice to go on with, or nothing to wait for.
    */
   waitForNotice(parentID: string): Promise<void> {
-    return this.#patience.wait(parentID)
+    return this.#rooms.patience.wait(parentID)
   }
 
   /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */
@@ -364,13 +289,13 @@ export class BackgroundManager {
    * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
-    this.#outbox.dispose()
+    this.#rooms.outbox.dispose()
     this.#disposal.abort()
-    this.#executor.dispose()
-    this.#detector.dispose()
-    this.#permissions.dispose()
-    this.#quota.dispose()
-    await this.#records.flush()
+    this.#rooms.executor.dispose()
+    this.#rooms.detector.dispose()
+    this.#rooms.permissions.dispose()
+    this.#rooms.quota.dispose()
+    await this.#rooms.records.flush()
   }
 
   /** Only now that somebody writes is there surely somebody who sees it. */
@@ -378,16 +303,17 @@ export class BackgroundManager {
     if (this.#untold.length === 0) return
     const text = this.#untold.map((problem) => `option ${problem}`).join('\n')
     this.#untold = []
-    this.#log.warn(text)
-    this.#opencode.warn(text).catch((error: unknown) => this.#log.warn(errorText(error)))
+    this.#ports.log.warn(text)
+    this.#ports.opencode.warn(text).catch((error: unknown) => this.#ports.log.warn(errorText(error)))
   }
 
   /** The user has interrupted the parent, and wants its tasks to stop with it. */
   #cancelSoon(parentID: string): void {
     const { signal } = this.#disposal
-    const cancelTimer = this.#clock.after(INTERRUPTION_SETTLES_MS, () => {
+    const cancelTimer = this.#ports.clock.after(INTERRUPTION_SETTLES_MS, () => {
       signal.removeEventListener('abort', cancelTimer)
-      for (const task of this.list(parentID)) if (!isEnded(task)) void this.#executor.cancel(task.id, 'user')
+      for (const task of this.list(parentID))
+        if (!isEnded(task)) void this.#rooms.executor.cancel(task.id, 'user')
     })
     signal.addEventListener('abort', cancelTimer)
   }
@@ -396,20 +322,13 @@ export class BackgroundManager {
   async #messages(task: Task): Promise<readonly StoredMessage[]> {
     if (task.status === 'pending' && task.run === 1) return []
     try {
-      return await this.#opencode.messages(task.sessionID)
+      return await this.#ports.opencode.messages(task.sessionID)
     } catch (error) {
       // Anything else can be tried again.
       if (error instanceof HostError && error.reason === 'notFound') return []
       throw error
     }
   }
-}
-
-function realPorts({ client, directory, name = 'library' }: ManagerInput, options: Options): Ports {
-  const clock = systemClock
-  const opencode = connect(client, directory, clock)
-  const log = hostLog((level, message) => opencode.log(level, message), options)
-  return { opencode, clock, log, owners: systemOwners(name, directory) }
 }
 
 /** What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. */

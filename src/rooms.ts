@@ -1,0 +1,86 @@
+/** Builds each room of a manager once and wires it to those that it needs. Nothing is decided here. */
+import { Catalogue } from './catalogue.ts'
+import { systemClock, type Clock } from './clock.ts'
+import type { Options } from './config.ts'
+import { Continuer } from './continuer.ts'
+import { Launcher } from './launcher.ts'
+import { hostLog, type Log } from './log.ts'
+import { connect, type Client, type Opencode } from './opencode.ts'
+import { Gate } from './parent/gate.ts'
+import { Outbox } from './parent/outbox.ts'
+import { Patience } from './parent/patience.ts'
+import { Recovery } from './recovery.ts'
+import { Detector } from './run/detector.ts'
+import { Executor } from './run/executor.ts'
+import { Permissions } from './run/permissions.ts'
+import { Quota } from './run/quota.ts'
+import { Scheduler } from './run/scheduler.ts'
+import { SessionRunner } from './run/session-runner.ts'
+import { StatusPoll } from './status.ts'
+import { systemOwners, type Owners } from './task/owner.ts'
+import { TaskRecords } from './task/record.ts'
+import { TaskStore } from './task/store.ts'
+import { until } from './task/until.ts'
+
+/** What the rooms touch the world with; tests have their own. */
+export interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly owners: Owners
+}
+
+export type Rooms = ReturnType<typeof buildRooms>
+
+export function realPorts(client: Client, directory: string, name: string, options: Options): Ports {
+  const clock = systemClock
+  const opencode = connect(client, directory, clock)
+  const log = hostLog((level, message) => opencode.log(level, message), options)
+  return { opencode, clock, log, owners: systemOwners(name, directory) }
+}
+
+export function buildRooms({ opencode, clock, log, owners }: Ports, options: Options) {
+  const store = new TaskStore()
+  const host = { opencode, clock, log, store }
+  const statuses = new StatusPoll(host, options.pollMs)
+  const catalogue = new Catalogue(opencode)
+  const scheduler = new Scheduler(options.concurrency)
+  const detector = new Detector({ ...host, statuses })
+  const runner = new SessionRunner({ ...host, detector }, options.startTimeoutMs)
+  const executor = new Executor({ clock, store, runner, scheduler }, options.timeoutMs)
+  const quota = new Quota({ clock, store, scheduler })
+  const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
+  const records = new TaskRecords(host, owners.self)
+  const gate = new Gate(opencode)
+  const outbox = new Outbox({ ...host, statuses, gate }, options.notify)
+  const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
+  const recovery = new Recovery({ ...host, owners, records, outbox })
+  const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
+  const continuer = new Continuer({
+    clock,
+    store,
+    catalogue,
+    records,
+    launcher,
+    runner,
+    started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
+    enqueue: (task) => executor.enqueue(task),
+  })
+  store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
+  return {
+    store,
+    catalogue,
+    scheduler,
+    detector,
+    executor,
+    quota,
+    permissions,
+    records,
+    gate,
+    outbox,
+    patience,
+    recovery,
+    launcher,
+    continuer,
+  }
+}
