@@ -50,15 +50,19 @@ test('records arrive in their order, however long one of them is on its way', as
   const { clock, host, manager, launch, answer } = createFakeStage()
   const { id, sessionID } = await launch('work')
   await clock.advance(100)
-  host.latencyMs = () => 3000
-  // Its record is slow; the prompt with it is, too.
-  const steered = manager.continue(id, 'more')
-  host.latencyMs = () => 0
-  answer('more')
+  const replace = host.opencode.replaceMetadata.bind(host.opencode)
+  host.opencode.replaceMetadata = async (asked, metadata) => {
+    host.opencode.replaceMetadata = replace
+    await new Promise<void>((resolve) => clock.after(5000, resolve))
+    return replace(asked, metadata)
+  }
+  // The record of the steering is slow; that of the end comes while it is on its way.
+  await manager.continue(id, 'more')
   answer('work')
-  await clock.advance(30_000)
-  await steered
+  answer('more')
+  await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')
+  await clock.advance(10_000)
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
 })
 

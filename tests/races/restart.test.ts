@@ -147,3 +147,19 @@ test('a session is looked at once, however often something is done in it', async
   await Promise.all([stage.manager.recover(parentID), stage.manager.recover(parentID)])
   expect(host.calls.filter(({ method }) => method === 'children')).toHaveLength(1)
 })
+
+test('an end that was told, but not recorded when the process was killed, is not told again', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  host.hangNext('replaceMetadata')
+  answer('work')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(stage.manager.get(id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+})

@@ -1,0 +1,40 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { expect, test } from 'vitest'
+import { systemOwners } from '../../../src/task/owner.ts'
+
+const NAME = 'opencode-background'
+const owners = systemOwners(NAME, '/project')
+const { self } = owners
+const isGone = (owner: typeof self): boolean => owners.isGone(owner)
+
+test('an earlier instance of this process is gone, since a project has one at a time', () => {
+  expect(isGone(self)).toBe(true)
+})
+
+test('a manager of another name, of another project or on another machine is not ours to judge', () => {
+  const dead = { ...self, pid: 2 ** 22 + 1, process: 'long ago' }
+  expect(isGone(dead)).toBe(true)
+  expect(isGone({ ...dead, name: 'library' })).toBe(false)
+  expect(isGone({ ...dead, directory: '/elsewhere' })).toBe(false)
+  expect(isGone({ ...dead, host: 'another' })).toBe(false)
+})
+
+test('another process is there until it ends, and one that was given its pid later is not it', async () => {
+  const source = new URL('../../../src/task/owner.ts', import.meta.url).href
+  const code = `import(${JSON.stringify(source)}).then((m) => {
+    console.log(JSON.stringify(m.systemOwners(${JSON.stringify(NAME)}, '/project').self))
+    process.stdin.resume()
+  })`
+  const child = spawn(process.execPath, ['--import', 'tsx', '-e', code], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
+  const other = JSON.parse(line.toString()) as typeof self
+  expect(other.pid).toBe(child.pid)
+  expect(isGone(other)).toBe(false)
+  expect(isGone({ ...other, process: `${other.process}1` })).toBe(true)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  expect(isGone(other)).toBe(true)
+})
