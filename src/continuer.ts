@@ -43,8 +43,17 @@ export class Continuer {
     this.#ports = ports
   }
 
-  /** Resolves with the task as it then is. Rejects with a `ToolError` where it cannot be done; nothing is lost then. */
+  /**
+   * Resolves with the task as it then is, once that would outlive a crash. Rejects with a `ToolError` where it cannot be
+   * done; nothing is lost then.
+   */
   async continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+    const task = await this.#say(taskID, prompt, changes)
+    await this.#ports.records.written(task.sessionID)
+    return this.#ports.store.get(taskID) ?? task
+  }
+
+  async #say(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
     const { store, started } = this.#ports
     const task = store.get(taskID)
     if (!task) throw new ToolError(`There is no task ${taskID}.`)
@@ -65,14 +74,14 @@ export class Continuer {
         if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task
     }
     // Another was faster, and the task is in another state now.
-    return this.continue(taskID, prompt, changes)
+    return this.#say(taskID, prompt, changes)
   }
 
   async #steer(task: Task, prompt: string): Promise<Task> {
     const { clock, runner, store } = this.#ports
     const promptID = newSteerID(task, clock.now())
     // From here on the run does not end before this is heard, unless something else ends it.
-    if (!store.dispatch(task.id, { type: 'steered', promptID })) return this.continue(task.id, prompt)
+    if (!store.dispatch(task.id, { type: 'steered', promptID })) return this.#say(task.id, prompt)
     try {
       await runner.steer(task, { promptID, text: prompt })
     } catch (error) {

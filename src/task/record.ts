@@ -1,8 +1,7 @@
 /**
  * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
- * shows to every client. It is written when the session is created, in the same call, when something is said to a task
- * at work, when a run has ended, and when the next one is asked for; that a run is at work is seen from the host's own
- * status of the session.
+ * shows to every client. It is written when the session is created, in the same call, when something is said to a task,
+ * and when a run has ended; that a run is at work is seen from the host's own status of the session.
  */
 import * as z from 'zod'
 import type { Log } from '../log.ts'
@@ -23,7 +22,7 @@ import { isEnded, type EndedTask, type Task, type TaskEvent, type TaskIdentity }
 const RECORD_KEY = 'background'
 
 /** After these the record is out of date. */
-const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['steered', 'ended', 'continued'])
+const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered', 'ended', 'continued'])
 
 const unfinished = {
   version: z.literal(1),

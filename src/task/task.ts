@@ -5,9 +5,9 @@
  *      └─────────┴─────────────────────────→ failed | cancelled
  *
  * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted, `waiting` goes on when
- * the user has answered what it asks permission for. The last three end the
- * run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only place that knows this; whoever wants to change a task sends
- * an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
+ * the user has answered what it asks permission for. The last three end the run: nothing leaves them but a new run of
+ * the same task, which begins as `pending`. `transition` is the only place that knows this; whoever wants to change a
+ * task sends an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
  */
 
 /** The model that the work runs on, where it was chosen for it; `variant` is the host's word for reasoning effort. */
@@ -164,7 +164,9 @@ function replied(task: UnfinishedTask, requestID: string): Task | undefined {
 function continued(task: EndedTask, next: NextRun): Task {
   const { id, kind, run, sessionID, parentID, agent, model, description } = task
   const same = { id, kind, sessionID, parentID, agent, description, ...(model && { model }) }
-  return { ...same, ...next, run: run + 1, status: 'pending' }
+  // What was never started has not heard its prompt either.
+  const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
+  return { ...same, ...next, prompt, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {

@@ -57,13 +57,14 @@ test('records arrive in their order, however long one of them is on its way', as
     return replace(asked, metadata)
   }
   // The record of the steering is slow; that of the end comes while it is on its way.
-  await manager.continue(id, 'more')
+  const told = manager.continue(id, 'more')
   answer('work')
   answer('more')
   await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')
   await clock.advance(10_000)
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
+  expect(await told).toMatchObject({ id, run: 1 })
 })
 
 test('launches that are being created count against the limit of their session', async () => {

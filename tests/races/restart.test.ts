@@ -56,6 +56,40 @@ test('after a kill: finished is completed with its result, cut off is interrupte
   expect(host.session(cutOff.sessionID).metadata).toMatchObject({ background: interrupted })
 })
 
+test('a kill right after something was said to a task loses nothing of it: its next run is known, and a queued one has both prompts', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
+  const { clock, host, parentID, answer } = stage
+  const ended = await stage.launch('first')
+  await clock.advance(100)
+  answer('first')
+  await clock.advance(100)
+  await stage.launch('in the way')
+  const queued = await stage.launch('queued')
+  await clock.advance(100)
+  host.latencyMs = () => 20
+  const said = [stage.manager.continue(ended.id, 'more'), stage.manager.continue(queued.id, 'and that')]
+  await Promise.all([Promise.all(said).then(stage.crash), clock.advance(1000)])
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(stage.manager.get(ended.id)).toMatchObject({ run: 2, status: 'failed' })
+  expect(stage.manager.get(queued.id)).toMatchObject({ run: 1, prompt: 'queued\n\nand that' })
+})
+
+test('a task that was cut off before it was started hears its first prompt when it is told to go on', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
+  const { clock, host, parentID } = stage
+  await stage.launch('in the way')
+  const queued = await stage.launch('queued')
+  await clock.advance(100)
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  void stage.manager.continue(queued.id, 'start now')
+  await clock.advance(1000)
+  const asked = host.modelRequests.findLast(({ sessionID }) => sessionID === queued.sessionID)
+  expect(asked?.messages.at(-1)?.content).toBe('queued\n\nstart now')
+})
+
 test('an end that the parent has read is not told after a restart', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
