@@ -6,11 +6,10 @@
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Opencode, type Session, type StoredMessage } from './opencode.ts'
-import { isNoticePart } from './parent/mailbox.ts'
-import { noticeKey } from './parent/notice.ts'
+import { isNoticePart } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
-import { judge } from './run/evidence.ts'
-import { readTranscript } from './run/transcript.ts'
+import { judge, type Verdict } from './run/evidence.ts'
+import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -90,18 +89,22 @@ export class Recovery {
 
   /** How a run ended of which nobody has seen the end. */
   #end(task: Task, messages: readonly StoredMessage[]): EndedTask | undefined {
-    const { newest, prompted } = readTranscript(messages, task.promptIDs)
+    const said = readTranscript(messages, task.promptIDs)
+    const { newest, prompted } = said
     const at = newest?.info.time.completed ?? this.#ports.clock.now()
     // Its record is from when it was asked for; that it was started shows in its session.
     const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
-    const ended = transition(before, { type: 'ended', at, outcome: outcomeOf(messages, task.promptIDs) })
+    const ended = transition(before, {
+      type: 'ended',
+      at,
+      outcome: outcomeOf(said, judge(messages, task.promptIDs)),
+    })
     return ended && isEnded(ended) ? ended : undefined
   }
 }
 
-function outcomeOf(messages: readonly StoredMessage[], promptIDs: readonly string[]): Outcome {
-  const { text, usage, prompted } = readTranscript(messages, promptIDs)
-  const ending = judge(messages, promptIDs)?.ending
+function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {
+  const { ending } = verdict ?? {}
   if (ending?.type === 'answered') return { status: 'completed', text, usage }
   if (ending?.type === 'failed') return { status: 'failed', failure: ending.failure, text, usage }
   const message = `OpenCode stopped before the task had ${prompted ? 'ended' : 'started'}`
@@ -111,10 +114,9 @@ function outcomeOf(messages: readonly StoredMessage[], promptIDs: readonly strin
 /** Whether the parent has been told of an end, has read it by a tool, or has brought it about itself. */
 function isKnown(task: EndedTask, parent: readonly StoredMessage[]): boolean {
   if (task.status === 'cancelled' && task.by === 'parent') return true
-  const key = noticeKey({ task })
   return parent.some(({ parts }) =>
     parts.some((part) => {
-      if (part.type === 'text') return isNoticePart(part.id, key)
+      if (part.type === 'text') return isNoticePart(part.id, task)
       if (part.type !== 'tool' || part.tool !== 'background_output') return false
       if (part.state.status !== 'completed') return false
       const { taskID, run, status } = part.state.metadata

@@ -6,11 +6,11 @@
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import type { TextPart } from '../opencode.ts'
-import { isPartOf, messageID, partID } from '../task/id.ts'
+import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isActive, isEnded, type Task } from '../task/task.ts'
 import type { Letter } from './delivery.ts'
-import { closingText, noticeKey, noticeTexts, type Notice } from './notice.ts'
+import { closingText, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
 
 export type NotifyOptions = Options['notify']
 
@@ -142,13 +142,4 @@ export class Mailbox {
   #tasks(): readonly Task[] {
     return this.#store.listByParent(this.#parentID)
   }
-}
-
-/** Whether a part of one of the parent's messages is this notice, in a message of ours or on one of the user's. */
-export function isNoticePart(id: string, key: string): boolean {
-  return isPartOf(id, key) || isPartOf(id, ridingKey(key))
-}
-
-function ridingKey(key: string): string {
-  return `${key} with the user's message`
 }

@@ -1,5 +1,6 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
+import { isPartOf } from '../task/id.ts'
 import type { EndedTask, Task } from '../task/task.ts'
 
 /** What a parent is owed: the end of one run, with what it said. */
@@ -16,6 +17,17 @@ const NAMED = 1
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey({ task }: Pick<Notice, 'task'>): string {
   return `${task.id} ${task.run} ended`
+}
+
+/** The same for a notice that rides on a message of the user's. */
+export function ridingKey(key: string): string {
+  return `${key} with the user's message`
+}
+
+/** Whether a part of one of the parent's messages is the notice of this end, in whatever message. */
+export function isNoticePart(partID: string, task: EndedTask): boolean {
+  const key = noticeKey({ task })
+  return isPartOf(partID, key) || isPartOf(partID, ridingKey(key))
 }
 
 /** One text for each notice of a message, each with its share of the room. */

@@ -154,8 +154,8 @@ export class Outbox {
     this.#mailboxes.clear()
     for (const { delivery } of this.#sent) delivery.stop()
     this.#sent.clear()
-    this.#stopPolling?.()
-    this.#stopPolling = undefined
+    this.#poll()
+    this.#tell()
   }
 
   #ended(task: EndedTask, text: string): void {
