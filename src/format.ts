@@ -1,4 +1,5 @@
-/** Numbers and long texts, as people and models read them. Pure. */
+/** Numbers, long texts and requests, as people and models read them. Pure. */
+import type { Asked } from './task/task.ts'
 
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
 export function formatDuration(ms: number): string {
@@ -22,6 +23,11 @@ export function formatCost(dollars: number): string {
   if (dollars === 0) return '$0'
   if (dollars >= 0.01) return `$${dollars.toFixed(2)}`
   return `$${dollars.toPrecision(1)}`
+}
+
+/** What a task waits for, in a few words. */
+export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
+  return asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; ')
 }
 
 /**

@@ -67,8 +67,6 @@ export class BackgroundManager {
   readonly #stalledAfterMs: number
   /** Of the problems, those that no user was told of yet. */
   #untold: readonly string[]
-  /** Aborted when the instance ends. */
-  readonly #disposal = new AbortController()
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
@@ -133,14 +131,16 @@ export class BackgroundManager {
   }
 
   /**
-   * Until when the start of a pending task is held back because its provider is overloaded, in milliseconds since the
-   * Unix epoch; `undefined` where it is not.
+   * For how many milliseconds more the start of a pending task is held back because its provider is overloaded;
+   * `undefined` where it is not.
    */
-  heldUntil(taskID: string): number | undefined {
+  heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    return task?.status === 'pending' && task.model
-      ? this.#rooms.quota.heldUntil(task.model.providerID)
-      : undefined
+    const heldUntil =
+      task?.status === 'pending' && task.model
+        ? this.#rooms.quota.heldUntil(task.model.providerID)
+        : undefined
+    return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
   }
 
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
@@ -290,7 +290,7 @@ export class BackgroundManager {
    */
   async dispose(): Promise<void> {
     this.#rooms.outbox.dispose()
-    this.#disposal.abort()
+    this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
     this.#rooms.detector.dispose()
     this.#rooms.permissions.dispose()
@@ -309,7 +309,7 @@ export class BackgroundManager {
 
   /** The user has interrupted the parent, and wants its tasks to stop with it. */
   #cancelSoon(parentID: string): void {
-    const { signal } = this.#disposal
+    const { signal } = this.#rooms.disposal
     const cancelTimer = this.#ports.clock.after(INTERRUPTION_SETTLES_MS, () => {
       signal.removeEventListener('abort', cancelTimer)
       for (const task of this.list(parentID))

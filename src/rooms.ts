@@ -41,13 +41,18 @@ export function realPorts(client: Client, directory: string, name: string, optio
 
 export function buildRooms({ opencode, clock, log, owners }: Ports, options: Options) {
   const store = new TaskStore()
+  /** Aborted when the instance ends. */
+  const disposal = new AbortController()
   const host = { opencode, clock, log, store }
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const scheduler = new Scheduler(options.concurrency)
   const detector = new Detector({ ...host, statuses })
   const runner = new SessionRunner({ ...host, detector }, options.startTimeoutMs)
-  const executor = new Executor({ clock, store, runner, scheduler }, options.timeoutMs)
+  const executor = new Executor(
+    { clock, store, runner, scheduler, disposal: disposal.signal },
+    options.timeoutMs,
+  )
   const quota = new Quota({ clock, store, scheduler })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
   const records = new TaskRecords(host, owners.self)
@@ -68,6 +73,7 @@ export function buildRooms({ opencode, clock, log, owners }: Ports, options: Opt
   })
   store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   return {
+    disposal,
     store,
     catalogue,
     scheduler,

@@ -25,16 +25,17 @@ interface Ports {
   readonly store: TaskStore
   readonly scheduler: Scheduler
   readonly runner: Runner
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
 }
 
-/** Why work is to stop: somebody wants it, or its time is over. */
-export type StopReason = Canceller | 'timeout'
+/** Why work is to stop: somebody wants it, or its time is over. The outcome of what was stopped names the first two. */
+type StopReason = Canceller | 'timeout'
 
 export class Executor {
   readonly #ports: Ports
   readonly #stops = new Map<string, AbortController>()
   readonly #timeoutMs: number
-  #isDisposed = false
 
   /** @param timeoutMs how long a run may take; 0: no limit */
   constructor(ports: Ports, timeoutMs: number) {
@@ -44,7 +45,7 @@ export class Executor {
 
   /** Takes a pending task; one that comes while the instance ends is interrupted at once. */
   enqueue(task: Task): void {
-    if (this.#isDisposed) {
+    if (this.#ports.disposal.aborted) {
       this.#end(task.id, INTERRUPTED)
       return
     }
@@ -57,7 +58,7 @@ export class Executor {
    * with `undefined` for an unknown task.
    */
   async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
-    if (!this.cancelPending(taskID, by)) this.#stops.get(taskID)?.abort(by)
+    if (!this.cancelPending(taskID, by)) this.#stop(taskID, by)
     const task = await until(this.#ports, taskID, isEnded)
     return task && isEnded(task) ? task : undefined
   }
@@ -72,11 +73,14 @@ export class Executor {
 
   /** The instance ends: what is unfinished is interrupted. The host has aborted the sessions already (contract 9.4). */
   dispose(): void {
-    this.#isDisposed = true
     for (const { id } of this.#ports.store.all()) {
       this.#end(id, INTERRUPTED)
       this.#ports.scheduler.remove(id)
     }
+  }
+
+  #stop(taskID: string, reason: StopReason): void {
+    this.#stops.get(taskID)?.abort(reason)
   }
 
   async #run(taskID: string): Promise<void> {
@@ -89,9 +93,7 @@ export class Executor {
       store.dispatch(taskID, { type: 'prompted', at: clock.now() })
     }
     const cancelTimer =
-      this.#timeoutMs > 0
-        ? clock.after(this.#timeoutMs, () => stop.abort('timeout' satisfies StopReason))
-        : () => {}
+      this.#timeoutMs > 0 ? clock.after(this.#timeoutMs, () => this.#stop(taskID, 'timeout')) : () => {}
     const outcome = await runner.run(task, onPrompted, stop.signal)
     cancelTimer()
     this.#end(taskID, stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)

@@ -4,6 +4,7 @@
  * has ended are rejected.
  */
 import type { Clock } from '../clock.ts'
+import { formatAsked } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
@@ -26,6 +27,9 @@ export class Permissions {
   readonly #timeoutMs: number
   /** Requests that nobody has answered: whose they are, and how to forget their time limit. */
   readonly #open = new Map<string, { readonly taskID: string; readonly cancelTimer: () => void }>()
+  /** Tasks at work. */
+  readonly #active = new Set<string>()
+  readonly #unsubscribe: () => void
   #lookedAt = 0
   #stopPolling: (() => void) | undefined
 
@@ -33,7 +37,9 @@ export class Permissions {
   constructor(ports: Ports, timeoutMs: number) {
     this.#ports = ports
     this.#timeoutMs = timeoutMs
-    ports.store.subscribe((task) => {
+    this.#unsubscribe = ports.store.subscribe((task) => {
+      if (isActive(task)) this.#active.add(task.id)
+      else this.#active.delete(task.id)
       if (isEnded(task)) this.#forget(task)
       this.#poll()
     })
@@ -53,6 +59,7 @@ export class Permissions {
   }
 
   dispose(): void {
+    this.#unsubscribe()
     for (const { cancelTimer } of this.#open.values()) cancelTimer()
     this.#open.clear()
     this.#stopPolling?.()
@@ -72,7 +79,7 @@ export class Permissions {
           })
         : () => {}
     this.#open.set(id, { taskID: task.id, cancelTimer })
-    const what = [permission, ...patterns].join(' ')
+    const what = formatAsked([{ permission, patterns }])
     opencode
       .warn(`${task.description} (@${task.agent}) waits for a permission: ${what}`)
       .catch((error: unknown) => log.warn(errorText(error)))
@@ -105,8 +112,8 @@ export class Permissions {
 
   /** The net beneath the events, while something is at work. */
   #poll(): void {
-    const { clock, statuses, store } = this.#ports
-    if (![...store.all()].some(isActive)) {
+    const { clock, statuses } = this.#ports
+    if (this.#active.size === 0) {
       this.#stopPolling?.()
       this.#stopPolling = undefined
     } else if (!this.#stopPolling) {

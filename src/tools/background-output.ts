@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
-import { asksText } from './asks.ts'
+import { noteOn } from './note.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
@@ -48,7 +48,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
         output: describe(
           report,
           now(),
-          notesOn(manager, id, now()),
+          noteOn(manager, report.task),
           wantsTranscript ? transcript : undefined,
         ),
         metadata: {
@@ -62,24 +62,14 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
   })
 }
 
-/** What keeps a task from going on, as far as we know. */
-function notesOn(manager: BackgroundManager, taskID: string, now: number): string[] {
-  const stalledMs = manager.stalledFor(taskID)
-  const until = manager.heldUntil(taskID)
-  return [
-    ...(stalledMs === undefined ? [] : [`silent for: ${formatDuration(stalledMs)}`]),
-    ...(until === undefined ? [] : [`provider retrying, for ${formatDuration(until - now)}`]),
-  ]
-}
-
 function describe(
   report: TaskReport,
   now: number,
-  notes: readonly string[],
+  note: string | undefined,
   wanted?: TranscriptOptions,
 ): string {
   const { task, messages } = report
-  const lines = isEnded(task) ? endedLines(task) : [...unfinishedLines(task, report, now), ...notes]
+  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, report, now, note)
   if (wanted)
     lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report))
@@ -88,15 +78,16 @@ function describe(
   )
 }
 
-function unfinishedLines(task: UnfinishedTask, { transcript }: TaskReport, now: number): string[] {
-  if (task.status === 'pending')
-    return ['status: pending', `waits for a slot since ${formatDuration(now - task.createdAt)}`]
-  const lines = [`status: ${task.status}`, `elapsed: ${formatDuration(now - task.startedAt)}`]
-  if (task.status === 'waiting') {
-    lines.push(
-      `waits for a permission: ${asksText(task.asks)}. The user can answer it in the session of the task.`,
-    )
-  }
+function unfinishedLines(
+  task: UnfinishedTask,
+  { transcript }: TaskReport,
+  now: number,
+  note: string | undefined,
+): string[] {
+  const status = `status: ${task.status}${note === undefined ? '' : ` (${note})`}`
+  if (task.status === 'pending') return [status, `queued for: ${formatDuration(now - task.createdAt)}`]
+  const lines = [status, `elapsed: ${formatDuration(now - task.startedAt)}`]
+  if (task.status === 'waiting') lines.push('The user can answer in the session of the task.')
   if (!transcript) return lines
   const { activity, usage } = transcript
   const last = activity ? `${activity.what}, ${formatDuration(now - activity.at)} ago` : 'none yet'

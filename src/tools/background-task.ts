@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
-import { asksText } from './asks.ts'
+import { noteOn } from './note.ts'
 import { defineTool, ownTask, type ToolContext, type ToolDefinition, type ToolResult } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodString => z.string().trim().min(1, `must not be empty: ${what}`)
@@ -41,7 +41,7 @@ async function launch(manager: BackgroundManager, args: Args, context: ToolConte
   await ask(context, agent, description)
   const request = { parentID: context.sessionID, agent, prompt, description }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
-  return answer(task, manager.placeInQueue(task.id))
+  return answer(task, noteOn(manager, task))
 }
 
 async function say(
@@ -59,7 +59,7 @@ async function say(
     ...(description !== undefined && { description }),
     ...(model !== undefined && { model }),
   })
-  return answer(task, manager.placeInQueue(task.id), before)
+  return answer(task, noteOn(manager, task), before)
 }
 
 /** As OpenCode's own task tool asks. */
@@ -76,16 +76,16 @@ function missing(argument: string, what: string): string {
   return `${argument}: a new task needs it (${what}). Correct the arguments and call again.`
 }
 
-function answer(task: Task, place: number | undefined, before?: Task): ToolResult {
+function answer(task: Task, note: string | undefined, before?: Task): ToolResult {
   const { id, sessionID, agent, description, run } = task
-  const status = place !== undefined ? 'pending' : task.status === 'waiting' ? 'waiting' : 'running'
+  // What is not held up is about to start.
+  const status = note === undefined ? 'running' : task.status
   const lines = [
     `task_id: ${id}`,
-    place === undefined ? `status: ${status}` : `status: ${status} (number ${place + 1} in the queue)`,
+    `status: ${status}${note === undefined ? '' : ` (${note})`}`,
     `agent: ${agent}`,
     `description: ${description}`,
   ]
-  if (task.status === 'waiting') lines.push(`waits for a permission: ${asksText(task.asks)}`)
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
   else if (before?.status === 'pending') lines.push('The prompt was added to what it is to do.')
   else if (before) lines.push('It reads the prompt at its next step.')

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
-import { asksText } from './asks.ts'
+import { noteOn } from './note.ts'
 import { defineTool, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
@@ -42,7 +42,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
           '| Task ID | Status | Agent | Task | Duration |',
           '|---------|--------|-------|------|----------|',
         )
-        lines.push(...shown.map((task) => row(task, noteOn(manager, task, now()), now())))
+        lines.push(...shown.map((task) => row(task, noteOn(manager, task), now())))
         lines.push(
           '',
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
@@ -54,30 +54,21 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
   })
 }
 
-/** What a pending task waits for, and for how long one at work was silent. */
-function noteOn(manager: BackgroundManager, task: Task, now: number): string {
-  const stalledMs = manager.stalledFor(task.id)
-  if (stalledMs !== undefined) return `silent for ${formatDuration(stalledMs)}`
-  if (task.status !== 'pending') return ''
-  const until = manager.heldUntil(task.id)
-  if (until !== undefined) return `provider retrying, for ${formatDuration(until - now)}`
-  return `number ${(manager.placeInQueue(task.id) ?? 0) + 1} in the queue`
-}
-
-function row(task: Task, note: string, now: number): string {
+function row(task: Task, note: string | undefined, now: number): string {
   const cells = [`\`${task.id}\``, statusOf(task, note), task.agent, task.description, durationOf(task, now)]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
 }
 
-function statusOf(task: Task, note: string): string {
+function statusOf(task: Task, note: string | undefined): string {
+  const noted = note === undefined ? '' : `, ${note}`
   switch (task.status) {
     case 'pending':
-      return `⏳ pending, ${note}`
+      return `⏳ pending${noted}`
     case 'starting':
     case 'running':
-      return note === '' ? '⏳ running' : `⏳ running, ${note}`
+      return `⏳ running${noted}`
     case 'waiting':
-      return `✋ waiting for a permission: ${asksText(task.asks)}`
+      return `✋ waiting ${note}`
     case 'completed':
       return '✅ done'
     case 'failed':

@@ -37,8 +37,7 @@ test('a child that asks for a permission is shown as waiting, with what for, and
     { name: 'background_output', args: { task_id: id } },
   ])
   expect(list).toContain('✋ waiting for a permission: bash rm -f nothing.txt')
-  expect(output).toContain('status: waiting')
-  expect(output).toContain('waits for a permission: bash rm -f nothing.txt')
+  expect(output).toContain('status: waiting (for a permission: bash rm -f nothing.txt)')
   const toast = await stage.server.events.waitFor((event) => event.type === 'tui.toast.show')
   expect(JSON.stringify(toast)).toContain('tidy up (@general) waits for a permission: bash rm -f nothing.txt')
   await stage.server.client.postSessionIdPermissionsPermissionId({

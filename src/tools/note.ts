@@ -1,0 +1,21 @@
+/** What keeps a task from going on, as far as we know, in the same words in every answer. */
+import { formatAsked, formatDuration } from '../format.ts'
+import type { BackgroundManager } from '../manager.ts'
+import type { Task } from '../task/task.ts'
+
+export function noteOn(manager: BackgroundManager, task: Task): string | undefined {
+  switch (task.status) {
+    case 'pending': {
+      const heldMs = manager.heldFor(task.id)
+      if (heldMs !== undefined) return `provider retrying, for ${formatDuration(heldMs)}`
+      const place = manager.placeInQueue(task.id)
+      return place === undefined ? undefined : `number ${place + 1} in the queue`
+    }
+    case 'waiting':
+      return `for a permission: ${formatAsked(task.asks)}`
+    default: {
+      const stalledMs = manager.stalledFor(task.id)
+      return stalledMs === undefined ? undefined : `silent for ${formatDuration(stalledMs)}`
+    }
+  }
+}
