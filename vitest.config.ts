@@ -10,7 +10,7 @@ const onTheRealBinary = [
   { name: 'contract', include: ['tests/contract/**/*.test.ts'], maxWorkers: 2, sequence: { groupOrder: 1 } },
   {
     name: 'e2e',
-    include: ['tests/e2e/**/*.test.ts'],
+    include: ['tests/{e2e,faults}/**/*.test.ts'],
     exclude: [ALONE],
     maxWorkers: 2,
     sequence: { groupOrder: 1 },

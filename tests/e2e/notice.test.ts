@@ -1,12 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { buildPlugin } from '../harness/plugin.ts'
 import { BAD, heldReply } from '../harness/replies.ts'
-import { backgroundTask, obey, startStage, type Stage } from '../harness/stage.ts'
+import { obey, startStage, type Stage } from '../harness/stage.ts'
 import type { Script } from '../harness/script.ts'
 
-const faulty = fileURLToPath(new URL('../harness/faulty.ts', import.meta.url))
 let stage: Stage
 
 beforeAll(async () => {
@@ -105,22 +102,3 @@ test('after the parent is compacted, its model still knows what runs', async () 
   release({ text: 'many' })
   await parent.waitForNotice('many')
 })
-
-test.each(['fail', 'hang', 'swallow'] as const)(
-  'a notice of which the first send goes wrong (%s) is delivered all the same, once',
-  async (fault) => {
-    const plugins = [[faulty, { fault }] as const, [await buildPlugin(), { pollMs: 1000 }] as const]
-    const failing = await startStage({ plugins })
-    try {
-      const parent = await failing.parent(() => ({ text: 'against all odds' }))
-      await parent.call([backgroundTask('persist')])
-      await parent.waitForNotice('against all odds', { timeoutMs: 40_000 })
-      await parent.quiet()
-      await sleep(7000)
-      expect(parent.noticeTurns).toHaveLength(1)
-      expect(parent.noticeText.split('against all odds')).toHaveLength(2)
-    } finally {
-      await failing.close()
-    }
-  },
-)

@@ -1,18 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { buildPlugin } from '../harness/plugin.ts'
+import { faultyPlugin } from '../harness/plugin.ts'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 /** Long beside what the host itself needs from a prompt to the model's request, which is in what is measured. */
 const POLL_MS = 3000
-const deaf = fileURLToPath(new URL('../harness/deaf.ts', import.meta.url))
 let stage: Stage
 
 beforeAll(async () => {
-  const plugin = await buildPlugin()
-  stage = await startStage({ plugins: [[deaf, { plugin, options: { pollMs: POLL_MS } }]] })
+  const plugin = await faultyPlugin({ pollMs: POLL_MS })
+  plugin.set('events are lost')
+  stage = await startStage({ plugins: [plugin.spec] })
 })
 afterAll(() => stage.close())
 

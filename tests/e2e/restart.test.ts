@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
-import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
 
@@ -52,37 +52,6 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
   },
 )
 
-test('a child that had finished before a kill, untold, is told with its result; a told one is not told again', async () => {
-  const { reply, release } = heldReply()
-  const parent = await stage.parent(({ messages }) =>
-    messages.at(-1)?.content === 'untold' ? reply : { text: 'told before' },
-  )
-  await parent.launch('told')
-  await parent.waitForNotice('told before')
-  await parent.launch('untold')
-  await parent.quietBesidesChildren()
-  await stage.server.client.session.abort({ path: { id: parent.id } })
-  release({ text: 'finished in time' })
-  await parent.quietBesidesChildren().catch(() => {})
-  await new Promise((resolve) => setTimeout(resolve, 2000))
-  await stage.restart('SIGKILL')
-  await expectTold(parent, 'finished in time', 'told before')
-})
-
-test('a notice that was sent, and not answered when the process was killed, is not told twice', async () => {
-  const parent = await stage.parent(() => ({ text: 'sent and stored' }))
-  const inner = stage.model.script
-  stage.model.script = (request) =>
-    request.sessionID === parent.id && request.messages.at(-1)?.content.includes('<background_task ')
-      ? never()
-      : inner(request)
-  await parent.launch('quick')
-  await parent.waitForNotice('sent and stored')
-  await stage.restart('SIGKILL')
-  stage.model.script = inner
-  await expectTold(parent, 'sent and stored')
-})
-
 test('after a kill a task goes on where it was, with what it knew', async () => {
   const parent = await stage.parent(
     inOrder({ ...READ, text: 'The first half.' }, never(), { text: 'The second half.' }),
@@ -98,19 +67,6 @@ test('after a kill a task goes on where it was, with what it knew', async () => 
   expect(last?.sessionID).toBe(parent.childRequests[0]?.sessionID)
   expect(last?.messages.map(({ content }) => content)).toContain('The first half.')
   expect(parent.noticeText).toMatch(/run="1"[\s\S]*run="2"/)
-})
-
-test('after a change of the configuration the tasks of the session are known, and the interrupted ones are told', async () => {
-  const parent = await stage.parent(never)
-  await parent.call([backgroundTask('cut short')])
-  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
-  await parent.quietBesidesChildren()
-  const { url, directory } = stage.server
-  await fetch(`${url}/instance/dispose?directory=${encodeURIComponent(directory)}`, { method: 'POST' })
-  await expect.poll(() => parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
-  // While it ends, the host answers requests with 503.
-  await new Promise((resolve) => setTimeout(resolve, 1000))
-  await expectTold(parent, 'OpenCode stopped before the task had ended')
 })
 
 test('of two processes on one project each tells its own; when one has died, the other takes over, once', async () => {

@@ -1,9 +1,10 @@
 /** What a test lists under `plugins`: our own plugin as it is shipped, and the probe. */
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle } from '../../scripts/build.ts'
+import type { Fault, FaultyOptions } from './faulty.ts'
 import type { Sighting } from './probe.ts'
 
 let built: Promise<string> | undefined
@@ -12,6 +13,22 @@ let built: Promise<string> | undefined
 export function buildPlugin(): Promise<string> {
   built ??= bundle(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
   return built
+}
+
+export interface FaultyPlugin {
+  /** For `plugins`: our plugin, with `tests/harness/faulty.ts` between it and the host. */
+  readonly spec: readonly [path: string, options: object]
+  /** What goes wrong from now on. */
+  set(fault: Fault): void
+}
+
+/** @param options those of our plugin */
+export async function faultyPlugin(options: Record<string, unknown>): Promise<FaultyPlugin> {
+  const file = join(mkdtempSync(join(tmpdir(), 'opencode-faulty-')), 'fault')
+  const set = (fault: Fault): void => writeFileSync(file, fault)
+  set('none')
+  const wrapped: FaultyOptions = { plugin: await buildPlugin(), options, file }
+  return { spec: [fileURLToPath(new URL('./faulty.ts', import.meta.url)), wrapped], set }
 }
 
 export interface Probe {

@@ -1,0 +1,254 @@
+/** One fault on the real OpenCode: a parent that has launched one task, what is done to it, and what came of it. */
+import { execFileSync } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Fault } from '../harness/faulty.ts'
+import { heldReply } from '../harness/replies.ts'
+import type { Reply, Script } from '../harness/script.ts'
+import type { Event } from '@opencode-ai/sdk/v2'
+import type { Parent, Stage } from '../harness/stage.ts'
+
+/** The columns of the table. */
+export interface Seen {
+  /** What the parent's model has read of the end. */
+  readonly told: string
+  /** In how many messages it has read that, over two more messages of the user's. */
+  readonly times: number
+  /** Whether it was woken for it, or read it with the next message of the user's. */
+  readonly how: 'woken' | 'with the next message' | '–'
+  /** Sessions at work, unfinished tasks and unanswered requests for permission. */
+  readonly left: string
+}
+
+export const RESULT = 'the result'
+
+/** Long enough for a notice to come by itself if it means to. */
+const QUIET_MS = 1500
+
+export class Scene {
+  readonly stage: Stage
+  readonly parent: Parent
+  /** Says what goes wrong from now on. */
+  readonly fault: (fault: Fault) => void
+  /** Lets the child answer. */
+  readonly answer: (reply?: Reply) => void
+  #id = ''
+  #isParentGone = false
+
+  private constructor(
+    stage: Stage,
+    parent: Parent,
+    fault: (fault: Fault) => void,
+    answer: (reply: Reply) => void,
+  ) {
+    this.stage = stage
+    this.parent = parent
+    this.fault = fault
+    this.answer = (reply = { text: RESULT }) => answer(reply)
+  }
+
+  /** @param child answers for the children, instead of what the scene is told to answer */
+  static async create(stage: Stage, fault: (fault: Fault) => void, child?: Script): Promise<Scene> {
+    const { reply, release } = heldReply()
+    return new Scene(stage, await stage.parent(child ?? (() => reply)), fault, release)
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  get #client() {
+    return this.stage.server.client
+  }
+
+  /** Launches the task, and waits until the parent's turn is over and, unless it is queued, the child is at work. */
+  async launch(): Promise<void> {
+    await this.launchOnly()
+    await this.childIsAtWork()
+    await this.parent.quietBesidesChildren()
+  }
+
+  /** Resolves with the answer of the launch. */
+  async launchOnly(): Promise<void> {
+    const [id] = await this.parent.launch('work')
+    this.#id = id ?? ''
+  }
+
+  async childIsAtWork(): Promise<string> {
+    const { sessionID } = await this.stage.model.waitForRequest(
+      (request) => request.parentSessionID === this.parent.id,
+      { description: "the child's request", timeoutMs: 30_000 },
+    )
+    return sessionID
+  }
+
+  #event(predicate: (event: Event) => boolean, description: string): Promise<Event> {
+    return this.stage.server.events.waitFor(predicate, { description })
+  }
+
+  async promptIsStored(): Promise<void> {
+    await this.#event(
+      (event) =>
+        event.type === 'message.part.updated' &&
+        event.properties.part.type === 'text' &&
+        event.properties.part.text === 'work' &&
+        event.properties.part.sessionID !== this.parent.id,
+      "the child's prompt",
+    )
+  }
+
+  async noticeIsStored(): Promise<void> {
+    await this.#event(
+      (event) =>
+        event.type === 'message.part.updated' &&
+        event.properties.part.type === 'text' &&
+        event.properties.part.text.startsWith('<background_task ') &&
+        event.properties.part.sessionID === this.parent.id,
+      'the notice',
+    )
+  }
+
+  /** Resolves when the child's answer is complete. */
+  async childHasFinished(): Promise<void> {
+    const sessionID = await this.childIsAtWork()
+    await this.#event(
+      (event) =>
+        event.type === 'message.updated' &&
+        event.properties.info.sessionID === sessionID &&
+        event.properties.info.role === 'assistant' &&
+        event.properties.info.time.completed !== undefined,
+      "the child's answer",
+    )
+    await sleep(300)
+  }
+
+  /** Resolves with the id of the request. */
+  async permissionIsAsked(): Promise<string> {
+    const sessionID = await this.childIsAtWork()
+    const event = await this.#event(
+      ({ type, properties }) => type === 'permission.asked' && properties.sessionID === sessionID,
+      'a request for permission',
+    )
+    return event.type === 'permission.asked' ? event.properties.id : ''
+  }
+
+  async rejectPermission(): Promise<void> {
+    const permissionID = await this.permissionIsAsked()
+    await this.#client.postSessionIdPermissionsPermissionId({
+      path: { id: await this.childIsAtWork(), permissionID },
+      body: { response: 'reject' },
+      throwOnError: true,
+    })
+  }
+
+  async abort(id: string): Promise<void> {
+    await this.#client.session.abort({ path: { id }, throwOnError: true })
+  }
+
+  async delete(id: string): Promise<void> {
+    await this.#client.session.delete({ path: { id }, throwOnError: true })
+    this.#isParentGone ||= id === this.parent.id
+  }
+
+  /** Undoes a session from its first user message that begins with this text. */
+  async undo(id: string, text: string): Promise<void> {
+    const stored = await this.stage.server.messages(id)
+    const message = stored.find(({ parts }) =>
+      parts.some((part) => part.type === 'text' && part.text.startsWith(text)),
+    )
+    const body = { messageID: message?.info.id ?? '' }
+    await this.#client.session.revert({ path: { id }, body, throwOnError: true })
+  }
+
+  async archive(id: string): Promise<void> {
+    const body = { time: { archived: Date.now() } } as object
+    await this.#client.session.update({ path: { id }, body, throwOnError: true })
+  }
+
+  async compact(id: string): Promise<void> {
+    const body = { providerID: 'mock', modelID: 'm1' }
+    await this.#client.session.summarize({ path: { id }, body, throwOnError: true })
+  }
+
+  /** Resolves with the id of the copy. */
+  async fork(id: string): Promise<string> {
+    const { data } = await this.#client.session.fork({ path: { id }, body: {}, throwOnError: true })
+    return data.id
+  }
+
+  /** Nothing was asked of this session's model. */
+  expectUntouched(sessionID: string): void {
+    const requests = this.stage.model.requestsOf(sessionID)
+    if (requests.length > 0) throw new Error(`the model of ${sessionID} was asked ${requests.length} times`)
+  }
+
+  /** Nothing can be written to the disk until the function returned is called. */
+  fillDisk(): () => void {
+    const limit = (bytes: string): void => {
+      execFileSync('prlimit', ['--pid', String(this.stage.server.pid), `--fsize=${bytes}:unlimited`])
+    }
+    limit('1000')
+    return () => limit('unlimited')
+  }
+
+  async disposeInstance(): Promise<void> {
+    const { url, directory } = this.stage.server
+    await fetch(`${url}/instance/dispose?directory=${encodeURIComponent(directory)}`, { method: 'POST' })
+    await this.stage.model.waitForRequest(
+      ({ parentSessionID, outcome }) => parentSessionID === this.parent.id && outcome === 'closed',
+    )
+    // While it ends, the host answers requests with 503.
+    await sleep(1000)
+  }
+
+  /** What may come by itself has come. */
+  async quiet(): Promise<void> {
+    for (;;) {
+      const before = this.parent.requests.length
+      await sleep(QUIET_MS)
+      if (this.parent.requests.length === before) return
+    }
+  }
+
+  async see(): Promise<Seen> {
+    await this.quiet()
+    if (this.#isParentGone)
+      return { told: 'nobody is left to tell', times: 0, how: '–', left: await this.#left('') }
+    await this.parent.say('where were we')
+    const [list] = await this.parent.call([{ name: 'list_background', args: {} }])
+    await this.parent.quietBesidesChildren()
+    const notice = new RegExp(
+      `<background_task id="(bg_[0-9a-f]{8})"[^>]*status="(\\w+)"[^]*?</background_task>`,
+      'g',
+    )
+    const told = (this.parent.requests.at(-1)?.messages ?? [])
+      .filter(({ role }) => role === 'user')
+      .flatMap(({ content }) =>
+        [...content.matchAll(notice)].map(([text, id = '', status = '']) => ({ id, status, text, content })),
+      )
+      .filter(({ id }) => this.#id === '' || id === this.#id)
+    const [first] = told
+    const why = /<error[^>]*>(.*)/.exec(first?.text ?? '') ?? /(The user stopped it)/.exec(first?.text ?? '')
+    return {
+      told: first ? [first.status, ...(why ? [why[1]?.replace('</error>', '')] : [])].join(': ') : 'nothing',
+      times: told.length,
+      how: !first ? '–' : first.content.startsWith('<background_task') ? 'woken' : 'with the next message',
+      left: await this.#left(list ?? ''),
+    }
+  }
+
+  /** @param list what `list_background` answered */
+  async #left(list: string): Promise<string> {
+    const own = new Set([this.parent.id, ...this.parent.childRequests.map(({ sessionID }) => sessionID)])
+    const { url, directory } = this.stage.server
+    const { data: statuses } = await this.#client.session.status({ throwOnError: true })
+    const response = await fetch(`${url}/permission?directory=${encodeURIComponent(directory)}`)
+    const requests = (await response.json()) as { readonly sessionID: string }[]
+    const left = {
+      'at work': Object.keys(statuses).filter((id) => own.has(id)).length,
+      unfinished: list.match(/^\| `bg_\w+` \| [⏳✋]/gmu)?.length ?? 0,
+      'asked for': requests.filter(({ sessionID }) => own.has(sessionID)).length,
+    }
+    const found = Object.entries(left).filter(([, count]) => count > 0)
+    return found.map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing'
+  }
+}
