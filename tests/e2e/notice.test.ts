@@ -102,3 +102,27 @@ test('after the parent is compacted, its model still knows what runs', async () 
   release({ text: 'many' })
   await parent.waitForNotice('many')
 })
+
+test.each([0, 5, 15, 30, 60, 120])(
+  'what the user writes %i ms after the end of a child is answered, and the end is told once, in two turns at most',
+  async (delayMs) => {
+    const { reply, release } = heldReply()
+    const parent = await stage.parent(() => reply)
+    await parent.launch('work')
+    await parent.quietBesidesChildren()
+    const before = parent.requests.length
+    release({ text: 'in the same moment' })
+    await sleep(delayMs)
+    await stage.server.prompt(parent.id, 'and now to something else')
+    const isThere = (text: string) => () =>
+      parent.requests
+        .at(-1)
+        ?.messages.some(({ role, content }) => role === 'user' && content.includes(text)) === true
+    await stage.model.waitForRequest(isThere('and now to something else'))
+    await stage.model.waitForRequest(isThere('in the same moment'))
+    await parent.quiet()
+    expect(parent.requests.length - before).toBeLessThanOrEqual(2)
+    expect(parent.noticeText.split('in the same moment')).toHaveLength(2)
+    expect((await stage.server.messages(parent.id)).at(-1)?.info.role).toBe('assistant')
+  },
+)

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply } from '../harness/replies.ts'
 import type { Script } from '../harness/script.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
@@ -6,7 +8,7 @@ let stage: Stage
 
 beforeAll(async () => {
   stage = await startStage({
-    options: { permissionTimeoutMs: 4000, timeoutMs: 8000 },
+    options: { permissionTimeoutMs: 4000, timeoutMs: 8000, stalledAfterMs: 1500 },
     config: { permission: { bash: { 'rm *': 'ask' } } },
   })
 })
@@ -78,4 +80,20 @@ test('a run that takes longer than it may is stopped, its model call is closed, 
   await parent.quiet()
   expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
   expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test('a child of which nothing is heard for long is shown as silent, and nothing is done to it', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  const [id] = await parent.launch('think')
+  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
+  await sleep(2000)
+  const [list, output] = await parent.call([
+    { name: 'list_background', args: {} },
+    { name: 'background_output', args: { task_id: id } },
+  ])
+  expect(list).toMatch(/⏳ running, silent for \d\.\ds/)
+  expect(output).toMatch(/status: running \(silent for \d\.\ds\)/)
+  release({ text: 'thought it over' })
+  await parent.waitForNotice('thought it over')
 })
