@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url'
 import { startModel, type LoggedRequest, type ScriptedModel } from '../harness/model.ts'
 import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
 import { startOpencode, type OpencodeServer } from '../harness/server.ts'
+import { launchCall, type Kind } from '../harness/soak.ts'
 
-const KINDS = ['ours', 'native'] as const
-type Kind = (typeof KINDS)[number]
+const KINDS: readonly Kind[] = ['ours', 'native']
 
 const CHILD_MS = 1000
 const BURST = 5
@@ -21,13 +21,6 @@ interface Sample {
   readonly launch: number
   readonly toldAfter: number
   readonly turns: number
-}
-
-function launchCall(kind: Kind, description: string): ToolCall {
-  const common = { description, prompt: description }
-  return kind === 'ours'
-    ? { name: 'background_task', args: { ...common, agent: 'general' } }
-    : { name: 'task', args: { ...common, subagent_type: 'general', background: true } }
 }
 
 async function script({ parentSessionID, messages }: ModelRequest): Promise<Reply> {

@@ -1,0 +1,126 @@
+/**
+ * Many short tasks, ours and then OpenCode's own, each on a server of its own, and what the server's process needs for
+ * them: `npm run soak [-- tasks]`, on Linux. It fails where a task of ours was not told once, or more ran than may.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { LIMIT, startSoak, type Kind, type Lap } from '../harness/soak.ts'
+
+const LAPS = 4
+const SETTLES_MS = 3000
+const MB = 1024 * 1024
+const tasks = Number(process.argv[2] ?? 2000)
+
+/** In bytes, but for `cpu` in seconds. */
+interface Usage {
+  readonly resident: number
+  readonly peak: number
+  /** What lives on the JavaScript heap, without the bytes of strings and buffers. */
+  readonly objects: number
+  readonly cpu: number
+}
+
+interface Measured {
+  /** Before the first lap, and after each. */
+  readonly usages: readonly Usage[]
+  readonly laps: readonly Lap[]
+  readonly seconds: number
+}
+
+async function measure(kind: Kind): Promise<Measured> {
+  const home = mkdtempSync(join(tmpdir(), 'opencode-soak-'))
+  const file = join(home, 'port')
+  const soak = await startSoak({
+    ...(kind === 'ours' && { plugin: fileURLToPath(new URL('../../dist/server.js', import.meta.url)) }),
+    others: [[fileURLToPath(new URL('heap.ts', import.meta.url)), { file }]],
+  })
+  const usage = async (): Promise<Usage> => {
+    await sleep(SETTLES_MS)
+    const read = usageOf(soak.server.pid)
+    const answer = await fetch(`http://127.0.0.1:${readFileSync(file, 'utf8')}`)
+    return { ...read, objects: Number(await answer.text()) }
+  }
+  try {
+    const laps: Lap[] = []
+    const usages = [await usage()]
+    const began = Date.now()
+    for (let lap = 0; lap < LAPS; lap += 1) {
+      laps.push(await soak.run(Math.round(tasks / LAPS)))
+      usages.push(await usage())
+    }
+    const seconds = (Date.now() - began - LAPS * SETTLES_MS) / 1000
+    return { usages, laps, seconds }
+  } finally {
+    await soak.close()
+    rmSync(home, { recursive: true })
+  }
+}
+
+/** What Linux says of a process (proc(5)). */
+function usageOf(pid: number): Omit<Usage, 'objects'> {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1])
+  // Behind the name in brackets, which may hold anything, the 12th and 13th field, in hundredths of a second.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return {
+    resident: kilobytes('VmRSS') * 1024,
+    peak: kilobytes('VmHWM') * 1024,
+    cpu: (Number(fields[11]) + Number(fields[12])) / 100,
+  }
+}
+
+function figures({ usages, laps, seconds }: Measured): Record<string, number> {
+  const [idle, first] = usages
+  const last = usages.at(-1)
+  if (!idle || !first || !last) throw new Error('Nothing was measured')
+  const launches = laps.map((lap) => lap.launches)
+  const told = laps.reduce((sum, lap) => sum + lap.told, 0)
+  const growth = last.objects - first.objects
+  return {
+    'tasks told': told,
+    'not told once, or else at fault': laps.reduce((sum, { faults }) => sum + faults.length, 0),
+    'model calls of children at once, most': Math.max(...laps.map(({ peak }) => peak)),
+    'turns of the parents for notices': laps.reduce((sum, { turns }) => sum + turns, 0),
+    'launch, ms (p50), first 100': median(launches.flat().slice(0, 100)),
+    'launch, ms (p50), last 100': median(launches.flat().slice(-100)),
+    'seconds in all': Math.round(seconds),
+    'CPU of the server, s per task': round((last.cpu - idle.cpu) / told, 3),
+    'resident before, MB': round(idle.resident / MB),
+    ...Object.fromEntries(
+      usages.slice(1).map(({ resident }, lap) => {
+        const after = laps.slice(0, lap + 1).reduce((sum, each) => sum + each.told, 0)
+        return [`resident after ${after}, MB`, round(resident / MB)]
+      }),
+    ),
+    'resident, most, MB': round(last.peak / MB),
+    'objects on the heap before, MB': round(idle.objects / MB, 1),
+    'objects on the heap after, MB': round(last.objects / MB, 1),
+    // The first lap is left out: much is loaded in it for the first time.
+    'their growth, KB per task': round(growth / 1024 / (told - (laps[0]?.told ?? 0)), 2),
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
+function round(value: number, digits = 0): number {
+  return Number(value.toFixed(digits))
+}
+
+const ours = await measure('ours')
+const native = await measure('native')
+const theirs = figures(native)
+console.log(`${tasks} tasks, ${LIMIT} at once`)
+console.table(
+  Object.fromEntries(
+    Object.entries(figures(ours)).map(([name, figure]) => [name, { ours: figure, native: theirs[name] }]),
+  ),
+)
+const faults = ours.laps.flatMap((lap) => lap.faults)
+if (faults.length > 0) throw new Error(faults.join('\n'))

@@ -1,0 +1,22 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildPlugin } from '../harness/plugin.ts'
+import { LIMIT, startSoak, type Soak } from '../harness/soak.ts'
+
+/** For a machine with a core, or less. */
+const TIME_LIMIT_MS = 240_000
+let soak: Soak
+
+beforeAll(async () => {
+  soak = await startSoak({ plugin: await buildPlugin() })
+})
+afterAll(() => soak.close())
+
+test(
+  'sixty tasks of four parents fill a limit of twenty, never pass it, and each is told to its parent once',
+  async () => {
+    const lap = await soak.run(60)
+    expect(lap.faults).toEqual([])
+    expect(lap).toMatchObject({ told: 60, peak: LIMIT })
+  },
+  TIME_LIMIT_MS,
+)
