@@ -33,6 +33,8 @@ export type StopReason = Canceller | 'timeout'
 export class Executor {
   readonly #ports: Ports
   readonly #stops = new Map<string, AbortController>()
+  /** How to forget the time limits of what runs. */
+  readonly #limits = new Map<string, () => void>()
   readonly #timeoutMs: number
   #isDisposed = false
 
@@ -88,12 +90,11 @@ export class Executor {
     const onPrompted = (): void => {
       store.dispatch(taskID, { type: 'prompted', at: clock.now() })
     }
-    const cancelTimer =
-      this.#timeoutMs > 0
-        ? clock.after(this.#timeoutMs, () => stop.abort('timeout' satisfies StopReason))
-        : () => {}
+    if (this.#timeoutMs > 0) {
+      const onLimit = (): void => stop.abort('timeout' satisfies StopReason)
+      this.#limits.set(taskID, clock.after(this.#timeoutMs, onLimit))
+    }
     const outcome = await runner.run(task, onPrompted, stop.signal)
-    cancelTimer()
     this.#end(taskID, stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)
   }
 
@@ -107,5 +108,7 @@ export class Executor {
   #end(taskID: string, outcome: Outcome): void {
     this.#ports.store.dispatch(taskID, { type: 'ended', at: this.#ports.clock.now(), outcome })
     this.#stops.delete(taskID)
+    this.#limits.get(taskID)?.()
+    this.#limits.delete(taskID)
   }
 }
