@@ -7,7 +7,8 @@
  * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted, `waiting` goes on when
  * the user has answered what it asks permission for, which can come before the prompt is acknowledged. The last three
  * end the run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only
- * place that knows this; whoever wants to change a task sends an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
+ * place that knows this; whoever wants to change a task sends an event through the store, and is told whether it won.
+ * All times are milliseconds since the Unix epoch.
  */
 
 /** The model that the work runs on, where it was chosen for it; `variant` is the host's word for reasoning effort. */
