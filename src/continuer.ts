@@ -95,8 +95,11 @@ export class Continuer {
       clock.after(STORED_WITHIN_MS, resolve)
     })
     await runner.abort(task)
-    if (now.status === 'cancelled') {
-      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`)
+    // Of an instance that ends, nothing goes on.
+    const isInterrupted = now.status === 'failed' && now.failure.reason === 'interrupted'
+    if (now.status === 'cancelled' || isInterrupted) {
+      const what = isInterrupted ? 'interrupted' : 'cancelled'
+      throw new ToolError(`${task.id} was ${what} meanwhile. Say it again to have it go on.`)
     }
     await this.#nextRun(now, prompt, {}, promptID)
     return store.get(task.id) ?? now

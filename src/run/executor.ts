@@ -34,7 +34,8 @@ type StopReason = Canceller | 'timeout'
 
 export class Executor {
   readonly #ports: Ports
-  readonly #stops = new Map<string, AbortController>()
+  /** What has not ended: how to stop it, and how to forget its time limit. */
+  readonly #work = new Map<string, { readonly stop: AbortController; cancelLimit: () => void }>()
   readonly #timeoutMs: number
 
   /** @param timeoutMs how long a run may take; 0: no limit */
@@ -49,7 +50,7 @@ export class Executor {
       this.#end(task.id, INTERRUPTED)
       return
     }
-    this.#stops.set(task.id, new AbortController())
+    this.#work.set(task.id, { stop: new AbortController(), cancelLimit: () => {} })
     this.#ports.scheduler.add(task, () => this.#run(task.id))
   }
 
@@ -80,23 +81,22 @@ export class Executor {
   }
 
   #stop(taskID: string, reason: StopReason): void {
-    this.#stops.get(taskID)?.abort(reason)
+    this.#work.get(taskID)?.stop.abort(reason)
   }
 
   async #run(taskID: string): Promise<void> {
     const { clock, runner, store } = this.#ports
-    const stop = this.#stops.get(taskID)
-    if (!stop || !store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
+    const work = this.#work.get(taskID)
+    if (!work || !store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
     const task = store.get(taskID)
     if (!task || isEnded(task)) return
     const onPrompted = (): void => {
       store.dispatch(taskID, { type: 'prompted', at: clock.now() })
     }
-    const cancelTimer =
-      this.#timeoutMs > 0 ? clock.after(this.#timeoutMs, () => this.#stop(taskID, 'timeout')) : () => {}
-    const outcome = await runner.run(task, onPrompted, stop.signal)
-    cancelTimer()
-    this.#end(taskID, stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)
+    if (this.#timeoutMs > 0)
+      work.cancelLimit = clock.after(this.#timeoutMs, () => this.#stop(taskID, 'timeout'))
+    const outcome = await runner.run(task, onPrompted, work.stop.signal)
+    this.#end(taskID, work.stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)
   }
 
   #timedOut(outcome: Outcome): Outcome {
@@ -108,6 +108,7 @@ export class Executor {
 
   #end(taskID: string, outcome: Outcome): void {
     this.#ports.store.dispatch(taskID, { type: 'ended', at: this.#ports.clock.now(), outcome })
-    this.#stops.delete(taskID)
+    this.#work.get(taskID)?.cancelLimit()
+    this.#work.delete(taskID)
   }
 }

@@ -1,7 +1,7 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
-import { NO_USAGE, type Outcome, type Task, type UnfinishedTask } from '../task/task.ts'
+import { isActive, NO_USAGE, type Outcome, type Task, type UnfinishedTask } from '../task/task.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Detector } from './detector.ts'
 import type { Ending } from './evidence.ts'
@@ -64,8 +64,12 @@ export class SessionRunner implements Runner {
    * session cannot have heard it.
    */
   async steer(task: Task, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
+    const isAtWork = (): boolean => {
+      const now = this.#store.get(task.id)
+      return now?.run === task.run && isActive(now)
+    }
     try {
-      await this.#send(task.sessionID, promptOf(task, prompt.promptID, prompt.text))
+      await this.#send(task.sessionID, promptOf(task, prompt.promptID, prompt.text), isAtWork)
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
       this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
@@ -103,7 +107,7 @@ export class SessionRunner implements Runner {
   }
 
   /** Sends once more where no answer came: the message has an id of ours, so that it is stored once all the same. */
-  async #send(sessionID: string, prompt: Prompt, isWanted = (): boolean => true): Promise<void> {
+  async #send(sessionID: string, prompt: Prompt, isWanted: () => boolean): Promise<void> {
     try {
       await this.#opencode.prompt(sessionID, prompt)
     } catch (error) {

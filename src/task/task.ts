@@ -5,9 +5,10 @@
  *      └─────────┴─────────────────────────→ failed | cancelled
  *
  * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted, `waiting` goes on when
- * the user has answered what it asks permission for. The last three end the run: nothing leaves them but a new run of
- * the same task, which begins as `pending`. `transition` is the only place that knows this; whoever wants to change a
- * task sends an event through the store, and is told whether it won. All times are milliseconds since the Unix epoch.
+ * the user has answered what it asks permission for, which can come before the prompt is acknowledged. The last three
+ * end the run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only
+ * place that knows this; whoever wants to change a task sends an event through the store, and is told whether it won.
+ * All times are milliseconds since the Unix epoch.
  */
 
 /** The model that the work runs on, where it was chosen for it; `variant` is the host's word for reasoning effort. */
@@ -149,7 +150,9 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
 }
 
 function asked(task: UnfinishedTask, request: Asked): Task | undefined {
-  if (task.status === 'running') return { ...task, status: 'waiting', asks: [request] }
+  // The host's answer to the prompt may be later than what comes of it.
+  if (task.status === 'running' || task.status === 'starting')
+    return { ...task, status: 'waiting', asks: [request] }
   if (task.status !== 'waiting' || task.asks.some(({ id }) => id === request.id)) return undefined
   return { ...task, asks: [...task.asks, request] }
 }

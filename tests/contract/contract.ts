@@ -11,6 +11,7 @@ import { failures } from './failures.ts'
 import type { HostUnderTest } from './host-under-test.ts'
 import { messageIDs } from './message-ids.ts'
 import { parents } from './parents.ts'
+import { permissions } from './permissions.ts'
 import { prompts } from './prompts.ts'
 import { sessions } from './sessions.ts'
 import { turns } from './turns.ts'
@@ -20,7 +21,17 @@ const TIME_LIMIT_MS = 30_000
 export function hostContract(name: string, makeHost: () => Promise<HostUnderTest>): void {
   const test = contractTest(makeHost)
   describe(`the host contract, by ${name}`, { timeout: TIME_LIMIT_MS }, () => {
-    for (const subject of [turns, failures, aborts, prompts, messageIDs, sessions, parents, compaction])
+    for (const subject of [
+      turns,
+      failures,
+      aborts,
+      prompts,
+      messageIDs,
+      sessions,
+      parents,
+      compaction,
+      permissions,
+    ])
       subject(test)
   })
 }

@@ -15,7 +15,11 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
   const clock = new ManualClock()
   const host = new FakeHost(clock)
   // The one command that the suite runs waits for longer than a case.
-  host.runTool = ({ name }) => (name === 'bash' ? new Promise(() => {}) : 'ok')
+  host.runTool = async ({ name }, sessionID) => {
+    if (host.session(sessionID).permission?.some((rule) => rule.action === 'ask'))
+      await host.needPermission(sessionID, name)
+    return name === 'bash' ? new Promise(() => {}) : 'ok'
+  }
   const events: Event[] = []
   host.onEvent((event) => events.push(event))
 

@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
 import type { Session } from '../../src/opencode.ts'
 import type { ContractTest } from './contract-test.ts'
+import { never } from '../harness/replies.ts'
 import type { HostUnderTest, Observed } from './host-under-test.ts'
 
 const LOW = { providerID: 'mock', modelID: 'm3', variant: 'low' }
@@ -88,6 +89,24 @@ export function parents(test: ContractTest): void {
       expect(await child.messages()).toHaveLength(4)
       expect(await host.opencode.session(child.id)).not.toHaveProperty('revert')
       expect(updates(child).at(-1)).not.toHaveProperty('revert')
+    })
+
+    test('forgets the parts of what was undone as well, so that their ids are free again (4.15, 4.18)', async ({
+      child,
+      host,
+    }) => {
+      await undone(child, host)
+      await child.turn('three', { parts: [child.part('two', 'again')] })
+      await host.settle()
+      expect(child.conversation(2)).toEqual(['user: one', 'assistant: ok', 'user: again'])
+    })
+
+    test('cannot undo while it is busy', async ({ child, host }) => {
+      await child.turn('one')
+      host.setScript(never)
+      await child.asked('two')
+      await expect(host.userRevert(child.id, child.messageID('one'))).rejects.toBeDefined()
+      expect(await host.opencode.session(child.id)).not.toHaveProperty('revert')
     })
   })
 }

@@ -42,6 +42,11 @@ export class FakeFaults {
   /** The process of host and callers is gone: what is on its way arrives nowhere. */
   kill(): void {
     this.#lives += 1
+    this.clear()
+  }
+
+  /** Forgets what was planned. */
+  clear(): void {
     this.#planned.clear()
   }
 

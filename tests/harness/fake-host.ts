@@ -23,7 +23,7 @@ import {
 import { unknownError, type UserMessage } from './fake-answer.ts'
 import { FakeFaults } from './fake-faults.ts'
 import { FakeModel, type FakeRequest } from './fake-model.ts'
-import { FakeRun, pause, type RunHost } from './fake-run.ts'
+import { FakeRun, pause, Refused, type RunHost } from './fake-run.ts'
 import { FakeStore, type Emit } from './fake-store.ts'
 import type { Script, ToolCall } from './script.ts'
 
@@ -51,6 +51,8 @@ export class FakeHost {
   readonly logged: { readonly level: string; readonly message: string }[] = []
   /** While set, events are lost. */
   muteEvents = false
+  /** After how many milliseconds an event is told, once for each number: none loses it, two tell it twice. */
+  eventDelays: (event: Event) => readonly number[] = () => [0]
   /** The tools that the model is offered unless a session's rules deny them. */
   toolNames = ['bash', 'edit', 'glob', 'grep', 'question', 'read', 'skill', 'task', 'todowrite', 'write']
   /** What a tool answers; may hang, and throws for a tool that fails. */
@@ -80,6 +82,10 @@ export class FakeHost {
   readonly #runs = new Map<string, FakeRun>()
   readonly #lastStored = new Map<string, Promise<void>>()
   readonly #runHost: RunHost
+  readonly #waitingTools = new Map<
+    string,
+    { readonly resolve: () => void; readonly reject: (error: Error) => void }
+  >()
   #promptsToSwallow = 0
   /** Counts the processes that were this host, one after another. */
   #lives = 1
@@ -140,8 +146,12 @@ export class FakeHost {
     return this.#abort(sessionID)
   }
 
-  /** Undoes a message and all after it, as /undo does. They stay until the next prompt (contract 4.15). */
+  /**
+   * Undoes a message and all after it, as /undo does. They stay until the next prompt (contract 4.15). Throws a
+   * `HostError` while the session is busy.
+   */
   userRevert(sessionID: string, messageID: string): void {
+    if (this.isBusy(sessionID)) throw new HostError('refused', `Session is busy: ${sessionID}`)
     this.#store.updateSession(sessionID, { revert: { messageID } })
   }
 
@@ -151,6 +161,17 @@ export class FakeHost {
     this.#store.replaceSession(session)
   }
 
+  /** Puts a session into the archive, or takes it out, which leaves a 0 (seen). */
+  userArchive(sessionID: string, isArchived: boolean): void {
+    const { time } = this.#store.session(sessionID)
+    this.#store.updateSession(sessionID, { time: { ...time, archived: isArchived ? this.#clock.now() : 0 } })
+  }
+
+  /** Whether a turn runs in a session. */
+  isBusy(sessionID: string): boolean {
+    return this.#runs.has(sessionID)
+  }
+
   /** Deletes a session and its children, and stops nothing (contract 1.11). */
   deleteSession(sessionID: string): void {
     this.#store.deleteSession(sessionID)
@@ -158,14 +179,31 @@ export class FakeHost {
 
   /** Ends as after kill -9: nothing runs any more, nobody listens, and what is stored stays as it is. */
   crash(): void {
+    this.endInstance()
+    this.#faults.kill()
+  }
+
+  /** An instance that is to end stops what runs, some time before it says so (contract 9.4). */
+  abortAll(): void {
+    for (const sessionID of this.#runs.keys()) void this.#abort(sessionID)
+  }
+
+  /** Ends an instance, as a change of the configuration does; the process, and the calls on their way, go on. */
+  endInstance(): void {
     for (const run of this.#runs.values()) run.kill()
     this.#runs.clear()
     this.#statuses.clear()
     this.#listeners.clear()
+    this.permissions.length = 0
     this.onChatMessage = () => {}
     this.#lives += 1
-    this.#faults.kill()
     this.#lastStored.clear()
+  }
+
+  /** Forgets the faults that were planned and have not happened. */
+  clearFaults(): void {
+    this.#faults.clear()
+    this.#promptsToSwallow = 0
   }
 
   /** How long each call, and each answer, is on its way; none by default. */
@@ -200,7 +238,15 @@ export class FakeHost {
   readonly #emit: Emit = (type, properties) => {
     if (this.muteEvents) return
     const event = structuredClone({ id: this.#store.newID('evt'), type, properties }) as Event
-    for (const listener of this.#listeners) queueMicrotask(() => listener(event))
+    for (const delayMs of this.eventDelays(event)) {
+      for (const listener of this.#listeners) {
+        if (delayMs === 0) queueMicrotask(() => listener(event))
+        else
+          this.#clock.after(delayMs, () => {
+            if (this.#listeners.has(listener)) listener(event)
+          })
+      }
+    }
   }
 
   #createPort(): Opencode {
@@ -242,16 +288,26 @@ export class FakeHost {
     return id
   }
 
-  replyPermission(id: string, reply: 'once' | 'reject'): void {
+  /** Has a tool wait for a permission: resolves when it is granted, rejects when it is not. */
+  needPermission(sessionID: string, permission: string, ...patterns: string[]): Promise<void> {
+    const id = this.askPermission(sessionID, permission, ...patterns)
+    return new Promise((resolve, reject) => this.#waitingTools.set(id, { resolve, reject }))
+  }
+
+  replyPermission(id: string, reply: 'once' | 'reject', message?: string): void {
     const index = this.permissions.findIndex((request) => request.id === id)
     const [request] = index === -1 ? [] : this.permissions.splice(index, 1)
     if (!request) throw new HostError('notFound', `Permission request not found: ${id}`)
     this.#emit('permission.replied', { sessionID: request.sessionID, requestID: id, reply })
+    const tool = this.#waitingTools.get(id)
+    this.#waitingTools.delete(id)
+    if (reply === 'once') tool?.resolve()
+    else tool?.reject(message === undefined ? new Refused() : new Error(message))
   }
 
   #reject(id: string, message?: string): void {
     this.rejections.push({ id, message })
-    this.replyPermission(id, 'reject')
+    this.replyPermission(id, 'reject', message)
   }
 
   #providers(): Map<string, Provider> {
@@ -339,7 +395,9 @@ export class FakeHost {
     const time = { created: this.#clock.now() }
     const message = { id, sessionID, role: 'user' as const, time, agent: name, model: chosen }
     const stored = parts.map((part): object => ({ ...part, sessionID, messageID: id, type: 'text' }))
+    const lives = this.#lives
     await this.onChatMessage(sessionID, { message, parts: stored })
+    if (lives !== this.#lives || !this.#store.has(sessionID)) return
     this.#store.saveMessage(message)
     for (const part of stored) this.#store.savePart(part as Part)
     if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))

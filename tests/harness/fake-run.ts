@@ -60,6 +60,13 @@ const MAX_RETRIES = 5
 
 class Aborted extends Error {}
 
+/** The user has rejected what a tool asked for, without a word: the turn ends (contract 8.2). */
+export class Refused extends Error {
+  constructor() {
+    super('The user rejected permission to use this specific tool call.')
+  }
+}
+
 class TurnFailed extends Error {
   readonly failure: Failure
 
@@ -139,7 +146,7 @@ export class FakeRun {
     this.#savePart({ type: 'step-start' })
     if (reply.reasoning) this.#savePart({ type: 'reasoning', text: reply.reasoning, time: this.#span() })
     if (reply.text) this.#savePart({ type: 'text', text: reply.text, time: this.#span() })
-    await this.#useTools(reply.tools ?? [])
+    const isRefused = await this.#useTools(reply.tools ?? [])
     await this.#wait(ANSWER_MS)
     const finish = (reply.finish ?? (reply.tools?.length ? 'tool_calls' : 'stop')).replace('_', '-')
     const tokens = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } }
@@ -151,7 +158,7 @@ export class FakeRun {
       this.#saveUserMessage(asked, continuationParts(stored))
       emit('session.compacted', { sessionID })
     }
-    return true
+    return !isRefused
   }
 
   /** Has the conversation summarised by the next step. A summary that is too long itself ends the run (false). */
@@ -206,7 +213,9 @@ export class FakeRun {
     }
   }
 
-  async #useTools(calls: readonly ToolCall[]): Promise<void> {
+  /** True where the user has refused one of them. */
+  async #useTools(calls: readonly ToolCall[]): Promise<boolean> {
+    let isRefused = false
     if (calls.length > 0) this.#phase = 'tool'
     const uses = calls.map(async (call) => {
       const start = this.#host.clock.now()
@@ -228,12 +237,16 @@ export class FakeRun {
               title: call.name,
               metadata: this.#host.toolMetadata,
             }),
-            (error: unknown) => ({ status: 'error' as const, error: String(error) }),
+            (error: unknown) => {
+              isRefused ||= error instanceof Refused
+              return { status: 'error' as const, error: String(error) }
+            },
           ),
       )
       this.#host.store.savePart({ ...part, state: { ...ended, input, time: this.#span(start) } })
     })
     await Promise.all(uses)
+    return isRefused
   }
 
   /** A message that was queued, or comes before the second idle, joins this run and is never answered. */

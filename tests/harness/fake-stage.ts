@@ -4,8 +4,17 @@ import { BackgroundManager } from '../../src/manager.ts'
 import type { Client, Opencode } from '../../src/opencode.ts'
 import type { Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
-import { ManualClock } from './manual-clock.ts'
+import { ManualClock, OwnClock } from './manual-clock.ts'
 import type { ModelRequest, Reply } from './script.ts'
+
+/** What an instance that has ended still does. */
+export interface OldInstance {
+  readonly disposed: Promise<void>
+  /** What it has asked of the host since its end. */
+  readonly calls: readonly (keyof Opencode)[]
+  /** How many timers it still has. */
+  readonly pendingTimers: () => number
+}
 
 export interface FakeStage {
   readonly clock: ManualClock
@@ -13,9 +22,16 @@ export interface FakeStage {
   readonly manager: BackgroundManager
   /** Kills the process, and starts another with a manager of its own. */
   readonly crash: () => void
+  /**
+   * Ends the instance as a change of the configuration does, `ms` after its sessions were aborted, and starts another.
+   * Resolves with what is left of the old one, which goes on writing its records.
+   */
+  readonly restart: (ms: number) => Promise<OldInstance>
   readonly parentID: string
   /** What was logged as a warning or an error. */
   readonly complaints: readonly string[]
+  /** What was logged of the steps of tasks, as `id: event, status`. */
+  readonly steps: readonly string[]
   /** Launches a task; its prompt is its description. */
   readonly launch: (description: string) => Promise<Task>
   /** Answers the child that was asked `description`, or that will be. */
@@ -32,6 +48,34 @@ export interface FakeStage {
 function ownersOf(pid: number): Owners {
   const self = { name: 'test', directory: '/project', host: 'test', pid, process: `${pid}` }
   return { self, isGone: (owner) => owner.pid !== pid }
+}
+
+/** How long the next instance takes to start, in which what is on its way from the last one arrives. */
+const INSTANCE_START_MS = 100
+
+/** What a manager has of the world: the host's port and the clock, for as long as its process lives. */
+class Instance {
+  readonly opencode: Opencode
+  readonly clock: OwnClock
+  readonly calls: (keyof Opencode)[] = []
+  #isAlive = true
+
+  constructor(port: Opencode, clock: ManualClock) {
+    this.clock = new OwnClock(clock)
+    this.opencode = new Proxy(port, {
+      get: (target, name: keyof Opencode) => {
+        // From a process that was killed no call goes out, and none comes back.
+        if (!this.#isAlive) return () => new Promise(() => {})
+        this.calls.push(name)
+        return target[name].bind(target)
+      },
+    })
+  }
+
+  kill(): void {
+    this.#isAlive = false
+    this.clock.stop()
+  }
 }
 
 /** The children wait until they are answered; the parent's model has nothing to say. */
@@ -58,31 +102,22 @@ export function createFakeStage(options: object = {}): FakeStage {
   const parentID = host.createRootSession().id
   const complaints: string[] = []
   const complain = (message: string): void => void complaints.push(message)
-  const log = { debug: () => {}, warn: complain }
+  const steps: string[] = []
+  const log = { debug: (message: string) => void steps.push(message), warn: complain }
   let pid = 0
   let manager: BackgroundManager
+  let instance: Instance
   const start = (): void => {
     pid += 1
+    instance = new Instance(host.opencode, clock)
     manager = new BackgroundManager(
       // The ports stand in for what it would make of the client.
       { client: {} as Client, directory: '/project', options },
-      { opencode: mortal(host.opencode), clock, log, owners: ownersOf(pid) },
+      { opencode: instance.opencode, clock: instance.clock, log, owners: ownersOf(pid) },
     )
     const own = manager
     host.onEvent((event) => own.handleEvent(event))
     host.onChatMessage = (sessionID, message) => own.handleChatMessage({ sessionID }, message)
-  }
-  let kill = (): void => {}
-  /** The host's port, until the process that uses it is killed: from then on no call comes back. */
-  const mortal = (port: Opencode): Opencode => {
-    let isAlive = true
-    kill = () => {
-      isAlive = false
-    }
-    return new Proxy(port, {
-      get: (target, name: keyof Opencode) =>
-        isAlive ? target[name].bind(target) : () => new Promise(() => {}),
-    })
   }
   start()
 
@@ -101,12 +136,24 @@ export function createFakeStage(options: object = {}): FakeStage {
       return manager
     },
     crash() {
-      kill()
+      instance.kill()
       host.crash()
       start()
     },
+    async restart(ms) {
+      host.abortAll()
+      await clock.advance(ms)
+      const { calls, clock: ownClock } = instance
+      calls.length = 0
+      const disposed = manager.dispose()
+      host.endInstance()
+      await clock.advance(INSTANCE_START_MS)
+      start()
+      return { disposed, calls, pendingTimers: () => ownClock.pending }
+    },
     parentID,
     complaints,
+    steps,
     launch: (description) => manager.launch({ parentID, agent: 'general', prompt: description, description }),
     answer: (description, reply = { text: `result of ${description}` }) =>
       replyTo(description).resolve(reply),

@@ -79,7 +79,7 @@ export class FakeStore {
     if (revert === undefined) return
     const ids = this.messages(sessionID).map(({ info }) => info.id)
     for (const messageID of ids.slice(ids.indexOf(revert.messageID))) {
-      this.#messages.delete(messageID)
+      this.#removeMessage(messageID)
       this.#emit('message.removed', { sessionID, messageID })
     }
     this.replaceSession(session)
@@ -92,9 +92,15 @@ export class FakeStore {
       if (child.parentID === sessionID) this.deleteSession(child.id)
     this.#sessions.delete(sessionID)
     for (const message of this.#messages.values()) {
-      if (message.sessionID === sessionID) this.#messages.delete(message.id)
+      if (message.sessionID === sessionID) this.#removeMessage(message.id)
     }
     this.#emit('session.deleted', { sessionID, info })
+  }
+
+  /** With its parts, of which the ids are free again. */
+  #removeMessage(messageID: string): void {
+    this.#messages.delete(messageID)
+    for (const part of this.#parts.values()) if (part.messageID === messageID) this.#parts.delete(part.id)
   }
 
   /** A message whose id is known keeps its place and its session, and takes over the rest. */

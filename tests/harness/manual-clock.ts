@@ -62,3 +62,38 @@ export class ManualClock implements Clock {
     return next
   }
 }
+
+/** The timers of one process or instance, which can be counted, and die with it. */
+export class OwnClock implements Clock {
+  readonly #clock: ManualClock
+  readonly #cancels = new Set<() => void>()
+
+  constructor(clock: ManualClock) {
+    this.#clock = clock
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const stop = this.#clock.after(delayMs, () => {
+      this.#cancels.delete(cancel)
+      callback()
+    })
+    const cancel = (): void => {
+      this.#cancels.delete(cancel)
+      stop()
+    }
+    this.#cancels.add(cancel)
+    return cancel
+  }
+
+  get pending(): number {
+    return this.#cancels.size
+  }
+
+  stop(): void {
+    for (const cancel of this.#cancels) cancel()
+  }
+}

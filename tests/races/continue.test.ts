@@ -241,3 +241,34 @@ test('what is said to a task that fails before it arrives starts the next run, w
   expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
   expect(notices().join('\n')).toContain('<result>heard</result>')
 })
+
+test('what is said to a task while the instance ends starts no run there, so that the record of its end stands', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, parentID } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  delayAnswers(stage, sessionID, 50)
+  const refused = manager.continue(id, 'more').catch((error: unknown) => error)
+  await clock.advance(1)
+  await stage.restart(3)
+  await clock.advance(10_000)
+  expect(await refused).toHaveProperty('message', expect.stringContaining('was interrupted meanwhile'))
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { run: 1, status: 'failed' } })
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(stage.notices()).toHaveLength(1)
+})
+
+test('what was said without an answer of the host is not said again once the task has ended', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch } = stage
+  const { id } = await launch('work')
+  await clock.advance(100)
+  host.hangNext('prompt')
+  const refused = manager.continue(id, 'more').catch((error: unknown) => error)
+  await clock.advance(1)
+  const { calls } = await stage.restart(3)
+  await clock.advance(60_000)
+  expect(await refused).toBeInstanceOf(Error)
+  expect(calls).not.toContain('prompt')
+})

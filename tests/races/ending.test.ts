@@ -229,3 +229,16 @@ test('a task of which nothing is heard for long is said to be silent, is not sto
   expect(manager.stalledFor(id)).toBeUndefined()
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
 })
+
+test('an instance that ends takes its time limits along, and does not stop what the next one has started', async () => {
+  const stage = createFakeStage({ timeoutMs: 60_000 })
+  const { clock, parentID } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(30_000)
+  const old = await stage.restart(3)
+  await stage.manager.recover(parentID)
+  await stage.manager.continue(id, 'go on')
+  await clock.advance(45_000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'running', run: 2 })
+  expect(old.pendingTimers()).toBe(0)
+})

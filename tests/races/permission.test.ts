@@ -110,3 +110,18 @@ test('a run that takes longer than it may is stopped, fails with what it had don
   expect(manager.get(next.id)?.status).toBe('running')
   expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toHaveLength(1)
 })
+
+test('what a child asks before its prompt is acknowledged is known, and asked no longer when it has ended', async () => {
+  const { clock, host, manager, launch } = createFakeStage()
+  host.loseNextAnswer('prompt')
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  expect(manager.get(id)?.status).toBe('starting')
+  host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(10)
+  expect(manager.get(id)?.status).toBe('waiting')
+  void manager.cancel(id)
+  await clock.advance(60_000)
+  expect(manager.get(id)?.status).toBe('cancelled')
+  expect(host.permissions).toEqual([])
+})

@@ -1,0 +1,129 @@
+/** What must be so after a history, whatever has happened in it. Each finding is a sentence; there should be none. */
+import { isEnded } from '../../../src/task/task.ts'
+import { LIMITS, type Play } from './play.ts'
+import { exists } from './witness.ts'
+
+/** After this, whatever can still come has come: start timeouts, back-offs and retries, one task after another. */
+const LONG_MS = 600_000
+
+/**
+ * Lets the history come to its end. The parents that are closed by then are opened again, one way or the other; then the
+ * user comes back and writes, twice.
+ */
+export async function wrongIn(play: Play): Promise<string[]> {
+  const { witness, stage } = play
+  const { host, clock } = stage
+  play.settle()
+  await clock.advance(LONG_MS)
+  play.noteOwn()
+  const wrong = await unquiet(play)
+  for (const parentID of play.living()) {
+    witness.opened(parentID)
+    if (host.session(parentID).time.archived) host.userArchive(parentID, false)
+    if (!host.session(parentID).revert) continue
+    if (play.history.redoes) host.userUnrevert(parentID)
+    else play.disturbed.add(parentID)
+  }
+  await clock.advance(LONG_MS)
+  const toldUnasked = witness.told()
+  for (const text of ['end one', 'end two']) {
+    for (const parentID of play.living()) host.userPrompt(parentID, text)
+    await clock.advance(LONG_MS)
+  }
+  play.noteOwn()
+  wrong.push(...(await unquiet(play)), ...leftovers(play))
+  wrong.push(...witness.faults, ...witness.toldTwice().map((key) => `${key} is told twice`))
+  wrong.push(...untold(play, toldUnasked), ...endedTwice(stage.steps).map((step) => `twice: ${step}`))
+  // These come last, since they launch tasks of their own, and end the instance.
+  wrong.push(...(await wrongSlots(play)))
+  return wrong
+}
+
+/** Nothing is at work or under way, so nothing waits and nothing is asked. */
+async function unquiet({ stage: { host, clock }, tasks }: Play): Promise<string[]> {
+  const timers = clock.pending
+  const before = host.calls.length
+  await clock.advance(60_000)
+  const asked = host.calls.slice(before).map(({ method }) => `the host is asked for ${method}`)
+  const unfinished = tasks
+    .filter((task) => !isEnded(task))
+    .map(({ id, status }) => `${id} is still ${status}`)
+  return [...unfinished, ...asked, ...(timers > 0 ? [`${timers} timers are left`] : [])]
+}
+
+/** What ended tasks asked is asked no longer, the records say how they have ended, and old instances are silent. */
+function leftovers(play: Play): string[] {
+  const { witness, tasks, stage } = play
+  const { host } = stage
+  const wrong = play.pending.size > 0 ? [`${play.pending.size} calls never came back`] : []
+  const asked = host.permissions.filter(({ sessionID }) => !witness.isForeign(sessionID))
+  if (play.isRejectionSure && !witness.isBlind)
+    wrong.push(...asked.map(({ sessionID }) => `${sessionID} still asks for a permission`))
+  for (const { id, sessionID, run, status } of play.isRecordSure ? tasks : []) {
+    if (!exists(host, sessionID)) continue
+    const { background } = host.session(sessionID).metadata as { background: { run: number; status: string } }
+    if (background.run !== run || background.status !== status)
+      wrong.push(`${id} is recorded as ${background.status}, and is ${status}`)
+  }
+  for (const { calls, pendingTimers } of play.old) {
+    if (pendingTimers() > 0) wrong.push('an old instance has timers')
+    const sent = calls.filter((name) => name === 'prompt' || name === 'statuses')
+    wrong.push(...sent.map((name) => `an old instance asks for ${name}`))
+  }
+  return wrong
+}
+
+/** Each slot is free again, there is none too many, and an instance that ends takes its timers along. */
+async function wrongSlots({ stage: { host, clock, manager } }: Play): Promise<string[]> {
+  const parentID = host.createRootSession().id
+  host.script = () => new Promise(() => {})
+  const found: string[] = []
+  for (let count = 0; count <= LIMITS.total; count++) {
+    const request = { parentID, agent: 'general', model: 'mock/m3', description: 'probe', prompt: 'probe' }
+    const launched = manager.launch(request)
+    await clock.advance(400)
+    const { id } = await launched
+    found.push(`${manager.get(id)?.status} ${manager.placeInQueue(id) ?? ''}`.trim())
+  }
+  const wrong = found.join() === 'running,running,pending 0' ? [] : [`the slots: ${found.join()}`]
+  const disposed = manager.dispose()
+  await clock.advance(1000)
+  await disposed
+  return clock.pending > 0 ? [...wrong, 'timers are left when the instance has ended'] : wrong
+}
+
+/**
+ * Which ends must have been told, whatever the plugin says of itself: all, but those that the parent has read or
+ * brought about, and those of parents that are gone.
+ */
+function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[] {
+  const told = play.witness.told()
+  const wakes = play.history.wake !== 'never'
+  return play.tasks.flatMap(({ id, run: runs, parentID }) => {
+    if (!exists(play.stage.host, parentID)) return []
+    const keys = Array.from({ length: runs }, (_, index) => `${id} ${index + 1}`)
+    const owed = keys.filter((key) => !play.read.has(key) && !play.own.has(key) && !play.unrecorded.has(key))
+    const isLeftAlone = !play.disturbed.has(parentID)
+    return [
+      ...owed.filter((key) => !told.has(key)).map((key) => `${key} is not told`),
+      ...owed
+        .filter((key) => wakes && isLeftAlone && !toldUnasked.has(key))
+        .map((key) => `${key} is told only when the user writes`),
+      ...keys
+        .filter((key) => isLeftAlone && play.own.has(key) && told.has(key))
+        .map((key) => `${key} is told to who has cancelled it`),
+    ]
+  })
+}
+
+/** A run ends once, and a task begins the next one only when the one before has ended. */
+function endedTwice(steps: readonly string[]): string[] {
+  const last = new Map<string, string>()
+  return steps.filter((step) => {
+    const [, id = '', event = ''] = /^(\w+): (\w+),/.exec(step) ?? []
+    const isWrong = (event === 'ended' || event === 'continued') && last.get(id) === event
+    if (event === 'recovered') last.set(id, 'ended')
+    else if (event === 'ended' || event === 'continued') last.set(id, event)
+    return isWrong
+  })
+}

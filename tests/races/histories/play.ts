@@ -1,0 +1,356 @@
+/** Has a history happen: each step is what a user, a parent's model, the host or fate would do. */
+import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
+import { HostError } from '../../../src/opencode.ts'
+import { isEnded, type Task } from '../../../src/task/task.ts'
+import { ToolError } from '../../../src/tool-error.ts'
+import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
+import type { Reply } from '../../harness/script.ts'
+import { PARENTS, TASKS, type History, type Step } from './steps.ts'
+import { exists, Witness } from './witness.ts'
+
+export const LIMITS = { total: 2, model: 'm2' }
+/** Where the event that tells this is lost, the plugin cannot know it. */
+const PUTS_AWAY: ReadonlySet<string> = new Set(['undo', 'redo', 'archive', 'unarchive'])
+
+const REPLIES: Record<Extract<Step, { type: 'answer' }>['how'], Reply> = {
+  text: { text: 'the result' },
+  bad: { status: 400, text: 'bad' },
+  busy: { status: 429, text: 'overloaded', headers: { 'retry-after': '1' } },
+  tool: { text: 'I clean up.', tools: [{ name: 'bash', args: {} }] },
+  empty: { text: '' },
+}
+
+export class Play {
+  readonly stage: FakeStage
+  readonly witness: Witness
+  readonly parents: readonly string[]
+  /** `id run` of ends that their parent has read, so that they need not be told. */
+  readonly read = new Set<string>()
+  /** `id run` of ends that their parent has brought about itself. */
+  readonly own = new Set<string>()
+  /** `id run` of which the record was written over by the next run's when the instance ended. */
+  readonly unrecorded = new Set<string>()
+  /** The parents that the plugin may have had a reason not to wake. */
+  readonly disturbed = new Set<string>()
+  /** Instances that have ended, other than by a crash. */
+  readonly old: OldInstance[] = []
+  /** Calls of the tools that have not come back. */
+  pending = new Set<Promise<void>>()
+  /** Whether nothing has kept the newest records from being written. */
+  isRecordSure = true
+  /** The same for what was asked of the user: whether it can have been rejected. */
+  isRejectionSure = true
+  readonly history: History
+  readonly #ids: string[] = []
+  /** The newest message of the user's in each parent. */
+  readonly #written = new Map<string, string>()
+  /** Resolves when the steps are over. */
+  readonly #isOver: Promise<void>
+  #setOver = (): void => {}
+  #launches = 0
+  #prompts = 0
+
+  constructor(history: History) {
+    this.history = history
+    this.#isOver = new Promise((resolve) => {
+      this.#setOver = resolve
+    })
+    const { latencies, wake, onInterrupt, timeoutMs, permissionTimeoutMs } = history
+    this.stage = createFakeStage({
+      concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
+      notify: { wake },
+      onInterrupt,
+      startTimeoutMs: 20_000,
+      timeoutMs,
+      permissionTimeoutMs,
+    })
+    const { host, clock, parentID } = this.stage
+    this.parents = [parentID, ...Array.from({ length: PARENTS - 1 }, () => host.createRootSession().id)]
+    let calls = 0
+    host.latencyMs = () => latencies[calls++ % latencies.length] ?? 0
+    host.runTool = async (_, sessionID) => {
+      await host.needPermission(sessionID, 'bash', 'rm x')
+      return 'removed'
+    }
+    const { script } = host
+    host.script = async (request) => {
+      if (request.parentSessionID !== undefined)
+        return request.messages.at(-1)?.role === 'tool' ? { text: 'went on' } : script(request)
+      // A parent's model thinks for a while, so that things happen meanwhile.
+      const ms = host.latencyMs() * 10
+      if (ms > 0) await new Promise<void>((resolve) => clock.after(ms, resolve))
+      const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+      if (asked.startsWith('occupy')) await this.#isOver
+      return asked.startsWith('fail') ? { status: 400, text: 'bad' } : { text: 'Noted.' }
+    }
+    this.witness = new Witness(host, clock, LIMITS)
+  }
+
+  /** All tasks that the plugin knows by now. */
+  get tasks(): readonly Task[] {
+    return this.#tasksOf(this.stage.manager)
+  }
+
+  async take(step: Step): Promise<void> {
+    if ('task' in step) await this.#takeOfTask(step)
+    else if ('parent' in step) await this.#takeOfParent(step)
+    else await this.#takeOfHost(step)
+    await this.stage.clock.advance(0)
+    this.noteOwn()
+  }
+
+  /** The steps are over: what can still be answered is, and nothing goes wrong any more. */
+  settle(): void {
+    const { stage } = this
+    const { host } = stage
+    host.muteEvents = false
+    host.eventDelays = () => [0]
+    host.clearFaults()
+    stage.answerAll()
+    this.#setOver()
+    host.runTool = () => 'removed'
+    for (const { id, sessionID } of host.permissions.slice())
+      if (host.isBusy(sessionID)) host.replyPermission(id, 'once')
+  }
+
+  /** The parents that were not deleted. */
+  living(): string[] {
+    return this.parents.filter((parentID) => exists(this.stage.host, parentID))
+  }
+
+  /** Takes down what the parents have brought about themselves by now. */
+  noteOwn(manager: BackgroundManager = this.stage.manager): void {
+    for (const task of this.#tasksOf(manager)) {
+      if (task.status === 'cancelled' && task.by === 'parent') this.own.add(`${task.id} ${task.run}`)
+    }
+  }
+
+  #tasksOf(manager: BackgroundManager): readonly Task[] {
+    return this.parents.flatMap((parentID) => manager.list(parentID))
+  }
+
+  /** What a call of the tools would do: refusals are answers, and nothing else may go wrong. */
+  #try(parentID: string, work: () => Promise<unknown>): void {
+    const { host, manager } = this.stage
+    // A session with undone messages runs no turn, and so calls no tool.
+    if (!exists(host, parentID) || host.session(parentID).revert) return
+    const tried = async (): Promise<void> => {
+      try {
+        await manager.recover(parentID)
+        await work()
+      } catch (error) {
+        if (!(error instanceof ToolError || error instanceof HostError))
+          this.witness.faults.push(String(error))
+      }
+    }
+    const pending = this.pending
+    const call = tried().finally(() => pending.delete(call))
+    pending.add(call)
+  }
+
+  async #takeOfTask(step: Extract<Step, { task: number }>): Promise<void> {
+    const { stage, witness } = this
+    const { host, manager } = stage
+    if (step.type === 'answer') {
+      stage.answer(`prompt ${step.task}`, REPLIES[step.how])
+      return
+    }
+    const id = this.#ids[step.task] ?? ''
+    const task = manager.get(id)
+    if (!task) return
+    const { sessionID, parentID } = task
+    switch (step.type) {
+      case 'continue': {
+        const prompt = `more ${this.#prompts++}`
+        stage.answer(prompt)
+        this.#try(parentID, () => manager.continue(id, prompt))
+        return
+      }
+      case 'cancel':
+        this.#try(parentID, () => manager.cancel(id))
+        return
+      case 'read':
+      case 'block':
+        this.#try(parentID, () => this.#read(id, step.type === 'block' ? { timeoutMs: 2000 } : {}))
+        return
+      case 'typeInChild':
+        if (!exists(host, sessionID)) return
+        witness.typedIn(sessionID)
+        host.userPrompt(sessionID, `typed ${this.#prompts++}`)
+        return
+      case 'abortChild':
+        void host.userAbort(sessionID)
+        return
+      case 'deleteChild':
+        witness.typedIn(sessionID)
+        if (exists(host, sessionID)) host.deleteSession(sessionID)
+        return
+    }
+  }
+
+  async #takeOfParent(step: Extract<Step, { parent: number }>): Promise<void> {
+    const { stage, witness } = this
+    const { host, manager } = stage
+    const parentID = this.parents[step.parent] ?? ''
+    if (!exists(host, parentID)) return
+    if (PUTS_AWAY.has(step.type) && witness.isBlind) this.disturbed.add(parentID)
+    switch (step.type) {
+      case 'launch': {
+        if (this.#launches >= TASKS) return
+        const prompt = `prompt ${this.#launches++}`
+        const { model } = step
+        const request = { parentID, agent: 'general', prompt, description: prompt, ...(model && { model }) }
+        this.#try(parentID, async () => {
+          this.#ids.push((await manager.launch(request)).id)
+        })
+        return
+      }
+      case 'cancelAll':
+        this.#try(parentID, () => manager.cancelAll(parentID))
+        return
+      case 'write':
+        // In the archive it stays closed for all but this message, and an undo is gone with it.
+        if (!host.session(parentID).time.archived) witness.opened(parentID)
+        this.#written.set(parentID, host.userPrompt(parentID, `${step.what} ${this.#prompts++}`))
+        return
+      case 'interrupt':
+        this.#interrupt(parentID)
+        return
+      case 'undo':
+        await this.#undo(parentID)
+        return
+      case 'redo':
+        if (!host.session(parentID).revert) return
+        host.userUnrevert(parentID)
+        if (!host.session(parentID).time.archived) witness.opened(parentID)
+        return
+      case 'archive':
+        host.userArchive(parentID, true)
+        witness.closed(parentID)
+        return
+      case 'unarchive':
+        host.userArchive(parentID, false)
+        if (!host.session(parentID).revert) witness.opened(parentID)
+        return
+      case 'deleteParent':
+        for (const { sessionID } of manager.list(parentID)) witness.typedIn(sessionID)
+        host.deleteSession(parentID)
+        return
+    }
+  }
+
+  async #takeOfHost(step: Exclude<Step, { task: number } | { parent: number }>): Promise<void> {
+    const { stage, witness } = this
+    const { host, clock } = stage
+    switch (step.type) {
+      case 'wait':
+        await clock.advance(step.ms)
+        return
+      case 'permit': {
+        const [request] = host.permissions
+        if (request) host.replyPermission(request.id, step.reply)
+        return
+      }
+      case 'crash':
+        this.#instanceEnds(stage.manager)
+        this.pending = new Set()
+        stage.crash()
+        return
+      case 'restart': {
+        const { manager } = stage
+        this.old.push(await stage.restart(step.ms))
+        this.#instanceEnds(manager)
+        // A prompt that was on its way arrives when nobody looks after its session any more.
+        for (const task of this.#tasksOf(manager))
+          if (task.status === 'failed' && task.failure.reason === 'interrupted')
+            witness.typedIn(task.sessionID)
+        return
+      }
+      case 'deaf':
+        witness.isBlind = true
+        host.muteEvents = true
+        return
+      case 'swallow':
+        host.swallowNextPrompt()
+        return
+      case 'fault':
+        if (step.method === 'replaceMetadata') this.isRecordSure = false
+        if (step.method === 'rejectPermission') this.isRejectionSure = false
+        if (step.fault === 'fail') host.failNext(step.method)
+        else if (step.fault === 'hang') host.hangNext(step.method)
+        else host.loseNextAnswer(step.method)
+        return
+      case 'events':
+        witness.isBlind = true
+        this.#disturb(step.count, step.delays)
+        return
+    }
+  }
+
+  #instanceEnds(manager: BackgroundManager): void {
+    const { host } = this.stage
+    host.muteEvents = false
+    host.eventDelays = () => [0]
+    this.witness.instanceEnded()
+    this.noteOwn(manager)
+    this.#written.clear()
+    this.isRecordSure = false
+    for (const parentID of this.parents) this.disturbed.add(parentID)
+    for (const { id, run } of this.#tasksOf(manager))
+      for (let earlier = 1; earlier < run; earlier++) this.unrecorded.add(`${id} ${earlier}`)
+    for (const parentID of this.living()) {
+      const { revert, time } = host.session(parentID)
+      // That somebody has interrupted it, the next instance does not know.
+      if (!revert && !time.archived) this.witness.opened(parentID)
+    }
+  }
+
+  #disturb(count: number, delays: readonly number[]): void {
+    const { host } = this.stage
+    let left = count
+    host.eventDelays = () => {
+      return left-- > 0 ? delays : [0]
+    }
+  }
+
+  async #read(id: string, options: OutputOptions): Promise<void> {
+    const { task } = await this.stage.manager.output(id, options)
+    if (isEnded(task)) this.read.add(`${task.id} ${task.run}`)
+  }
+
+  #close(parentID: string): void {
+    // What was written just before is stored after it, and opens the session again.
+    const written = this.#written.get(parentID)
+    const stored = this.stage.host.messagesOf(parentID).map(({ info }) => info.id)
+    if (written === undefined || stored.includes(written)) this.witness.closed(parentID)
+  }
+
+  #interrupt(parentID: string): void {
+    const { host } = this.stage
+    // Of an idle session there is nothing to interrupt, and so nothing that says it to the plugin for sure.
+    const isAsking = host.modelRequests.some(
+      ({ sessionID, outcome }) => sessionID === parentID && outcome === 'open',
+    )
+    this.witness.aborted(parentID)
+    this.disturbed.add(parentID)
+    if (isAsking && host.isBusy(parentID)) this.#close(parentID)
+    void host.userAbort(parentID)
+  }
+
+  /** As /undo does it: stops what runs first, then takes the newest message of a user that is not undone yet. */
+  async #undo(parentID: string): Promise<void> {
+    const { host, clock } = this.stage
+    if (host.isBusy(parentID)) {
+      this.#interrupt(parentID)
+      await clock.advance(40)
+    }
+    if (host.isBusy(parentID)) return
+    const { revert } = host.session(parentID)
+    const stored = host.messagesOf(parentID)
+    const before = revert ? stored.findIndex(({ info }) => info.id === revert.messageID) : stored.length
+    const newest = stored.slice(0, before).findLast(({ info }) => info.role === 'user')
+    if (!newest) return
+    host.userRevert(parentID, newest.info.id)
+    this.#close(parentID)
+  }
+}

@@ -1,0 +1,122 @@
+/** What can happen in a history, and how often. */
+import fc from 'fast-check'
+import type { Opencode } from '../../../src/opencode.ts'
+
+/** More than a few are of no use: what goes wrong, goes wrong between two or three. */
+export const TASKS = 5
+export const PARENTS = 2
+
+export type Step =
+  | { readonly type: 'launch'; readonly parent: number; readonly model: string | undefined }
+  /** `fail`: its turn fails. `occupy`: its turn goes on until it is stopped. */
+  | { readonly type: 'write'; readonly parent: number; readonly what: 'say' | 'fail' | 'occupy' }
+  | {
+      readonly type: 'cancelAll' | 'interrupt' | 'undo' | 'redo' | 'archive' | 'unarchive' | 'deleteParent'
+      readonly parent: number
+    }
+  | {
+      readonly type: 'answer'
+      readonly task: number
+      readonly how: 'text' | 'bad' | 'busy' | 'tool' | 'empty'
+    }
+  | {
+      readonly type: 'continue' | 'cancel' | 'read' | 'block' | 'typeInChild' | 'abortChild' | 'deleteChild'
+      readonly task: number
+    }
+  | { readonly type: 'permit'; readonly reply: 'once' | 'reject' }
+  | { readonly type: 'wait'; readonly ms: number }
+  | { readonly type: 'crash' | 'deaf' | 'swallow' }
+  /** The host says that the instance ends, so many milliseconds after it has aborted what ran. */
+  | { readonly type: 'restart'; readonly ms: number }
+  | { readonly type: 'fault'; readonly fault: 'fail' | 'hang' | 'lose'; readonly method: keyof Opencode }
+  /** Of the next events, as many are told after these milliseconds, once for each. */
+  | { readonly type: 'events'; readonly count: number; readonly delays: readonly number[] }
+
+const task = fc.nat(TASKS - 1)
+const parent = fc.nat(PARENTS - 1)
+const just = <const Type extends string>(...types: Type[]): fc.Arbitrary<Type> => fc.constantFrom(...types)
+
+/** Most calls of the host are prompts and reads; the others fail too. */
+const METHODS: readonly (keyof Opencode)[] = [
+  'prompt',
+  'prompt',
+  'messages',
+  'statuses',
+  'session',
+  'abort',
+  'replaceMetadata',
+  'createSession',
+  'children',
+  'permissions',
+  'rejectPermission',
+]
+
+const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] = [
+  {
+    weight: 8,
+    arbitrary: fc.record({ type: just('launch'), parent, model: fc.constantFrom(undefined, 'mock/m2') }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      type: just('answer'),
+      task,
+      how: just('text', 'text', 'text', 'bad', 'busy', 'tool', 'tool', 'empty'),
+    }),
+  },
+  {
+    weight: 14,
+    arbitrary: fc.record({
+      type: just('continue', 'continue', 'cancel', 'read', 'block', 'typeInChild', 'abortChild'),
+      task,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: just('deleteChild'), task }) },
+  { weight: 16, arbitrary: fc.record({ type: just('wait'), ms: fc.constantFrom(1, 3, 9, 40, 120, 3000) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ type: just('write'), parent, what: just('say', 'fail', 'occupy', 'occupy') }),
+  },
+  {
+    weight: 9,
+    arbitrary: fc.record({
+      type: just('interrupt', 'interrupt', 'undo', 'undo', 'redo', 'archive', 'unarchive', 'cancelAll'),
+      parent,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: just('deleteParent'), parent }) },
+  { weight: 2, arbitrary: fc.record({ type: just('permit'), reply: just('once', 'reject') }) },
+  { weight: 2, arbitrary: fc.record({ type: just('crash') }) },
+  { weight: 2, arbitrary: fc.record({ type: just('restart'), ms: fc.constantFrom(0, 3, 60) }) },
+  { weight: 2, arbitrary: fc.record({ type: just('deaf', 'swallow') }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: just('fault'),
+      fault: just('fail', 'hang', 'lose'),
+      method: fc.constantFrom(...METHODS),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: just('events'),
+      count: fc.integer({ min: 1, max: 12 }),
+      delays: fc.constantFrom([], [0, 0], [0, 20], [4], [25]),
+    }),
+  },
+]
+
+export const history = fc.record({
+  steps: fc.array(fc.oneof(...weighted), { minLength: 3, maxLength: 30 }),
+  /** Milliseconds that calls and answers take, in turn. */
+  latencies: fc.array(fc.constantFrom(0, 0, 1, 5, 12, 30), { minLength: 1, maxLength: 7 }),
+  wake: just('each', 'each', 'all', 'never'),
+  onInterrupt: just('keep', 'keep', 'cancel'),
+  timeoutMs: fc.constantFrom(0, 0, 2000),
+  permissionTimeoutMs: fc.constantFrom(0, 1000),
+  /** Whether the user takes back what was undone before they write at the end. */
+  redoes: fc.boolean(),
+})
+
+export type History = typeof history extends fc.Arbitrary<infer Value> ? Value : never

@@ -1,0 +1,172 @@
+/** Sees what the sessions' models see, from outside of the plugin: who was told what, and what ran at the same time. */
+import type { StoredMessage } from '../../../src/opencode.ts'
+import type { FakeHost } from '../../harness/fake-host.ts'
+import type { FakeRequest } from '../../harness/fake-model.ts'
+import type { ManualClock } from '../../harness/manual-clock.ts'
+import type { ModelRequest, Reply } from '../../harness/script.ts'
+
+/** A message in which the end of a run, as `id run`, stood before the parent's model. */
+interface Telling {
+  readonly key: string
+  readonly messageID: string
+  readonly request: FakeRequest
+  answeredAt: number
+}
+
+/** From a model's answer to its message's being final; an abort within makes that an aborted one. */
+const ANSWER_FINAL_MS = 5
+/** What is on its way when a parent is closed arrives within this. */
+const ON_ITS_WAY_MS = 200
+
+export class Witness {
+  readonly #host: FakeHost
+  readonly #clock: ManualClock
+  readonly #tellings: Telling[] = []
+  readonly #aborts: { readonly sessionID: string; readonly at: number }[] = []
+  /** Children in which something other than the plugin has turns run. */
+  readonly #foreign = new Set<string>()
+  /** Since when a parent may not be woken. */
+  readonly #closed = new Map<string, number>()
+  #instanceEnds = 0
+  /** What went wrong, as soon as it did. */
+  readonly faults: string[] = []
+  /** While set, the plugin may not know that a parent is closed. */
+  isBlind = false
+
+  constructor(
+    host: FakeHost,
+    clock: ManualClock,
+    limits: { readonly total: number; readonly model: string },
+  ) {
+    this.#host = host
+    this.#clock = clock
+    const { script } = host
+    host.script = async (request) => {
+      if (request.parentSessionID === undefined) return this.#parentAsks(request, script)
+      this.#checkLimits(limits)
+      return script(request)
+    }
+  }
+
+  /** The user stops what runs in a session. */
+  aborted(sessionID: string): void {
+    this.#aborts.push({ sessionID, at: this.#clock.now() })
+  }
+
+  isForeign(sessionID: string): boolean {
+    return this.#foreign.has(sessionID)
+  }
+
+  typedIn(sessionID: string): void {
+    this.#foreign.add(sessionID)
+  }
+
+  closed(parentID: string): void {
+    if (!this.#closed.has(parentID)) this.#closed.set(parentID, this.#clock.now())
+  }
+
+  opened(parentID: string): void {
+    this.#closed.delete(parentID)
+  }
+
+  instanceEnded(): void {
+    this.#instanceEnds += 1
+  }
+
+  /** The runs of which the end was read by the parent's model, and the messages in which it was. */
+  told(): Map<string, Set<string>> {
+    const told = new Map<string, Set<string>>()
+    for (const { key, messageID, request, answeredAt } of this.#tellings) {
+      if (request.outcome !== 'answered') continue
+      const { sessionID } = request
+      const isAborted = this.#aborts.some(
+        (abort) =>
+          abort.sessionID === sessionID && abort.at >= answeredAt && abort.at <= answeredAt + ANSWER_FINAL_MS,
+      )
+      if (isAborted) continue
+      told.set(key, (told.get(key) ?? new Set()).add(messageID))
+    }
+    return told
+  }
+
+  /**
+   * The ends that were told more than once. What was read, undone and so removed may be told again by a later instance,
+   * which cannot know it.
+   */
+  toldTwice(): string[] {
+    return [...this.told()].flatMap(([key, messageIDs]) => {
+      const stored = [...messageIDs].filter((id) => this.#isStored(id))
+      const isExcused = stored.length <= 1 && this.#instanceEnds > 0
+      return messageIDs.size > 1 && !isExcused ? [key] : []
+    })
+  }
+
+  #isStored(messageID: string): boolean {
+    return this.#tellings.some(({ messageID: id, request: { sessionID } }) => {
+      if (id !== messageID || !exists(this.#host, sessionID)) return false
+      return this.#host.messagesOf(sessionID).some(({ info }) => info.id === messageID)
+    })
+  }
+
+  async #parentAsks(
+    request: ModelRequest,
+    script: (request: ModelRequest) => Reply | Promise<Reply>,
+  ): Promise<Reply> {
+    const { sessionID } = request
+    const logged = this.#host.modelRequests.at(-1)
+    if (!logged) throw new Error('The request is not in the log.')
+    const stored = this.#host.messagesOf(sessionID)
+    const seen = stored.flatMap((message) =>
+      keysIn(message).map((key) => ({ key, messageID: message.info.id, request: logged, answeredAt: 0 })),
+    )
+    const twice = seen.filter(({ key }, index) => seen.findIndex((other) => other.key === key) !== index)
+    for (const { key } of twice) this.faults.push(`${key} stands twice in ${sessionID}`)
+    this.#tellings.push(...seen)
+    this.#checkClosed(stored, sessionID)
+    const reply = await script(request)
+    // A turn that has failed is not aborted any more.
+    if (reply.status === undefined) for (const telling of seen) telling.answeredAt = this.#clock.now()
+    return reply
+  }
+
+  /** A turn of a closed parent that nothing but a notice has begun. */
+  #checkClosed(stored: readonly StoredMessage[], sessionID: string): void {
+    const since = this.#closed.get(sessionID)
+    const newest = stored.findLast(({ info }) => info.role === 'user')
+    if (since === undefined || !newest || this.isBlind) return
+    const isOurs = newest.parts.every((part) => part.type === 'text' && part.synthetic === true)
+    if (isOurs && newest.info.time.created > since + ON_ITS_WAY_MS)
+      this.faults.push(`${sessionID} was woken although it is closed`)
+  }
+
+  #checkLimits({ total, model }: { readonly total: number; readonly model: string }): void {
+    const open = this.#host.modelRequests.filter(
+      ({ sessionID, parentSessionID, outcome }) =>
+        parentSessionID !== undefined && outcome === 'open' && this.#host.isBusy(sessionID),
+    )
+    const own = open.filter(({ sessionID }) => !this.#foreign.has(sessionID))
+    const count = (requests: readonly FakeRequest[]): number =>
+      new Set(requests.map(({ sessionID }) => sessionID)).size
+    if (count(own) > total) this.faults.push(`${count(own)} children at work`)
+    const onModel = count(own.filter((request) => request.model === model))
+    if (onModel > 1) this.faults.push(`${onModel} children at work on ${model}`)
+  }
+}
+
+/** The runs, as `id run`, of which a message tells the end. */
+function keysIn({ parts }: StoredMessage): string[] {
+  return parts.flatMap((part) => {
+    if (part.type !== 'text' || part.synthetic !== true) return []
+    const [, id, run] = /^\s*<background_task id="(\w+)" run="(\d+)"/.exec(part.text) ?? []
+    return id === undefined ? [] : [`${id} ${run}`]
+  })
+}
+
+export function exists(host: FakeHost, sessionID: string): boolean {
+  try {
+    host.session(sessionID)
+    return true
+  } catch {
+    return false
+  }
+}
