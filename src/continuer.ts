@@ -26,6 +26,8 @@ const STORED_WITHIN_MS = 1000
 interface Ports {
   readonly catalogue: Catalogue
   readonly clock: Clock
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
   readonly launcher: Launcher
   readonly records: TaskRecords
   readonly runner: SessionRunner
@@ -95,11 +97,8 @@ export class Continuer {
       clock.after(STORED_WITHIN_MS, resolve)
     })
     await runner.abort(task)
-    // Of an instance that ends, nothing goes on.
-    const isInterrupted = now.status === 'failed' && now.failure.reason === 'interrupted'
-    if (now.status === 'cancelled' || isInterrupted) {
-      const what = isInterrupted ? 'interrupted' : 'cancelled'
-      throw new ToolError(`${task.id} was ${what} meanwhile. Say it again to have it go on.`)
+    if (now.status === 'cancelled') {
+      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`)
     }
     await this.#nextRun(now, prompt, {}, promptID)
     return store.get(task.id) ?? now
@@ -112,10 +111,13 @@ export class Continuer {
     { description, model: name }: Changes,
     sentID?: string,
   ): Promise<boolean> {
-    const { catalogue, clock, enqueue, launcher, records, store } = this.#ports
+    const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
     return launcher.admitted(task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
       await records.revive(task)
+      // The record of a run that nobody starts would take the place of this one's.
+      if (disposal.aborted)
+        throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`)
       const createdAt = clock.now()
       const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, createdAt)
       const next = {

@@ -6,10 +6,11 @@
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Opencode, type Session, type StoredMessage } from './opencode.ts'
-import { isNoticePart } from './parent/notice.ts'
+import { isNoticePart, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import { isPromptOf, promptPartID } from './task/id.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -75,32 +76,70 @@ export class Recovery {
 
   async #take({ session, task }: Found, parent: readonly StoredMessage[]): Promise<void> {
     const { opencode, store, records, outbox, log } = this.#ports
-    const isOwed = !isEnded(task) || !isKnown(task, parent)
-    const messages = isOwed ? await opencode.messages(session.id) : []
-    const ended = isEnded(task) ? task : this.#end(task, messages)
+    const needsMessages = !isEnded(task) || task.run > 1 || !isKnown(task, parent)
+    const messages = needsMessages ? await opencode.messages(session.id) : []
+    const ended = isEnded(task) ? task : endOf(task, messages, this.#ports.clock.now())
     // Another call may have been faster, as one for a launch is.
     if (!ended || store.findBySession(session.id)) return
     store.add(ended)
     log.debug(`${ended.id}: recovered, ${ended.status}`)
-    if (!isEnded(task)) records.adopt(ended, session)
-    if (!isOwed || isKnown(ended, parent)) return
-    outbox.inherit({ task: ended, text: readTranscript(messages, ended.promptIDs).text })
+    if (!isEnded(task)) {
+      records.adopt(ended, session)
+      await this.#stop(ended, messages)
+    }
+    const { text } = readTranscript(messages, ended.promptIDs)
+    for (const notice of [...earlierEnds(ended, messages), { task: ended, text }])
+      if (!isKnown(notice.task, parent)) outbox.inherit(notice)
   }
 
-  /** How a run ended of which nobody has seen the end. */
-  #end(task: Task, messages: readonly StoredMessage[]): EndedTask | undefined {
-    const said = readTranscript(messages, task.promptIDs)
-    const { newest, prompted } = said
-    const at = newest?.info.time.completed ?? this.#ports.clock.now()
-    // Its record is from when it was asked for; that it was started shows in its session.
-    const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
-    const ended = transition(before, {
-      type: 'ended',
-      at,
-      outcome: outcomeOf(said, judge(messages, task.promptIDs)),
-    })
-    return ended && isEnded(ended) ? ended : undefined
+  /** What was sent while its instance ended can have started after that (seen on the fake host). */
+  async #stop({ sessionID, promptIDs }: EndedTask, messages: readonly StoredMessage[]): Promise<void> {
+    const asked = messages.findLast(({ info }) => info.role === 'user')
+    // What a person has asked there since is theirs.
+    if (asked && !promptIDs.includes(asked.info.id)) return
+    try {
+      await this.#ports.opencode.abort(sessionID)
+    } catch (error) {
+      this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
+    }
   }
+}
+
+/** How a run ended of which nobody has seen the end. */
+function endOf(task: Task, messages: readonly StoredMessage[], now: number): EndedTask | undefined {
+  const said = readTranscript(messages, task.promptIDs)
+  const { newest, prompted } = said
+  // Its record is from when it was asked for; that it was started shows in its session.
+  const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
+  const outcome = outcomeOf(said, judge(messages, task.promptIDs))
+  const ended = transition(before, { type: 'ended', at: newest?.info.time.completed ?? now, outcome })
+  return ended && isEnded(ended) ? ended : undefined
+}
+
+/**
+ * The ends of the runs before this one, which its record does not hold any more: what was still owed when the next run
+ * was asked for is found by the id of its prompt. One that was cut off or stopped is left out: its parent may have done
+ * that.
+ */
+function earlierEnds(task: EndedTask, messages: readonly StoredMessage[]): Notice[] {
+  const starts = Array.from({ length: task.run }, (_, index) =>
+    messages.findIndex(({ info }) => isPromptOf(info.id, { id: task.id, run: index + 1 })),
+  )
+  return starts.flatMap((start, index) => {
+    const next = starts[index + 1] ?? -1
+    if (start === -1 || next === -1) return []
+    const run = messages.slice(start, next)
+    const prompts = run.filter(({ info, parts }) => parts[0]?.id === promptPartID(info.id))
+    const [first, ...steers] = prompts.map(({ info }) => info)
+    if (!first) return []
+    const { id, kind, sessionID, parentID, agent, description, prompt } = task
+    const promptIDs = [first.id, ...steers.map((steer) => steer.id)] as const
+    const createdAt = first.time.created
+    const identity = { id, kind, sessionID, parentID, agent, description, prompt, promptIDs, createdAt }
+    const ended = endOf({ ...identity, run: index + 1, status: 'pending' }, run, createdAt)
+    if (!ended || (ended.status === 'failed' && ended.failure.reason === 'interrupted')) return []
+    return [{ task: ended, text: readTranscript(run, promptIDs).text }]
+  })
 }
 
 function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {

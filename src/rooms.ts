@@ -63,6 +63,7 @@ export function buildRooms({ opencode, clock, log, owners }: Ports, options: Opt
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
+    disposal: disposal.signal,
     store,
     catalogue,
     records,

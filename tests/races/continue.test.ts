@@ -252,7 +252,7 @@ test('what is said to a task while the instance ends starts no run there, so tha
   await clock.advance(1)
   await stage.restart(3)
   await clock.advance(10_000)
-  expect(await refused).toHaveProperty('message', expect.stringContaining('was interrupted meanwhile'))
+  expect(await refused).toHaveProperty('message', expect.stringContaining('was interrupted: OpenCode ends'))
   expect(host.session(sessionID).metadata).toMatchObject({ background: { run: 1, status: 'failed' } })
   host.userPrompt(parentID, 'well')
   await clock.advance(1000)

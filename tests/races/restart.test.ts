@@ -197,3 +197,56 @@ test('an end that was told, but not recorded when the process was killed, is not
   expect(stage.manager.get(id)?.status).toBe('completed')
   expect(notices()).toHaveLength(1)
 })
+
+test('an end that was still owed when its task went on is told after a restart, beside that of the next run', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(100)
+  answer('more')
+  await Promise.all([stage.manager.continue(id, 'more'), clock.advance(1000)])
+  stage.crash()
+  for (const text of ['well', 'thanks']) {
+    host.userPrompt(parentID, text)
+    await clock.advance(1000)
+  }
+  expect(notices()).toHaveLength(2)
+  expect(notices().join('\n')).toMatch(/run="1"[^]*result of work[^]*run="2"[^]*result of more/)
+})
+
+test('what was stopped by its parent before it went on is not told after a restart', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  await Promise.all([stage.manager.cancel(id), clock.advance(1000)])
+  answer('more')
+  await Promise.all([stage.manager.continue(id, 'more'), clock.advance(1000)])
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+  expect(notices()[0]).toContain('run="2"')
+})
+
+test('a child that begins its work although its instance has ended is stopped when its task is found', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  const { sessionID } = await stage.launch('work')
+  await clock.advance(100)
+  stage.crash()
+  // As a prompt does that was on its way when the instance ended.
+  const [prompt] = host.messagesOf(sessionID)
+  const messageID = prompt?.info.id ?? ''
+  void host.opencode.prompt(sessionID, {
+    messageID,
+    parts: [{ id: 'prt_again', text: 'work', synthetic: false }],
+  })
+  await clock.advance(100)
+  expect(await host.opencode.statuses()).toHaveProperty(sessionID)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(await host.opencode.statuses()).not.toHaveProperty(sessionID)
+})

@@ -102,7 +102,7 @@ function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[]
   return play.tasks.flatMap(({ id, run: runs, parentID }) => {
     if (!exists(play.stage.host, parentID)) return []
     const keys = Array.from({ length: runs }, (_, index) => `${id} ${index + 1}`)
-    const owed = keys.filter((key) => !play.read.has(key) && !play.own.has(key) && !play.unrecorded.has(key))
+    const owed = keys.filter((key) => !play.read.has(key) && !play.own.has(key))
     const isLeftAlone = !play.disturbed.has(parentID)
     return [
       ...owed.filter((key) => !told.has(key)).map((key) => `${key} is not told`),

@@ -28,8 +28,6 @@ export class Play {
   readonly read = new Set<string>()
   /** `id run` of ends that their parent has brought about itself. */
   readonly own = new Set<string>()
-  /** `id run` of which the record was written over by the next run's when the instance ended. */
-  readonly unrecorded = new Set<string>()
   /** The parents that the plugin may have had a reason not to wake. */
   readonly disturbed = new Set<string>()
   /** Instances that have ended, other than by a crash. */
@@ -296,8 +294,6 @@ export class Play {
     this.#written.clear()
     this.isRecordSure = false
     for (const parentID of this.parents) this.disturbed.add(parentID)
-    for (const { id, run } of this.#tasksOf(manager))
-      for (let earlier = 1; earlier < run; earlier++) this.unrecorded.add(`${id} ${earlier}`)
     for (const parentID of this.living()) {
       const { revert, time } = host.session(parentID)
       // That somebody has interrupted it, the next instance does not know.
