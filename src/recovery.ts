@@ -10,7 +10,6 @@ import { isNoticePart, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
-import { isPromptOf, promptPartID } from './task/id.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -76,7 +75,7 @@ export class Recovery {
 
   async #take({ session, task }: Found, parent: readonly StoredMessage[]): Promise<void> {
     const { opencode, store, records, outbox, log } = this.#ports
-    const needsMessages = !isEnded(task) || task.run > 1 || !isKnown(task, parent)
+    const needsMessages = !isEnded(task) || task.earlier !== undefined || !isKnown(task, parent)
     const messages = needsMessages ? await opencode.messages(session.id) : []
     const ended = isEnded(task) ? task : endOf(task, messages, this.#ports.clock.now())
     // Another call may have been faster, as one for a launch is.
@@ -116,30 +115,14 @@ function endOf(task: Task, messages: readonly StoredMessage[], now: number): End
   return ended && isEnded(ended) ? ended : undefined
 }
 
-/**
- * The ends of the runs before this one, which its record does not hold any more: what was still owed when the next run
- * was asked for is found by the id of its prompt. One that was cut off or stopped is left out: its parent may have done
- * that.
- */
+/** The ends of the runs before this one: each may have been owed still when the next was asked for. */
 function earlierEnds(task: EndedTask, messages: readonly StoredMessage[]): Notice[] {
-  const starts = Array.from({ length: task.run }, (_, index) =>
-    messages.findIndex(({ info }) => isPromptOf(info.id, { id: task.id, run: index + 1 })),
-  )
-  return starts.flatMap((start, index) => {
-    const next = starts[index + 1] ?? -1
-    if (start === -1 || next === -1) return []
-    const run = messages.slice(start, next)
-    const prompts = run.filter(({ info, parts }) => parts[0]?.id === promptPartID(info.id))
-    const [first, ...steers] = prompts.map(({ info }) => info)
-    if (!first) return []
-    const { id, kind, sessionID, parentID, agent, description, prompt } = task
-    const promptIDs = [first.id, ...steers.map((steer) => steer.id)] as const
-    const createdAt = first.time.created
-    const identity = { id, kind, sessionID, parentID, agent, description, prompt, promptIDs, createdAt }
-    const ended = endOf({ ...identity, run: index + 1, status: 'pending' }, run, createdAt)
-    if (!ended || (ended.status === 'failed' && ended.failure.reason === 'interrupted')) return []
-    return [{ task: ended, text: readTranscript(run, promptIDs).text }]
-  })
+  const { id, kind, sessionID, parentID, agent, description, prompt } = task
+  const same = { id, kind, sessionID, parentID, agent, description, prompt }
+  return (task.earlier ?? []).map((end) => ({
+    task: { ...same, ...end },
+    text: readTranscript(messages, end.promptIDs).text,
+  }))
 }
 
 function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {

@@ -108,7 +108,8 @@ export class Mailbox {
     const [first] = notices
     if (!first) return
     const parts = this.#parts(notices, (key, at) => ({ key, at }))
-    const id = messageID(noticeKey(first), first.task.endedAt)
+    // Until 1.18.14 the host does not answer a message whose id is older than that of an answer.
+    const id = messageID(noticeKey(first), this.#clock.now())
     this.#send({ parentID: this.#parentID, messageID: id, parts }, notices)
   }
 

@@ -1,7 +1,6 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
-import { promptPartID } from '../task/id.ts'
 import { isActive, NO_USAGE, type Outcome, type Task, type UnfinishedTask } from '../task/task.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Detector } from './detector.ts'
@@ -132,7 +131,8 @@ function promptOf(task: Task, promptID: string, text: string): Prompt {
     messageID: promptID,
     agent: task.agent,
     ...(task.model && { model: task.model }),
-    parts: [{ id: promptPartID(promptID), text, synthetic: false }],
+    // The id of the message is unique, and so is what follows from it.
+    parts: [{ id: promptID.replace(/^msg/, 'prt'), text, synthetic: false }],
   }
 }
 

@@ -22,26 +22,12 @@ interface RunOfTask {
 
 /** The id of the message that starts a run. */
 export function newPromptID({ id, run }: RunOfTask, at: number): string {
-  return messageID(promptKey({ id, run }), at)
-}
-
-/** Whether a message is the one that started this run. */
-export function isPromptOf(id: string, run: RunOfTask): boolean {
-  return id.endsWith(digestOf('msg', promptKey(run)))
-}
-
-function promptKey({ id, run }: RunOfTask): string {
-  return `prompt ${id} ${run}`
+  return messageID(`prompt ${id} ${run}`, at)
 }
 
 /** The id of a message that steers it; there may be several at the same time. */
 export function newSteerID({ id, run }: RunOfTask, at: number): string {
-  return messageID(`${promptKey({ id, run })} ${randomBytes(8).toString('hex')}`, at)
-}
-
-/** The id of the only part of a prompt, which no other message's part can have. */
-export function promptPartID(promptID: string): string {
-  return promptID.replace(/^msg/, 'prt')
+  return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
 
 export function partID(key: string, at: number): string {

@@ -24,12 +24,38 @@ const RECORD_KEY = 'background'
 /** After these the record is out of date. */
 const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered', 'ended', 'continued'])
 
+const runSchema = { run: z.int().min(1), promptIDs: z.tuple([z.string()], z.string()), createdAt: z.number() }
+
+const end = {
+  startedAt: z.number().exactOptional(),
+  endedAt: z.number(),
+  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
+}
+
+const completed = { ...end, status: z.literal('completed') }
+const failed = {
+  ...end,
+  status: z.literal('failed'),
+  failure: z.object({
+    reason: z.enum(['error', 'timeout', 'empty', 'interrupted']),
+    message: z.string(),
+  }),
+}
+const cancelled = { ...end, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }
+
+const earlierSchema = z.discriminatedUnion('status', [
+  z.object({ ...runSchema, ...completed }),
+  z.object({ ...runSchema, ...failed }),
+  z.object({ ...runSchema, ...cancelled }),
+])
+
 const unfinished = {
   version: z.literal(1),
   owner: ownerSchema,
   id: z.string().regex(/^bg_[0-9a-f]{8}$/),
   kind: z.literal('agent'),
-  run: z.int().min(1),
+  ...runSchema,
+  earlier: z.array(earlierSchema).exactOptional(),
   parentID: z.string(),
   agent: z.string(),
   model: z
@@ -37,18 +63,9 @@ const unfinished = {
     .exactOptional(),
   description: z.string(),
   prompt: z.string(),
-  promptIDs: z.tuple([z.string()], z.string()),
-  createdAt: z.number(),
 }
 
 const askedSchema = z.object({ id: z.string(), permission: z.string(), patterns: z.array(z.string()) })
-
-const ended = {
-  ...unfinished,
-  startedAt: z.number().exactOptional(),
-  endedAt: z.number(),
-  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
-}
 
 /** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
 const recordSchema = z.discriminatedUnion('status', [
@@ -60,16 +77,9 @@ const recordSchema = z.discriminatedUnion('status', [
     startedAt: z.number(),
     asks: z.tuple([askedSchema], askedSchema),
   }),
-  z.object({ ...ended, status: z.literal('completed') }),
-  z.object({
-    ...ended,
-    status: z.literal('failed'),
-    failure: z.object({
-      reason: z.enum(['error', 'timeout', 'empty', 'interrupted']),
-      message: z.string(),
-    }),
-  }),
-  z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
+  z.object({ ...unfinished, ...completed }),
+  z.object({ ...unfinished, ...failed }),
+  z.object({ ...unfinished, ...cancelled }),
 ])
 
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */

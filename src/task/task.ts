@@ -40,6 +40,8 @@ export interface TaskIdentity {
   readonly promptIDs: readonly [string, ...string[]]
   /** When the run was asked for. */
   readonly createdAt: number
+  /** How the runs before this one ended, the last few of them, the oldest first. */
+  readonly earlier?: readonly EarlierRun[]
 }
 
 /** What a run has consumed so far. */
@@ -82,16 +84,21 @@ interface Ended {
   readonly usage: Usage
 }
 
+type End =
+  | ({ readonly status: 'completed' } & Ended)
+  | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
+  | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
+
 export type Task = TaskIdentity &
   (
     | { readonly status: 'pending' }
     | ({ readonly status: 'starting' } & Started)
     | ({ readonly status: 'running' } & Started)
     | ({ readonly status: 'waiting'; readonly asks: readonly [Asked, ...Asked[]] } & Started)
-    | ({ readonly status: 'completed' } & Ended)
-    | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
-    | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
+    | End
   )
+
+export type EarlierRun = Pick<TaskIdentity, 'run' | 'promptIDs' | 'createdAt'> & End
 
 export type TaskStatus = Task['status']
 export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
@@ -112,6 +119,9 @@ export type TaskEvent =
 
 export type NextRun = Pick<TaskIdentity, 'prompt' | 'promptIDs' | 'createdAt'> &
   Partial<Pick<TaskIdentity, 'description' | 'model'>>
+
+/** How many ends of earlier runs a task keeps. */
+const EARLIER_RUNS = 8
 
 export const NO_USAGE: Usage = { toolCalls: 0, tokens: 0, cost: 0 }
 
@@ -165,8 +175,21 @@ function replied(task: UnfinishedTask, requestID: string): Task | undefined {
 }
 
 function continued(task: EndedTask, next: NextRun): Task {
-  const { id, kind, run, sessionID, parentID, agent, model, description } = task
-  const same = { id, kind, sessionID, parentID, agent, description, ...(model && { model }) }
+  const {
+    id,
+    kind,
+    run,
+    sessionID,
+    parentID,
+    agent,
+    model,
+    description,
+    prompt: _,
+    earlier = [],
+    ...end
+  } = task
+  const ended = [...earlier, { run, ...end }].slice(-EARLIER_RUNS)
+  const same = { id, kind, sessionID, parentID, agent, description, earlier: ended, ...(model && { model }) }
   // What was never started has not heard its prompt either.
   const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
   return { ...same, ...next, prompt, run: run + 1, status: 'pending' }

@@ -30,6 +30,7 @@ export class Observed {
   readonly id: string
   readonly session: Session
   readonly #host: HostUnderTest
+  readonly #messageIDs = new Map<string, string>()
 
   constructor(host: HostUnderTest, session: Session) {
     this.#host = host
@@ -37,7 +38,7 @@ export class Observed {
     this.id = session.id
   }
 
-  /** Sends a message with ids of our own, derived from `name`; without parts one that says the name. */
+  /** Sends a message with ids of our own; without parts one that says the name. */
   prompt(name: string, changes: Partial<Prompt> = {}): Promise<void> {
     const { messageID = this.messageID(name), ...rest } = changes
     return this.#host.opencode.prompt(this.id, {
@@ -76,8 +77,17 @@ export class Observed {
     await this.stored(name)
   }
 
+  /**
+   * In the host's form and order (contract 4.17), each made when it is first asked for: OpenCode 1.18.14 and older end
+   * a turn only upon an answer with a higher id than the newest message of the user's.
+   */
   messageID(name: string): string {
-    return `msg_${this.id.slice(4)}${name}`
+    const known = this.#messageIDs.get(name)
+    if (known !== undefined) return known
+    const time = BigInt.asUintN(48, BigInt(Date.now()) * 4096n + BigInt(this.#messageIDs.size))
+    const id = `msg_${time.toString(16).padStart(12, '0')}${this.id.slice(-8)}${name}`
+    this.#messageIDs.set(name, id)
+    return id
   }
 
   part(name: string, text = name): Prompt['parts'][number] {
@@ -101,7 +111,8 @@ export class Observed {
 
   /** What each of the assistant's messages answers: a name as it was prompted, else the id of the message. */
   async answeredTo(): Promise<string[]> {
-    return (await this.answers()).map(({ parentID }) => parentID.replace(this.messageID(''), ''))
+    const names = new Map([...this.#messageIDs].map(([name, id]) => [id, name]))
+    return (await this.answers()).map(({ parentID }) => names.get(parentID) ?? parentID)
   }
 
   /** The states of all tool calls. */

@@ -47,6 +47,7 @@ test.concurrent.each(['busy', 'idle'])(
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
     await parent.launch('go on')
+    await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
     await parent.quietBesidesChildren()
     if (state === 'busy') await occupy(parent)
     await abort(parent.id)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { BAD, heldReply } from '../harness/replies.ts'
+import { BAD, heldReply, never, READ } from '../harness/replies.ts'
 import { obey, startStage, type Stage } from '../harness/stage.ts'
 import type { Script } from '../harness/script.ts'
 
@@ -101,6 +101,40 @@ test('after the parent is compacted, its model still knows what runs', async () 
   expect(asked.messages.at(-1)?.content).toContain(`${id}, agent general: count the stars`)
   release({ text: 'many' })
   await parent.waitForNotice('many')
+})
+
+test('a notice that waits for others is read, though its parent has begun another step meanwhile', async () => {
+  const patient = await startStage({ options: { notify: { debounceMs: 2000 } } })
+  try {
+    const child = heldReply()
+    const parent = await patient.parent(({ messages }) =>
+      messages.some(({ content }) => content === 'short') ? child.reply : never(),
+    )
+    await parent.launch('short', 'long')
+    await parent.quietBesidesChildren()
+    const firstStep = heldReply()
+    const children = patient.model.script
+    patient.model.script = async (request) => {
+      if (request.parentSessionID !== undefined) return children(request)
+      const last = request.messages.at(-1)
+      if (last?.content === 'think') return firstStep.reply
+      if (last?.role !== 'tool') return obey(request)
+      // The notice comes during this step, of a child that has ended before it.
+      await sleep(3000)
+      return { text: 'thought through' }
+    }
+    const before = parent.requests.length
+    await patient.server.prompt(parent.id, 'think')
+    await patient.model.waitForRequest(() => parent.requests.length === before + 1)
+    child.release({ text: 'a late word' })
+    await sleep(700)
+    firstStep.release(READ)
+    await parent.waitForNotice('a late word')
+    await parent.quietBesidesChildren()
+    expect(parent.noticeTurns).toHaveLength(1)
+  } finally {
+    await patient.close()
+  }
 })
 
 test.each([0, 5, 15, 30, 60, 120])(

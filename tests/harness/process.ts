@@ -103,10 +103,14 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** The platform's own binary, not the npm wrapper: a kill must hit the server. */
+/**
+ * The platform's own binary, not the npm wrapper: a kill must hit the server. `OPENCODE_MODULES` names another
+ * `node_modules` directory to take it from, and so another version (`npm run test:hosts`).
+ */
 export function opencodeBinary(): string {
   const require = createRequire(import.meta.url)
-  const modules = dirname(dirname(require.resolve('opencode-ai/package.json')))
+  const modules =
+    process.env['OPENCODE_MODULES'] ?? dirname(dirname(require.resolve('opencode-ai/package.json')))
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const name = `opencode-${platform}-${process.arch}`
   const names = hasAvx2() ? [name, `${name}-baseline`] : [`${name}-baseline`, name]
