@@ -6,8 +6,9 @@
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Opencode, type Session, type StoredMessage } from './opencode.ts'
-import { isNoticePart, type Notice } from './parent/notice.ts'
+import type { Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
+import { storedNotice } from './parent/reception.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Owners } from './task/owner.ts'
@@ -88,7 +89,7 @@ export class Recovery {
     }
     const { text } = readTranscript(messages, ended.promptIDs)
     for (const notice of [...earlierEnds(ended, messages), { task: ended, text }])
-      if (!isKnown(notice.task, parent)) outbox.inherit(notice)
+      if (!isKnown(notice.task, parent)) outbox.inherit(notice, parent)
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */
@@ -133,12 +134,12 @@ function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | und
   return { status: 'failed', failure: { reason: 'interrupted', message }, text, usage }
 }
 
-/** Whether the parent has been told of an end, has read it by a tool, or has brought it about itself. */
+/** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
 function isKnown(task: EndedTask, parent: readonly StoredMessage[]): boolean {
   if (task.status === 'cancelled' && task.by === 'parent') return true
+  if (storedNotice(task, parent)?.reception === 'answered') return true
   return parent.some(({ parts }) =>
     parts.some((part) => {
-      if (part.type === 'text') return isNoticePart(part.id, task)
       if (part.type !== 'tool' || part.tool !== 'background_output') return false
       if (part.state.status !== 'completed') return false
       const { taskID, run, status } = part.state.metadata

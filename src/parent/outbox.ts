@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import type { Event, Opencode, TextPart } from '../opencode.ts'
+import type { Event, Opencode, StoredMessage, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask } from '../task/task.ts'
@@ -13,6 +13,7 @@ import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import { noticeKey, type Notice } from './notice.ts'
+import { storedNotice } from './reception.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -88,9 +89,20 @@ export class Outbox {
     this.#tell()
   }
 
-  /** Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago. */
-  inherit(notice: Notice): void {
-    this.#mailbox(notice.task.parentID).keep([notice])
+  /**
+   * Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago.
+   *
+   * @param parent the messages of the parent: one that holds the notice is read with the next turn, if it is not undone
+   */
+  inherit(notice: Notice, parent: readonly StoredMessage[]): void {
+    const { parentID } = notice.task
+    const stored = storedNotice(notice.task, parent)
+    if (!stored) {
+      this.#mailbox(parentID).keep([notice])
+      return
+    }
+    const delivery = this.#deliver({ ...stored, parentID, parts: [] }, [notice], 'resting')
+    for (const { info } of parent) delivery.sawMessage(info)
   }
 
   /** Calls the listener when something was sent or is owed no more. Returns how to stop that. */

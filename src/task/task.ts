@@ -188,8 +188,8 @@ function continued(task: EndedTask, next: NextRun): Task {
     earlier = [],
     ...end
   } = task
-  const ended = [...earlier, { run, ...end }].slice(-EARLIER_RUNS)
-  const same = { id, kind, sessionID, parentID, agent, description, earlier: ended, ...(model && { model }) }
+  const ends = [...earlier, { run, ...end }].slice(-EARLIER_RUNS)
+  const same = { id, kind, sessionID, parentID, agent, description, earlier: ends, ...(model && { model }) }
   // What was never started has not heard its prompt either.
   const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
   return { ...same, ...next, prompt, run: run + 1, status: 'pending' }

@@ -250,3 +250,25 @@ test('a child that begins its work although its instance has ended is stopped wh
   await clock.advance(1000)
   expect(await host.opencode.statuses()).not.toHaveProperty(sessionID)
 })
+
+test('a notice that was stored and not read when the process was killed is told, though the user undoes that message', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer } = stage
+  await stage.launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(100)
+  const { script } = host
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  const messageID = host.userPrompt(parentID, 'with the notice')
+  await clock.advance(100)
+  stage.crash()
+  host.script = script
+  await Promise.all([stage.manager.recover(parentID), clock.advance(100)])
+  await Promise.all([host.userAbort(parentID), clock.advance(100)])
+  host.userRevert(parentID, messageID)
+  host.userPrompt(parentID, 'something else')
+  await clock.advance(1000)
+  const asked = host.modelRequests.findLast(({ sessionID }) => sessionID === parentID)
+  expect(asked?.messages.filter(({ content }) => content.includes('result of work'))).toHaveLength(1)
+})
