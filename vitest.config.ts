@@ -2,6 +2,18 @@ import { defineConfig } from 'vitest/config'
 
 const fast = ['unit', 'races'].map((name) => ({ test: { name, include: [`tests/${name}/**/*.test.ts`] } }))
 
+/** Tests with real processes, which mostly wait for them. */
+const processes = {
+  test: {
+    name: 'process',
+    include: ['tests/command/**/*.test.ts'],
+    globalSetup: ['tests/harness/temporary.ts'],
+    testTimeout: 20_000,
+    maxWorkers: 4,
+    sequence: { groupOrder: 3 },
+  },
+}
+
 /** Tests that need the machine to themselves: they count turns of what must happen within 0.2 s. */
 const ALONE = 'tests/e2e/burst.test.ts'
 
@@ -25,4 +37,4 @@ const onTheRealBinary = [
   },
 }))
 
-export default defineConfig({ test: { projects: [...fast, ...onTheRealBinary] } })
+export default defineConfig({ test: { projects: [...fast, processes, ...onTheRealBinary] } })

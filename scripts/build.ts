@@ -1,25 +1,27 @@
 /** Builds the package into dist: `npm run build`. */
 import { build as bundleWith } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 import { optionsSchema } from '../src/config.ts'
 
+const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The package's entries: what the host loads, and what other plugins import. */
 const ENTRIES = { server: 'server.ts', manager: 'library.ts' }
 
 /**
- * Bundles the entries into `outdir` and returns the path of the server's bundle. Everything of an entry is in one
- * file, since the host resolves no dependency for a plugin from a path (contract 13.4).
+ * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Everything
+ * of an entry is in one file, since the host resolves no dependency for a plugin from a path (contract 13.4); only the
+ * parser of command lines lies beside it.
  */
-export async function bundle(outdir: string): Promise<string> {
+export async function bundle(outdir: string, entries: Record<string, string> = ENTRIES): Promise<string> {
   await bundleWith({
-    entryPoints: Object.entries(ENTRIES).map(([out, file]) => ({ in: join(root, 'src', file), out })),
+    entryPoints: Object.entries(entries).map(([out, file]) => ({ in: join(root, 'src', file), out })),
     outdir,
     bundle: true,
     platform: 'node',
@@ -27,7 +29,25 @@ export async function bundle(outdir: string): Promise<string> {
     target: 'node20',
     logLevel: 'warning',
   })
-  return join(outdir, 'server.js')
+  await addParser(join(outdir, 'tree-sitter'))
+  return join(outdir, `${Object.keys(entries)[0]}.js`)
+}
+
+/** The parser of command lines (`src/command/line.ts`), which is read when the first line is. */
+async function addParser(outdir: string): Promise<void> {
+  const script = require.resolve('@vscode/tree-sitter-wasm')
+  await bundleWith({
+    entryPoints: [script],
+    outfile: join(outdir, 'tree-sitter.cjs'),
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    minify: true,
+    logLevel: 'warning',
+  })
+  for (const file of ['tree-sitter.wasm', 'tree-sitter-bash.wasm'])
+    copyFileSync(join(dirname(script), file), join(outdir, file))
+  copyFileSync(join(dirname(script), '..', 'LICENSE'), join(outdir, 'LICENSE'))
 }
 
 /** All that the package holds in `dist`. */
@@ -39,7 +59,7 @@ export async function build(outdir: string): Promise<void> {
 
 /** Declarations for each module of ours; those of the entries name the rest. */
 function declare(outdir: string): void {
-  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
+  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
   const config = join(root, 'scripts', 'tsconfig.build.json')
   execFileSync(process.execPath, [tsc, '-p', config, '--outDir', join(outdir, 'types')], { stdio: 'inherit' })
 }

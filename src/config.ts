@@ -24,6 +24,7 @@ export const optionsSchema = z.strictObject({
         .record(z.string(), slots)
         .default({})
         .describe('The same for single models, as { "anthropic/claude-opus-4-5": 1 }.'),
+      commands: slots.default(10).describe('Shell commands that run at the same time; agents do not count.'),
     })
     .prefault({}),
   maxTasksPerSession: z.int().min(1).default(100).describe('Unfinished tasks that one session may have.'),
@@ -75,6 +76,22 @@ export const optionsSchema = z.strictObject({
     .min(50)
     .default(5000)
     .describe('How often the status of the sessions is asked for, while something runs or a notice is owed.'),
+  commands: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('Whether agents get the tools for shell commands.'),
+      timeoutMs: milliseconds
+        .default(300_000)
+        .describe('How long a command may run that names no timeout of its own. 0: no limit.'),
+      maxOutputBytes: z
+        .int()
+        .min(1024)
+        .default(1_000_000_000)
+        .describe('How much a command may write before it is killed.'),
+      killGraceMs: milliseconds
+        .default(5000)
+        .describe('How long a command that is to end may take before it is killed.'),
+    })
+    .prefault({}),
   run: z
     .strictObject({
       waitMs: milliseconds
@@ -119,7 +136,7 @@ export function parseOptions(input: unknown): ParsedOptions {
 function idleClocks(given: unknown, options: Options): string[] {
   const { timeoutMs } = options
   if (timeoutMs === 0 || typeof given !== 'object' || given === null) return []
-  return (['startTimeoutMs', 'stalledAfterMs'] as const)
+  return (['startTimeoutMs', 'stalledAfterMs', 'permissionTimeoutMs'] as const)
     .filter((name) => Object.hasOwn(given, name) && options[name] >= timeoutMs)
     .map((name) => `${name}: is not shorter than timeoutMs (${timeoutMs}), so that it never acts`)
 }

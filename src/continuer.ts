@@ -10,7 +10,7 @@ import type { SessionRunner } from './run/session-runner.ts'
 import { newPromptID, newSteerID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, type EndedTask, type Task } from './task/task.ts'
+import { isEnded, type AgentTask, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 /** What the next run has of its own. */
@@ -59,6 +59,9 @@ export class Continuer {
     const { store, started } = this.#ports
     const task = store.get(taskID)
     if (!task) throw new ToolError(`There is no task ${taskID}.`)
+    if (task.kind !== 'agent') {
+      throw new ToolError(`${taskID} is a command, which reads nothing. Start another with run_background.`)
+    }
     if (changes.model !== undefined && !isEnded(task)) {
       throw new ToolError(`${taskID} is at work on its model. Leave model out, or wait for its end.`)
     }
@@ -79,7 +82,7 @@ export class Continuer {
     return this.#say(taskID, prompt, changes)
   }
 
-  async #steer(task: Task, prompt: string): Promise<Task> {
+  async #steer(task: AgentTask, prompt: string): Promise<Task> {
     const { clock, runner, store } = this.#ports
     const promptID = newSteerID(task, clock.now())
     // From here on the run does not end before this is heard, unless something else ends it.
@@ -91,7 +94,7 @@ export class Continuer {
       throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`)
     }
     const now = store.get(task.id)
-    if (!now || now.run !== task.run || !isEnded(now)) return now ?? task
+    if (now?.kind !== 'agent' || now.run !== task.run || !isEnded(now)) return now ?? task
     // It has ended all the same. What was said must not be worked on outside of the queue, once it is stored.
     await new Promise<void>((resolve) => {
       clock.after(STORED_WITHIN_MS, resolve)
@@ -106,7 +109,7 @@ export class Continuer {
 
   /** False where another was faster, and the task is under way again. */
   #nextRun(
-    task: EndedTask,
+    task: EndedTask & AgentTask,
     prompt: string,
     { description, model: name }: Changes,
     sentID?: string,

@@ -6,7 +6,7 @@ import { modelOf, type Gate } from './parent/gate.ts'
 import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, type Task, type TaskModel } from './task/task.ts'
+import { isEnded, type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -22,6 +22,13 @@ export interface LaunchRequest {
   readonly model?: string
   /** Of the model that is named here: the host's word for reasoning effort. */
   readonly variant?: string
+}
+
+export interface CommandRequest extends Omit<CommandWork, 'kind'> {
+  /** The session that runs it, and that is told. */
+  readonly parentID: string
+  /** A few words, for people. */
+  readonly description: string
 }
 
 /** What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. */
@@ -52,11 +59,7 @@ export class Launcher {
     return this.admitted(parentID, async () => {
       const { catalogue, records, store, clock, gate } = this.#ports
       const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
-      if (parent.parentID !== undefined) {
-        throw new ToolError(
-          'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
-        )
-      }
+      refuseChild(parent)
       const model = await this.#model(request, chosen, parent)
       const id = this.#unusedID()
       const createdAt = clock.now()
@@ -74,6 +77,20 @@ export class Launcher {
           createdAt,
         },
         childRules(parent),
+      )
+      store.add(task)
+      return task
+    })
+  }
+
+  /** The same for a shell command. */
+  async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
+    return this.admitted(parentID, async () => {
+      const { records, store, clock, gate } = this.#ports
+      refuseChild(await gate.session(parentID))
+      const task = await records.create(
+        { id: this.#unusedID(), kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
+        [],
       )
       store.add(task)
       return task
@@ -127,6 +144,13 @@ export class Launcher {
     const id = newTaskID()
     return this.#ports.store.get(id) ? this.#unusedID() : id
   }
+}
+
+function refuseChild(caller: Session): void {
+  if (caller.parentID === undefined) return
+  throw new ToolError(
+    'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
+  )
 }
 
 /** A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). */

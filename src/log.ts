@@ -19,5 +19,8 @@ export function hostLog(
       // There is nowhere left to report that.
     })
   }
-  return { debug: options.debug ? send('info') : () => {}, warn: send('warn') }
+  const debug = (message: string): void => {
+    send('info')(`[BG-DEBUG ${new Date().toISOString().slice(11, 23)}] ${message}`)
+  }
+  return { debug: options.debug ? debug : () => {}, warn: send('warn') }
 }

@@ -4,14 +4,15 @@
  */
 import type { Hooks } from '@opencode-ai/plugin'
 import { parseOptions, type OptionsInput } from './config.ts'
+import type { CommandOutput } from './command/files.ts'
 import type { Changes } from './continuer.ts'
-import type { LaunchRequest } from './launcher.ts'
+import type { CommandRequest, LaunchRequest } from './launcher.ts'
 import { unfinishedText } from './parent/notice.ts'
 import { errorText, HostError, type Client, type Event, type StoredMessage } from './opencode.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import { until } from './task/until.ts'
-import { isEnded, type EndedTask, type Task } from './task/task.ts'
+import { isEnded, type CommandTask, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface ManagerInput {
@@ -20,8 +21,8 @@ export interface ManagerInput {
   /** The project's directory, which OpenCode hands to a plugin too. */
   readonly directory: string
   /**
-   * Its own among the managers of a project; default: `library`. After a restart, tasks are recovered by the manager of
-   * the name under which they were launched.
+   * Its own among the managers of a project. After a restart, tasks are recovered by the manager of the name under which
+   * they were launched; where none is given, by any that has none, and not before the process has ended.
    */
   readonly name?: string
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
@@ -37,6 +38,8 @@ export interface OutputOptions {
 
 export interface TaskReport {
   readonly task: Task
+  /** Of a command: the ends of both streams, and the directory of the files that hold all of them. */
+  readonly output: CommandOutput | undefined
   /** What its session says of the run; `undefined` before it has started, and when the session was deleted. */
   readonly transcript: Transcript | undefined
   /** All messages of its session, those of earlier runs too, the oldest first. */
@@ -62,6 +65,8 @@ const INTERRUPTION_SETTLES_MS = 500
 export class BackgroundManager {
   /** One sentence for each option that was not understood. */
   readonly problems: readonly string[]
+  /** Whether agents get the tools for commands, and after how many milliseconds one ends that names no timeout. */
+  readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
   readonly #stalledAfterMs: number
@@ -70,10 +75,11 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { client, directory, name = 'library' } = input
+    const { client, directory, name } = input
     this.#ports = ports ?? realPorts(client, directory, name, options)
     this.#rooms = buildRooms(this.#ports, options)
     this.problems = problems
+    this.commands = options.commands
     this.#untold = problems
     this.#stalledAfterMs = options.stalledAfterMs
     if (options.onInterrupt === 'cancel') {
@@ -93,6 +99,14 @@ export class BackgroundManager {
     return this.#rooms.store.get(task.id) ?? task
   }
 
+  /** The same for a shell command, which is asked for no permission here. */
+  async run(request: CommandRequest): Promise<CommandTask> {
+    const task = await this.#rooms.launcher.launchCommand(request)
+    this.#rooms.executor.enqueue(task)
+    const now = this.#rooms.store.get(task.id)
+    return now?.kind === 'command' ? now : task
+  }
+
   /**
    * Says more to a task: a pending one gets it in its prompt, a running one reads it at its next step, and one that
    * has ended starts its next run in the same session. Resolves with the task as it then is. Rejects with a
@@ -108,7 +122,7 @@ export class BackgroundManager {
 
   /** What a session launched, the oldest first. */
   list(parentID: string): readonly Task[] {
-    return this.#rooms.store.listByParent(parentID)
+    return this.#rooms.store.listByParent(parentID).toSorted((a, b) => launchedAt(a) - launchedAt(b))
   }
 
   /** The task of which this is the child session. */
@@ -118,7 +132,7 @@ export class BackgroundManager {
 
   /** How many wait for a slot before this task; `undefined` where it does not wait. */
   placeInQueue(taskID: string): number | undefined {
-    return this.#rooms.scheduler.place(taskID)
+    return this.#rooms.executor.placeInQueue(taskID)
   }
 
   /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
@@ -137,7 +151,7 @@ export class BackgroundManager {
   heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
     const heldUntil =
-      task?.status === 'pending' && task.model
+      task?.kind === 'agent' && task.status === 'pending' && task.model
         ? this.#rooms.quota.heldUntil(task.model.providerID)
         : undefined
     return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
@@ -179,8 +193,10 @@ export class BackgroundManager {
       const messages = await this.#messages(task)
       // Of a caller that was interrupted the host throws the answer away.
       if (isEnded(task) && !signal?.aborted) this.#rooms.outbox.settle(task)
-      const transcript = messages.length === 0 ? undefined : readTranscript(messages, task.promptIDs)
-      return { task, transcript, messages }
+      const transcript =
+        messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
+      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task) : undefined
+      return { task, transcript, messages, output }
     } finally {
       release()
     }
@@ -190,8 +206,11 @@ export class BackgroundManager {
    * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first.
    * Resolves with `undefined` for an unknown task.
    */
-  cancel(taskID: string): Promise<EndedTask | undefined> {
-    return this.#rooms.executor.cancel(taskID, 'parent')
+  async cancel(taskID: string): Promise<EndedTask | undefined> {
+    const task = await this.#rooms.executor.cancel(taskID, 'parent')
+    // Nobody is to be told of it after a crash.
+    if (task) await this.#rooms.records.written(task.sessionID)
+    return task
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
@@ -220,7 +239,8 @@ export class BackgroundManager {
         this.#rooms.gate.handleEvent(event)
         this.#rooms.detector.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
-        if (task) this.#rooms.executor.cancelPending(task.id, 'user')
+        if (task?.kind === 'command') void this.#rooms.executor.cancel(task.id, 'user')
+        else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
         return
       }
       case 'message.part.delta':
@@ -292,6 +312,7 @@ export class BackgroundManager {
     this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
+    this.#rooms.commands.dispose()
     this.#rooms.detector.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.quota.dispose()
@@ -320,7 +341,7 @@ export class BackgroundManager {
 
   /** None before the first prompt, and none of a session that was deleted. */
   async #messages(task: Task): Promise<readonly StoredMessage[]> {
-    if (task.status === 'pending' && task.run === 1) return []
+    if (task.kind === 'command' || (task.status === 'pending' && task.run === 1)) return []
     try {
       return await this.#ports.opencode.messages(task.sessionID)
     } catch (error) {
@@ -334,4 +355,9 @@ export class BackgroundManager {
 /** What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. */
 function isPersonal(part: object): boolean {
   return !('synthetic' in part) || part.synthetic !== true
+}
+
+/** When its first run was asked for, as far as is known. */
+function launchedAt(task: Task): number {
+  return (task.kind === 'agent' ? task.earlier?.[0] : undefined)?.createdAt ?? task.createdAt
 }

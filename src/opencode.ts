@@ -82,6 +82,8 @@ export interface Opencode {
   /** Resolves when the host has taken the message over, which does not say that a turn follows. */
   prompt(sessionID: string, prompt: Prompt): Promise<void>
   /** Resolves when what ran has stopped. The children of the session go on. */
+  /** Leaves a message for people, which no model is asked to answer, nor reads. */
+  note(sessionID: string, text: string): Promise<void>
   abort(sessionID: string): Promise<void>
   /** What is asked of the user just now, in all sessions. */
   permissions(): Promise<readonly PermissionRequest[]>
@@ -209,6 +211,13 @@ export function connect(
       }
       await call('session.promptAsync', (signal) =>
         client.session.promptAsync({ path: { id: sessionID }, body, signal, query }),
+      )
+    },
+
+    note: async (sessionID, text) => {
+      const body = { noReply: true, parts: [{ type: 'text' as const, text, ignored: true }] }
+      await call('session.prompt', (signal) =>
+        client.session.prompt({ path: { id: sessionID }, body, signal, query }),
       )
     },
 

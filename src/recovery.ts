@@ -6,15 +6,25 @@
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Opencode, type Session, type StoredMessage } from './opencode.ts'
-import type { Notice } from './parent/notice.ts'
+import { endKey, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { storedNotice } from './parent/reception.ts'
+import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
+import type { Executor } from './run/executor.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, transition, type EndedTask, type Outcome, type Task } from './task/task.ts'
+import {
+  isEnded,
+  transition,
+  type AgentTask,
+  type CommandTask,
+  type EndedTask,
+  type Outcome,
+  type Task,
+} from './task/task.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -24,7 +34,11 @@ interface Ports {
   readonly store: TaskStore
   readonly records: TaskRecords
   readonly outbox: Outbox
+  readonly executor: Executor
+  readonly commands: CommandRunner
 }
+
+type EndedAgentTask = EndedTask & AgentTask
 
 interface Found {
   readonly session: Session
@@ -75,25 +89,63 @@ export class Recovery {
   }
 
   async #take({ session, task }: Found, parent: readonly StoredMessage[]): Promise<void> {
-    const { opencode, store, records, outbox, log } = this.#ports
-    const needsMessages = !isEnded(task) || task.earlier !== undefined || !isKnown(task, parent)
-    const messages = needsMessages ? await opencode.messages(session.id) : []
-    const ended = isEnded(task) ? task : endOf(task, messages, this.#ports.clock.now())
+    const known = this.#ports.store.findBySession(session.id)
     // Another call may have been faster, as one for a launch is.
+    if (known) return
+    if (task.kind === 'agent') await this.#takeAgent(task, session, parent)
+    else this.#takeCommand(task, session, parent)
+  }
+
+  async #takeAgent(recorded: AgentTask, session: Session, parent: readonly StoredMessage[]): Promise<void> {
+    const { opencode, store, clock } = this.#ports
+    const isSettled = isEnded(recorded) && isKnown(recorded, parent)
+    // An instance that ends knows of its tasks only that they have not ended before its eyes.
+    const task = isSettled ? recorded : reopened(recorded)
+    const needsMessages = !isSettled || recorded.earlier !== undefined
+    const messages = needsMessages ? await opencode.messages(session.id) : []
+    const ended = isEnded(task) ? task : endOf(task, messages, clock.now())
     if (!ended || store.findBySession(session.id)) return
-    store.add(ended)
-    log.debug(`${ended.id}: recovered, ${ended.status}`)
-    if (!isEnded(task)) {
-      records.adopt(ended, session)
-      await this.#stop(ended, messages)
-    }
+    this.#add(ended, task, session)
+    if (!isEnded(task)) await this.#stop(ended, messages)
     const { text } = readTranscript(messages, ended.promptIDs)
-    for (const notice of [...earlierEnds(ended, messages), { task: ended, text }])
-      if (!isKnown(notice.task, parent)) outbox.inherit(notice, parent)
+    this.#inherit([...earlierEnds(ended, messages), { task: ended, text }], parent)
+  }
+
+  /** A command outlives the process that began it. */
+  #takeCommand(task: CommandTask, session: Session, parent: readonly StoredMessage[]): void {
+    const { commands, executor } = this.#ports
+    const startedAt = commands.startedAt(task)
+    const before = startedAt === undefined ? task : startedBefore(task, startedAt)
+    const remains = isEnded(task) ? undefined : commands.remainsOf(task)
+    if (!isEnded(before) && !remains) {
+      const running = transition(before, { type: 'prompted', at: task.createdAt }) ?? before
+      this.#add(running, task, session)
+      executor.resume(running)
+      if ('saw' in running && running.saw) this.#inherit([{ task: running, sighting: running.saw }], parent)
+      return
+    }
+    const { at = 0, outcome } = remains ?? {}
+    const ended = outcome ? transition(before, { type: 'ended', at, outcome }) : before
+    if (!ended || !isEnded(ended)) return
+    this.#add(ended, task, session)
+    this.#inherit([{ task: ended, text: outcome?.text ?? commands.textOf(task) }], parent)
+  }
+
+  /** @param before as it was recorded */
+  #add(task: Task, before: Task, session: Session): void {
+    const { store, records, log } = this.#ports
+    store.add(task)
+    log.debug(`${task.id}: recovered, ${task.status}`)
+    if (!isEnded(before)) records.adopt(task, session)
+  }
+
+  #inherit(notices: readonly Notice[], parent: readonly StoredMessage[]): void {
+    for (const notice of notices)
+      if ('sighting' in notice || !isKnown(notice.task, parent)) this.#ports.outbox.inherit(notice, parent)
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */
-  async #stop({ sessionID, promptIDs }: EndedTask, messages: readonly StoredMessage[]): Promise<void> {
+  async #stop({ sessionID, promptIDs }: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
     const asked = messages.findLast(({ info }) => info.role === 'user')
     // What a person has asked there since is theirs.
     if (asked && !promptIDs.includes(asked.info.id)) return
@@ -105,25 +157,44 @@ export class Recovery {
   }
 }
 
+/** The record is from when the task was asked for; that it was started shows elsewhere. */
+function startedBefore(task: Task, at = task.createdAt): Task {
+  return transition(task, { type: 'slotTaken', at }) ?? task
+}
+
+/** A task that was recorded as interrupted, as one that has not ended; any other as it is. */
+function reopened(task: AgentTask): AgentTask {
+  if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
+  const { id, kind, run, sessionID, parentID, agent, model, description } = task
+  const { prompt, promptIDs, createdAt, earlier } = task
+  const identity = { id, kind, run, sessionID, parentID, agent, description, prompt, promptIDs, createdAt }
+  return { ...identity, ...(model && { model }), ...(earlier && { earlier }), status: 'pending' }
+}
+
 /** How a run ended of which nobody has seen the end. */
-function endOf(task: Task, messages: readonly StoredMessage[], now: number): EndedTask | undefined {
+function endOf(task: AgentTask, messages: readonly StoredMessage[], now: number): EndedAgentTask | undefined {
   const said = readTranscript(messages, task.promptIDs)
   const { newest, prompted } = said
-  // Its record is from when it was asked for; that it was started shows in its session.
-  const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
+  const before = prompted ? startedBefore(task) : task
   const outcome = outcomeOf(said, judge(messages, task.promptIDs))
-  const ended = transition(before, { type: 'ended', at: newest?.info.time.completed ?? now, outcome })
-  return ended && isEnded(ended) ? ended : undefined
+  // OpenCode may have been away for long since it did something last.
+  const at = newest?.info.time.completed ?? said.activity?.at ?? newest?.info.time.created ?? now
+  const ended = transition(before, { type: 'ended', at, outcome })
+  return ended?.kind === 'agent' && isEnded(ended) ? ended : undefined
 }
 
 /** The ends of the runs before this one: each may have been owed still when the next was asked for. */
-function earlierEnds(task: EndedTask, messages: readonly StoredMessage[]): Notice[] {
+function earlierEnds(task: EndedAgentTask, messages: readonly StoredMessage[]): Notice[] {
   const { id, kind, sessionID, parentID, agent, description, prompt } = task
   const same = { id, kind, sessionID, parentID, agent, description, prompt }
-  return (task.earlier ?? []).map((end) => ({
-    task: { ...same, ...end },
-    text: readTranscript(messages, end.promptIDs).text,
-  }))
+  const earlier = task.earlier ?? []
+  return earlier.map((end, index) => {
+    // What comes behind the next run's prompt is not this run's.
+    const [nextID] = (earlier[index + 1] ?? task).promptIDs
+    const next = messages.findIndex(({ info }) => info.id === nextID)
+    const run = next === -1 ? messages : messages.slice(0, next)
+    return { task: { ...same, ...end }, text: readTranscript(run, end.promptIDs).text }
+  })
 }
 
 function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {
@@ -134,13 +205,16 @@ function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | und
   return { status: 'failed', failure: { reason: 'interrupted', message }, text, usage }
 }
 
+/** The tools that read the end of a task. */
+const READERS: ReadonlySet<string> = new Set(['background_output', 'check_background'])
+
 /** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
 function isKnown(task: EndedTask, parent: readonly StoredMessage[]): boolean {
   if (task.status === 'cancelled' && task.by === 'parent') return true
-  if (storedNotice(task, parent)?.reception === 'answered') return true
+  if (storedNotice(endKey(task), parent)?.reception === 'answered') return true
   return parent.some(({ parts }) =>
     parts.some((part) => {
-      if (part.type !== 'tool' || part.tool !== 'background_output') return false
+      if (part.type !== 'tool' || !READERS.has(part.tool)) return false
       if (part.state.status !== 'completed') return false
       const { taskID, run, status } = part.state.metadata
       return taskID === task.id && run === task.run && status === task.status

@@ -1,6 +1,7 @@
 /** Builds each room of a manager once and wires it to those that it needs. Nothing is decided here. */
 import { Catalogue } from './catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
+import { thisMachine, type Machine } from './command/machine.ts'
 import type { Options } from './config.ts'
 import { Continuer } from './continuer.ts'
 import { Launcher } from './launcher.ts'
@@ -10,6 +11,7 @@ import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
 import { Recovery } from './recovery.ts'
+import { CommandRunner } from './run/command-runner.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
 import { Permissions } from './run/permissions.ts'
@@ -28,18 +30,25 @@ export interface Ports {
   readonly clock: Clock
   readonly log: Log
   readonly owners: Owners
+  readonly machine: Machine
 }
 
 export type Rooms = ReturnType<typeof buildRooms>
 
-export function realPorts(client: Client, directory: string, name: string, options: Options): Ports {
+export function realPorts(
+  client: Client,
+  directory: string,
+  name: string | undefined,
+  options: Options,
+): Ports {
   const clock = systemClock
   const opencode = connect(client, directory, clock)
-  const log = hostLog((level, message) => opencode.log(level, message), options)
-  return { opencode, clock, log, owners: systemOwners(name, directory) }
+  const debug = options.debug || process.env['OPENCODE_BACKGROUND_DEBUG'] === '1'
+  const log = hostLog((level, message) => opencode.log(level, message), { debug })
+  return { opencode, clock, log, owners: systemOwners(name, directory), machine: thisMachine }
 }
 
-export function buildRooms({ opencode, clock, log, owners }: Ports, options: Options) {
+export function buildRooms({ opencode, clock, log, owners, machine }: Ports, options: Options) {
   const store = new TaskStore()
   /** Aborted when the instance ends. */
   const disposal = new AbortController()
@@ -47,10 +56,18 @@ export function buildRooms({ opencode, clock, log, owners }: Ports, options: Opt
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const scheduler = new Scheduler(options.concurrency)
+  const commandScheduler = new Scheduler({ total: options.concurrency.commands, providers: {}, models: {} })
   const detector = new Detector({ ...host, statuses })
-  const runner = new SessionRunner({ ...host, detector }, options.startTimeoutMs)
+  const runner = new SessionRunner({ ...host, detector, disposal: disposal.signal }, options.startTimeoutMs)
+  const commands = new CommandRunner({ ...host, machine }, options.commands)
   const executor = new Executor(
-    { clock, store, runner, scheduler, disposal: disposal.signal },
+    {
+      clock,
+      store,
+      agents: { scheduler, runner },
+      commands: { scheduler: commandScheduler, runner: commands },
+      disposal: disposal.signal,
+    },
     options.timeoutMs,
   )
   const quota = new Quota({ clock, store, scheduler })
@@ -59,7 +76,7 @@ export function buildRooms({ opencode, clock, log, owners }: Ports, options: Opt
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate }, options.notify)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
-  const recovery = new Recovery({ ...host, owners, records, outbox })
+  const recovery = new Recovery({ ...host, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
@@ -77,7 +94,7 @@ export function buildRooms({ opencode, clock, log, owners }: Ports, options: Opt
     disposal,
     store,
     catalogue,
-    scheduler,
+    commands,
     detector,
     executor,
     quota,

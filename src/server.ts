@@ -6,7 +6,10 @@ import { nameAgents, type Definition } from './tools/agent-names.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
 import { backgroundTask } from './tools/background-task.ts'
+import { checkBackground } from './tools/check-background.ts'
+import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
+import { runBackground } from './tools/run-background.ts'
 
 /**
  * What OpenCode takes a plugin's module to export. Spelled out, because a dependency on the host's types, even an
@@ -35,6 +38,11 @@ const plugin = {
         background_output: backgroundOutput(manager, now),
         background_cancel: backgroundCancel(manager),
         list_background: listBackground(manager, now),
+        ...(manager.commands.enabled && {
+          run_background: runBackground(manager, manager.commands.timeoutMs),
+          check_background: checkBackground(manager, now),
+          kill_background: killBackground(manager),
+        }),
       },
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
@@ -44,7 +52,7 @@ const plugin = {
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
       'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
       // `opencode run` ends as soon as its session is idle (contract 10.1); nothing else must be held up.
-      ...(process.argv[2] === 'run' && {
+      ...(isRun(process.argv.slice(2)) && {
         'experimental.text.complete': ({ sessionID }: { sessionID: string }) =>
           manager.waitForNotice(sessionID),
       }),
@@ -56,5 +64,11 @@ const plugin = {
     })
   },
 } satisfies PluginModule
+
+/** `opencode run`, whatever options stand before. */
+function isRun([first = '', ...rest]: readonly string[]): boolean {
+  if (first === '--log-level') return isRun(rest.slice(1))
+  return first.startsWith('-') ? isRun(rest) : first === 'run'
+}
 
 export default plugin as ServerPlugin

@@ -84,10 +84,11 @@ export class Delivery {
     return !this.#isRide && this.letter.messageID === messageID
   }
 
-  /** Whether it is on its way to the host, is there and not yet seen by the parent's model, or neither any more. */
+  /** Whether it is on its way into the parent, is stored there and not yet seen by its model, or neither any more. */
   get place(): 'sending' | 'queued' | 'past' {
     if (this.#step === 'sending') return 'sending'
-    return this.#step === 'sent' && !this.#reception.isSeen ? 'queued' : 'past'
+    if (this.#step !== 'sent' || this.#reception.isSeen) return 'past'
+    return this.#reception.reception === 'missing' ? 'sending' : 'queued'
   }
 
   /** Whether something is still to be done for it, other than to wait for the parent's next turn. */

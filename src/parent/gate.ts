@@ -1,6 +1,6 @@
 /**
- * May this parent be written to now, and as whom? A person may be at work there, or may have stopped it. Asked of the
- * host once; from then on the host's events keep the answer fresh, so that neither a launch nor a notice asks again.
+ * May this parent be written to now, and as whom? A person may be at work there, or may have stopped it. The host's
+ * events keep the answer fresh, so that no launch asks again; a notice does, since what it may do harm to is the user's.
  */
 import { HostError, type Event, type Message, type Opencode, type Session } from '../opencode.ts'
 import type { TaskModel } from '../task/task.ts'
@@ -65,7 +65,7 @@ export class Gate {
   /** Rejects with a `HostError` where the host does not say. */
   async admission(parentID: string): Promise<Admission> {
     try {
-      const session = await this.session(parentID)
+      const session = await this.#asked(parentID)
       if (isPutAway(session) || this.#parents.get(parentID)?.turn === 'interrupted') return { type: 'closed' }
       const model = modelOf(session)
       return {
@@ -77,6 +77,17 @@ export class Gate {
       if (error instanceof HostError && error.reason === 'notFound') return { type: 'gone' }
       throw error
     }
+  }
+
+  /** As it is now: its user may be at work in another process, of which no event comes here. */
+  async #asked(parentID: string): Promise<Session> {
+    const known = this.#parents.get(parentID)
+    if (!known?.session || known.session === 'gone') return this.session(parentID)
+    const before = known.session
+    const asked = await this.#opencode.session(parentID)
+    // An event that came meanwhile is newer.
+    if (known.session === before) known.session = asked
+    return this.session(parentID)
   }
 
   /** A person has written in the session, which ends an interruption. It may become a parent in that turn. */

@@ -10,7 +10,7 @@ import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isActive, isEnded, type Task } from '../task/task.ts'
 import type { Letter } from './delivery.ts'
-import { closingText, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
+import { closingText, noticedAt, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
 
 export type NotifyOptions = Options['notify']
 
@@ -58,8 +58,8 @@ export class Mailbox {
   }
 
   /** Forgets what the parent has read elsewhere. */
-  remove(key: string): void {
-    this.#unsent = this.#unsent.filter((notice) => noticeKey(notice) !== key)
+  remove(keys: ReadonlySet<string>): void {
+    this.#unsent = this.#unsent.filter((notice) => !keys.has(noticeKey(notice)))
     if (this.#unsent.length === 0) this.stop()
   }
 
@@ -120,15 +120,15 @@ export class Mailbox {
   ): readonly TextPart[] {
     const [first] = notices
     if (!first) return []
-    const part = (noticed: string, endedAt: number, text: string): TextPart => {
-      const { key, at } = place(noticed, endedAt)
+    const part = (noticed: string, happenedAt: number, text: string): TextPart => {
+      const { key, at } = place(noticed, happenedAt)
       return { id: partID(key, at), text, synthetic: true }
     }
     const texts = noticeTexts(notices, this.#options.inlineResultBytes)
     const parts = notices.map((notice, index) =>
-      part(noticeKey(notice), notice.task.endedAt, texts[index] as string),
+      part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )
-    const last = Math.max(...notices.map((notice) => notice.task.endedAt)) + 1
+    const last = Math.max(...notices.map(noticedAt)) + 1
     const unfinished = this.#tasks().flatMap((task) => (isEnded(task) ? [] : [task.id]))
     return [...parts, part(`${noticeKey(first)} closing`, last, closingText(unfinished))]
   }

@@ -1,13 +1,11 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
 import { isPartOf } from '../task/id.ts'
-import type { EndedTask, Task } from '../task/task.ts'
+import type { EndedTask, Exit, Sighting, Task } from '../task/task.ts'
 
-/** What a parent is owed: the end of one run, with what it said. */
-export interface Notice {
-  readonly task: EndedTask
-  readonly text: string
-}
+/** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
+export type Notice =
+  { readonly task: EndedTask; readonly text: string } | { readonly task: Task; readonly sighting: Sighting }
 
 const MESSAGE_BYTES = 16 * 1024
 const ERROR_BYTES = 1024
@@ -15,8 +13,21 @@ const ERROR_BYTES = 1024
 const NAMED = 1
 
 /** What makes a notice the same notice, however often it is made. */
-export function noticeKey({ task }: Pick<Notice, 'task'>): string {
-  return `${task.id} ${task.run} ended`
+export function noticeKey(notice: Notice): string {
+  return 'sighting' in notice ? sightingKey(notice.task) : endKey(notice.task)
+}
+
+export function endKey({ id, run }: Task): string {
+  return `${id} ${run} ended`
+}
+
+export function sightingKey({ id, run }: Task): string {
+  return `${id} ${run} saw`
+}
+
+/** When that happened of which it tells. */
+export function noticedAt(notice: Notice): number {
+  return 'sighting' in notice ? notice.sighting.at : notice.task.endedAt
 }
 
 /** The same for a notice that rides on a message of the user's. */
@@ -24,9 +35,8 @@ export function ridingKey(key: string): string {
   return `${key} with the user's message`
 }
 
-/** Whether a part of one of the parent's messages is the notice of this end, in whatever message. */
-export function isNoticePart(partID: string, task: EndedTask): boolean {
-  const key = noticeKey({ task })
+/** Whether a part of one of the parent's messages is the notice of this key, in whatever message. */
+export function isNoticePart(partID: string, key: string): boolean {
   return isPartOf(partID, key) || isPartOf(partID, ridingKey(key))
 }
 
@@ -50,31 +60,57 @@ export function closingText(unfinished: readonly string[]): string {
 /** What a parent's model is to remember when its conversation is summed up. */
 export function unfinishedText(tasks: readonly Task[]): string[] {
   if (tasks.length === 0) return []
-  const lines = tasks.map((task) => `- ${task.id}, agent ${task.agent}: ${harmless(task.description)}`)
+  const lines = tasks.map((task) => `- ${task.id}, ${workerOf(task)}: ${harmless(task.description)}`)
   const head =
     'Background tasks of this session that have not ended. A notice comes by itself for each. Keep their ids in the summary:'
   return [[head, ...lines].join('\n')]
 }
 
-function noticeText({ task, text }: Notice, room: number): string {
-  const attributes = {
-    id: task.id,
-    run: String(task.run),
-    agent: task.agent,
-    status: task.status,
-    duration: formatDuration(task.endedAt - (task.startedAt ?? task.endedAt)),
-    tool_calls: String(task.usage.toolCalls),
-    tokens: formatTokens(task.usage.tokens),
-    cost: formatCost(task.usage.cost),
-  }
-  const head = Object.entries(attributes).map(([name, value]) => ` ${name}="${value.replace(/["<>]/g, '')}"`)
-  return [
-    `<background_task${head.join('')}>`,
+function workerOf(task: Task): string {
+  return task.kind === 'agent' ? `agent ${task.agent}` : 'a command'
+}
+
+function noticeText(notice: Notice, room: number): string {
+  return 'sighting' in notice ? sightingText(notice) : endText(notice, room)
+}
+
+function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }>): string {
+  return element({ id: task.id, kind: task.kind, status: 'running' }, [
+    harmless(task.description),
+    `Its output has: ${harmless(sighting.text)}`,
+  ])
+}
+
+function endText({ task, text }: Exclude<Notice, { sighting: Sighting }>, room: number): string {
+  const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
+  const attributes =
+    task.kind === 'agent'
+      ? {
+          id: task.id,
+          run: String(task.run),
+          agent: task.agent,
+          status: task.status,
+          duration,
+          tool_calls: String(task.usage.toolCalls),
+          tokens: formatTokens(task.usage.tokens),
+          cost: formatCost(task.usage.cost),
+        }
+      : { id: task.id, kind: task.kind, status: task.status, duration, ...exitAttribute(task.exit) }
+  return element(attributes, [
     harmless(task.description),
     ...endLines(task),
     ...(text === '' ? emptyLines(task) : [`<result${partial(task)}>${shortened(task, text, room)}</result>`]),
-    '</background_task>\n',
-  ].join('\n')
+  ])
+}
+
+function exitAttribute(exit: Exit | undefined): Record<string, string> {
+  if (!exit) return {}
+  return exit.type === 'exited' ? { exit_code: String(exit.code) } : { signal: exit.signal }
+}
+
+function element(attributes: Readonly<Record<string, string>>, lines: readonly string[]): string {
+  const head = Object.entries(attributes).map(([name, value]) => ` ${name}="${value.replace(/["<>]/g, '')}"`)
+  return [`<background_task${head.join('')}>`, ...lines, '</background_task>\n'].join('\n')
 }
 
 function endLines(task: EndedTask): string[] {
@@ -91,7 +127,10 @@ function endLines(task: EndedTask): string[] {
 }
 
 function emptyLines(task: EndedTask): string[] {
-  return task.status === 'completed' ? ['It used its tools and ended without a word.'] : []
+  if (task.status !== 'completed') return []
+  return [
+    task.kind === 'agent' ? 'It used its tools and ended without a word.' : 'It ended without any output.',
+  ]
 }
 
 function partial(task: EndedTask): string {

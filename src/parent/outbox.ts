@@ -12,7 +12,7 @@ import { isEnded, type EndedTask } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
-import { noticeKey, type Notice } from './notice.ts'
+import { endKey, noticeKey, sightingKey, type Notice } from './notice.ts'
 import { storedNotice } from './reception.ts'
 
 interface Ports {
@@ -46,6 +46,7 @@ export class Outbox {
     this.#options = options
     this.#unsubscribe = ports.store.subscribe((task, event) => {
       if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
+      if (event.type === 'saw') this.#mailbox(task.parentID).put({ task, sighting: event.sighting })
     })
     ports.gate.subscribe((parentID, change) => {
       // The way is often opened by a message of the user's, which is stored a moment later.
@@ -74,13 +75,14 @@ export class Outbox {
 
   /** The parent has read the end of the task: what was not sent yet is not owed any more. */
   settle(task: EndedTask): void {
-    const key = noticeKey({ task })
+    // Whoever knows its end needs not be told of what came before.
+    const keys = new Set([endKey(task), sightingKey(task)])
     const hold = this.#held.get(task.id)
-    if (hold?.notice && noticeKey(hold.notice) === key) delete hold.notice
-    this.#mailboxes.get(task.parentID)?.remove(key)
+    if (hold?.notice && keys.has(noticeKey(hold.notice))) delete hold.notice
+    this.#mailboxes.get(task.parentID)?.remove(keys)
     for (const sent of this.#sent) {
       if (sent.delivery.letter.parentID !== task.parentID) continue
-      sent.notices = sent.notices.filter((notice) => noticeKey(notice) !== key)
+      sent.notices = sent.notices.filter((notice) => !keys.has(noticeKey(notice)))
       if (sent.notices.length > 0) continue
       sent.delivery.stop()
       this.#sent.delete(sent)
@@ -96,7 +98,7 @@ export class Outbox {
    */
   inherit(notice: Notice, parent: readonly StoredMessage[]): void {
     const { parentID } = notice.task
-    const stored = storedNotice(notice.task, parent)
+    const stored = storedNotice(noticeKey(notice), parent)
     if (!stored) {
       this.#mailbox(parentID).keep([notice])
       return
@@ -147,7 +149,9 @@ export class Outbox {
       case 'message.updated': {
         const { info } = event.properties
         for (const { delivery } of this.#sent) {
-          if (delivery.letter.parentID === info.sessionID) delivery.sawMessage(info)
+          if (delivery.letter.parentID !== info.sessionID) continue
+          delivery.sawMessage(info)
+          this.#tell()
         }
         return
       }

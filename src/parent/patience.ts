@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded } from '../task/task.ts'
+import { isEnded, type Task } from '../task/task.ts'
 import type { Outbox } from './outbox.ts'
 
 interface Ports {
@@ -59,7 +59,12 @@ export class Patience {
       case 'unsent':
         return true
       case 'nothing':
-        return store.listByParent(parentID).some((task) => !isEnded(task))
+        return store.listByParent(parentID).some((task) => !isEnded(task) && !isService(task))
     }
   }
+}
+
+/** A command without a time limit, as a server is, may never end. */
+function isService(task: Task): boolean {
+  return task.kind === 'command' && task.timeoutMs === 0
 }

@@ -1,6 +1,5 @@
 /** Has the parent's model seen a message of ours? Read from the parent's messages, as events bring them or as stored. */
 import type { Message, StoredMessage } from '../opencode.ts'
-import type { EndedTask } from '../task/task.ts'
 import { isNoticePart } from './notice.ts'
 
 /**
@@ -10,13 +9,13 @@ import { isNoticePart } from './notice.ts'
  */
 export type Reception = 'missing' | 'unanswered' | 'interrupted' | 'answered'
 
-/** Where the notice of an end stands in the messages of a parent, if it does, and what they say of it. */
+/** Where the notice of this key stands in the messages of a parent, if it does, and what they say of it. */
 export function storedNotice(
-  task: EndedTask,
+  key: string,
   parent: readonly StoredMessage[],
 ): { readonly messageID: string; readonly reception: Reception } | undefined {
   const index = parent.findIndex(({ parts }) =>
-    parts.some((part) => part.type === 'text' && isNoticePart(part.id, task)),
+    parts.some((part) => part.type === 'text' && isNoticePart(part.id, key)),
   )
   const message = parent[index]
   if (!message) return undefined

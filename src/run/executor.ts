@@ -5,7 +5,15 @@
 import { formatDuration } from '../format.ts'
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, NO_USAGE, type EndedTask, type Outcome, type Task } from '../task/task.ts'
+import {
+  isEnded,
+  NO_USAGE,
+  type AgentTask,
+  type CommandTask,
+  type EndedTask,
+  type Outcome,
+  type Task,
+} from '../task/task.ts'
 import { until } from '../task/until.ts'
 import type { Runner } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -13,18 +21,17 @@ import type { Scheduler } from './scheduler.ts'
 /** Who wants work to stop: the session that launched it, or a person. */
 export type Canceller = 'parent' | 'user'
 
-const INTERRUPTED: Outcome = {
-  status: 'failed',
-  failure: { reason: 'interrupted', message: 'OpenCode stopped before the task had ended' },
-  text: '',
-  usage: NO_USAGE,
+/** A kind of work: what queues it, and what does it. */
+interface Lane<Kind extends Task> {
+  readonly scheduler: Scheduler
+  readonly runner: Runner<Kind>
 }
 
 interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
-  readonly scheduler: Scheduler
-  readonly runner: Runner
+  readonly agents: Lane<AgentTask>
+  readonly commands: Lane<CommandTask>
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -38,7 +45,7 @@ export class Executor {
   readonly #work = new Map<string, { readonly stop: AbortController; cancelLimit: () => void }>()
   readonly #timeoutMs: number
 
-  /** @param timeoutMs how long a run may take; 0: no limit */
+  /** @param timeoutMs how long a run of an agent may take; 0: no limit */
   constructor(ports: Ports, timeoutMs: number) {
     this.#ports = ports
     this.#timeoutMs = timeoutMs
@@ -47,11 +54,27 @@ export class Executor {
   /** Takes a pending task; one that comes while the instance ends is interrupted at once. */
   enqueue(task: Task): void {
     if (this.#ports.disposal.aborted) {
-      this.#end(task.id, INTERRUPTED)
+      this.#end(task.id, interrupted(task))
       return
     }
-    this.#work.set(task.id, { stop: new AbortController(), cancelLimit: () => {} })
-    this.#ports.scheduler.add(task, () => this.#run(task.id))
+    this.#begin(task)
+    this.#scheduler(task).add(task, () => this.#start(task.id))
+  }
+
+  /** Takes a task that is at work already, begun by a process before this one; it needs no slot. */
+  resume(task: Task): void {
+    this.#begin(task)
+    void this.#run(task)
+  }
+
+  #begin({ id }: Task): void {
+    this.#work.set(id, { stop: new AbortController(), cancelLimit: () => {} })
+  }
+
+  /** How many wait for a slot before this task; `undefined` where it does not wait. */
+  placeInQueue(taskID: string): number | undefined {
+    const task = this.#ports.store.get(taskID)
+    return task && this.#scheduler(task).place(taskID)
   }
 
   /**
@@ -66,17 +89,18 @@ export class Executor {
 
   /** Ends a task that has not been started; false where it has been. */
   cancelPending(taskID: string, by: Canceller): boolean {
-    if (this.#ports.store.get(taskID)?.status !== 'pending') return false
-    this.#ports.scheduler.remove(taskID)
+    const task = this.#ports.store.get(taskID)
+    if (task?.status !== 'pending') return false
+    this.#scheduler(task).remove(taskID)
     this.#end(taskID, { status: 'cancelled', by, text: '', usage: NO_USAGE })
     return true
   }
 
   /** The instance ends: what is unfinished is interrupted. The host has aborted the sessions already (contract 9.4). */
   dispose(): void {
-    for (const { id } of this.#ports.store.all()) {
-      this.#end(id, INTERRUPTED)
-      this.#ports.scheduler.remove(id)
+    for (const task of this.#ports.store.all()) {
+      this.#end(task.id, interrupted(task))
+      this.#scheduler(task).remove(task.id)
     }
   }
 
@@ -84,26 +108,35 @@ export class Executor {
     this.#work.get(taskID)?.stop.abort(reason)
   }
 
-  async #run(taskID: string): Promise<void> {
-    const { clock, runner, store } = this.#ports
-    const work = this.#work.get(taskID)
-    if (!work || !store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
+  async #start(taskID: string): Promise<void> {
+    const { clock, store } = this.#ports
+    if (!store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
     const task = store.get(taskID)
-    if (!task || isEnded(task)) return
-    const onPrompted = (): void => {
-      store.dispatch(taskID, { type: 'prompted', at: clock.now() })
-    }
-    if (this.#timeoutMs > 0)
-      work.cancelLimit = clock.after(this.#timeoutMs, () => this.#stop(taskID, 'timeout'))
-    const outcome = await runner.run(task, onPrompted, work.stop.signal)
-    this.#end(taskID, work.stop.signal.reason === 'timeout' ? this.#timedOut(outcome) : outcome)
+    if (task) await this.#run(task)
   }
 
-  #timedOut(outcome: Outcome): Outcome {
-    if (outcome.status !== 'cancelled') return outcome
-    const message = `stopped after ${formatDuration(this.#timeoutMs)}, which is its limit (timeoutMs)`
-    const { text, usage } = outcome
-    return { status: 'failed', failure: { reason: 'timeout', message }, text, usage }
+  async #run(task: Task): Promise<void> {
+    const { clock, store, agents, commands } = this.#ports
+    const work = this.#work.get(task.id)
+    if (!work || isEnded(task) || task.status === 'pending') return
+    const onPrompted = (): void => {
+      store.dispatch(task.id, { type: 'prompted', at: clock.now() })
+    }
+    const limitMs = task.kind === 'agent' ? this.#timeoutMs : task.timeoutMs
+    if (limitMs > 0) {
+      const leftMs = Math.max(0, task.startedAt + limitMs - clock.now())
+      work.cancelLimit = clock.after(leftMs, () => this.#stop(task.id, 'timeout'))
+    }
+    const { signal } = work.stop
+    const outcome =
+      task.kind === 'agent'
+        ? await agents.runner.run(task, onPrompted, signal)
+        : await commands.runner.run(task, onPrompted, signal)
+    this.#end(task.id, signal.reason === 'timeout' ? timedOut(outcome, task, limitMs) : outcome)
+  }
+
+  #scheduler({ kind }: Task): Scheduler {
+    return kind === 'agent' ? this.#ports.agents.scheduler : this.#ports.commands.scheduler
   }
 
   #end(taskID: string, outcome: Outcome): void {
@@ -111,4 +144,17 @@ export class Executor {
     this.#work.get(taskID)?.cancelLimit()
     this.#work.delete(taskID)
   }
+}
+
+function timedOut(outcome: Outcome, { kind }: Task, limitMs: number): Outcome {
+  if (outcome.status !== 'cancelled') return outcome
+  const { by: _, ...rest } = outcome
+  const option = kind === 'agent' ? 'timeoutMs' : 'timeout'
+  const message = `stopped after ${formatDuration(limitMs)}, which is its limit (${option})`
+  return { ...rest, status: 'failed', failure: { reason: 'timeout', message } }
+}
+
+function interrupted({ status }: Task): Outcome {
+  const message = `OpenCode stopped before the task had ${status === 'pending' ? 'started' : 'ended'}`
+  return { status: 'failed', failure: { reason: 'interrupted', message }, text: '', usage: NO_USAGE }
 }

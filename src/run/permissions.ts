@@ -26,7 +26,7 @@ export class Permissions {
   readonly #ports: Ports
   readonly #timeoutMs: number
   /** Requests that nobody has answered: whose they are, and how to forget their time limit. */
-  readonly #open = new Map<string, { readonly taskID: string; readonly cancelTimer: () => void }>()
+  readonly #open = new Map<string, { readonly taskID: string; cancelTimer: () => void }>()
   /** Tasks at work. */
   readonly #active = new Set<string>()
   readonly #unsubscribe: () => void
@@ -67,18 +67,12 @@ export class Permissions {
   }
 
   #asked({ id, sessionID, permission, patterns }: PermissionRequest): void {
-    const { clock, log, opencode, store } = this.#ports
+    const { log, opencode, store } = this.#ports
     const task = store.findBySession(sessionID)
-    if (!task || this.#open.has(id)) return
+    if (task?.kind !== 'agent' || this.#open.has(id)) return
     if (!store.dispatch(task.id, { type: 'asked', request: { id, permission, patterns } })) return
-    const cancelTimer =
-      this.#timeoutMs > 0
-        ? clock.after(this.#timeoutMs, () => {
-            const message = `Nobody answered within ${this.#timeoutMs / 1000} s. Do without it, or say that you cannot.`
-            this.#reject(id, message)
-          })
-        : () => {}
-    this.#open.set(id, { taskID: task.id, cancelTimer })
+    this.#open.set(id, { taskID: task.id, cancelTimer: () => {} })
+    if (this.#timeoutMs > 0) this.#expireAfter(this.#timeoutMs, id)
     const what = formatAsked([{ permission, patterns }])
     opencode
       .warn(`${task.description} (@${task.agent}) waits for a permission: ${what}`)
@@ -100,6 +94,17 @@ export class Permissions {
       this.#open.delete(requestID)
       this.#reject(requestID)
     }
+  }
+
+  /** Rejects a request unless it is answered before, and tries that again where it fails. */
+  #expireAfter(delayMs: number, requestID: string): void {
+    const request = this.#open.get(requestID)
+    if (!request) return
+    request.cancelTimer = this.#ports.clock.after(delayMs, () => {
+      const message = `Nobody answered within ${this.#timeoutMs / 1000} s. Do without it, or say that you cannot.`
+      this.#expireAfter(LOOK_MS, requestID)
+      this.#reject(requestID, message)
+    })
   }
 
   #reject(requestID: string, message?: string): void {
@@ -127,11 +132,13 @@ export class Permissions {
   }
 
   async #look(): Promise<void> {
+    // What is asked while the list is on its way is not on it.
+    const before = [...this.#open.keys()]
     try {
       const requests = await this.#ports.opencode.permissions()
       for (const request of requests) this.#asked(request)
       const ids = new Set(requests.map(({ id }) => id))
-      for (const id of this.#open.keys()) if (!ids.has(id)) this.#replied(id)
+      for (const id of before) if (!ids.has(id)) this.#replied(id)
     } catch (error) {
       this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
     }

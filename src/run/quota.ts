@@ -13,7 +13,7 @@ interface Ports {
   readonly scheduler: Scheduler
 }
 
-/** Starts are spread over so long after the provider may be asked again. */
+/** Starts wait for a part of this more, so that several processes do not come back on the same beat. */
 const JITTER_MS = 1000
 
 interface Hold {
@@ -38,7 +38,7 @@ export class Quota {
   handleEvent(event: Event): void {
     if (event.type !== 'session.status' || event.properties.status.type !== 'retry') return
     const task = this.#ports.store.findBySession(event.properties.sessionID)
-    if (task?.model) this.#hold(task.model.providerID, event.properties.status.next)
+    if (task?.kind === 'agent' && task.model) this.#hold(task.model.providerID, event.properties.status.next)
   }
 
   dispose(): void {

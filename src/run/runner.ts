@@ -1,7 +1,7 @@
 /** The seam between the manager and the kinds of work: whatever runs, it runs once, and comes back with an outcome. */
-import type { Outcome, UnfinishedTask } from '../task/task.ts'
+import type { Outcome, Task } from '../task/task.ts'
 
-export interface Runner {
+export interface Runner<Kind extends Task> {
   /**
    * Does the work of a task and resolves when it has really stopped. Never rejects.
    *
@@ -9,5 +9,5 @@ export interface Runner {
    * @param signal     aborted when the parent wants it to stop; the outcome is then `cancelled`, unless the work was
    *                   faster
    */
-  run(task: UnfinishedTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome>
+  run(task: Kind, onPrompted: () => void, signal: AbortSignal): Promise<Outcome>
 }

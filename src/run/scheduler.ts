@@ -14,7 +14,7 @@ export type Limits = Pick<Options['concurrency'], 'total' | 'providers' | 'model
 export interface Claim {
   readonly id: string
   readonly parentID: string
-  /** Unknown where the host will choose; only the limit on all holds then. */
+  /** Absent where there is none, or the host will choose it; only the limit on all holds then. */
   readonly model?: TaskModel
 }
 

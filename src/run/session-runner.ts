@@ -1,22 +1,23 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
-import { isActive, NO_USAGE, type Outcome, type Task, type UnfinishedTask } from '../task/task.ts'
+import { isActive, NO_USAGE, type AgentTask, type Outcome } from '../task/task.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Detector } from './detector.ts'
 import type { Ending } from './evidence.ts'
 import type { RunWatch, Watched } from './run-watch.ts'
 import type { Runner } from './runner.ts'
 
-export class SessionRunner implements Runner {
+export class SessionRunner implements Runner<AgentTask> {
   readonly #opencode: Opencode
   readonly #log: Log
   readonly #store: TaskStore
   readonly #detector: Detector
   readonly #startTimeoutMs: number
+  readonly #disposal: AbortSignal
 
   constructor(
-    ports: { opencode: Opencode; log: Log; store: TaskStore; detector: Detector },
+    ports: { opencode: Opencode; log: Log; store: TaskStore; detector: Detector; disposal: AbortSignal },
     startTimeoutMs: number,
   ) {
     this.#opencode = ports.opencode
@@ -24,9 +25,10 @@ export class SessionRunner implements Runner {
     this.#store = ports.store
     this.#detector = ports.detector
     this.#startTimeoutMs = startTimeoutMs
+    this.#disposal = ports.disposal
   }
 
-  async run(task: UnfinishedTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
+  async run(task: AgentTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
     let stopped: ReturnType<Watched['stop']> = 'none'
     const stop = async (): Promise<void> => {
@@ -41,7 +43,10 @@ export class SessionRunner implements Runner {
     }
     const watch = this.#detector.watch({
       sessionID,
-      promptIDs: () => this.#store.get(task.id)?.promptIDs ?? task.promptIDs,
+      promptIDs: () => {
+        const now = this.#store.get(task.id)
+        return now?.kind === 'agent' ? now.promptIDs : task.promptIDs
+      },
       startTimeoutMs: this.#startTimeoutMs,
       stop: () => stopped,
       onBusy: () => {
@@ -63,7 +68,7 @@ export class SessionRunner implements Runner {
    * Says something more to a running task: its model reads it at its next step. Rejects with a `HostError` where the
    * session cannot have heard it.
    */
-  async steer(task: Task, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
+  async steer(task: AgentTask, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
     const isAtWork = (): boolean => {
       const now = this.#store.get(task.id)
       return now?.run === task.run && isActive(now)
@@ -77,13 +82,13 @@ export class SessionRunner implements Runner {
   }
 
   /** Stops what runs in the session of a task; to be called outside of its runs. */
-  abort({ sessionID }: Task): Promise<void> {
+  abort({ sessionID }: AgentTask): Promise<void> {
     return this.#abort(sessionID)
   }
 
   /** Hands the prompt over. Whether it was heard, only the watch can tell; this reports what it cannot see. */
   async #prompt(
-    task: UnfinishedTask,
+    task: AgentTask,
     watch: RunWatch,
     onPrompted: () => void,
     isWanted: () => boolean,
@@ -117,6 +122,8 @@ export class SessionRunner implements Runner {
   }
 
   async #abort(sessionID: string): Promise<void> {
+    // What runs there by now may be the next instance's.
+    if (this.#disposal.aborted) return
     try {
       await this.#opencode.abort(sessionID)
     } catch (error) {
@@ -126,7 +133,7 @@ export class SessionRunner implements Runner {
   }
 }
 
-function promptOf(task: Task, promptID: string, text: string): Prompt {
+function promptOf(task: AgentTask, promptID: string, text: string): Prompt {
   return {
     messageID: promptID,
     agent: task.agent,

@@ -25,33 +25,69 @@ export interface Owners {
   isGone(owner: Owner): boolean
 }
 
-/** The owners on this machine, as seen by the manager `name` of a project in this process. */
-export function systemOwners(name: string, directory: string): Owners {
+/** The name of managers that were given none; there may be several at a time. */
+const UNNAMED = 'library'
+
+/** The owners on this machine, as seen by a manager of a project in this process. */
+export function systemOwners(given: string | undefined, directory: string): Owners {
+  const name = given ?? UNNAMED
   const self = { name, directory, host: hostname(), pid: process.pid, process: processKey(process.pid) ?? '' }
   return {
     self,
     isGone(owner) {
       if (owner.name !== name || owner.directory !== directory || owner.host !== self.host) return false
-      // In this process it was an instance before this one, which has ended: a project has one at a time.
-      if (owner.pid === self.pid && owner.process === self.process) return true
-      return processKey(owner.pid) !== owner.process
+      // In this process it was an instance before this one, which has ended: a project has one of a name at a time.
+      if (owner.pid === self.pid && owner.process === self.process) return given !== undefined
+      const key = processKey(owner.pid)
+      return key === undefined || (key !== '' && owner.process !== '' && key !== owner.process)
     },
   }
 }
 
-/** `undefined` where there is no such process. */
-function processKey(pid: number): string | undefined {
+/**
+ * What tells a process from every other that has had its pid or will have it; `undefined` where there is none, and `''`
+ * where the system does not say more than that there is one. One that has ended and waits for its parent to notice is
+ * none, where the system tells: some parents never do.
+ */
+export function processKey(pid: number): string | undefined {
+  if (process.platform === 'linux') {
+    const stat = processStat(pid)
+    return stat?.isRunning ? `${bootID()} ${stat.startTicks}` : undefined
+  }
   try {
-    if (process.platform !== 'linux')
-      return execFileSync('ps', ['-o', 'lstart=', '-p', `${pid}`])
-        .toString()
-        .trim()
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-    // Behind the name in brackets, which may hold anything, the start in clock ticks is the 20th field (proc(5)).
+    process.kill(pid, 0)
+  } catch {
+    return undefined
+  }
+  try {
+    const env = { ...process.env, TZ: 'UTC', LC_ALL: 'C' }
+    return execFileSync('ps', ['-o', 'lstart=', '-p', `${pid}`], { env })
+      .toString()
+      .trim()
+  } catch {
+    return ''
+  }
+}
+
+function bootID(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+}
+
+/** What Linux says of a process (proc(5)); `undefined` where there is no such process. */
+export function processStat(
+  pid: number,
+): { isRunning: boolean; group: number; session: number; startTicks: string } | undefined {
+  try {
+    // The name in brackets may hold anything; behind it come the state, the parent, the group and the session.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')
-    return `${boot} ${fields[19]}`
+    return {
+      isRunning: !'ZX'.includes(fields[0] ?? ''),
+      group: Number(fields[2]),
+      session: Number(fields[3]),
+      startTicks: `${fields[19]}`,
+    }
   } catch {
     return undefined
   }

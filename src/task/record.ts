@@ -16,71 +16,89 @@ import {
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import type { TaskStore } from './store.ts'
-import { isEnded, type EndedTask, type Task, type TaskEvent, type TaskIdentity } from './task.ts'
+import { isEnded, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
 
 /** The key of ours in a session's metadata. */
 const RECORD_KEY = 'background'
 
 /** After these the record is out of date. */
-const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered', 'ended', 'continued'])
+const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered', 'saw', 'ended', 'continued'])
 
-const runSchema = { run: z.int().min(1), promptIDs: z.tuple([z.string()], z.string()), createdAt: z.number() }
-
-const end = {
-  startedAt: z.number().exactOptional(),
-  endedAt: z.number(),
-  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
-}
-
-const completed = { ...end, status: z.literal('completed') }
-const failed = {
-  ...end,
-  status: z.literal('failed'),
-  failure: z.object({
-    reason: z.enum(['error', 'timeout', 'empty', 'interrupted']),
-    message: z.string(),
-  }),
-}
-const cancelled = { ...end, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }
-
-const earlierSchema = z.discriminatedUnion('status', [
-  z.object({ ...runSchema, ...completed }),
-  z.object({ ...runSchema, ...failed }),
-  z.object({ ...runSchema, ...cancelled }),
-])
-
-const unfinished = {
+const identitySchema = z.object({
   version: z.literal(1),
   owner: ownerSchema,
   id: z.string().regex(/^bg_[0-9a-f]{8}$/),
-  kind: z.literal('agent'),
-  ...runSchema,
-  earlier: z.array(earlierSchema).exactOptional(),
+  run: z.int().min(1),
   parentID: z.string(),
-  agent: z.string(),
-  model: z
-    .object({ providerID: z.string(), modelID: z.string(), variant: z.string().exactOptional() })
-    .exactOptional(),
   description: z.string(),
-  prompt: z.string(),
+  createdAt: z.number(),
+})
+
+const saw = z.object({ text: z.string(), at: z.number() }).exactOptional()
+
+const started = { startedAt: z.number(), saw }
+
+const ended = {
+  startedAt: z.number().exactOptional(),
+  endedAt: z.number(),
+  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
+  exit: z
+    .discriminatedUnion('type', [
+      z.object({ type: z.literal('exited'), code: z.int() }),
+      z.object({ type: z.literal('killed'), signal: z.string() }),
+    ])
+    .exactOptional(),
+  saw,
 }
+
+const endSchema = z.discriminatedUnion('status', [
+  z.object({ ...ended, status: z.literal('completed') }),
+  z.object({
+    ...ended,
+    status: z.literal('failed'),
+    failure: z.object({
+      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output']),
+      message: z.string(),
+    }),
+  }),
+  z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
+])
 
 const askedSchema = z.object({ id: z.string(), permission: z.string(), patterns: z.array(z.string()) })
 
-/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
-const recordSchema = z.discriminatedUnion('status', [
-  z.object({ ...unfinished, status: z.literal('pending') }),
-  z.object({ ...unfinished, status: z.literal(['starting', 'running']), startedAt: z.number() }),
-  z.object({
-    ...unfinished,
-    status: z.literal('waiting'),
-    startedAt: z.number(),
-    asks: z.tuple([askedSchema], askedSchema),
-  }),
-  z.object({ ...unfinished, ...completed }),
-  z.object({ ...unfinished, ...failed }),
-  z.object({ ...unfinished, ...cancelled }),
+const stateSchema = z.discriminatedUnion('status', [
+  z.object({ status: z.literal('pending') }),
+  z.object({ ...started, status: z.literal(['starting', 'running']) }),
+  z.object({ ...started, status: z.literal('waiting'), asks: z.tuple([askedSchema], askedSchema) }),
+  endSchema,
 ])
+
+const promptIDs = z.tuple([z.string()], z.string())
+
+const workSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('agent'),
+    agent: z.string(),
+    model: z
+      .object({ providerID: z.string(), modelID: z.string(), variant: z.string().exactOptional() })
+      .exactOptional(),
+    prompt: z.string(),
+    promptIDs,
+    earlier: z
+      .array(z.object({ run: z.int().min(1), promptIDs, createdAt: z.number() }).and(endSchema))
+      .exactOptional(),
+  }),
+  z.object({
+    kind: z.literal('command'),
+    command: z.string(),
+    cwd: z.string(),
+    timeoutMs: z.number(),
+    notifyOn: z.array(z.string()),
+  }),
+])
+
+/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
+const recordSchema = identitySchema.and(workSchema).and(stateSchema)
 
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
 export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {
@@ -111,12 +129,15 @@ export class TaskRecords {
   }
 
   /** Creates the child session with the record in it. Rejects with a `HostError`. */
-  async create(identity: Omit<TaskIdentity, 'sessionID'>, permission: PermissionRuleset): Promise<Task> {
-    const pending = { ...identity, status: 'pending' as const }
+  async create<Kind extends Draft>(
+    draft: Kind,
+    permission: PermissionRuleset,
+  ): Promise<Kind & { readonly sessionID: string; readonly status: 'pending' }> {
+    const pending = { ...draft, status: 'pending' as const }
     const session = await this.#opencode.createSession({
-      parentID: identity.parentID,
+      parentID: draft.parentID,
       // The host's clients take the agent's name from this form of title (TUI notes, section 2).
-      title: `${identity.description} (@${identity.agent} subagent)`,
+      title: `${draft.description} (${draft.kind === 'agent' ? `@${draft.agent} subagent` : 'command'})`,
       permission,
       metadata: { [RECORD_KEY]: this.#recordOf({ ...pending, sessionID: '' }) },
     })
@@ -125,7 +146,7 @@ export class TaskRecords {
   }
 
   /** Takes over a task that another has left unfinished. */
-  adopt(task: EndedTask, { metadata }: Session): void {
+  adopt(task: Task, { metadata }: Session): void {
     this.#metadata.set(task.sessionID, metadata ?? {})
     this.#write(task)
   }

@@ -18,31 +18,53 @@ export interface TaskModel {
   readonly variant?: string
 }
 
-/** What does not change while a task lives. */
-export interface TaskIdentity {
+interface Identity {
   /** `bg_` and 8 hexadecimal digits. */
   readonly id: string
-  readonly kind: 'agent'
   /** Counts the times that work was started in this session, from 1. */
   readonly run: number
-  /** The child session in which the work is done. */
+  /** The child session: that in which an agent works, and the place of the record. */
   readonly sessionID: string
   /** The session that launched it, and that is told about its end. */
   readonly parentID: string
+  /** A few words, for people. */
+  readonly description: string
+  /** When the run was asked for. */
+  readonly createdAt: number
+}
+
+export interface AgentWork {
+  readonly kind: 'agent'
   readonly agent: string
   /** Absent where the host is to choose. */
   readonly model?: TaskModel
-  /** Three to five words, for people. */
-  readonly description: string
   /** The text that starts the run. */
   readonly prompt: string
   /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
   readonly promptIDs: readonly [string, ...string[]]
-  /** When the run was asked for. */
-  readonly createdAt: number
   /** How the runs before this one ended, the last few of them, the oldest first. */
   readonly earlier?: readonly EarlierRun[]
 }
+
+export interface CommandWork {
+  readonly kind: 'command'
+  /** The line that a shell is to run. */
+  readonly command: string
+  /** The directory in which it runs. */
+  readonly cwd: string
+  /** Milliseconds; 0: no limit. */
+  readonly timeoutMs: number
+  /** Texts of which the first that appears in the output is told, while the command goes on. */
+  readonly notifyOn: readonly string[]
+}
+
+export type Work = AgentWork | CommandWork
+
+/** What does not change while a task lives. */
+export type TaskIdentity = Identity & Work
+
+/** What is known of a task before its child session exists. */
+export type Draft = Omit<Identity, 'sessionID'> & Work
 
 /** What a run has consumed so far. */
 export interface Usage {
@@ -53,6 +75,18 @@ export interface Usage {
   readonly cost: number
 }
 
+/** How a process ended. */
+export type Exit =
+  | { readonly type: 'exited'; readonly code: number }
+  /** By a signal, as `SIGKILL`. */
+  | { readonly type: 'killed'; readonly signal: string }
+
+/** A text of `notifyOn` that has appeared. */
+export interface Sighting {
+  readonly text: string
+  readonly at: number
+}
+
 /** What a child asks permission for, in the host's words. */
 export interface Asked {
   readonly id: string
@@ -61,13 +95,19 @@ export interface Asked {
 }
 
 export interface Failure {
-  /** `error`: the host or the model said so; `empty`: it ended without a word or a tool call. */
-  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted'
+  /**
+   * `error`: the host, the model or the system said so; `empty`: an agent ended without a word or a tool call; `exit`: a
+   * command ended with another code than 0, or by a signal; `output`: it wrote more than it may.
+   */
+  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output'
   readonly message: string
 }
 
-/** How work ended. `text` is its result, or for other ends what it had said until then. */
-export type Outcome = { readonly text: string; readonly usage: Usage } & (
+/**
+ * How work ended. `text` is its result, or for other ends what it had said until then; of a command the last of its
+ * output.
+ */
+export type Outcome = { readonly text: string; readonly usage: Usage; readonly exit?: Exit } & (
   | { readonly status: 'completed' }
   | { readonly status: 'failed'; readonly failure: Failure }
   | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
@@ -75,6 +115,7 @@ export type Outcome = { readonly text: string; readonly usage: Usage } & (
 
 interface Started {
   readonly startedAt: number
+  readonly saw?: Sighting
 }
 
 interface Ended {
@@ -82,6 +123,9 @@ interface Ended {
   readonly startedAt?: number
   readonly endedAt: number
   readonly usage: Usage
+  /** Of a command that was started and is known to have ended. */
+  readonly exit?: Exit
+  readonly saw?: Sighting
 }
 
 type End =
@@ -98,11 +142,13 @@ export type Task = TaskIdentity &
     | End
   )
 
-export type EarlierRun = Pick<TaskIdentity, 'run' | 'promptIDs' | 'createdAt'> & End
+export type EarlierRun = Pick<Identity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
 
 export type TaskStatus = Task['status']
 export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
 export type UnfinishedTask = Exclude<Task, EndedTask>
+export type AgentTask = Extract<Task, { kind: 'agent' }>
+export type CommandTask = Extract<Task, { kind: 'command' }>
 
 export type TaskEvent =
   | { readonly type: 'slotTaken'; readonly at: number }
@@ -111,14 +157,17 @@ export type TaskEvent =
   | { readonly type: 'appended'; readonly prompt: string }
   /** More was said while the work went on, in a message of ours. */
   | { readonly type: 'steered'; readonly promptID: string }
+  /** A text that was waited for has appeared in the output of a command; only the first one counts. */
+  | { readonly type: 'saw'; readonly sighting: Sighting }
   | { readonly type: 'asked'; readonly request: Asked }
   | { readonly type: 'replied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
   /** More was said after the end: the next run is asked for. */
   | { readonly type: 'continued'; readonly next: NextRun }
 
-export type NextRun = Pick<TaskIdentity, 'prompt' | 'promptIDs' | 'createdAt'> &
-  Partial<Pick<TaskIdentity, 'description' | 'model'>>
+export type NextRun = Pick<Identity, 'createdAt'> &
+  Pick<AgentWork, 'prompt' | 'promptIDs'> &
+  Partial<Pick<Identity, 'description'> & Pick<AgentWork, 'model'>>
 
 /** How many ends of earlier runs a task keeps. */
 const EARLIER_RUNS = 8
@@ -136,18 +185,24 @@ export function isActive(task: Task): boolean {
 
 /** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
-  if (isEnded(task)) return event.type === 'continued' ? continued(task, event.next) : undefined
+  if (isEnded(task)) {
+    return event.type === 'continued' && task.kind === 'agent' ? continued(task, event.next) : undefined
+  }
   switch (event.type) {
     case 'slotTaken':
       return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
     case 'prompted':
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
     case 'appended':
-      return task.status === 'pending' ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` } : undefined
+      return task.status === 'pending' && task.kind === 'agent'
+        ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` }
+        : undefined
     case 'steered':
-      return task.status === 'running' || task.status === 'waiting'
+      return task.kind === 'agent' && (task.status === 'running' || task.status === 'waiting')
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
         : undefined
+    case 'saw':
+      return task.status === 'running' && !task.saw ? { ...task, saw: event.sighting } : undefined
     case 'asked':
       return asked(task, event.request)
     case 'replied':
@@ -174,7 +229,7 @@ function replied(task: UnfinishedTask, requestID: string): Task | undefined {
   return first ? { ...rest, status: 'waiting', asks: [first, ...others] } : { ...rest, status: 'running' }
 }
 
-function continued(task: EndedTask, next: NextRun): Task {
+function continued(task: EndedTask & AgentWork, next: NextRun): Task {
   const {
     id,
     kind,
@@ -197,7 +252,8 @@ function continued(task: EndedTask, next: NextRun): Task {
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
   const { asks: _, ...rest } = { asks: undefined, ...task }
-  const common = { ...rest, endedAt, usage: outcome.usage }
+  const { usage, exit } = outcome
+  const common = { ...rest, endedAt, usage, ...(exit && { exit }) }
   switch (outcome.status) {
     case 'completed':
       // Work that was never prompted has no result.

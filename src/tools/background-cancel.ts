@@ -4,26 +4,22 @@ import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
+import { codeSpan } from './command-text.ts'
 import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
 
 export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Stop a background task, or with all: true every unfinished task that you launched. What it did until then ' +
-      'stays readable with background_output. No notice follows.',
+      'Stop a background task, or with all: true every unfinished one of yours. What it did stays readable with ' +
+      'background_output. No notice follows.',
     args: {
-      task_id: z.string().trim().optional().describe('The id that background_task returned'),
-      all: z.boolean().optional().describe('Stop all your unfinished tasks'),
+      task_id: z.string().trim().optional().describe('Its id'),
+      all: z.boolean().optional().describe('All unfinished'),
     },
     async execute({ task_id, all }, context) {
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')
       if (task_id !== undefined) {
-        const { id } = ownTask(manager, task_id, context.sessionID)
-        const before = manager.get(id)
-        if (before && isEnded(before))
-          return `${id} had ended already (${before.status}). Nothing was changed.`
-        const task = await manager.cancel(id)
-        return task ? describe(task) : `${id} is unknown.`
+        return cancelText(manager, ownTask(manager, task_id, context.sessionID))
       }
       if (!all) throw new ToolError('Say what to stop: task_id, or all: true.')
       const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))
@@ -34,6 +30,13 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   })
 }
 
+/** Stops a task, and says what came of that. */
+export async function cancelText(manager: BackgroundManager, task: Task): Promise<string> {
+  if (isEnded(task)) return `${task.id} had ended already (${task.status}). Nothing was changed.`
+  const ended = await manager.cancel(task.id)
+  return ended ? describe(ended) : `${task.id} is unknown.`
+}
+
 function describe(task: Task): string {
   if (task.status !== 'cancelled') {
     return `${task.id} (${task.description}) ended before it could be stopped: ${task.status}. Its notice follows.`
@@ -42,5 +45,8 @@ function describe(task: Task): string {
     task.startedAt === undefined
       ? 'before it had started'
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
-  return `${task.id} (${task.description}) was cancelled ${after}.`
+  if (task.kind === 'agent') return `${task.id} (${task.description}) was cancelled ${after}.`
+  const lines = [`🛑 Task \`${task.id}\` has been killed.`, `Command: ${codeSpan(task.command)}`]
+  if (task.startedAt === undefined) return [...lines, 'It had not started.'].join('\n')
+  return [...lines, `Duration before kill: ${formatDuration(task.endedAt - task.startedAt)}`].join('\n')
 }

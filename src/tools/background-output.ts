@@ -1,11 +1,13 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod'
+import type { CommandOutput } from '../command/files.ts'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
+import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
-import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
+import { defineTool, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
 /** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
 const BYTES = 48_000
@@ -17,17 +19,12 @@ const LESS_OF_IT = 'message_limit shows the last messages alone'
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Look at a background task: its status while it runs, its result when it has ended. A notice with the result ' +
-      'comes by itself, so this is for results that were cut, or with block for when you cannot go on without it.',
+      'Look at a background task: its status, or its result. A notice with the result comes by itself: this is for ' +
+      'results that were cut, or with block for when you cannot go on without it.',
     args: {
-      task_id: z.string().trim().describe('The id that background_task returned'),
+      task_id: z.string().trim().describe('Its id'),
       block: z.boolean().default(false).describe('Wait until it ends or the timeout passes'),
-      timeout: z
-        .int()
-        .min(1)
-        .max(600_000)
-        .default(120_000)
-        .describe('Of block, in milliseconds; at most 600000'),
+      timeout: z.int().min(1).max(600_000).default(120_000).describe('Of block, in ms, up to 600000'),
       full_session: z.boolean().default(false).describe('The transcript instead of the result'),
       message_limit: z.int().min(1).optional().describe('Only so many of its last messages'),
       include_thinking: z.boolean().default(false).describe('In the transcript'),
@@ -43,23 +40,44 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       const { full_session, message_limit: limit, include_thinking, include_tool_results } = session
       const wantsTranscript = full_session || limit !== undefined || include_thinking || include_tool_results
       const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
-      return {
-        title: report.task.description,
-        output: describe(
-          report,
-          now(),
-          noteOn(manager, report.task),
-          wantsTranscript ? transcript : undefined,
-        ),
-        metadata: {
-          taskID: id,
-          sessionID: report.task.sessionID,
-          status: report.task.status,
-          run: report.task.run,
-        },
-      }
+      return answerOf(manager, report, now(), wantsTranscript ? { transcript } : {})
     },
   })
+}
+
+interface AnswerOptions {
+  /** Of an agent: the transcript instead of the result. */
+  readonly transcript?: TranscriptOptions
+  /** Of a command: only so many of the last lines of each stream. */
+  readonly tailLines?: number | undefined
+}
+
+/** What is to be said of a task, whichever tool was asked. */
+export function answerOf(
+  manager: BackgroundManager,
+  report: TaskReport,
+  now: number,
+  { transcript, tailLines }: AnswerOptions,
+): Exclude<ToolResult, string> {
+  const { task, output } = report
+  const note = noteOn(manager, task)
+  return {
+    title: task.description,
+    output:
+      task.kind === 'command' && output
+        ? commandText(task, note, cutOutput(output, tailLines), now)
+        : describe(report, now, note, transcript),
+    metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
+  }
+}
+
+/** Both streams of a command, within what the host lets through. */
+function cutOutput(output: CommandOutput, tailLines: number = LINES / 2): CommandOutput {
+  const last = (text: string): string => {
+    const lines = text.replace(/\n$/, '').split('\n')
+    return lines.slice(-Math.min(tailLines, LINES / 2)).join('\n')
+  }
+  return { ...output, stdout: last(output.stdout), stderr: last(output.stderr) }
 }
 
 function describe(
@@ -73,9 +91,8 @@ function describe(
   if (wanted)
     lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report))
-  return [`task_id: ${task.id}`, `agent: ${task.agent}`, `description: ${task.description}`, ...lines].join(
-    '\n',
-  )
+  const agent = task.kind === 'agent' ? [`agent: ${task.agent}`] : []
+  return [`task_id: ${task.id}`, ...agent, `description: ${task.description}`, ...lines].join('\n')
 }
 
 function unfinishedLines(

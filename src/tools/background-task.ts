@@ -25,9 +25,9 @@ type Args = z.infer<z.ZodObject<typeof ARGS>>
 export function backgroundTask(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Hand a task to a sub-agent that works in the background, and go on with your own work. Returns at once with a ' +
-      'task id. You are told by an automatic notice, with the result, when it is done: do not wait, poll or sleep. ' +
-      'Launch independent tasks in one go. With task_id, say more to a task: while it works, or to have it go on.',
+      'Hand a task to a sub-agent that works in the background, and go on with your own work. You are told by an ' +
+      'automatic notice, with the result, when it is done: do not wait, poll or sleep. Launch independent tasks in one go. ' +
+      'With task_id, say more to a task: while it works, or to have it go on.',
     args: ARGS,
     execute: (args, context) =>
       args.task_id === undefined ? launch(manager, args, context) : say(manager, args.task_id, args, context),
@@ -51,6 +51,9 @@ async function say(
   context: ToolContext,
 ): Promise<ToolResult> {
   const before = ownTask(manager, taskID, context.sessionID)
+  if (before.kind !== 'agent') {
+    throw new ToolError(`${before.id} is a command, which reads nothing. Start another with run_background.`)
+  }
   if (agent !== undefined && agent !== before.agent) {
     throw new ToolError(`${before.id} works as the agent "${before.agent}", and stays it: leave agent out.`)
   }
@@ -77,13 +80,13 @@ function missing(argument: string, what: string): string {
 }
 
 function answer(task: Task, note: string | undefined, before?: Task): ToolResult {
-  const { id, sessionID, agent, description, run } = task
+  const { id, sessionID, description, run } = task
   // What is not held up is about to start.
   const status = note === undefined ? 'running' : task.status
   const lines = [
     `task_id: ${id}`,
     `status: ${status}${note === undefined ? '' : ` (${note})`}`,
-    `agent: ${agent}`,
+    ...(task.kind === 'agent' ? [`agent: ${task.agent}`] : []),
     `description: ${description}`,
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
+import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { defineTool, type ToolDefinition } from './tool.ts'
 
@@ -18,13 +19,11 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
   cancelled: 'error',
 }
 
-const RULE = '━'.repeat(59)
-
 export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description: 'List the background tasks that you launched, with their ids and status.',
     args: {
-      status: z.enum(['all', 'running', 'done', 'error']).default('all').describe('Only tasks in this state'),
+      status: z.enum(['all', 'running', 'done', 'error']).default('all').describe('Only these'),
     },
     execute({ status }, context) {
       const tasks = manager.list(context.sessionID)
@@ -55,7 +54,8 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
 }
 
 function row(task: Task, note: string | undefined, now: number): string {
-  const cells = [`\`${task.id}\``, statusOf(task, note), task.agent, task.description, durationOf(task, now)]
+  const worker = task.kind === 'agent' ? task.agent : 'command'
+  const cells = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
 }
 
@@ -72,7 +72,7 @@ function statusOf(task: Task, note: string | undefined): string {
     case 'completed':
       return '✅ done'
     case 'failed':
-      return `❌ error: ${task.failure.reason}`
+      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}`
     case 'cancelled':
       return '🛑 cancelled'
   }

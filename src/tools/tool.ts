@@ -15,7 +15,12 @@ interface ToolSource<Shape extends z.ZodRawShape> {
 }
 
 /** Other spellings of an argument that models use. */
-const ALIASES = { taskId: 'task_id', taskID: 'task_id' } as const
+const ALIASES = {
+  taskId: 'task_id',
+  taskID: 'task_id',
+  tailLines: 'tail_lines',
+  notifyOn: 'notify_on',
+} as const
 
 export function defineTool<Shape extends z.ZodRawShape>(
   manager: BackgroundManager,

@@ -32,6 +32,10 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/manager.js',
     'package/dist/options.schema.json',
     'package/dist/server.js',
+    'package/dist/tree-sitter/LICENSE',
+    'package/dist/tree-sitter/tree-sitter-bash.wasm',
+    'package/dist/tree-sitter/tree-sitter.cjs',
+    'package/dist/tree-sitter/tree-sitter.wasm',
     'package/package.json',
   ])
   expect(types).toContain('package/dist/types/library.d.ts')

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { buildPlugin } from '../harness/plugin.ts'
+import { isRunning } from '../harness/processes.ts'
 import { startRun, type Run } from '../harness/run.ts'
-import type { Script } from '../harness/script.ts'
+import type { Script, ToolCall } from '../harness/script.ts'
 import { backgroundTask, obey } from '../harness/stage.ts'
 
 let model: ScriptedModel
@@ -23,10 +24,17 @@ function play(child: Script): void {
   }
 }
 
-async function start(descriptions: readonly string[], options: object = {}): Promise<Run> {
-  const calls = descriptions.map((description) => backgroundTask(description))
+/** Begins a run whose parent makes these calls at once. */
+async function startWith(calls: readonly ToolCall[], options: object = {}): Promise<Run> {
   const plugins = [[await buildPlugin(), options] as const]
   return startRun(calls.length === 0 ? 'hello' : `CALL ${JSON.stringify(calls)} END`, { model, plugins })
+}
+
+async function start(descriptions: readonly string[], options: object = {}): Promise<Run> {
+  return startWith(
+    descriptions.map((description) => backgroundTask(description)),
+    options,
+  )
 }
 
 test('`opencode run` waits for what it launched, one after another, and prints what the model says to each notice', async () => {
@@ -66,4 +74,23 @@ test('Ctrl-C ends a run that waits at once', async () => {
   run.kill('SIGINT')
   const winner = await Promise.race([run.ended.then(() => 'ended'), sleep(5000, 'still there')])
   expect(winner).toBe('ended')
+})
+
+test('a run waits for a command that has a time limit, and not for a server, which ends with it', async () => {
+  play(() => ({ text: 'never asked' }))
+  const server = { name: 'run_background', args: { command: 'sleep 1250 & sleep 1251', timeout: 0 } }
+  const build = { name: 'run_background', args: { command: 'sleep 2; echo built' } }
+  const { output, code } = await (await startWith([server, build])).ended
+  expect(output).toContain('I have read: built.')
+  expect(code).toBe(0)
+  await expect.poll(() => isRunning('sleep 125')).toBe(false)
+})
+
+test('Ctrl-C leaves no command behind', async () => {
+  play(() => ({ text: 'never asked' }))
+  const run = await startWith([{ name: 'run_background', args: { command: 'sleep 1252 & sleep 1253' } }])
+  await expect.poll(() => isRunning('sleep 1253'), { timeout: 15_000 }).toBe(true)
+  run.kill('SIGINT')
+  await run.ended
+  await expect.poll(() => isRunning('sleep 125')).toBe(false)
 })

@@ -210,6 +210,17 @@ const processRows: readonly Row[] = [
   },
   {
     fault: 'the instance is disposed, as by a change of the configuration',
+    moment: 'the task is queued',
+    async play(scene) {
+      await scene.parent.launch('in the way', 'in the way too')
+      await scene.launchOnly()
+      await scene.parent.quietBesidesChildren()
+      await scene.disposeInstance()
+    },
+    expected: NOT_STARTED,
+  },
+  {
+    fault: 'the instance is disposed, as by a change of the configuration',
     moment: 'the child works',
     async play(scene) {
       await scene.launch()

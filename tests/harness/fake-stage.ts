@@ -1,4 +1,5 @@
 /** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
+import type { Machine } from '../../src/command/machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager } from '../../src/manager.ts'
 import type { Client, Opencode } from '../../src/opencode.ts'
@@ -78,6 +79,14 @@ class Instance {
   }
 }
 
+/** Commands are real processes, and no matter of the fake host. */
+const NO_MACHINE: Machine = {
+  root: '/nonexistent',
+  shell: '/nonexistent',
+  env: {},
+  onTermination: () => () => {},
+}
+
 /** The children wait until they are answered; the parent's model has nothing to say. */
 export function createFakeStage(options: object = {}): FakeStage {
   const clock = new ManualClock()
@@ -113,7 +122,7 @@ export function createFakeStage(options: object = {}): FakeStage {
     manager = new BackgroundManager(
       // The ports stand in for what it would make of the client.
       { client: {} as Client, directory: '/project', options },
-      { opencode: instance.opencode, clock: instance.clock, log, owners: ownersOf(pid) },
+      { opencode: instance.opencode, clock: instance.clock, log, owners: ownersOf(pid), machine: NO_MACHINE },
     )
     const own = manager
     host.onEvent((event) => own.handleEvent(event))

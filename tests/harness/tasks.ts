@@ -1,9 +1,11 @@
 /** Tasks for tests that need one and do not care which. */
-import type { EndedTask, Task, TaskIdentity, Usage } from '../../src/task/task.ts'
+import type { AgentTask, EndedTask, Usage } from '../../src/task/task.ts'
 
 export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
 
-const IDENTITY: TaskIdentity = {
+type Identity = Omit<Extract<AgentTask, { status: 'pending' }>, 'status'>
+
+const IDENTITY: Identity = {
   id: 'bg_1a2b3c4d',
   kind: 'agent',
   run: 1,
@@ -16,15 +18,15 @@ const IDENTITY: TaskIdentity = {
   createdAt: 1_000,
 }
 
-export function pendingTask(changes: Partial<TaskIdentity> = {}): Task {
+export function pendingTask(changes: Partial<Identity> = {}): AgentTask {
   return { ...IDENTITY, ...changes, status: 'pending' }
 }
 
-export function completedTask(changes: Partial<TaskIdentity> = {}): EndedTask {
+export function completedTask(changes: Partial<Identity> = {}): EndedTask & AgentTask {
   return { ...IDENTITY, ...changes, status: 'completed', startedAt: 2_000, endedAt: 74_000, usage: USAGE }
 }
 
-export function failedTask(reason: 'error' | 'timeout' | 'empty', message: string): EndedTask {
+export function failedTask(reason: 'error' | 'timeout' | 'empty', message: string): EndedTask & AgentTask {
   const { status: _, ...ended } = completedTask()
   return { ...ended, status: 'failed', failure: { reason, message } }
 }

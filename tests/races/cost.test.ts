@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('one task costs seven calls of the host from its launch to its answered notice, the next of its parent five', async () => {
+test('one task costs eight calls of the host from its launch to its answered notice, the next of its parent six', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const callsOf = async (name: string): Promise<string[]> => {
     const before = host.calls.length
@@ -11,7 +11,7 @@ test('one task costs seven calls of the host from its launch to its answered not
     await clock.advance(2000)
     return host.calls.slice(before).map(({ method }) => method)
   }
-  const always = ['createSession', 'prompt', 'messages', 'prompt', 'replaceMetadata']
+  const always = ['createSession', 'prompt', 'messages', 'session', 'prompt', 'replaceMetadata']
   expect((await callsOf('first')).toSorted()).toEqual(['session', 'agents', ...always].toSorted())
   expect((await callsOf('second')).toSorted()).toEqual(always.toSorted())
 })

@@ -242,3 +242,22 @@ test('an instance that ends takes its time limits along, and does not stop what 
   expect(stage.manager.get(id)).toMatchObject({ status: 'running', run: 2 })
   expect(old.pendingTimers()).toBe(0)
 })
+
+test('an instance that has ended stops nothing of the next one', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  host.hangNext('prompt')
+  const { id, sessionID } = await stage.launch('work')
+  await clock.advance(10)
+  void stage.manager.cancel(id)
+  await clock.advance(1000)
+  await stage.restart(3)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  void stage.manager.continue(id, 'go on')
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'running', run: 2 })
+  await clock.advance(40_000)
+  expect(host.isBusy(sessionID)).toBe(true)
+  expect(stage.manager.get(id)?.status).toBe('running')
+})

@@ -396,3 +396,20 @@ test('a notice to which another plugin adds a part of its own does not pass for 
       .some((part) => part.type === 'text' && part.text.startsWith('\n\n<background')),
   ).toBe(false)
 })
+
+test('a notice goes as the agent that the parent has now, though another process has changed it', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, answer } = stage
+  host.userPrompt(parentID, 'begin', { agent: 'build' })
+  await clock.advance(100)
+  await stage.launch('work')
+  await clock.advance(100)
+  // What another process does is stored, and tells this one nothing.
+  host.muteEvents = true
+  host.userPrompt(parentID, 'now plan', { agent: 'plan' })
+  await clock.advance(500)
+  host.muteEvents = false
+  answer('work')
+  await clock.advance(1000)
+  expect(host.session(parentID).agent).toBe('plan')
+})

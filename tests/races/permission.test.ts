@@ -125,3 +125,32 @@ test('what a child asks before its prompt is acknowledged is known, and asked no
   expect(manager.get(id)?.status).toBe('cancelled')
   expect(host.permissions).toEqual([])
 })
+
+test('a rejection that fails is tried again, so that the task goes on', async () => {
+  const { clock, host, manager, launch } = createFakeStage({ permissionTimeoutMs: 5000 })
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  host.askPermission(sessionID, 'bash', 'rm x')
+  host.failNext('rejectPermission')
+  await clock.advance(3_600_000)
+  expect(manager.get(id)?.status).toBe('running')
+})
+
+test('a permission that is asked while the list is on its way is asked still', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch } = stage
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  let asked = 0
+  host.opencode.permissions = async () => {
+    const snapshot = structuredClone(host.permissions)
+    // The list is as it was when it was made; the answer takes 20 ms, and the event is faster.
+    clock.after(10, () => {
+      if (asked++ === 0) host.askPermission(sessionID, 'bash', 'rm x')
+    })
+    await new Promise<void>((resolve) => clock.after(20, resolve))
+    return snapshot
+  }
+  await clock.advance(36_000)
+  expect(manager.get(id)?.status).toBe('waiting')
+})

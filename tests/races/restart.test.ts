@@ -272,3 +272,146 @@ test('a notice that was stored and not read when the process was killed is told,
   const asked = host.modelRequests.findLast(({ sessionID }) => sessionID === parentID)
   expect(asked?.messages.filter(({ content }) => content.includes('result of work'))).toHaveLength(1)
 })
+
+test('a task that was queued when its instance ended is told as not started', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, parentID, notices } = stage
+  await stage.launch('in the way')
+  const queued = await stage.launch('queued')
+  await clock.advance(100)
+  await stage.restart(3)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  const told = notices().find((text) => text.includes(queued.id))
+  expect(told).toContain('before the task had started')
+})
+
+test('what a task had done when its instance ended is told with what it took', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, notices } = stage
+  host.script = ({ sessionID, messages }) =>
+    sessionID === parentID
+      ? { text: 'Noted.' }
+      : messages.at(-1)?.role === 'tool'
+        ? new Promise(() => {})
+        : { text: 'I look first.', tools: [{ name: 'read', args: {} }] }
+  await stage.launch('work')
+  await clock.advance(200)
+  await stage.restart(3)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()[0]).toContain('tool_calls="1"')
+})
+
+test(
+  'a child that had finished when its instance ended is told as completed, whatever the instance had seen of it',
+  { timeout: 60_000 },
+  async () => {
+    const wrong: string[] = []
+    for (let moment = 0; moment <= 60; moment += 1) {
+      const stage = createFakeStage()
+      const { clock, host, parentID, notices } = stage
+      host.script = ({ sessionID }) => ({ text: sessionID === parentID ? 'Noted.' : 'the result' })
+      const { id, sessionID } = await stage.launch('work')
+      host.latencyMs = () => 10
+      await clock.advance(moment)
+      const child = host.messagesOf(sessionID).at(-1)?.info
+      const finished =
+        child?.role === 'assistant' && child.finish === 'stop' && child.time.completed !== undefined
+      await stage.restart(0)
+      host.userPrompt(parentID, 'well')
+      await clock.advance(1000)
+      const status = stage.manager.get(id)?.status
+      if (finished && status !== 'completed')
+        wrong.push(`${moment} ms: ${status}, ${notices().length} notices`)
+    }
+    expect(wrong).toEqual([])
+  },
+)
+
+test('the end of an earlier run that was owed holds what that run said, and nothing of the next one', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' }, timeoutMs: 2000 })
+  const { clock, host, parentID, notices } = stage
+  host.runTool = () => new Promise(() => {})
+  host.script = ({ sessionID, messages }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    const asked = messages.findLast(({ role }) => role === 'user')?.content
+    return asked === 'more'
+      ? { text: 'RESULT TWO' }
+      : { text: 'I look first.', tools: [{ name: 'bash', args: {} }] }
+  }
+  const { id } = await stage.launch('work')
+  await clock.advance(6000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
+  await Promise.all([stage.manager.continue(id, 'more'), clock.advance(1000)])
+  expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  const first = notices().find((text) => text.includes('run="1"'))
+  expect(first).toContain('I look first.')
+  expect(first).not.toContain('RESULT TWO')
+})
+
+test('the duration of what was cut off does not count the time in which OpenCode was away', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, notices } = stage
+  await stage.launch('work')
+  await clock.advance(1000)
+  stage.crash()
+  await clock.advance(15 * 3_600_000)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices()[0]).not.toContain('duration="15h')
+})
+
+test('after a restart the list is in the order of the launches', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  const ids: string[] = []
+  for (const name of ['a', 'b', 'c']) {
+    ids.push((await stage.launch(name)).id)
+    await clock.advance(50)
+  }
+  stage.answer('b')
+  await clock.advance(500)
+  stage.crash()
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(stage.manager.list(parentID).map(({ id }) => id)).toEqual(ids)
+})
+
+test('a task that its parent has cancelled is not told after a kill, once the cancel has returned', async () => {
+  const wrong: string[] = []
+  for (let moment = 0; moment <= 60; moment += 5) {
+    const stage = createFakeStage()
+    const { clock, host, parentID, notices } = stage
+    const { id } = await stage.launch('work')
+    await clock.advance(100)
+    host.latencyMs = () => 5
+    let returned = false
+    void stage.manager.cancel(id).then(() => (returned = true))
+    await clock.advance(moment)
+    const known = returned
+    stage.crash()
+    host.latencyMs = () => 0
+    host.userPrompt(parentID, 'well')
+    await clock.advance(1000)
+    if (known && notices().length > 0) wrong.push(`${moment} ms`)
+  }
+  expect(wrong).toEqual([])
+})
+
+test('what a person has begun in a child since the kill is not stopped when its task is found', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  const { sessionID } = await stage.launch('work')
+  await clock.advance(100)
+  stage.crash()
+  host.userPrompt(sessionID, 'go on by yourself')
+  await clock.advance(100)
+  expect(host.isBusy(sessionID)).toBe(true)
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(host.isBusy(sessionID)).toBe(true)
+})

@@ -6,7 +6,7 @@ const defaults = parseOptions(undefined).options
 
 test('no options give the defaults', () => {
   expect(defaults).toEqual({
-    concurrency: { total: 10, providers: {}, models: {} },
+    concurrency: { total: 10, providers: {}, models: {}, commands: 10 },
     maxTasksPerSession: 100,
     notify: { debounceMs: 100, inlineResultBytes: 4096, wake: 'each' },
     onInterrupt: 'keep',
@@ -15,6 +15,7 @@ test('no options give the defaults', () => {
     stalledAfterMs: 300_000,
     permissionTimeoutMs: 0,
     pollMs: 5000,
+    commands: { enabled: true, timeoutMs: 300_000, maxOutputBytes: 1_000_000_000, killGraceMs: 5000 },
     run: { waitMs: 600_000 },
     debug: false,
   })

@@ -13,12 +13,24 @@ function updated(info: Session): Event {
   return { id: 'evt', type: 'session.updated', properties: { sessionID: info.id, info } }
 }
 
-/** A host that answers for the parent when it is told to. */
-function host(): { opencode: Opencode; asked: () => number; answer: (session: Session | HostError) => void } {
+interface Host {
+  readonly opencode: Opencode
+  /** How often it was asked for the parent. */
+  readonly asked: () => number
+  /** Answers the first question; from then on it answers at once. */
+  readonly answer: (session: Session | HostError) => void
+  /** Changes the parent, and returns the event that says so. */
+  readonly told: (session: Session) => Event
+}
+
+function host(): Host {
   let asked = 0
   let settle: { resolve: (session: Session) => void; reject: (error: HostError) => void } | undefined
+  let now: Session | undefined
+  let isAnswering = false
   const session = (): Promise<Session> => {
     asked += 1
+    if (isAnswering && now) return Promise.resolve(now)
     return new Promise((resolve, reject) => {
       settle = { resolve, reject }
     })
@@ -26,44 +38,67 @@ function host(): { opencode: Opencode; asked: () => number; answer: (session: Se
   return {
     opencode: { session } as unknown as Opencode,
     asked: () => asked,
-    answer: (answer) => (answer instanceof HostError ? settle?.reject(answer) : settle?.resolve(answer)),
+    answer(answer) {
+      isAnswering = true
+      if (answer instanceof HostError) settle?.reject(answer)
+      else {
+        now ??= answer
+        settle?.resolve(answer)
+      }
+    },
+    told(changed) {
+      now = changed
+      return updated(changed)
+    },
   }
 }
 
-test('a parent is asked for once, and its events are believed from then on', async () => {
-  const { opencode, asked, answer } = host()
+test('a parent is asked for anew at each notice, since its user may be at work in another process', async () => {
+  const { opencode, asked, answer, told } = host()
   const gate = new Gate(opencode)
   const first = gate.admission(PARENT)
   answer(sessionWith({}))
   expect(await first).toEqual({ type: 'open', agent: 'build', model: { providerID: 'mock', modelID: 'm1' } })
-  gate.handleEvent(
-    updated(sessionWith({ agent: 'plan', model: { id: 'm3', providerID: 'mock', variant: 'high' } })),
-  )
+  // No event of it comes here.
+  told(sessionWith({ agent: 'plan', model: { id: 'm3', providerID: 'mock', variant: 'high' } }))
   expect(await gate.admission(PARENT)).toEqual({
     type: 'open',
     agent: 'plan',
     model: { providerID: 'mock', modelID: 'm3', variant: 'high' },
   })
+  told(sessionWith({ revert: { messageID: 'msg_1' } }))
+  expect(await gate.admission(PARENT)).toEqual({ type: 'closed' })
+  expect(asked()).toBe(3)
+})
+
+test('for a launch a parent is asked for once, and its events are believed from then on', async () => {
+  const { opencode, asked, answer, told } = host()
+  const gate = new Gate(opencode)
+  const first = gate.session(PARENT)
+  answer(sessionWith({}))
+  await first
+  gate.handleEvent(told(sessionWith({ agent: 'plan' })))
+  expect(await gate.session(PARENT)).toMatchObject({ agent: 'plan' })
   expect(asked()).toBe(1)
 })
 
 test('an event that comes while the host is being asked is newer than its answer', async () => {
-  const { opencode, answer } = host()
+  const { opencode, answer, told } = host()
   const gate = new Gate(opencode)
   const admission = gate.admission(PARENT)
-  gate.handleEvent(updated(sessionWith({ agent: 'plan' })))
+  gate.handleEvent(told(sessionWith({ agent: 'plan' })))
   answer(sessionWith({ agent: 'build' }))
   expect(await admission).toMatchObject({ agent: 'plan' })
   expect(await gate.admission(PARENT)).toMatchObject({ agent: 'plan' })
 })
 
 test('a parent with undone messages may not be written to, until the undo is over', async () => {
-  const { opencode, answer } = host()
+  const { opencode, answer, told } = host()
   const gate = new Gate(opencode)
   const admission = gate.admission(PARENT)
   answer(sessionWith({ revert: { messageID: 'msg_1' } }))
   expect(await admission).toEqual({ type: 'closed' })
-  gate.handleEvent(updated(sessionWith({})))
+  gate.handleEvent(told(sessionWith({})))
   expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
 })
 
@@ -97,9 +132,9 @@ test('a host that does not answer is an error, and is asked again', async () => 
 })
 
 test('a session that is no parent of ours is not remembered', () => {
-  const { opencode, asked } = host()
+  const { opencode, asked, told } = host()
   const gate = new Gate(opencode)
-  gate.handleEvent(updated(sessionWith({})))
+  gate.handleEvent(told(sessionWith({})))
   expect(asked()).toBe(0)
   void gate.admission(PARENT)
   expect(asked()).toBe(1)
@@ -170,11 +205,11 @@ test.each<{ story: string; words: Word[] }>([
 })
 
 test('a parent in the archive may not be woken, until it is taken out, which leaves a 0', async () => {
-  const { opencode, answer } = host()
+  const { opencode, answer, told } = host()
   const gate = new Gate(opencode)
   const admission = gate.admission(PARENT)
   answer(sessionWith({ time: { created: 0, updated: 0, archived: 1 } }))
   expect(await admission).toEqual({ type: 'closed' })
-  gate.handleEvent(updated(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
+  gate.handleEvent(told(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
   expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
 })

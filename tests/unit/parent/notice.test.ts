@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { closingText, noticeTexts } from '../../../src/parent/notice.ts'
+import type { EndedTask } from '../../../src/task/task.ts'
 import { completedTask, failedTask } from '../../harness/tasks.ts'
 
-const one = (task: Parameters<typeof noticeTexts>[0][number]['task'], text: string): string =>
-  noticeTexts([{ task, text }], 4096)[0] ?? ''
+const one = (task: EndedTask, text: string): string => noticeTexts([{ task, text }], 4096)[0] ?? ''
 
 test('a completed task is told with what it was, what it took, and its result', () => {
   expect(one(completedTask(), 'src/auth.ts:12')).toBe(

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-import { systemOwners } from '../../../src/task/owner.ts'
+import { processKey, processStat, systemOwners } from '../../../src/task/owner.ts'
 
 const NAME = 'opencode-background'
 const owners = systemOwners(NAME, '/project')
@@ -10,6 +10,16 @@ const isGone = (owner: typeof self): boolean => owners.isGone(owner)
 
 test('an earlier instance of this process is gone, since a project has one at a time', () => {
   expect(isGone(self)).toBe(true)
+})
+
+test('managers that were given no name leave the tasks of one another in this process alone', () => {
+  const unnamed = systemOwners(undefined, '/project')
+  expect(unnamed.isGone(systemOwners(undefined, '/project').self)).toBe(false)
+  expect(unnamed.isGone({ ...unnamed.self, pid: 2 ** 22 + 1, process: 'long ago' })).toBe(true)
+})
+
+test('where the system says no more of a process than that there is one, it is not gone', () => {
+  expect(isGone({ ...self, pid: process.ppid, process: '' })).toBe(false)
 })
 
 test('a manager of another name, of another project or on another machine is not ours to judge', () => {
@@ -37,4 +47,18 @@ test('another process is there until it ends, and one that was given its pid lat
   child.kill('SIGKILL')
   await once(child, 'exit')
   expect(isGone(other)).toBe(true)
+})
+
+test('a process that has ended is gone, though its parent has not noticed', async () => {
+  // The shell becomes a program that never asks for its children.
+  const parent = spawn('sh', ['-c', 'sleep 0.5 & echo $!; exec sleep 100'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer]
+  const pid = Number(line.toString())
+  expect(processKey(pid)).toBeDefined()
+  await expect.poll(() => processKey(pid)).toBeUndefined()
+  expect(processStat(pid)).toMatchObject({ isRunning: false })
+  parent.kill('SIGKILL')
+  await once(parent, 'exit')
 })

@@ -63,7 +63,7 @@ describe('transition', () => {
     const anyEvent = fc.constantFrom(slotTaken, prompted, end(completed), end(failed), end(cancelled))
     fc.assert(
       fc.property(fc.array(anyEvent), (events) => {
-        let task = pendingTask()
+        let task: Task = pendingTask()
         let ends = 0
         for (const event of events) {
           const next = transition(task, event)

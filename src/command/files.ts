@@ -1,0 +1,201 @@
+/** The directory of a command: its output, how it ended, and which process it is. */
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import type { Clock } from '../clock.ts'
+import { processKey } from '../task/owner.ts'
+
+export type Stream = 'stdout' | 'stderr'
+
+/** The ends of both streams of a command, and the directory in which the files of these names have all of them. */
+export type CommandOutput = { readonly directory: string } & Readonly<Record<Stream, string>>
+
+/** How a command ended. `lost`: it is gone without a word, as after a reboot of the machine. */
+export type CommandEnd =
+  | { readonly type: 'exited'; readonly code: number }
+  | { readonly type: 'killed'; readonly signal: NodeJS.Signals }
+  | { readonly type: 'lost' }
+
+/** Which process it is: a pid is given again, a pid with its key is not. */
+export interface Identity {
+  readonly pid: number
+  /** See `processKey`; empty where the command had ended before it could be asked. */
+  readonly key: string
+}
+
+export interface Tail {
+  /** Without escape sequences. Whole lines, unless the last one alone is longer than what was asked for. */
+  readonly text: string
+  /** How many bytes of the log come before it. */
+  readonly leftOutBytes: number
+}
+
+export interface TailOptions {
+  /** At most so many of the last bytes, before escape sequences are removed. */
+  readonly bytes: number
+  /** At most so many of the last lines; all by default. */
+  readonly lines?: number
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const NEWLINE = 0x0a
+
+/** No shell says it when these end its child: a status of 128 and one of them is taken for the signal. */
+const UNSAID = new Set(['SIGINT', 'SIGPIPE', 'SIGTERM'])
+
+/**
+ * Runs `$2` in the shell `$1`, and leaves its exit status in the directory `$3`. It outlives what the group is sent
+ * by handling it, since what it ignored, the command would ignore. A status above 128 may be a signal's or the
+ * command's own; dash and busybox say on their standard error when it is a signal's, bash says nothing.
+ */
+export const WRAPPER = `trap : HUP INT QUIT TERM
+exec 3>&2 2>"$3/exit.new"
+(exec "$1" -c "$2" 2>&3 3>&-)
+set -- "$3" "$?"
+trap '' HUP INT QUIT TERM
+if [ -s "$1/exit.new" ] || [ -n "$BASH_VERSION" ]; then how=signal; else how=status; fi
+echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
+exit "$2"`
+
+/** Creates what the wrapper expects, and opens the logs. The directory must be there and empty. */
+export function openLogs(directory: string): Readonly<Record<Stream, number>> {
+  // The command's umask is its own; the mode of a file that is there already does not depend on it.
+  writeFileSync(join(directory, 'exit.new'), '', { mode: 0o600, flag: 'wx' })
+  const stdout = openSync(logPath(directory, 'stdout'), 'ax', 0o600)
+  try {
+    return { stdout, stderr: openSync(logPath(directory, 'stderr'), 'ax', 0o600) }
+  } catch (error) {
+    closeSync(stdout)
+    throw error
+  }
+}
+
+export function logPath(directory: string, stream: Stream): string {
+  return join(directory, stream)
+}
+
+/** What `removeOlderThan` knows a command by, which has no other record of it. */
+export function writeIdentity(directory: string, { pid, key }: Identity): void {
+  writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
+}
+
+/** `undefined` for a command that was never started. */
+export function readIdentity(directory: string): Identity | undefined {
+  const [, pid, key] = /^(\d+) (.*)\n$/.exec(readText(join(directory, 'process')) ?? '') ?? []
+  return pid === undefined || key === undefined ? undefined : { pid: Number(pid), key }
+}
+
+/** In milliseconds since the Unix epoch; `undefined` for a command that was never started. */
+export function startedAt(directory: string): number | undefined {
+  return writtenAt(join(directory, 'process'))
+}
+
+/** When its end was written, in milliseconds since the Unix epoch; `undefined` where it was not. */
+export function endedAt(directory: string): number | undefined {
+  return writtenAt(join(directory, 'exit'))
+}
+
+function writtenAt(path: string): number | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats && Math.round(stats.mtimeMs)
+}
+
+/** How the command ended, as its wrapper has written it; `undefined` where it has not. */
+export function readEnd(directory: string): CommandEnd | undefined {
+  const [, how, status] = /^(signal|status) (\d+)\n$/.exec(readText(join(directory, 'exit')) ?? '') ?? []
+  if (status === undefined) return undefined
+  const code = Number(status)
+  const number = code - 128
+  const signal = Object.entries(constants.signals).find(([, it]) => it === number)?.[0]
+  const isSignal = signal !== undefined && (how === 'signal' || UNSAID.has(signal))
+  return isSignal ? { type: 'killed', signal: signal as NodeJS.Signals } : { type: 'exited', code }
+}
+
+/** In bytes; 0 for a log that has been removed. */
+export function logSize(directory: string, stream: Stream): number {
+  return statSync(logPath(directory, stream), { throwIfNoEntry: false })?.size ?? 0
+}
+
+/** The end of a log, of which no more is read than that. Empty for a log that has been removed. */
+export function readTail(directory: string, stream: Stream, { bytes, lines = Infinity }: TailOptions): Tail {
+  if (logSize(directory, stream) === 0) return { text: '', leftOutBytes: 0 }
+  const file = openSync(logPath(directory, stream), 'r')
+  try {
+    const { size } = fstatSync(file)
+    // The byte before what is asked for tells whether that begins at the beginning of a line.
+    const from = Math.max(0, size - bytes - 1)
+    const buffer = Buffer.alloc(size - from)
+    const length = readSync(file, buffer, 0, buffer.length, from)
+    const read = buffer.subarray(0, length)
+    const start = lastLines(read, size > bytes ? firstLine(read) : 0, lines)
+    // `stream` leaves out a last character of which only the beginning has been written so far.
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(read.subarray(start), { stream: true })
+    return { text: stripVTControlCharacters(text), leftOutBytes: from + start }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Where the first whole line begins, its first byte being one too many; of a single line, its first character. */
+function firstLine(read: Buffer): number {
+  const newline = read.indexOf(NEWLINE)
+  if (newline !== -1 && newline < read.length - 1) return newline + 1
+  let start = 1
+  while (((read[start] ?? 0) & 0xc0) === 0x80) start++
+  return start
+}
+
+/** Where the last so many lines begin, not before `start`. A newline at the end begins no line. */
+function lastLines(read: Buffer, start: number, lines: number): number {
+  let end = read.at(-1) === NEWLINE ? read.length - 1 : read.length
+  if (lines <= 0) return read.length
+  for (let line = 0; line < lines; line++) {
+    end = end > start ? read.subarray(start, end).lastIndexOf(NEWLINE) + start : start - 1
+    if (end < start) return start
+  }
+  return end + 1
+}
+
+/**
+ * Removes the directories in `root` of the commands that have ended and whose files nobody has written to for so many
+ * days. Rejects where one cannot be removed; a root that is not there has none.
+ */
+export async function removeOlderThan(root: string, days: number, clock: Clock): Promise<void> {
+  const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
+  const before = clock.now() - days * DAY_MS
+  const directories = entries.filter((it) => it.isDirectory()).map(({ name }) => join(root, name))
+  await Promise.all(
+    directories.map(async (directory) => {
+      if (isRunning(directory) || (await lastWritten(directory)) >= before) return
+      await rm(directory, { recursive: true, force: true })
+    }),
+  )
+}
+
+/** Whether the command of this directory has been started, and has not ended. */
+export function isRunning(directory: string): boolean {
+  if (readEnd(directory)) return false
+  const identity = readIdentity(directory)
+  return identity !== undefined && identity.key !== '' && processKey(identity.pid) === identity.key
+}
+
+/** Milliseconds since the Unix epoch. What a command has left running may write after its end. */
+async function lastWritten(directory: string): Promise<number> {
+  const names = await readdir(directory).catch(() => [])
+  const stats = await Promise.all(
+    [directory, ...names.map((name) => join(directory, name))].map((path) =>
+      stat(path).catch(() => undefined),
+    ),
+  )
+  return Math.max(...stats.map((it) => it?.mtimeMs ?? 0))
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * One shell command as a process in a group of its own, with its output in files: it outlives the process that has
+ * started it, and another one can attach to it.
+ *
+ * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, stays in its
+ * group, writes to its logs, unwatched, and goes with `kill`; `setsid` takes a process out of the group, and so out
+ * of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
+ * to kill them would make `&` useless.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { accessSync, closeSync, constants, mkdirSync, rmSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Clock } from '../clock.ts'
+import { processKey } from '../task/owner.ts'
+import {
+  logSize,
+  openLogs,
+  readEnd,
+  readTail,
+  WRAPPER,
+  writeIdentity,
+  type CommandEnd,
+  type Identity,
+  type Stream,
+  type Tail,
+  type TailOptions,
+} from './files.ts'
+import { isGroupAlive, signalGroup } from './group.ts'
+import { TextWatch } from './text-watch.ts'
+
+export interface ProcessOptions {
+  readonly clock: Clock
+  /** How long the group has to end after SIGTERM before it gets SIGKILL, in milliseconds. */
+  readonly killGraceMs: number
+  /** Of both streams together; unlimited by default. */
+  readonly maxOutputBytes?: number
+  /** The output is larger than that; called once at most, before `ended` resolves. Must not throw. */
+  readonly onTooMuchOutput?: () => void
+}
+
+export interface StartOptions extends ProcessOptions {
+  /** What the shell is given after `-c`. */
+  readonly command: string
+  /** The path of a shell. */
+  readonly shell: string
+  readonly cwd: string
+  /** The whole environment. `mv` must be found in its PATH. */
+  readonly env: NodeJS.ProcessEnv
+  /** The command's own, which is created, private; it must not exist yet. */
+  readonly directory: string
+}
+
+export interface AttachOptions extends ProcessOptions, Identity {
+  readonly directory: string
+}
+
+/** How often what has no event of its own is looked at. */
+const LOOK_MS = 250
+const GROUP_LOOK_MS = 25
+/** How much of a stream is searched at a look. */
+const BYTES_A_LOOK = 16_000_000
+
+/**
+ * Starts a command. Throws an `Error` whose message says why it could not be started: a working directory or a shell
+ * that is not there, a directory that cannot be written to, a command line longer than the system takes (128 KiB on
+ * Linux). Nothing is left behind then.
+ */
+export function start({ command, shell, cwd, env, directory, ...options }: StartOptions): CommandProcess {
+  // Node would name the shell as what is missing in both cases.
+  if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`no such directory: ${cwd}`)
+  accessSync(shell, constants.X_OK)
+  mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
+  mkdirSync(directory, { mode: 0o700 })
+  try {
+    const logs = openLogs(directory)
+    let child: ChildProcess
+    try {
+      child = spawn('/bin/sh', ['-c', WRAPPER, 'sh', shell, command, directory], {
+        cwd,
+        env,
+        detached: true,
+        stdio: ['ignore', logs.stdout, logs.stderr],
+      })
+    } finally {
+      closeSync(logs.stdout)
+      closeSync(logs.stderr)
+    }
+    // Node tells it again, by an event that nobody needs.
+    child.on('error', () => {})
+    if (child.pid === undefined) throw new Error('the system could not start it')
+    const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
+    writeIdentity(directory, identity)
+    // It must not keep a process alive that is otherwise done.
+    child.unref()
+    return new CommandProcess({ ...identity, directory, ...options }, child)
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/**
+ * A command that was started earlier, maybe by another process. One that has ended has its end at once; what that has
+ * left running is not killed any more, since nothing tells by then whose the group is.
+ */
+export function attach(options: AttachOptions): CommandProcess {
+  return new CommandProcess(options)
+}
+
+export class CommandProcess implements Identity {
+  readonly pid: number
+  readonly key: string
+  /** Never rejects. */
+  readonly ended: Promise<CommandEnd>
+  readonly #options: AttachOptions
+  readonly #isOurChild: boolean
+  /** Whether the group is known to be the command's, and not a later one of the same number. */
+  readonly #isKnown: boolean
+  readonly #watches = new Set<TextWatch>()
+  #resolve!: (end: CommandEnd) => void
+  #hasEnded = false
+  #hasTooMuch = false
+  #wasKilled = false
+  #killing: Promise<void> | undefined
+  #cancelLook: (() => void) | undefined
+
+  constructor(options: AttachOptions, child?: ChildProcess) {
+    this.#options = options
+    this.pid = options.pid
+    this.key = options.key
+    this.#isOurChild = child !== undefined
+    this.#isKnown = this.#isOurChild || this.#isLeading()
+    this.ended = new Promise((resolve) => (this.#resolve = resolve))
+    child?.once('exit', (code, signal) => {
+      this.#end(signal === null ? { type: 'exited', code: code ?? 0 } : { type: 'killed', signal })
+    })
+    this.#lookAfter(0)
+  }
+
+  /** In bytes. */
+  size(stream: Stream): number {
+    return logSize(this.#options.directory, stream)
+  }
+
+  /** The end of what it has written so far. Throws what the file system throws. */
+  tail(stream: Stream, options: TailOptions): Tail {
+    return readTail(this.#options.directory, stream, options)
+  }
+
+  /**
+   * Calls `onFound` once at most for each text that the output has in it, from its beginning and up to the command's
+   * end; before `ended` resolves. Escape sequences do not count. `onFound` must not throw.
+   */
+  watchFor(texts: readonly string[], onFound: (text: string) => void): void {
+    this.#watches.add(new TextWatch(this.#options.directory, texts, onFound))
+    if (!this.#hasEnded) this.#lookAfter(0)
+  }
+
+  /** Ends the group: SIGTERM, and SIGKILL when that was not enough. Resolves when nothing is left of it. */
+  kill(): Promise<void> {
+    this.#killing ??= this.#kill()
+    return this.#killing
+  }
+
+  /** SIGKILL for the group, without waiting for anything. */
+  killNow(): void {
+    this.#signal('SIGKILL')
+  }
+
+  async #kill(): Promise<void> {
+    this.#signal('SIGTERM')
+    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone()
+    await this.ended
+  }
+
+  /** What was being started in the moment of a signal has not heard it. */
+  async #killUntilGone(): Promise<void> {
+    this.#signal('SIGKILL')
+    if (!(await this.#isGone(LOOK_MS))) await this.#killUntilGone()
+  }
+
+  #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
+    if (!this.#isOurs()) return
+    if (signal === 'SIGKILL') this.#wasKilled ||= !this.#hasEnded
+    signalGroup(this.pid, signal)
+  }
+
+  #isGone(withinMs: number): Promise<boolean> {
+    const { clock } = this.#options
+    const deadline = clock.now() + withinMs
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.#isOurs() || !isGroupAlive(this.pid)) resolve(true)
+        else if (clock.now() >= deadline) resolve(false)
+        else clock.after(GROUP_LOOK_MS, look)
+      }
+      look()
+    })
+  }
+
+  /** A number is not given again while a group has it: where its process is another, the group has been empty. */
+  #isOurs(): boolean {
+    const key = processKey(this.pid)
+    return this.#isKnown && (key === undefined || key === this.key)
+  }
+
+  #isLeading(): boolean {
+    return this.key !== '' && processKey(this.pid) === this.key
+  }
+
+  /** One timer for all that is looked at, and none when there is nothing to look for. */
+  #look(): void {
+    // What the wrapper has written is proof, should the event of our own child be lost.
+    if (readEnd(this.#options.directory) !== undefined || (!this.#isOurChild && !this.#isLeading())) {
+      this.#end(this.#wasKilled ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
+      return
+    }
+    this.#lookAtOutput()
+    const { maxOutputBytes = Infinity } = this.#options
+    const isLimited = maxOutputBytes !== Infinity && !this.#hasTooMuch
+    if (this.#isOurChild && !isLimited && this.#watches.size === 0) return
+    this.#lookAfter(LOOK_MS)
+  }
+
+  #lookAfter(delayMs: number): void {
+    this.#cancelLook?.()
+    this.#cancelLook = this.#options.clock.after(delayMs, () => this.#look())
+  }
+
+  #lookAtOutput(): void {
+    const { maxOutputBytes = Infinity, onTooMuchOutput } = this.#options
+    if (!this.#hasTooMuch && this.size('stdout') + this.size('stderr') > maxOutputBytes) {
+      this.#hasTooMuch = true
+      onTooMuchOutput?.()
+    }
+    for (const watch of this.#watches) {
+      try {
+        watch.look(this.#hasEnded && !this.#hasTooMuch ? Infinity : BYTES_A_LOOK)
+      } catch {
+        // The log cannot be read now; the next look goes on where this one was.
+      }
+      if (watch.isDone) this.#watches.delete(watch)
+    }
+  }
+
+  /** What the wrapper has written counts; where it could not write, how it ended itself. */
+  #end(otherwise: CommandEnd): void {
+    if (this.#hasEnded) return
+    this.#cancelLook?.()
+    this.#hasEnded = true
+    this.#lookAtOutput()
+    this.#resolve(readEnd(this.#options.directory) ?? otherwise)
+  }
+}

@@ -1,0 +1,198 @@
+/** Runs shell commands, and finds those again that have outlived the process which began them. */
+import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import {
+  endedAt,
+  startedAt,
+  isRunning,
+  readEnd,
+  readIdentity,
+  readTail,
+  removeOlderThan,
+  type CommandEnd,
+  type CommandOutput,
+  type Stream,
+} from '../command/files.ts'
+import type { Machine } from '../command/machine.ts'
+import { attach, start, type CommandProcess } from '../command/process.ts'
+import type { Options } from '../config.ts'
+import type { Log } from '../log.ts'
+import { errorText, type Opencode } from '../opencode.ts'
+import type { TaskStore } from '../task/store.ts'
+import { NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
+import type { Runner } from './runner.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly machine: Machine
+}
+
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'>
+
+/** How much of each stream is told at the end, and shown when it is asked for. */
+const TAIL_BYTES = 24_000
+/** How much of each stream is left in the session of the command. */
+const NOTE_BYTES = 4000
+const KEPT_DAYS = 7
+
+export class CommandRunner implements Runner<CommandTask> {
+  readonly #ports: Ports
+  readonly #limits: Limits
+  readonly #live = new Map<string, CommandProcess>()
+  /** While something runs that must not outlive us. */
+  #stopListening: (() => void) | undefined
+
+  constructor(ports: Ports, limits: Limits) {
+    this.#ports = ports
+    this.#limits = limits
+  }
+
+  /** Begins the command, or goes on with one that another process has begun. */
+  async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
+    const { clock, store } = this.#ports
+    let isTooMuch = false
+    let child: CommandProcess
+    let killed: Promise<void> | undefined
+    const kill = (): void => {
+      killed = child.kill()
+    }
+    // A signal that comes while it is being started is then heard behind that, when it is kept.
+    this.#stopListening ??= this.#ports.machine.onTermination(() => this.dispose())
+    try {
+      child = this.#begin(task, () => {
+        isTooMuch = true
+        // It writes on while it is asked to end.
+        child.killNow()
+        kill()
+      })
+      this.#live.set(task.id, child)
+    } catch (error) {
+      this.#letGo(task.id)
+      return failed('error', `it could not be started: ${errorText(error)}`, '')
+    }
+    onPrompted()
+    if (!('saw' in task)) {
+      child.watchFor(task.notifyOn, (text) => {
+        // What it says when it is told to end is of no interest.
+        if (!signal.aborted) store.dispatch(task.id, { type: 'saw', sighting: { text, at: clock.now() } })
+      })
+    }
+    signal.addEventListener('abort', kill)
+    if (signal.aborted) kill()
+    const end = await child.ended
+    await killed
+    signal.removeEventListener('abort', kill)
+    this.#letGo(task.id)
+    void this.#leaveNote(task)
+    const text = this.textOf(task)
+    const exit = end.type === 'lost' ? {} : { exit: end }
+    if (isTooMuch) {
+      const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
+      return { ...failed('output', message, text), ...exit }
+    }
+    if (!signal.aborted) return outcomeOf(end, text)
+    const by = signal.reason === 'user' ? 'user' : 'parent'
+    return { status: 'cancelled', by, text, usage: NO_USAGE, ...exit }
+  }
+
+  /** How a command has ended that nobody watched, and when; `undefined` while it runs. */
+  remainsOf(task: CommandTask): { readonly outcome: Outcome; readonly at: number } | undefined {
+    const directory = this.#directory(task)
+    if (isRunning(directory)) return undefined
+    const end = readEnd(directory)
+    const text = this.textOf(task)
+    const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
+    const outcome = end ? outcomeOf(end, text) : failed('interrupted', message, text)
+    return { outcome, at: endedAt(directory) ?? this.#ports.clock.now() }
+  }
+
+  /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
+  startedAt(task: CommandTask): number | undefined {
+    return startedAt(this.#directory(task))
+  }
+
+  /** The last of what it wrote, both streams apart. */
+  textOf(task: CommandTask): string {
+    return bothStreams(this.outputOf(task))
+  }
+
+  outputOf(task: CommandTask, bytes = TAIL_BYTES): CommandOutput {
+    const directory = this.#directory(task)
+    const tail = (stream: Stream): string => readTail(directory, stream, { bytes }).text
+    return { directory, stdout: tail('stdout'), stderr: tail('stderr') }
+  }
+
+  /** The instance ends, and what it has begun ends with it. */
+  dispose(): void {
+    for (const child of this.#live.values()) child.killNow()
+    this.#live.clear()
+    this.#stopListening?.()
+    this.#stopListening = undefined
+  }
+
+  #begin(task: CommandTask, onTooMuchOutput: () => void): CommandProcess {
+    const { clock, log, machine } = this.#ports
+    const directory = this.#directory(task)
+    const options = { directory, clock, ...this.#limits, onTooMuchOutput }
+    const identity = readIdentity(directory)
+    if (identity) return attach({ ...identity, ...options })
+    const { id, command, cwd } = task
+    if (this.#live.size === 0) this.#clean()
+    log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
+    const { shell, env } = machine
+    return start({ command, cwd, shell, env, ...options })
+  }
+
+  #clean(): void {
+    const { clock, log, machine } = this.#ports
+    removeOlderThan(machine.root, KEPT_DAYS, clock).catch((error: unknown) => {
+      log.warn(`what old commands have left could not be removed: ${errorText(error)}`)
+    })
+  }
+
+  #letGo(taskID: string): void {
+    this.#live.delete(taskID)
+    if (this.#live.size > 0) return
+    this.#stopListening?.()
+    this.#stopListening = undefined
+  }
+
+  #directory({ id }: CommandTask): string {
+    return join(this.#ports.machine.root, id)
+  }
+
+  /** For whoever opens its session; no model reads it. */
+  async #leaveNote(task: CommandTask): Promise<void> {
+    const { opencode, log } = this.#ports
+    try {
+      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE_BYTES)) || 'No output.')
+    } catch (error) {
+      log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
+    }
+  }
+}
+
+function bothStreams({ stdout, stderr }: Readonly<Record<Stream, string>>): string {
+  const [out = '', err = ''] = [stdout, stderr].map((text) => text.replace(/\n+$/, ''))
+  if (err === '') return out
+  return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
+}
+
+function outcomeOf(end: CommandEnd, text: string): Outcome {
+  switch (end.type) {
+    case 'exited':
+      if (end.code === 0) return { status: 'completed', text, usage: NO_USAGE, exit: end }
+      return { ...failed('exit', `exit code ${end.code}`, text), exit: end }
+    case 'killed':
+      return { ...failed('exit', `ended by ${end.signal}`, text), exit: end }
+    case 'lost':
+      return failed('interrupted', 'it is gone, and has left no exit code', text)
+  }
+}
+
+function failed(reason: Failure['reason'], message: string, text: string): Outcome & { status: 'failed' } {
+  return { status: 'failed', failure: { reason, message }, text, usage: NO_USAGE }
+}

@@ -1,0 +1,74 @@
+/** Commands, as the tools show them. Pure. */
+import type { CommandOutput } from '../command/files.ts'
+import { formatDuration } from '../format.ts'
+import { isEnded, type CommandTask } from '../task/task.ts'
+
+export const RULE = '━'.repeat(59)
+
+/** A line of code in a table cell. */
+export function codeSpan(text: string): string {
+  const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
+  const ticks = line.includes('`') ? '``' : '`'
+  return `${ticks}${line}${ticks}`
+}
+
+export function statusText(task: CommandTask, note: string | undefined): string {
+  const noted = note === undefined ? '' : `, ${note}`
+  switch (task.status) {
+    case 'pending':
+      return `⏳ pending${noted}`
+    case 'starting':
+    case 'running':
+    case 'waiting':
+      return `⏳ running${noted}`
+    case 'completed':
+      return '✅ **DONE**'
+    case 'failed':
+      return task.failure.reason === 'timeout' ? '⏰ **TIMEOUT**' : '❌ **ERROR**'
+    case 'cancelled':
+      return '🛑 **KILLED**'
+  }
+}
+
+/** All that is known of a command, with the last of its output. */
+export function commandText(
+  task: CommandTask,
+  note: string | undefined,
+  { stdout, stderr, directory }: CommandOutput,
+  now: number,
+): string {
+  const sign =
+    task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
+  const rows: [string, string | undefined][] = [
+    ['Command', codeSpan(task.command)],
+    ['Status', statusText(task, note)],
+    ['Duration', durationText(task, now)],
+    ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? String(task.exit.code) : undefined],
+    ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
+    ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
+    ['Files', task.status === 'pending' ? undefined : codeSpan(`${directory}/{stdout,stderr}`)],
+  ]
+  return [
+    `${sign} **Task ${task.id}** (${task.description})`,
+    RULE,
+    '| Property | Value |',
+    '|----------|-------|',
+    ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
+    RULE,
+    ...streamLines('📤 **Output (stdout)**:', stdout),
+    ...streamLines('⚠️ **Output (stderr)**:', stderr),
+    ...(stdout === '' && stderr === '' ? ['', 'No output.'] : []),
+  ].join('\n')
+}
+
+function streamLines(heading: string, text: string): string[] {
+  if (text === '') return []
+  const fence = text.includes('```') ? '~~~~' : '```'
+  return ['', heading, fence, text.replace(/\n$/, ''), fence]
+}
+
+export function durationText(task: CommandTask, now: number): string | undefined {
+  if (task.status === 'pending') return undefined
+  if (!isEnded(task)) return `${formatDuration(now - task.startedAt)}...`
+  return task.startedAt === undefined ? 'never started' : formatDuration(task.endedAt - task.startedAt)
+}

@@ -1,0 +1,104 @@
+/** The tool that starts a shell command. */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import * as z from 'zod'
+import { claimsOf } from '../command/claims.ts'
+import type { BackgroundManager } from '../manager.ts'
+import { ToolError } from '../tool-error.ts'
+import { codeSpan, RULE, statusText } from './command-text.ts'
+import { noteOn } from './note.ts'
+import { defineTool, type ToolContext, type ToolDefinition } from './tool.ts'
+
+/** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
+const LONGEST = 20_000
+const NAME_LENGTH = 60
+
+/** @param timeoutMs for a command that names none; 0: no limit */
+export function runBackground(manager: BackgroundManager, timeoutMs: number): ToolDefinition {
+  return defineTool(manager, {
+    description:
+      'Run a shell command in the background: a long build, tests, a dev server. You are told by an automatic notice ' +
+      'when it ends: do not wait, poll or sleep.',
+    args: {
+      command: z
+        .string()
+        .trim()
+        .min(1, 'must not be empty: the command line')
+        .max(LONGEST, `must not be longer than ${LONGEST} characters: write it to a script file and run that`)
+        .describe('For the shell'),
+      cwd: z.string().trim().min(1).optional().describe('Default: the project'),
+      timeout: z
+        .int()
+        .min(0)
+        .max(2 ** 31 - 1)
+        .default(timeoutMs)
+        .describe('In ms; 0: none, as for servers'),
+      label: z.string().trim().min(1).optional().describe('A few words, for people'),
+      notify_on: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('You are told once when one of these texts appears'),
+    },
+    async execute({ command, cwd: given = '.', timeout, label, notify_on }, context) {
+      const cwd = await directory(resolve(context.directory, given))
+      await ask(context, command, cwd)
+      const task = await manager.run({
+        parentID: context.sessionID,
+        command,
+        cwd,
+        description: label ?? shortened(command),
+        timeoutMs: timeout,
+        notifyOn: notify_on,
+      })
+      const lines = [
+        `🚀 **Background Task Started**${label === undefined ? '' : ` (${label})`}`,
+        RULE,
+        '| Property | Value |',
+        '|----------|-------|',
+        `| **Task ID** | \`${task.id}\` |`,
+        `| **Command** | ${codeSpan(command)} |`,
+        `| **Status** | ${statusText(task, noteOn(manager, task))} |`,
+        `| **Working Dir** | ${codeSpan(cwd)} |`,
+        RULE,
+        '',
+        `📌 **Next Step**: go on with other work. A notice comes when it ends; \`check_background({ taskId: "${task.id}" })\` shows its output until then.`,
+      ]
+      const { id: taskID, sessionID, status } = task
+      return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
+    },
+  })
+}
+
+async function directory(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory()) return path
+  throw new ToolError(`cwd: ${path} is ${found ? 'not a directory' : 'not there'}. Nothing was started.`)
+}
+
+/** As OpenCode's own bash tool asks: for each simple command of the line, and each directory outside of the project. */
+async function ask(context: ToolContext, command: string, cwd: string): Promise<void> {
+  const { directory: project, worktree } = context
+  const { patterns, always, directories } = await claimsOf(command, { cwd, directory: project, worktree })
+  const metadata = { command }
+  if (directories.length > 0) {
+    await context.ask({
+      permission: 'external_directory',
+      patterns: [...directories],
+      always: [...directories],
+      metadata,
+    })
+  }
+  // The host asks nothing for a line without any command, as `> file`; such a line does something all the same.
+  const asked = patterns.length > 0 ? { patterns: [...patterns], always: [...always] } : whole(command)
+  await context.ask({ permission: 'bash', ...asked, metadata })
+}
+
+function whole(command: string): { readonly patterns: string[]; readonly always: string[] } {
+  return { patterns: [command], always: [command] }
+}
+
+/** The beginning of a line, to name it by. */
+function shortened(command: string): string {
+  const [line = ''] = command.split('\n')
+  return line.length <= NAME_LENGTH ? line : `${line.slice(0, NAME_LENGTH)}…`
+}

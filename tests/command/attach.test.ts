@@ -1,0 +1,101 @@
+/** A command is found again by another process than the one that has started it. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { attach, type CommandProcess } from '../../src/command/process.ts'
+import { groupOf, run, temporaryDirectory, written } from './commands.ts'
+
+const source = new URL('../../src/command/process.ts', import.meta.url).href
+const clock = new URL('../../src/clock.ts', import.meta.url).href
+
+type Departure = 'killed with SIGKILL' | 'done'
+
+/** Starts a command in a process of its own, and attaches to it when that is gone. */
+async function orphan(
+  command: string,
+  departure: Departure = 'killed with SIGKILL',
+): Promise<CommandProcess> {
+  const directory = join(temporaryDirectory(), 'command')
+  const options = { command, shell: '/bin/sh', cwd: '/', env: process.env, directory, killGraceMs: 300 }
+  const code = `Promise.all([import(${JSON.stringify(source)}), import(${JSON.stringify(clock)})]).then(([m, c]) => {
+    const { pid, key } = m.start({ clock: c.systemClock, ...${JSON.stringify(options)} })
+    console.log(JSON.stringify({ pid, key }))
+    if (${departure !== 'done'}) process.stdin.resume()
+  })`
+  const starter = spawn(process.execPath, ['--import', 'tsx', '-e', code], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const exited = once(starter, 'exit')
+  const [line] = (await once(starter.stdout, 'data')) as [Buffer]
+  const identity = JSON.parse(line.toString()) as { pid: number; key: string }
+  if (departure !== 'done') starter.kill('SIGKILL')
+  await exited
+  return attach({ ...identity, directory, clock: systemClock, killGraceMs: 300 })
+}
+
+test('a command outlives a starter that is killed with -9, and another process learns how it ended', async () => {
+  const child = await orphan('echo first; sleep 2; echo last; exit 7')
+  expect(groupOf(child.pid)).not.toEqual([])
+  expect(await child.ended).toEqual({ type: 'exited', code: 7 })
+  expect(child.tail('stdout', { bytes: 100 }).text).toBe('first\nlast\n')
+})
+
+test('a command does not keep its starter from ending, and works on', async () => {
+  const child = await orphan('sleep 100', 'done')
+  expect(groupOf(child.pid)).not.toEqual([])
+  await child.kill()
+  expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
+})
+
+test('a command that ended while nobody was there has its exit code', async () => {
+  const child = await orphan('sleep 0.3; exit 8')
+  await expect.poll(() => groupOf(child.pid), { timeout: 5_000 }).toEqual([])
+  const { pid, key } = child
+  const { directory, process: other } = run('exit 9')
+  await other.ended
+  const late = attach({ pid, key, directory, clock: systemClock, killGraceMs: 300 })
+  expect(await child.ended).toEqual({ type: 'exited', code: 8 })
+  expect(await late.ended).toEqual({ type: 'exited', code: 9 })
+})
+
+test('a command whose group is killed with -9 while nobody is there is lost', async () => {
+  const child = await orphan('sleep 100')
+  process.kill(-child.pid, 'SIGKILL')
+  expect(await child.ended).toEqual({ type: 'lost' })
+})
+
+test('a process that was given the same pid later is not the command, and is not killed', async () => {
+  const { process: child, directory, attach: again } = run('sleep 100')
+  const other = again({ key: `${child.key}1` })
+  expect(await other.ended).toEqual({ type: 'lost' })
+  await other.kill()
+  other.killNow()
+  expect(groupOf(child.pid)).not.toEqual([])
+  expect(readFileSync(join(directory, 'process'), 'utf8')).toBe(`${child.pid} ${child.key}\n`)
+  // With the exit code of the command, where there is one.
+  const ended = run('exit 3')
+  await ended.process.ended
+  expect(await ended.attach({ pid: child.pid }).ended).toEqual({ type: 'exited', code: 3 })
+  expect(groupOf(child.pid)).not.toEqual([])
+})
+
+test('a command whose files are gone as well is lost', async () => {
+  const { process: child, directory, attach: again } = run('true')
+  await child.ended
+  rmSync(directory, { recursive: true })
+  const other = again()
+  expect(await other.ended).toEqual({ type: 'lost' })
+  expect(other.tail('stdout', { bytes: 10 }).text).toBe('')
+})
+
+test('who attaches to a command can wait for its output, from its beginning', async () => {
+  const { process: child, attach: again } = run('echo early; sleep 0.3; echo later; sleep 100')
+  await written(child, 'early')
+  const other = again()
+  await Promise.all([written(other, 'early'), written(other, 'later')])
+  await other.kill()
+  expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
+})

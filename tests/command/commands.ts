@@ -1,0 +1,85 @@
+/** Commands for a test, each in a directory of its own, and none left behind. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import {
+  attach,
+  start,
+  type AttachOptions,
+  type CommandProcess,
+  type StartOptions,
+} from '../../src/command/process.ts'
+import { processStat } from '../../src/task/owner.ts'
+
+const GRACE_MS = 300
+
+const started: CommandProcess[] = []
+const directories: string[] = []
+
+afterEach(() => {
+  for (const process of started.splice(0)) process.killNow()
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
+})
+
+/** A new temporary directory. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'command-'))
+  directories.push(directory)
+  return directory
+}
+
+export interface Command {
+  readonly process: CommandProcess
+  readonly directory: string
+  /** Another object for the same process, as another server has it. */
+  readonly attach: (changes?: Partial<AttachOptions>) => CommandProcess
+}
+
+export function run(command: string, changes: Partial<StartOptions> = {}): Command {
+  const directory = changes.directory ?? join(temporaryDirectory(), 'command')
+  const cwd = temporaryDirectory()
+  const env = { PATH: process.env['PATH'] }
+  const settings = { clock: systemClock, killGraceMs: GRACE_MS }
+  const own = { command, shell: '/bin/sh', cwd, env, directory }
+  const child = start({ ...settings, ...own, ...changes })
+  started.push(child)
+  return {
+    process: child,
+    directory,
+    attach(other) {
+      const { pid, key } = child
+      const attached = attach({ ...settings, pid, key, directory, ...other })
+      started.push(attached)
+      return attached
+    },
+  }
+}
+
+/** All output of a short command, once it has ended. */
+export async function outputOf(command: string, changes?: Partial<StartOptions>): Promise<string> {
+  const { process: child } = run(command, changes)
+  await child.ended
+  return child.tail('stdout', { bytes: 1_000_000 }).text
+}
+
+/** The processes of a session that have not ended, in whatever group. */
+export function groupOf(leader: number): readonly number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  return pids.map(Number).filter((pid) => {
+    const stat = processStat(pid)
+    return stat?.isRunning && stat.session === leader
+  })
+}
+
+/** Resolves when the command has written this. */
+export function written(child: CommandProcess, text: string): Promise<string> {
+  return new Promise((resolve) => child.watchFor([text], resolve))
+}
+
+/** Of this process, in bytes. */
+export function residentBytes(): number {
+  const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  return Number(kilobytes) * 1024
+}

@@ -1,0 +1,130 @@
+/** How commands start and end. */
+import type { ChildProcess } from 'node:child_process'
+import { EventEmitter } from 'node:events'
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { CommandProcess } from '../../src/command/process.ts'
+import { outputOf, run, temporaryDirectory } from './commands.ts'
+
+const ALL = { bytes: 10_000 }
+
+test('a command has its exit code, and its two streams apart', async () => {
+  const { process: child } = run('echo out; echo err >&2; sleep 1; exit 3')
+  expect(await child.ended).toEqual({ type: 'exited', code: 3 })
+  expect(child.tail('stdout', ALL).text).toBe('out\n')
+  expect(child.tail('stderr', ALL).text).toBe('err\n')
+})
+
+test.each([
+  ['quotes', `printf %s "it's" '"$HOME"'`, `it's"$HOME"`],
+  ['dollar signs', `x=1; printf %s "$x $# $((x + 1)) $(echo \`echo a\`)" '$x'`, '1 0 2 a$x'],
+  ['newlines', 'printf a\nprintf b\n\nprintf c\n', 'abc'],
+  ['a backslash at its end', 'printf %s a\\', 'a\\'],
+  ['a comment at its end', 'printf a # "it\'s', 'a'],
+  ['a here-document', "cat <<'END'\n$x `y` \\\nEND", '$x `y` \\\n'],
+  ['an exit in its midst', 'printf a; exit 0; printf b', 'a'],
+])('a command line with %s reaches the shell unharmed', async (_, command, output) => {
+  expect(await outputOf(command)).toBe(output)
+})
+
+test('a command has the shell, the directory and the environment that it was given, and no more', async () => {
+  const cwd = temporaryDirectory()
+  const env = { PATH: process.env['PATH'], GREETING: 'hello\nthere', how: 'kept', status: 'kept' }
+  const script = `console.log(JSON.stringify([process.env, process.cwd(), process.argv0]))`
+  const node = `exec '${process.execPath}' -e '${script}'`
+  const [seen, directory] = JSON.parse(await outputOf(node, { cwd, env, shell: '/bin/sh' })) as [
+    object,
+    string,
+  ]
+  // The shell itself adds its directory.
+  expect(seen).toEqual({ ...env, PWD: cwd })
+  expect(directory).toBe(cwd)
+  expect(await outputOf('printf %s "$0${BASH_VERSION:+!}"', { shell: '/bin/bash' })).toBe('/bin/bash!')
+})
+
+test('a command has an empty input, no other descriptor, and every signal as usual', async () => {
+  // A command that reads must end.
+  expect(await outputOf('cat; echo read')).toBe('read\n')
+  const { process: child, directory } = run(
+    `for fd in 0 1 2 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$fd; done; grep -E 'Sig(Blk|Ign)' /proc/self/status`,
+  )
+  await child.ended
+  const open = ['/dev/null', `${directory}/stdout`, `${directory}/stderr`]
+  const signals = ['SigBlk:\t0000000000000000', 'SigIgn:\t0000000000000000', '']
+  expect(child.tail('stdout', ALL).text).toBe([...open, ...signals].join('\n'))
+})
+
+test.each(['SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGINT', 'SIGPIPE', 'SIGUSR1'] as const)(
+  'a command that ends by %s was killed by it',
+  async (signal) => {
+    const { process: child, attach } = run(`kill -${signal.slice(3)} $$; sleep 5`)
+    expect(await child.ended).toEqual({ type: 'killed', signal })
+    expect(await attach().ended).toEqual({ type: 'killed', signal })
+    expect(child.tail('stderr', ALL).text).toBe('')
+  },
+)
+
+test('a command that exits with 137 by itself was not killed', async () => {
+  const { process: child, attach } = run('exit 137')
+  expect(await child.ended).toEqual({ type: 'exited', code: 137 })
+  expect(await attach().ended).toEqual({ type: 'exited', code: 137 })
+})
+
+test('a command that removes its files has its exit code all the same, and no output', async () => {
+  const { process: child, directory } = run('rm -r "$(dirname "$(readlink /proc/$$/fd/2)")"; exit 4')
+  expect(await child.ended).toEqual({ type: 'exited', code: 4 })
+  expect(existsSync(directory)).toBe(false)
+  expect(child.tail('stdout', ALL)).toEqual({ text: '', leftOutBytes: 0 })
+})
+
+test('nobody else may read the files of a command', async () => {
+  const { process: child, directory } = run('umask')
+  await child.ended
+  expect(statSync(directory).mode & 0o777).toBe(0o700)
+  const names = readdirSync(directory).toSorted()
+  expect(names).toEqual(['exit', 'process', 'stderr', 'stdout'])
+  for (const name of names) expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600)
+  // The command's own files are as it wants them.
+  expect(child.tail('stdout', ALL).text.trim()).toBe(process.umask().toString(8).padStart(4, '0'))
+})
+
+test('a command that cannot be started says why, and leaves nothing behind', () => {
+  const root = temporaryDirectory()
+  const directory = join(root, 'command')
+  expect(() => run('true', { directory, cwd: '/nowhere' })).toThrow('no such directory: /nowhere')
+  expect(() => run('true', { directory, shell: '/bin/nosh' })).toThrow('/bin/nosh')
+  expect(() => run('#'.repeat(3_000_000), { directory })).toThrow(/E2BIG|could not be started/)
+  expect(readdirSync(root)).toEqual([])
+})
+
+test('a directory that cannot be written to, or is there already, keeps a command from starting', () => {
+  const root = temporaryDirectory()
+  writeFileSync(join(root, 'file'), '')
+  expect(() => run('true', { directory: join(root, 'file', 'command') })).toThrow(/ENOTDIR|EEXIST/)
+  expect(() => run('true', { directory: '/proc/nowhere' })).toThrow(/ENOENT|EACCES|EPERM/)
+  mkdirSync(join(root, 'taken'))
+  writeFileSync(join(root, 'taken', 'stdout'), 'of another')
+  expect(() => run('true', { directory: join(root, 'taken') })).toThrow('EEXIST')
+  expect(readdirSync(join(root, 'taken'))).toEqual(['stdout'])
+})
+
+test('a hundred commands at once leave no descriptor and no process behind', async () => {
+  const before = readdirSync('/proc/self/fd').length
+  const commands = Array.from({ length: 100 }, (_, index) => run(`echo ${index}; exit ${index}`))
+  const ends = await Promise.all(commands.map(({ process: child }) => child.ended))
+  expect(ends).toEqual(commands.map((_, code) => ({ type: 'exited', code })))
+  expect(commands.map(({ process: child }) => child.tail('stdout', ALL).text)).toEqual(
+    commands.map((_, index) => `${index}\n`),
+  )
+  expect(readdirSync('/proc/self/fd')).toHaveLength(before)
+})
+
+test('the end of a command is noticed, though the event of it is lost', async () => {
+  const { process: child, directory } = run('exit 3')
+  const { pid, key } = child
+  const options = { pid, key, directory, clock: systemClock, killGraceMs: 100, maxOutputBytes: 1000 }
+  const deaf = new CommandProcess(options, new EventEmitter() as ChildProcess)
+  expect(await deaf.ended).toEqual({ type: 'exited', code: 3 })
+})

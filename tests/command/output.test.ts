@@ -1,0 +1,180 @@
+/** What is read of the output. */
+import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { readTail, removeOlderThan, type Tail, type TailOptions } from '../../src/command/files.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
+import { residentBytes, run, temporaryDirectory, written } from './commands.ts'
+
+const MB = 1024 * 1024
+
+function tailOf(log: string | Buffer, options: TailOptions): Tail {
+  const directory = temporaryDirectory()
+  writeFileSync(join(directory, 'stdout'), log)
+  return readTail(directory, 'stdout', options)
+}
+
+describe('the end of a log', () => {
+  test('is the whole log where that is short enough', () => {
+    expect(tailOf('a\nb\n', { bytes: 4 })).toEqual({ text: 'a\nb\n', leftOutBytes: 0 })
+    expect(tailOf('a\nb', { bytes: 100, lines: 2 })).toEqual({ text: 'a\nb', leftOutBytes: 0 })
+    expect(tailOf('', { bytes: 100 })).toEqual({ text: '', leftOutBytes: 0 })
+  })
+
+  test('begins at the beginning of a line', () => {
+    expect(tailOf('one\ntwo\nthree\n', { bytes: 10 })).toEqual({ text: 'two\nthree\n', leftOutBytes: 4 })
+    expect(tailOf('one\ntwo\nthree\n', { bytes: 9 })).toEqual({ text: 'three\n', leftOutBytes: 8 })
+    expect(tailOf('one\ntwo\nthree\n', { bytes: 6 })).toEqual({ text: 'three\n', leftOutBytes: 8 })
+  })
+
+  test('is the end of the last line where that alone is too long, and begins with a whole character', () => {
+    expect(tailOf('one\nthree\n', { bytes: 4 })).toEqual({ text: 'ree\n', leftOutBytes: 6 })
+    expect(tailOf('aä€𝄞', { bytes: 6 })).toEqual({ text: '𝄞', leftOutBytes: 6 })
+    expect(tailOf('aä€𝄞', { bytes: 7 })).toEqual({ text: '€𝄞', leftOutBytes: 3 })
+  })
+
+  test('has so many lines, with or without a newline at the end', () => {
+    expect(tailOf('a\nb\nc\n', { bytes: 100, lines: 2 })).toEqual({ text: 'b\nc\n', leftOutBytes: 2 })
+    expect(tailOf('a\nb\nc', { bytes: 100, lines: 2 })).toEqual({ text: 'b\nc', leftOutBytes: 2 })
+    expect(tailOf('a\n\n\n', { bytes: 100, lines: 2 })).toEqual({ text: '\n\n', leftOutBytes: 2 })
+    expect(tailOf('\n\n', { bytes: 100, lines: 9 })).toEqual({ text: '\n\n', leftOutBytes: 0 })
+    expect(tailOf('a\nb\n', { bytes: 100, lines: 0 })).toEqual({ text: '', leftOutBytes: 4 })
+    expect(tailOf('aaaa\nb\nc\n', { bytes: 5, lines: 1 })).toEqual({ text: 'c\n', leftOutBytes: 7 })
+  })
+
+  test('leaves out a character of which only the beginning has been written', () => {
+    const euro = Buffer.from('€')
+    expect(tailOf(Buffer.concat([Buffer.from('a'), euro.subarray(0, 2)]), { bytes: 9 }).text).toBe('a')
+    expect(tailOf(Buffer.from([0x61, 0xff, 0x62]), { bytes: 9 }).text).toBe('a\uFFFDb')
+  })
+
+  test('has no escape sequences', () => {
+    const log = '\u001B[1;32mok\u001B[0m \u001B]8;;http://x\u0007link\u001B]8;;\u0007\r50%\r100%\n'
+    expect(tailOf(log, { bytes: 1000 }).text).toBe('ok link\r50%\r100%\n')
+  })
+})
+
+describe('texts in the output', () => {
+  test('are told once each, in either stream, before the end', async () => {
+    const { process: child } = run('echo ready; echo ready; echo listening >&2; printf "no newline"')
+    const found: string[] = []
+    child.watchFor(['ready', 'listening', 'no newline', 'absent'], (text) => found.push(text))
+    await child.ended
+    expect(found.toSorted()).toEqual(['listening', 'no newline', 'ready'])
+  })
+
+  test('are found where they were written in pieces, and with escape sequences in between', async () => {
+    const command =
+      'printf "Loc"; sleep 0.4; printf "al:\\033[3"; sleep 0.4; printf "2m http\\342\\202"; sleep 0.4; printf "\\254\\n"; sleep 100'
+    const { process: child } = run(command)
+    expect(await written(child, 'Local: http€')).toBe('Local: http€')
+  })
+
+  test('are found at every place of a long output, and each as soon as it is there', async () => {
+    const { process: child, directory } = run('sleep 100')
+    const found: string[] = []
+    child.watchFor(['needle', 'end'], (text) => found.push(text))
+    // Across the border of the first chunk that is read.
+    appendFileSync(join(directory, 'stdout'), `${'x'.repeat(64 * 1024 - 3)}needle${'y'.repeat(MB)}`)
+    await expect.poll(() => found).toEqual(['needle'])
+    appendFileSync(join(directory, 'stdout'), 'end')
+    await expect.poll(() => found).toEqual(['needle', 'end'])
+  })
+
+  test('cost no timer once they are found, nor when the command has ended', async () => {
+    const clock = new ManualClock()
+    const { process: child } = run('echo ready; read line; sleep 0.3', { clock })
+    const first = new Promise((resolve) => child.watchFor(['ready'], resolve))
+    await expect.poll(async () => (await clock.advance(250), clock.pending)).toBe(0)
+    await first
+    child.watchFor(['never'], () => {})
+    expect(clock.pending).toBe(1)
+    await child.ended
+    expect(clock.pending).toBe(0)
+    child.watchFor(['never'], () => {})
+    expect(clock.pending).toBe(0)
+  })
+})
+
+describe('much output', () => {
+  test('is told once, of both streams together, and never for less', async () => {
+    let told = 0
+    const limited = (command: string, maxOutputBytes: number) =>
+      run(command, { maxOutputBytes, onTooMuchOutput: () => told++ }).process
+    await limited('printf 12345; printf 12345 >&2', 10).ended
+    expect(told).toBe(0)
+    await limited('printf 12345; printf 123456 >&2', 10).ended
+    expect(told).toBe(1)
+  })
+
+  test('ends the command when the callback kills it', async () => {
+    const { process: child } = run('yes', { maxOutputBytes: MB, onTooMuchOutput: () => void child.kill() })
+    expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
+    expect(child.size('stdout')).toBeGreaterThan(MB)
+  })
+
+  test('costs no memory, and its end is right to the byte: 200 MB', async () => {
+    const line = `${'0123456789'.repeat(10)}\n`
+    const before = residentBytes()
+    const { process: child } = run(`yes ${line.trim()} | head -c ${200 * MB - 4}; printf 'end\\n'`, {
+      maxOutputBytes: 1024 * MB,
+    })
+    child.watchFor(['absent'], () => {})
+    let most = 0
+    const timer = setInterval(() => {
+      child.tail('stdout', { bytes: 64 * 1024, lines: 100 })
+      most = Math.max(most, residentBytes() - before)
+    }, 50)
+    expect(await child.ended).toEqual({ type: 'exited', code: 0 })
+    clearInterval(timer)
+    most = Math.max(most, residentBytes() - before)
+    expect(child.size('stdout')).toBe(200 * MB)
+    const cut = (200 * MB - 4) % line.length
+    const { text, leftOutBytes } = child.tail('stdout', { bytes: 1000 })
+    const whole = Math.floor((1000 - cut - 4) / line.length)
+    expect(text).toBe(`${line.repeat(whole)}${line.slice(0, cut)}end\n`)
+    expect(leftOutBytes).toBe(200 * MB - text.length)
+    expect(most).toBeLessThan(20 * MB)
+  })
+})
+
+describe('what is cleaned up', () => {
+  const DAY_MS = 24 * 60 * 60 * 1000
+
+  /** As if nobody had written to it for so many days. */
+  function age(directory: string, days: number): void {
+    const at = new Date(Date.now() - days * DAY_MS)
+    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', '.']) {
+      if (existsSync(join(directory, name))) utimesSync(join(directory, name), at, at)
+    }
+  }
+
+  test('is what ended long ago, and neither what ended lately nor what still runs', async () => {
+    const root = temporaryDirectory()
+    const place = (name: string) => join(root, name)
+    const old = run('true', { directory: place('old') })
+    const recent = run('true', { directory: place('recent') })
+    const running = run('sleep 100', { directory: place('running') })
+    const lost = run('sleep 100', { directory: place('lost') })
+    const writing = run('true', { directory: place('writing') })
+    lost.process.killNow()
+    await Promise.all([old, recent, lost, writing].map(({ process: child }) => child.ended))
+    mkdirSync(place('begun'))
+    writeFileSync(place('file'), '')
+    for (const name of ['old', 'running', 'lost', 'writing', 'begun']) age(place(name), 8)
+    age(place('recent'), 6)
+    appendFileSync(join(place('writing'), 'stdout'), 'of what it has left running')
+
+    await removeOlderThan(root, 7, systemClock)
+    const left = ['old', 'recent', 'running', 'lost', 'writing', 'begun', 'file'].filter((name) =>
+      existsSync(place(name)),
+    )
+    expect(left).toEqual(['recent', 'running', 'writing', 'file'])
+    expect(running.process.size('stdout')).toBe(0)
+  })
+
+  test('is nothing where no command has ever run', async () => {
+    await expect(removeOlderThan('/nowhere', 7, systemClock)).resolves.toBeUndefined()
+  })
+})

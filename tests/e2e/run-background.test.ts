@@ -1,0 +1,288 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isRunning } from '../harness/processes.ts'
+import { never } from '../harness/replies.ts'
+import type { ToolCall } from '../harness/script.ts'
+import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage({ options: { commands: { killGraceMs: 1000 } } })
+})
+afterAll(() => stage.close())
+
+function run(command: string, more: object = {}): ToolCall {
+  return { name: 'run_background', args: { command, ...more } }
+}
+
+async function start(parent: Parent, command: string, more: object = {}): Promise<string> {
+  const [answer = ''] = await parent.call([run(command, more)])
+  const id = /bg_[0-9a-f]{8}/.exec(answer)?.[0]
+  if (id === undefined) throw new Error(answer)
+  return id
+}
+
+async function check(parent: Parent, taskId: string, more: object = {}): Promise<string> {
+  const [answer = ''] = await parent.call([{ name: 'check_background', args: { taskId, ...more } }])
+  return answer
+}
+
+test('a command that fails is told once, with its exit code and both streams apart', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'echo out; echo err >&2; sleep 1; exit 3', { label: 'try it' })
+  await parent.waitForNotice('exit_code="3"')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain(`<background_task id="${id}" kind="command" status="failed"`)
+  expect(parent.noticeText).toContain('try it')
+  expect(parent.noticeText).toContain('out\n\nstderr:\nerr')
+  const shown = await check(parent, id)
+  expect(shown).toContain('❌ **ERROR**')
+  expect(shown).toContain('| **Exit Code** | 3 |')
+  expect(shown).toMatch(/stdout\)\*\*:\n```\nout\n```[^]*stderr\)\*\*:\n```\nerr\n```/)
+})
+
+test('a command that ends well is told as completed, and its output is a message in its session that no model reads', async () => {
+  const parent = await stage.parent()
+  await start(parent, 'echo "it\'s $((6 * 7))"')
+  await parent.waitForNotice("<result>it's 42</result>")
+  await parent.quiet()
+  expect(parent.noticeText).toContain('status="completed"')
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  const sessionID = data[0]?.id ?? ''
+  const parts = (await stage.server.messages(sessionID)).flatMap((message) => message.parts)
+  expect(parts).toMatchObject([{ type: 'text', text: "it's 42", ignored: true }])
+  expect(parent.childRequests).toEqual([])
+})
+
+test('a command that is killed ends with all that it has started, and no notice follows', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'sh -c "sleep 1234 & sleep 1235"', { timeout: 0 })
+  await expect.poll(() => isRunning('sleep 1235')).toBe(true)
+  const [answer] = await parent.call([{ name: 'kill_background', args: { taskId: id } }])
+  expect(answer).toContain(`🛑 Task \`${id}\` has been killed.`)
+  expect(isRunning('sleep 123')).toBe(false)
+  await sleep(1000)
+  expect(parent.noticeTurns).toHaveLength(0)
+})
+
+test('a command that ignores the signal to end is gone after the grace period', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, `trap '' TERM; while true; do sleep 0.5; done # deaf`, { timeout: 0 })
+  await expect.poll(() => isRunning('# deaf')).toBe(true)
+  await sleep(300)
+  const [answer] = await parent.call([{ name: 'kill_background', args: { task_id: id } }])
+  expect(answer).toContain('has been killed')
+  expect(isRunning('# deaf')).toBe(false)
+})
+
+test('a command that takes too long is ended with all that it has started, and told as a failure', async () => {
+  const parent = await stage.parent()
+  await start(parent, 'echo begun; sleep 1236 & sleep 1237', { timeout: 1500 })
+  await parent.waitForNotice('which is its limit (timeout)')
+  expect(parent.noticeText).toContain('<error reason="timeout">')
+  expect(parent.noticeText).toContain('<result partial="true">begun')
+  expect(isRunning('sleep 123')).toBe(false)
+})
+
+test('a text that is waited for is told once, and the command goes on', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'sleep 1; echo Listening on 3000; sleep 600', {
+    timeout: 0,
+    notify_on: ['Listening on', 'never said'],
+  })
+  await parent.waitForNotice('Its output has: Listening on')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(await check(parent, id)).toContain('⏳ running')
+  await parent.call([{ name: 'kill_background', args: { task_id: id } }])
+})
+
+test('a command outlives a killed server, and its end is told once, with the next message of the user', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'echo before; sleep 3; echo after; exit 7')
+  await expect.poll(() => isRunning('echo before; sleep 3')).toBe(true)
+  await stage.restart('SIGKILL')
+  await sleep(3500)
+  const asked = parent.requests.length
+  await sleep(1000)
+  expect(parent.requests).toHaveLength(asked)
+  await parent.say('where were we')
+  await parent.say('thanks')
+  expect(parent.noticeText.match(new RegExp(`id="${id}"`, 'g'))).toHaveLength(1)
+  expect(parent.noticeText).toContain('exit_code="7"')
+  expect(parent.noticeText).toContain('before\nafter')
+})
+
+test('a command that still runs after a restart is found, watched, and told when it ends', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'echo before; sleep 8; echo after', { notify_on: ['after'] })
+  await expect.poll(() => isRunning('echo before; sleep 8')).toBe(true)
+  await stage.restart('SIGKILL')
+  expect(await check(parent, id)).toContain('⏳ running')
+  await parent.waitForNotice('status="completed"')
+  await parent.quiet()
+  expect(parent.noticeText.match(/status="completed"/g)).toHaveLength(1)
+  expect(parent.noticeText).toContain('before\nafter')
+})
+
+test('a command that was found again after a restart can be killed', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'sleep 1238 & sleep 1239', { timeout: 0 })
+  await expect.poll(() => isRunning('sleep 1239')).toBe(true)
+  await stage.restart('SIGKILL')
+  const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+  expect(answer).toContain('has been killed')
+  expect(isRunning('sleep 123')).toBe(false)
+})
+
+test.each(['SIGTERM', 'dispose'])(
+  'an end of OpenCode by %s leaves no command behind, and they are told as interrupted',
+  async (way) => {
+    const parent = await stage.parent()
+    const id = await start(parent, 'sleep 1240 & sleep 1241', { timeout: 0 })
+    await expect.poll(() => isRunning('sleep 1241')).toBe(true)
+    await parent.quiet()
+    const { url, directory } = stage.server
+    if (way === 'SIGTERM') await stage.restart('SIGTERM')
+    else await fetch(`${url}/instance/dispose?directory=${encodeURIComponent(directory)}`, { method: 'POST' })
+    await expect.poll(() => isRunning('sleep 124')).toBe(false)
+    await sleep(1000)
+    await parent.say('where were we')
+    expect(parent.noticeText).toContain(`id="${id}"`)
+    expect(parent.noticeText).toContain('<error reason="interrupted">')
+  },
+)
+
+test('a hundred short commands under their limit are all told, in few messages, and leave no descriptor open', async () => {
+  const parent = await stage.parent()
+  // Sockets are the connections that the host keeps for its own calls.
+  const open = (): number =>
+    readdirSync(`/proc/${stage.server.pid}/fd`).filter((name) => {
+      const path = `/proc/${stage.server.pid}/fd/${name}`
+      return existsSync(path) && !readlinkSync(path).startsWith('socket:')
+    }).length
+  await start(parent, 'true')
+  await parent.waitForNotice('status="completed"')
+  await parent.quiet()
+  const before = { open: open(), turns: parent.noticeTurns.length }
+  const answers = await parent.call(Array.from({ length: 100 }, (_, index) => run(`echo number ${index}`)))
+  expect(answers).toHaveLength(100)
+  await expect
+    .poll(() => parent.noticeText.match(/status="completed"/g)?.length, { timeout: 40_000 })
+    .toBe(101)
+  await parent.quiet()
+  for (let index = 0; index < 100; index += 1)
+    expect(parent.noticeText).toContain(`<result>number ${index}</result>`)
+  expect(parent.noticeTurns.length - before.turns).toBeLessThanOrEqual(25)
+  expect(open() - before.open).toBeLessThanOrEqual(2)
+})
+
+test('much output costs the server no memory, is shown at once, and its end is right to the byte', async () => {
+  const parent = await stage.parent()
+  const memory = (): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
+  await start(parent, 'true')
+  await parent.waitForNotice('status="completed"')
+  await parent.quiet()
+  const before = memory()
+  const id = await start(
+    parent,
+    'seq -f "line %.0f of very many lines" 1 8000000; sleep 2; printf "the 🌍 end"',
+  )
+  await expect.poll(() => isRunning('seq -f')).toBe(true)
+  expect(await check(parent, id)).toContain('of very many lines')
+  await parent.waitForNotice(id, { timeoutMs: 40_000 })
+  const shown = await check(parent, id, { tailLines: 2 })
+  expect(shown).toContain('```\nline 8000000 of very many lines\nthe 🌍 end\n```')
+  expect((memory() - before) / 1e6).toBeLessThan(100)
+})
+
+test('bad input is answered clearly, and nothing is started', async () => {
+  const parent = await stage.parent()
+  const answers = await parent.call([
+    run('  '),
+    run('echo hi', { cwd: 'no/such/folder' }),
+    run('echo hi', { cwd: 'README.md' }),
+    run('echo "unfinished'),
+    run('echo hi', { timeout: 'soon' }),
+    { name: 'check_background', args: { taskId: 'bg_00000000' } },
+    { name: 'kill_background', args: {} },
+  ])
+  expect(answers.map((answer) => answer.slice(0, 400))).toEqual([
+    expect.stringContaining('command: must not be empty'),
+    expect.stringMatching(/cwd: .*no\/such\/folder is not there. Nothing was started./),
+    expect.stringContaining('is not a directory'),
+    expect.stringContaining('cannot be parsed'),
+    expect.stringContaining('timeout:'),
+    expect.stringContaining('Task "bg_00000000" not found.'),
+    expect.stringContaining('task_id:'),
+  ])
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  expect(data).toEqual([])
+})
+
+test("a command sees the environment that OpenCode's own bash tool gives it", async () => {
+  const parent = await stage.parent()
+  const line = "env | grep -vE '^(PWD|OLDPWD|SHLVL|_)=' | sort"
+  const [theirs = ''] = await parent.call([
+    { name: 'bash', args: { command: line, description: 'Shows it' } },
+  ])
+  const id = await start(parent, line)
+  await parent.waitForNotice(id)
+  const ours = /```\n([^]*?)\n```/.exec(await check(parent, id))?.[1]
+  expect(ours?.split('\n').length).toBeGreaterThan(5)
+  expect(ours).toBe(theirs.trim())
+})
+
+test('the tools for agents take the id of a command, and the list shows both kinds', async () => {
+  const parent = await stage.parent(never)
+  const [agentID = ''] = await parent.launch('think')
+  const id = await start(parent, 'echo one; echo two; sleep 600', { timeout: 0, label: 'count' })
+  await expect.poll(() => isRunning('echo one; echo two; sleep 600')).toBe(true)
+  const [list, output, said, cancelled] = await parent.call([
+    { name: 'list_background', args: {} },
+    { name: 'background_output', args: { task_id: id } },
+    { name: 'background_task', args: { task_id: id, prompt: 'faster' } },
+    { name: 'background_cancel', args: { all: true } },
+  ])
+  expect(list).toMatch(new RegExp(`\\| \`${agentID}\` \\| ⏳ running \\| general \\| think`))
+  expect(list).toMatch(new RegExp(`\\| \`${id}\` \\| ⏳ running \\| command \\| count`))
+  expect(output).toContain('```\none\ntwo\n```')
+  expect(said).toContain('is a command, which reads nothing')
+  expect(cancelled).toContain(`Task \`${id}\` has been killed`)
+  expect(cancelled).toContain(`${agentID} (think) was cancelled`)
+  expect(isRunning('echo one; echo two; sleep 600')).toBe(false)
+})
+
+test('rules for bash hold for each simple command of a line, and what is asked for starts only when it is granted', async () => {
+  const strict = await startStage({
+    config: { permission: { bash: { '*': 'allow', 'rm *': 'deny', 'git push *': 'ask' } } },
+  })
+  try {
+    const parent = await strict.parent()
+    const [denied] = await parent.call([run('echo a; rm -rf nothing')])
+    expect(denied).toContain('prevents you from using this specific tool call')
+    await parent.quiet()
+    const { data: none } = await strict.server.client.session.children({
+      path: { id: parent.id },
+      throwOnError: true,
+    })
+    expect(none).toEqual([])
+    const answer = parent.call([run('echo first && git push nowhere')])
+    const asked = await strict.server.events.waitFor(({ type }) => type === 'permission.asked')
+    const patterns = ['echo first', 'git push nowhere']
+    expect(asked).toMatchObject({ properties: { permission: 'bash', patterns } })
+    const permissionID = asked.type === 'permission.asked' ? asked.properties.id : ''
+    await strict.server.client.postSessionIdPermissionsPermissionId({
+      path: { id: parent.id, permissionID },
+      body: { response: 'once' },
+    })
+    expect((await answer)[0]).toContain('Background Task Started')
+    await parent.waitForNotice('<result partial="true">first')
+  } finally {
+    await strict.close()
+  }
+})
