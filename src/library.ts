@@ -3,6 +3,7 @@
  * knows nothing of those of another, in the same session or elsewhere.
  */
 export { BackgroundManager } from './manager.ts'
+export type { MessageToRead } from './opencode.ts'
 export type { ManagerInput, NewMessage, OutputOptions, TaskReport } from './manager.ts'
 export type { OptionsInput } from './config.ts'
 export type { Changes } from './continuer.ts'

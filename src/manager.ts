@@ -8,7 +8,14 @@ import type { CommandOutput } from './command/files.ts'
 import type { Changes } from './continuer.ts'
 import type { CommandRequest, LaunchRequest } from './launcher.ts'
 import { unfinishedText } from './parent/notice.ts'
-import { errorText, HostError, type Client, type Event, type StoredMessage } from './opencode.ts'
+import {
+  errorText,
+  HostError,
+  type Client,
+  type Event,
+  type MessageToRead,
+  type StoredMessage,
+} from './opencode.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import { until } from './task/until.ts'
@@ -290,6 +297,14 @@ export class BackgroundManager {
     } catch (error) {
       this.#ports.log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
     }
+  }
+
+  /**
+   * To be called from the hook `experimental.chat.messages.transform`: a notice that the host is still storing is read
+   * as a whole.
+   */
+  completeMessages(messages: readonly MessageToRead[]): void {
+    this.#rooms.outbox.complete(messages)
   }
 
   /**

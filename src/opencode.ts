@@ -60,6 +60,12 @@ export interface StoredMessage {
   readonly parts: readonly Part[]
 }
 
+/** A message that is about to be read by a model; more parts can be pushed onto it. */
+export interface MessageToRead {
+  readonly info: { readonly id: string }
+  readonly parts: { readonly id: string }[]
+}
+
 /** Of a provider that is set up here: its models by their ids. */
 export interface Provider {
   readonly id: string

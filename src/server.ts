@@ -50,6 +50,10 @@ const plugin = {
         return Promise.resolve()
       },
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
+      'experimental.chat.messages.transform'(_, { messages }) {
+        manager.completeMessages(messages)
+        return Promise.resolve()
+      },
       'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
       // `opencode run` ends as soon as its session is idle (contract 10.1); nothing else must be held up.
       ...(isRun(process.argv.slice(2)) && {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import type { Event, Opencode, StoredMessage, TextPart } from '../opencode.ts'
+import type { Event, MessageToRead, Opencode, StoredMessage, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask } from '../task/task.ts'
@@ -142,6 +142,23 @@ export class Outbox {
     const { notices, parts } = mailbox.take()
     if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'resting')
     return parts
+  }
+
+  /**
+   * Puts into messages that a model is about to read what is still missing of ours: the host stores a message part by
+   * part, and a session at work can read it in between (seen).
+   */
+  complete(messages: readonly MessageToRead[]): void {
+    if (this.#sent.size === 0) return
+    const stored = new Set(messages.flatMap(({ parts }) => parts.map(({ id }) => id)))
+    for (const { delivery } of this.#sent) {
+      const { parentID, messageID, parts } = delivery.letter
+      const message = messages.find(({ info }) => info.id === messageID)
+      const missing = parts.filter(({ id }) => !stored.has(id))
+      message?.parts.push(
+        ...missing.map((part) => ({ ...part, type: 'text', sessionID: parentID, messageID })),
+      )
+    }
   }
 
   handleEvent(event: Event): void {

@@ -2,6 +2,10 @@ import { describe, expect } from 'vitest'
 import { HostError } from '../../src/opencode.ts'
 import type { ContractTest } from './contract-test.ts'
 import { READ, inOrder, never } from '../harness/replies.ts'
+import type { Reply } from '../harness/script.ts'
+
+/** Of so many parts is a long message. */
+const LONG = 200
 
 export function prompts(test: ContractTest): void {
   describe('a prompt', () => {
@@ -63,6 +67,37 @@ export function prompts(test: ContractTest): void {
       for (const each of names) expect(asked).toContain(`user: ${each}`)
       // Only the newest of those that a step answers is named by its answer.
       expect((await child.answeredTo()).at(-1)).toBe('N5')
+    })
+
+    test('of more than some forty parts is stored with pauses, in which a busy session reads what is there', async ({
+      child,
+      host,
+    }) => {
+      let step = 0
+      // The same call would be asked about (doom loop).
+      const work = (): Reply => ({
+        tools: [{ name: 'read', args: { filePath: 'README.md', limit: ++step } }],
+      })
+      host.setScript(work)
+      await child.asked('begin')
+      const wasReadInParts = (): boolean =>
+        child.requests.some(({ messages }) => {
+          const { length = 0 } = messages.at(-1)?.content.match(/part of a long message/g) ?? []
+          return length > 0 && length < LONG
+        })
+      for (let count = 0; count < 40 && !wasReadInParts(); count += 1) {
+        const parts = Array.from({ length: LONG }, (_, index) => ({
+          ...child.part(`${count}.${index}`),
+          text: 'part of a long message',
+        }))
+        await child.askedTimes(child.requests.length + 2)
+        // At another moment of a step each time.
+        for (let call = 0; call < count; call += 1) await host.opencode.statuses()
+        await child.prompt(`long ${count}`, { parts })
+      }
+      host.setScript(() => ({ text: 'ok' }))
+      await child.idleTimes(1)
+      expect(wasReadInParts()).toBe(true)
     })
 
     test('keeps its parts in the order of their ids, not as they were sent', async ({ child }) => {

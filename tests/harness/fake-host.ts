@@ -10,6 +10,7 @@ import {
   HostError,
   type Agent,
   type Event,
+  type Message,
   type NewSession,
   type Opencode,
   type PermissionRequest,
@@ -38,6 +39,8 @@ export interface UserPromptOptions {
 
 /** From a prompt's being accepted to its message's being stored; the prompts of a session take turns. */
 const STORE_MS = 4
+/** So many parts of a message are stored at once, and then something else has its turn. */
+const PARTS_AT_ONCE = 40
 const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
 
 export class FakeHost {
@@ -62,6 +65,8 @@ export class FakeHost {
     sessionID: string,
     message: { message: UserMessage; parts: object[] },
   ) => void | Promise<void> = () => {}
+  /** The hook that sees what a model is about to read of a session, and may add to it. */
+  onMessagesRead: (messages: { info: Message; parts: Part[] }[]) => void = () => {}
   /** What each tool result carries beside its text. */
   toolMetadata: Record<string, unknown> = {}
   agents: Agent[] = [
@@ -196,6 +201,7 @@ export class FakeHost {
     this.#listeners.clear()
     this.permissions.length = 0
     this.onChatMessage = () => {}
+    this.onMessagesRead = () => {}
     this.#lives += 1
     this.#lastStored.clear()
   }
@@ -337,6 +343,7 @@ export class FakeHost {
         return toolMetadata()
       },
       runTool: (call, sessionID) => this.runTool(call, sessionID),
+      messagesRead: (messages) => this.onMessagesRead(messages),
       knowsModel: ({ providerID, modelID }) => this.models.has(`${providerID}/${modelID}`),
       setStatus: (sessionID, status) => {
         this.#statuses.set(sessionID, status)
@@ -400,7 +407,11 @@ export class FakeHost {
     await this.onChatMessage(sessionID, { message, parts: stored })
     if (lives !== this.#lives || !this.#store.has(sessionID)) return
     this.#store.saveMessage(message)
-    for (const part of stored) this.#store.savePart(part as Part)
+    for (const [index, part] of stored.entries()) {
+      if (index > 0 && index % PARTS_AT_ONCE === 0) await pause(this.#clock, STORE_MS)
+      if (lives !== this.#lives || !this.#store.has(sessionID)) return
+      this.#store.savePart(part as Part)
+    }
     if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
   }
 

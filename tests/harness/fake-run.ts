@@ -3,7 +3,7 @@
  * its exits and its oddities are those of the real loop; the contract's sections are named where they matter.
  */
 import type { Clock } from '../../src/clock.ts'
-import type { Part, SessionStatus } from '../../src/opencode.ts'
+import type { Message, Part, SessionStatus } from '../../src/opencode.ts'
 import {
   backOffMs,
   failureOf,
@@ -40,6 +40,8 @@ export interface RunHost {
   runTool(call: ToolCall, sessionID: string): string | Promise<string>
   /** What each tool result carries beside its text. */
   readonly toolMetadata: Record<string, unknown>
+  /** A plugin's hook sees the messages that a model is about to read, and may add to them. */
+  messagesRead(messages: { info: Message; parts: Part[] }[]): void
   knowsModel(model: UserMessage['model']): boolean
   setStatus(sessionID: string, status: SessionStatus): void
   /** Says that the session is idle, unless a newer run has begun. */
@@ -138,7 +140,9 @@ export class FakeRun {
     emit('session.diff', { sessionID, diff: [] })
     this.#phase = 'asking'
     await this.#wait(REQUEST_MS)
-    const request = requestOf(store.session(sessionID), stored, this.#host.toolNames, asked.model.modelID)
+    const read = stored.map(({ info, parts }) => ({ info, parts: [...parts] }))
+    this.#host.messagesRead(read)
+    const request = requestOf(store.session(sessionID), read, this.#host.toolNames, asked.model.modelID)
     const reply = await this.#ask(compacts ? summaryRequest(request) : request)
     const tooLong = overflowOf(reply)
     if (tooLong) return await this.#overflow(asked, tooLong)

@@ -127,6 +127,7 @@ export function createFakeStage(options: object = {}): FakeStage {
     const own = manager
     host.onEvent((event) => own.handleEvent(event))
     host.onChatMessage = (sessionID, message) => own.handleChatMessage({ sessionID }, message)
+    host.onMessagesRead = (messages) => own.completeMessages(messages)
   }
   start()
 

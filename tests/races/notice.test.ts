@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { HostError } from '../../src/opencode.ts'
+import { heldReply } from '../harness/replies.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('two that end together are told in one message, in one turn', async () => {
@@ -25,6 +26,31 @@ test('one that ends while its siblings go on is told after a short moment, and d
   expect(notices()).toHaveLength(0)
   await clock.advance(150)
   expect(notices()).toHaveLength(1)
+})
+
+test('a message of many notices is read as a whole, whenever the parent goes on while it is being stored', async () => {
+  const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
+  const readAt = async (afterMs: number): Promise<readonly number[]> => {
+    const { clock, host, parentID, launch, answer } = createFakeStage({
+      concurrency: { total: 60, providers: {} },
+    })
+    for (const name of names) await launch(name)
+    await clock.advance(1000)
+    const { reply, release } = heldReply()
+    const inner = host.script
+    host.script = (request) => (request.messages.at(-1)?.content === 'think' ? reply : inner(request))
+    host.userPrompt(parentID, 'think')
+    await clock.advance(100)
+    for (const name of names) answer(name)
+    await clock.advance(afterMs)
+    release({ text: 'thought through' })
+    await clock.advance(10_000)
+    return host.modelRequests.flatMap(({ sessionID, messages }) => {
+      const told = messages.at(-1)?.content.match(/<background_task |Automatic notice/g)
+      return sessionID === parentID && told ? [told.length] : []
+    })
+  }
+  for (let afterMs = 0; afterMs < 30; afterMs += 1) expect(await readAt(afterMs)).toEqual([61])
 })
 
 test('a stream of ends is told after four such moments at the latest', async () => {
