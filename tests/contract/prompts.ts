@@ -82,7 +82,7 @@ export function prompts(test: ContractTest): void {
       await child.asked('begin')
       const wasReadInParts = (): boolean =>
         child.requests.some(({ messages }) => {
-          const { length = 0 } = messages.at(-1)?.content.match(/part of a long message/g) ?? []
+          const { length } = messages.at(-1)?.content.match(/part of a long message/g) ?? []
           return length > 0 && length < LONG
         })
       for (let count = 0; count < 40 && !wasReadInParts(); count += 1) {
