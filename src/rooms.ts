@@ -11,6 +11,7 @@ import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
 import { Recovery } from './recovery.ts'
+import { Requests } from './requests.ts'
 import { CommandRunner } from './run/command-runner.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
@@ -89,6 +90,7 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     enqueue: (task) => executor.enqueue(task),
   })
+  const requests = new Requests({ log, store, records, recovery, executor, continuer, commands })
   store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   return {
     disposal,
@@ -104,6 +106,7 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
     outbox,
     patience,
     recovery,
+    requests,
     launcher,
     continuer,
   }
