@@ -48,7 +48,7 @@ export function Sidebar(props: { api: TuiPluginApi; watches: Watches; sessionID:
 function TaskRow(props: { api: TuiPluginApi; row: Row; onOpen: () => void }) {
   const theme = () => props.api.theme.current
   return (
-    <box flexDirection="column" onMouseUp={() => props.onOpen()}>
+    <box flexDirection="column" onMouseDown={() => props.onOpen()}>
       <box flexDirection="row" width={WIDTH}>
         <text flexShrink={0} fg={theme()[props.row.tone]}>
           {`${props.row.sign} `}

@@ -4,6 +4,7 @@
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { environment, homeAt } from './home.ts'
@@ -46,7 +47,12 @@ export async function openTerminal(options: TerminalOptions): Promise<Terminal> 
   const { home, args = [], columns = 150, rows = 45 } = options
   const { directory } = homeAt(home)
   const socket = `opencode-${randomBytes(4).toString('hex')}`
-  const env = { ...environment(homeAt(home)), TERM: 'xterm-256color', COLORTERM: 'truecolor' }
+  const env = {
+    ...environment(homeAt(home)),
+    TMUX_TMPDIR: join(home, 'tmp'),
+    TERM: 'xterm-256color',
+    COLORTERM: 'truecolor',
+  }
   const tmux = async (...command: readonly string[]): Promise<string> => {
     try {
       const { stdout } = await run('tmux', ['-L', socket, '-f', '/dev/null', ...command], { env })
@@ -92,9 +98,11 @@ export async function openTerminal(options: TerminalOptions): Promise<Terminal> 
       const lines = (await terminal.see(text)).split('\n')
       const row = lines.findIndex((it) => it.includes(text)) + 1
       const column = (lines[row - 1] ?? '').indexOf(text) + 1
-      // Pressed and let go, as a terminal with SGR mouse reports tells it.
-      await tmux('send-keys', '-l', `\u001B[<0;${column};${row}M`)
-      await tmux('send-keys', '-l', `\u001B[<0;${column};${row}m`)
+      // Pressed and let go, in the bytes of a terminal that reports its mouse; as text tmux would take them apart.
+      for (const end of ['M', 'm']) {
+        const bytes = [...Buffer.from(`\u001B[<0;${column};${row}${end}`)]
+        await tmux('send-keys', '-H', ...bytes.map((byte) => byte.toString(16)))
+      }
     },
     async resize(width, height) {
       await tmux('resize-window', '-x', `${width}`, '-y', `${height}`)
