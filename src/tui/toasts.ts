@@ -7,7 +7,7 @@ import { isUnfinished, type TaskView } from './task-view.ts'
 import { fit } from './fit.ts'
 
 export interface Toast {
-  readonly variant: 'success' | 'error' | 'info'
+  readonly variant: 'error' | 'info'
   readonly message: string
 }
 
@@ -20,21 +20,15 @@ export function toastsFor(before: readonly TaskView[], after: readonly TaskView[
     const earlier = was.get(view.task.id)
     return earlier !== undefined && isUnfinished(earlier) && !isUnfinished(view)
   })
-  const failed = ended.filter(({ task }) => task.status === 'failed' && task.failure.reason !== 'interrupted')
+  // OpenCode itself has ended: what it left behind is told with the next message.
+  const own = ended.filter(({ task }) => task.status !== 'failed' || task.failure.reason !== 'interrupted')
+  const failed = own.filter(({ phase }) => phase === 'failed')
   const failures = failed.map((view): Toast => {
     const message = `✗ ${view.task.description} (${doerOf(view)}) failed: ${detailOf(view) ?? ''}`
     return { variant: 'error', message: fit(message, WIDTH) }
   })
-  if (ended.length === 0 || after.some(isUnfinished)) return failures
-  return [...failures, ...allEnded(ended, failed.length)]
-}
-
-function allEnded(ended: readonly TaskView[], failures: number): readonly Toast[] {
-  const [last] = ended
-  // It was just named.
-  if (!last || failures === ended.length) return []
-  const isCancelled = ended.every(({ phase }) => phase === 'cancelled')
-  // The user has done it, or the session that launched it.
-  if (isCancelled) return []
-  return [{ variant: 'success', message: '✓ All background tasks have ended.' }]
+  // What failed was just named, and what was cancelled, somebody has cancelled.
+  const isNews = own.some(({ phase }) => phase === 'completed')
+  if (!isNews || after.some(isUnfinished)) return failures
+  return [...failures, { variant: 'info', message: 'All background tasks have ended.' }]
 }

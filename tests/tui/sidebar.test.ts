@@ -45,7 +45,7 @@ test('a task appears with its agent, what it does and for how long, and its end 
   const screen = await terminal.see(/✓ general map the modules +\d+\.\ds/)
   expect(screen).toContain('Background all ended')
   expect(screen).not.toContain('1 running')
-  await terminal.see('✓ All background tasks have ended.')
+  await terminal.see('All background tasks have ended.')
 })
 
 test('what waits for its turn, what runs and what has failed have signs of their own', async () => {

@@ -33,7 +33,7 @@ beforeEach(async () => {
 async function choose(filter: string): Promise<string> {
   await openDialog()
   await terminal.type(filter)
-  await terminal.see((screen) => new RegExp(`\\n +${filter}\\n`).test(screen))
+  await terminal.see((screen) => new RegExp(` {4}${filter}\\b.*\\n`).test(screen))
   await terminal.press('Enter')
   return terminal.see('Copy its id')
 }
@@ -115,7 +115,7 @@ test('a command that runs shows its output, and is killed', async () => {
   await terminal.see('● $ echo it listens')
   await choose('listens')
   await act('Read the output')
-  await terminal.see(/esc closes[\s\S]*\n[^\n]* it listens *\n/)
+  await terminal.see(/esc closes[\s\S]*\n.* {2}it listens/)
   await terminal.press('Escape')
   await terminal.see((now) => !now.includes('esc closes'))
   await choose('listens')
@@ -144,7 +144,7 @@ test('a task that is jumped to shows its session without an error, and the dialo
   await openDialog()
   await terminal.press('Escape')
   await terminal.see((now) => !now.includes('Background tasks: '))
-  await terminal.press('C-x', 'Up')
+  await terminal.press('Up')
   await terminal.see('Background 1 running')
 })
 
