@@ -3,7 +3,7 @@
  * itself: there must be one of each (TUI notes, section 2).
  */
 import { transformAsync } from '@babel/core'
-import { build, transform, type Plugin } from 'esbuild'
+import { build as bundle, transform, type Plugin } from 'esbuild'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +13,8 @@ const require = createRequire(import.meta.url)
 /** JSX as Solid wants it: each expression is looked at again when what it reads has changed. */
 const solidJsx: Plugin = {
   name: 'solid-jsx',
-  setup({ onLoad }) {
-    onLoad({ filter: /\.tsx$/ }, async ({ path }) => {
+  setup(build) {
+    build.onLoad({ filter: /\.tsx$/ }, async ({ path }) => {
       const untyped = await transform(readFileSync(path, 'utf8'), {
         loader: 'tsx',
         jsx: 'preserve',
@@ -33,7 +33,7 @@ const solidJsx: Plugin = {
 }
 
 export async function bundleTui(outdir: string): Promise<void> {
-  await build({
+  await bundle({
     entryPoints: [{ in: fileURLToPath(new URL('../src/tui.tsx', import.meta.url)), out: 'tui' }],
     outdir,
     bundle: true,

@@ -7,7 +7,9 @@ const NO_WIDTH = /^[\p{Mn}\p{Me}\p{Cf}]$/u
 
 /** How many cells a text takes. */
 export function widthOf(text: string): number {
-  return [...text].reduce((sum, character) => sum + cellsOf(character), 0)
+  let cells = 0
+  for (const character of text) cells += cellsOf(character)
+  return cells
 }
 
 /** On one line: what would move the cursor gives way to blanks. */

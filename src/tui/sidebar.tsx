@@ -56,9 +56,14 @@ function TaskRow(props: { api: TuiPluginApi; row: Row; onOpen: () => void }) {
         <text flexGrow={1} wrapMode="none" fg={theme().text}>
           {props.row.label}
         </text>
-        <text flexShrink={0} fg={theme().textMuted}>
-          {props.row.time}
-        </text>
+        {/* An empty text would take a cell. */}
+        <Show when={props.row.time}>
+          {(time) => (
+            <text flexShrink={0} fg={theme().textMuted}>
+              {time()}
+            </text>
+          )}
+        </Show>
       </box>
       <Show when={props.row.detail}>
         {(detail) => (

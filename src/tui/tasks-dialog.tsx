@@ -85,7 +85,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       api.route.navigate('session', { sessionID: task.sessionID })
       return
     case 'read':
-      read(desk, task)
+      tell(desk, read(desk, task))
       return
     case 'continue':
       api.ui.dialog.replace(() => (
@@ -139,24 +139,22 @@ async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<A
 
 /** Says so where something did not come about; that it did is seen. */
 function tell({ api }: Desk, doing: Promise<Answer | void>): void {
-  doing
-    .then((answer) => {
+  const run = async (): Promise<void> => {
+    try {
+      const answer = await doing
       if (answer && !answer.ok) api.ui.toast({ variant: 'warning', message: answer.text })
-    })
-    .catch((error: unknown) => api.ui.toast({ variant: 'error', message: errorText(error) }))
+    } catch (error) {
+      api.ui.toast({ variant: 'error', message: errorText(error) })
+    }
+  }
+  void run()
 }
 
-function read(desk: Desk, task: Task): void {
-  const { api, host, ask } = desk
-  textOf(task, host, ask)
-    .then((text) => {
-      api.ui.dialog.replace(() => <Reader api={api} title={task.description} text={text} />)
-      api.ui.dialog.setSize('xlarge')
-    })
-    .catch((error: unknown) => {
-      api.ui.dialog.clear()
-      api.ui.toast({ variant: 'error', message: errorText(error) })
-    })
+async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
+  api.ui.dialog.clear()
+  const text = await textOf(task, host, ask)
+  api.ui.dialog.replace(() => <Reader api={api} title={task.description} text={text} />)
+  api.ui.dialog.setSize('xlarge')
 }
 
 function Reader(props: { api: TuiPluginApi; title: string; text: string }) {

@@ -43,8 +43,12 @@ export interface SeeOptions {
 
 const LOOK_MS = 50
 
-export async function openTerminal(options: TerminalOptions): Promise<Terminal> {
-  const { home, args = [], columns = 150, rows = 45 } = options
+export async function openTerminal({
+  home,
+  args = [],
+  columns = 150,
+  rows = 45,
+}: TerminalOptions): Promise<Terminal> {
   const { directory } = homeAt(home)
   const socket = `opencode-${randomBytes(4).toString('hex')}`
   const env = {
@@ -64,10 +68,20 @@ export async function openTerminal(options: TerminalOptions): Promise<Terminal> 
   }
   const line = [opencodeBinary(), ...args].map((word) => `'${word}'`).join(' ')
   // The screen of an OpenCode that has ended is kept, for the error.
-  await tmux(
-    ...['set-option', '-g', 'remain-on-exit', 'on', ';', 'set-option', '-s', 'escape-time', '0', ';'],
-    ...['new-session', '-d', '-x', `${columns}`, '-y', `${rows}`, '-c', directory, line],
-  )
+  const options = [
+    'set-option',
+    '-g',
+    'remain-on-exit',
+    'on',
+    ';',
+    'set-option',
+    '-s',
+    'escape-time',
+    '0',
+    ';',
+  ]
+  const size = ['-x', `${columns}`, '-y', `${rows}`]
+  await tmux(...options, 'new-session', '-d', ...size, '-c', directory, line)
 
   const screen = async (): Promise<string> => {
     const lines = (await tmux('capture-pane', '-p')).split('\n')

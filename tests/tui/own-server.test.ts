@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, test } from 'vitest'
 import { startModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
 import { heldReply } from '../harness/replies.ts'

@@ -1,6 +1,6 @@
 import type { Event, Session } from '@opencode-ai/sdk/v2'
 import { expect, test, vi } from 'vitest'
-import type { StoredMessage } from '../../../src/tui/host.ts'
+import type { Host, StoredMessage } from '../../../src/tui/host.ts'
 import { Watch } from '../../../src/tui/watch.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
@@ -33,18 +33,27 @@ function session(id: string, state: object = { status: 'pending' }, changes: obj
   } as object as Session
 }
 
-const updated = (info: Session): Event =>
-  ({ id: 'e', type: 'session.updated', properties: { sessionID: info.id, info } }) as Event
-const status = (sessionID: string, type: 'busy' | 'idle'): Event =>
-  ({ id: 'e', type: 'session.status', properties: { sessionID, status: { type } } }) as Event
+const updated = (info: Session): Event => ({
+  id: 'e',
+  type: 'session.updated',
+  properties: { sessionID: info.id, info },
+})
+const status = (sessionID: string, type: 'busy' | 'idle'): Event => ({
+  id: 'e',
+  type: 'session.status',
+  properties: { sessionID, status: { type } },
+})
 const asked = (sessionID: string, id: string): Event =>
   ({
     id: 'e',
     type: 'permission.asked',
     properties: { id, sessionID, permission: 'bash', patterns: ['ls'] },
   }) as Event
-const replied = (sessionID: string, requestID: string): Event =>
-  ({ id: 'e', type: 'permission.replied', properties: { sessionID, requestID, reply: 'once' } }) as Event
+const replied = (sessionID: string, requestID: string): Event => ({
+  id: 'e',
+  type: 'permission.replied',
+  properties: { sessionID, requestID, reply: 'once' },
+})
 const tool = (sessionID: string, title: string): Event =>
   ({
     id: 'e',
@@ -58,12 +67,12 @@ const tool = (sessionID: string, title: string): Event =>
 function create(children: readonly Session[] = [], busy: readonly string[] = []) {
   const clock = new ManualClock()
   const host = {
-    children: vi.fn(() => Promise.resolve(children)),
-    statuses: vi.fn(() =>
+    children: vi.fn<Host['children']>(() => Promise.resolve(children)),
+    statuses: vi.fn<Host['statuses']>(() =>
       Promise.resolve(Object.fromEntries(busy.map((id) => [id, { type: 'busy' as const }]))),
     ),
-    permissions: vi.fn(() => Promise.resolve([])),
-    messages: vi.fn((): Promise<readonly StoredMessage[]> => Promise.resolve([])),
+    permissions: vi.fn<Host['permissions']>(() => Promise.resolve([])),
+    messages: vi.fn<Host['messages']>(() => Promise.resolve([])),
   }
   const watch = new Watch({ host, clock, directory: () => '/project' }, PARENT)
   const phases = (): string[] => watch.views.map(({ task, phase }) => `${task.description} ${phase}`)
@@ -113,7 +122,7 @@ test('what is no task of this session is none', async () => {
     { ...session('newer'), metadata: { background: { version: 99 } } },
     session('fork', { parentID: 'ses_other' }),
   ]
-  const { watch, phases } = create(others as Session[])
+  const { watch, phases } = create(others)
   await watch.load()
   watch.handleEvent(updated(session('elsewhere', {}, { parentID: 'ses_other' })))
   watch.handleEvent(status('unknown', 'busy'))
@@ -164,8 +173,8 @@ test('of a task that was at work before we looked, its messages say since when a
 test('a timer runs only while somebody looks on and something is unfinished', async () => {
   const { clock, watch } = create([session('one')], ['one'])
   await watch.load()
-  const told = vi.fn()
-  watch.subscribe(vi.fn())
+  const told = vi.fn<() => void>()
+  watch.subscribe(vi.fn<() => void>())
   expect(clock.pending).toBe(0)
   const stop = watch.subscribe(told, true)
   expect(clock.pending).toBe(1)
@@ -187,7 +196,7 @@ test('a timer runs only while somebody looks on and something is unfinished', as
 test('what changes together is told once', async () => {
   const many = Array.from({ length: 60 }, (_, index) => session(`task ${index}`))
   const { clock, watch } = create(many)
-  const told = vi.fn()
+  const told = vi.fn<() => void>()
   watch.subscribe(told)
   await watch.load()
   await clock.settle()
@@ -202,6 +211,6 @@ test('a session that is deleted takes its task along', async () => {
     id: 'e',
     type: 'session.deleted',
     properties: { sessionID: 'one', info: session('one') },
-  } as Event)
+  })
   expect(phases()).toEqual(['two pending'])
 })
