@@ -173,3 +173,20 @@ test('a task from before a restart goes on when the user asks for it, though not
   await clock.advance(1000)
   expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
 })
+
+test('an older record that comes with a request does not take the place of the newer one', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  const { metadata: old } = await host.opencode.session(sessionID)
+  answer('work')
+  await clock.advance(1000)
+  const backgroundRequest = { id: 'slow', run: 1, kind: 'cancel' }
+  void host.opencode.replaceMetadata(sessionID, { ...old, backgroundRequest })
+  await clock.advance(1000)
+  expect(host.session(sessionID).metadata).toMatchObject({
+    background: { status: 'completed' },
+    backgroundRequest: { answer: { ok: false, text: `${id} is completed.` } },
+  })
+})
