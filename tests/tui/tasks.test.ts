@@ -127,6 +127,8 @@ test('a command that runs shows its output, and is killed', async () => {
 test('the permission that a task waits for is answered, and it goes on', async () => {
   await stage.root.launch('clean up')
   await terminal.see('waits: bash rm -rf build')
+  // OpenCode asks in the parent's session too, in the place of the prompt.
+  await terminal.see('Permission required')
   await terminal.see('? general clean up')
   await choose('clean')
   await act('Allow once')
