@@ -5,10 +5,12 @@ import type { ScriptedModel } from '../tests/harness/model.ts'
 import { homeWithPlugin } from '../tests/harness/packed.ts'
 import { opencodeBinary } from '../tests/harness/process.ts'
 import { startOpencode } from '../tests/harness/server.ts'
+import holdTemporaryFiles from '../tests/harness/temporary.ts'
 
 /** Resolves when the person has left it. */
 export async function openTui(model: ScriptedModel, options: object, firstMessage: string): Promise<void> {
   console.log('Packing the plugin, and starting the real OpenCode in a temporary home …')
+  const removeTemporaryFiles = holdTemporaryFiles()
   const home = await homeWithPlugin(options)
   const server = await startOpencode({ model, home: home.path })
   try {
@@ -29,5 +31,6 @@ export async function openTui(model: ScriptedModel, options: object, firstMessag
     await closed
   } finally {
     await server.stop()
+    removeTemporaryFiles()
   }
 }

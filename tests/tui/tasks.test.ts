@@ -13,6 +13,8 @@ function child({ messages }: ModelRequest): Reply | Promise<Reply> {
   const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   if (asked.startsWith('hold')) return never()
   if (asked === 'clean up' && messages.at(-1)?.role === 'user') return RISKY
+  if (asked === 'write much')
+    return { text: Array.from({ length: 90 }, (_, row) => `row ${row + 1}.`).join('\n') }
   return { text: `the answer to ${asked}` }
 }
 
@@ -108,6 +110,26 @@ test('the result of a task can be read', async () => {
   await terminal.see('the answer to and the files')
   await terminal.press('Escape')
   await terminal.see((now) => !now.includes('esc closes'))
+})
+
+test('a long result is scrolled by the arrows', async () => {
+  await stage.root.launch('write much')
+  await terminal.see('✓ general write much')
+  await choose('much')
+  await act('Read the result')
+  await terminal.see((now) => now.includes('row 1.') && !now.includes('row 90.'))
+  await terminal.press(...Array.from({ length: 40 }, () => 'Down'))
+  await terminal.see((now) => !now.includes('row 1.') && now.includes('row 90.'))
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('esc closes'))
+})
+
+test('the id of a task is copied', async () => {
+  await choose('count')
+  await terminal.type('Copy its')
+  await terminal.see((now) => !now.includes('Open its session'))
+  await terminal.press('Enter')
+  await terminal.see(/bg_[0-9a-f]{8} is copied/)
 })
 
 test('a command that runs shows its output, and is killed', async () => {
