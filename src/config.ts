@@ -27,7 +27,11 @@ export const optionsSchema = z.strictObject({
       commands: slots.default(10).describe('Shell commands that run at the same time; agents do not count.'),
     })
     .prefault({}),
-  maxTasksPerSession: z.int().min(1).default(100).describe('Unfinished tasks that one session may have.'),
+  maxTasksPerSession: z
+    .int()
+    .min(1)
+    .default(100)
+    .describe('Unfinished tasks of agents that one session may have.'),
   notify: z
     .strictObject({
       debounceMs: milliseconds

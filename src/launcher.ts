@@ -85,7 +85,7 @@ export class Launcher {
 
   /** The same for a shell command. */
   async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
-    return this.admitted(parentID, async () => {
+    return explained(async () => {
       const { records, store, clock, gate } = this.#ports
       refuseChild(await gate.session(parentID))
       const task = await records.create(
@@ -98,7 +98,7 @@ export class Launcher {
   }
 
   /**
-   * Does what gives a parent one more unfinished task. Rejects with a `ToolError` where it has too many, or where the
+   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or where the
    * host fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
@@ -106,10 +106,7 @@ export class Launcher {
     this.#refuseTooMany(parentID, launching)
     this.#launching.set(parentID, launching + 1)
     try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error
-      throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+      return await explained(work)
     } finally {
       const left = (this.#launching.get(parentID) ?? 1) - 1
       if (left === 0) this.#launching.delete(parentID)
@@ -118,7 +115,9 @@ export class Launcher {
   }
 
   #refuseTooMany(parentID: string, launching: number): void {
-    const unfinished = this.#ports.store.listByParent(parentID).filter((task) => !isEnded(task))
+    const unfinished = this.#ports.store
+      .listByParent(parentID)
+      .filter((task) => task.kind === 'agent' && !isEnded(task))
     const { maxTasksPerSession } = this.#limits
     if (unfinished.length + launching < maxTasksPerSession) return
     const ids = unfinished.map((task) => task.id).join(', ')
@@ -160,4 +159,14 @@ function childRules({ permission = [] }: Session): PermissionRuleset {
   )
   const own = CHILD_DENIES.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
   return [...inherited, ...own]
+}
+
+/** What fails in the host is told so that the caller knows what to do. */
+async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error
+    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+  }
 }

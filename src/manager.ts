@@ -39,6 +39,8 @@ export interface ManagerInput {
 export interface OutputOptions {
   /** Wait for its end first: for so many milliseconds, 0 for as long as it takes. Left out: do not wait. */
   readonly timeoutMs?: number
+  /** Of a command: only so many of the last lines of each stream. */
+  readonly tailLines?: number | undefined
   /** Ends the wait. Nobody reads what is found then, so that a notice is still owed. */
   readonly signal?: AbortSignal
 }
@@ -86,7 +88,9 @@ export class BackgroundManager {
     this.#ports = ports ?? realPorts(client, directory, name, options)
     this.#rooms = buildRooms(this.#ports, options)
     this.problems = problems
-    this.commands = options.commands
+    // They need a POSIX shell, and process sessions to end what they start.
+    const enabled = options.commands.enabled && process.platform !== 'win32'
+    this.commands = { ...options.commands, enabled }
     this.#untold = problems
     this.#stalledAfterMs = options.stalledAfterMs
     if (options.onInterrupt === 'cancel') {
@@ -191,7 +195,7 @@ export class BackgroundManager {
    * is kept back meanwhile. Rejects with a `ToolError` for an unknown task, and with a `HostError` where its session
    * could not be read; its notice is then still owed.
    */
-  async output(taskID: string, { timeoutMs, signal }: OutputOptions = {}): Promise<TaskReport> {
+  async output(taskID: string, { timeoutMs, tailLines, signal }: OutputOptions = {}): Promise<TaskReport> {
     const release = this.#rooms.outbox.hold(taskID)
     try {
       if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
@@ -202,7 +206,8 @@ export class BackgroundManager {
       if (isEnded(task) && !signal?.aborted) this.#rooms.outbox.settle(task)
       const transcript =
         messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
-      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task) : undefined
+      const tail = tailLines === undefined ? {} : { lines: tailLines }
+      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task, tail) : undefined
       return { task, transcript, messages, output }
     } finally {
       release()
@@ -218,6 +223,12 @@ export class BackgroundManager {
     // Nobody is to be told of it after a crash.
     if (task) await this.#rooms.records.written(task.sessionID)
     return task
+  }
+
+  /** Ends what a command that has ended has left running; resolves with whether there was anything. */
+  async killLeftovers(taskID: string): Promise<boolean> {
+    const task = this.#rooms.store.get(taskID)
+    return task?.kind === 'command' && isEnded(task) && this.#rooms.commands.killLeftovers(task)
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */

@@ -59,7 +59,7 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   const commandScheduler = new Scheduler({ total: options.concurrency.commands, providers: {}, models: {} })
   const detector = new Detector({ ...host, statuses })
   const runner = new SessionRunner({ ...host, detector, disposal: disposal.signal }, options.startTimeoutMs)
-  const commands = new CommandRunner({ ...host, machine }, options.commands)
+  const commands = new CommandRunner({ ...host, machine, owners }, options.commands)
   const executor = new Executor(
     {
       clock,

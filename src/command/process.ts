@@ -2,9 +2,8 @@
  * One shell command as a process in a group of its own, with its output in files: it outlives the process that has
  * started it, and another one can attach to it.
  *
- * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, stays in its
- * group, writes to its logs, unwatched, and goes with `kill`; `setsid` takes a process out of the group, and so out
- * of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
+ * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, writes to its
+ * logs, unwatched, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
  * to kill them would make `&` useless.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
@@ -18,7 +17,9 @@ import {
   readEnd,
   readTail,
   WRAPPER,
+  writeBelonging,
   writeIdentity,
+  type Belonging,
   type CommandEnd,
   type Identity,
   type Stream,
@@ -46,6 +47,7 @@ export interface StartOptions extends ProcessOptions {
   readonly cwd: string
   /** The whole environment. `mv` must be found in its PATH. */
   readonly env: NodeJS.ProcessEnv
+  readonly belonging: Belonging
   /** The command's own, which is created, private; it must not exist yet. */
   readonly directory: string
 }
@@ -65,7 +67,15 @@ const BYTES_A_LOOK = 16_000_000
  * that is not there, a directory that cannot be written to, a command line longer than the system takes (128 KiB on
  * Linux). Nothing is left behind then.
  */
-export function start({ command, shell, cwd, env, directory, ...options }: StartOptions): CommandProcess {
+export function start({
+  command,
+  shell,
+  cwd,
+  env,
+  directory,
+  belonging,
+  ...options
+}: StartOptions): CommandProcess {
   // Node would name the shell as what is missing in both cases.
   if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`no such directory: ${cwd}`)
   accessSync(shell, constants.X_OK)
@@ -89,6 +99,7 @@ export function start({ command, shell, cwd, env, directory, ...options }: Start
     child.on('error', () => {})
     if (child.pid === undefined) throw new Error('the system could not start it')
     const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
+    writeBelonging(directory, belonging)
     writeIdentity(directory, identity)
     // It must not keep a process alive that is otherwise done.
     child.unref()
@@ -135,6 +146,11 @@ export class CommandProcess implements Identity {
       this.#end(signal === null ? { type: 'exited', code: code ?? 0 } : { type: 'killed', signal })
     })
     this.#lookAfter(0)
+  }
+
+  /** Whether something of it still runs: itself, or after its end what it has left running. */
+  get isAlive(): boolean {
+    return this.#isOurs() && isGroupAlive(this.pid)
   }
 
   /** In bytes. */
@@ -190,7 +206,7 @@ export class CommandProcess implements Identity {
     const deadline = clock.now() + withinMs
     return new Promise((resolve) => {
       const look = (): void => {
-        if (!this.#isOurs() || !isGroupAlive(this.pid)) resolve(true)
+        if (!this.isAlive) resolve(true)
         else if (clock.now() >= deadline) resolve(false)
         else clock.after(GROUP_LOOK_MS, look)
       }

@@ -1,25 +1,31 @@
 /** Runs shell commands, and finds those again that have outlived the process which began them. */
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import {
   endedAt,
+  readBelonging,
   startedAt,
   isRunning,
   readEnd,
   readIdentity,
   readTail,
   removeOlderThan,
+  writeBelonging,
   type CommandEnd,
   type CommandOutput,
   type Stream,
+  type Tail,
+  type TailOptions,
 } from '../command/files.ts'
 import type { Machine } from '../command/machine.ts'
 import { attach, start, type CommandProcess } from '../command/process.ts'
 import type { Options } from '../config.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
+import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
-import { NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
+import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
 import type { Runner } from './runner.ts'
 
 interface Ports {
@@ -28,19 +34,27 @@ interface Ports {
   readonly log: Log
   readonly store: TaskStore
   readonly machine: Machine
+  readonly owners: Owners
+}
+
+/** A command without the process that began it. */
+export interface Stray {
+  readonly taskID: string
+  readonly parentID: string
 }
 
 type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'>
 
-/** How much of each stream is told at the end, and shown when it is asked for. */
-const TAIL_BYTES = 24_000
+/** How much of each stream is told at the end, and shown when it is asked for: the host lets twice that through. */
+const TAIL = { bytes: 24_000, lines: 950 }
 /** How much of each stream is left in the session of the command. */
-const NOTE_BYTES = 4000
+const NOTE = { bytes: 4000 }
 const KEPT_DAYS = 7
 
 export class CommandRunner implements Runner<CommandTask> {
   readonly #ports: Ports
   readonly #limits: Limits
+  /** By the ids of their tasks: what runs, and what has ended and left something running. */
   readonly #live = new Map<string, CommandProcess>()
   /** While something runs that must not outlive us. */
   #stopListening: (() => void) | undefined
@@ -119,10 +133,51 @@ export class CommandRunner implements Runner<CommandTask> {
     return bothStreams(this.outputOf(task))
   }
 
-  outputOf(task: CommandTask, bytes = TAIL_BYTES): CommandOutput {
+  /** @param tail how much of each stream; never more than the host lets through */
+  outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
     const directory = this.#directory(task)
-    const tail = (stream: Stream): string => readTail(directory, stream, { bytes }).text
-    return { directory, stdout: tail('stdout'), stderr: tail('stderr') }
+    const bytes = Math.min(tail.bytes ?? TAIL.bytes, TAIL.bytes)
+    const lines = Math.min(tail.lines ?? TAIL.lines, TAIL.lines)
+    const read = (stream: Stream): Tail => {
+      try {
+        return readTail(directory, stream, { bytes, lines })
+      } catch (error) {
+        return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
+      }
+    }
+    const hasLeftovers = isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
+    return { directory, stdout: read('stdout'), stderr: read('stderr'), hasLeftovers }
+  }
+
+  /** Ends what a command that has ended has left running; false where that is nothing. */
+  async killLeftovers(task: CommandTask): Promise<boolean> {
+    const child = this.#live.get(task.id)
+    if (!child?.isAlive) return false
+    await child.kill()
+    this.#letGo(task.id)
+    return true
+  }
+
+  /** The commands that still run although the process that began them is gone, with the sessions that they were for. */
+  async strays(): Promise<readonly Stray[]> {
+    const { machine, owners } = this.#ports
+    const names = await readdir(machine.root).catch(() => [])
+    return names.flatMap((taskID) => {
+      const directory = join(machine.root, taskID)
+      if (this.#live.has(taskID) || !isRunning(directory)) return []
+      const belonging = readBelonging(directory)
+      return belonging && owners.isGone(belonging.owner) ? [{ taskID, parentID: belonging.parentID }] : []
+    })
+  }
+
+  /** Ends a command that is nobody's any more. */
+  async killStray({ taskID }: Stray): Promise<void> {
+    const { clock, log, machine } = this.#ports
+    const directory = join(machine.root, taskID)
+    const identity = readIdentity(directory)
+    if (!identity) return
+    log.warn(`${taskID}: its session was deleted while OpenCode was away; it is being killed`)
+    await attach({ ...identity, directory, clock, ...this.#limits }).kill()
   }
 
   /** The instance ends, and what it has begun ends with it. */
@@ -134,16 +189,20 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #begin(task: CommandTask, onTooMuchOutput: () => void): CommandProcess {
-    const { clock, log, machine } = this.#ports
+    const { clock, log, machine, owners } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
+    const { id, command, cwd, parentID } = task
+    const belonging = { parentID, owner: owners.self }
     const identity = readIdentity(directory)
-    if (identity) return attach({ ...identity, ...options })
-    const { id, command, cwd } = task
+    if (identity) {
+      writeBelonging(directory, belonging)
+      return attach({ ...identity, ...options })
+    }
     if (this.#live.size === 0) this.#clean()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell, env } = machine
-    return start({ command, cwd, shell, env, ...options })
+    return start({ command, cwd, shell, env, belonging, ...options })
   }
 
   #clean(): void {
@@ -154,7 +213,7 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #letGo(taskID: string): void {
-    this.#live.delete(taskID)
+    if (!this.#live.get(taskID)?.isAlive) this.#live.delete(taskID)
     if (this.#live.size > 0) return
     this.#stopListening?.()
     this.#stopListening = undefined
@@ -168,15 +227,15 @@ export class CommandRunner implements Runner<CommandTask> {
   async #leaveNote(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     try {
-      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE_BYTES)) || 'No output.')
+      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE)) || 'No output.')
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }
   }
 }
 
-function bothStreams({ stdout, stderr }: Readonly<Record<Stream, string>>): string {
-  const [out = '', err = ''] = [stdout, stderr].map((text) => text.replace(/\n+$/, ''))
+function bothStreams({ stdout, stderr }: Readonly<Record<Stream, Tail>>): string {
+  const [out = '', err = ''] = [stdout, stderr].map(({ text }) => text.replace(/\n+$/, ''))
   if (err === '') return out
   return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
 }

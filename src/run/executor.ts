@@ -61,10 +61,11 @@ export class Executor {
     this.#scheduler(task).add(task, () => this.#start(task.id))
   }
 
-  /** Takes a task that is at work already, begun by a process before this one; it needs no slot. */
+  /** Takes a task that is at work already, begun by a process before this one: it has a slot, or the next that is free. */
   resume(task: Task): void {
     this.#begin(task)
-    void this.#run(task)
+    const work = this.#run(task)
+    this.#scheduler(task).add(task, () => work)
   }
 
   #begin({ id }: Task): void {

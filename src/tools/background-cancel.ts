@@ -32,7 +32,12 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
 
 /** Stops a task, and says what came of that. */
 export async function cancelText(manager: BackgroundManager, task: Task): Promise<string> {
-  if (isEnded(task)) return `${task.id} had ended already (${task.status}). Nothing was changed.`
+  if (isEnded(task)) {
+    const did = (await manager.killLeftovers(task.id))
+      ? 'What it had left running has been killed.'
+      : 'Nothing was changed.'
+    return `${task.id} had ended already (${task.status}). ${did}`
+  }
   const ended = await manager.cancel(task.id)
   return ended ? describe(ended) : `${task.id} is unknown.`
 }

@@ -1,6 +1,5 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod'
-import type { CommandOutput } from '../command/files.ts'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
@@ -40,24 +39,21 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       const { full_session, message_limit: limit, include_thinking, include_tool_results } = session
       const wantsTranscript = full_session || limit !== undefined || include_thinking || include_tool_results
       const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
-      return answerOf(manager, report, now(), wantsTranscript ? { transcript } : {})
+      return answerOf(manager, report, now(), wantsTranscript ? transcript : undefined)
     },
   })
 }
 
-interface AnswerOptions {
-  /** Of an agent: the transcript instead of the result. */
-  readonly transcript?: TranscriptOptions
-  /** Of a command: only so many of the last lines of each stream. */
-  readonly tailLines?: number | undefined
-}
-
-/** What is to be said of a task, whichever tool was asked. */
+/**
+ * What is to be said of a task, whichever tool was asked.
+ *
+ * @param transcript of an agent: what to show instead of the result
+ */
 export function answerOf(
   manager: BackgroundManager,
   report: TaskReport,
   now: number,
-  { transcript, tailLines }: AnswerOptions,
+  transcript?: TranscriptOptions,
 ): Exclude<ToolResult, string> {
   const { task, output } = report
   const note = noteOn(manager, task)
@@ -65,19 +61,10 @@ export function answerOf(
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText(task, note, cutOutput(output, tailLines), now)
+        ? commandText(task, note, output, now)
         : describe(report, now, note, transcript),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
   }
-}
-
-/** Both streams of a command, within what the host lets through. */
-function cutOutput(output: CommandOutput, tailLines: number = LINES / 2): CommandOutput {
-  const last = (text: string): string => {
-    const lines = text.replace(/\n$/, '').split('\n')
-    return lines.slice(-Math.min(tailLines, LINES / 2)).join('\n')
-  }
-  return { ...output, stdout: last(output.stdout), stderr: last(output.stderr) }
 }
 
 function describe(

@@ -138,6 +138,45 @@ test('a command that was found again after a restart can be killed', async () =>
   expect(isRunning('sleep 123')).toBe(false)
 })
 
+test('a command that outlived OpenCode is watched again when somebody speaks anywhere, and ends with OpenCode', async () => {
+  const [parent, other] = [await stage.parent(), await stage.parent()]
+  await start(parent, 'sleep 1242', { timeout: 0 })
+  await expect.poll(() => isRunning('sleep 1242')).toBe(true)
+  await stage.restart('SIGKILL')
+  expect(isRunning('sleep 1242')).toBe(true)
+  await other.say('hello')
+  await stage.restart('SIGTERM')
+  await expect.poll(() => isRunning('sleep 1242')).toBe(false)
+})
+
+test('a command that outlived OpenCode is ended where its session was deleted meanwhile', async () => {
+  const [parent, other] = [await stage.parent(), await stage.parent()]
+  await start(parent, 'sleep 1243', { timeout: 0 })
+  await expect.poll(() => isRunning('sleep 1243')).toBe(true)
+  await stage.restart('SIGKILL')
+  await stage.server.client.session.delete({ path: { id: parent.id }, throwOnError: true })
+  expect(isRunning('sleep 1243')).toBe(true)
+  await other.say('hello')
+  await expect.poll(() => isRunning('sleep 1243'), { timeout: 5000 }).toBe(false)
+})
+
+test('what a command leaves running goes on, is shown, ends with kill_background, and with OpenCode', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'sleep 1244 & echo up')
+  await parent.waitForNotice('<result>up</result>')
+  await parent.quiet()
+  expect(isRunning('sleep 1244')).toBe(true)
+  expect(await check(parent, id)).toContain('| **Left running** | what it has started;')
+  const [answer] = await parent.call([{ name: 'kill_background', args: { task_id: id } }])
+  expect(answer).toContain('had ended already (completed). What it had left running has been killed.')
+  expect(isRunning('sleep 1244')).toBe(false)
+  expect(await check(parent, id)).not.toContain('Left running')
+  await start(parent, 'sleep 1245 & echo up again')
+  await parent.waitForNotice('<result>up again</result>')
+  await stage.restart('SIGTERM')
+  await expect.poll(() => isRunning('sleep 1245')).toBe(false)
+})
+
 test.each(['SIGTERM', 'dispose'])(
   'an end of OpenCode by %s leaves no command behind, and they are told as interrupted',
   async (way) => {
@@ -184,20 +223,23 @@ test('much output costs the server no memory, is shown at once, and its end is r
   const parent = await stage.parent()
   const memory = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
-  await start(parent, 'true')
-  await parent.waitForNotice('status="completed"')
-  await parent.quiet()
+  const print = async (lines: number): Promise<string> => {
+    const command = `seq -f "line %.0f of very many lines" 1 ${lines}; sleep 2; printf "the 🌍 end"`
+    const id = await start(parent, command)
+    await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
+    expect(await check(parent, id)).toContain('of very many lines')
+    await parent.waitForNotice(id, { timeoutMs: 40_000 })
+    return check(parent, id, { tailLines: 2 })
+  }
+  // The turns themselves cost the server some.
+  for (const lines of [10, 20]) await print(lines)
+  const atFirst = memory()
+  await print(30)
   const before = memory()
-  const id = await start(
-    parent,
-    'seq -f "line %.0f of very many lines" 1 8000000; sleep 2; printf "the 🌍 end"',
-  )
-  await expect.poll(() => isRunning('seq -f')).toBe(true)
-  expect(await check(parent, id)).toContain('of very many lines')
-  await parent.waitForNotice(id, { timeoutMs: 40_000 })
-  const shown = await check(parent, id, { tailLines: 2 })
+  const shown = await print(8_000_000)
+  const cost = memory() - before - (before - atFirst)
   expect(shown).toContain('```\nline 8000000 of very many lines\nthe 🌍 end\n```')
-  expect((memory() - before) / 1e6).toBeLessThan(100)
+  expect(cost / 1e6).toBeLessThan(20)
 })
 
 test('bad input is answered clearly, and nothing is started', async () => {
