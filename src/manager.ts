@@ -18,6 +18,7 @@ import {
 } from './opencode.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import type { Story } from './story.ts'
 import { until } from './task/until.ts'
 import { isEnded, type CommandTask, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
@@ -168,6 +169,11 @@ export class BackgroundManager {
     return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
   }
 
+  /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
+  story(taskID: string): Story | undefined {
+    return this.#rooms.stories.of(taskID)
+  }
+
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
   subagents(): Promise<readonly string[]> {
     return this.#rooms.catalogue.subagents()
@@ -261,8 +267,11 @@ export class BackgroundManager {
         else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
         return
       }
-      case 'message.part.delta':
       case 'message.part.updated':
+        this.#rooms.stories.sawPart(event.properties.part)
+        this.#rooms.detector.hear(event.properties.sessionID)
+        return
+      case 'message.part.delta':
         this.#rooms.detector.hear(event.properties.sessionID)
         return
       case 'message.updated':

@@ -13,6 +13,7 @@ import type { CommandRunner, Stray } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import type { Executor } from './run/executor.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import type { Teller } from './story.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -32,6 +33,7 @@ interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly store: TaskStore
+  readonly stories: Teller
   readonly records: TaskRecords
   readonly outbox: Outbox
   readonly executor: Executor
@@ -154,9 +156,9 @@ export class Recovery {
 
   /** @param before as it was recorded */
   #add(task: Task, before: Task, session: Session): void {
-    const { store, records, log } = this.#ports
+    const { store, records, stories } = this.#ports
     store.add(task)
-    log.debug(`${task.id}: recovered, ${task.status}`)
+    stories.tell(task.id, `found again after a restart, ${task.status}`)
     if (!isEnded(before)) records.adopt(task, session)
   }
 

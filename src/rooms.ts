@@ -19,6 +19,7 @@ import { Quota } from './run/quota.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
 import { StatusPoll } from './status.ts'
+import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
@@ -50,6 +51,7 @@ export function realPorts(
 
 export function buildRooms({ opencode, clock, log, owners, machine }: Ports, options: Options) {
   const store = new TaskStore()
+  const stories = new Stories({ clock, log, store })
   /** Aborted when the instance ends. */
   const disposal = new AbortController()
   const host = { opencode, clock, log, store }
@@ -58,7 +60,10 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   const scheduler = new Scheduler(options.concurrency)
   const commandScheduler = new Scheduler({ total: options.concurrency.commands, providers: {}, models: {} })
   const detector = new Detector({ ...host, statuses })
-  const runner = new SessionRunner({ ...host, detector, disposal: disposal.signal }, options.startTimeoutMs)
+  const runner = new SessionRunner(
+    { ...host, detector, stories, disposal: disposal.signal },
+    options.startTimeoutMs,
+  )
   const commands = new CommandRunner({ ...host, machine, owners }, options.commands)
   const executor = new Executor(
     {
@@ -74,9 +79,9 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
   const records = new TaskRecords(host, owners.self)
   const gate = new Gate(opencode)
-  const outbox = new Outbox({ ...host, statuses, gate }, options.notify)
+  const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
-  const recovery = new Recovery({ ...host, owners, records, outbox, executor, commands })
+  const recovery = new Recovery({ ...host, stories, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
@@ -89,10 +94,10 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     enqueue: (task) => executor.enqueue(task),
   })
-  store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
   return {
     disposal,
     store,
+    stories,
     catalogue,
     commands,
     detector,

@@ -5,6 +5,7 @@ import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
+import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
@@ -22,23 +23,28 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       'results that were cut, or with block for when you cannot go on without it.',
     args: {
       task_id: z.string().trim().describe('Its id'),
-      block: z.boolean().default(false).describe('Wait until it ends or the timeout passes'),
-      timeout: z.int().min(1).max(600_000).default(120_000).describe('Of block, in ms, up to 600000'),
-      full_session: z.boolean().default(false).describe('The transcript instead of the result'),
+      block: z.boolean().optional().describe('Wait until it ends or timeout passes'),
+      timeout: z.int().min(1).max(600_000).default(120_000).describe('Of block, in ms'),
+      full_session: z.boolean().optional().describe('The transcript instead of the result'),
       message_limit: z.int().min(1).optional().describe('Only so many of its last messages'),
-      include_thinking: z.boolean().default(false).describe('In the transcript'),
-      include_tool_results: z.boolean().default(false).describe('In the transcript'),
+      include_thinking: z.boolean().optional().describe('In the transcript'),
+      include_tool_results: z.boolean().optional().describe('In the transcript'),
+      story: z.boolean().optional().describe('Its steps, timed: why it is stuck'),
     },
-    async execute({ task_id, block, timeout, ...session }, context) {
-      const { id } = ownTask(manager, task_id, context.sessionID)
+    async execute({ task_id, block, timeout, story, ...session }, context) {
+      const task = ownTask(manager, task_id, context.sessionID)
+      const { id } = task
+      // Whoever reads the story has not read the result.
+      if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
         ...(block && { timeoutMs: timeout }),
         signal: context.abort,
       })
       // Whoever asks for a part of the transcript wants the transcript.
-      const { full_session, message_limit: limit, include_thinking, include_tool_results } = session
-      const wantsTranscript = full_session || limit !== undefined || include_thinking || include_tool_results
-      const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
+      const { full_session, message_limit: limit } = session
+      const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
+      const wantsTranscript = full_session || limit !== undefined || thinking || toolResults
+      const transcript = { limit, thinking, toolResults }
       return answerOf(manager, report, now(), wantsTranscript ? transcript : undefined)
     },
   })
