@@ -1,5 +1,5 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import type { CommandOutput } from '../command/files.ts'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
@@ -7,7 +7,7 @@ import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../tas
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
-import { defineTool, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
+import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
 /** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
 const BYTES = 48_000
@@ -16,19 +16,24 @@ const LINES = 1900
 const UNREADABLE = 'Its session cannot be read (any more).'
 const LESS_OF_IT = 'message_limit shows the last messages alone'
 
+const flag = (description: string) => described(z._default(z.boolean(), false), description)
+
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description:
       'Look at a background task: its status, or its result. A notice with the result comes by itself: this is for ' +
       'results that were cut, or with block for when you cannot go on without it.',
     args: {
-      task_id: z.string().trim().describe('Its id'),
-      block: z.boolean().default(false).describe('Wait until it ends or the timeout passes'),
-      timeout: z.int().min(1).max(600_000).default(120_000).describe('Of block, in ms, up to 600000'),
-      full_session: z.boolean().default(false).describe('The transcript instead of the result'),
-      message_limit: z.int().min(1).optional().describe('Only so many of its last messages'),
-      include_thinking: z.boolean().default(false).describe('In the transcript'),
-      include_tool_results: z.boolean().default(false).describe('In the transcript'),
+      task_id: described(z.string().check(z.trim()), 'Its id'),
+      block: flag('Wait until it ends or the timeout passes'),
+      timeout: described(
+        z._default(z.int().check(z.minimum(1), z.maximum(600_000)), 120_000),
+        'Of block, in ms, up to 600000',
+      ),
+      full_session: flag('The transcript instead of the result'),
+      message_limit: described(z.optional(z.int().check(z.minimum(1))), 'Only so many of its last messages'),
+      include_thinking: flag('In the transcript'),
+      include_tool_results: flag('In the transcript'),
     },
     async execute({ task_id, block, timeout, ...session }, context) {
       const { id } = ownTask(manager, task_id, context.sessionID)
