@@ -27,6 +27,8 @@ export async function bundle(outdir: string, entries: Record<string, string> = E
     platform: 'node',
     format: 'esm',
     target: 'node20',
+    // What a server reads and parses at each start; its size has a ceiling (tests/unit/bundle.test.ts).
+    minify: true,
     logLevel: 'warning',
   })
   await addParser(join(outdir, 'tree-sitter'))

@@ -1,11 +1,11 @@
 /** The tool that stops tasks. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan } from './command-text.ts'
-import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
+import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
@@ -13,8 +13,8 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       'Stop a background task, or with all: true every unfinished one of yours. What it did stays readable with ' +
       'background_output. No notice follows.',
     args: {
-      task_id: z.string().trim().optional().describe('Its id'),
-      all: z.boolean().optional().describe('All unfinished'),
+      task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
+      all: described(z.optional(z.boolean()), 'All unfinished'),
     },
     async execute({ task_id, all }, context) {
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')

@@ -1,5 +1,5 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
@@ -7,7 +7,7 @@ import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
-import { defineTool, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
+import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
 /** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
 const BYTES = 48_000
@@ -16,20 +16,25 @@ const LINES = 1900
 const UNREADABLE = 'Its session cannot be read (any more).'
 const LESS_OF_IT = 'message_limit shows the last messages alone'
 
+const flag = (description: string) => described(z.optional(z.boolean()), description)
+
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description:
       'Look at a background task: its status, or its result. A notice with the result comes by itself: this is for ' +
       'results that were cut, or with block for when you cannot go on without it.',
     args: {
-      task_id: z.string().trim().describe('Its id'),
-      block: z.boolean().optional().describe('Wait until it ends or timeout passes'),
-      timeout: z.int().min(1).max(600_000).default(120_000).describe('Of block, in ms'),
-      full_session: z.boolean().optional().describe('The transcript instead of the result'),
-      message_limit: z.int().min(1).optional().describe('Only so many of its last messages'),
-      include_thinking: z.boolean().optional().describe('In the transcript'),
-      include_tool_results: z.boolean().optional().describe('In the transcript'),
-      story: z.boolean().optional().describe('Its steps, timed: why it is stuck'),
+      task_id: described(z.string().check(z.trim()), 'Its id'),
+      block: flag('Wait until it ends or timeout passes'),
+      timeout: described(
+        z._default(z.int().check(z.minimum(1), z.maximum(600_000)), 120_000),
+        'Of block, in ms',
+      ),
+      full_session: flag('The transcript instead of the result'),
+      message_limit: described(z.optional(z.int().check(z.minimum(1))), 'Only so many of its last messages'),
+      include_thinking: flag('In the transcript'),
+      include_tool_results: flag('In the transcript'),
+      story: flag('Its steps, timed: why it is stuck'),
     },
     async execute({ task_id, block, timeout, story, ...session }, context) {
       const task = ownTask(manager, task_id, context.sessionID)

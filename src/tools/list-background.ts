@@ -1,11 +1,11 @@
 /** The tool that lists what a session has launched. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
-import { defineTool, type ToolDefinition } from './tool.ts'
+import { defineTool, described, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
 
@@ -23,7 +23,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
   return defineTool(manager, {
     description: 'List the background tasks that you launched, with their ids and status.',
     args: {
-      status: z.enum(['all', 'running', 'done', 'error']).default('all').describe('Only these'),
+      status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),
     },
     execute({ status }, context) {
       const tasks = manager.list(context.sessionID)

@@ -81,6 +81,9 @@ test("every argument and its description reach the model's list of tools", async
     ],
     background_cancel: ['task_id', 'all'],
     list_background: ['status'],
+    run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on'],
+    check_background: ['task_id', 'tail_lines'],
+    kill_background: ['task_id'],
   }
   for (const [tool, names] of Object.entries(argumentsOf)) {
     const properties = definitions.get(tool) ?? {}
