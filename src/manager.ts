@@ -33,6 +33,8 @@ export interface ManagerInput {
    * they were launched; where none is given, by any that has none, and not before the process has ended.
    */
   readonly name?: string
+  /** Where OpenCode listens, which it hands to a plugin too; needed for the option `tmux` alone. */
+  readonly serverUrl?: URL
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
   readonly options?: OptionsInput
 }
@@ -85,8 +87,8 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { client, directory, name } = input
-    this.#ports = ports ?? realPorts(client, directory, name, options)
+    const { client, directory, name, serverUrl } = input
+    this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
     this.#rooms = buildRooms(this.#ports, options)
     this.problems = problems
     // They need a POSIX shell, and process sessions to end what they start.
@@ -344,6 +346,7 @@ export class BackgroundManager {
    * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
+    this.#rooms.panes?.dispose()
     this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()

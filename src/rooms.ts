@@ -10,6 +10,7 @@ import { connect, type Client, type Opencode } from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
+import { Panes, type Server } from './panes.ts'
 import { Recovery } from './recovery.ts'
 import { CommandRunner } from './run/command-runner.ts'
 import { Detector } from './run/detector.ts'
@@ -32,6 +33,8 @@ export interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly machine: Machine
+  /** What panes of a terminal can be attached to; absent where nobody has said. */
+  readonly server?: Server
 }
 
 export type Rooms = ReturnType<typeof buildRooms>
@@ -41,15 +44,18 @@ export function realPorts(
   directory: string,
   name: string | undefined,
   options: Options,
+  serverUrl: URL | undefined,
 ): Ports {
   const clock = systemClock
   const opencode = connect(client, directory, clock)
   const debug = options.debug || process.env['OPENCODE_BACKGROUND_DEBUG'] === '1'
   const log = hostLog((level, message) => opencode.log(level, message), { debug })
-  return { opencode, clock, log, owners: systemOwners(name, directory), machine: thisMachine }
+  const owners = systemOwners(name, directory)
+  const server = serverUrl && { url: serverUrl, directory }
+  return { opencode, clock, log, owners, machine: thisMachine, ...(server && { server }) }
 }
 
-export function buildRooms({ opencode, clock, log, owners, machine }: Ports, options: Options) {
+export function buildRooms({ opencode, clock, log, owners, machine, server }: Ports, options: Options) {
   const store = new TaskStore()
   const stories = new Stories({ clock, log, store })
   /** Aborted when the instance ends. */
@@ -94,8 +100,11 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     enqueue: (task) => executor.enqueue(task),
   })
+  const panes =
+    options.tmux.enabled && server ? new Panes({ ...host, machine }, server, options.tmux) : undefined
   return {
     disposal,
+    panes,
     store,
     stories,
     catalogue,
