@@ -64,7 +64,7 @@ if [ -s "$1/exit.new" ] || [ -n "$BASH_VERSION" ]; then how=signal; else how=sta
 echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
 exit "$2"`
 
-/** Creates what the wrapper expects, and opens the logs. The directory must be there and empty. */
+/** Creates what the wrapper expects, and opens the logs. The directory must be there, without either. */
 export function openLogs(directory: string): Readonly<Record<Stream, number>> {
   // The command's umask is its own; the mode of a file that is there already does not depend on it.
   writeFileSync(join(directory, 'exit.new'), '', { mode: 0o600, flag: 'wx' })

@@ -82,6 +82,7 @@ export function start({
   mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
   mkdirSync(directory, { mode: 0o700 })
   try {
+    writeBelonging(directory, belonging)
     const logs = openLogs(directory)
     let child: ChildProcess
     try {
@@ -99,8 +100,11 @@ export function start({
     child.on('error', () => {})
     if (child.pid === undefined) throw new Error('the system could not start it')
     const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
-    writeBelonging(directory, belonging)
-    writeIdentity(directory, identity)
+    try {
+      writeIdentity(directory, identity)
+    } catch {
+      // It has removed its own files, or the disk is full: it runs, but no other process will find it.
+    }
     // It must not keep a process alive that is otherwise done.
     child.unref()
     return new CommandProcess({ ...identity, directory, ...options }, child)
