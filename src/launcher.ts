@@ -6,7 +6,7 @@ import { modelOf, type Gate } from './parent/gate.ts'
 import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
+import { type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -47,6 +47,8 @@ export class Launcher {
   readonly #limits: { readonly maxTasksPerSession: number }
   /** Launches whose child is being created, for each parent: they count against its limit already. */
   readonly #launching = new Map<string, number>()
+  /** The ids of their tasks, which are not in the store yet. */
+  readonly #chosenIDs = new Set<string>()
 
   constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
     this.#ports = ports
@@ -61,25 +63,26 @@ export class Launcher {
       const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
       refuseChild(parent)
       const model = await this.#model(request, chosen, parent)
-      const id = this.#unusedID()
       const createdAt = clock.now()
-      const task = await records.create(
-        {
-          id,
-          kind: 'agent',
-          run: 1,
-          parentID,
-          agent,
-          ...(model && { model }),
-          description,
-          prompt,
-          promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
-          createdAt,
-        },
-        childRules(parent),
-      )
-      store.add(task)
-      return task
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          {
+            id,
+            kind: 'agent',
+            run: 1,
+            parentID,
+            agent,
+            ...(model && { model }),
+            description,
+            prompt,
+            promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
+            createdAt,
+          },
+          childRules(parent),
+        )
+        store.add(task)
+        return task
+      })
     })
   }
 
@@ -88,12 +91,14 @@ export class Launcher {
     return explained(async () => {
       const { records, store, clock, gate } = this.#ports
       refuseChild(await gate.session(parentID))
-      const task = await records.create(
-        { id: this.#unusedID(), kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
-        [],
-      )
-      store.add(task)
-      return task
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          { id, kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
+          [],
+        )
+        store.add(task)
+        return task
+      })
     })
   }
 
@@ -115,12 +120,11 @@ export class Launcher {
   }
 
   #refuseTooMany(parentID: string, launching: number): void {
-    const unfinished = this.#ports.store
-      .listByParent(parentID)
-      .filter((task) => task.kind === 'agent' && !isEnded(task))
+    const { store } = this.#ports
+    const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
     const { maxTasksPerSession } = this.#limits
     if (unfinished.length + launching < maxTasksPerSession) return
-    const ids = unfinished.map((task) => task.id).join(', ')
+    const ids = unfinished.join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
         'Wait for notices, or stop some with background_cancel.',
@@ -139,9 +143,20 @@ export class Launcher {
     return modelOf(parent)
   }
 
+  /** Does what adds a task with an id that no other has, nor one that is being launched at the same time. */
+  async #withID<Result>(add: (id: string) => Promise<Result>): Promise<Result> {
+    const id = this.#unusedID()
+    this.#chosenIDs.add(id)
+    try {
+      return await add(id)
+    } finally {
+      this.#chosenIDs.delete(id)
+    }
+  }
+
   #unusedID(): string {
     const id = newTaskID()
-    return this.#ports.store.get(id) ? this.#unusedID() : id
+    return this.#ports.store.get(id) || this.#chosenIDs.has(id) ? this.#unusedID() : id
   }
 }
 

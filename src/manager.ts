@@ -241,8 +241,8 @@ export class BackgroundManager {
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
   async cancelAll(parentID: string): Promise<number> {
-    const unfinished = this.list(parentID).filter((task) => !isEnded(task))
-    const ended = await Promise.all(unfinished.map((task) => this.cancel(task.id)))
+    const unfinished = [...this.#rooms.store.unfinished(parentID)]
+    const ended = await Promise.all(unfinished.map((taskID) => this.cancel(taskID)))
     return ended.filter((task) => task?.status === 'cancelled').length
   }
 
@@ -256,6 +256,9 @@ export class BackgroundManager {
         this.#rooms.gate.handleEvent(event)
         this.#rooms.detector.handleEvent(event)
         this.#rooms.quota.handleEvent(event)
+        return
+      case 'session.created':
+        this.#rooms.recovery.handleEvent(event)
         return
       case 'session.updated':
         this.#rooms.gate.handleEvent(event)
@@ -309,7 +312,7 @@ export class BackgroundManager {
     { message, parts }: NewMessage,
   ): Promise<void> {
     try {
-      if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(message.id)) return
+      if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(sessionID, message.id)) return
       if (this.#rooms.store.findBySession(sessionID)) return
       await this.recover(sessionID)
       this.#tellProblems()
@@ -371,8 +374,8 @@ export class BackgroundManager {
     const { signal } = this.#rooms.disposal
     const cancelTimer = this.#ports.clock.after(INTERRUPTION_SETTLES_MS, () => {
       signal.removeEventListener('abort', cancelTimer)
-      for (const task of this.list(parentID))
-        if (!isEnded(task)) void this.#rooms.executor.cancel(task.id, 'user')
+      for (const taskID of this.#rooms.store.unfinished(parentID))
+        void this.#rooms.executor.cancel(taskID, 'user')
     })
     signal.addEventListener('abort', cancelTimer)
   }

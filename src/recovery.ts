@@ -5,7 +5,14 @@
  */
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
-import { errorText, HostError, type Opencode, type Session, type StoredMessage } from './opencode.ts'
+import {
+  errorText,
+  HostError,
+  type Event,
+  type Opencode,
+  type Session,
+  type StoredMessage,
+} from './opencode.ts'
 import { endKey, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { storedNotice } from './parent/reception.ts'
@@ -47,8 +54,16 @@ interface Found {
   readonly task: Task
 }
 
+/**
+ * So soon after a session was created before our eyes, no other process can have left anything behind in it, and it is
+ * not looked at: that would hold up the first message of each session.
+ */
+const NEW_MS = 10_000
+
 export class Recovery {
   readonly #ports: Ports
+  /** When the newest sessions were created, the oldest first. */
+  readonly #created = new Map<string, number>()
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
 
@@ -66,6 +81,12 @@ export class Recovery {
     }
     const known = this.#recovered.get(parentID)
     if (known) return known
+    this.#forgetOld()
+    if (this.#created.delete(parentID)) {
+      const nothing = Promise.resolve()
+      this.#recovered.set(parentID, nothing)
+      return nothing
+    }
     const recovering = this.#tryToRecover(parentID)
     this.#recovered.set(parentID, recovering)
     return recovering
@@ -83,6 +104,20 @@ export class Recovery {
       await Promise.all((await commands.strays()).map(adopt))
     } catch (error) {
       log.warn(`commands that were left behind could not be looked after: ${errorText(error)}`)
+    }
+  }
+
+  handleEvent(event: Event): void {
+    if (event.type !== 'session.created' || event.properties.info.parentID !== undefined) return
+    this.#forgetOld()
+    this.#created.set(event.properties.info.id, this.#ports.clock.now())
+  }
+
+  #forgetOld(): void {
+    const oldest = this.#ports.clock.now() - NEW_MS
+    for (const [sessionID, at] of this.#created) {
+      if (at > oldest) return
+      this.#created.delete(sessionID)
     }
   }
 

@@ -33,6 +33,8 @@ const plugin = {
       options: options as OptionsInput,
     })
     const now = (): number => Date.now()
+    /** One for all events: most are not ours, and must leave nothing behind. */
+    const done = Promise.resolve()
     return Promise.resolve({
       tool: {
         background_task: backgroundTask(manager),
@@ -48,7 +50,7 @@ const plugin = {
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
         manager.handleEvent(event)
-        return Promise.resolve()
+        return done
       },
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
       'experimental.chat.messages.transform'(_, { messages }) {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, type Task } from '../task/task.ts'
+import type { Task } from '../task/task.ts'
 import type { Outbox } from './outbox.ts'
 
 interface Ports {
@@ -59,7 +59,10 @@ export class Patience {
       case 'unsent':
         return true
       case 'nothing':
-        return store.listByParent(parentID).some((task) => !isEnded(task) && !isService(task))
+        return [...store.unfinished(parentID)].some((id) => {
+          const task = store.get(id)
+          return task !== undefined && !isService(task)
+        })
     }
   }
 }
