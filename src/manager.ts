@@ -233,6 +233,12 @@ export class BackgroundManager {
     return task
   }
 
+  /** Whether a command has ended, and something that it has started runs on. */
+  hasLeftovers(taskID: string): boolean {
+    const task = this.#rooms.store.get(taskID)
+    return task?.kind === 'command' && this.#rooms.commands.hasLeftovers(task)
+  }
+
   /** Ends what a command that has ended has left running; resolves with whether there was anything. */
   async killLeftovers(taskID: string): Promise<boolean> {
     const task = this.#rooms.store.get(taskID)
@@ -268,8 +274,10 @@ export class BackgroundManager {
         this.#rooms.gate.handleEvent(event)
         this.#rooms.detector.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
-        if (task?.kind === 'command') void this.#rooms.executor.cancel(task.id, 'user')
-        else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
+        if (task?.kind === 'command') {
+          void this.#rooms.executor.cancel(task.id, 'user')
+          void this.killLeftovers(task.id)
+        } else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
         return
       }
       case 'message.part.updated':
@@ -354,6 +362,7 @@ export class BackgroundManager {
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
+    this.#rooms.strays.dispose()
     this.#rooms.detector.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.quota.dispose()

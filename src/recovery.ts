@@ -5,20 +5,14 @@
  */
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
-import {
-  errorText,
-  HostError,
-  type Event,
-  type Opencode,
-  type Session,
-  type StoredMessage,
-} from './opencode.ts'
+import { errorText, type Event, type Opencode, type Session, type StoredMessage } from './opencode.ts'
 import { endKey, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { storedNotice } from './parent/reception.ts'
-import type { CommandRunner, Stray } from './run/command-runner.ts'
+import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import type { Executor } from './run/executor.ts'
+import type { StrayGuard } from './run/stray-guard.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Teller } from './story.ts'
 import type { Owners } from './task/owner.ts'
@@ -45,6 +39,7 @@ interface Ports {
   readonly outbox: Outbox
   readonly executor: Executor
   readonly commands: CommandRunner
+  readonly strays: StrayGuard
 }
 
 type EndedAgentTask = EndedTask & AgentTask
@@ -67,18 +62,13 @@ export class Recovery {
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
 
-  #hasLookedForStrays = false
-
   constructor(ports: Ports) {
     this.#ports = ports
   }
 
   /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
   recover(parentID: string): Promise<void> {
-    if (!this.#hasLookedForStrays) {
-      this.#hasLookedForStrays = true
-      void this.#adopt()
-    }
+    void this.#ports.strays.look()
     const known = this.#recovered.get(parentID)
     if (known) return known
     this.#forgetOld()
@@ -90,21 +80,6 @@ export class Recovery {
     const recovering = this.#tryToRecover(parentID)
     this.#recovered.set(parentID, recovering)
     return recovering
-  }
-
-  /** A command that outlived its process is watched, and ends with us, also where nobody speaks in its session. */
-  async #adopt(): Promise<void> {
-    const { commands, opencode, store, log } = this.#ports
-    const adopt = async (stray: Stray): Promise<void> => {
-      await this.recover(stray.parentID)
-      if (store.get(stray.taskID) || (await isThere(opencode, stray.parentID))) return
-      await commands.killStray(stray)
-    }
-    try {
-      await Promise.all((await commands.strays()).map(adopt))
-    } catch (error) {
-      log.warn(`commands that were left behind could not be looked after: ${errorText(error)}`)
-    }
   }
 
   handleEvent(event: Event): void {
@@ -212,16 +187,6 @@ export class Recovery {
     } catch (error) {
       this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
     }
-  }
-}
-
-async function isThere(opencode: Opencode, sessionID: string): Promise<boolean> {
-  try {
-    await opencode.session(sessionID)
-    return true
-  } catch (error) {
-    if (error instanceof HostError && error.reason === 'notFound') return false
-    throw error
   }
 }
 

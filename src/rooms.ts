@@ -19,6 +19,7 @@ import { Permissions } from './run/permissions.ts'
 import { Quota } from './run/quota.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
+import { StrayGuard } from './run/stray-guard.ts'
 import { StatusPoll } from './status.ts'
 import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
@@ -70,7 +71,10 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     { ...host, detector, stories, disposal: disposal.signal },
     options.startTimeoutMs,
   )
-  const commands = new CommandRunner({ ...host, machine, owners }, options.commands)
+  const commands = new CommandRunner(
+    { ...host, machine, owners },
+    { ...options.commands, toldBytes: options.notify.inlineResultBytes },
+  )
   const executor = new Executor(
     {
       clock,
@@ -87,7 +91,8 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
-  const recovery = new Recovery({ ...host, stories, owners, records, outbox, executor, commands })
+  const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
+  const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
@@ -105,6 +110,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   return {
     disposal,
     panes,
+    strays,
     store,
     stories,
     catalogue,

@@ -86,13 +86,14 @@ export function writeIdentity(directory: string, { pid, key }: Identity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
 }
 
-/** Whose command it is, for a process that finds it when the one that began it is gone. */
+/** Whose command it is, and its limit, for a process that finds it when the one that began it is gone. */
 export interface Belonging {
-  readonly parentID: string
   readonly owner: Owner
+  /** 0: no limit. */
+  readonly timeoutMs: number
 }
 
-const belongingSchema = z.object({ parentID: z.string(), owner: ownerSchema })
+const belongingSchema = z.object({ owner: ownerSchema, timeoutMs: z.number() })
 
 export function writeBelonging(directory: string, belonging: Belonging): void {
   writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })
@@ -139,9 +140,13 @@ export function readEnd(directory: string): CommandEnd | undefined {
   return isSignal ? { type: 'killed', signal: signal as NodeJS.Signals } : { type: 'exited', code }
 }
 
-/** In bytes; 0 for a log that has been removed. */
+/** In bytes; 0 for a log that has been removed, or cannot be reached. */
 export function logSize(directory: string, stream: Stream): number {
-  return statSync(logPath(directory, stream), { throwIfNoEntry: false })?.size ?? 0
+  try {
+    return statSync(logPath(directory, stream)).size
+  } catch {
+    return 0
+  }
 }
 
 /** The end of a log, of which no more is read than that. Empty for a log that has been removed. */

@@ -10,7 +10,7 @@ export function signalGroup(leader: number, signal: 'SIGTERM' | 'SIGKILL'): void
   for (const group of groupsOf(leader)) send(-group, signal)
 }
 
-/** Whether a process is left that could be signalled. */
+/** Whether a process is left. */
 export function isGroupAlive(leader: number): boolean {
   return groupsOf(leader).some((group) => send(-group, 0))
 }
@@ -28,12 +28,12 @@ function groupsOf(leader: number): number[] {
   return [...new Set(groups)]
 }
 
-/** False where there is no such process or group, or none that we may signal. */
+/** False where there is no such process or group. One that we may not signal, as another user's, is there. */
 function send(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(pid, signal)
     return true
-  } catch {
-    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

@@ -59,8 +59,12 @@ export interface AttachOptions extends ProcessOptions, Identity {
 /** How often what has no event of its own is looked at. */
 const LOOK_MS = 250
 const GROUP_LOOK_MS = 25
-/** How much of a stream is searched at a look. */
-const BYTES_A_LOOK = 16_000_000
+/** How often SIGKILL is sent, before it is believed that something cannot be killed. */
+const KILLS = 12
+/** How often what a command has left running is looked at: its number may be another's once it has ended. */
+const LEFTOVERS_LOOK_MS = 1000
+/** How much of a stream is searched at a look; nothing else goes on meanwhile. */
+const BYTES_A_LOOK = 4_000_000
 
 /**
  * Starts a command. Throws an `Error` whose message says why it could not be started: a working directory or a shell
@@ -130,9 +134,12 @@ export class CommandProcess implements Identity {
   readonly #options: AttachOptions
   readonly #isOurChild: boolean
   /** Whether the group is known to be the command's, and not a later one of the same number. */
-  readonly #isKnown: boolean
+  #isKnown: boolean
+  /** Settles when it has ended, and nothing is left of what it has started. */
+  readonly gone: Promise<void>
   readonly #watches = new Set<TextWatch>()
   #resolve!: (end: CommandEnd) => void
+  #resolveGone!: () => void
   #hasEnded = false
   #hasTooMuch = false
   #wasKilled = false
@@ -146,6 +153,7 @@ export class CommandProcess implements Identity {
     this.#isOurChild = child !== undefined
     this.#isKnown = this.#isOurChild || this.#isLeading()
     this.ended = new Promise((resolve) => (this.#resolve = resolve))
+    this.gone = new Promise((resolve) => (this.#resolveGone = resolve))
     child?.once('exit', (code, signal) => {
       this.#end(signal === null ? { type: 'exited', code: code ?? 0 } : { type: 'killed', signal })
     })
@@ -189,14 +197,14 @@ export class CommandProcess implements Identity {
 
   async #kill(): Promise<void> {
     this.#signal('SIGTERM')
-    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone()
+    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone(KILLS)
     await this.ended
   }
 
-  /** What was being started in the moment of a signal has not heard it. */
-  async #killUntilGone(): Promise<void> {
+  /** What was being started in the moment of a signal has not heard it. What is another user's hears none. */
+  async #killUntilGone(times: number): Promise<void> {
     this.#signal('SIGKILL')
-    if (!(await this.#isGone(LOOK_MS))) await this.#killUntilGone()
+    if (!(await this.#isGone(LOOK_MS)) && times > 1) await this.#killUntilGone(times - 1)
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -255,11 +263,12 @@ export class CommandProcess implements Identity {
     }
     for (const watch of this.#watches) {
       try {
-        watch.look(this.#hasEnded && !this.#hasTooMuch ? Infinity : BYTES_A_LOOK)
+        watch.look(BYTES_A_LOOK)
       } catch {
         // The log cannot be read now; the next look goes on where this one was.
+        if (this.#hasEnded) this.#watches.delete(watch)
       }
-      if (watch.isDone) this.#watches.delete(watch)
+      if (watch.isDone || (this.#hasEnded && (this.#hasTooMuch || watch.isAtEnd))) this.#watches.delete(watch)
     }
   }
 
@@ -268,7 +277,25 @@ export class CommandProcess implements Identity {
     if (this.#hasEnded) return
     this.#cancelLook?.()
     this.#hasEnded = true
+    this.#finish(readEnd(this.#options.directory) ?? otherwise)
+  }
+
+  /** What was said at last is looked at before the end is told, in pieces. */
+  #finish(end: CommandEnd): void {
     this.#lookAtOutput()
-    this.#resolve(readEnd(this.#options.directory) ?? otherwise)
+    if (this.#watches.size > 0) {
+      this.#cancelLook = this.#options.clock.after(0, () => this.#finish(end))
+      return
+    }
+    this.#resolve(end)
+    this.#lookAtLeftovers()
+  }
+
+  #lookAtLeftovers(): void {
+    if (this.isAlive) this.#options.clock.after(LEFTOVERS_LOOK_MS, () => this.#lookAtLeftovers())
+    else {
+      this.#isKnown = false
+      this.#resolveGone()
+    }
   }
 }

@@ -1,12 +1,11 @@
 /** Runs shell commands, and finds those again that have outlived the process which began them. */
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import {
   endedAt,
-  readBelonging,
   startedAt,
   isRunning,
+  logPath,
   readEnd,
   readIdentity,
   readTail,
@@ -21,6 +20,7 @@ import {
 import type { Machine } from '../command/machine.ts'
 import { attach, start, type CommandProcess } from '../command/process.ts'
 import type { Options } from '../config.ts'
+import { formatDuration } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
 import type { Owners } from '../task/owner.ts'
@@ -37,16 +37,15 @@ interface Ports {
   readonly owners: Owners
 }
 
-/** A command without the process that began it. */
-export interface Stray {
-  readonly taskID: string
-  readonly parentID: string
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
+  /** How much of each stream is told at the end, with what is said of the rest. */
+  readonly toldBytes: number
 }
 
-type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'>
+const WORDS_BYTES = 300
 
-/** How much of each stream is told at the end, and shown when it is asked for: the host lets twice that through. */
-const TAIL = { bytes: 24_000, lines: 950 }
+/** How much of each stream is shown when it is asked for: the host lets twice that through, with some words. */
+const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
 const NOTE = { bytes: 4000 }
 const KEPT_DAYS = 7
@@ -99,9 +98,10 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = await child.ended
     await killed
     signal.removeEventListener('abort', kill)
-    this.#letGo(task.id)
+    void child.gone.then(() => this.#letGo(task.id))
     void this.#leaveNote(task)
-    const text = this.textOf(task)
+    const left = child.isAlive ? ['[It has left processes running: kill_background ends them.]'] : []
+    const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
     const exit = end.type === 'lost' ? {} : { exit: end }
     if (isTooMuch) {
       const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
@@ -119,8 +119,14 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = readEnd(directory)
     const text = this.textOf(task)
     const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
-    const outcome = end ? outcomeOf(end, text) : failed('interrupted', message, text)
-    return { outcome, at: endedAt(directory) ?? this.#ports.clock.now() }
+    const at = endedAt(directory) ?? this.#ports.clock.now()
+    // Who kept it within its time meanwhile had nobody to tell.
+    const ranMs = at - (this.startedAt(task) ?? at)
+    if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
+      const limit = `stopped after ${formatDuration(task.timeoutMs)}, which is its limit (timeout)`
+      return { outcome: { ...failed('timeout', limit, text), exit: end }, at }
+    }
+    return { outcome: end ? outcomeOf(end, text) : failed('interrupted', message, text), at }
   }
 
   /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
@@ -130,7 +136,9 @@ export class CommandRunner implements Runner<CommandTask> {
 
   /** The last of what it wrote, both streams apart. */
   textOf(task: CommandTask): string {
-    return bothStreams(this.outputOf(task))
+    return bothStreams(
+      this.outputOf(task, { bytes: Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES) }),
+    )
   }
 
   /** @param tail how much of each stream; never more than the host lets through */
@@ -145,8 +153,17 @@ export class CommandRunner implements Runner<CommandTask> {
         return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
       }
     }
-    const hasLeftovers = isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
-    return { directory, stdout: read('stdout'), stderr: read('stderr'), hasLeftovers }
+    return {
+      directory,
+      stdout: read('stdout'),
+      stderr: read('stderr'),
+      hasLeftovers: this.hasLeftovers(task),
+    }
+  }
+
+  /** Whether a command has ended, and something that it has started runs on. */
+  hasLeftovers(task: CommandTask): boolean {
+    return isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
   }
 
   /** Ends what a command that has ended has left running; false where that is nothing. */
@@ -154,30 +171,7 @@ export class CommandRunner implements Runner<CommandTask> {
     const child = this.#live.get(task.id)
     if (!child?.isAlive) return false
     await child.kill()
-    this.#letGo(task.id)
     return true
-  }
-
-  /** The commands that still run although the process that began them is gone, with the sessions that they were for. */
-  async strays(): Promise<readonly Stray[]> {
-    const { machine, owners } = this.#ports
-    const names = await readdir(machine.root).catch(() => [])
-    return names.flatMap((taskID) => {
-      const directory = join(machine.root, taskID)
-      if (this.#live.has(taskID) || !isRunning(directory)) return []
-      const belonging = readBelonging(directory)
-      return belonging && owners.isGone(belonging.owner) ? [{ taskID, parentID: belonging.parentID }] : []
-    })
-  }
-
-  /** Ends a command that is nobody's any more. */
-  async killStray({ taskID }: Stray): Promise<void> {
-    const { clock, log, machine } = this.#ports
-    const directory = join(machine.root, taskID)
-    const identity = readIdentity(directory)
-    if (!identity) return
-    log.warn(`${taskID}: its session was deleted while OpenCode was away; it is being killed`)
-    await attach({ ...identity, directory, clock, ...this.#limits }).kill()
   }
 
   /** The instance ends, and what it has begun ends with it. */
@@ -192,8 +186,8 @@ export class CommandRunner implements Runner<CommandTask> {
     const { clock, log, machine, owners } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
-    const { id, command, cwd, parentID } = task
-    const belonging = { parentID, owner: owners.self }
+    const { id, command, cwd, timeoutMs } = task
+    const belonging = { owner: owners.self, timeoutMs }
     const identity = readIdentity(directory)
     if (identity) {
       writeBelonging(directory, belonging)
@@ -213,7 +207,7 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #letGo(taskID: string): void {
-    if (!this.#live.get(taskID)?.isAlive) this.#live.delete(taskID)
+    this.#live.delete(taskID)
     if (this.#live.size > 0) return
     this.#stopListening?.()
     this.#stopListening = undefined
@@ -234,8 +228,15 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 }
 
-function bothStreams({ stdout, stderr }: Readonly<Record<Stream, Tail>>): string {
-  const [out = '', err = ''] = [stdout, stderr].map(({ text }) => text.replace(/\n+$/, ''))
+function bothStreams(output: CommandOutput): string {
+  const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
+    const { text, leftOutBytes } = output[stream]
+    const before =
+      leftOutBytes === 0
+        ? ''
+        : `[… ${leftOutBytes} bytes before this are in ${logPath(output.directory, stream)} …]\n`
+    return text === '' ? '' : `${before}${text.replace(/\n+$/, '')}`
+  })
   if (err === '') return out
   return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
 }

@@ -1,12 +1,18 @@
 /** Commands, as the tools show them. Pure. */
 import type { CommandOutput, Stream, Tail } from '../command/files.ts'
-import { formatDuration } from '../format.ts'
+import { cutMiddle, formatDuration } from '../format.ts'
 import { isEnded, type CommandTask } from '../task/task.ts'
 
 export const RULE = '━'.repeat(59)
 
+/** A longer command is written to a file, or known to who asks for it. */
+const SPAN_BYTES = 1000
+/** No output is worth a longer fence. */
+const LONGEST_FENCE = 32
+
 /** A line of code in a table cell. */
-export function codeSpan(text: string): string {
+export function codeSpan(whole: string): string {
+  const text = cutMiddle(whole, SPAN_BYTES, (bytes) => `[… ${bytes} bytes …]`)
   const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
   const ticks = line.includes('`') ? '``' : '`'
   return `${ticks}${line}${ticks}`
@@ -67,7 +73,7 @@ function streamLines(sign: string, stream: Stream, output: CommandOutput): strin
   const { text, leftOutBytes }: Tail = output[stream]
   if (text === '') return []
   const part = leftOutBytes === 0 ? '' : `, its end: ${leftOutBytes} bytes before it are in the file`
-  const fence = '`'.repeat(Math.max(3, 1 + longestRun(text)))
+  const fence = '`'.repeat(Math.min(LONGEST_FENCE, Math.max(3, 1 + longestRun(text))))
   return ['', `${sign} **Output (${stream})**${part}:`, fence, text.replace(/\n$/, ''), fence]
 }
 

@@ -91,11 +91,11 @@ function statusOf(task: Task, note: string | undefined): string {
     case 'waiting':
       return `✋ waiting ${note}`
     case 'completed':
-      return '✅ done'
+      return `✅ done${noted}`
     case 'failed':
-      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}`
+      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}${noted}`
     case 'cancelled':
-      return '🛑 cancelled'
+      return `🛑 cancelled${noted}`
   }
 }
 

@@ -42,7 +42,7 @@ export function run(command: string, changes: Partial<StartOptions> = {}): Comma
   const cwd = temporaryDirectory()
   const env = { PATH: process.env['PATH'] }
   const settings = { clock: systemClock, killGraceMs: GRACE_MS }
-  const belonging = { parentID: 'ses_1', owner: systemOwners('tests', cwd).self }
+  const belonging = { owner: systemOwners('tests', cwd).self, timeoutMs: 0 }
   const own = { command, shell: '/bin/sh', cwd, env, directory, belonging }
   const child = start({ ...settings, ...own, ...changes })
   started.push(child)

@@ -85,6 +85,14 @@ test('a command ends when its shell does; what it leaves running works on, and g
   expect(await child.ended).toEqual({ type: 'exited', code: 0 })
 })
 
+test('once nothing is left of a command that has ended, its number is not its own any more', async () => {
+  const { process: child } = run('sleep 0.3 & echo started')
+  await child.ended
+  expect(child.isAlive).toBe(true)
+  await child.gone
+  expect(child.isAlive).toBe(false)
+})
+
 test('to kill a command that has ended kills nothing and ends at once', async () => {
   const { process: child } = run('exit 6')
   await child.ended

@@ -42,7 +42,7 @@ function inside(name: string, code: string): Promise<unknown> {
     const { systemClock: clock } = await import(${JSON.stringify(join(place, 'clock.mjs'))})
     const { readdirSync, readlinkSync } = await import('node:fs')
     const directory = ${JSON.stringify(place)} + '/' + ${JSON.stringify(name)}
-    const belonging = { parentID: 'ses_1', owner: {} }
+    const belonging = { owner: {}, timeoutMs: 0 }
     const settings = { clock, killGraceMs: 300, belonging }
     const run = (command, changes) => start({ ...settings, command, shell: '/bin/sh', cwd: '/', env: process.env, directory, ...changes })
     const written = (child, text) => new Promise((resolve) => child.watchFor([text], resolve))
