@@ -72,9 +72,10 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   )
   const quota = new Quota({ clock, store, scheduler })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
-  const records = new TaskRecords(host, owners.self)
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate }, options.notify)
+  // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
+  const records = new TaskRecords(host, owners.self)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
   const recovery = new Recovery({ ...host, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
