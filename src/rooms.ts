@@ -87,9 +87,10 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   )
   const quota = new Quota({ clock, store, scheduler })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
-  const records = new TaskRecords(host, owners.self)
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)
+  // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
+  const records = new TaskRecords(host, owners.self)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
   const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })

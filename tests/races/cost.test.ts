@@ -11,9 +11,10 @@ test('a task costs six calls of the host from its launch to its answered notice;
     await clock.advance(2000)
     return host.calls.slice(before).map(({ method }) => method)
   }
-  const always = ['createSession', 'prompt', 'messages', 'session', 'prompt', 'replaceMetadata']
-  expect((await callsOf('first')).toSorted()).toEqual(['session', 'agents', ...always].toSorted())
-  expect((await callsOf('second')).toSorted()).toEqual(always.toSorted())
+  // The record of the end comes behind what the parent waits for.
+  const always = ['createSession', 'prompt', 'messages', 'session', 'replaceMetadata', 'prompt']
+  expect(await callsOf('first')).toEqual(['session', 'agents', ...always])
+  expect(await callsOf('second')).toEqual(always)
 })
 
 test('while tasks run, one status call an interval serves them all, and no messages are read', async () => {
