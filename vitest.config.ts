@@ -37,4 +37,17 @@ const onTheRealBinary = [
   },
 }))
 
-export default defineConfig({ test: { projects: [...fast, processes, ...onTheRealBinary] } })
+/** Tests before a terminal: they read a screen, which comes late where the machine is busy. */
+const tui = {
+  test: {
+    name: 'tui',
+    include: ['tests/tui/**/*.test.ts'],
+    globalSetup: ['tests/harness/temporary.ts', 'tests/harness/packed.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    maxWorkers: 1,
+    sequence: { groupOrder: 4 },
+  },
+}
+
+export default defineConfig({ test: { projects: [...fast, processes, ...onTheRealBinary, tui] } })

@@ -1,7 +1,7 @@
 /**
  * A parent that launches five agents under a limit of two, on the real OpenCode with a scripted model: one agent
- * fails, one is cancelled, and the parent is told of each end. `npm run demo`; nothing leaves this machine, and
- * nothing stays on it.
+ * fails, one is cancelled, and the parent is told of each end. `npm run demo`; with `-- --tui` in the real terminal UI, for
+ * a person to play with. Nothing leaves this machine, and nothing stays on it.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +9,7 @@ import { startModel } from '../tests/harness/model.ts'
 import type { ModelRequest, Reply } from '../tests/harness/script.ts'
 import { startOpencode } from '../tests/harness/server.ts'
 import { printTimeline } from './timeline.ts'
+import { openTui } from './tui.ts'
 
 interface Errand {
   readonly agent: string
@@ -36,7 +37,13 @@ const ERRANDS: Readonly<Record<string, Errand>> = {
   'find dead code': { agent: 'explore', takesMs: 2000, reply: { text: 'Two exports are never imported.' } },
 }
 
+const isTui = process.argv.includes('--tui')
+/** A person wants to see it. */
+const SLOWER = isTui ? 8 : 1
+
 const TOO_SLOW = 'translate the manual'
+
+const ASKED = 'Please look this project over.'
 
 /** Ids of the tasks by description, as the parent's model has read them. */
 const ids = new Map<string, string>()
@@ -44,7 +51,7 @@ const ids = new Map<string, string>()
 async function child({ messages }: ModelRequest): Promise<Reply> {
   const errand = ERRANDS[messages.findLast(({ role }) => role === 'user')?.content ?? '']
   if (!errand) return { text: 'I was told nothing that I know.' }
-  await sleep(errand.takesMs, undefined, { ref: false })
+  await sleep(errand.takesMs * SLOWER, undefined, { ref: false })
   return errand.reply
 }
 
@@ -76,23 +83,28 @@ const startedAt = Date.now()
 const model = await startModel((request) =>
   request.parentSessionID === undefined ? parent(request) : child(request),
 )
-const plugin = fileURLToPath(new URL('../dist/server.js', import.meta.url))
-console.log('Starting the real OpenCode with a scripted model, in a temporary home …')
-const server = await startOpencode({ model, plugins: [[plugin, { concurrency: { total: 2 } }]] })
-process.once('SIGINT', () => void server.stop().then(() => process.exit(130)))
-try {
-  const { id } = await server.createSession({ title: 'Demo' })
-  const timeline = printTimeline(server.events, id, startedAt)
-  await server.prompt(id, 'Please look this project over.')
-  const summary = await timeline.whenEnded(Object.keys(ERRANDS).length)
-  await server.waitForIdle(id)
-  // The answer to the last notice.
-  await sleep(500)
-  const turns = model.requestsOf(id).length
-  console.log(
-    `\n${summary}\n${turns} model calls in the parent, ${model.requests.length - turns} in the children.`,
-  )
-} finally {
-  await server.stop()
-  await model.close()
+const options = { concurrency: { total: 2 } }
+await (isTui ? openTui(model, options, ASKED) : printDemo())
+await model.close()
+
+async function printDemo(): Promise<void> {
+  const plugin = fileURLToPath(new URL('../dist/server.js', import.meta.url))
+  console.log('Starting the real OpenCode with a scripted model, in a temporary home …')
+  const server = await startOpencode({ model, plugins: [[plugin, options]] })
+  process.once('SIGINT', () => void server.stop().then(() => process.exit(130)))
+  try {
+    const { id } = await server.createSession({ title: 'Demo' })
+    const timeline = printTimeline(server.events, id, startedAt)
+    await server.prompt(id, ASKED)
+    const summary = await timeline.whenEnded(Object.keys(ERRANDS).length)
+    await server.waitForIdle(id)
+    // The answer to the last notice.
+    await sleep(500)
+    const turns = model.requestsOf(id).length
+    console.log(
+      `\n${summary}\n${turns} model calls in the parent, ${model.requests.length - turns} in the children.`,
+    )
+  } finally {
+    await server.stop()
+  }
 }

@@ -56,6 +56,9 @@ async function addParser(outdir: string): Promise<void> {
 /** All that the package holds in `dist`. */
 export async function build(outdir: string): Promise<void> {
   await bundle(outdir)
+  // Loaded here only: most tests need the server part alone, and a compiler takes its time to load.
+  const { bundleTui } = await import('./build-tui.ts')
+  await bundleTui(outdir)
   declare(outdir)
   describeOptions(outdir)
 }

@@ -269,6 +269,7 @@ export class BackgroundManager {
       case 'session.updated':
         this.#rooms.gate.handleEvent(event)
         this.#rooms.records.handleEvent(event)
+        this.#rooms.requests.handleEvent(event)
         return
       case 'session.deleted': {
         this.#rooms.gate.handleEvent(event)

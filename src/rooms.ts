@@ -12,6 +12,7 @@ import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
 import { Panes, type Server } from './panes.ts'
 import { Recovery } from './recovery.ts'
+import { Requests } from './requests.ts'
 import { CommandRunner } from './run/command-runner.ts'
 import { Detector } from './run/detector.ts'
 import { Executor } from './run/executor.ts'
@@ -108,6 +109,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   })
   const panes =
     options.tmux.enabled && server ? new Panes({ ...host, machine }, server, options.tmux) : undefined
+  const requests = new Requests({ log, store, records, recovery, executor, continuer, commands })
   return {
     disposal,
     panes,
@@ -125,6 +127,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     outbox,
     patience,
     recovery,
+    requests,
     launcher,
     continuer,
   }

@@ -1,7 +1,7 @@
 /**
  * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
  * shows to every client. It is written when the session is created, in the same call, when something is said to a task,
- * and when a run has ended; that a run is at work is seen from the host's own status of the session.
+ * and when a run has ended; that an agent is at work is seen from the host's own status of the session.
  */
 import * as z from 'zod/mini'
 import type { Log } from '../log.ts'
@@ -102,6 +102,11 @@ const workSchema = z.discriminatedUnion('kind', [
   }),
 ])
 
+/** That a command has begun shows nowhere else: the host knows nothing of it. */
+function isBegun({ kind }: Task, { type }: TaskEvent): boolean {
+  return kind === 'command' && type === 'prompted'
+}
+
 /** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
@@ -129,7 +134,7 @@ export class TaskRecords {
     this.#store = ports.store
     this.#owner = owner
     this.#store.subscribe((task, event) => {
-      if (RECORDED.has(event.type)) this.#write(task)
+      if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
     })
   }
 
@@ -167,6 +172,19 @@ export class TaskRecords {
     }
   }
 
+  /**
+   * Writes fields of ours beside the record, and the record anew: a client that has put something there has written an
+   * older record with it, if it was slow. Rejects with a `HostError`.
+   */
+  async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
+    const { metadata } = await this.#opencode.session(sessionID)
+    const marked = { ...metadata, ...fields }
+    if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
+    const task = this.#store.findBySession(sessionID)
+    if (task) this.#queue(task, marked)
+    await this.written(sessionID)
+  }
+
   handleEvent(event: Event): void {
     if (event.type !== 'session.updated') return
     const { id, metadata } = event.properties.info
@@ -184,8 +202,14 @@ export class TaskRecords {
   }
 
   #write(task: Task): void {
-    const metadata = { ...this.#metadata.get(task.sessionID), [RECORD_KEY]: this.#recordOf(task) }
+    const beside = this.#metadata.get(task.sessionID) ?? {}
     if (isEnded(task)) this.#metadata.delete(task.sessionID)
+    this.#queue(task, beside)
+  }
+
+  /** @param beside what else stands in the metadata */
+  #queue(task: Task, beside: { readonly [key: string]: unknown }): void {
+    const metadata = { ...beside, [RECORD_KEY]: this.#recordOf(task) }
     const before = this.#writing.get(task.sessionID)
     const write = this.#send(task, metadata, before).finally(() => {
       if (this.#writing.get(task.sessionID) === write) this.#writing.delete(task.sessionID)

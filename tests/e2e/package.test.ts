@@ -36,6 +36,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/tree-sitter/tree-sitter-bash.wasm',
     'package/dist/tree-sitter/tree-sitter.cjs',
     'package/dist/tree-sitter/tree-sitter.wasm',
+    'package/dist/tui.js',
     'package/package.json',
   ])
   expect(types).toContain('package/dist/types/library.d.ts')

@@ -1,0 +1,87 @@
+/**
+ * Does what people ask for in the terminal UI and what only we can do: stop a task that waits for its turn, kill a
+ * command, have a task go on that has ended. A request comes in the metadata of the task's session (`task/request.ts`)
+ * and is answered there. It is the user's act: the parent is told of a task that was stopped so.
+ */
+import { cutMiddle } from './format.ts'
+import type { Log } from './log.ts'
+import type { Continuer } from './continuer.ts'
+import { errorText, type Event } from './opencode.ts'
+import type { Recovery } from './recovery.ts'
+import type { CommandRunner } from './run/command-runner.ts'
+import type { Executor } from './run/executor.ts'
+import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from './task/request.ts'
+import type { TaskRecords } from './task/record.ts'
+import type { TaskStore } from './task/store.ts'
+import type { Task } from './task/task.ts'
+
+interface Ports {
+  readonly commands: Pick<CommandRunner, 'textOf'>
+  readonly continuer: Continuer
+  readonly executor: Executor
+  readonly log: Log
+  readonly records: TaskRecords
+  readonly recovery: Recovery
+  readonly store: TaskStore
+}
+
+/** The answer stays in the session's metadata, which every client reads with the session. */
+const OUTPUT_BYTES = 4000
+
+export class Requests {
+  readonly #ports: Ports
+  /** The newest request of each session: events go on bringing it until its answer is written. */
+  readonly #taken = new Map<string, string>()
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  handleEvent(event: Event): void {
+    if (event.type !== 'session.updated') return
+    const { id: sessionID, parentID, metadata } = event.properties.info
+    if (parentID === undefined || metadata?.[REQUEST_KEY] === undefined) return
+    const request = readRequest(metadata)
+    if (!request || request.answer || this.#taken.get(sessionID) === request.id) return
+    this.#taken.set(sessionID, request.id)
+    void this.#take(sessionID, parentID, request)
+  }
+
+  async #take(sessionID: string, parentID: string, request: TaskRequest): Promise<void> {
+    const { log, records, recovery, store } = this.#ports
+    if (!store.findBySession(sessionID)) await recovery.recover(parentID)
+    const task = store.findBySession(sessionID)
+    // Another holds it, and answers.
+    if (!task) return
+    try {
+      const answer = await this.#answer(task, request)
+      log.debug(`${task.id}: ${request.kind} was asked for: ${answer.text}`)
+      await records.mark(sessionID, { [REQUEST_KEY]: { ...request, answer } })
+    } catch (error) {
+      log.warn(`${task.id}: ${request.kind} could not be answered: ${errorText(error)}`)
+    }
+  }
+
+  async #answer(task: Task, { run, kind, prompt = '' }: TaskRequest): Promise<Answer> {
+    const { commands, continuer, executor } = this.#ports
+    if (run !== task.run) return { ok: false, text: `${task.id} has gone on since.` }
+    try {
+      switch (kind) {
+        case 'cancel': {
+          const ended = await executor.cancel(task.id, 'user')
+          return { ok: ended?.status === 'cancelled', text: `${task.id} is ${ended?.status ?? 'unknown'}.` }
+        }
+        case 'continue': {
+          if (prompt.trim() === '') return { ok: false, text: 'There is nothing to say to it.' }
+          const next = await continuer.continue(task.id, prompt)
+          return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
+        }
+        case 'output':
+          if (task.kind !== 'command') return { ok: false, text: `${task.id} is not a command.` }
+          return { ok: true, text: cutMiddle(commands.textOf(task), OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
+      }
+    } catch (error) {
+      return { ok: false, text: errorText(error) }
+    }
+  }
+}

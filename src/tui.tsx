@@ -1,0 +1,107 @@
+/**
+ * The part of the plugin that the terminal UI loads: the tasks of the session in the sidebar, a badge beside the prompt,
+ * the dialog of /tasks. It may run elsewhere than OpenCode (`opencode attach`), so that it knows only what the host tells.
+ */
+import type { TuiPluginApi, TuiPluginModule } from '@opencode-ai/plugin/tui'
+import { systemClock } from './clock.ts'
+import { ask } from './tui/ask.ts'
+import { Badge } from './tui/badge.tsx'
+import { hostOf } from './tui/host.ts'
+import { Sidebar } from './tui/sidebar.tsx'
+import { openTasks } from './tui/tasks-dialog.tsx'
+import { Watches } from './tui/watches.ts'
+
+/** What OpenCode takes such a module to export; spelled out for the same reason as in `server.ts`. */
+interface TuiPlugin {
+  readonly id: string
+  readonly tui: (api: never, options: Record<string, unknown> | undefined, meta: never) => Promise<void>
+}
+
+const PLUGIN = 'opencode-background'
+const COMMAND = 'background.tasks'
+/** Free in OpenCode's own bindings. Option `key`; false: none. */
+const DEFAULT_KEY = '<leader>j'
+/** In the sidebar: below the context, above the rest. */
+const ORDER = 150
+
+const TOLD = [
+  'session.created',
+  'session.updated',
+  'session.deleted',
+  'session.status',
+  'message.part.updated',
+  'permission.asked',
+  'permission.replied',
+] as const
+
+const plugin = {
+  id: PLUGIN,
+  tui(api, options) {
+    const clock = systemClock
+    const host = hostOf(api)
+    const watches = new Watches({ host, clock, directory: () => api.state.path.directory }, (toast) =>
+      api.ui.toast({ title: 'Background', ...toast }),
+    )
+    const stops = [
+      ...TOLD.map((type) => api.event.on(type, (event) => watches.handleEvent(event))),
+      // The connection was lost, or the instance was started again.
+      api.event.on('server.connected', () => watches.reload()),
+    ]
+    api.slots.register({
+      order: ORDER,
+      slots: {
+        sidebar_content: (_, props) => <Sidebar api={api} watches={watches} sessionID={props.session_id} />,
+        session_prompt_right: (_, props) => (
+          <Badge api={api} watches={watches} sessionID={props.session_id} />
+        ),
+      },
+    })
+    const open = (): void => {
+      const sessionID = rootOf(api)
+      if (sessionID === undefined) {
+        api.ui.toast({ message: 'Open a session first: background tasks belong to one.' })
+        return
+      }
+      const watch = watches.of(sessionID)
+      const onSessionUpdated = (handler: Parameters<typeof api.event.on<'session.updated'>>[1]) =>
+        api.event.on('session.updated', handler)
+      void watch.load().then(() =>
+        openTasks({
+          api,
+          host,
+          watch,
+          ask: (task, request) => ask({ host, clock, onSessionUpdated }, task, request),
+        }),
+      )
+    }
+    const key = options?.['key'] ?? DEFAULT_KEY
+    const stopLayer = api.keymap.registerLayer({
+      commands: [
+        {
+          namespace: 'palette',
+          name: COMMAND,
+          title: 'Background tasks',
+          desc: 'What runs in the background of this session',
+          category: 'Background',
+          slashName: 'tasks',
+          run: open,
+        },
+      ],
+      bindings: typeof key === 'string' ? [{ key, cmd: COMMAND }] : [],
+    })
+    api.lifecycle.onDispose(() => {
+      for (const stop of [...stops, stopLayer]) stop()
+      watches.dispose()
+    })
+    return Promise.resolve()
+  },
+} satisfies TuiPluginModule
+
+/** The session on the screen, or where that is a task's, the one that launched it. */
+function rootOf({ route, state }: TuiPluginApi): string | undefined {
+  const { current } = route
+  const sessionID = current.name === 'session' ? current.params?.['sessionID'] : undefined
+  return typeof sessionID === 'string' ? (state.session.get(sessionID)?.parentID ?? sessionID) : undefined
+}
+
+export default plugin as TuiPlugin

@@ -1,0 +1,42 @@
+/** What a person may do with a task in its state. Pure. */
+import { formatAsked } from '../format.ts'
+import { isUnfinished, type TaskView } from './task-view.ts'
+
+export type Action =
+  | { readonly type: 'open' | 'read' | 'continue' | 'cancel' | 'copy' }
+  | { readonly type: 'answer'; readonly requestID: string; readonly reply: 'once' | 'always' | 'reject' }
+
+export interface Choice {
+  readonly title: string
+  readonly action: Action
+}
+
+export function choicesFor(view: TaskView): readonly Choice[] {
+  const { task, asks } = view
+  const answers = asks.flatMap((ask): Choice[] => {
+    const what = formatAsked([ask])
+    const answer = { type: 'answer', requestID: ask.id } as const
+    return [
+      { title: `Allow once: ${what}`, action: { ...answer, reply: 'once' } },
+      {
+        title: `Always allow: ${formatAsked([{ ...ask, patterns: ask.always }])}`,
+        action: { ...answer, reply: 'always' },
+      },
+      { title: `Reject: ${what}`, action: { ...answer, reply: 'reject' } },
+    ]
+  })
+  const unfinished = isUnfinished(view)
+  const isAgent = task.kind === 'agent'
+  return [
+    ...answers,
+    { title: 'Open its session', action: { type: 'open' } },
+    ...choiceIf(!isAgent || !unfinished, isAgent ? 'Read the result' : 'Read the output', 'read'),
+    ...choiceIf(isAgent, unfinished ? 'Say more to it' : 'Continue with a message', 'continue'),
+    ...choiceIf(unfinished, isAgent ? 'Cancel it' : 'Kill it', 'cancel'),
+    { title: `Copy its id: ${task.id}`, action: { type: 'copy' } },
+  ]
+}
+
+function choiceIf(isPossible: boolean, title: string, type: 'read' | 'continue' | 'cancel'): Choice[] {
+  return isPossible ? [{ title, action: { type } }] : []
+}

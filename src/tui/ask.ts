@@ -1,0 +1,53 @@
+/**
+ * Asks the server part for what only it can do, through the metadata of the task's session, and waits for the answer
+ * there (`task/request.ts`).
+ */
+import type { Event } from '@opencode-ai/sdk/v2'
+import type { Clock } from '../clock.ts'
+import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from '../task/request.ts'
+import type { Task } from '../task/task.ts'
+import type { Host } from './host.ts'
+
+interface Ports {
+  readonly host: Pick<Host, 'session' | 'replaceMetadata'>
+  readonly clock: Clock
+  readonly onSessionUpdated: (
+    handler: (event: Extract<Event, { type: 'session.updated' }>) => void,
+  ) => () => void
+}
+
+/** A command has its time to end. */
+const ANSWER_WITHIN_MS = 30_000
+
+/** Resolves with the answer. Rejects where OpenCode cannot be reached, and where nobody answers. */
+export async function ask(
+  { host, clock, onSessionUpdated }: Ports,
+  { sessionID, run }: Pick<Task, 'sessionID' | 'run'>,
+  request: Omit<TaskRequest, 'id' | 'run' | 'answer'>,
+): Promise<Answer> {
+  const id = crypto.randomUUID()
+  let cancelLimit = (): void => {}
+  let stopListening = (): void => {}
+  const answered = new Promise<Answer>((resolve, reject) => {
+    stopListening = onSessionUpdated(({ properties: { info } }) => {
+      const found = info.id === sessionID ? readRequest(info.metadata) : undefined
+      if (found?.id === id && found.answer) resolve(found.answer)
+    })
+    cancelLimit = clock.after(ANSWER_WITHIN_MS, () => {
+      reject(new Error('opencode-background did not answer. Is it loaded where OpenCode runs?'))
+    })
+  })
+  try {
+    const { metadata } = await host.session(sessionID)
+    await host.replaceMetadata(sessionID, { ...metadata, [REQUEST_KEY]: { id, run, ...request } })
+    return await answered
+  } catch (error) {
+    // Nobody is to act on it later.
+    const { metadata: { [REQUEST_KEY]: _, ...rest } = {} } = await host.session(sessionID)
+    await host.replaceMetadata(sessionID, rest)
+    throw error
+  } finally {
+    cancelLimit()
+    stopListening()
+  }
+}

@@ -1,0 +1,22 @@
+/** Beside the prompt: how many run, and how many wait for an answer. */
+import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
+import { createMemo, Show } from 'solid-js'
+import { badgeOf } from './rows.ts'
+import { createSeen } from './views.ts'
+import type { Watches } from './watches.ts'
+
+export function Badge(props: { api: TuiPluginApi; watches: Watches; sessionID: string }) {
+  const seen = createSeen(() => props.watches.of(props.sessionID), false)
+  const badge = createMemo(() => badgeOf(seen().views))
+  const theme = () => props.api.theme.current
+  return (
+    <Show when={badge()}>
+      {(counts) => (
+        <box flexDirection="row" gap={1} flexShrink={0}>
+          <Show when={counts().waiting}>{(waiting) => <text fg={theme().warning}>{waiting()}</text>}</Show>
+          <Show when={counts().running}>{(running) => <text fg={theme().info}>{running()}</text>}</Show>
+        </box>
+      )}
+    </Show>
+  )
+}

@@ -1,0 +1,51 @@
+/** What the terminal UI asks of OpenCode, which may run elsewhere. Every call rejects where it is not done. */
+import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
+import type { Message, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import { errorText } from '../opencode.ts'
+
+type Reply = 'once' | 'always' | 'reject'
+type Metadata = Readonly<Record<string, unknown>>
+
+export interface StoredMessage {
+  readonly info: Message
+  readonly parts: readonly Part[]
+}
+
+export interface Host {
+  session(sessionID: string): Promise<Session>
+  children(sessionID: string): Promise<readonly Session[]>
+  /** The sessions that are not idle. */
+  statuses(): Promise<Readonly<Record<string, SessionStatus>>>
+  permissions(): Promise<readonly PermissionRequest[]>
+  messages(sessionID: string): Promise<readonly StoredMessage[]>
+  /** Replaces the whole object. */
+  replaceMetadata(sessionID: string, metadata: Metadata): Promise<void>
+  abort(sessionID: string): Promise<void>
+  reply(requestID: string, reply: Reply): Promise<void>
+}
+
+export function hostOf({ client }: Pick<TuiPluginApi, 'client'>): Host {
+  return {
+    session: (sessionID) => unwrap(client.session.get({ sessionID })),
+    children: (sessionID) => unwrap(client.session.children({ sessionID })),
+    statuses: () => unwrap(client.session.status()),
+    permissions: () => unwrap(client.permission.list()),
+    messages: (sessionID) => unwrap(client.session.messages({ sessionID })),
+    async replaceMetadata(sessionID, metadata) {
+      await unwrap(client.session.update({ sessionID, metadata }))
+    },
+    async abort(sessionID) {
+      await unwrap(client.session.abort({ sessionID }))
+    },
+    async reply(requestID, reply) {
+      await unwrap(client.permission.reply({ requestID, reply }))
+    },
+  }
+}
+
+async function unwrap<Data>(call: Promise<{ data?: Data | undefined; error?: unknown }>): Promise<Data> {
+  const { data, error } = await call
+  if (error !== undefined) throw new Error(errorText(error))
+  if (data === undefined) throw new Error('OpenCode did not answer')
+  return data
+}

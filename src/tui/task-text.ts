@@ -1,0 +1,19 @@
+/** What a task has said: the result of an agent, from its session; the last output of a command, from the server. */
+import { readTranscript } from '../run/transcript.ts'
+import type { Answer, TaskRequest } from '../task/request.ts'
+import type { Task } from '../task/task.ts'
+import type { Host } from './host.ts'
+
+type Ask = (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<Answer>
+
+export async function textOf(task: Task, host: Pick<Host, 'messages'>, ask: Ask): Promise<string> {
+  if (task.kind === 'command') {
+    const { ok, text } = await ask(task, { kind: 'output' })
+    if (!ok) throw new Error(text)
+    return text.trim() === '' ? '(no output)' : text
+  }
+  const messages = await host.messages(task.sessionID)
+  const { text } = readTranscript(messages, task.promptIDs)
+  const failure = task.status === 'failed' ? `✗ ${task.failure.message}\n\n` : ''
+  return `${failure}${text === '' ? '(it said nothing)' : text}`
+}

@@ -1,0 +1,174 @@
+/** The dialog of /tasks: all tasks of a session, and for each what can be done with it. */
+import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
+import { createMemo } from 'solid-js'
+import { errorText } from '../opencode.ts'
+import type { Answer, TaskRequest } from '../task/request.ts'
+import type { Task } from '../task/task.ts'
+import { choicesFor, type Action } from './actions.ts'
+import type { Host } from './host.ts'
+import { entriesOf, totalOf } from './rows.ts'
+import { isUnfinished, type TaskView } from './task-view.ts'
+import { textOf } from './task-text.ts'
+import { createSeen } from './views.ts'
+import type { Watch } from './watch.ts'
+
+export interface Desk {
+  readonly api: TuiPluginApi
+  readonly host: Host
+  readonly watch: Watch
+  readonly ask: (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<Answer>
+}
+
+/** What the host's dialog of this size takes of its width for itself, about. */
+const WIDEST = 116
+const MARGINS = 10
+const CANCEL_ALL = 'all'
+
+export function openTasks(desk: Desk): void {
+  const { api } = desk
+  if (desk.watch.views.length === 0) {
+    api.ui.toast({ message: 'This session has no background tasks.' })
+    return
+  }
+  api.ui.dialog.replace(() => <Tasks desk={desk} />)
+  // A replaced dialog begins with the usual size.
+  api.ui.dialog.setSize('xlarge')
+}
+
+function Tasks(props: { desk: Desk }) {
+  const { api, watch } = props.desk
+  const seen = createSeen(() => watch, true)
+  const width = (): number => Math.min(WIDEST, api.renderer.width - 2) - MARGINS
+  const options = createMemo(() => {
+    const { views, now } = seen()
+    const unfinished = views.filter(isUnfinished).length
+    const entries = entriesOf(views, now, width()).map(({ taskID, ...entry }) => ({
+      ...entry,
+      value: taskID,
+    }))
+    if (unfinished === 0) return entries
+    return [...entries, { title: `Cancel all ${unfinished}`, value: CANCEL_ALL, category: 'All' }]
+  })
+  return (
+    <api.ui.DialogSelect
+      title={`Background tasks: ${totalOf(seen().views)}`}
+      placeholder="Filter"
+      options={options()}
+      onSelect={({ value }) => {
+        const view = watch.views.find(({ task }) => task.id === value)
+        if (view) openTask(props.desk, view)
+        else confirmCancelAll(props.desk)
+      }}
+    />
+  )
+}
+
+function openTask(desk: Desk, view: TaskView): void {
+  const { api } = desk
+  const choices = choicesFor(view)
+  api.ui.dialog.replace(() => (
+    <api.ui.DialogSelect
+      title={view.task.description}
+      options={choices.map(({ title, action }) => ({ title, value: action }))}
+      onSelect={({ value }) => act(desk, view, value)}
+    />
+  ))
+  api.ui.dialog.setSize('large')
+}
+
+function act(desk: Desk, view: TaskView, action: Action): void {
+  const { api, host } = desk
+  const { task } = view
+  switch (action.type) {
+    case 'open':
+      api.ui.dialog.clear()
+      api.route.navigate('session', { sessionID: task.sessionID })
+      return
+    case 'read':
+      tell(desk, read(desk, task))
+      return
+    case 'continue':
+      api.ui.dialog.replace(() => (
+        <api.ui.DialogPrompt
+          title={`Say to: ${task.description}`}
+          placeholder="Message"
+          onConfirm={(prompt) => {
+            api.ui.dialog.clear()
+            tell(desk, desk.ask(task, { kind: 'continue', prompt }))
+          }}
+          onCancel={() => api.ui.dialog.clear()}
+        />
+      ))
+      return
+    case 'cancel':
+      api.ui.dialog.clear()
+      tell(desk, cancel(desk, view))
+      return
+    case 'copy':
+      api.ui.dialog.clear()
+      api.renderer.copyToClipboardOSC52(task.id)
+      api.ui.toast({ variant: 'info', message: `${task.id} is copied.` })
+      return
+    case 'answer':
+      api.ui.dialog.clear()
+      tell(desk, host.reply(action.requestID, action.reply))
+  }
+}
+
+function confirmCancelAll(desk: Desk): void {
+  const { api, watch } = desk
+  const unfinished = watch.views.filter(isUnfinished)
+  api.ui.dialog.replace(() => (
+    <api.ui.DialogConfirm
+      title={`Cancel all ${unfinished.length}?`}
+      message="What they did so far can still be read."
+      onConfirm={() => {
+        api.ui.dialog.clear()
+        for (const view of unfinished) tell(desk, cancel(desk, view))
+      }}
+      onCancel={() => api.ui.dialog.clear()}
+    />
+  ))
+}
+
+/** An agent at work is stopped as by ESC in its session; of the rest the host knows nothing. */
+async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<Answer | void> {
+  if (task.kind === 'command' || phase === 'pending') return ask(task, { kind: 'cancel' })
+  await host.abort(task.sessionID)
+}
+
+/** Says so where something did not come about; that it did is seen. */
+function tell({ api }: Desk, doing: Promise<Answer | void>): void {
+  const run = async (): Promise<void> => {
+    try {
+      const answer = await doing
+      if (answer && !answer.ok) api.ui.toast({ variant: 'warning', message: answer.text })
+    } catch (error) {
+      api.ui.toast({ variant: 'error', message: errorText(error) })
+    }
+  }
+  void run()
+}
+
+async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
+  api.ui.dialog.clear()
+  const text = await textOf(task, host, ask)
+  api.ui.dialog.replace(() => <Reader api={api} title={task.description} text={text} />)
+  api.ui.dialog.setSize('xlarge')
+}
+
+function Reader(props: { api: TuiPluginApi; title: string; text: string }) {
+  const theme = () => props.api.theme.current
+  const height = (): number => Math.max(5, Math.floor(props.api.renderer.height / 2))
+  return (
+    <box flexDirection="column" paddingLeft={2} paddingRight={2} paddingBottom={1} gap={1}>
+      <text fg={theme().text}>
+        <b>{props.title}</b>
+        <span style={{ fg: theme().textMuted }}> esc closes, arrows scroll</span>
+      </text>
+      <scrollbox height={height()} focused>
+        <text fg={theme().text}>{props.text}</text>
+      </scrollbox>
+    </box>
+  )
+}

@@ -1,0 +1,238 @@
+/**
+ * The tasks of one session as they are now: asked for once, then kept by the host's events. While somebody looks on and
+ * something is unfinished, its subscribers are told each second, since the time goes on; else no timer runs.
+ */
+import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import type { Clock } from '../clock.ts'
+import { readRecord } from '../task/record.ts'
+import { isEnded, type Task } from '../task/task.ts'
+import type { Host } from './host.ts'
+import { doing, isUnfinished, NOT_SEEN, viewOf, type Live, type TaskView } from './task-view.ts'
+
+interface Ports {
+  readonly host: Pick<Host, 'children' | 'statuses' | 'permissions' | 'messages'>
+  readonly clock: Clock
+  /** The project's directory, which paths are shown without. */
+  readonly directory: () => string
+}
+
+interface Child {
+  session: Session
+  task: Task
+  live: Live
+}
+
+const TICK_MS = 1000
+
+export class Watch {
+  readonly #ports: Ports
+  readonly #parentID: string
+  readonly #children = new Map<string, Child>()
+  readonly #subscribers = new Set<() => void>()
+  /** Of those, who looks on: whose text has times in it. */
+  readonly #lookers = new Set<() => void>()
+  /** What was told while the host was asked: each is then seen after an answer that may be older. */
+  #meanwhile: Event[] | undefined
+  #loaded: Promise<boolean> | undefined
+  #views: readonly TaskView[] | undefined
+  #isToTell = false
+  #cancelTick: (() => void) | undefined
+
+  constructor(ports: Ports, parentID: string) {
+    this.#ports = ports
+    this.#parentID = parentID
+  }
+
+  /** The oldest first. */
+  get views(): readonly TaskView[] {
+    this.#views ??= [...this.#children.values()]
+      .toSorted((a, b) => a.session.time.created - b.session.time.created)
+      .map(({ task, session, live }) => viewOf(task, session, live))
+    return this.#views
+  }
+
+  /** Asks for the tasks, unless that was done; resolves with whether they are known. Never rejects. */
+  load(): Promise<boolean> {
+    this.#loaded ??= this.#load().catch(() => {
+      // An event of the session has it tried again.
+      this.#loaded = undefined
+      return false
+    })
+    return this.#loaded
+  }
+
+  /** Asks again: events may have been missed. */
+  reload(): void {
+    this.#loaded = undefined
+    void this.load()
+  }
+
+  /** Has the subscriber told of each change; one that looks on, also when nothing but time has passed. */
+  subscribe(subscriber: () => void, looksOn = false): () => void {
+    this.#subscribers.add(subscriber)
+    if (looksOn) this.#lookers.add(subscriber)
+    this.#tick()
+    return () => {
+      this.#subscribers.delete(subscriber)
+      this.#lookers.delete(subscriber)
+      this.#tick()
+    }
+  }
+
+  /** Synchronous, and cheap for an event that concerns no task of the session. */
+  handleEvent(event: Event): void {
+    if (this.#meanwhile) this.#meanwhile.push(event)
+    else this.#handle(event)
+    if (!this.#loaded && this.#isOurs(event)) void this.load()
+  }
+
+  dispose(): void {
+    this.#subscribers.clear()
+    this.#lookers.clear()
+    this.#tick()
+  }
+
+  #handle(event: Event): void {
+    switch (event.type) {
+      case 'session.created':
+      case 'session.updated':
+        if (event.properties.info.parentID === this.#parentID) this.#see(event.properties.info)
+        return
+      case 'session.deleted':
+        if (this.#children.delete(event.properties.info.id)) this.#changed()
+        return
+      case 'session.status':
+        this.#statusChanged(event.properties.sessionID, event.properties.status)
+        return
+      case 'message.part.updated':
+        this.#worked(event.properties.sessionID, event.properties.part)
+        return
+      case 'permission.asked': {
+        const { sessionID, id } = event.properties
+        this.#update(sessionID, ({ asks }) => ({
+          asks: [...asks.filter((ask) => ask.id !== id), event.properties],
+        }))
+        return
+      }
+      case 'permission.replied': {
+        const { sessionID, requestID } = event.properties
+        this.#update(sessionID, ({ asks }) => ({ asks: asks.filter((ask) => ask.id !== requestID) }))
+        return
+      }
+      default:
+        return
+    }
+  }
+
+  async #load(): Promise<boolean> {
+    const { host } = this.#ports
+    const meanwhile: Event[] = []
+    this.#meanwhile = meanwhile
+    const [children, statuses, permissions] = await Promise.all([
+      host.children(this.#parentID),
+      host.statuses(),
+      host.permissions(),
+    ]).finally(() => {
+      if (this.#meanwhile === meanwhile) this.#meanwhile = undefined
+    })
+    for (const session of children) {
+      this.#see(session)
+      this.#statusChanged(session.id, statuses[session.id] ?? NOT_SEEN.status)
+      this.#update(session.id, () => ({ asks: asksOf(session, permissions) }))
+    }
+    for (const event of meanwhile) this.#handle(event)
+    await Promise.all(children.map(({ id }) => this.#readBusy(id)))
+    return true
+  }
+
+  /** What a task at work has done before we looked. */
+  async #readBusy(sessionID: string): Promise<void> {
+    const child = this.#children.get(sessionID)
+    if (child?.task.kind !== 'agent' || isEnded(child.task) || child.live.status.type === 'idle') return
+    const { run, promptIDs } = child.task
+    const messages = await this.#ports.host.messages(sessionID)
+    const start = messages.findIndex(({ info }) => promptIDs.includes(info.id))
+    const parts = start === -1 ? [] : messages.slice(start + 1).flatMap((message) => message.parts)
+    const activity = parts.map((part) => this.#doing(part)).findLast((text) => text !== undefined)
+    const begunAt = messages[start]?.info.time.created
+    if (this.#children.get(sessionID)?.task.run !== run) return
+    this.#update(sessionID, (live) => ({
+      ...(begunAt !== undefined && { begunAt }),
+      ...(activity !== undefined && { activity: live.activity ?? activity }),
+    }))
+  }
+
+  #isOurs(event: Event): boolean {
+    if (event.type !== 'session.updated') return false
+    const { id, parentID } = event.properties.info
+    return id === this.#parentID || parentID === this.#parentID
+  }
+
+  #see(session: Session): void {
+    const task = readRecord(session)?.task
+    if (task?.parentID !== this.#parentID) return
+    const before = this.#children.get(session.id)
+    const { status, asks } = before?.live ?? NOT_SEEN
+    const next = { status, asks, ...(status.type !== 'idle' && { begunAt: this.#ports.clock.now() }) }
+    const live = before && before.task.run === task.run ? before.live : next
+    this.#children.set(session.id, { session, task, live })
+    this.#changed()
+  }
+
+  #statusChanged(sessionID: string, status: SessionStatus): void {
+    const now = this.#ports.clock.now()
+    this.#update(sessionID, ({ begunAt }) => ({
+      status,
+      ...(status.type !== 'idle' && { begunAt: begunAt ?? now }),
+    }))
+  }
+
+  #worked(sessionID: string, part: Part): void {
+    const child = this.#children.get(sessionID)
+    const activity = child && this.#doing(part)
+    if (activity !== undefined && activity !== child?.live.activity)
+      this.#update(sessionID, () => ({ activity }))
+  }
+
+  #doing(part: Part): string | undefined {
+    return doing(part, this.#ports.directory())
+  }
+
+  #update(sessionID: string, change: (live: Live) => Partial<Live>): void {
+    const child = this.#children.get(sessionID)
+    if (!child) return
+    child.live = { ...child.live, ...change(child.live) }
+    this.#changed()
+  }
+
+  #changed(): void {
+    this.#views = undefined
+    if (this.#isToTell) return
+    this.#isToTell = true
+    // What changes together is told once.
+    queueMicrotask(() => {
+      this.#isToTell = false
+      this.#tick()
+      for (const tell of this.#subscribers) tell()
+    })
+  }
+
+  /** Starts the clock, or stops it. */
+  #tick(): void {
+    const isNeeded = this.#lookers.size > 0 && this.views.some(isUnfinished)
+    if (!isNeeded) {
+      this.#cancelTick?.()
+      this.#cancelTick = undefined
+      return
+    }
+    this.#cancelTick ??= this.#ports.clock.after(TICK_MS, () => {
+      this.#cancelTick = undefined
+      this.#tick()
+      for (const tell of this.#lookers) tell()
+    })
+  }
+}
+
+function asksOf({ id }: Session, permissions: readonly PermissionRequest[]): PermissionRequest[] {
+  return permissions.filter(({ sessionID }) => sessionID === id)
+}

@@ -1,0 +1,129 @@
+/**
+ * A terminal of which a test is the person before it: the real OpenCode in tmux, whose screen can be read and whose
+ * keys and mouse can be used. Each has a tmux server of its own, so that nobody else's is touched.
+ */
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { environment, homeAt } from './home.ts'
+import { opencodeBinary } from './process.ts'
+
+const run = promisify(execFile)
+
+export interface TerminalOptions {
+  /** The home in which OpenCode runs. */
+  readonly home: string
+  /** Of OpenCode. */
+  readonly args?: readonly string[]
+  readonly columns?: number
+  readonly rows?: number
+}
+
+export interface Terminal {
+  /** The screen as it is, its lines without the blanks at their ends. */
+  screen(): Promise<string>
+  /** Resolves with the screen once this is on it, or once it says true. Rejects with the screen as it was last. */
+  see(what: string | RegExp | ((screen: string) => boolean), options?: SeeOptions): Promise<string>
+  /** Keys in tmux's words, as `Enter`, `Escape`, `C-b`. */
+  press(...keys: readonly string[]): Promise<void>
+  /** Types a text as it is. */
+  type(text: string): Promise<void>
+  /** Clicks at the first place where this text is on the screen. */
+  click(text: string): Promise<void>
+  resize(columns: number, rows: number): Promise<void>
+  close(): Promise<void>
+}
+
+export interface SeeOptions {
+  /** Default 20 000. */
+  readonly timeoutMs?: number
+}
+
+const LOOK_MS = 50
+
+export async function openTerminal({
+  home,
+  args = [],
+  columns = 150,
+  rows = 45,
+}: TerminalOptions): Promise<Terminal> {
+  const { directory } = homeAt(home)
+  const socket = `opencode-${randomBytes(4).toString('hex')}`
+  const env = {
+    ...environment(homeAt(home)),
+    TMUX_TMPDIR: join(home, 'tmp'),
+    TERM: 'xterm-256color',
+    COLORTERM: 'truecolor',
+  }
+  const tmux = async (...command: readonly string[]): Promise<string> => {
+    try {
+      const { stdout } = await run('tmux', ['-L', socket, '-f', '/dev/null', ...command], { env })
+      return stdout
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      throw new Error('These tests need tmux: apt-get install -y tmux', { cause: error })
+    }
+  }
+  const line = [opencodeBinary(), ...args].map((word) => `'${word}'`).join(' ')
+  // The screen of an OpenCode that has ended is kept, for the error.
+  const options = [
+    'set-option',
+    '-g',
+    'remain-on-exit',
+    'on',
+    ';',
+    'set-option',
+    '-s',
+    'escape-time',
+    '0',
+    ';',
+  ]
+  const size = ['-x', `${columns}`, '-y', `${rows}`]
+  await tmux(...options, 'new-session', '-d', ...size, '-c', directory, line)
+
+  const screen = async (): Promise<string> => {
+    const lines = (await tmux('capture-pane', '-p')).split('\n')
+    return lines.map((text) => text.trimEnd()).join('\n')
+  }
+  const terminal: Terminal = {
+    screen,
+    async see(what, { timeoutMs = 20_000 } = {}) {
+      const isSeen = (now: string): boolean => {
+        if (typeof what === 'string') return now.includes(what)
+        return what instanceof RegExp ? what.test(now) : what(now)
+      }
+      const deadline = Date.now() + timeoutMs
+      for (;;) {
+        const now = await screen()
+        if (isSeen(now)) return now
+        if (Date.now() > deadline) throw new Error(`Not seen: ${String(what)}\nThe screen:\n${now}`)
+        await sleep(LOOK_MS)
+      }
+    },
+    async press(...keys) {
+      await tmux('send-keys', ...keys)
+    },
+    async type(text) {
+      await tmux('send-keys', '-l', text)
+    },
+    async click(text) {
+      const lines = (await terminal.see(text)).split('\n')
+      const row = lines.findIndex((it) => it.includes(text)) + 1
+      const column = (lines[row - 1] ?? '').indexOf(text) + 1
+      // Pressed and let go, in the bytes of a terminal that reports its mouse; as text tmux would take them apart.
+      for (const end of ['M', 'm']) {
+        const bytes = [...Buffer.from(`\u001B[<0;${column};${row}${end}`)]
+        await tmux('send-keys', '-H', ...bytes.map((byte) => byte.toString(16)))
+      }
+    },
+    async resize(width, height) {
+      await tmux('resize-window', '-x', `${width}`, '-y', `${height}`)
+    },
+    async close() {
+      await tmux('kill-server')
+    },
+  }
+  return terminal
+}

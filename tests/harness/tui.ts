@@ -1,0 +1,54 @@
+/** The real terminal UI with the packed plugin, beside a real server of which a test can have tasks done. */
+import { homeWithPlugin } from './packed.ts'
+import type { Script } from './script.ts'
+import { startStage, type Parent, type Stage } from './stage.ts'
+import { openTerminal, type Terminal, type TerminalOptions } from './terminal.ts'
+
+export interface TuiStage extends Stage {
+  /** The session that the terminals show. */
+  readonly root: Parent
+  /** Another terminal on the same session. */
+  open(options?: Partial<TerminalOptions>): Promise<Terminal>
+}
+
+export interface TuiStageOptions {
+  /** Answers for the children. */
+  readonly child?: Script
+  /** Of the server part. */
+  readonly options?: object
+  /** Of the part in the terminal UI. */
+  readonly tuiOptions?: object
+  /** More keys of `opencode.json`. */
+  readonly config?: Readonly<Record<string, unknown>>
+}
+
+export async function startTuiStage({
+  child,
+  options,
+  tuiOptions,
+  config = {},
+}: TuiStageOptions = {}): Promise<TuiStage> {
+  const home = await homeWithPlugin(options, tuiOptions)
+  const stage = await startStage({ home: home.path, plugins: [], config })
+  const root = await stage.parent(child, { title: 'The session' })
+  const terminals: Terminal[] = []
+  return {
+    ...stage,
+    // The stage's own is read anew each time, after a restart too.
+    get server() {
+      return stage.server
+    },
+    root,
+    async open(opening = {}) {
+      const args = ['attach', stage.server.url, '--dir', home.directory, '--session', root.id]
+      const terminal = await openTerminal({ home: home.path, args, ...opening })
+      terminals.push(terminal)
+      await terminal.see('ctrl+p')
+      return terminal
+    },
+    async close() {
+      await Promise.all(terminals.map((terminal) => terminal.close()))
+      await stage.close()
+    },
+  }
+}

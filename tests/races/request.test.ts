@@ -1,0 +1,192 @@
+import { expect, test } from 'vitest'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+
+let asked = 0
+
+/** Leaves a request as the terminal UI does: reads the metadata, puts it in, and writes all of it. */
+async function ask(
+  { host }: FakeStage,
+  sessionID: string,
+  request: { readonly kind: string; readonly run?: number; readonly prompt?: string },
+): Promise<string> {
+  const id = `ask-${(asked += 1)}`
+  const { metadata } = await host.opencode.session(sessionID)
+  await host.opencode.replaceMetadata(sessionID, {
+    ...metadata,
+    backgroundRequest: { id, run: 1, ...request },
+  })
+  return id
+}
+
+const requestIn = ({ host }: FakeStage, sessionID: string): unknown =>
+  host.session(sessionID).metadata?.['backgroundRequest']
+
+test('a pending task is cancelled when the user asks for it, never starts, and its parent is told by whom', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer, notices } = stage
+  await launch('first')
+  const { id, sessionID } = await launch('second')
+  await clock.advance(100)
+  const asking = ask(stage, sessionID, { kind: 'cancel' })
+  await clock.advance(100)
+  expect(manager.get(id)).toMatchObject({ status: 'cancelled', by: 'user' })
+  expect(requestIn(stage, sessionID)).toMatchObject({
+    id: await asking,
+    answer: { ok: true, text: `${id} is cancelled.` },
+  })
+  answer('first')
+  await clock.advance(10_000)
+  expect(host.messagesOf(sessionID)).toEqual([])
+  expect(notices().filter((text) => text.includes(id))).toHaveLength(1)
+  expect(notices().join('\n')).toContain('The user stopped it.')
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'cancelled' } })
+})
+
+test('an ended task goes on when the user asks for it, once, and its parent is told of the new end', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, answer, notices } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  void ask(stage, sessionID, { kind: 'continue', prompt: 'more' })
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ status: 'running', run: 2 })
+  expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: true } })
+  answer('more', { text: 'and more' })
+  await clock.advance(10_000)
+  expect(notices().filter((text) => text.includes('run="2"'))).toHaveLength(1)
+  expect(host.session(sessionID).metadata).toMatchObject({
+    background: { status: 'completed', run: 2 },
+    backgroundRequest: { kind: 'continue', answer: { ok: true } },
+  })
+  expect(clock.pending).toBe(0)
+})
+
+test('what the user asks of a run that is over is refused, and nothing happens', async () => {
+  const stage = createFakeStage()
+  const { clock, manager, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  await manager.continue(id, 'more')
+  await clock.advance(100)
+  void ask(stage, sessionID, { kind: 'cancel', run: 1 })
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ status: 'running', run: 2 })
+  expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: false } })
+  answer('more')
+  await clock.advance(1000)
+})
+
+test('a request with nothing to say, or for the output of an agent, is answered with why not', async () => {
+  const stage = createFakeStage()
+  const { clock, launch, answer } = stage
+  const { sessionID } = await launch('work')
+  await clock.advance(100)
+  void ask(stage, sessionID, { kind: 'continue', prompt: ' ' })
+  await clock.advance(100)
+  expect(requestIn(stage, sessionID)).toMatchObject({
+    answer: { ok: false, text: expect.stringMatching('nothing to say') as string },
+  })
+  void ask(stage, sessionID, { kind: 'output' })
+  await clock.advance(100)
+  expect(requestIn(stage, sessionID)).toMatchObject({
+    answer: { ok: false, text: expect.stringMatching('not a command') as string },
+  })
+  answer('work')
+  await clock.advance(1000)
+})
+
+test('what is no request of ours changes nothing', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  const { metadata } = host.session(sessionID)
+  const nonsense = [
+    true,
+    {},
+    { id: 1 },
+    { id: 'x', run: 1, kind: 'explode' },
+    { id: 'x', run: 'two', kind: 'cancel' },
+  ]
+  for (const backgroundRequest of nonsense) {
+    void host.opencode.replaceMetadata(sessionID, { ...metadata, backgroundRequest })
+    await clock.advance(100)
+  }
+  expect(manager.get(id)?.status).toBe('running')
+  expect(requestIn(stage, sessionID)).toEqual(nonsense.at(-1))
+  answer('work')
+  await clock.advance(1000)
+})
+
+// The terminal UI reads the metadata, the task ends meanwhile, and what the UI then writes holds the older record.
+test('whenever a request is written around the end of its task, neither the end nor the request is lost', async () => {
+  for (let lead = -30; lead <= 30; lead += 3) {
+    const stage = createFakeStage()
+    const { clock, host, manager, launch, answer, notices } = stage
+    const { id, sessionID } = await launch('work')
+    await clock.advance(100)
+    const { metadata } = host.session(sessionID)
+    const backgroundRequest = { id: `late ${lead}`, run: 1, kind: 'continue', prompt: 'more' }
+    const write = (): void =>
+      void host.opencode.replaceMetadata(sessionID, { ...metadata, backgroundRequest })
+    if (lead < 0) write()
+    else answer('work')
+    await clock.advance(Math.abs(lead))
+    if (lead < 0) answer('work')
+    else write()
+    answer('more', { text: 'and more' })
+    await clock.advance(20_000)
+    const task = manager.get(id)
+    expect(task?.status, `lead ${lead}`).toBe('completed')
+    expect(
+      notices()
+        .join('\n')
+        .match(/and more/g),
+      `lead ${lead}`,
+    ).toHaveLength(1)
+    expect(host.session(sessionID).metadata, `lead ${lead}`).toMatchObject({
+      background: { status: 'completed', run: task?.run },
+      backgroundRequest: { id: `late ${lead}`, answer: { ok: true } },
+    })
+    expect(clock.pending).toBe(0)
+  }
+})
+
+test('a task from before a restart goes on when the user asks for it, though nothing was said in its parent since', async () => {
+  const stage = createFakeStage()
+  const { clock, crash, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  crash()
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toBeUndefined()
+  void ask(stage, sessionID, { kind: 'continue', prompt: 'more' })
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'running', run: 2 })
+  answer('more')
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+})
+
+test('an older record that comes with a request does not take the place of the newer one', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  const { metadata: old } = await host.opencode.session(sessionID)
+  answer('work')
+  await clock.advance(1000)
+  const backgroundRequest = { id: 'slow', run: 1, kind: 'cancel' }
+  void host.opencode.replaceMetadata(sessionID, { ...old, backgroundRequest })
+  await clock.advance(1000)
+  expect(host.session(sessionID).metadata).toMatchObject({
+    background: { status: 'completed' },
+    backgroundRequest: { answer: { ok: false, text: `${id} is completed.` } },
+  })
+})

@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { never } from '../harness/replies.ts'
+import { backgroundTask } from '../harness/stage.ts'
+import { startTuiStage, type TuiStage } from '../harness/tui.ts'
+import type { Terminal } from '../harness/terminal.ts'
+
+let stage: TuiStage
+let terminal: Terminal
+
+beforeAll(async () => {
+  stage = await startTuiStage({ child: never, options: { concurrency: { total: 2 } } })
+  const names = Array.from({ length: 60 }, (_, index) => `task number ${index + 1} of a long row`)
+  await stage.root.call(names.map((name) => backgroundTask(name)))
+  // Opened late: what began before is found.
+  terminal = await stage.open()
+})
+afterAll(() => stage.close())
+
+test('sixty tasks leave the layout as it is: a bounded number is shown, and the rest is counted', async () => {
+  await terminal.see(/● general task number 1 of a lon… +\d+s/)
+  const screen = await terminal.see('Background 2 running, 58 pending')
+  expect(screen).toContain('○ general task number 9 of a long r…')
+  expect(screen).toContain('… 50 more: /tasks')
+  expect(screen.match(/[●○] general task number/g)).toHaveLength(10)
+  expect(screen).toContain('LSPs are disabled')
+  expect(screen).toContain('● 2 running')
+})
+
+test('the dialog holds all of them, and finds one by its name', async () => {
+  await terminal.press('C-x', 'j')
+  await terminal.see('Background tasks: 2 running, 58 pending')
+  await terminal.type('number 57')
+  await terminal.see('○ task number 57 of a long row general · waits for its turn')
+  await terminal.press('Escape')
+  await terminal.see((screen) => !screen.includes('Background tasks: '))
+})
+
+test('at 80 columns the dialog has room too', async () => {
+  await terminal.resize(80, 24)
+  await terminal.press('C-x', 'j')
+  await terminal.see((screen) => /● task number 1 of a long row .*\d+s/.test(screen))
+  await terminal.press('Escape')
+  await terminal.see((screen) => !screen.includes('Background tasks: '))
+})

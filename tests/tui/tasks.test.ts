@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { never } from '../harness/replies.ts'
+import type { ModelRequest, Reply } from '../harness/script.ts'
+import type { Terminal } from '../harness/terminal.ts'
+import { startTuiStage, type TuiStage } from '../harness/tui.ts'
+
+let stage: TuiStage
+let terminal: Terminal
+
+const RISKY: Reply = { tools: [{ name: 'bash', args: { command: 'rm -rf build', description: 'Removes' } }] }
+
+function child({ messages }: ModelRequest): Reply | Promise<Reply> {
+  const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  if (asked.startsWith('hold')) return never()
+  if (asked === 'clean up' && messages.at(-1)?.role === 'user') return RISKY
+  return { text: `the answer to ${asked}` }
+}
+
+beforeAll(async () => {
+  stage = await startTuiStage({
+    child,
+    options: { concurrency: { total: 2 } },
+    config: { permission: { bash: { 'rm *': 'ask' } } },
+  })
+  terminal = await stage.open()
+})
+afterAll(() => stage.close())
+beforeEach(async () => {
+  if (stage.root.requests.length > 0) await stage.root.quietBesidesChildren()
+})
+
+/** Opens the dialog, has it show only what fits the filter, and opens the first of that. */
+async function choose(filter: string): Promise<string> {
+  await openDialog()
+  await terminal.type(filter)
+  await terminal.see((screen) => new RegExp(` {4}${filter}\\b.*\\n`).test(screen))
+  await terminal.press('Enter')
+  return terminal.see('Copy its id')
+}
+
+async function openDialog(): Promise<string> {
+  await terminal.press('C-x', 'j')
+  return terminal.see('Background tasks: ')
+}
+
+/** Filters the actions of a task, and takes the one that is left. */
+async function act(title: string): Promise<void> {
+  await terminal.type(title)
+  await terminal.see((screen) => !screen.includes('Copy its id'))
+  await terminal.press('Enter')
+}
+
+test('/tasks says that there is nothing where there are no tasks', async () => {
+  await terminal.type('/tasks')
+  await terminal.see('What runs in the background of this session')
+  await terminal.press('Enter')
+  await terminal.see('This session has no background tasks.')
+})
+
+test('/tasks shows the tasks by their status, with what they have used, and filters them', async () => {
+  await stage.root.launch('count the tests')
+  await stage.root.waitForNotice('the answer to count')
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch('hold the door', 'hold the line', 'hold the phone')
+  await terminal.see('Background 2 running, 1 pending')
+  await terminal.type('/tasks')
+  await terminal.see('What runs in the background of this session')
+  await terminal.press('Enter')
+  const screen = await terminal.see('Background tasks: 2 running, 1 pending · 15 tokens')
+  expect(screen).toMatch(/Running\n.*● hold the door general/)
+  expect(screen).toMatch(/Pending\n.*○ hold the phone general · waits for its turn/)
+  expect(screen).toMatch(/Completed\n.*✓ count the tests general .*s · 15 tokens/)
+  await terminal.type('phone')
+  const filtered = await terminal.see((now) => !/● hold the door general ·/.test(now))
+  expect(filtered).toMatch(/○ hold the phone general ·/)
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('Background tasks: '))
+})
+
+test('a pending task is cancelled, and its parent is told who did it', async () => {
+  await choose('phone')
+  await act('Cancel it')
+  await terminal.see('– general hold the phone')
+  const { messages } = await stage.root.waitForNotice('hold the phone')
+  expect(JSON.stringify(messages)).toContain('The user stopped it.')
+})
+
+test('a running task is cancelled', async () => {
+  await choose('line')
+  await act('Cancel it')
+  await terminal.see('– general hold the line')
+  await stage.root.waitForNotice('hold the line')
+})
+
+test('a task that has ended goes on with a message, and its parent is told of the new end', async () => {
+  await choose('count')
+  await act('Continue')
+  await terminal.see('Say to: count the tests')
+  await terminal.type('and the files')
+  await terminal.press('Enter')
+  const { messages } = await stage.root.waitForNotice('the answer to and the files')
+  expect(JSON.stringify(messages)).toContain(String.raw`run=\"2\"`)
+})
+
+test('the result of a task can be read', async () => {
+  await choose('count')
+  await act('Read the result')
+  await terminal.see('the answer to and the files')
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('esc closes'))
+})
+
+test('a command that runs shows its output, and is killed', async () => {
+  await stage.root.call([{ name: 'run_background', args: { command: 'echo it listens; sleep 60' } }])
+  await terminal.see('● $ echo it listens')
+  await choose('listens')
+  await act('Read the output')
+  await terminal.see(/esc closes[\s\S]*\n.* {2}it listens/)
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('esc closes'))
+  await choose('listens')
+  await act('Kill it')
+  await terminal.see('– $ echo it listens')
+  await stage.root.waitForNotice('it listens')
+})
+
+test('the permission that a task waits for is answered, and it goes on', async () => {
+  await stage.root.launch('clean up')
+  await terminal.see('waits: bash rm -rf build')
+  // OpenCode asks in the parent's session too, in the place of the prompt.
+  await terminal.see('Permission required')
+  await terminal.see('? general clean up')
+  await choose('clean')
+  await act('Allow once')
+  const { messages } = await stage.root.waitForNotice('clean up')
+  expect(JSON.stringify(messages)).toContain('the answer to clean up')
+  await terminal.see('✓ general clean up')
+})
+
+test('a task that is jumped to shows its session without an error, and the dialog still opens there', async () => {
+  await choose('door')
+  await act('Open its session')
+  const screen = await terminal.see('Parent up')
+  expect(screen).toContain('hold the door')
+  expect(screen.toLowerCase()).not.toContain('error')
+  await openDialog()
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('Background tasks: '))
+  await terminal.press('Up')
+  await terminal.see('Background 1 running')
+})
+
+test('all that is unfinished is cancelled at once, when that is confirmed', async () => {
+  await stage.root.launch('hold one', 'hold two')
+  await terminal.see('Background 2 running, 1 pending')
+  await openDialog()
+  await terminal.type('cancel all')
+  await terminal.see((now) => !now.includes('● hold the door general ·'))
+  await terminal.press('Enter')
+  await terminal.see('Cancel all 3?')
+  await terminal.press('Enter')
+  await terminal.see('Background all ended')
+})

@@ -1,0 +1,56 @@
+import type { Event, Session } from '@opencode-ai/sdk/v2'
+import { expect, test } from 'vitest'
+import { readRequest } from '../../../src/task/request.ts'
+import { ask } from '../../../src/tui/ask.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+
+type Updated = Extract<Event, { type: 'session.updated' }>
+
+function create() {
+  const clock = new ManualClock()
+  const handlers = new Set<(event: Updated) => void>()
+  let metadata: Record<string, unknown> = { background: { status: 'pending' }, other: 'kept' }
+  const write = (next: Readonly<Record<string, unknown>>): void => {
+    metadata = { ...next }
+    for (const handler of handlers) handler({ properties: { info: { id: 'ses_1', metadata } } } as Updated)
+  }
+  const host = {
+    session: () => Promise.resolve({ id: 'ses_1', metadata } as object as Session),
+    replaceMetadata: (_: string, next: Readonly<Record<string, unknown>>) => Promise.resolve(write(next)),
+  }
+  const onSessionUpdated = (handler: (event: Updated) => void) => {
+    handlers.add(handler)
+    return () => void handlers.delete(handler)
+  }
+  return {
+    clock,
+    handlers,
+    metadata: () => metadata,
+    answer: (answer: { ok: boolean; text: string }) =>
+      write({ ...metadata, backgroundRequest: { ...readRequest(metadata), answer } }),
+    ask: () => ask({ host, clock, onSessionUpdated }, { sessionID: 'ses_1', run: 2 }, { kind: 'cancel' }),
+  }
+}
+
+test('a request stands beside what others keep there, and its answer is waited for', async () => {
+  const { ask: doAsk, answer, clock, handlers, metadata } = create()
+  const asking = doAsk()
+  await clock.settle()
+  expect(metadata()).toMatchObject({
+    background: { status: 'pending' },
+    other: 'kept',
+    backgroundRequest: { run: 2, kind: 'cancel' },
+  })
+  answer({ ok: true, text: 'done' })
+  expect(await asking).toEqual({ ok: true, text: 'done' })
+  expect(handlers.size + clock.pending).toBe(0)
+})
+
+test('a request that nobody answers is withdrawn, so that nobody acts on it later', async () => {
+  const { ask: doAsk, clock, handlers, metadata } = create()
+  const asking = doAsk().catch(String)
+  await clock.advance(31_000)
+  expect(await asking).toContain('did not answer')
+  expect(metadata()).toEqual({ background: { status: 'pending' }, other: 'kept' })
+  expect(handlers.size + clock.pending).toBe(0)
+})

@@ -1,0 +1,205 @@
+import type { PermissionRequest, Session } from '@opencode-ai/sdk/v2'
+import { expect, test } from 'vitest'
+import { NO_USAGE, type Task } from '../../../src/task/task.ts'
+import { choicesFor } from '../../../src/tui/actions.ts'
+import { widthOf } from '../../../src/tui/fit.ts'
+import { badgeOf, entriesOf, sidebarOf, totalOf } from '../../../src/tui/rows.ts'
+import { NOT_SEEN, viewOf, type Live, type TaskView } from '../../../src/tui/task-view.ts'
+import { toastsFor } from '../../../src/tui/toasts.ts'
+
+const NOW = 1_000_000
+const WIDTH = 36
+
+const ASK: PermissionRequest = {
+  id: 'per_1',
+  sessionID: 'ses_1',
+  permission: 'bash',
+  patterns: ['rm -rf build'],
+  always: ['rm *'],
+  metadata: {},
+}
+
+let count = 0
+
+const PENDING = { status: 'pending' } as const
+const RUNNING: Partial<Live> = { status: { type: 'busy' }, begunAt: NOW - 72_000 }
+const completed = (endedAt: number) =>
+  ({ status: 'completed', startedAt: endedAt - 3200, endedAt, usage: NO_USAGE }) as const
+const FAILED = {
+  status: 'failed',
+  startedAt: NOW - 9000,
+  endedAt: NOW - 8000,
+  usage: NO_USAGE,
+  failure: { reason: 'error', message: 'bad request' },
+} as const
+
+function view(
+  description: string,
+  state: object = PENDING,
+  live: Partial<Live> = {},
+  session: object = {},
+): TaskView {
+  count += 1
+  const task = {
+    id: `bg_${String(count).padStart(8, '0')}`,
+    kind: 'agent',
+    agent: 'explore',
+    run: 1,
+    sessionID: `ses_${count}`,
+    parentID: 'ses_parent',
+    description,
+    prompt: description,
+    promptIDs: ['msg_1'],
+    createdAt: NOW - 100_000,
+    ...state,
+  } as object as Task
+  return viewOf(task, session as Session, { ...NOT_SEEN, ...live })
+}
+
+const command = (description: string, state: object): TaskView =>
+  view(description, { kind: 'command', command: 'npm run dev', ...state })
+
+test('where there are no tasks there is nothing to draw', () => {
+  expect(sidebarOf([], NOW, WIDTH)).toBeUndefined()
+  expect(badgeOf([])).toBeUndefined()
+})
+
+test('each state has a sign of its own, and says what it waits for or does', () => {
+  const views = [
+    view('queued'),
+    view('mapping', PENDING, { ...RUNNING, activity: 'read src/auth.ts' }),
+    view('asking', PENDING, { ...RUNNING, asks: [ASK] }),
+    view('broken', FAILED),
+    view('over', completed(NOW - 1000)),
+  ]
+  const { rows = [], counts, more } = sidebarOf(views, NOW, WIDTH) ?? {}
+  expect(rows.map(({ sign, label, time, detail }) => [sign, label, time, detail])).toEqual([
+    ['?', 'explore asking', '1m 12s', 'waits: bash rm -rf build'],
+    ['●', 'explore mapping', '1m 12s', 'read src/auth.ts'],
+    ['○', 'explore queued', '', 'waits for its turn'],
+    ['✓', 'explore over', '3.2s', undefined],
+    ['✗', 'explore broken', '1.0s', 'bad request'],
+  ])
+  expect(counts).toBe('● 1  ? 1  ○ 1')
+  expect(more).toBeUndefined()
+  expect(badgeOf(views)).toEqual({ running: '● 1 running', waiting: '? 1 waiting' })
+})
+
+test('a command runs from when its record says so, and shows the text that was waited for', () => {
+  const state = { status: 'running', startedAt: NOW - 5000 }
+  const running = command('dev server', state)
+  const ready = command('dev server', { ...state, saw: { text: 'listening', at: NOW } })
+  const { rows = [] } = sidebarOf([running, ready, command('later', PENDING)], NOW, WIDTH) ?? {}
+  expect(rows.map(({ sign, label, time, detail }) => [sign, label, time, detail])).toEqual([
+    ['●', '$ dev server', '5s', 'npm run dev'],
+    ['●', '$ dev server', '5s', 'said: listening'],
+    ['○', '$ later', '', 'waits for its turn'],
+  ])
+})
+
+test('an overloaded provider is said, with why', () => {
+  const live = { status: { type: 'retry', attempt: 2, message: 'overloaded', next: NOW } } as const
+  expect(sidebarOf([view('slow', PENDING, live)], NOW, WIDTH)?.rows[0]?.detail).toBe(
+    'tries again: overloaded',
+  )
+})
+
+test('of sixty tasks a bounded number is shown, what runs and the latest that have ended, and the rest is counted', () => {
+  const ended = Array.from({ length: 30 }, (_, index) =>
+    view(`ended ${index}`, completed(NOW - index * 1000)),
+  )
+  const unfinished = Array.from({ length: 30 }, (_, index) => view(`running ${index}`, PENDING, RUNNING))
+  const sidebar = sidebarOf([...ended, ...unfinished], NOW, WIDTH)
+  expect(sidebar?.rows).toHaveLength(10)
+  expect(sidebar?.rows.slice(-3).map(({ label }) => label)).toEqual([
+    'explore ended 0',
+    'explore ended 1',
+    'explore ended 2',
+  ])
+  expect(sidebar?.more).toBe('… 50 more: /tasks')
+  expect(entriesOf([...ended, ...unfinished], NOW, 80)).toHaveLength(60)
+})
+
+test('no line is wider than it may be, whatever a description holds', () => {
+  const views = ['x'.repeat(400), 'a\nb\u001B[2J', '漢'.repeat(60)].flatMap((text) => [
+    view(text, PENDING, { ...RUNNING, activity: text }),
+    view(text, { ...FAILED, failure: { reason: 'error', message: text } }),
+  ])
+  for (const { sign, label, time, detail } of sidebarOf(views, NOW, WIDTH)?.rows ?? []) {
+    expect(widthOf(`${sign} ${label} ${time}`)).toBeLessThanOrEqual(WIDTH)
+    expect(widthOf(`  ${detail}`)).toBeLessThanOrEqual(WIDTH)
+    expect(`${label}${detail}`).not.toMatch(/\p{Cc}/u)
+  }
+  for (const { title, description, footer } of entriesOf(views, NOW, 70))
+    expect(widthOf(`${title} ${description} ${footer}`)).toBeLessThanOrEqual(70)
+})
+
+test('tokens and cost are those of the session, and stand for each task and for all', () => {
+  const tokens = { input: 15_000, output: 3000, reasoning: 200, cache: { read: 0, write: 0 } }
+  const views = [
+    view('dear', PENDING, RUNNING, { cost: 0.04, tokens }),
+    view('free', completed(NOW)),
+    view('old', { ...completed(NOW), usage: { toolCalls: 1, tokens: 1000, cost: 0.01 } }),
+  ]
+  expect(entriesOf(views, NOW, 100).map(({ footer }) => footer)).toEqual([
+    '1m 12s · 18.2k tokens · $0.04',
+    '3.2s',
+    '3.2s · 1.0k tokens · $0.01',
+  ])
+  expect(totalOf(views)).toBe('1 running · 19.2k tokens · $0.05')
+})
+
+test('what can be done with a task follows from its state', () => {
+  const titles = (task: TaskView): string[] =>
+    choicesFor(task).map(({ title }) => title.replace(/bg_\w+/, 'id'))
+  expect(titles(view('queued'))).toEqual([
+    'Open its session',
+    'Say more to it',
+    'Cancel it',
+    'Copy its id: id',
+  ])
+  expect(titles(view('asks', PENDING, { ...RUNNING, asks: [ASK] })).slice(0, 3)).toEqual([
+    'Allow once: bash rm -rf build',
+    'Always allow: bash rm *',
+    'Reject: bash rm -rf build',
+  ])
+  expect(titles(view('over', completed(NOW)))).toEqual([
+    'Open its session',
+    'Read the result',
+    'Continue with a message',
+    'Copy its id: id',
+  ])
+  expect(titles(command('dev', { status: 'running', startedAt: NOW }))).toEqual([
+    'Open its session',
+    'Read the output',
+    'Kill it',
+    'Copy its id: id',
+  ])
+  expect(titles(command('dev', completed(NOW)))).toEqual([
+    'Open its session',
+    'Read the output',
+    'Copy its id: id',
+  ])
+})
+
+test('a toast tells of each failure and of the end of all, and of nothing else', () => {
+  const [one, two] = [view('one', PENDING, RUNNING), view('two', PENDING, RUNNING)]
+  const as = ({ task }: TaskView, state: object): TaskView =>
+    viewOf({ ...task, ...state }, {} as Session, NOT_SEEN)
+  const messages = (before: TaskView[], after: TaskView[]): string[] =>
+    toastsFor(before, after).map(({ message }) => message)
+  expect(messages([], [one, two])).toEqual([])
+  expect(messages([one], [one, two])).toEqual([])
+  expect(messages([one, two], [as(one, completed(NOW)), two])).toEqual([])
+  expect(messages([one, two], [as(one, FAILED), two])).toEqual(['✗ one (explore) failed: bad request'])
+  expect(messages([as(one, FAILED), two], [as(one, FAILED), as(two, completed(NOW))])).toEqual([
+    'All background tasks have ended.',
+  ])
+  expect(messages([one], [as(one, FAILED)])).toEqual(['✗ one (explore) failed: bad request'])
+  // What is found to have ended when a session is first looked at, or after a restart.
+  expect(messages([], [as(one, FAILED)])).toEqual([])
+  expect(messages([one], [as(one, { ...FAILED, failure: { reason: 'interrupted', message: '' } })])).toEqual(
+    [],
+  )
+  expect(messages([one], [as(one, { ...FAILED, status: 'cancelled', by: 'user' })])).toEqual([])
+})

@@ -1,0 +1,216 @@
+import type { Event, Session } from '@opencode-ai/sdk/v2'
+import { expect, test, vi } from 'vitest'
+import type { Host, StoredMessage } from '../../../src/tui/host.ts'
+import { Watch } from '../../../src/tui/watch.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+
+const PARENT = 'ses_parent'
+const OWNER = { name: 'test', directory: '/project', host: 'test', pid: 1, process: '1' }
+const ENDED = { status: 'completed', startedAt: 1, endedAt: 2, usage: { toolCalls: 0, tokens: 0, cost: 0 } }
+
+/** A child session with a record of a task, or of something else. */
+function session(id: string, state: object = { status: 'pending' }, changes: object = {}): Session {
+  const record = {
+    version: 1,
+    owner: OWNER,
+    id: 'bg_00000001',
+    run: 1,
+    parentID: PARENT,
+    description: id,
+    createdAt: 0,
+    kind: 'agent',
+    agent: 'general',
+    prompt: id,
+    promptIDs: ['msg_1'],
+    ...state,
+  }
+  return {
+    id,
+    parentID: PARENT,
+    time: { created: 0 },
+    metadata: { background: record },
+    ...changes,
+  } as object as Session
+}
+
+const updated = (info: Session): Event => ({
+  id: 'e',
+  type: 'session.updated',
+  properties: { sessionID: info.id, info },
+})
+const status = (sessionID: string, type: 'busy' | 'idle'): Event => ({
+  id: 'e',
+  type: 'session.status',
+  properties: { sessionID, status: { type } },
+})
+const asked = (sessionID: string, id: string): Event =>
+  ({
+    id: 'e',
+    type: 'permission.asked',
+    properties: { id, sessionID, permission: 'bash', patterns: ['ls'] },
+  }) as Event
+const replied = (sessionID: string, requestID: string): Event => ({
+  id: 'e',
+  type: 'permission.replied',
+  properties: { sessionID, requestID, reply: 'once' },
+})
+const tool = (sessionID: string, title: string): Event =>
+  ({
+    id: 'e',
+    type: 'message.part.updated',
+    properties: {
+      sessionID,
+      part: { type: 'tool', tool: 'read', state: { status: 'completed', input: {}, title } },
+    },
+  }) as object as Event
+
+function create(children: readonly Session[] = [], busy: readonly string[] = []) {
+  const clock = new ManualClock()
+  const host = {
+    children: vi.fn<Host['children']>(() => Promise.resolve(children)),
+    statuses: vi.fn<Host['statuses']>(() =>
+      Promise.resolve(Object.fromEntries(busy.map((id) => [id, { type: 'busy' as const }]))),
+    ),
+    permissions: vi.fn<Host['permissions']>(() => Promise.resolve([])),
+    messages: vi.fn<Host['messages']>(() => Promise.resolve([])),
+  }
+  const watch = new Watch({ host, clock, directory: () => '/project' }, PARENT)
+  const phases = (): string[] => watch.views.map(({ task, phase }) => `${task.description} ${phase}`)
+  return { clock, host, watch, phases }
+}
+
+test('it asks once, and then follows the events', async () => {
+  const { clock, host, watch, phases } = create([session('one'), session('two', ENDED)], ['one'])
+  await watch.load()
+  await watch.load()
+  expect(phases()).toEqual(['one running', 'two completed'])
+  watch.handleEvent(updated(session('three')))
+  watch.handleEvent(status('three', 'busy'))
+  watch.handleEvent(asked('three', 'per_1'))
+  watch.handleEvent(asked('three', 'per_2'))
+  expect(phases()).toEqual(['one running', 'two completed', 'three waiting'])
+  watch.handleEvent(replied('three', 'per_1'))
+  expect(phases()[2]).toBe('three waiting')
+  watch.handleEvent(replied('three', 'per_2'))
+  expect(phases()[2]).toBe('three running')
+  watch.handleEvent(tool('three', '/project/src/auth.ts'))
+  expect(watch.views[2]?.activity).toBe('read src/auth.ts')
+  // Idle is a hint only: its record says when it has ended.
+  watch.handleEvent(status('three', 'idle'))
+  expect(phases()[2]).toBe('three running')
+  watch.handleEvent(updated(session('three', ENDED)))
+  expect(phases()[2]).toBe('three completed')
+  expect(host.children).toHaveBeenCalledTimes(1)
+  expect(clock.pending).toBe(0)
+})
+
+test('the next run of a task waits for its turn again, and its time begins anew', async () => {
+  const { watch, phases } = create([session('one')], ['one'])
+  await watch.load()
+  watch.handleEvent(status('one', 'idle'))
+  watch.handleEvent(updated(session('one', ENDED)))
+  watch.handleEvent(updated(session('one', { status: 'pending', run: 2 })))
+  expect(phases()).toEqual(['one pending'])
+  expect(watch.views[0]?.begunAt).toBeUndefined()
+  watch.handleEvent(status('one', 'busy'))
+  expect(phases()).toEqual(['one running'])
+})
+
+test('what is no task of this session is none', async () => {
+  const others = [
+    { ...session('plain'), metadata: {} },
+    { ...session('newer'), metadata: { background: { version: 99 } } },
+    session('fork', { parentID: 'ses_other' }),
+  ]
+  const { watch, phases } = create(others)
+  await watch.load()
+  watch.handleEvent(updated(session('elsewhere', {}, { parentID: 'ses_other' })))
+  watch.handleEvent(status('unknown', 'busy'))
+  expect(phases()).toEqual([])
+})
+
+test('what is told while the host is asked is not lost, however old its answer is', async () => {
+  const { host, watch, phases } = create([session('one'), session('two')])
+  let answer: (children: readonly Session[]) => void = () => {}
+  host.children.mockReturnValueOnce(
+    new Promise((resolve) => {
+      answer = resolve
+    }),
+  )
+  const loading = watch.load()
+  watch.handleEvent(status('one', 'busy'))
+  watch.handleEvent(asked('one', 'per_1'))
+  watch.handleEvent(updated(session('two', ENDED)))
+  watch.handleEvent(updated(session('three')))
+  answer([session('one'), session('two')])
+  await loading
+  expect(phases().toSorted()).toEqual(['one waiting', 'three pending', 'two completed'])
+})
+
+test('where the host did not answer it is asked again when something happens in the session', async () => {
+  const { host, watch, phases } = create([session('one')])
+  host.children.mockRejectedValueOnce(new Error('no'))
+  expect(await watch.load()).toBe(false)
+  watch.handleEvent(updated(session('two')))
+  expect(await watch.load()).toBe(true)
+  expect(host.children).toHaveBeenCalledTimes(2)
+  expect(phases().toSorted()).toEqual(['one pending', 'two pending'])
+})
+
+test('of a task that was at work before we looked, its messages say since when and at what', async () => {
+  const { host, watch } = create([session('one'), session('two', ENDED)], ['one'])
+  const part = { type: 'tool', tool: 'grep', state: { status: 'running', input: { pattern: 'todo' } } }
+  host.messages.mockResolvedValue([
+    { info: { id: 'msg_1', role: 'user', time: { created: 500 } }, parts: [{ type: 'text', text: 'one' }] },
+    { info: { id: 'msg_2', role: 'assistant' }, parts: [part] },
+  ] as object as StoredMessage[])
+  await watch.load()
+  expect(watch.views[0]).toMatchObject({ begunAt: 500, activity: 'grep todo' })
+  // Nothing is asked of what is not at work.
+  expect(host.messages).toHaveBeenCalledTimes(1)
+})
+
+test('a timer runs only while somebody looks on and something is unfinished', async () => {
+  const { clock, watch } = create([session('one')], ['one'])
+  await watch.load()
+  const told = vi.fn<() => void>()
+  watch.subscribe(vi.fn<() => void>())
+  expect(clock.pending).toBe(0)
+  const stop = watch.subscribe(told, true)
+  expect(clock.pending).toBe(1)
+  await clock.advance(3000)
+  expect(told.mock.calls.length).toBeGreaterThanOrEqual(3)
+  stop()
+  expect(clock.pending).toBe(0)
+  watch.subscribe(told, true)
+  watch.handleEvent(updated(session('one', ENDED)))
+  await clock.settle()
+  expect(clock.pending).toBe(0)
+  watch.handleEvent(updated(session('two')))
+  await clock.settle()
+  expect(clock.pending).toBe(1)
+  watch.dispose()
+  expect(clock.pending).toBe(0)
+})
+
+test('what changes together is told once', async () => {
+  const many = Array.from({ length: 60 }, (_, index) => session(`task ${index}`))
+  const { clock, watch } = create(many)
+  const told = vi.fn<() => void>()
+  watch.subscribe(told)
+  await watch.load()
+  await clock.settle()
+  expect(told.mock.calls.length).toBeLessThanOrEqual(2)
+  expect(watch.views).toHaveLength(60)
+})
+
+test('a session that is deleted takes its task along', async () => {
+  const { watch, phases } = create([session('one'), session('two')])
+  await watch.load()
+  watch.handleEvent({
+    id: 'e',
+    type: 'session.deleted',
+    properties: { sessionID: 'one', info: session('one') },
+  })
+  expect(phases()).toEqual(['two pending'])
+})
