@@ -6,7 +6,7 @@ import { modelOf, type Gate } from './parent/gate.ts'
 import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
-import { isEnded, type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
+import { type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -47,6 +47,8 @@ export class Launcher {
   readonly #limits: { readonly maxTasksPerSession: number }
   /** Launches whose child is being created, for each parent: they count against its limit already. */
   readonly #launching = new Map<string, number>()
+  /** The ids of their tasks, which are not in the store yet. */
+  readonly #chosenIDs = new Set<string>()
 
   constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
     this.#ports = ports
@@ -61,44 +63,47 @@ export class Launcher {
       const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
       refuseChild(parent)
       const model = await this.#model(request, chosen, parent)
-      const id = this.#unusedID()
       const createdAt = clock.now()
-      const task = await records.create(
-        {
-          id,
-          kind: 'agent',
-          run: 1,
-          parentID,
-          agent,
-          ...(model && { model }),
-          description,
-          prompt,
-          promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
-          createdAt,
-        },
-        childRules(parent),
-      )
-      store.add(task)
-      return task
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          {
+            id,
+            kind: 'agent',
+            run: 1,
+            parentID,
+            agent,
+            ...(model && { model }),
+            description,
+            prompt,
+            promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
+            createdAt,
+          },
+          childRules(parent),
+        )
+        store.add(task)
+        return task
+      })
     })
   }
 
   /** The same for a shell command. */
   async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
-    return this.admitted(parentID, async () => {
+    return explained(async () => {
       const { records, store, clock, gate } = this.#ports
       refuseChild(await gate.session(parentID))
-      const task = await records.create(
-        { id: this.#unusedID(), kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
-        [],
-      )
-      store.add(task)
-      return task
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          { id, kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
+          [],
+        )
+        store.add(task)
+        return task
+      })
     })
   }
 
   /**
-   * Does what gives a parent one more unfinished task. Rejects with a `ToolError` where it has too many, or where the
+   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or where the
    * host fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
@@ -106,10 +111,7 @@ export class Launcher {
     this.#refuseTooMany(parentID, launching)
     this.#launching.set(parentID, launching + 1)
     try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error
-      throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+      return await explained(work)
     } finally {
       const left = (this.#launching.get(parentID) ?? 1) - 1
       if (left === 0) this.#launching.delete(parentID)
@@ -118,10 +120,11 @@ export class Launcher {
   }
 
   #refuseTooMany(parentID: string, launching: number): void {
-    const unfinished = this.#ports.store.listByParent(parentID).filter((task) => !isEnded(task))
+    const { store } = this.#ports
+    const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
     const { maxTasksPerSession } = this.#limits
     if (unfinished.length + launching < maxTasksPerSession) return
-    const ids = unfinished.map((task) => task.id).join(', ')
+    const ids = unfinished.join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
         'Wait for notices, or stop some with background_cancel.',
@@ -140,9 +143,20 @@ export class Launcher {
     return modelOf(parent)
   }
 
+  /** Does what adds a task with an id that no other has, nor one that is being launched at the same time. */
+  async #withID<Result>(add: (id: string) => Promise<Result>): Promise<Result> {
+    const id = this.#unusedID()
+    this.#chosenIDs.add(id)
+    try {
+      return await add(id)
+    } finally {
+      this.#chosenIDs.delete(id)
+    }
+  }
+
   #unusedID(): string {
     const id = newTaskID()
-    return this.#ports.store.get(id) ? this.#unusedID() : id
+    return this.#ports.store.get(id) || this.#chosenIDs.has(id) ? this.#unusedID() : id
   }
 }
 
@@ -160,4 +174,14 @@ function childRules({ permission = [] }: Session): PermissionRuleset {
   )
   const own = CHILD_DENIES.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
   return [...inherited, ...own]
+}
+
+/** What fails in the host is told so that the caller knows what to do. */
+async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error
+    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+  }
 }

@@ -5,14 +5,16 @@
  */
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
-import { errorText, type Opencode, type Session, type StoredMessage } from './opencode.ts'
+import { errorText, type Event, type Opencode, type Session, type StoredMessage } from './opencode.ts'
 import { endKey, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import { storedNotice } from './parent/reception.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import type { Executor } from './run/executor.ts'
+import type { StrayGuard } from './run/stray-guard.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import type { Teller } from './story.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -32,10 +34,12 @@ interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly store: TaskStore
+  readonly stories: Teller
   readonly records: TaskRecords
   readonly outbox: Outbox
   readonly executor: Executor
   readonly commands: CommandRunner
+  readonly strays: StrayGuard
 }
 
 type EndedAgentTask = EndedTask & AgentTask
@@ -45,8 +49,16 @@ interface Found {
   readonly task: Task
 }
 
+/**
+ * So soon after a session was created before our eyes, no other process can have left anything behind in it, and it is
+ * not looked at: that would hold up the first message of each session.
+ */
+const NEW_MS = 10_000
+
 export class Recovery {
   readonly #ports: Ports
+  /** When the newest sessions were created, the oldest first. */
+  readonly #created = new Map<string, number>()
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
 
@@ -56,11 +68,32 @@ export class Recovery {
 
   /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
   recover(parentID: string): Promise<void> {
+    void this.#ports.strays.look()
     const known = this.#recovered.get(parentID)
     if (known) return known
+    this.#forgetOld()
+    if (this.#created.delete(parentID)) {
+      const nothing = Promise.resolve()
+      this.#recovered.set(parentID, nothing)
+      return nothing
+    }
     const recovering = this.#tryToRecover(parentID)
     this.#recovered.set(parentID, recovering)
     return recovering
+  }
+
+  handleEvent(event: Event): void {
+    if (event.type !== 'session.created' || event.properties.info.parentID !== undefined) return
+    this.#forgetOld()
+    this.#created.set(event.properties.info.id, this.#ports.clock.now())
+  }
+
+  #forgetOld(): void {
+    const oldest = this.#ports.clock.now() - NEW_MS
+    for (const [sessionID, at] of this.#created) {
+      if (at > oldest) return
+      this.#created.delete(sessionID)
+    }
   }
 
   async #tryToRecover(parentID: string): Promise<void> {
@@ -133,9 +166,9 @@ export class Recovery {
 
   /** @param before as it was recorded */
   #add(task: Task, before: Task, session: Session): void {
-    const { store, records, log } = this.#ports
+    const { store, records, stories } = this.#ports
     store.add(task)
-    log.debug(`${task.id}: recovered, ${task.status}`)
+    stories.tell(task.id, `found again after a restart, ${task.status}`)
     if (!isEnded(before)) records.adopt(task, session)
   }
 

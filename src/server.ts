@@ -24,14 +24,17 @@ const PLUGIN = 'opencode-background'
 
 const plugin = {
   id: PLUGIN,
-  server({ client, directory }, options) {
+  server({ client, directory, serverUrl }, options) {
     const manager = new BackgroundManager({
       name: PLUGIN,
       client,
       directory,
+      serverUrl,
       options: options as OptionsInput,
     })
     const now = (): number => Date.now()
+    /** One for all events: most are not ours, and must leave nothing behind. */
+    const done = Promise.resolve()
     return Promise.resolve({
       tool: {
         background_task: backgroundTask(manager),
@@ -47,7 +50,7 @@ const plugin = {
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
         manager.handleEvent(event)
-        return Promise.resolve()
+        return done
       },
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
       'experimental.chat.messages.transform'(_, { messages }) {

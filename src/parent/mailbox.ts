@@ -8,7 +8,6 @@ import type { Options } from '../config.ts'
 import type { TextPart } from '../opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isActive, isEnded, type Task } from '../task/task.ts'
 import type { Letter } from './delivery.ts'
 import { closingText, noticedAt, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
 
@@ -24,7 +23,8 @@ export class Mailbox {
   readonly #store: TaskStore
   readonly #options: NotifyOptions
   readonly #send: (letter: Letter, notices: readonly Notice[]) => void
-  #unsent: Notice[] = []
+  /** By their keys, in the order in which they came. */
+  #unsent = new Map<string, Notice>()
   /** The moment in which more may come; `undefined` while nothing is to be sent. */
   #moment: { readonly since: number; readonly cancel: () => void } | undefined
 
@@ -48,19 +48,22 @@ export class Mailbox {
 
   /** Takes a notice, and sends it when it is time. */
   put(notice: Notice): void {
-    this.#unsent.push(notice)
+    this.#unsent.set(noticeKey(notice), notice)
     this.sendSoon()
   }
 
   /** Takes back what could not be sent; it stays until the user writes or the way is open again. */
   keep(notices: readonly Notice[]): void {
-    this.#unsent = [...notices, ...this.#unsent]
+    this.#unsent = new Map([
+      ...notices.map((notice) => [noticeKey(notice), notice] as const),
+      ...this.#unsent,
+    ])
   }
 
   /** Forgets what the parent has read elsewhere. */
   remove(keys: ReadonlySet<string>): void {
-    this.#unsent = this.#unsent.filter((notice) => !keys.has(noticeKey(notice)))
-    if (this.#unsent.length === 0) this.stop()
+    for (const key of keys) this.#unsent.delete(key)
+    if (this.#unsent.size === 0) this.stop()
   }
 
   /**
@@ -69,12 +72,11 @@ export class Mailbox {
    * @param waits whether to wait that moment in any case, since the user is about to write
    */
   sendSoon({ waits = false } = {}): void {
-    if (this.#unsent.length === 0 || this.#options.wake === 'never') return
-    const tasks = this.#tasks()
-    if (this.#options.wake === 'all' && tasks.some((task) => !isEnded(task))) return
+    if (this.#unsent.size === 0 || this.#options.wake === 'never') return
+    if (this.#options.wake === 'all' && this.#store.unfinished(this.#parentID).size > 0) return
     const since = this.#moment?.since ?? this.#clock.now()
     this.stop()
-    if (!waits && !tasks.some(isActive)) {
+    if (!waits && !this.#store.isAtWork(this.#parentID)) {
       this.#flush()
       return
     }
@@ -129,18 +131,14 @@ export class Mailbox {
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
-    const unfinished = this.#tasks().flatMap((task) => (isEnded(task) ? [] : [task.id]))
+    const unfinished = this.#store.unfinished(this.#parentID)
     return [...parts, part(`${noticeKey(first)} closing`, last, closingText(unfinished))]
   }
 
   #empty(): readonly Notice[] {
     this.stop()
-    const notices = this.#unsent
-    this.#unsent = []
+    const notices = [...this.#unsent.values()]
+    this.#unsent.clear()
     return notices
-  }
-
-  #tasks(): readonly Task[] {
-    return this.#store.listByParent(this.#parentID)
   }
 }

@@ -47,14 +47,23 @@ export function noticeTexts(notices: readonly Notice[], inlineResultBytes: numbe
 }
 
 /** The line that closes a message of notices, with the ids of what has not ended. */
-export function closingText(unfinished: readonly string[]): string {
-  const named = unfinished.slice(0, NAMED)
-  const more = unfinished.length - named.length
+export function closingText(unfinished: ReadonlySet<string>): string {
+  const named = firstOf(unfinished, NAMED)
+  const more = unfinished.size - named.length
   const rest =
-    unfinished.length === 0
+    unfinished.size === 0
       ? 'No task of yours is running.'
       : `Still running: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`
   return `[Automatic notice, not a message from the user. ${rest} More: background_output.]`
+}
+
+function firstOf(ids: Iterable<string>, count: number): string[] {
+  const first: string[] = []
+  for (const id of ids) {
+    if (first.length === count) break
+    first.push(id)
+  }
+  return first
 }
 
 /** What a parent's model is to remember when its conversation is summed up. */
@@ -138,11 +147,11 @@ function partial(task: EndedTask): string {
 }
 
 function shortened(task: EndedTask, text: string, room: number): string {
-  return cutMiddle(
-    harmless(text),
-    room,
-    (bytes) => `[… ${bytes} bytes left out: background_output has all of "${task.id}" …]`,
-  )
+  return cutMiddle(harmless(text), room, (bytes) => `[… ${bytes} bytes left out: ${whereTheRestIs(task)} …]`)
+}
+
+function whereTheRestIs({ kind, id }: EndedTask): string {
+  return kind === 'agent' ? `background_output has all of "${id}"` : `check_background shows more of "${id}"`
 }
 
 /** Text of a child cannot end its own notice, nor begin another. */

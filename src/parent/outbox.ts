@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Event, MessageToRead, Opencode, StoredMessage, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
+import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
@@ -22,6 +23,7 @@ interface Ports {
   readonly store: TaskStore
   readonly statuses: StatusPoll
   readonly gate: Gate
+  readonly stories: Teller
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */
@@ -30,11 +32,21 @@ interface Sent {
   notices: readonly Notice[]
 }
 
+const ENDS: Readonly<Record<DeliveryEnd, string>> = {
+  told: "notice confirmed: the parent's model has read it",
+  gone: 'no notice: its parent is gone',
+  closed: "notice waits for the user's next message: the parent may not be woken",
+  removed: 'notice undone by the user before it was read',
+}
+
+const NONE: ReadonlySet<Sent> = new Set()
+
 export class Outbox {
   readonly #ports: Ports
   readonly #options: NotifyOptions
   readonly #mailboxes = new Map<string, Mailbox>()
-  readonly #sent = new Set<Sent>()
+  /** What is under way or rests, by its parent: an event must find it without a look at all others. */
+  readonly #sent = new Map<string, Set<Sent>>()
   /** Tasks that somebody waits for, who will read their end: how many wait, and the notice that came meanwhile. */
   readonly #held = new Map<string, { holders: number; notice?: Notice }>()
   readonly #unsubscribe: () => void
@@ -52,9 +64,7 @@ export class Outbox {
       // The way is often opened by a message of the user's, which is stored a moment later.
       if (change !== 'opened') return
       this.#mailboxes.get(parentID)?.sendSoon({ waits: true })
-      for (const { delivery } of this.#sent) {
-        if (delivery.letter.parentID === parentID) delivery.resume()
-      }
+      for (const { delivery } of this.#sentTo(parentID)) delivery.resume()
       this.#poll()
     })
   }
@@ -68,24 +78,26 @@ export class Outbox {
       hold.holders -= 1
       if (hold.holders > 0) return
       this.#held.delete(taskID)
-      if (hold.notice) this.#mailbox(hold.notice.task.parentID).put(hold.notice)
-      else this.#sendOthersOf(taskID)
+      if (hold.notice) {
+        this.#tellStories([hold.notice], 'notice owed')
+        this.#mailbox(hold.notice.task.parentID).put(hold.notice)
+      } else this.#sendOthersOf(taskID)
     }
   }
 
   /** The parent has read the end of the task: what was not sent yet is not owed any more. */
   settle(task: EndedTask): void {
+    this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
     // Whoever knows its end needs not be told of what came before.
     const keys = new Set([endKey(task), sightingKey(task)])
     const hold = this.#held.get(task.id)
     if (hold?.notice && keys.has(noticeKey(hold.notice))) delete hold.notice
     this.#mailboxes.get(task.parentID)?.remove(keys)
-    for (const sent of this.#sent) {
-      if (sent.delivery.letter.parentID !== task.parentID) continue
+    for (const sent of this.#sentTo(task.parentID)) {
       sent.notices = sent.notices.filter((notice) => !keys.has(noticeKey(notice)))
       if (sent.notices.length > 0) continue
       sent.delivery.stop()
-      this.#sent.delete(sent)
+      this.#forget(sent)
     }
     this.#poll()
     this.#tell()
@@ -99,6 +111,7 @@ export class Outbox {
   inherit(notice: Notice, parent: readonly StoredMessage[]): void {
     const { parentID } = notice.task
     const stored = storedNotice(noticeKey(notice), parent)
+    this.#tellStories([notice], 'notice owed from before OpenCode started')
     if (!stored) {
       this.#mailbox(parentID).keep([notice])
       return
@@ -117,29 +130,29 @@ export class Outbox {
 
   /** Whether a parent has a notice before it that it has not read yet, or is still to be sent one. */
   owes(parentID: string): 'sent' | 'unsent' | 'nothing' {
-    const own = [...this.#sent].filter(({ delivery }) => delivery.letter.parentID === parentID)
-    const places = new Set(own.map(({ delivery }) => delivery.place))
+    const places = new Set([...this.#sentTo(parentID)].map(({ delivery }) => delivery.place))
     if (places.has('queued')) return 'sent'
     const isHeld = [...this.#held.values()].some(({ notice }) => notice?.task.parentID === parentID)
     const isGathering = this.#mailboxes.get(parentID)?.isSending ?? false
     return isHeld || isGathering || places.has('sending') ? 'unsent' : 'nothing'
   }
 
-  /** Whether a message is one that we send. */
-  isOurs(messageID: string): boolean {
-    return [...this.#sent].some(({ delivery }) => delivery.sends(messageID))
+  /** Whether a message to a parent is one that we send. */
+  isOurs(parentID: string, messageID: string): boolean {
+    return [...this.#sentTo(parentID)].some(({ delivery }) => delivery.sends(messageID))
   }
 
   /** What is to ride on a message that the user is just sending to a parent. */
   takeAlong(parentID: string, messageID: string): readonly TextPart[] {
     const mailbox = this.#mailboxes.get(parentID)
     if (!mailbox) return []
-    for (const sent of this.#sent) {
-      if (sent.delivery.letter.parentID !== parentID || !sent.delivery.reclaim()) continue
-      this.#sent.delete(sent)
+    for (const sent of this.#sentTo(parentID)) {
+      if (!sent.delivery.reclaim()) continue
+      this.#forget(sent)
       mailbox.keep(sent.notices)
     }
     const { notices, parts } = mailbox.take()
+    this.#tellStories(notices, "notice goes along with the user's message")
     if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'resting')
     return parts
   }
@@ -150,12 +163,15 @@ export class Outbox {
    */
   complete(messages: readonly MessageToRead[]): void {
     if (this.#sent.size === 0) return
-    const stored = new Set(messages.flatMap(({ parts }) => parts.map(({ id }) => id)))
-    for (const { delivery } of this.#sent) {
+    const read = new Map(messages.map((message) => [message.info.id, message]))
+    let stored: ReadonlySet<string> | undefined
+    for (const { delivery } of this.#all()) {
       const { parentID, messageID, parts } = delivery.letter
-      const message = messages.find(({ info }) => info.id === messageID)
-      const missing = parts.filter(({ id }) => !stored.has(id))
-      message?.parts.push(
+      const message = read.get(messageID)
+      if (!message) continue
+      stored ??= new Set(messages.flatMap((each) => each.parts.map(({ id }) => id)))
+      const missing = parts.filter(({ id }) => !stored?.has(id))
+      message.parts.push(
         ...missing.map((part) => ({ ...part, type: 'text', sessionID: parentID, messageID })),
       )
     }
@@ -165,16 +181,19 @@ export class Outbox {
     switch (event.type) {
       case 'message.updated': {
         const { info } = event.properties
-        for (const { delivery } of this.#sent) {
-          if (delivery.letter.parentID !== info.sessionID) continue
+        const sent = this.#sent.get(info.sessionID)
+        if (!sent) return
+        for (const { delivery } of sent) {
           delivery.sawMessage(info)
           this.#tell()
         }
         return
       }
-      case 'message.removed':
-        for (const { delivery } of this.#sent) delivery.sawRemoved(event.properties.messageID)
+      case 'message.removed': {
+        const { sessionID, messageID } = event.properties
+        for (const { delivery } of this.#sentTo(sessionID)) delivery.sawRemoved(messageID)
         return
+      }
       default:
         return
     }
@@ -185,7 +204,7 @@ export class Outbox {
     this.#unsubscribe()
     for (const mailbox of this.#mailboxes.values()) mailbox.stop()
     this.#mailboxes.clear()
-    for (const { delivery } of this.#sent) delivery.stop()
+    for (const { delivery } of this.#all()) delivery.stop()
     this.#sent.clear()
     this.#poll()
     this.#tell()
@@ -193,11 +212,13 @@ export class Outbox {
 
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
+      this.#ports.stories.tell(task.id, 'no notice: its parent has cancelled it')
       this.#sendOthersOf(task.id)
       return
     }
     const notice = { task, text }
     const hold = this.#held.get(task.id)
+    this.#tellStories([notice], hold ? 'notice kept back: somebody waits for the end' : 'notice owed')
     if (hold) hold.notice = notice
     else this.#mailbox(task.parentID).put(notice)
   }
@@ -221,17 +242,47 @@ export class Outbox {
 
   #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'resting'): Delivery {
     const onEnd = (end: DeliveryEnd): void => {
-      this.#sent.delete(sent)
+      this.#tellStories(sent.notices, ENDS[end])
+      this.#forget(sent)
       this.#poll()
       this.#tell()
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
       else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
     }
-    const onSent = (): void => this.#tell()
+    const onSent = (): void => {
+      this.#tellStories(sent.notices, 'notice sent')
+      this.#tell()
+    }
     const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, { onSent, onEnd }) }
-    this.#sent.add(sent)
+    const others = this.#sent.get(letter.parentID)
+    if (others) others.add(sent)
+    else this.#sent.set(letter.parentID, new Set([sent]))
     this.#poll()
     return sent.delivery
+  }
+
+  #tellStories(notices: readonly Notice[], what: string): void {
+    for (const { task } of notices) this.#ports.stories.tell(task.id, what)
+  }
+
+  #sentTo(parentID: string): ReadonlySet<Sent> {
+    return this.#sent.get(parentID) ?? NONE
+  }
+
+  *#all(): Generator<Sent> {
+    for (const sent of this.#sent.values()) yield* sent
+  }
+
+  #forget(sent: Sent): void {
+    const { parentID } = sent.delivery.letter
+    const left = this.#sent.get(parentID)
+    left?.delete(sent)
+    if (left?.size === 0) this.#sent.delete(parentID)
+  }
+
+  #isUnderWay(): boolean {
+    for (const { delivery } of this.#all()) if (delivery.isUnderWay) return true
+    return false
   }
 
   #tell(): void {
@@ -247,13 +298,12 @@ export class Outbox {
 
   /** The poll of statuses is the net for messages that are under way, and runs while there are any. */
   #poll(): void {
-    const needed = [...this.#sent].some(({ delivery }) => delivery.isUnderWay)
-    if (!needed) {
+    if (!this.#isUnderWay()) {
       this.#stopPolling?.()
       this.#stopPolling = undefined
     } else {
       this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
-        for (const { delivery } of this.#sent) void delivery.sawStatuses(statuses)
+        for (const { delivery } of this.#all()) void delivery.sawStatuses(statuses)
         this.#poll()
       })
     }

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, type Task } from '../task/task.ts'
+import type { Task } from '../task/task.ts'
 import type { Outbox } from './outbox.ts'
 
 interface Ports {
@@ -59,12 +59,16 @@ export class Patience {
       case 'unsent':
         return true
       case 'nothing':
-        return store.listByParent(parentID).some((task) => !isEnded(task) && !isService(task))
+        return [...store.unfinished(parentID)].some((id) => {
+          const task = store.get(id)
+          return task !== undefined && !isService(task)
+        })
     }
   }
 }
 
-/** A command without a time limit, as a server is, may never end. */
+/** A command without a time limit, as a server is, may never end; what is awaited in its output has been told. */
 function isService(task: Task): boolean {
-  return task.kind === 'command' && task.timeoutMs === 0
+  if (task.kind !== 'command' || task.timeoutMs > 0) return false
+  return task.notifyOn.length === 0 || 'saw' in task
 }

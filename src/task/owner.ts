@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 
 export const ownerSchema = z.object({
   /** Which of the managers in the process; a task is recovered by a manager of the same name only. */

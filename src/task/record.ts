@@ -3,7 +3,7 @@
  * shows to every client. It is written when the session is created, in the same call, when something is said to a task,
  * when a command has begun, and when a run has ended; that an agent is at work is seen from the host's own status of the session.
  */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import type { Log } from '../log.ts'
 import {
   errorText,
@@ -27,27 +27,27 @@ const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered',
 const identitySchema = z.object({
   version: z.literal(1),
   owner: ownerSchema,
-  id: z.string().regex(/^bg_[0-9a-f]{8}$/),
-  run: z.int().min(1),
+  id: z.string().check(z.regex(/^bg_[0-9a-f]{8}$/)),
+  run: z.int().check(z.minimum(1)),
   parentID: z.string(),
   description: z.string(),
   createdAt: z.number(),
 })
 
-const saw = z.object({ text: z.string(), at: z.number() }).exactOptional()
+const saw = z.exactOptional(z.object({ text: z.string(), at: z.number() }))
 
 const started = { startedAt: z.number(), saw }
 
 const ended = {
-  startedAt: z.number().exactOptional(),
+  startedAt: z.exactOptional(z.number()),
   endedAt: z.number(),
   usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
-  exit: z
-    .discriminatedUnion('type', [
+  exit: z.exactOptional(
+    z.discriminatedUnion('type', [
       z.object({ type: z.literal('exited'), code: z.int() }),
       z.object({ type: z.literal('killed'), signal: z.string() }),
-    ])
-    .exactOptional(),
+    ]),
+  ),
   saw,
 }
 
@@ -79,14 +79,19 @@ const workSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('agent'),
     agent: z.string(),
-    model: z
-      .object({ providerID: z.string(), modelID: z.string(), variant: z.string().exactOptional() })
-      .exactOptional(),
+    model: z.exactOptional(
+      z.object({ providerID: z.string(), modelID: z.string(), variant: z.exactOptional(z.string()) }),
+    ),
     prompt: z.string(),
     promptIDs,
-    earlier: z
-      .array(z.object({ run: z.int().min(1), promptIDs, createdAt: z.number() }).and(endSchema))
-      .exactOptional(),
+    earlier: z.exactOptional(
+      z.array(
+        z.intersection(
+          z.object({ run: z.int().check(z.minimum(1)), promptIDs, createdAt: z.number() }),
+          endSchema,
+        ),
+      ),
+    ),
   }),
   z.object({
     kind: z.literal('command'),
@@ -103,7 +108,7 @@ function isBegun({ kind }: Task, { type }: TaskEvent): boolean {
 }
 
 /** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
-const recordSchema = identitySchema.and(workSchema).and(stateSchema)
+const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
 export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {

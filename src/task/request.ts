@@ -2,21 +2,21 @@
  * What a client asks the plugin to do with a task: one field in the metadata of its session, beside the record. Whoever
  * holds the task takes it, once, and writes the answer into it. A new request takes the place of the one before.
  */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 
 /** Its key in a session's metadata. */
 export const REQUEST_KEY = 'backgroundRequest'
 
 const requestSchema = z.object({
   /** Chosen by the client; a request with another id is another one. */
-  id: z.string().min(1),
+  id: z.string().check(z.minLength(1)),
   /** The run that the client saw: what has gone on since may not be what it wants. */
-  run: z.int().min(1),
+  run: z.int().check(z.minimum(1)),
   /** `output`: the answer holds the last of what a command wrote. */
   kind: z.enum(['cancel', 'continue', 'output']),
   /** What is to be said to the task that goes on. */
-  prompt: z.string().exactOptional(),
-  answer: z.object({ ok: z.boolean(), text: z.string() }).exactOptional(),
+  prompt: z.exactOptional(z.string()),
+  answer: z.exactOptional(z.object({ ok: z.boolean(), text: z.string() })),
 })
 
 export type TaskRequest = z.infer<typeof requestSchema>

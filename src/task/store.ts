@@ -2,7 +2,7 @@
  * The only writer of tasks. Everything else holds ids, asks for the task when it needs it, and changes it by
  * dispatching an event; what follows from a change (record, notice, waiters) hangs on `subscribe`.
  */
-import { transition, type Task, type TaskEvent } from './task.ts'
+import { isActive, isEnded, transition, type Task, type TaskEvent } from './task.ts'
 
 export type StoreListener = (task: Task, event: TaskEvent) => void
 
@@ -10,6 +10,9 @@ export class TaskStore {
   readonly #tasks = new Map<string, Task>()
   readonly #bySession = new Map<string, string>()
   readonly #byParent = new Map<string, Set<string>>()
+  /** What is asked at each launch and each end must cost the same however many others there are. */
+  readonly #unfinishedByParent = new Map<string, Set<string>>()
+  readonly #activeByParent = new Map<string, Set<string>>()
   readonly #listeners = new Set<StoreListener>()
 
   /** Takes a new task, or one from before a restart. */
@@ -17,9 +20,8 @@ export class TaskStore {
     if (this.#tasks.has(task.id)) throw new Error(`task ${task.id} exists already`)
     this.#tasks.set(task.id, task)
     this.#bySession.set(task.sessionID, task.id)
-    const siblings = this.#byParent.get(task.parentID)
-    if (siblings) siblings.add(task.id)
-    else this.#byParent.set(task.parentID, new Set([task.id]))
+    keepIn(this.#byParent, task, true)
+    this.#index(task)
   }
 
   /** Applies the event; true where it took effect, false where it lost its race or the task is unknown. */
@@ -28,6 +30,7 @@ export class TaskStore {
     const next = task && transition(task, event)
     if (!next) return false
     this.#tasks.set(id, next)
+    this.#index(next)
     for (const listener of this.#listeners) listener(next, event)
     return true
   }
@@ -46,6 +49,16 @@ export class TaskStore {
     return [...(this.#byParent.get(parentID) ?? [])].flatMap((id) => this.#tasks.get(id) ?? [])
   }
 
+  /** The ids of what a session launched and has not ended. */
+  unfinished(parentID: string): ReadonlySet<string> {
+    return this.#unfinishedByParent.get(parentID) ?? NONE
+  }
+
+  /** Whether something that a session launched is at work. */
+  isAtWork(parentID: string): boolean {
+    return this.#activeByParent.has(parentID)
+  }
+
   all(): IterableIterator<Task> {
     return this.#tasks.values()
   }
@@ -57,4 +70,18 @@ export class TaskStore {
       this.#listeners.delete(listener)
     }
   }
+
+  #index(task: Task): void {
+    keepIn(this.#unfinishedByParent, task, !isEnded(task))
+    keepIn(this.#activeByParent, task, isActive(task))
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set()
+
+function keepIn(index: Map<string, Set<string>>, { id, parentID }: Task, belongs: boolean): void {
+  const siblings = index.get(parentID)
+  if (belongs && siblings) siblings.add(id)
+  else if (belongs) index.set(parentID, new Set([id]))
+  else if (siblings?.delete(id) && siblings.size === 0) index.delete(parentID)
 }

@@ -1,26 +1,36 @@
 /** The tool that hands work to another agent, or says more to one that has work. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 import { noteOn } from './note.ts'
-import { defineTool, ownTask, type ToolContext, type ToolDefinition, type ToolResult } from './tool.ts'
+import {
+  defineTool,
+  described,
+  ownTask,
+  type ToolContext,
+  type ToolDefinition,
+  type ToolResult,
+} from './tool.ts'
 
-const nonEmpty = (what: string): z.ZodString => z.string().trim().min(1, `must not be empty: ${what}`)
+const nonEmpty = (what: string): z.ZodMiniString =>
+  z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
 
 const ARGS = {
-  description: nonEmpty('3–5 words that name the task')
-    .optional()
-    .describe('3–5 words that name the task, for people'),
-  prompt: nonEmpty('say what the agent is to do').describe('The whole task: the agent sees nothing else'),
-  agent: nonEmpty('the name of a sub-agent').optional().describe("The sub-agent's name"),
-  task_id: nonEmpty('the id of a task')
-    .optional()
-    .describe('Instead of a new task: one of yours that is to hear the prompt'),
-  model: nonEmpty('a model').optional().describe('provider/model; default: the usual one'),
+  description: described(
+    z.optional(nonEmpty('3–5 words that name the task')),
+    '3–5 words that name the task, for people',
+  ),
+  prompt: described(nonEmpty('say what the agent is to do'), 'The whole task: the agent sees nothing else'),
+  agent: described(z.optional(nonEmpty('the name of a sub-agent')), "The sub-agent's name"),
+  task_id: described(
+    z.optional(nonEmpty('the id of a task')),
+    'Instead of a new task: one of yours that is to hear the prompt',
+  ),
+  model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
 }
 
-type Args = z.infer<z.ZodObject<typeof ARGS>>
+type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
 export function backgroundTask(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {

@@ -1,20 +1,20 @@
 /** The tool that shows a command and the last of its output. */
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { answerOf } from './background-output.ts'
-import { defineTool, ownTask, type ToolDefinition } from './tool.ts'
+import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function checkBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description: 'Look at a background command: its status, exit code, and the last of its output.',
     args: {
-      task_id: z.string().trim().describe('Its id'),
-      tail_lines: z.int().min(1).optional().describe('Only the last lines of each stream'),
+      task_id: described(z.string().check(z.trim()), 'Its id'),
+      tail_lines: described(z.optional(z.int().check(z.minimum(1))), 'Only the last lines of each stream'),
     },
     async execute({ task_id, tail_lines: tailLines }, context) {
       const { id } = ownTask(manager, task_id, context.sessionID)
-      const report = await manager.output(id, { signal: context.abort })
-      return answerOf(manager, report, now(), { tailLines })
+      const report = await manager.output(id, { tailLines, signal: context.abort })
+      return answerOf(manager, report, now())
     },
   })
 }

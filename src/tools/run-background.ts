@@ -1,13 +1,13 @@
 /** The tool that starts a shell command. */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import { claimsOf } from '../command/claims.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 import { noteOn } from './note.ts'
-import { defineTool, type ToolContext, type ToolDefinition } from './tool.ts'
+import { defineTool, described, type ToolContext, type ToolDefinition } from './tool.ts'
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
 const LONGEST = 20_000
@@ -20,24 +20,30 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
       'Run a shell command in the background: a long build, tests, a dev server. You are told by an automatic notice ' +
       'when it ends: do not wait, poll or sleep.',
     args: {
-      command: z
-        .string()
-        .trim()
-        .min(1, 'must not be empty: the command line')
-        .max(LONGEST, `must not be longer than ${LONGEST} characters: write it to a script file and run that`)
-        .describe('For the shell'),
-      cwd: z.string().trim().min(1).optional().describe('Default: the project'),
-      timeout: z
-        .int()
-        .min(0)
-        .max(2 ** 31 - 1)
-        .default(timeoutMs)
-        .describe('In ms; 0: none, as for servers'),
-      label: z.string().trim().min(1).optional().describe('A few words, for people'),
-      notify_on: z
-        .array(z.string().min(1))
-        .default([])
-        .describe('You are told once when one of these texts appears'),
+      command: described(
+        z
+          .string()
+          .check(
+            z.trim(),
+            z.minLength(1, 'must not be empty: the command line'),
+            z.regex(/^[^\0]*$/, 'must not have a NUL character in it'),
+            z.maxLength(
+              LONGEST,
+              `must not be longer than ${LONGEST} characters: write it to a script file and run that`,
+            ),
+          ),
+        'For the shell',
+      ),
+      cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
+      timeout: described(
+        z._default(z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1)), timeoutMs),
+        'In ms; 0: none, as for servers',
+      ),
+      label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
+      notify_on: described(
+        z._default(z.array(z.string().check(z.minLength(1))), []),
+        'You are told once when one of these texts appears',
+      ),
     },
     async execute({ command, cwd: given = '.', timeout, label, notify_on }, context) {
       const cwd = await directory(resolve(context.directory, given))

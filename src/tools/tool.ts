@@ -1,17 +1,18 @@
 /** How a tool of ours is made: arguments parsed here, since the host checks none (contract 11.5), errors in one form. */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
-import * as z from 'zod'
+import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { HostError } from '../opencode.ts'
 import type { Task } from '../task/task.ts'
+import { inEnglish } from '../english.ts'
 import { ToolError } from '../tool-error.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
-interface ToolSource<Shape extends z.ZodRawShape> {
+interface ToolSource<Shape extends z.core.$ZodShape> {
   readonly description: string
   readonly args: Shape
-  execute(args: z.infer<z.ZodObject<Shape>>, context: ToolContext): Promise<ToolResult>
+  execute(args: z.infer<z.ZodMiniObject<Shape>>, context: ToolContext): Promise<ToolResult>
 }
 
 /** Other spellings of an argument that models use. */
@@ -20,16 +21,18 @@ const ALIASES = {
   taskID: 'task_id',
   tailLines: 'tail_lines',
   notifyOn: 'notify_on',
+  // As in OpenCode's own bash tool.
+  workdir: 'cwd',
 } as const
 
-export function defineTool<Shape extends z.ZodRawShape>(
+export function defineTool<Shape extends z.core.$ZodShape>(
   manager: BackgroundManager,
   source: ToolSource<Shape>,
 ): ToolDefinition {
   const schema = z.object(source.args)
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
     try {
-      const parsed = schema.safeParse(canonical(input))
+      const parsed = schema.safeParse(canonical(input), inEnglish)
       if (!parsed.success)
         throw new ToolError(`${problemsOf(parsed.error)} Correct the arguments and call again.`)
       // Its ids may be from before a restart.
@@ -42,6 +45,14 @@ export function defineTool<Shape extends z.ZodRawShape>(
   }
   // The host's types come with a zod of their own; at run time it takes any zod 4.
   return { description: source.description, args: source.args, execute } as unknown as ToolDefinition
+}
+
+/**
+ * An argument with what the model reads of it. The host takes that from a property of this name (seen), which schemas of
+ * `zod/mini` do not have.
+ */
+export function described<Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema {
+  return Object.assign(schema.clone(), { description })
 }
 
 /** The task, if this session launched it: any other is unknown to it. */
@@ -66,6 +77,6 @@ function canonical(input: unknown): unknown {
   )
 }
 
-function problemsOf(error: z.ZodError): string {
+function problemsOf(error: z.core.$ZodError): string {
   return error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}.`).join(' ')
 }

@@ -1,136 +1,152 @@
 /**
- * Ours beside OpenCode's own background task, on one server, in turns, so that a slow moment of the machine hits both:
- * `npm run bench [-- samples]`. Each sample checks its own result: every child's text was told, in the parent's model
- * requests, and the number of those is counted.
+ * Ours beside OpenCode's own background task, on one server and in turns: `npm run bench [-- options]`.
+ *
+ *   --samples 200           how many single children are measured of each
+ *   --bursts 20             how many bursts of 5 and of 10; of 50, a quarter as many
+ *   --peer name@version     another plugin beside them, from the registry, on a server of its own; more than one may be named
+ *   --only one,bursts       of one, bursts, calls, start, sleeping, makespan, queue
+ *
+ * Each sample checks that each result was told once, and the benchmark fails otherwise.
  */
-import { fileURLToPath } from 'node:url'
-import { startModel, type LoggedRequest, type ScriptedModel } from '../harness/model.ts'
-import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
-import { startOpencode, type OpencodeServer } from '../harness/server.ts'
-import { launchCall, type Kind } from '../harness/soak.ts'
+import { statSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { startModel } from '../harness/model.ts'
+import { callsOfTask } from './calls.ts'
+import { compare, type Comparison } from './compare.ts'
+import { native, ours, PLUGIN, startPeer, startServer, type Peer } from './contender.ts'
+import { median, quantile, round } from './numbers.ts'
+import { launchBehind, makespans } from './queue.ts'
+import { writeResults, type Table } from './results.ts'
+import { Scene, type Sample } from './scene.ts'
+import { sleepingChildren } from './sleeping.ts'
+import { startShare } from './start.ts'
 
-const KINDS: readonly Kind[] = ['ours', 'native']
+const SPREAD_MS = 200
+const QUEUED = 1000
 
-const CHILD_MS = 1000
-const BURST = 5
-const BURST_SPREAD_MS = 200
-const samples = Number(process.argv[2] ?? 20)
-
-/** In milliseconds, but for `turns`. */
-interface Sample {
-  readonly launch: number
-  readonly toldAfter: number
-  readonly turns: number
-}
-
-async function script({ parentSessionID, messages }: ModelRequest): Promise<Reply> {
-  const last = messages.at(-1)
-  if (parentSessionID !== undefined) {
-    const wait = Number(/after (\d+)/.exec(last?.content ?? '')?.[1] ?? 0)
-    await new Promise((resolve) => setTimeout(resolve, wait))
-    return { text: `RESULT ${last?.content}.` }
-  }
-  const calls = last?.role === 'user' ? /^LAUNCH (.*) END/s.exec(last.content)?.[1] : undefined
-  return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
-}
-
-async function sample(
-  server: OpencodeServer,
-  model: ScriptedModel,
-  kind: Kind,
-  count: number,
-): Promise<Sample> {
-  const { id } = await server.createSession({ title: kind })
-  const names = Array.from(
-    { length: count },
-    (_, index) => `child ${index} after ${CHILD_MS + Math.round((index * BURST_SPREAD_MS) / count)}`,
-  )
-  await server.prompt(id, `LAUNCH ${JSON.stringify(names.map((name) => launchCall(kind, name)))} END`)
-  const has = (request: LoggedRequest, name: string): boolean =>
-    request.messages.some(({ role, content }) => role === 'user' && content.includes(`RESULT ${name}.`))
-  const told = await model.waitForRequest(
-    (request) => request.sessionID === id && names.every((name) => has(request, name)),
-    { description: `all of ${count} told, ${kind}` },
-  )
-  const stored = await server.waitForIdle(id)
-  const launches = stored.flatMap(({ parts }) =>
-    parts.flatMap((part) =>
-      part.type === 'tool' && part.state.status === 'completed'
-        ? [part.state.time.end - part.state.time.start]
-        : [],
-    ),
-  )
-  const ends = model.requests.flatMap(({ parentSessionID, endedAt }) =>
-    parentSessionID === id && endedAt !== undefined ? [endedAt] : [],
-  )
-  if (ends.length !== count || launches.length !== count)
-    throw new Error(`${kind}: ${ends.length} of ${count} ended`)
-  // The first two are the launch and what follows its answer.
-  const turns = model.requestsOf(id).length - 2
-  return { launch: median(launches), toldAfter: told.at - Math.max(...ends), turns }
-}
-
-async function compare(
-  server: OpencodeServer,
-  model: ScriptedModel,
-  count: number,
-  rounds: number,
-): Promise<Readonly<Record<Kind, readonly Sample[]>>> {
-  const measured: Record<Kind, Sample[]> = { ours: [], native: [] }
-  for (const kind of KINDS) await sample(server, model, kind, count)
-  for (let round = 0; round < rounds; round += 1) {
-    for (const kind of round % 2 === 0 ? KINDS : KINDS.toReversed()) {
-      measured[kind].push(await sample(server, model, kind, count))
-    }
-  }
-  return measured
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
-
-function report(title: string, measured: Readonly<Record<Kind, readonly Sample[]>>): void {
-  const figures = {
-    'launch, ms (p50)': (all: readonly Sample[]) => median(all.map(({ launch }) => launch)),
-    'last end → told, ms (p50)': (all: readonly Sample[]) => median(all.map(({ toldAfter }) => toldAfter)),
-    'last end → told, ms (p90)': (all: readonly Sample[]) =>
-      quantile(
-        all.map(({ toldAfter }) => toldAfter),
-        0.9,
-      ),
-    'turns of the parent (p50)': (all: readonly Sample[]) => median(all.map(({ turns }) => turns)),
-    'turns of the parent (max)': (all: readonly Sample[]) => Math.max(...all.map(({ turns }) => turns)),
-  }
-  console.log(`\n${title}, ${measured.ours.length} samples each`)
-  console.table(
-    Object.fromEntries(
-      Object.entries(figures).map(([name, figure]) => {
-        const [ours, native] = [figure(measured.ours), figure(measured.native)]
-        return [name, { ours, native, 'ours / native': Number((ours / native).toFixed(2)) }]
-      }),
-    ),
-  )
-}
-
-const model = await startModel(script)
-const server = await startOpencode({
-  model,
-  plugins: [fileURLToPath(new URL('../../dist/server.js', import.meta.url))],
-  env: { OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS: 'true' },
+const { values } = parseArgs({
+  options: {
+    samples: { type: 'string', default: '200' },
+    bursts: { type: 'string', default: '20' },
+    peer: { type: 'string', multiple: true, default: [] },
+    only: { type: 'string' },
+  },
 })
+const samples = Number(values.samples)
+const bursts = Number(values.bursts)
+
+const tables: Table[] = []
+const goals: { goal: string; 'at most': number; measured: number; reached: string }[] = []
+function goal(name: string, most: number, measured: number): void {
+  goals.push({ goal: name, 'at most': most, measured, reached: measured <= most ? 'yes' : 'no' })
+}
+
+const model = await startModel()
+const scene = new Scene(model)
+
+const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
+  async one() {
+    await compareAll([{ count: 1, spreadMs: 0, rounds: samples }])
+  },
+  async bursts() {
+    await compareAll([
+      { count: 5, spreadMs: SPREAD_MS, rounds: bursts },
+      { count: 10, spreadMs: SPREAD_MS, rounds: bursts },
+      { count: 50, spreadMs: SPREAD_MS, rounds: Math.ceil(bursts / 4) },
+    ])
+  },
+  async calls() {
+    const { table, most } = await callsOfTask(scene, model)
+    tables.push(table)
+    goal('calls of OpenCode for one task, launch to confirmed', 6, most)
+  },
+  async start() {
+    const { table, share } = await startShare(model)
+    tables.push(table)
+    goal("plugin's share of the server's start, ms", 50, round(share, 1))
+    goal('server bundle, bytes', 150_000, statSync(PLUGIN).size)
+  },
+  async sleeping() {
+    const { table, calls } = await sleepingChildren(scene, model)
+    tables.push(table)
+    for (const count of [10, 100])
+      goal(`calls in 20 s with ${count} sleeping children`, 5, calls.get(count) ?? Number.NaN)
+  },
+  async makespan() {
+    tables.push(await makespans(scene, model))
+  },
+  async queue() {
+    const { table, ratio } = await launchBehind(scene, model, QUEUED)
+    tables.push(table)
+    goal(`launch, p50 with ${QUEUED} queued / with none`, 1.5, ratio)
+  },
+}
+
+const wanted = values.only?.split(',') ?? Object.keys(SECTIONS)
+const name = values.only === undefined && values.peer.length === 0 ? 'bench' : 'bench-partial'
+let text = ''
 try {
-  report('One child of 1 s', await compare(server, model, 1, samples))
-  report(
-    `${BURST} children that end within ${BURST_SPREAD_MS} ms`,
-    await compare(server, model, BURST, Math.ceil(samples / 4)),
-  )
+  for (const section of wanted) {
+    const measure = SECTIONS[section]
+    if (!measure) throw new Error(`There is no section ${section}, only ${Object.keys(SECTIONS).join(', ')}`)
+    process.stderr.write(`${new Date().toISOString()} ${section}\n`)
+    await measure()
+    // What was measured is kept, whatever becomes of the rest.
+    text = writeResults(name, { title: 'Benchmark', tables: [{ title: 'Goals', rows: goals }, ...tables] })
+  }
 } finally {
-  await server.stop()
   await model.close()
+}
+console.log(text)
+
+async function compareAll(
+  plans: readonly { count: number; spreadMs: number; rounds: number }[],
+): Promise<void> {
+  const server = await startServer(model, [[PLUGIN, { concurrency: { total: 100 } }]])
+  const peers: Peer[] = []
+  try {
+    for (const spec of values.peer) peers.push(await startPeer(model, spec))
+    const contenders = [ours(server), native(server), ...peers.map(({ contender }) => contender)]
+    for (const plan of plans) {
+      const comparison = await compare(scene, contenders, plan)
+      tables.push(comparison.table)
+      if (plan.count === 1) goalsOfOne(comparison)
+      if (plan.count === 10) goalsOfTen(comparison)
+    }
+  } finally {
+    for (const peer of peers) await peer.stop()
+    await server.stop()
+  }
+}
+
+function goalsOfOne({ samples: measured }: Comparison): void {
+  const [own, host] = bothOf(measured)
+  const after = (all: readonly Sample[], share: number): number =>
+    quantile(
+      all.map(({ toldAfter }) => toldAfter),
+      share,
+    )
+  goal(
+    "child's end → parent's request, p50, ours / native",
+    1.1,
+    round(after(own, 0.5) / after(host, 0.5), 2),
+  )
+  goal(
+    "child's end → parent's request, p99, ours / native",
+    1.5,
+    round(after(own, 0.99) / after(host, 0.99), 2),
+  )
+  goal('launch, ms, p50', 20, median(own.flatMap(({ launches }) => launches)))
+  goal('characters beside description and result', 300, Math.max(...own.map(({ characters }) => characters)))
+}
+
+function goalsOfTen({ samples: measured }: Comparison): void {
+  const [own, host] = bothOf(measured)
+  const after = (all: readonly Sample[]): number => median(all.map(({ toldAfter }) => toldAfter))
+  goal('burst of 10: turns of the parent, p50', 1, median(own.map(({ turns }) => turns)))
+  goal('burst of 10: delay after the last, p50, ours / native', 0.8, round(after(own) / after(host), 2))
+}
+
+function bothOf(measured: Comparison['samples']): readonly [readonly Sample[], readonly Sample[]] {
+  return [measured.get('ours') ?? [], measured.get('native') ?? []]
 }

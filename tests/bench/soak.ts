@@ -8,19 +8,18 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { LIMIT, startSoak, type Kind, type Lap } from '../harness/soak.ts'
+import { PLUGIN } from './contender.ts'
+import { median, round } from './numbers.ts'
+import { usageOf, type ProcessUsage } from './usage.ts'
 
 const LAPS = 4
 const SETTLES_MS = 3000
 const MB = 1024 * 1024
 const tasks = Number(process.argv[2] ?? 2000)
 
-/** In bytes, but for `cpu` in seconds. */
-interface Usage {
-  readonly resident: number
-  readonly peak: number
-  /** What lives on the JavaScript heap, without the bytes of strings and buffers. */
+interface Usage extends ProcessUsage {
+  /** What lives on the JavaScript heap, in bytes, without those of strings and buffers. */
   readonly objects: number
-  readonly cpu: number
 }
 
 interface Measured {
@@ -34,7 +33,7 @@ async function measure(kind: Kind): Promise<Measured> {
   const home = mkdtempSync(join(tmpdir(), 'opencode-soak-'))
   const file = join(home, 'port')
   const soak = await startSoak({
-    ...(kind === 'ours' && { plugin: fileURLToPath(new URL('../../dist/server.js', import.meta.url)) }),
+    ...(kind === 'ours' && { plugin: PLUGIN }),
     others: [[fileURLToPath(new URL('heap.ts', import.meta.url)), { file }]],
   })
   const usage = async (): Promise<Usage> => {
@@ -56,21 +55,6 @@ async function measure(kind: Kind): Promise<Measured> {
   } finally {
     await soak.close()
     rmSync(home, { recursive: true })
-  }
-}
-
-/** What Linux says of a process (proc(5)). */
-function usageOf(pid: number): Omit<Usage, 'objects'> {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1])
-  // Behind the name in brackets, which may hold anything, the 12th and 13th field, in hundredths of a second.
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /s, '')
-    .split(' ')
-  return {
-    resident: kilobytes('VmRSS') * 1024,
-    peak: kilobytes('VmHWM') * 1024,
-    cpu: (Number(fields[11]) + Number(fields[12])) / 100,
   }
 }
 
@@ -103,14 +87,6 @@ function figures({ usages, laps, seconds }: Measured): Record<string, number> {
     // The first lap is left out: much is loaded in it for the first time.
     'their growth, KB per task': round(growth / 1024 / (told - (laps[0]?.told ?? 0)), 2),
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-
-function round(value: number, digits = 0): number {
-  return Number(value.toFixed(digits))
 }
 
 const ours = await measure('ours')

@@ -24,6 +24,9 @@ export class FakeStore {
   readonly #sessions = new Map<string, Session>()
   readonly #messages = new Map<string, Message>()
   readonly #parts = new Map<string, Part>()
+  /** The ids of each session's messages in the order of their first save, and of each message's parts. */
+  readonly #messagesOf = new Map<string, Set<string>>()
+  readonly #partsOf = new Map<string, Set<string>>()
   #idCount = 0
 
   constructor(clock: Clock, emit: Emit) {
@@ -91,23 +94,27 @@ export class FakeStore {
     for (const child of this.#sessions.values())
       if (child.parentID === sessionID) this.deleteSession(child.id)
     this.#sessions.delete(sessionID)
-    for (const message of this.#messages.values()) {
-      if (message.sessionID === sessionID) this.#removeMessage(message.id)
-    }
+    for (const messageID of this.#messagesOf.get(sessionID) ?? []) this.#removeMessage(messageID)
+    this.#messagesOf.delete(sessionID)
     this.#emit('session.deleted', { sessionID, info })
   }
 
   /** With its parts, of which the ids are free again. */
   #removeMessage(messageID: string): void {
+    const message = this.#messages.get(messageID)
     this.#messages.delete(messageID)
-    for (const part of this.#parts.values()) if (part.messageID === messageID) this.#parts.delete(part.id)
+    if (message) this.#messagesOf.get(message.sessionID)?.delete(messageID)
+    for (const partID of this.#partsOf.get(messageID) ?? []) this.#parts.delete(partID)
+    this.#partsOf.delete(messageID)
   }
 
   /** A message whose id is known keeps its place and its session, and takes over the rest. */
   saveMessage<Info extends Message>(info: Info): Info {
     this.#assertWritable(info.sessionID, 'message')
     const before = this.#messages.get(info.id)
-    this.#messages.set(info.id, { ...info, sessionID: before?.sessionID ?? info.sessionID })
+    const sessionID = before?.sessionID ?? info.sessionID
+    this.#messages.set(info.id, { ...info, sessionID })
+    addTo(this.#messagesOf, sessionID, info.id)
     this.#emit('message.updated', { sessionID: info.sessionID, info })
     return info
   }
@@ -116,7 +123,9 @@ export class FakeStore {
   savePart<Stored extends Part>(part: Stored): Stored {
     this.#assertWritable(part.sessionID, 'part')
     const before = this.#parts.get(part.id)
-    this.#parts.set(part.id, { ...part, messageID: before?.messageID ?? part.messageID })
+    const messageID = before?.messageID ?? part.messageID
+    this.#parts.set(part.id, { ...part, messageID })
+    addTo(this.#partsOf, messageID, part.id)
     const { sessionID } = part
     this.#emit('message.part.updated', { sessionID, part, time: this.#clock.now() })
     return part
@@ -124,14 +133,23 @@ export class FakeStore {
 
   /** The messages in the order of their first save, the parts of each in the order of their ids. */
   messages(sessionID: string): StoredMessage[] {
-    const parts = [...this.#parts.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
-    return [...this.#messages.values()]
-      .filter((info) => info.sessionID === sessionID)
-      .map((info) => ({ info, parts: parts.filter((part) => part.messageID === info.id) }))
+    return [...(this.#messagesOf.get(sessionID) ?? [])]
+      .flatMap((id) => this.#messages.get(id) ?? [])
+      .map((info) => ({ info, parts: this.#partsIn(info.id) }))
+  }
+
+  #partsIn(messageID: string): Part[] {
+    return [...(this.#partsOf.get(messageID) ?? [])].toSorted().flatMap((id) => this.#parts.get(id) ?? [])
   }
 
   /** A run that outlives its session dies at its next write (contract 1.11). */
   #assertWritable(sessionID: string, table: string): void {
     if (!this.has(sessionID)) throw new Error(`Failed query: insert into "${table}"`)
   }
+}
+
+function addTo(index: Map<string, Set<string>>, key: string, id: string): void {
+  const ids = index.get(key)
+  if (ids) ids.add(id)
+  else index.set(key, new Set([id]))
 }

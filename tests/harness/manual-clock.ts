@@ -4,6 +4,8 @@ import type { Clock } from '../../src/clock.ts'
 
 interface Timer {
   readonly at: number
+  /** Timers of the same moment fire in the order of their creation. */
+  readonly order: number
   readonly callback: () => void
 }
 
@@ -13,6 +15,9 @@ const TURNS_TO_SETTLE = 3
 export class ManualClock implements Clock {
   #now: number
   readonly #timers = new Set<Timer>()
+  /** A heap, the next one first; those that were cancelled stay in it until they would be next. */
+  readonly #heap: Timer[] = []
+  #created = 0
 
   /** Starts at a time that no test mistakes for a duration. */
   constructor(now = Date.UTC(2026, 0, 1)) {
@@ -24,8 +29,9 @@ export class ManualClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): () => void {
-    const timer = { at: this.#now + Math.max(0, delayMs), callback }
+    const timer = { at: this.#now + Math.max(0, delayMs), order: this.#created++, callback }
     this.#timers.add(timer)
+    this.#push(timer)
     return () => {
       this.#timers.delete(timer)
     }
@@ -43,6 +49,7 @@ export class ManualClock implements Clock {
     for (;;) {
       const timer = this.#next()
       if (timer === undefined || timer.at > end) break
+      this.#pop()
       this.#timers.delete(timer)
       this.#now = timer.at
       timer.callback()
@@ -57,10 +64,48 @@ export class ManualClock implements Clock {
   }
 
   #next(): Timer | undefined {
-    let next: Timer | undefined
-    for (const timer of this.#timers) if (next === undefined || timer.at < next.at) next = timer
-    return next
+    for (;;) {
+      const [next] = this.#heap
+      if (next === undefined || this.#timers.has(next)) return next
+      this.#pop()
+    }
   }
+
+  #push(timer: Timer): void {
+    const heap = this.#heap
+    let index = heap.push(timer) - 1
+    while (index > 0) {
+      const above = (index - 1) >> 1
+      if (!isBefore(heap[index], heap[above])) return
+      swap(heap, index, above)
+      index = above
+    }
+  }
+
+  /** Takes the first one out. */
+  #pop(): void {
+    const heap = this.#heap
+    swap(heap, 0, heap.length - 1)
+    heap.pop()
+    let index = 0
+    for (;;) {
+      let first = index
+      for (const below of [2 * index + 1, 2 * index + 2])
+        if (below < heap.length && isBefore(heap[below], heap[first])) first = below
+      if (first === index) return
+      swap(heap, index, first)
+      index = first
+    }
+  }
+}
+
+function isBefore(a: Timer | undefined, b: Timer | undefined): boolean {
+  if (!a || !b) return false
+  return a.at === b.at ? a.order < b.order : a.at < b.at
+}
+
+function swap(heap: (Timer | undefined)[], a: number, b: number): void {
+  ;[heap[a], heap[b]] = [heap[b], heap[a]]
 }
 
 /** The timers of one process or instance, which can be counted, and die with it. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('one task costs eight calls of the host from its launch to its answered notice, the next of its parent six', async () => {
+test('a task costs six calls of the host from its launch to its answered notice; the first of a session is preceded by one for the session, and by one for the names of the agents', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const callsOf = async (name: string): Promise<string[]> => {
     const before = host.calls.length
@@ -11,9 +11,10 @@ test('one task costs eight calls of the host from its launch to its answered not
     await clock.advance(2000)
     return host.calls.slice(before).map(({ method }) => method)
   }
-  const always = ['createSession', 'prompt', 'messages', 'session', 'prompt', 'replaceMetadata']
-  expect((await callsOf('first')).toSorted()).toEqual(['session', 'agents', ...always].toSorted())
-  expect((await callsOf('second')).toSorted()).toEqual(always.toSorted())
+  // The record of the end comes behind what the parent waits for.
+  const always = ['createSession', 'prompt', 'messages', 'session', 'replaceMetadata', 'prompt']
+  expect(await callsOf('first')).toEqual(['session', 'agents', ...always])
+  expect(await callsOf('second')).toEqual(always)
 })
 
 test('while tasks run, one status call an interval serves them all, and no messages are read', async () => {
@@ -31,4 +32,25 @@ test('while tasks run, one status call an interval serves them all, and no messa
   await clock.advance(60_000)
   expect(host.calls).toHaveLength(after)
   expect(clock.pending).toBe(0)
+})
+
+test('a session is asked for tasks that were left behind when something is first done in it, but not one that was created just now', async () => {
+  const { clock, host, parentID } = createFakeStage()
+  const asked = (sessionID: string): number =>
+    host.calls.filter((call) => call.method === 'children' && call.sessionID === sessionID).length
+  const fresh = host.createRootSession().id
+  const old = host.createRootSession().id
+  await clock.advance(5)
+  for (const text of ['hello', 'again']) {
+    for (const sessionID of [parentID, fresh]) host.userPrompt(sessionID, text)
+    await clock.advance(2000)
+  }
+  // Created before this process looked, it may have been another's.
+  expect(asked(parentID)).toBe(1)
+  expect(asked(fresh)).toBe(0)
+  // Since then another process may have launched something there, and have ended.
+  await clock.advance(60_000)
+  host.userPrompt(old, 'hello')
+  await clock.advance(2000)
+  expect(asked(old)).toBe(1)
 })

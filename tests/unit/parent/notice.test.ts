@@ -5,6 +5,9 @@ import { completedTask, failedTask } from '../../harness/tasks.ts'
 
 const one = (task: EndedTask, text: string): string => noticeTexts([{ task, text }], 4096)[0] ?? ''
 
+const idsOf = (count: number): Set<string> =>
+  new Set(Array.from({ length: count }, (_, index) => `bg_1a2b3c${String(index).padStart(2, '0')}`))
+
 test('a completed task is told with what it was, what it took, and its result', () => {
   expect(one(completedTask(), 'src/auth.ts:12')).toBe(
     [
@@ -54,14 +57,14 @@ test('however many end together, their results fit into 16 KB', () => {
 
 test('beside its description and result, a notice takes at most 300 characters', () => {
   const task = completedTask()
-  const text = one(task, 'R'.repeat(100)) + closingText(Array(12).fill('bg_1a2b3c4d'))
+  const text = one(task, 'R'.repeat(100)) + closingText(idsOf(12))
   expect(text.length - task.description.length - 100).toBeLessThanOrEqual(300)
 })
 
 test('the closing line says that no person wrote this, and what still runs', () => {
-  expect(closingText([])).toBe(
+  expect(closingText(new Set())).toBe(
     '[Automatic notice, not a message from the user. No task of yours is running. More: background_output.]',
   )
-  expect(closingText(['bg_1'])).toContain('Still running: bg_1.')
-  expect(closingText(['bg_1', 'bg_2', 'bg_3'])).toContain('Still running: bg_1 and 2 more.')
+  expect(closingText(new Set(['bg_1']))).toContain('Still running: bg_1.')
+  expect(closingText(new Set(['bg_1', 'bg_2', 'bg_3']))).toContain('Still running: bg_1 and 2 more.')
 })

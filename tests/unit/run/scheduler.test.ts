@@ -123,6 +123,38 @@ test('the place of a job is that in the queue where it waits, and its own parent
   expect(['a1', 'b1', 'a2', 'b2', 'a3'].map((id) => scheduler.place(id))).toEqual([0, 1, 2, 3, 4])
 })
 
+test('the place of each job is the number of those that really start before it, whoever was removed', async () => {
+  const jobs = fc.array(fc.record({ parent: fc.nat(3), removed: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 40,
+  })
+  await fc.assert(
+    fc.asyncProperty(jobs, async (specs) => {
+      const scheduler = schedulerOf(1)
+      const first = schedule(scheduler, 'first')
+      const started: string[] = []
+      for (const [index, { parent }] of specs.entries()) {
+        scheduler.add({ id: `${index}`, parentID: `${parent}` }, () => {
+          started.push(`${index}`)
+          return Promise.resolve()
+        })
+      }
+      const left = specs.flatMap(({ removed }, index) => {
+        if (removed) scheduler.remove(`${index}`)
+        return removed ? [] : [`${index}`]
+      })
+      const places = left.toSorted((a, b) => (scheduler.place(a) ?? 0) - (scheduler.place(b) ?? 0))
+      expect(left.map((id) => scheduler.place(id)).toSorted((a = 0, b = 0) => a - b)).toEqual([
+        ...left.keys(),
+      ])
+      first.finish()
+      for (let turn = 0; turn <= specs.length; turn += 1) await settle()
+      expect(started).toEqual(places)
+    }),
+    { seed: 20261121 },
+  )
+})
+
 test('any number of jobs, limits and removals: never more run than any limit allows, and all that stays runs once', async () => {
   const jobs = fc.array(
     fc.record({ model: fc.constantFrom('p/m', 'p/n', 'q/m'), parent: fc.nat(2), removed: fc.boolean() }),

@@ -43,3 +43,18 @@ test('a listener that has left hears nothing more', () => {
   store.dispatch('bg_1a2b3c4d', cancel)
   expect(seen).toEqual([])
 })
+
+test('what a parent has unfinished, and whether some of it is at work, follows each change, and a next run', () => {
+  const store = new TaskStore()
+  const states = (): unknown => [[...store.unfinished('ses_parent')], store.isAtWork('ses_parent')]
+  store.add(pendingTask({ id: 'bg_1' }))
+  store.add(pendingTask({ id: 'bg_2' }))
+  expect(states()).toEqual([['bg_1', 'bg_2'], false])
+  store.dispatch('bg_1', { type: 'slotTaken', at: 1 })
+  expect(states()).toEqual([['bg_1', 'bg_2'], true])
+  store.dispatch('bg_1', cancel)
+  expect(states()).toEqual([['bg_2'], false])
+  const next = { prompt: 'go on', promptIDs: ['msg_2'], description: 'more', createdAt: 9 } as const
+  store.dispatch('bg_1', { type: 'continued', next })
+  expect(states()).toEqual([['bg_2', 'bg_1'], false])
+})

@@ -1,0 +1,74 @@
+/** What our limits cost: how long a launch takes while many wait, and how much longer all takes than it must. */
+import type { ScriptedModel } from '../harness/model.ts'
+import { launchesOf, type Scene } from './scene.ts'
+import { ours, PLUGIN, startServer } from './contender.ts'
+import { median, round } from './numbers.ts'
+import type { Table } from './results.ts'
+
+const LAUNCHES = 30
+const STEP = 50
+const WORK_MS = 1000
+const OFTEN = 1_000_000
+
+/** Launches one after another while one child is at work and nobody waits, and then behind so many that wait. */
+export async function launchBehind(
+  scene: Scene,
+  model: ScriptedModel,
+  queued: number,
+): Promise<{ readonly table: Table; readonly ratio: number }> {
+  const options = { concurrency: { total: 1 }, maxTasksPerSession: OFTEN }
+  const server = await startServer(model, [[PLUGIN, options]])
+  try {
+    const contender = ours(server)
+    let named = 0
+    const oneAfterAnother = async (): Promise<number[]> => {
+      const { id } = await scene.launch(contender, 1)
+      for (let index = 0; index < LAUNCHES; index += 1)
+        await scene.launchMore(contender, id, [`child-9000-${named++}`])
+      return launchesOf(await server.messages(id)).map(({ start, end }) => end - start)
+    }
+    const before = await oneAfterAnother()
+    for (let left = queued - LAUNCHES; left > 0; left -= STEP)
+      await scene.launch(contender, Math.min(STEP, left))
+    const behind = await oneAfterAnother()
+    const ratio = round(median(behind) / median(before), 2)
+    const rows = [
+      { queued: `0 to ${LAUNCHES}`, 'launch, ms (p50)': median(before), most: Math.max(...before) },
+      { queued: `${queued} and more`, 'launch, ms (p50)': median(behind), most: Math.max(...behind) },
+    ]
+    return {
+      table: { title: `A launch with a full queue, ours, limit 1, ${LAUNCHES} samples each`, rows },
+      ratio,
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+/** Children of a second's work under some limits, launched in one step. */
+export async function makespans(scene: Scene, model: ScriptedModel): Promise<Table> {
+  const rows: Table['rows'][number][] = []
+  for (const [limit, count] of [
+    [1, 5],
+    [5, 20],
+    [20, 60],
+  ] as const) {
+    const server = await startServer(model, [[PLUGIN, { concurrency: { total: limit } }]])
+    try {
+      const contender = ours(server)
+      await scene.sample(contender, 1, { workMs: 10 })
+      const { makespan } = await scene.sample(contender, count, { workMs: WORK_MS })
+      const ideal = Math.ceil(count / limit) * WORK_MS
+      rows.push({
+        limit,
+        children: count,
+        'ideal, ms': ideal,
+        'makespan, ms': makespan,
+        ratio: round(makespan / ideal, 2),
+      })
+    } finally {
+      await server.stop()
+    }
+  }
+  return { title: `First launch → last child's end, ours, each child's model takes ${WORK_MS} ms`, rows }
+}

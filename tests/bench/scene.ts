@@ -1,0 +1,190 @@
+/**
+ * One parent that launches children which end when the benchmark says so. What came of it is checked: each result was
+ * told to the parent's model, and stands in its history once; of peers, that it was told.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LoggedRequest, ScriptedModel } from '../harness/model.ts'
+import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
+import type { StoredMessage } from '../harness/server.ts'
+import type { Contender } from './contender.ts'
+
+const LIMIT_MS = 120_000
+/** A sentence or two, as a sub-agent answers. */
+const RESULT = 'It is as it should be, as far as could be seen here.'
+
+/** In milliseconds, but for turns and characters. */
+export interface Sample {
+  /** How long each launch took. */
+  readonly launches: readonly number[]
+  /** From the beginning of the first launch to the end of the last. */
+  readonly launchedAfter: number
+  /** From the end of the last child to the parent's model request that tells of it. */
+  readonly toldAfter: number
+  /** From the beginning of the first launch to the end of the last child. */
+  readonly makespan: number
+  /** The requests of the parent's model because of notices. */
+  readonly turns: number
+  /** What the notices put into the parent's context, beside descriptions and results. */
+  readonly characters: number
+}
+
+export interface Wishes {
+  /** The children end within so many milliseconds of each other; the first when all are at work and the parent is idle. */
+  readonly spreadMs?: number
+  /** They end so many milliseconds after they have begun instead, each by itself. */
+  readonly workMs?: number
+}
+
+export class Scene {
+  readonly #model: ScriptedModel
+  /** Which children may end: those of a name, or all. */
+  readonly #held = new Map<string, { readonly promise: Promise<void>; readonly release: () => void }>()
+  #workMs: number | undefined
+  #count = 0
+
+  constructor(model: ScriptedModel) {
+    this.#model = model
+    model.script = (request) => this.#script(request)
+  }
+
+  /** Has a new parent launch so many children at once, and be told of all. */
+  async sample(contender: Contender, count: number, { spreadMs = 0, workMs }: Wishes = {}): Promise<Sample> {
+    const { id, names } = await this.launch(contender, count, workMs)
+    const { server } = contender
+    const before = workMs === undefined ? await this.#everyoneWaits(contender, id, count) : 0
+    for (const [index, name] of names.entries()) {
+      setTimeout(() => this.#hold(name).release(), (index * spreadMs) / count)
+    }
+    const told = await this.#model.waitForRequest(
+      (request) => request.sessionID === id && names.every((name) => tellings(request.messages, name) > 0),
+      { timeoutMs: LIMIT_MS, description: `all of ${count} told, ${contender.name}` },
+    )
+    const stored = await server.waitForIdle(id, { timeoutMs: LIMIT_MS })
+    for (const name of names) this.#held.delete(name)
+    const requests = this.#model.requestsOf(id)
+    const last = requests.at(-1)?.messages ?? []
+    const isOnce = (name: string): boolean => tellings(last, name) === 1 && storedTellings(stored, name) === 1
+    // A peer may put its notices elsewhere once they are read, or tell more than once: that it told is known.
+    const wrong = contender.isPeer ? [] : names.filter((name) => !isOnce(name))
+    if (wrong.length > 0) throw new Error(`${contender.name}: not told once: ${wrong.join(', ')}`)
+    const ends = this.childrenOf(id).flatMap(({ endedAt }) => endedAt ?? [])
+    const launches = launchesOf(stored)
+    if (ends.length !== count || launches.length !== count) {
+      throw new Error(`${contender.name}: of ${count}, ${launches.length} launched and ${ends.length} ended`)
+    }
+    const begun = Math.min(...launches.map(({ start }) => start))
+    const own = names.reduce((sum, name) => sum + resultOf(name).length + name.length, 0)
+    const notices = last.flatMap(({ role, content }) =>
+      role === 'user' && content.includes('RESULT ') ? [content.length] : [],
+    )
+    return {
+      launches: launches.map(({ start, end }) => end - start),
+      launchedAfter: Math.max(...launches.map(({ end }) => end)) - begun,
+      toldAfter: told.at - Math.max(...ends),
+      makespan: Math.max(...ends) - begun,
+      turns: workMs === undefined ? requests.length - before : Number.NaN,
+      characters: notices.reduce((sum, length) => sum + length, 0) - own,
+    }
+  }
+
+  /** Has a new parent launch so many children at once; they end by themselves only where they are to. */
+  async launch(
+    contender: Contender,
+    count: number,
+    workMs?: number,
+  ): Promise<{ readonly id: string; readonly names: string[] }> {
+    this.#workMs = workMs
+    const scene = this.#count++
+    const { id } = await contender.server.createSession({ title: contender.name })
+    const names = Array.from({ length: count }, (_, index) => `child-${scene}-${index}`)
+    await this.launchMore(contender, id, names)
+    return { id, names }
+  }
+
+  /** Has a parent launch children of these names in one step; resolves when all launches are answered. */
+  async launchMore({ server, launch }: Contender, id: string, names: readonly string[]): Promise<void> {
+    const before = launchesOf(await server.messages(id)).length
+    const calls = names.map((name) => launch(name, `Please see to ${name}.`))
+    await server.prompt(id, `LAUNCH ${JSON.stringify(calls)} END`)
+    const answered = ({ messages }: ModelRequest): number =>
+      messages.filter(({ role }) => role === 'tool').length
+    await this.#model.waitForRequest(
+      (request) => request.sessionID === id && answered(request) === before + names.length,
+      { timeoutMs: LIMIT_MS, description: `${names.length} launches of ${id} answered` },
+    )
+  }
+
+  /** How many children of all parents are at work now. */
+  get working(): number {
+    return this.#model.requests.filter(
+      ({ parentSessionID, outcome }) => parentSessionID !== undefined && outcome === 'open',
+    ).length
+  }
+
+  childrenOf(id: string): readonly LoggedRequest[] {
+    return this.#model.requests.filter(({ parentSessionID }) => parentSessionID === id)
+  }
+
+  /** Resolves with how often the parent's model was asked until then. */
+  async #everyoneWaits({ server }: Contender, id: string, count: number): Promise<number> {
+    await this.#model.waitForRequest(() => this.childrenOf(id).length === count, {
+      timeoutMs: LIMIT_MS,
+      description: `${count} children of ${id} at work`,
+    })
+    await server.waitForIdle(id, { timeoutMs: LIMIT_MS })
+    // What follows an end of the parent's turn is over, too.
+    await sleep(50)
+    return this.#model.requestsOf(id).length
+  }
+
+  async #script({ parentSessionID, messages }: ModelRequest): Promise<Reply> {
+    const last = messages.at(-1)
+    if (parentSessionID !== undefined) {
+      const name = messages.map(({ content }) => /see to (child-\d+-\d+)\./.exec(content)?.[1]).find(Boolean)
+      if (this.#workMs === undefined) await this.#hold(name ?? '').promise
+      else await sleep(this.#workMs)
+      return { text: resultOf(name ?? '') }
+    }
+    const calls = last?.role === 'user' ? /^LAUNCH (.*) END/s.exec(last.content)?.[1] : undefined
+    return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
+  }
+
+  #hold(name: string): { readonly promise: Promise<void>; readonly release: () => void } {
+    const known = this.#held.get(name)
+    if (known) return known
+    let release = (): void => {}
+    const promise = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const hold = { promise, release }
+    this.#held.set(name, hold)
+    return hold
+  }
+}
+
+function resultOf(name: string): string {
+  return `RESULT ${name}: ${RESULT}`
+}
+
+function tellings(messages: ModelRequest['messages'], name: string): number {
+  return messages.reduce(
+    (sum, { role, content }) => sum + (role === 'user' ? content.split(`RESULT ${name}:`).length - 1 : 0),
+    0,
+  )
+}
+
+function storedTellings(stored: readonly StoredMessage[], name: string): number {
+  return stored
+    .filter(({ info }) => info.role === 'user')
+    .flatMap(({ parts }) => parts)
+    .filter((part) => part.type === 'text' && part.text.includes(`RESULT ${name}:`)).length
+}
+
+/** When each call of a tool began and ended, in milliseconds since the Unix epoch. */
+export function launchesOf(stored: readonly StoredMessage[]): readonly { start: number; end: number }[] {
+  return stored.flatMap(({ parts }) =>
+    parts.flatMap((part) =>
+      part.type === 'tool' && part.state.status === 'completed' ? [part.state.time] : [],
+    ),
+  )
+}

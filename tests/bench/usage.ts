@@ -1,0 +1,25 @@
+/** What a process takes of the machine, on Linux. */
+import { readFileSync } from 'node:fs'
+
+export interface ProcessUsage {
+  /** In bytes. */
+  readonly resident: number
+  readonly peak: number
+  /** In seconds, since its beginning. */
+  readonly cpu: number
+}
+
+/** What Linux says of a process (proc(5)). */
+export function usageOf(pid: number): ProcessUsage {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1])
+  // Behind the name in brackets, which may hold anything, the 12th and 13th field, in hundredths of a second.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return {
+    resident: kilobytes('VmRSS') * 1024,
+    peak: kilobytes('VmHWM') * 1024,
+    cpu: (Number(fields[11]) + Number(fields[12])) / 100,
+  }
+}

@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest'
+import type { Event } from '../../src/opencode.ts'
+import plugin from '../../src/server.ts'
+import { bytesPerCall } from '../harness/allocations.ts'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+function delta(sessionID: string): Event {
+  const properties = { sessionID, messageID: 'msg_1', partID: 'prt_1', field: 'text', delta: 'word' }
+  return { id: 'evt_1', type: 'message.part.delta', properties }
+}
+
+test('an event that is not ours leaves nothing on the heap', async () => {
+  const hooks = (await plugin.server({ client: {}, directory: '/project' } as never)) as {
+    event: (input: { event: object }) => Promise<void>
+  }
+  const events = [
+    delta('ses_other'),
+    { type: 'message.updated', properties: { info: { id: 'msg_1', sessionID: 'ses_other', role: 'user' } } },
+    { type: 'session.status', properties: { sessionID: 'ses_other', status: { type: 'busy' } } },
+    { type: 'file.watcher.updated', properties: { file: 'README.md', event: 'change' } },
+  ].map((event) => ({ event }))
+  let next = 0
+  const hook = (): void => void hooks.event(events[next++ % events.length] as { event: object })
+  expect(bytesPerCall(hook)).toBeLessThan(1)
+  // The measure sees what it is to see: a promise of its own for each event.
+  const wasteful = (): void => void Promise.resolve(hook())
+  expect(bytesPerCall(wasteful)).toBeGreaterThanOrEqual(16)
+})
+
+test('a streaming delta of a child of ours leaves at most a number on the heap', async () => {
+  const { clock, manager, launch } = createFakeStage()
+  const { sessionID } = await launch('stream')
+  await clock.advance(100)
+  const event = delta(sessionID)
+  expect(bytesPerCall(() => manager.handleEvent(event))).toBeLessThan(17)
+})
+
+test('the poll looks at what runs, however many tasks have ended', async () => {
+  const { createFakeScale } = await import('../harness/fake-scale.ts')
+  const scale = createFakeScale({ parents: 3, total: 100 })
+  await scale.hold(8)
+  const before = await scale.looksOfNextPoll()
+  await scale.run(600)
+  expect(await scale.looksOfNextPoll()).toBe(before)
+  expect(before).toBe(8)
+})
+
+test(
+  'a task that has ended leaves at most 2 KB in memory: its result stays with the host',
+  { timeout: 120_000 },
+  async () => {
+    const { createFakeScale } = await import('../harness/fake-scale.ts')
+    const scale = createFakeScale({ parents: 10, total: 100 })
+    const { told } = await scale.run(2000)
+    expect((await scale.release()) / told).toBeLessThan(2048)
+  },
+)

@@ -1,0 +1,36 @@
+import { build } from 'esbuild'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { bundle } from '../../scripts/build.ts'
+
+const CEILING_BYTES = 150 * 1024
+
+test('what a server loads of the plugin at its start is at most 150 KB, and the parser of command lines is not in it', async () => {
+  const outdir = mkdtempSync(join(tmpdir(), 'opencode-bundle-'))
+  try {
+    expect(statSync(await bundle(outdir)).size).toBeLessThanOrEqual(CEILING_BYTES)
+  } finally {
+    rmSync(outdir, { recursive: true })
+  }
+})
+
+test('of zod, the plugin loads what it uses: neither the methods of its schemas nor its translations', async () => {
+  const { metafile } = await build({
+    entryPoints: [fileURLToPath(new URL('../../src/server.ts', import.meta.url))],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    metafile: true,
+    write: false,
+  })
+  const [output] = Object.values(metafile.outputs)
+  const used = Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>
+    bytesInOutput > 0 ? (/zod\/(.*)$/.exec(file)?.[1] ?? []) : [],
+  )
+  expect(used).toContain('v4/mini/schemas.js')
+  expect(used.filter((file) => file.startsWith('v4/classic/') || file.includes('json-schema'))).toEqual([])
+  expect(used.filter((file) => file.startsWith('v4/locales/'))).toEqual(['v4/locales/en.js'])
+})
