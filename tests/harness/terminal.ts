@@ -33,6 +33,7 @@ export interface Terminal {
   /** Clicks at the first place where this text is on the screen. */
   click(text: string): Promise<void>
   resize(columns: number, rows: number): Promise<void>
+  /** Ends OpenCode, and resolves when it is gone: it writes into its home until then. */
   close(): Promise<void>
 }
 
@@ -42,6 +43,7 @@ export interface SeeOptions {
 }
 
 const LOOK_MS = 50
+const PATIENCE_MS = 3000
 
 export async function openTerminal({
   home,
@@ -83,6 +85,8 @@ export async function openTerminal({
   const size = ['-x', `${columns}`, '-y', `${rows}`]
   await tmux(...options, 'new-session', '-d', ...size, '-c', directory, line)
 
+  const pid = Number(await tmux('display-message', '-p', '#{pane_pid}'))
+
   const screen = async (): Promise<string> => {
     const lines = (await tmux('capture-pane', '-p')).split('\n')
     return lines.map((text) => text.trimEnd()).join('\n')
@@ -123,7 +127,21 @@ export async function openTerminal({
     },
     async close() {
       await tmux('kill-server')
+      await gone(pid)
     },
   }
   return terminal
+}
+
+/** tmux has told it to end; one that does not is killed. */
+async function gone(pid: number): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS
+  try {
+    for (;;) {
+      process.kill(pid, Date.now() > deadline ? 'SIGKILL' : 0)
+      await sleep(LOOK_MS)
+    }
+  } catch {
+    // There is no such process any more.
+  }
 }
