@@ -29,6 +29,7 @@ export async function bundle(outdir: string, entries: Record<string, string> = E
     target: 'node20',
     // What a server reads and parses at each start; its size has a ceiling (tests/unit/bundle.test.ts).
     minify: true,
+    charset: 'utf8',
     logLevel: 'warning',
   })
   await addParser(join(outdir, 'tree-sitter'))

@@ -39,7 +39,7 @@ export const optionsSchema = z.strictObject({
     ),
     commands: option(slots, 10, 'Shell commands that run at the same time; agents do not count.'),
   }),
-  maxTasksPerSession: option(slots, 100, 'Unfinished tasks that one session may have.'),
+  maxTasksPerSession: option(slots, 100, 'Unfinished tasks of agents that one session may have.'),
   notify: group({
     debounceMs: option(
       milliseconds,
@@ -112,6 +112,24 @@ export const optionsSchema = z.strictObject({
       600_000,
       'How long `opencode run` waits in all for what it has launched; 0: not at all.',
     ),
+  }),
+  tmux: group({
+    enabled: option(
+      z.boolean(),
+      false,
+      'Whether each agent at work gets a pane of tmux that shows its session.',
+    ),
+    layout: option(
+      z.enum(['main-vertical', 'main-horizontal', 'tiled']),
+      'main-vertical',
+      "The layout of the window's panes.",
+    ),
+    size: option(
+      z.int().check(z.minimum(20), z.maximum(90)),
+      60,
+      "The share of the window that OpenCode's own pane keeps, in percent; not where they are tiled.",
+    ),
+    limit: option(slots, 4, 'How many panes there are at most.'),
   }),
   debug: option(z.boolean(), false, "Write each step of each task to OpenCode's log."),
 })

@@ -88,7 +88,7 @@ export class Launcher {
 
   /** The same for a shell command. */
   async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
-    return this.admitted(parentID, async () => {
+    return explained(async () => {
       const { records, store, clock, gate } = this.#ports
       refuseChild(await gate.session(parentID))
       return this.#withID(async (id) => {
@@ -103,7 +103,7 @@ export class Launcher {
   }
 
   /**
-   * Does what gives a parent one more unfinished task. Rejects with a `ToolError` where it has too many, or where the
+   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or where the
    * host fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
@@ -111,10 +111,7 @@ export class Launcher {
     this.#refuseTooMany(parentID, launching)
     this.#launching.set(parentID, launching + 1)
     try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error
-      throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+      return await explained(work)
     } finally {
       const left = (this.#launching.get(parentID) ?? 1) - 1
       if (left === 0) this.#launching.delete(parentID)
@@ -123,10 +120,11 @@ export class Launcher {
   }
 
   #refuseTooMany(parentID: string, launching: number): void {
-    const unfinished = this.#ports.store.unfinished(parentID)
+    const { store } = this.#ports
+    const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
     const { maxTasksPerSession } = this.#limits
-    if (unfinished.size + launching < maxTasksPerSession) return
-    const ids = [...unfinished].join(', ')
+    if (unfinished.length + launching < maxTasksPerSession) return
+    const ids = unfinished.join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
         'Wait for notices, or stop some with background_cancel.',
@@ -176,4 +174,14 @@ function childRules({ permission = [] }: Session): PermissionRuleset {
   )
   const own = CHILD_DENIES.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
   return [...inherited, ...own]
+}
+
+/** What fails in the host is told so that the caller knows what to do. */
+async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error
+    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+  }
 }

@@ -18,6 +18,7 @@ import {
 } from './opencode.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import type { Story } from './story.ts'
 import { until } from './task/until.ts'
 import { isEnded, type CommandTask, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
@@ -32,6 +33,8 @@ export interface ManagerInput {
    * they were launched; where none is given, by any that has none, and not before the process has ended.
    */
   readonly name?: string
+  /** Where OpenCode listens, which it hands to a plugin too; needed for the option `tmux` alone. */
+  readonly serverUrl?: URL
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
   readonly options?: OptionsInput
 }
@@ -39,6 +42,8 @@ export interface ManagerInput {
 export interface OutputOptions {
   /** Wait for its end first: for so many milliseconds, 0 for as long as it takes. Left out: do not wait. */
   readonly timeoutMs?: number
+  /** Of a command: only so many of the last lines of each stream. */
+  readonly tailLines?: number | undefined
   /** Ends the wait. Nobody reads what is found then, so that a notice is still owed. */
   readonly signal?: AbortSignal
 }
@@ -82,11 +87,13 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { client, directory, name } = input
-    this.#ports = ports ?? realPorts(client, directory, name, options)
+    const { client, directory, name, serverUrl } = input
+    this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
     this.#rooms = buildRooms(this.#ports, options)
     this.problems = problems
-    this.commands = options.commands
+    // They need a POSIX shell, and process sessions to end what they start.
+    const enabled = options.commands.enabled && process.platform !== 'win32'
+    this.commands = { ...options.commands, enabled }
     this.#untold = problems
     this.#stalledAfterMs = options.stalledAfterMs
     if (options.onInterrupt === 'cancel') {
@@ -164,6 +171,11 @@ export class BackgroundManager {
     return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
   }
 
+  /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
+  story(taskID: string): Story | undefined {
+    return this.#rooms.stories.of(taskID)
+  }
+
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
   subagents(): Promise<readonly string[]> {
     return this.#rooms.catalogue.subagents()
@@ -191,7 +203,7 @@ export class BackgroundManager {
    * is kept back meanwhile. Rejects with a `ToolError` for an unknown task, and with a `HostError` where its session
    * could not be read; its notice is then still owed.
    */
-  async output(taskID: string, { timeoutMs, signal }: OutputOptions = {}): Promise<TaskReport> {
+  async output(taskID: string, { timeoutMs, tailLines, signal }: OutputOptions = {}): Promise<TaskReport> {
     const release = this.#rooms.outbox.hold(taskID)
     try {
       if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
@@ -202,7 +214,8 @@ export class BackgroundManager {
       if (isEnded(task) && !signal?.aborted) this.#rooms.outbox.settle(task)
       const transcript =
         messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
-      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task) : undefined
+      const tail = tailLines === undefined ? {} : { lines: tailLines }
+      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task, tail) : undefined
       return { task, transcript, messages, output }
     } finally {
       release()
@@ -218,6 +231,18 @@ export class BackgroundManager {
     // Nobody is to be told of it after a crash.
     if (task) await this.#rooms.records.written(task.sessionID)
     return task
+  }
+
+  /** Whether a command has ended, and something that it has started runs on. */
+  hasLeftovers(taskID: string): boolean {
+    const task = this.#rooms.store.get(taskID)
+    return task?.kind === 'command' && this.#rooms.commands.hasLeftovers(task)
+  }
+
+  /** Ends what a command that has ended has left running; resolves with whether there was anything. */
+  async killLeftovers(taskID: string): Promise<boolean> {
+    const task = this.#rooms.store.get(taskID)
+    return task?.kind === 'command' && isEnded(task) && this.#rooms.commands.killLeftovers(task)
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
@@ -249,12 +274,17 @@ export class BackgroundManager {
         this.#rooms.gate.handleEvent(event)
         this.#rooms.detector.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
-        if (task?.kind === 'command') void this.#rooms.executor.cancel(task.id, 'user')
-        else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
+        if (task?.kind === 'command') {
+          void this.#rooms.executor.cancel(task.id, 'user')
+          void this.killLeftovers(task.id)
+        } else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
         return
       }
-      case 'message.part.delta':
       case 'message.part.updated':
+        this.#rooms.stories.sawPart(event.properties.part)
+        this.#rooms.detector.hear(event.properties.sessionID)
+        return
+      case 'message.part.delta':
         this.#rooms.detector.hear(event.properties.sessionID)
         return
       case 'message.updated':
@@ -327,10 +357,12 @@ export class BackgroundManager {
    * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
+    this.#rooms.panes?.dispose()
     this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
+    this.#rooms.strays.dispose()
     this.#rooms.detector.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.quota.dispose()

@@ -12,7 +12,9 @@ import { storedNotice } from './parent/reception.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import type { Executor } from './run/executor.ts'
+import type { StrayGuard } from './run/stray-guard.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
+import type { Teller } from './story.ts'
 import type { Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -32,10 +34,12 @@ interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly store: TaskStore
+  readonly stories: Teller
   readonly records: TaskRecords
   readonly outbox: Outbox
   readonly executor: Executor
   readonly commands: CommandRunner
+  readonly strays: StrayGuard
 }
 
 type EndedAgentTask = EndedTask & AgentTask
@@ -64,6 +68,7 @@ export class Recovery {
 
   /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
   recover(parentID: string): Promise<void> {
+    void this.#ports.strays.look()
     const known = this.#recovered.get(parentID)
     if (known) return known
     this.#forgetOld()
@@ -161,9 +166,9 @@ export class Recovery {
 
   /** @param before as it was recorded */
   #add(task: Task, before: Task, session: Session): void {
-    const { store, records, log } = this.#ports
+    const { store, records, stories } = this.#ports
     store.add(task)
-    log.debug(`${task.id}: recovered, ${task.status}`)
+    stories.tell(task.id, `found again after a restart, ${task.status}`)
     if (!isEnded(before)) records.adopt(task, session)
   }
 

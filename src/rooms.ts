@@ -10,6 +10,7 @@ import { connect, type Client, type Opencode } from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
+import { Panes, type Server } from './panes.ts'
 import { Recovery } from './recovery.ts'
 import { CommandRunner } from './run/command-runner.ts'
 import { Detector } from './run/detector.ts'
@@ -18,7 +19,9 @@ import { Permissions } from './run/permissions.ts'
 import { Quota } from './run/quota.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
+import { StrayGuard } from './run/stray-guard.ts'
 import { StatusPoll } from './status.ts'
+import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
@@ -31,6 +34,8 @@ export interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly machine: Machine
+  /** What panes of a terminal can be attached to; absent where nobody has said. */
+  readonly server?: Server
 }
 
 export type Rooms = ReturnType<typeof buildRooms>
@@ -40,16 +45,20 @@ export function realPorts(
   directory: string,
   name: string | undefined,
   options: Options,
+  serverUrl: URL | undefined,
 ): Ports {
   const clock = systemClock
   const opencode = connect(client, directory, clock)
   const debug = options.debug || process.env['OPENCODE_BACKGROUND_DEBUG'] === '1'
   const log = hostLog((level, message) => opencode.log(level, message), { debug })
-  return { opencode, clock, log, owners: systemOwners(name, directory), machine: thisMachine }
+  const owners = systemOwners(name, directory)
+  const server = serverUrl && { url: serverUrl, directory }
+  return { opencode, clock, log, owners, machine: thisMachine, ...(server && { server }) }
 }
 
-export function buildRooms({ opencode, clock, log, owners, machine }: Ports, options: Options) {
+export function buildRooms({ opencode, clock, log, owners, machine, server }: Ports, options: Options) {
   const store = new TaskStore()
+  const stories = new Stories({ clock, log, store })
   /** Aborted when the instance ends. */
   const disposal = new AbortController()
   const host = { opencode, clock, log, store }
@@ -58,8 +67,14 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   const scheduler = new Scheduler(options.concurrency)
   const commandScheduler = new Scheduler({ total: options.concurrency.commands, providers: {}, models: {} })
   const detector = new Detector({ ...host, statuses })
-  const runner = new SessionRunner({ ...host, detector, disposal: disposal.signal }, options.startTimeoutMs)
-  const commands = new CommandRunner({ ...host, machine }, options.commands)
+  const runner = new SessionRunner(
+    { ...host, detector, stories, disposal: disposal.signal },
+    options.startTimeoutMs,
+  )
+  const commands = new CommandRunner(
+    { ...host, machine, owners },
+    { ...options.commands, toldBytes: options.notify.inlineResultBytes },
+  )
   const executor = new Executor(
     {
       clock,
@@ -73,11 +88,12 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
   const quota = new Quota({ clock, store, scheduler })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
   const gate = new Gate(opencode)
-  const outbox = new Outbox({ ...host, statuses, gate }, options.notify)
+  const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
-  const recovery = new Recovery({ ...host, owners, records, outbox, executor, commands })
+  const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
+  const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
@@ -90,10 +106,14 @@ export function buildRooms({ opencode, clock, log, owners, machine }: Ports, opt
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     enqueue: (task) => executor.enqueue(task),
   })
-  store.subscribe((task, event) => log.debug(`${task.id}: ${event.type}, ${task.status}`))
+  const panes =
+    options.tmux.enabled && server ? new Panes({ ...host, machine }, server, options.tmux) : undefined
   return {
     disposal,
+    panes,
+    strays,
     store,
+    stories,
     catalogue,
     commands,
     detector,

@@ -24,11 +24,12 @@ const PLUGIN = 'opencode-background'
 
 const plugin = {
   id: PLUGIN,
-  server({ client, directory }, options) {
+  server({ client, directory, serverUrl }, options) {
     const manager = new BackgroundManager({
       name: PLUGIN,
       client,
       directory,
+      serverUrl,
       options: options as OptionsInput,
     })
     const now = (): number => Date.now()

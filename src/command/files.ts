@@ -4,13 +4,18 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import * as z from 'zod/mini'
 import type { Clock } from '../clock.ts'
-import { processKey } from '../task/owner.ts'
+import { ownerSchema, processKey, type Owner } from '../task/owner.ts'
 
 export type Stream = 'stdout' | 'stderr'
 
 /** The ends of both streams of a command, and the directory in which the files of these names have all of them. */
-export type CommandOutput = { readonly directory: string } & Readonly<Record<Stream, string>>
+export interface CommandOutput extends Readonly<Record<Stream, Tail>> {
+  readonly directory: string
+  /** Whether it has ended, and something that it has started runs on. */
+  readonly hasLeftovers: boolean
+}
 
 /** How a command ended. `lost`: it is gone without a word, as after a reboot of the machine. */
 export type CommandEnd =
@@ -28,7 +33,7 @@ export interface Identity {
 export interface Tail {
   /** Without escape sequences. Whole lines, unless the last one alone is longer than what was asked for. */
   readonly text: string
-  /** How many bytes of the log come before it. */
+  /** How many bytes of the log come before it; of a log that is no text, roughly. */
   readonly leftOutBytes: number
 }
 
@@ -59,7 +64,7 @@ if [ -s "$1/exit.new" ] || [ -n "$BASH_VERSION" ]; then how=signal; else how=sta
 echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
 exit "$2"`
 
-/** Creates what the wrapper expects, and opens the logs. The directory must be there and empty. */
+/** Creates what the wrapper expects, and opens the logs. The directory must be there, without either. */
 export function openLogs(directory: string): Readonly<Record<Stream, number>> {
   // The command's umask is its own; the mode of a file that is there already does not depend on it.
   writeFileSync(join(directory, 'exit.new'), '', { mode: 0o600, flag: 'wx' })
@@ -79,6 +84,28 @@ export function logPath(directory: string, stream: Stream): string {
 /** What `removeOlderThan` knows a command by, which has no other record of it. */
 export function writeIdentity(directory: string, { pid, key }: Identity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
+}
+
+/** Whose command it is, and its limit, for a process that finds it when the one that began it is gone. */
+export interface Belonging {
+  readonly owner: Owner
+  /** 0: no limit. */
+  readonly timeoutMs: number
+}
+
+const belongingSchema = z.object({ owner: ownerSchema, timeoutMs: z.number() })
+
+export function writeBelonging(directory: string, belonging: Belonging): void {
+  writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })
+}
+
+/** `undefined` where it was not written, or not by us. */
+export function readBelonging(directory: string): Belonging | undefined {
+  try {
+    return belongingSchema.parse(JSON.parse(readFileSync(join(directory, 'task'), 'utf8')))
+  } catch {
+    return undefined
+  }
 }
 
 /** `undefined` for a command that was never started. */
@@ -113,9 +140,13 @@ export function readEnd(directory: string): CommandEnd | undefined {
   return isSignal ? { type: 'killed', signal: signal as NodeJS.Signals } : { type: 'exited', code }
 }
 
-/** In bytes; 0 for a log that has been removed. */
+/** In bytes; 0 for a log that has been removed, or cannot be reached. */
 export function logSize(directory: string, stream: Stream): number {
-  return statSync(logPath(directory, stream), { throwIfNoEntry: false })?.size ?? 0
+  try {
+    return statSync(logPath(directory, stream)).size
+  } catch {
+    return 0
+  }
 }
 
 /** The end of a log, of which no more is read than that. Empty for a log that has been removed. */
@@ -132,10 +163,23 @@ export function readTail(directory: string, stream: Stream, { bytes, lines = Inf
     const start = lastLines(read, size > bytes ? firstLine(read) : 0, lines)
     // `stream` leaves out a last character of which only the beginning has been written so far.
     const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(read.subarray(start), { stream: true })
-    return { text: stripVTControlCharacters(text), leftOutBytes: from + start }
+    // Each byte that is no text has become a character of three.
+    const [kept, left] = lastBytes(stripVTControlCharacters(text), bytes)
+    return { text: kept, leftOutBytes: from + start + left }
   } finally {
     closeSync(file)
   }
+}
+
+/** The end of a text, and how many bytes come before it. */
+function lastBytes(text: string, count: number): [end: string, leftOut: number] {
+  const encoded = Buffer.from(text)
+  if (encoded.length <= count) return [text, 0]
+  const end = encoded
+    .subarray(encoded.length - count)
+    .toString('utf8')
+    .replace(/^\uFFFD+/, '')
+  return [end, encoded.length - Buffer.byteLength(end)]
 }
 
 /** Where the first whole line begins, its first byte being one too many; of a single line, its first character. */

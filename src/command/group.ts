@@ -2,20 +2,16 @@
  * The processes of a command: all that it has started, in whatever process group, and that has not left its session
  * (setsid(2)). Where the system does not tell sessions, its process group alone.
  */
-import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { processStat } from '../task/owner.ts'
 
 /** Sends a signal to each process of the command whose leader has or had this pid; nothing where none is left. */
 export function signalGroup(leader: number, signal: 'SIGTERM' | 'SIGKILL'): void {
-  // Windows has neither groups nor signals (this line has not been tried).
-  if (process.platform === 'win32') execFile('taskkill', ['/pid', `${leader}`, '/T', '/F'], () => {})
-  else for (const group of groupsOf(leader)) send(-group, signal)
+  for (const group of groupsOf(leader)) send(-group, signal)
 }
 
-/** Whether a process is left that could be signalled; on Windows, whether the leader is left. */
+/** Whether a process is left. */
 export function isGroupAlive(leader: number): boolean {
-  if (process.platform === 'win32') return send(leader, 0)
   return groupsOf(leader).some((group) => send(-group, 0))
 }
 
@@ -32,12 +28,12 @@ function groupsOf(leader: number): number[] {
   return [...new Set(groups)]
 }
 
-/** False where there is no such process or group, or none that we may signal. */
+/** False where there is no such process or group. One that we may not signal, as another user's, is there. */
 function send(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(pid, signal)
     return true
-  } catch {
-    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

@@ -2,9 +2,8 @@
  * One shell command as a process in a group of its own, with its output in files: it outlives the process that has
  * started it, and another one can attach to it.
  *
- * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, stays in its
- * group, writes to its logs, unwatched, and goes with `kill`; `setsid` takes a process out of the group, and so out
- * of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
+ * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, writes to its
+ * logs, unwatched, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
  * to kill them would make `&` useless.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
@@ -18,7 +17,9 @@ import {
   readEnd,
   readTail,
   WRAPPER,
+  writeBelonging,
   writeIdentity,
+  type Belonging,
   type CommandEnd,
   type Identity,
   type Stream,
@@ -46,6 +47,7 @@ export interface StartOptions extends ProcessOptions {
   readonly cwd: string
   /** The whole environment. `mv` must be found in its PATH. */
   readonly env: NodeJS.ProcessEnv
+  readonly belonging: Belonging
   /** The command's own, which is created, private; it must not exist yet. */
   readonly directory: string
 }
@@ -57,21 +59,34 @@ export interface AttachOptions extends ProcessOptions, Identity {
 /** How often what has no event of its own is looked at. */
 const LOOK_MS = 250
 const GROUP_LOOK_MS = 25
-/** How much of a stream is searched at a look. */
-const BYTES_A_LOOK = 16_000_000
+/** How often SIGKILL is sent, before it is believed that something cannot be killed. */
+const KILLS = 12
+/** How often what a command has left running is looked at: its number may be another's once it has ended. */
+const LEFTOVERS_LOOK_MS = 1000
+/** How much of a stream is searched at a look; nothing else goes on meanwhile. */
+const BYTES_A_LOOK = 4_000_000
 
 /**
  * Starts a command. Throws an `Error` whose message says why it could not be started: a working directory or a shell
  * that is not there, a directory that cannot be written to, a command line longer than the system takes (128 KiB on
  * Linux). Nothing is left behind then.
  */
-export function start({ command, shell, cwd, env, directory, ...options }: StartOptions): CommandProcess {
+export function start({
+  command,
+  shell,
+  cwd,
+  env,
+  directory,
+  belonging,
+  ...options
+}: StartOptions): CommandProcess {
   // Node would name the shell as what is missing in both cases.
   if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`no such directory: ${cwd}`)
   accessSync(shell, constants.X_OK)
   mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
   mkdirSync(directory, { mode: 0o700 })
   try {
+    writeBelonging(directory, belonging)
     const logs = openLogs(directory)
     let child: ChildProcess
     try {
@@ -89,7 +104,11 @@ export function start({ command, shell, cwd, env, directory, ...options }: Start
     child.on('error', () => {})
     if (child.pid === undefined) throw new Error('the system could not start it')
     const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
-    writeIdentity(directory, identity)
+    try {
+      writeIdentity(directory, identity)
+    } catch {
+      // It has removed its own files, or the disk is full: it runs, but no other process will find it.
+    }
     // It must not keep a process alive that is otherwise done.
     child.unref()
     return new CommandProcess({ ...identity, directory, ...options }, child)
@@ -115,9 +134,12 @@ export class CommandProcess implements Identity {
   readonly #options: AttachOptions
   readonly #isOurChild: boolean
   /** Whether the group is known to be the command's, and not a later one of the same number. */
-  readonly #isKnown: boolean
+  #isKnown: boolean
+  /** Settles when it has ended, and nothing is left of what it has started. */
+  readonly gone: Promise<void>
   readonly #watches = new Set<TextWatch>()
   #resolve!: (end: CommandEnd) => void
+  #resolveGone!: () => void
   #hasEnded = false
   #hasTooMuch = false
   #wasKilled = false
@@ -131,10 +153,16 @@ export class CommandProcess implements Identity {
     this.#isOurChild = child !== undefined
     this.#isKnown = this.#isOurChild || this.#isLeading()
     this.ended = new Promise((resolve) => (this.#resolve = resolve))
+    this.gone = new Promise((resolve) => (this.#resolveGone = resolve))
     child?.once('exit', (code, signal) => {
       this.#end(signal === null ? { type: 'exited', code: code ?? 0 } : { type: 'killed', signal })
     })
     this.#lookAfter(0)
+  }
+
+  /** Whether something of it still runs: itself, or after its end what it has left running. */
+  get isAlive(): boolean {
+    return this.#isOurs() && isGroupAlive(this.pid)
   }
 
   /** In bytes. */
@@ -169,14 +197,14 @@ export class CommandProcess implements Identity {
 
   async #kill(): Promise<void> {
     this.#signal('SIGTERM')
-    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone()
+    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone(KILLS)
     await this.ended
   }
 
-  /** What was being started in the moment of a signal has not heard it. */
-  async #killUntilGone(): Promise<void> {
+  /** What was being started in the moment of a signal has not heard it. What is another user's hears none. */
+  async #killUntilGone(times: number): Promise<void> {
     this.#signal('SIGKILL')
-    if (!(await this.#isGone(LOOK_MS))) await this.#killUntilGone()
+    if (!(await this.#isGone(LOOK_MS)) && times > 1) await this.#killUntilGone(times - 1)
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -190,7 +218,7 @@ export class CommandProcess implements Identity {
     const deadline = clock.now() + withinMs
     return new Promise((resolve) => {
       const look = (): void => {
-        if (!this.#isOurs() || !isGroupAlive(this.pid)) resolve(true)
+        if (!this.isAlive) resolve(true)
         else if (clock.now() >= deadline) resolve(false)
         else clock.after(GROUP_LOOK_MS, look)
       }
@@ -235,11 +263,12 @@ export class CommandProcess implements Identity {
     }
     for (const watch of this.#watches) {
       try {
-        watch.look(this.#hasEnded && !this.#hasTooMuch ? Infinity : BYTES_A_LOOK)
+        watch.look(BYTES_A_LOOK)
       } catch {
         // The log cannot be read now; the next look goes on where this one was.
+        if (this.#hasEnded) this.#watches.delete(watch)
       }
-      if (watch.isDone) this.#watches.delete(watch)
+      if (watch.isDone || (this.#hasEnded && (this.#hasTooMuch || watch.isAtEnd))) this.#watches.delete(watch)
     }
   }
 
@@ -248,7 +277,25 @@ export class CommandProcess implements Identity {
     if (this.#hasEnded) return
     this.#cancelLook?.()
     this.#hasEnded = true
+    this.#finish(readEnd(this.#options.directory) ?? otherwise)
+  }
+
+  /** What was said at last is looked at before the end is told, in pieces. */
+  #finish(end: CommandEnd): void {
     this.#lookAtOutput()
-    this.#resolve(readEnd(this.#options.directory) ?? otherwise)
+    if (this.#watches.size > 0) {
+      this.#cancelLook = this.#options.clock.after(0, () => this.#finish(end))
+      return
+    }
+    this.#resolve(end)
+    this.#lookAtLeftovers()
+  }
+
+  #lookAtLeftovers(): void {
+    if (this.isAlive) this.#options.clock.after(LEFTOVERS_LOOK_MS, () => this.#lookAtLeftovers())
+    else {
+      this.#isKnown = false
+      this.#resolveGone()
+    }
   }
 }

@@ -42,6 +42,11 @@ export class TextWatch {
     return this.#missing.size === 0
   }
 
+  /** Whether all that has been written was looked at. */
+  get isAtEnd(): boolean {
+    return this.#places.every(({ stream, offset }) => logSize(this.#directory, stream) <= offset)
+  }
+
   /** Looks at what has been written since, but at no more than so much of each stream: nothing else goes on meanwhile. */
   look(maxBytes: number): void {
     for (const place of this.#places) {

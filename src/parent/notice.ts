@@ -147,11 +147,11 @@ function partial(task: EndedTask): string {
 }
 
 function shortened(task: EndedTask, text: string, room: number): string {
-  return cutMiddle(
-    harmless(text),
-    room,
-    (bytes) => `[… ${bytes} bytes left out: background_output has all of "${task.id}" …]`,
-  )
+  return cutMiddle(harmless(text), room, (bytes) => `[… ${bytes} bytes left out: ${whereTheRestIs(task)} …]`)
+}
+
+function whereTheRestIs({ kind, id }: EndedTask): string {
+  return kind === 'agent' ? `background_output has all of "${id}"` : `check_background shows more of "${id}"`
 }
 
 /** Text of a child cannot end its own notice, nor begin another. */

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Event, MessageToRead, Opencode, StoredMessage, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
+import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
@@ -22,12 +23,20 @@ interface Ports {
   readonly store: TaskStore
   readonly statuses: StatusPoll
   readonly gate: Gate
+  readonly stories: Teller
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */
 interface Sent {
   readonly delivery: Delivery
   notices: readonly Notice[]
+}
+
+const ENDS: Readonly<Record<DeliveryEnd, string>> = {
+  told: "notice confirmed: the parent's model has read it",
+  gone: 'no notice: its parent is gone',
+  closed: "notice waits for the user's next message: the parent may not be woken",
+  removed: 'notice undone by the user before it was read',
 }
 
 const NONE: ReadonlySet<Sent> = new Set()
@@ -69,13 +78,16 @@ export class Outbox {
       hold.holders -= 1
       if (hold.holders > 0) return
       this.#held.delete(taskID)
-      if (hold.notice) this.#mailbox(hold.notice.task.parentID).put(hold.notice)
-      else this.#sendOthersOf(taskID)
+      if (hold.notice) {
+        this.#tellStories([hold.notice], 'notice owed')
+        this.#mailbox(hold.notice.task.parentID).put(hold.notice)
+      } else this.#sendOthersOf(taskID)
     }
   }
 
   /** The parent has read the end of the task: what was not sent yet is not owed any more. */
   settle(task: EndedTask): void {
+    this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
     // Whoever knows its end needs not be told of what came before.
     const keys = new Set([endKey(task), sightingKey(task)])
     const hold = this.#held.get(task.id)
@@ -99,6 +111,7 @@ export class Outbox {
   inherit(notice: Notice, parent: readonly StoredMessage[]): void {
     const { parentID } = notice.task
     const stored = storedNotice(noticeKey(notice), parent)
+    this.#tellStories([notice], 'notice owed from before OpenCode started')
     if (!stored) {
       this.#mailbox(parentID).keep([notice])
       return
@@ -139,6 +152,7 @@ export class Outbox {
       mailbox.keep(sent.notices)
     }
     const { notices, parts } = mailbox.take()
+    this.#tellStories(notices, "notice goes along with the user's message")
     if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'resting')
     return parts
   }
@@ -198,11 +212,13 @@ export class Outbox {
 
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
+      this.#ports.stories.tell(task.id, 'no notice: its parent has cancelled it')
       this.#sendOthersOf(task.id)
       return
     }
     const notice = { task, text }
     const hold = this.#held.get(task.id)
+    this.#tellStories([notice], hold ? 'notice kept back: somebody waits for the end' : 'notice owed')
     if (hold) hold.notice = notice
     else this.#mailbox(task.parentID).put(notice)
   }
@@ -226,19 +242,27 @@ export class Outbox {
 
   #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'resting'): Delivery {
     const onEnd = (end: DeliveryEnd): void => {
+      this.#tellStories(sent.notices, ENDS[end])
       this.#forget(sent)
       this.#poll()
       this.#tell()
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
       else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
     }
-    const onSent = (): void => this.#tell()
+    const onSent = (): void => {
+      this.#tellStories(sent.notices, 'notice sent')
+      this.#tell()
+    }
     const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, { onSent, onEnd }) }
     const others = this.#sent.get(letter.parentID)
     if (others) others.add(sent)
     else this.#sent.set(letter.parentID, new Set([sent]))
     this.#poll()
     return sent.delivery
+  }
+
+  #tellStories(notices: readonly Notice[], what: string): void {
+    for (const { task } of notices) this.#ports.stories.tell(task.id, what)
   }
 
   #sentTo(parentID: string): ReadonlySet<Sent> {

@@ -67,7 +67,8 @@ export class Patience {
   }
 }
 
-/** A command without a time limit, as a server is, may never end. */
+/** A command without a time limit, as a server is, may never end; what is awaited in its output has been told. */
 function isService(task: Task): boolean {
-  return task.kind === 'command' && task.timeoutMs === 0
+  if (task.kind !== 'command' || task.timeoutMs > 0) return false
+  return task.notifyOn.length === 0 || 'saw' in task
 }

@@ -5,21 +5,27 @@ import {
   endedAt,
   startedAt,
   isRunning,
+  logPath,
   readEnd,
   readIdentity,
   readTail,
   removeOlderThan,
+  writeBelonging,
   type CommandEnd,
   type CommandOutput,
   type Stream,
+  type Tail,
+  type TailOptions,
 } from '../command/files.ts'
 import type { Machine } from '../command/machine.ts'
 import { attach, start, type CommandProcess } from '../command/process.ts'
 import type { Options } from '../config.ts'
+import { formatDuration } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
+import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
-import { NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
+import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
 import type { Runner } from './runner.ts'
 
 interface Ports {
@@ -28,19 +34,26 @@ interface Ports {
   readonly log: Log
   readonly store: TaskStore
   readonly machine: Machine
+  readonly owners: Owners
 }
 
-type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'>
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
+  /** How much of each stream is told at the end, with what is said of the rest. */
+  readonly toldBytes: number
+}
 
-/** How much of each stream is told at the end, and shown when it is asked for. */
-const TAIL_BYTES = 24_000
+const WORDS_BYTES = 300
+
+/** How much of each stream is shown when it is asked for: the host lets twice that through, with some words. */
+const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
-const NOTE_BYTES = 4000
+const NOTE = { bytes: 4000 }
 const KEPT_DAYS = 7
 
 export class CommandRunner implements Runner<CommandTask> {
   readonly #ports: Ports
   readonly #limits: Limits
+  /** By the ids of their tasks: what runs, and what has ended and left something running. */
   readonly #live = new Map<string, CommandProcess>()
   /** While something runs that must not outlive us. */
   #stopListening: (() => void) | undefined
@@ -85,9 +98,10 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = await child.ended
     await killed
     signal.removeEventListener('abort', kill)
-    this.#letGo(task.id)
+    void child.gone.then(() => this.#letGo(task.id))
     void this.#leaveNote(task)
-    const text = this.textOf(task)
+    const left = child.isAlive ? ['[It has left processes running: kill_background ends them.]'] : []
+    const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
     const exit = end.type === 'lost' ? {} : { exit: end }
     if (isTooMuch) {
       const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
@@ -105,8 +119,14 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = readEnd(directory)
     const text = this.textOf(task)
     const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
-    const outcome = end ? outcomeOf(end, text) : failed('interrupted', message, text)
-    return { outcome, at: endedAt(directory) ?? this.#ports.clock.now() }
+    const at = endedAt(directory) ?? this.#ports.clock.now()
+    // Who kept it within its time meanwhile had nobody to tell.
+    const ranMs = at - (this.startedAt(task) ?? at)
+    if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
+      const limit = `stopped after ${formatDuration(task.timeoutMs)}, which is its limit (timeout)`
+      return { outcome: { ...failed('timeout', limit, text), exit: end }, at }
+    }
+    return { outcome: end ? outcomeOf(end, text) : failed('interrupted', message, text), at }
   }
 
   /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
@@ -116,13 +136,42 @@ export class CommandRunner implements Runner<CommandTask> {
 
   /** The last of what it wrote, both streams apart. */
   textOf(task: CommandTask): string {
-    return bothStreams(this.outputOf(task))
+    return bothStreams(
+      this.outputOf(task, { bytes: Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES) }),
+    )
   }
 
-  outputOf(task: CommandTask, bytes = TAIL_BYTES): CommandOutput {
+  /** @param tail how much of each stream; never more than the host lets through */
+  outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
     const directory = this.#directory(task)
-    const tail = (stream: Stream): string => readTail(directory, stream, { bytes }).text
-    return { directory, stdout: tail('stdout'), stderr: tail('stderr') }
+    const bytes = Math.min(tail.bytes ?? TAIL.bytes, TAIL.bytes)
+    const lines = Math.min(tail.lines ?? TAIL.lines, TAIL.lines)
+    const read = (stream: Stream): Tail => {
+      try {
+        return readTail(directory, stream, { bytes, lines })
+      } catch (error) {
+        return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
+      }
+    }
+    return {
+      directory,
+      stdout: read('stdout'),
+      stderr: read('stderr'),
+      hasLeftovers: this.hasLeftovers(task),
+    }
+  }
+
+  /** Whether a command has ended, and something that it has started runs on. */
+  hasLeftovers(task: CommandTask): boolean {
+    return isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
+  }
+
+  /** Ends what a command that has ended has left running; false where that is nothing. */
+  async killLeftovers(task: CommandTask): Promise<boolean> {
+    const child = this.#live.get(task.id)
+    if (!child?.isAlive) return false
+    await child.kill()
+    return true
   }
 
   /** The instance ends, and what it has begun ends with it. */
@@ -134,16 +183,20 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #begin(task: CommandTask, onTooMuchOutput: () => void): CommandProcess {
-    const { clock, log, machine } = this.#ports
+    const { clock, log, machine, owners } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
+    const { id, command, cwd, timeoutMs } = task
+    const belonging = { owner: owners.self, timeoutMs }
     const identity = readIdentity(directory)
-    if (identity) return attach({ ...identity, ...options })
-    const { id, command, cwd } = task
+    if (identity) {
+      writeBelonging(directory, belonging)
+      return attach({ ...identity, ...options })
+    }
     if (this.#live.size === 0) this.#clean()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell, env } = machine
-    return start({ command, cwd, shell, env, ...options })
+    return start({ command, cwd, shell, env, belonging, ...options })
   }
 
   #clean(): void {
@@ -168,15 +221,22 @@ export class CommandRunner implements Runner<CommandTask> {
   async #leaveNote(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     try {
-      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE_BYTES)) || 'No output.')
+      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE)) || 'No output.')
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }
   }
 }
 
-function bothStreams({ stdout, stderr }: Readonly<Record<Stream, string>>): string {
-  const [out = '', err = ''] = [stdout, stderr].map((text) => text.replace(/\n+$/, ''))
+function bothStreams(output: CommandOutput): string {
+  const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
+    const { text, leftOutBytes } = output[stream]
+    const before =
+      leftOutBytes === 0
+        ? ''
+        : `[… ${leftOutBytes} bytes before this are in ${logPath(output.directory, stream)} …]\n`
+    return text === '' ? '' : `${before}${text.replace(/\n+$/, '')}`
+  })
   if (err === '') return out
   return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
 }

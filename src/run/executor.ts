@@ -39,6 +39,9 @@ interface Ports {
 /** Why work is to stop: somebody wants it, or its time is over. The outcome of what was stopped names the first two. */
 type StopReason = Canceller | 'timeout'
 
+/** A timer of more would ring at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
 export class Executor {
   readonly #ports: Ports
   /** What has not ended: how to stop it, and how to forget its time limit. */
@@ -61,10 +64,13 @@ export class Executor {
     this.#scheduler(task).add(task, () => this.#start(task.id))
   }
 
-  /** Takes a task that is at work already, begun by a process before this one; it needs no slot. */
+  /** Takes a task that is at work already, begun by a process before this one: it has a slot, or the next that is free. */
   resume(task: Task): void {
+    // It stays as it is, for the next instance to find.
+    if (this.#ports.disposal.aborted) return
     this.#begin(task)
-    void this.#run(task)
+    const work = this.#run(task)
+    this.#scheduler(task).add(task, () => work)
   }
 
   #begin({ id }: Task): void {
@@ -124,7 +130,7 @@ export class Executor {
     }
     const limitMs = task.kind === 'agent' ? this.#timeoutMs : task.timeoutMs
     if (limitMs > 0) {
-      const leftMs = Math.max(0, task.startedAt + limitMs - clock.now())
+      const leftMs = Math.min(LONGEST_MS, Math.max(0, task.startedAt + limitMs - clock.now()))
       work.cancelLimit = clock.after(leftMs, () => this.#stop(task.id, 'timeout'))
     }
     const { signal } = work.stop

@@ -20,6 +20,8 @@ export interface Watched {
   readonly stop: () => 'none' | 'underWay' | 'done'
   /** The session was seen at work. */
   readonly onBusy?: () => void
+  /** Something was seen that may be the end, and is not believed yet. */
+  readonly onDoubt?: (what: string) => void
 }
 
 /**
@@ -147,7 +149,14 @@ export class RunWatch {
     if (first.idleMs === undefined) return first.ending
     // We are called again when it is done.
     if (this.#watched.stop() === 'underWay') return undefined
-    if (!this.#wasIdleFor(first.idleMs) || (await this.#isBusy())) return undefined
+    if (!this.#wasIdleFor(first.idleMs)) {
+      this.#watched.onDoubt?.(`seen idle: ${first.ending.type}, if it stays so for ${first.idleMs / 1000} s`)
+      return undefined
+    }
+    if (await this.#isBusy()) {
+      this.#watched.onDoubt?.('seen idle, and at work again')
+      return undefined
+    }
     // It is idle now, and what was read before that may be out of date.
     const { ending, idleMs } = await this.#read()
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined

@@ -1,6 +1,7 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../opencode.ts'
+import type { Teller } from '../story.ts'
 import { isActive, NO_USAGE, type AgentTask, type Outcome } from '../task/task.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Detector } from './detector.ts'
@@ -13,17 +14,26 @@ export class SessionRunner implements Runner<AgentTask> {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #detector: Detector
+  readonly #stories: Teller
   readonly #startTimeoutMs: number
   readonly #disposal: AbortSignal
 
   constructor(
-    ports: { opencode: Opencode; log: Log; store: TaskStore; detector: Detector; disposal: AbortSignal },
+    ports: {
+      opencode: Opencode
+      log: Log
+      store: TaskStore
+      detector: Detector
+      stories: Teller
+      disposal: AbortSignal
+    },
     startTimeoutMs: number,
   ) {
     this.#opencode = ports.opencode
     this.#log = ports.log
     this.#store = ports.store
     this.#detector = ports.detector
+    this.#stories = ports.stories
     this.#startTimeoutMs = startTimeoutMs
     this.#disposal = ports.disposal
   }
@@ -49,6 +59,7 @@ export class SessionRunner implements Runner<AgentTask> {
       },
       startTimeoutMs: this.#startTimeoutMs,
       stop: () => stopped,
+      onDoubt: (what) => this.#stories.tell(task.id, what),
       onBusy: () => {
         if (signal.aborted) void stop()
       },

@@ -24,20 +24,30 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       if (!all) throw new ToolError('Say what to stop: task_id, or all: true.')
       const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))
       await manager.cancelAll(context.sessionID)
+      const ended = manager.list(context.sessionID).filter(({ id }) => manager.hasLeftovers(id))
+      const leftovers = await Promise.all(ended.map((task) => cancelText(manager, task)))
       const tasks = unfinished.flatMap(({ id }) => manager.get(id) ?? [])
-      return tasks.length === 0 ? 'There was nothing to stop.' : tasks.map(describe).join('\n')
+      const lines = [...tasks.map((task) => describe(manager, task)), ...leftovers]
+      return lines.length === 0 ? 'There was nothing to stop.' : lines.join('\n')
     },
   })
 }
 
 /** Stops a task, and says what came of that. */
 export async function cancelText(manager: BackgroundManager, task: Task): Promise<string> {
-  if (isEnded(task)) return `${task.id} had ended already (${task.status}). Nothing was changed.`
+  if (isEnded(task)) {
+    const had = await manager.killLeftovers(task.id)
+    const killed = manager.hasLeftovers(task.id)
+      ? "What it has left running cannot be killed: it may be another user's."
+      : 'What it had left running has been killed.'
+    const did = had ? killed : 'Nothing was changed.'
+    return `${task.id} had ended already (${task.status}). ${did}`
+  }
   const ended = await manager.cancel(task.id)
-  return ended ? describe(ended) : `${task.id} is unknown.`
+  return ended ? describe(manager, ended) : `${task.id} is unknown.`
 }
 
-function describe(task: Task): string {
+function describe(manager: BackgroundManager, task: Task): string {
   if (task.status !== 'cancelled') {
     return `${task.id} (${task.description}) ended before it could be stopped: ${task.status}. Its notice follows.`
   }
@@ -46,7 +56,10 @@ function describe(task: Task): string {
       ? 'before it had started'
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
   if (task.kind === 'agent') return `${task.id} (${task.description}) was cancelled ${after}.`
-  const lines = [`🛑 Task \`${task.id}\` has been killed.`, `Command: ${codeSpan(task.command)}`]
+  const killed = manager.hasLeftovers(task.id)
+    ? `⚠️ Task \`${task.id}\` was told to end, but something of it cannot be killed: it may be another user's.`
+    : `🛑 Task \`${task.id}\` has been killed.`
+  const lines = [killed, `Command: ${codeSpan(task.command)}`]
   if (task.startedAt === undefined) return [...lines, 'It had not started.'].join('\n')
   return [...lines, `Duration before kill: ${formatDuration(task.endedAt - task.startedAt)}`].join('\n')
 }

@@ -1,11 +1,11 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod/mini'
-import type { CommandOutput } from '../command/files.ts'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
+import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
@@ -16,7 +16,7 @@ const LINES = 1900
 const UNREADABLE = 'Its session cannot be read (any more).'
 const LESS_OF_IT = 'message_limit shows the last messages alone'
 
-const flag = (description: string) => described(z._default(z.boolean(), false), description)
+const flag = (description: string) => described(z.optional(z.boolean()), description)
 
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
@@ -25,44 +25,46 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       'results that were cut, or with block for when you cannot go on without it.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
-      block: flag('Wait until it ends or the timeout passes'),
+      block: flag('Wait until it ends or timeout passes'),
       timeout: described(
         z._default(z.int().check(z.minimum(1), z.maximum(600_000)), 120_000),
-        'Of block, in ms, up to 600000',
+        'Of block, in ms',
       ),
       full_session: flag('The transcript instead of the result'),
       message_limit: described(z.optional(z.int().check(z.minimum(1))), 'Only so many of its last messages'),
       include_thinking: flag('In the transcript'),
       include_tool_results: flag('In the transcript'),
+      story: flag('Its steps, timed: why it is stuck'),
     },
-    async execute({ task_id, block, timeout, ...session }, context) {
-      const { id } = ownTask(manager, task_id, context.sessionID)
+    async execute({ task_id, block, timeout, story, ...session }, context) {
+      const task = ownTask(manager, task_id, context.sessionID)
+      const { id } = task
+      // Whoever reads the story has not read the result.
+      if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
         ...(block && { timeoutMs: timeout }),
         signal: context.abort,
       })
       // Whoever asks for a part of the transcript wants the transcript.
-      const { full_session, message_limit: limit, include_thinking, include_tool_results } = session
-      const wantsTranscript = full_session || limit !== undefined || include_thinking || include_tool_results
-      const transcript = { limit, thinking: include_thinking, toolResults: include_tool_results }
-      return answerOf(manager, report, now(), wantsTranscript ? { transcript } : {})
+      const { full_session, message_limit: limit } = session
+      const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
+      const wantsTranscript = full_session || limit !== undefined || thinking || toolResults
+      const transcript = { limit, thinking, toolResults }
+      return answerOf(manager, report, now(), wantsTranscript ? transcript : undefined)
     },
   })
 }
 
-interface AnswerOptions {
-  /** Of an agent: the transcript instead of the result. */
-  readonly transcript?: TranscriptOptions
-  /** Of a command: only so many of the last lines of each stream. */
-  readonly tailLines?: number | undefined
-}
-
-/** What is to be said of a task, whichever tool was asked. */
+/**
+ * What is to be said of a task, whichever tool was asked.
+ *
+ * @param transcript of an agent: what to show instead of the result
+ */
 export function answerOf(
   manager: BackgroundManager,
   report: TaskReport,
   now: number,
-  { transcript, tailLines }: AnswerOptions,
+  transcript?: TranscriptOptions,
 ): Exclude<ToolResult, string> {
   const { task, output } = report
   const note = noteOn(manager, task)
@@ -70,19 +72,10 @@ export function answerOf(
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText(task, note, cutOutput(output, tailLines), now)
+        ? commandText(task, note, output, now)
         : describe(report, now, note, transcript),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
   }
-}
-
-/** Both streams of a command, within what the host lets through. */
-function cutOutput(output: CommandOutput, tailLines: number = LINES / 2): CommandOutput {
-  const last = (text: string): string => {
-    const lines = text.replace(/\n$/, '').split('\n')
-    return lines.slice(-Math.min(tailLines, LINES / 2)).join('\n')
-  }
-  return { ...output, stdout: last(output.stdout), stderr: last(output.stderr) }
 }
 
 function describe(

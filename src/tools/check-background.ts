@@ -13,8 +13,8 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
     },
     async execute({ task_id, tail_lines: tailLines }, context) {
       const { id } = ownTask(manager, task_id, context.sessionID)
-      const report = await manager.output(id, { signal: context.abort })
-      return answerOf(manager, report, now(), { tailLines })
+      const report = await manager.output(id, { tailLines, signal: context.abort })
+      return answerOf(manager, report, now())
     },
   })
 }

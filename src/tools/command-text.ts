@@ -1,12 +1,18 @@
 /** Commands, as the tools show them. Pure. */
-import type { CommandOutput } from '../command/files.ts'
-import { formatDuration } from '../format.ts'
+import type { CommandOutput, Stream, Tail } from '../command/files.ts'
+import { cutMiddle, formatDuration } from '../format.ts'
 import { isEnded, type CommandTask } from '../task/task.ts'
 
 export const RULE = '━'.repeat(59)
 
+/** A longer command is written to a file, or known to who asks for it. */
+const SPAN_BYTES = 1000
+/** No output is worth a longer fence. */
+const LONGEST_FENCE = 32
+
 /** A line of code in a table cell. */
-export function codeSpan(text: string): string {
+export function codeSpan(whole: string): string {
+  const text = cutMiddle(whole, SPAN_BYTES, (bytes) => `[… ${bytes} bytes …]`)
   const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
   const ticks = line.includes('`') ? '``' : '`'
   return `${ticks}${line}${ticks}`
@@ -34,11 +40,12 @@ export function statusText(task: CommandTask, note: string | undefined): string 
 export function commandText(
   task: CommandTask,
   note: string | undefined,
-  { stdout, stderr, directory }: CommandOutput,
+  output: CommandOutput,
   now: number,
 ): string {
   const sign =
     task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
+  const { directory, stdout, stderr } = output
   const rows: [string, string | undefined][] = [
     ['Command', codeSpan(task.command)],
     ['Status', statusText(task, note)],
@@ -46,6 +53,7 @@ export function commandText(
     ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? String(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
+    ['Left running', output.hasLeftovers ? 'what it has started; kill_background ends it' : undefined],
     ['Files', task.status === 'pending' ? undefined : codeSpan(`${directory}/{stdout,stderr}`)],
   ]
   return [
@@ -55,16 +63,23 @@ export function commandText(
     '|----------|-------|',
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
-    ...streamLines('📤 **Output (stdout)**:', stdout),
-    ...streamLines('⚠️ **Output (stderr)**:', stderr),
-    ...(stdout === '' && stderr === '' ? ['', 'No output.'] : []),
+    ...streamLines('📤', 'stdout', output),
+    ...streamLines('⚠️', 'stderr', output),
+    ...(stdout.text === '' && stderr.text === '' ? ['', 'No output.'] : []),
   ].join('\n')
 }
 
-function streamLines(heading: string, text: string): string[] {
+function streamLines(sign: string, stream: Stream, output: CommandOutput): string[] {
+  const { text, leftOutBytes }: Tail = output[stream]
   if (text === '') return []
-  const fence = text.includes('```') ? '~~~~' : '```'
-  return ['', heading, fence, text.replace(/\n$/, ''), fence]
+  const part = leftOutBytes === 0 ? '' : `, its end: ${leftOutBytes} bytes before it are in the file`
+  const fence = '`'.repeat(Math.min(LONGEST_FENCE, Math.max(3, 1 + longestRun(text))))
+  return ['', `${sign} **Output (${stream})**${part}:`, fence, text.replace(/\n$/, ''), fence]
+}
+
+/** Of backticks: what stands in a fence of more cannot end it. */
+function longestRun(text: string): number {
+  return Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length))
 }
 
 export function durationText(task: CommandTask, now: number): string | undefined {

@@ -1,8 +1,8 @@
 /** The tool that lists what a session has launched. */
 import * as z from 'zod/mini'
-import { formatDuration } from '../format.ts'
+import { formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
+import { isEnded, type Task, type TaskStatus, type Usage } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { defineTool, described, type ToolDefinition } from './tool.ts'
@@ -35,11 +35,14 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
         `| ⏳ Running: ${count('running')} | ✅ Done: ${count('done')} | ❌ Error/Cancelled: ${count('error')} |`,
         RULE,
       ]
+      const spent = sum(tasks.flatMap(usagesOf))
+      if (spent.tokens > 0)
+        lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
       if (shown.length > 0) {
         lines.push(
           '',
-          '| Task ID | Status | Agent | Task | Duration |',
-          '|---------|--------|-------|------|----------|',
+          '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
+          '|---------|--------|-------|------|----------|--------|------|',
         )
         lines.push(...shown.map((task) => row(task, noteOn(manager, task), now())))
         lines.push(
@@ -55,8 +58,26 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
 
 function row(task: Task, note: string | undefined, now: number): string {
   const worker = task.kind === 'agent' ? task.agent : 'command'
-  const cells = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
+  const usages = usagesOf(task)
+  const { tokens, cost } = sum(usages)
+  const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
+  const what = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
+  const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
+}
+
+/** What each of its runs has used that has ended; a command uses nothing. */
+function usagesOf(task: Task): Usage[] {
+  if (task.kind === 'command') return []
+  const earlier = (task.earlier ?? []).map(({ usage }) => usage)
+  return isEnded(task) ? [...earlier, task.usage] : earlier
+}
+
+function sum(usages: readonly Usage[]): Pick<Usage, 'tokens' | 'cost'> {
+  return usages.reduce((all, { tokens, cost }) => ({ tokens: all.tokens + tokens, cost: all.cost + cost }), {
+    tokens: 0,
+    cost: 0,
+  })
 }
 
 function statusOf(task: Task, note: string | undefined): string {
@@ -70,11 +91,11 @@ function statusOf(task: Task, note: string | undefined): string {
     case 'waiting':
       return `✋ waiting ${note}`
     case 'completed':
-      return '✅ done'
+      return `✅ done${noted}`
     case 'failed':
-      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}`
+      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}${noted}`
     case 'cancelled':
-      return '🛑 cancelled'
+      return `🛑 cancelled${noted}`
   }
 }
 

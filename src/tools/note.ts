@@ -4,6 +4,7 @@ import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
 
 export function noteOn(manager: BackgroundManager, task: Task): string | undefined {
+  if (manager.hasLeftovers(task.id)) return 'has left something running'
   switch (task.status) {
     case 'pending': {
       const heldMs = manager.heldFor(task.id)

@@ -26,6 +26,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
           .check(
             z.trim(),
             z.minLength(1, 'must not be empty: the command line'),
+            z.regex(/^[^\0]*$/, 'must not have a NUL character in it'),
             z.maxLength(
               LONGEST,
               `must not be longer than ${LONGEST} characters: write it to a script file and run that`,

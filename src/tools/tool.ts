@@ -21,6 +21,8 @@ const ALIASES = {
   taskID: 'task_id',
   tailLines: 'tail_lines',
   notifyOn: 'notify_on',
+  // As in OpenCode's own bash tool.
+  workdir: 'cwd',
 } as const
 
 export function defineTool<Shape extends z.core.$ZodShape>(

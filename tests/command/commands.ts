@@ -11,7 +11,7 @@ import {
   type CommandProcess,
   type StartOptions,
 } from '../../src/command/process.ts'
-import { processStat } from '../../src/task/owner.ts'
+import { processStat, systemOwners } from '../../src/task/owner.ts'
 
 const GRACE_MS = 300
 
@@ -42,7 +42,8 @@ export function run(command: string, changes: Partial<StartOptions> = {}): Comma
   const cwd = temporaryDirectory()
   const env = { PATH: process.env['PATH'] }
   const settings = { clock: systemClock, killGraceMs: GRACE_MS }
-  const own = { command, shell: '/bin/sh', cwd, env, directory }
+  const belonging = { owner: systemOwners('tests', cwd).self, timeoutMs: 0 }
+  const own = { command, shell: '/bin/sh', cwd, env, directory, belonging }
   const child = start({ ...settings, ...own, ...changes })
   started.push(child)
   return {

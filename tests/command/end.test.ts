@@ -84,7 +84,7 @@ test('nobody else may read the files of a command', async () => {
   await child.ended
   expect(statSync(directory).mode & 0o777).toBe(0o700)
   const names = readdirSync(directory).toSorted()
-  expect(names).toEqual(['exit', 'process', 'stderr', 'stdout'])
+  expect(names).toEqual(['exit', 'process', 'stderr', 'stdout', 'task'])
   for (const name of names) expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600)
   // The command's own files are as it wants them.
   expect(child.tail('stdout', ALL).text.trim()).toBe(process.umask().toString(8).padStart(4, '0'))

@@ -77,10 +77,20 @@ test('a command ends when its shell does; what it leaves running works on, and g
   const { process: child } = run('(sleep 0.5; echo later; sleep 100) & echo started')
   expect(await child.ended).toEqual({ type: 'exited', code: 0 })
   expect(groupOf(child.pid)).not.toEqual([])
+  expect(child.isAlive).toBe(true)
   await expect.poll(() => child.tail('stdout', { bytes: 100 }).text).toBe('started\nlater\n')
   await child.kill()
   expect(groupOf(child.pid)).toEqual([])
+  expect(child.isAlive).toBe(false)
   expect(await child.ended).toEqual({ type: 'exited', code: 0 })
+})
+
+test('once nothing is left of a command that has ended, its number is not its own any more', async () => {
+  const { process: child } = run('sleep 0.3 & echo started')
+  await child.ended
+  expect(child.isAlive).toBe(true)
+  await child.gone
+  expect(child.isAlive).toBe(false)
 })
 
 test('to kill a command that has ended kills nothing and ends at once', async () => {

@@ -145,7 +145,7 @@ describe('what is cleaned up', () => {
   /** As if nobody had written to it for so many days. */
   function age(directory: string, days: number): void {
     const at = new Date(Date.now() - days * DAY_MS)
-    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', '.']) {
+    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', '.']) {
       if (existsSync(join(directory, name))) utimesSync(join(directory, name), at, at)
     }
   }

@@ -60,6 +60,11 @@ test('a pending task gets it appended to its prompt, and a task that has ended g
   ])
   expect(parent.noticeText).toMatch(new RegExp(`id="${firstID}" run="2"[^>]*>\\nthe second leg`))
   expect(parent.noticeText.split('first answer')).toHaveLength(2)
+  // Each answer of the scripted model takes 15 tokens, which cost nothing.
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toContain('Runs that have ended: 45 tokens, $0\n')
+  expect(list).toMatch(new RegExp(`\\| \`${firstID}\` .*\\| 30 \\| \\$0 \\|`))
+  expect(list).toMatch(new RegExp(`\\| \`${secondID}\` .*\\| 15 \\| \\$0 \\|`))
 })
 
 test('what cannot be said is refused with what to do, and changes nothing', async () => {

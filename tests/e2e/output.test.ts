@@ -43,6 +43,28 @@ test('a running task shows what it does, and what it has used so far', async () 
   await parent.waitForNotice('done')
 })
 
+test('the story of a task has its steps with their times, from its slot to the confirmed notice, and reads no result', async () => {
+  const parent = await stage.parent(inOrder(READ, { text: 'it is purple' }))
+  const [id] = await parent.launch('read the readme')
+  await parent.waitForNotice('it is purple')
+  await parent.quiet()
+  const [story = ''] = await parent.call([output({ task_id: id, story: true })])
+  const steps = story.split('\n').flatMap((line) => /^ {2}\+\d+\.\ds {2}(.*)$/.exec(line)?.[1] ?? [])
+  expect(steps).toEqual([
+    'slotTaken, starting',
+    'prompted, running',
+    'the model answers',
+    expect.stringMatching(/^tool read: running/),
+    'tool read: completed',
+    'ended, completed',
+    'notice owed',
+    'notice sent',
+    "notice confirmed: the parent's model has read it",
+    'now',
+  ])
+  expect(story).not.toContain('it is purple')
+})
+
 test('a result that was cut in its notice is read whole', async () => {
   const text = `begin ${'x'.repeat(3000)} end`
   const parent = await stage.parent(() => ({ text }))

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isRunning } from '../harness/processes.ts'
@@ -118,10 +119,12 @@ test('a command outlives a killed server, and its end is told once, with the nex
 
 test('a command that still runs after a restart is found, watched, and told when it ends', async () => {
   const parent = await stage.parent()
-  const id = await start(parent, 'echo before; sleep 8; echo after', { notify_on: ['after'] })
-  await expect.poll(() => isRunning('echo before; sleep 8')).toBe(true)
+  const wait = 'until [ -e on ]; do sleep 0.2; done'
+  const id = await start(parent, `echo before; ${wait}; echo after`, { notify_on: ['after'] })
+  await expect.poll(() => isRunning('until [ -e on ]')).toBe(true)
   await stage.restart('SIGKILL')
   expect(await check(parent, id)).toContain('⏳ running')
+  writeFileSync(join(stage.server.directory, 'on'), '')
   await parent.waitForNotice('status="completed"')
   await parent.quiet()
   expect(parent.noticeText.match(/status="completed"/g)).toHaveLength(1)
@@ -136,6 +139,46 @@ test('a command that was found again after a restart can be killed', async () =>
   const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
   expect(answer).toContain('has been killed')
   expect(isRunning('sleep 123')).toBe(false)
+})
+
+test('a command that outlived OpenCode is kept within its time when somebody speaks anywhere, and told where it belongs', async () => {
+  const [parent, other] = [await stage.parent(), await stage.parent()]
+  const limited = await start(parent, 'echo begun; sleep 1242', { timeout: 6000 })
+  await start(parent, 'sleep 1243', { timeout: 0 })
+  await expect.poll(() => isRunning('sleep 1242') && isRunning('sleep 1243')).toBe(true)
+  await stage.restart('SIGKILL')
+  await other.say('hello')
+  await expect.poll(() => isRunning('sleep 1242'), { timeout: 10_000 }).toBe(false)
+  expect(isRunning('sleep 1243')).toBe(true)
+  await parent.say('where were we')
+  expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*reason="timeout"[^]*begun`))
+  expect(other.noticeText).toBe('')
+  await stage.restart('SIGTERM')
+  await expect.poll(() => isRunning('sleep 1243')).toBe(false)
+})
+
+test('what a command leaves running goes on, is shown, ends with kill_background, and with OpenCode', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'sleep 1244 & echo up')
+  await parent.waitForNotice('up\n\n[It has left processes running: kill_background ends them.]</result>')
+  await parent.quiet()
+  expect(isRunning('sleep 1244')).toBe(true)
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toContain('✅ done, has left something running')
+  expect(await check(parent, id)).toContain('| **Left running** | what it has started;')
+  const [answer] = await parent.call([{ name: 'kill_background', args: { task_id: id } }])
+  expect(answer).toContain('had ended already (completed). What it had left running has been killed.')
+  expect(isRunning('sleep 1244')).toBe(false)
+  expect(await check(parent, id)).not.toContain('Left running')
+  await start(parent, 'sleep 1246 & echo up a second time')
+  await parent.waitForNotice('up a second time')
+  const [all] = await parent.call([{ name: 'background_cancel', args: { all: true } }])
+  expect(all).toContain('What it had left running has been killed.')
+  expect(isRunning('sleep 1246')).toBe(false)
+  await start(parent, 'sleep 1245 & echo up again')
+  await parent.waitForNotice('up again')
+  await stage.restart('SIGTERM')
+  await expect.poll(() => isRunning('sleep 1245')).toBe(false)
 })
 
 test.each(['SIGTERM', 'dispose'])(
@@ -184,20 +227,39 @@ test('much output costs the server no memory, is shown at once, and its end is r
   const parent = await stage.parent()
   const memory = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
-  await start(parent, 'true')
-  await parent.waitForNotice('status="completed"')
-  await parent.quiet()
+  const print = async (lines: number): Promise<string> => {
+    const command = `seq -f "line %.0f of very many lines" 1 ${lines}; sleep 2; printf "the 🌍 end"`
+    const id = await start(parent, command)
+    await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
+    expect(await check(parent, id)).toContain('of very many lines')
+    await parent.waitForNotice(id, { timeoutMs: 40_000 })
+    return check(parent, id, { tailLines: 2 })
+  }
+  // The turns themselves cost the server some.
+  for (const lines of [10, 20]) await print(lines)
+  const atFirst = memory()
+  await print(30)
   const before = memory()
-  const id = await start(
-    parent,
-    'seq -f "line %.0f of very many lines" 1 8000000; sleep 2; printf "the 🌍 end"',
-  )
-  await expect.poll(() => isRunning('seq -f')).toBe(true)
-  expect(await check(parent, id)).toContain('of very many lines')
-  await parent.waitForNotice(id, { timeoutMs: 40_000 })
-  const shown = await check(parent, id, { tailLines: 2 })
+  const shown = await print(8_000_000)
+  const cost = memory() - before - (before - atFirst)
   expect(shown).toContain('```\nline 8000000 of very many lines\nthe 🌍 end\n```')
-  expect((memory() - before) / 1e6).toBeLessThan(100)
+  expect(cost / 1e6).toBeLessThan(20)
+})
+
+test('long output is told by its end, with how much comes before it, and where', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'seq 1 100000; echo the end')
+  await parent.waitForNotice(id)
+  await parent.quiet()
+  const told = /<result>([^]*?)<\/result>/.exec(parent.noticeText)?.[1] ?? ''
+  const total =
+    Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join('').length + 'the end\n'.length
+  const [, left] = /^\[… (\d+) bytes before this are in \S+\/stdout …\]\n\d/.exec(told) ?? []
+  expect(told.endsWith('99999\n100000\nthe end')).toBe(true)
+  expect(Number(left) + Buffer.byteLength(told.slice(told.indexOf('\n') + 1))).toBe(total - 1)
+  const shown = await check(parent, id)
+  expect(shown).toMatch(/its end: \d+ bytes before it are in the file:\n```\n\d+\n/)
+  expect(shown).toContain('99999\n100000\nthe end\n```')
 })
 
 test('bad input is answered clearly, and nothing is started', async () => {
@@ -207,6 +269,7 @@ test('bad input is answered clearly, and nothing is started', async () => {
     run('echo hi', { cwd: 'no/such/folder' }),
     run('echo hi', { cwd: 'README.md' }),
     run('echo "unfinished'),
+    run('echo \0'),
     run('echo hi', { timeout: 'soon' }),
     { name: 'check_background', args: { taskId: 'bg_00000000' } },
     { name: 'kill_background', args: {} },
@@ -216,6 +279,7 @@ test('bad input is answered clearly, and nothing is started', async () => {
     expect.stringMatching(/cwd: .*no\/such\/folder is not there. Nothing was started./),
     expect.stringContaining('is not a directory'),
     expect.stringContaining('cannot be parsed'),
+    expect.stringContaining('must not have a NUL character'),
     expect.stringContaining('timeout:'),
     expect.stringContaining('Task "bg_00000000" not found.'),
     expect.stringContaining('task_id:'),

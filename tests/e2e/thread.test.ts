@@ -77,6 +77,7 @@ test("every argument and its description reach the model's list of tools", async
       'message_limit',
       'include_thinking',
       'include_tool_results',
+      'story',
     ],
     background_cancel: ['task_id', 'all'],
     list_background: ['status'],

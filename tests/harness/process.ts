@@ -12,12 +12,12 @@ export interface ServerProcess {
   readonly output: string
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>
-  /** Ends it; resolves when it is gone. After three seconds of patience with SIGKILL. */
+  /** Ends it; resolves when it is gone. After ten seconds of patience with SIGKILL. */
   stop(signal: NodeJS.Signals): Promise<void>
 }
 
 const START_LIMIT_MS = 30_000
-const PATIENCE_MS = 3_000
+const PATIENCE_MS = 10_000
 
 /** Starts `opencode serve` and resolves when it listens: an earlier request can leave it hanging (seen). */
 export async function spawnServer(directory: string, env: Record<string, string>): Promise<ServerProcess> {

@@ -12,11 +12,19 @@ export interface Run {
   kill(signal: NodeJS.Signals): void
 }
 
-export async function startRun(message: string, options: OpencodeOptions): Promise<Run> {
+/** @param args more arguments of `opencode run` */
+export async function startRun(
+  message: string,
+  options: OpencodeOptions,
+  ...args: readonly string[]
+): Promise<Run> {
   const home = await createHome()
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   // A message in the arguments would be wrapped in quotes (contract 10.4).
-  const child = spawn(opencodeBinary(), ['run'], { cwd: home.directory, env: environment(home) })
+  const child = spawn(opencodeBinary(), ['run', ...args], {
+    cwd: home.directory,
+    env: { ...environment(home), ...options.env },
+  })
   let output = ''
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()))
   child.stderr.on('data', (bytes: Buffer) => (output += bytes.toString()))

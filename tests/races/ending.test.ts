@@ -27,6 +27,23 @@ test('a prompt that the host never heard is sent again, and heard once', async (
   expect(host.messagesOf(sessionID).filter(({ info }) => info.role === 'user')).toHaveLength(1)
 })
 
+test('the story of a task says what was seen and not believed, and what became of its notice', async () => {
+  const { clock, manager, launch, answer } = createFakeStage()
+  const { id } = await launch('bad')
+  await clock.advance(100)
+  answer('bad', { status: 400, text: 'too purple' })
+  await clock.advance(10_000)
+  expect(manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+    'slotTaken, starting',
+    'prompted, running',
+    expect.stringMatching(/^seen idle: failed, if it stays so for \d+ s$/),
+    'ended, failed: error: too purple',
+    'notice owed',
+    'notice sent',
+    "notice confirmed: the parent's model has read it",
+  ])
+})
+
 test('the first idle after an error comes before the error can be read, and is not taken for the end', async () => {
   const { clock, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('bad')

@@ -17,6 +17,7 @@ test('no options give the defaults', () => {
     pollMs: 5000,
     commands: { enabled: true, timeoutMs: 300_000, maxOutputBytes: 1_000_000_000, killGraceMs: 5000 },
     run: { waitMs: 600_000 },
+    tmux: { enabled: false, layout: 'main-vertical', size: 60, limit: 4 },
     debug: false,
   })
 })

@@ -1,0 +1,185 @@
+/**
+ * Panes of tmux in which the agents at work can be watched: each shows the session of one task, beside the pane in which
+ * OpenCode was started. The focus stays where it is.
+ */
+import { execFile, execFileSync } from 'node:child_process'
+import { promisify } from 'node:util'
+import type { Clock } from './clock.ts'
+import type { Machine } from './command/machine.ts'
+import type { Options } from './config.ts'
+import type { Log } from './log.ts'
+import { errorText, type Opencode } from './opencode.ts'
+import type { TaskStore } from './task/store.ts'
+import { isActive, isEnded, type Task } from './task/task.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly machine: Machine
+}
+
+/** What a pane is attached to. */
+export interface Server {
+  readonly url: URL
+  readonly directory: string
+}
+
+/** How long the end of a session can be seen before its pane is closed. */
+const CLOSE_MS = 2000
+
+const run = promisify(execFile)
+
+export class Panes {
+  readonly #ports: Ports
+  readonly #server: Server
+  readonly #options: Options['tmux']
+  /** By the ids of their tasks. One that the user has closed is not opened again. */
+  readonly #panes = new Map<string, string>()
+  readonly #unsubscribe: () => void
+  /** Set once it was tried: why there are no panes, or that there can be. */
+  #obstacle: Promise<string | undefined> | undefined
+  /** One change after another. */
+  #work = Promise.resolve()
+  #stopListening = (): void => {}
+  #isDisposed = false
+
+  constructor(ports: Ports, server: Server, options: Options['tmux']) {
+    this.#ports = ports
+    this.#server = server
+    this.#options = options
+    this.#unsubscribe = ports.store.subscribe((task, { type }) => {
+      if (task.kind !== 'agent') return
+      if (type === 'prompted') this.#update()
+      if (type === 'ended') ports.clock.after(CLOSE_MS, () => this.#update())
+    })
+  }
+
+  dispose(): void {
+    this.#isDisposed = true
+    this.#unsubscribe()
+    this.#closeNow()
+  }
+
+  #update(): void {
+    this.#work = this.#updateAfter(this.#work)
+  }
+
+  async #updateAfter(before: Promise<void>): Promise<void> {
+    await before
+    try {
+      await this.#reconcile()
+    } catch (error) {
+      this.#ports.log.warn(`tmux: ${errorText(error)}`)
+    }
+  }
+
+  /** Closes the panes of what has ended, and opens those of what runs, the oldest first, up to the limit. */
+  async #reconcile(): Promise<void> {
+    const { store, clock } = this.#ports
+    const isSeen = (task: Task | undefined): boolean =>
+      task !== undefined && (!isEnded(task) || clock.now() - task.endedAt < CLOSE_MS)
+    const over = [...this.#panes].filter(([taskID]) => !isSeen(store.get(taskID)))
+    await Promise.all(over.map(([taskID]) => this.#close(taskID)))
+    const waiting = [...store.all()].filter(
+      (task) => task.kind === 'agent' && isActive(task) && !this.#panes.has(task.id),
+    )
+    const next = waiting.slice(0, Math.max(0, this.#options.limit - this.#panes.size))
+    if (this.#isDisposed || (next.length === 0 && over.length === 0)) return
+    if (next[0] && !(await this.#isPossible(next[0].sessionID))) return
+    await this.#arrange()
+    await next.reduce(async (before, task) => {
+      await before
+      await this.#open(task)
+      // Else the next one may find no room.
+      await this.#arrange()
+    }, Promise.resolve())
+  }
+
+  /** What keeps the panes from being opened is said once. */
+  async #isPossible(sessionID: string): Promise<boolean> {
+    this.#obstacle ??= this.#tellObstacle(sessionID)
+    return (await this.#obstacle) === undefined
+  }
+
+  async #tellObstacle(sessionID: string): Promise<string | undefined> {
+    const { log, opencode } = this.#ports
+    const obstacle = await this.#findObstacle(sessionID)
+    if (obstacle === undefined) return undefined
+    const text = `option tmux: no panes, since ${obstacle}`
+    log.warn(text)
+    await opencode.warn(text).catch((error: unknown) => log.warn(errorText(error)))
+    return obstacle
+  }
+
+  async #findObstacle(sessionID: string): Promise<string | undefined> {
+    if (!process.env['TMUX'] || !process.env['TMUX_PANE']) return 'OpenCode does not run inside tmux'
+    const { url, directory } = this.#server
+    // Where it does not listen, it names an address all the same, at which another may be listening (contract 10.4).
+    const path = `/session/${sessionID}?directory=${encodeURIComponent(directory)}`
+    const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = process.env
+    const headers = password
+      ? { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+      : {}
+    const response = await fetch(new URL(path, url), { headers }).catch(() => undefined)
+    return response?.ok
+      ? undefined
+      : `OpenCode does not listen at ${url.href}: start it with --port, as \`opencode --port 4096\``
+  }
+
+  async #open(task: Task): Promise<void> {
+    const { url, directory } = this.#server
+    if (this.#isDisposed) return
+    const attach = [process.execPath, 'attach', url.href, '--session', task.sessionID, '--dir', directory]
+    const password = process.env['OPENCODE_SERVER_PASSWORD']
+    const secret = password ? ['-e', `OPENCODE_SERVER_PASSWORD=${password}`] : []
+    const behind = [...this.#panes.values()].at(-1) ?? mainPane()
+    const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind, '-c', directory]
+    const { stdout } = await run('tmux', ['split-window', ...place, ...secret, '--', ...attach])
+    if (this.#panes.size === 0)
+      this.#stopListening = this.#ports.machine.onTermination(() => this.#closeNow())
+    this.#panes.set(task.id, stdout.trim())
+    // The instance may have ended meanwhile.
+    if (this.#isDisposed) this.#closeNow()
+  }
+
+  /** Gives OpenCode's own pane its share, where the layout has a main pane. */
+  async #arrange(): Promise<void> {
+    if (this.#panes.size === 0) return
+    const { layout, size } = this.#options
+    const dimension = {
+      'main-vertical': 'main-pane-width',
+      'main-horizontal': 'main-pane-height',
+      tiled: '',
+    }[layout]
+    if (dimension !== '') await run('tmux', ['set-option', '-w', '-t', mainPane(), dimension, `${size}%`])
+    await run('tmux', ['select-layout', '-t', mainPane(), layout])
+  }
+
+  async #close(taskID: string): Promise<void> {
+    const pane = this.#panes.get(taskID)
+    this.#panes.delete(taskID)
+    if (this.#panes.size === 0) this.#stopListening()
+    // The user may have closed it.
+    if (pane !== undefined) await run('tmux', ['kill-pane', '-t', pane]).catch(() => {})
+  }
+
+  /** Nothing can be waited for when OpenCode ends. */
+  #closeNow(): void {
+    for (const pane of this.#panes.values()) {
+      try {
+        execFileSync('tmux', ['kill-pane', '-t', pane], { stdio: 'ignore' })
+      } catch {
+        // The user may have closed it.
+      }
+    }
+    this.#panes.clear()
+    this.#stopListening()
+  }
+}
+
+/** The one in which OpenCode was started, wherever the user is looking. */
+function mainPane(): string {
+  return process.env['TMUX_PANE'] ?? ''
+}

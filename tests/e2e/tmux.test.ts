@@ -1,0 +1,111 @@
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createHome, environment, type Home } from '../harness/home.ts'
+import { heldReply } from '../harness/replies.ts'
+import { buildPlugin } from '../harness/plugin.ts'
+import { startRun } from '../harness/run.ts'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+
+const SOCKET = `background-panes-${process.pid}`
+
+let home: Home
+let stage: Stage
+
+function tmux(...args: readonly string[]): string {
+  return execFileSync('tmux', ['-L', SOCKET, ...args], { encoding: 'utf8', env: environment(home) }).trim()
+}
+
+const panes = (): string[] => tmux('list-panes', '-F', '#{pane_id}').split('\n')
+
+beforeAll(async () => {
+  home = await createHome()
+  tmux('new-session', '-d', '-x', '220', '-y', '50', 'sleep 1000')
+  stage = await startStage({
+    options: { tmux: { enabled: true, limit: 2 } },
+    env: {
+      TMUX: tmux('display', '-p', '#{socket_path},#{pid},0'),
+      TMUX_PANE: tmux('display', '-p', '#{pane_id}'),
+    },
+  })
+})
+
+afterAll(async () => {
+  await stage.close()
+  tmux('kill-server')
+})
+
+test('each agent at work has a pane that shows its session, up to the limit, and the focus stays', async () => {
+  const [main = ''] = panes()
+  const first = heldReply()
+  const others = heldReply()
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.content.startsWith('first') ? first.reply : others.reply,
+  )
+  await parent.launch('first task', 'second task', 'third task')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(3)
+  await expect
+    .poll(
+      () =>
+        panes()
+          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
+          .join('\n'),
+      { timeout: 30_000 },
+    )
+    .toMatch(/first task[^]*second task/)
+  expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
+  const width = Number(tmux('display', '-p', '-t', main, '#{pane_width}'))
+  expect(width).toBeGreaterThan(120)
+  expect(width).toBeLessThan(140)
+  // The pane of what has ended is closed, and the next one at work has it.
+  first.release({ text: 'first done' })
+  await parent.waitForNotice('first done')
+  await expect
+    .poll(
+      () =>
+        panes()
+          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
+          .join('\n'),
+      { timeout: 30_000 },
+    )
+    .toMatch(/second task[^]*third task/)
+  expect(panes()).toHaveLength(3)
+  others.release({ text: 'done' })
+  await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+  expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
+})
+
+test('an end of OpenCode leaves no pane behind', async () => {
+  const [main = ''] = panes()
+  const parent = await stage.parent(() => new Promise(() => {}))
+  await parent.launch('endless')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(2)
+  await stage.restart('SIGTERM')
+  await expect.poll(panes).toEqual([main])
+})
+
+test('without tmux it is said once why there are no panes', async () => {
+  const outside = await startStage({ options: { tmux: { enabled: true } } })
+  try {
+    const parent = await outside.parent()
+    for (const name of ['one', 'two']) {
+      await parent.launch(name)
+      await parent.waitForNotice(`\n${name}\n`)
+    }
+    const said = /message="[^"]*option tmux: no panes, since OpenCode does not run inside tmux/g
+    await expect.poll(() => outside.server.log().match(said)).toHaveLength(1)
+  } finally {
+    await outside.close()
+  }
+})
+
+test('where OpenCode does not listen it is said once why there are no panes', async () => {
+  const plugins = [[await buildPlugin(), { tmux: { enabled: true } }] as const]
+  const calls = JSON.stringify(['one', 'two'].map((name) => backgroundTask(name)))
+  const env = { TMUX: 'given', TMUX_PANE: '%0' }
+  const run = await startRun(`CALL ${calls} END`, { model: stage.model, plugins, env }, '--print-logs')
+  const { output, code } = await run.ended
+  expect(code).toBe(0)
+  expect(
+    output.match(/message="[^"]*option tmux: no panes, since OpenCode does not listen at/g),
+  ).toHaveLength(1)
+})

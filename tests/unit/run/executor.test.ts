@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest'
+import { Executor } from '../../../src/run/executor.ts'
+import { Scheduler } from '../../../src/run/scheduler.ts'
+import type { Runner } from '../../../src/run/runner.ts'
+import { TaskStore } from '../../../src/task/store.ts'
+import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+import { pendingTask } from '../../harness/tasks.ts'
+
+const DONE: Outcome = { status: 'completed', text: '', usage: NO_USAGE }
+
+function createExecutor(limit: number) {
+  const clock = new ManualClock()
+  const store = new TaskStore()
+  const ends = new Map<string, (outcome: Outcome) => void>()
+  const runner: Runner<Task> = {
+    run(task, onPrompted) {
+      onPrompted()
+      return new Promise((resolve) => ends.set(task.id, resolve))
+    },
+  }
+  const lane = { scheduler: new Scheduler({ total: limit, providers: {}, models: {} }), runner }
+  const disposal = new AbortController().signal
+  const executor = new Executor({ clock, store, agents: lane, commands: lane, disposal }, 0)
+  const enqueue = (id: string): void => {
+    const task = pendingTask({ id, sessionID: `ses_${id}` })
+    store.add(task)
+    executor.enqueue(task)
+  }
+  /** One that another process has begun. */
+  const resume = (id: string): void => {
+    const task = transition(pendingTask({ id, sessionID: `ses_${id}` }), { type: 'slotTaken', at: 0 })
+    if (!task) throw new Error('a pending task did not take its slot')
+    store.add(task)
+    executor.resume(task)
+  }
+  return { clock, store, ends, enqueue, resume }
+}
+
+test('what is at work already takes a slot: what comes later waits for it', async () => {
+  const { clock, store, ends, enqueue, resume } = createExecutor(1)
+  resume('found')
+  enqueue('later')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('running')
+  expect(store.get('later')?.status).toBe('pending')
+  ends.get('found')?.(DONE)
+  await clock.advance(10)
+  expect(store.get('later')?.status).toBe('running')
+})
+
+test('what is at work already goes on where no slot is free, and leaves none taken', async () => {
+  const { clock, store, ends, enqueue, resume } = createExecutor(1)
+  enqueue('first')
+  await clock.advance(10)
+  resume('found')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('running')
+  ends.get('found')?.(DONE)
+  await clock.advance(10)
+  const ended = store.get('found')
+  expect(ended && isEnded(ended)).toBe(true)
+  ends.get('first')?.(DONE)
+  await clock.advance(10)
+  enqueue('next')
+  await clock.advance(10)
+  expect(store.get('next')?.status).toBe('running')
+})

@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest'
+import type { Part } from '../../src/opencode.ts'
+import { Stories } from '../../src/story.ts'
+import { TaskStore } from '../../src/task/store.ts'
+import { NO_USAGE } from '../../src/task/task.ts'
+import { storyText } from '../../src/tools/story-text.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
+import { pendingTask } from '../harness/tasks.ts'
+
+function createStories() {
+  const clock = new ManualClock()
+  const store = new TaskStore()
+  const lines: string[] = []
+  const log = { debug: (line: string) => void lines.push(line), warn: () => {} }
+  const stories = new Stories({ clock, log, store })
+  const add = (id: string): void =>
+    store.add(pendingTask({ id, sessionID: `ses_${id}`, createdAt: clock.now() }))
+  return { clock, store, stories, lines, add }
+}
+
+const whats = (stories: Stories, id: string): readonly string[] =>
+  stories.of(id)?.steps.map(({ what }) => what) ?? []
+
+test('a story has each change of its task, the first sign of its model, and each tool', async () => {
+  const { clock, store, stories, lines, add } = createStories()
+  add('a')
+  store.dispatch('a', { type: 'slotTaken', at: 1 })
+  store.dispatch('a', { type: 'prompted', at: 2 })
+  const part = (changes: object): Part =>
+    ({ id: 'prt_1', sessionID: 'ses_a', messageID: 'msg_answer', ...changes }) as Part
+  stories.sawPart(part({ messageID: 'msg_prompt', type: 'text', text: 'our own prompt' }))
+  stories.sawPart(part({ type: 'step-start' }))
+  await clock.advance(1500)
+  stories.sawPart(part({ type: 'text', text: 'well' }))
+  stories.sawPart(part({ type: 'text', text: 'well, well' }))
+  for (const status of ['pending', 'running', 'running', 'completed'])
+    stories.sawPart(part({ type: 'tool', tool: 'read', state: { status } }))
+  stories.sawPart(part({ sessionID: 'ses_other', type: 'tool', tool: 'read', state: { status: 'running' } }))
+  const failure = { reason: 'error' as const, message: 'too purple' }
+  const outcome = { status: 'failed' as const, failure, text: '', usage: NO_USAGE }
+  store.dispatch('a', { type: 'ended', at: 3, outcome })
+  expect(whats(stories, 'a')).toEqual([
+    'slotTaken, starting',
+    'prompted, running',
+    'the model answers',
+    'tool read: running',
+    'tool read: completed',
+    'ended, failed: error: too purple',
+  ])
+  expect(lines[0]).toBe('a: slotTaken, starting')
+  const task = store.get('a')
+  if (!task) throw new Error('the task is gone')
+  const text = storyText(task, stories.of('a'), clock.now())
+  expect(text).toContain('  +0.0s  prompted, running\n  +1.5s  the model answers\n')
+  expect(text).toContain('tool read: running (2 times)')
+})
+
+test('a story keeps its beginning and its end, and says how much it has left out', () => {
+  const { clock, store, stories, add } = createStories()
+  add('a')
+  for (let step = 1; step <= 150; step += 1) stories.tell('a', `step ${step}`)
+  expect(stories.of('a')).toMatchObject({ forgotten: 50 })
+  const task = store.get('a')
+  if (!task) throw new Error('the task is gone')
+  const text = storyText(task, stories.of('a'), clock.now())
+  expect(text).toContain('step 20\n  … 50 steps left out …\n  +0.0s  step 71\n')
+  expect(text).toContain('step 150\n')
+})
+
+test('the stories of unfinished tasks are kept, and of ended ones the last hundred', () => {
+  const { store, stories, add } = createStories()
+  for (let number = 0; number < 120; number += 1) {
+    add(`task ${number}`)
+    store.dispatch(`task ${number}`, { type: 'slotTaken', at: 0 })
+  }
+  const outcome = { status: 'completed' as const, text: '', usage: NO_USAGE }
+  for (let number = 1; number < 120; number += 1)
+    store.dispatch(`task ${number}`, { type: 'ended', at: 0, outcome })
+  expect(stories.of('task 0')).toBeDefined()
+  expect(stories.of('task 19')).toBeUndefined()
+  expect(stories.of('task 20')).toBeDefined()
+})
