@@ -64,7 +64,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     const { table, share } = await startShare(model)
     tables.push(table)
     goal("plugin's share of the server's start, ms", 50, round(share, 1))
-    goal('server bundle, bytes', 150_000, statSync(PLUGIN).size)
+    goal('server bundle, bytes', 150 * 1024, statSync(PLUGIN).size)
   },
   async sleeping() {
     const { table, calls } = await sleepingChildren(scene, model)
@@ -83,7 +83,11 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
 }
 
 const wanted = values.only?.split(',') ?? Object.keys(SECTIONS)
-const name = values.only === undefined && values.peer.length === 0 ? 'bench' : 'bench-partial'
+const name = [
+  'bench',
+  ...(values.only === undefined ? [] : wanted),
+  ...(values.peer.length > 0 ? ['peers'] : []),
+].join('-')
 let text = ''
 try {
   for (const section of wanted) {
@@ -92,7 +96,10 @@ try {
     process.stderr.write(`${new Date().toISOString()} ${section}\n`)
     await measure()
     // What was measured is kept, whatever becomes of the rest.
-    text = writeResults(name, { title: 'Benchmark', tables: [{ title: 'Goals', rows: goals }, ...tables] })
+    text = writeResults(name, {
+      title: 'Benchmark',
+      tables: [...(goals.length > 0 ? [{ title: 'Goals', rows: goals }] : []), ...tables],
+    })
   }
 } finally {
   await model.close()
