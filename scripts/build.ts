@@ -1,5 +1,5 @@
 /** Builds the package into dist: `npm run build`. */
-import { build as bundleWith } from 'esbuild'
+import { build as bundleWith, type Plugin } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -11,13 +11,23 @@ import { optionsSchema } from '../src/config.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The package's entries: what the host loads, and what other plugins import. */
-const ENTRIES = { server: 'server.ts', manager: 'library.ts' }
+/** The package's entries: what the host loads, what other plugins import, and what few users need. */
+const ENTRIES = { server: 'server.ts', manager: 'library.ts', panes: 'panes.ts' }
+
+/** What is imported where it is needed stays a file of its own, beside the entries. */
+const apart: Plugin = {
+  name: 'apart',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path: path.replace(/ts$/, 'js'), external: true } : undefined,
+    )
+  },
+}
 
 /**
  * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Everything
- * of an entry is in one file, since the host resolves no dependency for a plugin from a path (contract 13.4); only the
- * parser of command lines lies beside it.
+ * that an entry always needs is in one file, since the host resolves no dependency for a plugin from a path (contract
+ * 13.4); the parser of command lines lies beside it.
  */
 export async function bundle(outdir: string, entries: Record<string, string> = ENTRIES): Promise<string> {
   await bundleWith({
@@ -30,6 +40,7 @@ export async function bundle(outdir: string, entries: Record<string, string> = E
     // What a server reads and parses at each start; its size has a ceiling (tests/unit/bundle.test.ts).
     minify: true,
     charset: 'utf8',
+    plugins: [apart],
     logLevel: 'warning',
   })
   await addParser(join(outdir, 'tree-sitter'))

@@ -358,7 +358,6 @@ export class BackgroundManager {
    * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
-    this.#rooms.panes?.dispose()
     this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()

@@ -18,6 +18,8 @@ interface Ports {
   readonly log: Log
   readonly store: TaskStore
   readonly machine: Machine
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
 }
 
 /** What a pane is attached to. */
@@ -37,29 +39,26 @@ export class Panes {
   readonly #options: Options['tmux']
   /** By the ids of their tasks. One that the user has closed is not opened again. */
   readonly #panes = new Map<string, string>()
-  readonly #unsubscribe: () => void
   /** Set once it was tried: why there are no panes, or that there can be. */
   #obstacle: Promise<string | undefined> | undefined
   /** One change after another. */
   #work = Promise.resolve()
   #stopListening = (): void => {}
-  #isDisposed = false
 
   constructor(ports: Ports, server: Server, options: Options['tmux']) {
     this.#ports = ports
     this.#server = server
     this.#options = options
-    this.#unsubscribe = ports.store.subscribe((task, { type }) => {
+    if (ports.disposal.aborted) return
+    const unsubscribe = ports.store.subscribe((task, { type }) => {
       if (task.kind !== 'agent') return
       if (type === 'prompted') this.#update()
       if (type === 'ended') ports.clock.after(CLOSE_MS, () => this.#update())
     })
-  }
-
-  dispose(): void {
-    this.#isDisposed = true
-    this.#unsubscribe()
-    this.#closeNow()
+    ports.disposal.addEventListener('abort', () => {
+      unsubscribe()
+      this.#closeNow()
+    })
   }
 
   #update(): void {
@@ -86,7 +85,7 @@ export class Panes {
       (task) => task.kind === 'agent' && isActive(task) && !this.#panes.has(task.id),
     )
     const next = waiting.slice(0, Math.max(0, this.#options.limit - this.#panes.size))
-    if (this.#isDisposed || (next.length === 0 && over.length === 0)) return
+    if (this.#ports.disposal.aborted || (next.length === 0 && over.length === 0)) return
     if (next[0] && !(await this.#isPossible(next[0].sessionID))) return
     await this.#arrange()
     await next.reduce(async (before, task) => {
@@ -130,7 +129,7 @@ export class Panes {
 
   async #open(task: Task): Promise<void> {
     const { url, directory } = this.#server
-    if (this.#isDisposed) return
+    if (this.#ports.disposal.aborted) return
     const attach = [process.execPath, 'attach', url.href, '--session', task.sessionID, '--dir', directory]
     const password = process.env['OPENCODE_SERVER_PASSWORD']
     const secret = password ? ['-e', `OPENCODE_SERVER_PASSWORD=${password}`] : []
@@ -141,7 +140,7 @@ export class Panes {
       this.#stopListening = this.#ports.machine.onTermination(() => this.#closeNow())
     this.#panes.set(task.id, stdout.trim())
     // The instance may have ended meanwhile.
-    if (this.#isDisposed) this.#closeNow()
+    if (this.#ports.disposal.aborted) this.#closeNow()
   }
 
   /** Gives OpenCode's own pane its share, where the layout has a main pane. */

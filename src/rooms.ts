@@ -6,11 +6,11 @@ import type { Options } from './config.ts'
 import { Continuer } from './continuer.ts'
 import { Launcher } from './launcher.ts'
 import { hostLog, type Log } from './log.ts'
-import { connect, type Client, type Opencode } from './opencode.ts'
+import { connect, errorText, type Client, type Opencode } from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
-import { Panes, type Server } from './panes.ts'
+import type { Server } from './panes.ts'
 import { Recovery } from './recovery.ts'
 import { Requests } from './requests.ts'
 import { CommandRunner } from './run/command-runner.ts'
@@ -107,12 +107,16 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     enqueue: (task) => executor.enqueue(task),
   })
-  const panes =
-    options.tmux.enabled && server ? new Panes({ ...host, machine }, server, options.tmux) : undefined
+  if (options.tmux.enabled && server) {
+    // Few users want them, and each server would read their code at its start.
+    import('./panes.ts').then(
+      ({ Panes }) => new Panes({ ...host, machine, disposal: disposal.signal }, server, options.tmux),
+      (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
+    )
+  }
   const requests = new Requests({ log, store, records, recovery, executor, continuer, commands })
   return {
     disposal,
-    panes,
     strays,
     store,
     stories,
