@@ -31,6 +31,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/README.md',
     'package/dist/manager.js',
     'package/dist/options.schema.json',
+    'package/dist/panes.js',
     'package/dist/server.js',
     'package/dist/tree-sitter/LICENSE',
     'package/dist/tree-sitter/tree-sitter-bash.wasm',

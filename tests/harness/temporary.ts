@@ -4,11 +4,15 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+
+const PREFIX = 'opencode-tests-'
 
 export default function setup(): () => void {
+  // Each project of a run calls this, and one directory is enough: in one inside of another the path of a socket is too long.
+  if (basename(tmpdir()).startsWith(PREFIX)) return () => {}
   const outer = process.env['TMPDIR']
-  const path = mkdtempSync(join(tmpdir(), 'opencode-tests-'))
+  const path = mkdtempSync(join(tmpdir(), PREFIX))
   process.env['TMPDIR'] = path
   return () => {
     if (outer === undefined) delete process.env['TMPDIR']

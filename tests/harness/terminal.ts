@@ -4,7 +4,6 @@
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { environment, homeAt } from './home.ts'
@@ -28,8 +27,8 @@ export interface Terminal {
   see(what: string | RegExp | ((screen: string) => boolean), options?: SeeOptions): Promise<string>
   /** Keys in tmux's words, as `Enter`, `Escape`, `C-b`. */
   press(...keys: readonly string[]): Promise<void>
-  /** Types a text as it is. */
-  type(text: string): Promise<void>
+  /** Types a text as it is, once the cursor is in the line that has `into` in it: what is typed earlier goes astray. */
+  type(text: string, into?: string): Promise<void>
   /** Clicks at the first place where this text is on the screen. */
   click(text: string): Promise<void>
   resize(columns: number, rows: number): Promise<void>
@@ -43,7 +42,7 @@ export interface SeeOptions {
 }
 
 const LOOK_MS = 50
-const PATIENCE_MS = 3000
+const PATIENCE_MS = 10_000
 
 export async function openTerminal({
   home,
@@ -55,7 +54,6 @@ export async function openTerminal({
   const socket = `opencode-${randomBytes(4).toString('hex')}`
   const env = {
     ...environment(homeAt(home)),
-    TMUX_TMPDIR: join(home, 'tmp'),
     TERM: 'xterm-256color',
     COLORTERM: 'truecolor',
   }
@@ -91,6 +89,15 @@ export async function openTerminal({
     const lines = (await tmux('capture-pane', '-p')).split('\n')
     return lines.map((text) => text.trimEnd()).join('\n')
   }
+  const cursorIn = async (label: string): Promise<void> => {
+    const deadline = Date.now() + PATIENCE_MS
+    for (;;) {
+      const [isShown, row] = (await tmux('display-message', '-p', '#{cursor_flag} #{cursor_y}')).split(' ')
+      if (isShown === '1' && (await screen()).split('\n')[Number(row)]?.includes(label)) return
+      if (Date.now() > deadline) throw new Error(`The cursor is not in "${label}":\n${await screen()}`)
+      await sleep(LOOK_MS)
+    }
+  }
   const terminal: Terminal = {
     screen,
     async see(what, { timeoutMs = 20_000 } = {}) {
@@ -109,7 +116,8 @@ export async function openTerminal({
     async press(...keys) {
       await tmux('send-keys', ...keys)
     },
-    async type(text) {
+    async type(text, into) {
+      if (into !== undefined) await cursorIn(into)
       await tmux('send-keys', '-l', text)
     },
     async click(text) {

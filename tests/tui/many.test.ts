@@ -29,7 +29,7 @@ test('sixty tasks leave the layout as it is: a bounded number is shown, and the 
 test('the dialog holds all of them, and finds one by its name', async () => {
   await terminal.press('C-x', 'j')
   await terminal.see('Background tasks: 2 running, 58 pending')
-  await terminal.type('number 57')
+  await terminal.type('number 57', 'Filter')
   await terminal.see('○ task number 57 of a long row general · waits for its turn')
   await terminal.press('Escape')
   await terminal.see((screen) => !screen.includes('Background tasks: '))

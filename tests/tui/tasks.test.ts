@@ -34,7 +34,7 @@ beforeEach(async () => {
 /** Opens the dialog, has it show only what fits the filter, and opens the first of that. */
 async function choose(filter: string): Promise<string> {
   await openDialog()
-  await terminal.type(filter)
+  await terminal.type(filter, 'Filter')
   await terminal.see((screen) => new RegExp(` {4}${filter}\\b.*\\n`).test(screen))
   await terminal.press('Enter')
   return terminal.see('Copy its id')
@@ -47,7 +47,7 @@ async function openDialog(): Promise<string> {
 
 /** Filters the actions of a task, and takes the one that is left. */
 async function act(title: string): Promise<void> {
-  await terminal.type(title)
+  await terminal.type(title, 'Search')
   await terminal.see((screen) => !screen.includes('Copy its id'))
   await terminal.press('Enter')
 }
@@ -72,7 +72,7 @@ test('/tasks shows the tasks by their status, with what they have used, and filt
   expect(screen).toMatch(/Running\n.*● hold the door general/)
   expect(screen).toMatch(/Pending\n.*○ hold the phone general · waits for its turn/)
   expect(screen).toMatch(/Completed\n.*✓ count the tests general .*s · 15 tokens/)
-  await terminal.type('phone')
+  await terminal.type('phone', 'Filter')
   const filtered = await terminal.see((now) => !/● hold the door general ·/.test(now))
   expect(filtered).toMatch(/○ hold the phone general ·/)
   await terminal.press('Escape')
@@ -98,7 +98,7 @@ test('a task that has ended goes on with a message, and its parent is told of th
   await choose('count')
   await act('Continue')
   await terminal.see('Say to: count the tests')
-  await terminal.type('and the files')
+  await terminal.type('and the files', 'Message')
   await terminal.press('Enter')
   const { messages } = await stage.root.waitForNotice('the answer to and the files')
   expect(JSON.stringify(messages)).toContain(String.raw`run=\"2\"`)
@@ -126,7 +126,7 @@ test('a long result is scrolled by the arrows', async () => {
 
 test('the id of a task is copied', async () => {
   await choose('count')
-  await terminal.type('Copy its')
+  await terminal.type('Copy its', 'Search')
   await terminal.see((now) => !now.includes('Open its session'))
   await terminal.press('Enter')
   await terminal.see(/bg_[0-9a-f]{8} is copied/)
@@ -176,7 +176,7 @@ test('all that is unfinished is cancelled at once, when that is confirmed', asyn
   await stage.root.launch('hold one', 'hold two')
   await terminal.see('Background 2 running, 1 pending')
   await openDialog()
-  await terminal.type('cancel all')
+  await terminal.type('cancel all', 'Filter')
   await terminal.see((now) => !now.includes('● hold the door general ·'))
   await terminal.press('Enter')
   await terminal.see('Cancel all 3?')
