@@ -47,7 +47,11 @@ async function see(what: RegExp): Promise<void> {
 /** The screen, as cells with their colours. */
 async function screen(): Promise<xterm.IBuffer> {
   const terminal = new xterm.Terminal({ cols: COLUMNS, rows: ROWS, allowProposedApi: true })
-  const lines = tmux('capture-pane', '-p', '-e').trimEnd().split('\n')
+  const shown = tmux('capture-pane', '-p', '-e', '-N')
+    .trimEnd()
+    // The demo's project lies in a temporary directory.
+    .replaceAll(/\/\S*\/opencode-home-\w+\/project/g, (path) => '~/project'.padEnd(path.length))
+  const lines = shown.split('\n')
   await new Promise<void>((resolve) => terminal.write(lines.join('\r\n'), resolve))
   return terminal.buffer.active
 }
@@ -87,7 +91,7 @@ function picture(buffer: xterm.IBuffer): string {
   })
   const [width, height] = [COLUMNS * WIDTH, ROWS * HEIGHT]
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14">`,
     `<rect width="${width}" height="${height}" rx="6" fill="${PAPER}"/>`,
     ...rows.flat(2),
     '</svg>\n',
