@@ -1,7 +1,7 @@
 /** How commands start and end. */
 import type { ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
@@ -77,6 +77,19 @@ test('a command that removes its files has its exit code all the same, and no ou
   expect(await child.ended).toEqual({ type: 'exited', code: 4 })
   expect(existsSync(directory)).toBe(false)
   expect(child.tail('stdout', ALL)).toEqual({ text: '', leftOutBytes: 0 })
+})
+
+test('a command whose log cannot be reached has its end all the same', async () => {
+  const cwd = temporaryDirectory()
+  const line = 'until [ -e go ]; do sleep 0.05; done; exit 5'
+  const { process: child, directory } = run(line, { cwd, maxOutputBytes: 1000 })
+  child.watchFor(['never said'], () => {})
+  for (const stream of ['stdout', 'stderr']) {
+    rmSync(join(directory, stream))
+    symlinkSync(stream, join(directory, stream))
+  }
+  writeFileSync(join(cwd, 'go'), '')
+  expect(await child.ended).toEqual({ type: 'exited', code: 5 })
 })
 
 test('nobody else may read the files of a command', async () => {

@@ -20,7 +20,8 @@ function createExecutor(limit: number) {
     },
   }
   const lane = { scheduler: new Scheduler({ total: limit, providers: {}, models: {} }), runner }
-  const disposal = new AbortController().signal
+  const instance = new AbortController()
+  const disposal = instance.signal
   const executor = new Executor({ clock, store, agents: lane, commands: lane, disposal }, 0)
   const enqueue = (id: string): void => {
     const task = pendingTask({ id, sessionID: `ses_${id}` })
@@ -34,7 +35,7 @@ function createExecutor(limit: number) {
     store.add(task)
     executor.resume(task)
   }
-  return { clock, store, ends, enqueue, resume }
+  return { clock, store, ends, enqueue, resume, endInstance: () => instance.abort() }
 }
 
 test('what is at work already takes a slot: what comes later waits for it', async () => {
@@ -65,4 +66,13 @@ test('what is at work already goes on where no slot is free, and leaves none tak
   enqueue('next')
   await clock.advance(10)
   expect(store.get('next')?.status).toBe('running')
+})
+
+test('what is found while the instance ends stays as it is, for the next one to find', async () => {
+  const { clock, store, ends, resume, endInstance } = createExecutor(1)
+  endInstance()
+  resume('found')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('starting')
+  expect(ends.size).toBe(0)
 })
