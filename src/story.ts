@@ -39,7 +39,7 @@ export class Stories {
   readonly #stories = new Map<string, { steps: Step[]; forgotten: number }>()
   /** The tasks whose model was asked, and has not said anything yet. */
   readonly #silent = new Set<string>()
-  /** Those whose stories go first. */
+  /** Whose stories go first: of those that have ended, the one that was told of longest ago. */
   readonly #ended = new Set<string>()
 
   constructor(ports: { clock: Clock; log: Log; store: TaskStore }) {
@@ -69,9 +69,11 @@ export class Stories {
       return
     }
     steps.push({ at: this.#clock.now(), what, times: 1 })
-    if (steps.length <= FIRST_STEPS + LAST_STEPS) return
-    steps.splice(FIRST_STEPS, 1)
-    story.forgotten += 1
+    if (steps.length > FIRST_STEPS + LAST_STEPS) {
+      steps.splice(FIRST_STEPS, 1)
+      story.forgotten += 1
+    }
+    this.#forgetOldest(taskID)
   }
 
   /** A part of an answer, as the host tells it. */
@@ -91,10 +93,15 @@ export class Stories {
   #changed(task: Task, event: TaskEvent): void {
     this.tell(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
     if (event.type === 'prompted' && task.kind === 'agent') this.#silent.add(task.id)
-    this.#ended.delete(task.id)
-    if (!isEnded(task)) return
-    this.#silent.delete(task.id)
-    this.#ended.add(task.id)
+    if (isEnded(task)) this.#silent.delete(task.id)
+  }
+
+  /** @param taskID of whom something was told just now */
+  #forgetOldest(taskID: string): void {
+    const task = this.#store.get(taskID)
+    this.#ended.delete(taskID)
+    if (task && !isEnded(task)) return
+    this.#ended.add(taskID)
     if (this.#ended.size <= ENDED_STORIES) return
     const [oldest = ''] = this.#ended
     this.#ended.delete(oldest)

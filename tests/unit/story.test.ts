@@ -80,3 +80,16 @@ test('the stories of unfinished tasks are kept, and of ended ones the last hundr
   expect(stories.of('task 19')).toBeUndefined()
   expect(stories.of('task 20')).toBeDefined()
 })
+
+test('what is still told of tasks that have ended long ago does not pile up', () => {
+  const { store, stories, add } = createStories()
+  const outcome = { status: 'completed' as const, text: '', usage: NO_USAGE }
+  for (let number = 0; number < 300; number += 1) {
+    add(`task ${number}`)
+    store.dispatch(`task ${number}`, { type: 'slotTaken', at: 0 })
+    store.dispatch(`task ${number}`, { type: 'ended', at: 0, outcome })
+  }
+  for (let number = 0; number < 300; number += 1) stories.tell(`task ${number}`, 'its end was read')
+  const kept = Array.from({ length: 300 }, (_, number) => stories.of(`task ${number}`)).filter(Boolean)
+  expect(kept).toHaveLength(100)
+})
