@@ -31,7 +31,14 @@ export interface Server {
 /** How long the end of a session can be seen before its pane is closed. */
 const CLOSE_MS = 2000
 
-const run = promisify(execFile)
+/** How long OpenCode or tmux may take for an answer. */
+const LIMIT_MS = 10_000
+
+const execute = promisify(execFile)
+
+async function tmux(...args: readonly string[]): Promise<string> {
+  return (await execute('tmux', args, { timeout: LIMIT_MS })).stdout.trim()
+}
 
 export class Panes {
   readonly #ports: Ports
@@ -121,7 +128,10 @@ export class Panes {
     const headers = password
       ? { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
       : {}
-    const response = await fetch(new URL(path, url), { headers }).catch(() => undefined)
+    const response = await fetch(new URL(path, url), {
+      headers,
+      signal: AbortSignal.timeout(LIMIT_MS),
+    }).catch(() => undefined)
     return response?.ok
       ? undefined
       : `OpenCode does not listen at ${url.href}: start it with --port, as \`opencode --port 4096\``
@@ -135,10 +145,10 @@ export class Panes {
     const secret = password ? ['-e', `OPENCODE_SERVER_PASSWORD=${password}`] : []
     const behind = [...this.#panes.values()].at(-1) ?? mainPane()
     const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind, '-c', directory]
-    const { stdout } = await run('tmux', ['split-window', ...place, ...secret, '--', ...attach])
+    const pane = await tmux('split-window', ...place, ...secret, '--', ...attach)
     if (this.#panes.size === 0)
       this.#stopListening = this.#ports.machine.onTermination(() => this.#closeNow())
-    this.#panes.set(task.id, stdout.trim())
+    this.#panes.set(task.id, pane)
     // The instance may have ended meanwhile.
     if (this.#ports.disposal.aborted) this.#closeNow()
   }
@@ -152,8 +162,8 @@ export class Panes {
       'main-horizontal': 'main-pane-height',
       tiled: '',
     }[layout]
-    if (dimension !== '') await run('tmux', ['set-option', '-w', '-t', mainPane(), dimension, `${size}%`])
-    await run('tmux', ['select-layout', '-t', mainPane(), layout])
+    if (dimension !== '') await tmux('set-option', '-w', '-t', mainPane(), dimension, `${size}%`)
+    await tmux('select-layout', '-t', mainPane(), layout)
   }
 
   async #close(taskID: string): Promise<void> {
@@ -161,14 +171,14 @@ export class Panes {
     this.#panes.delete(taskID)
     if (this.#panes.size === 0) this.#stopListening()
     // The user may have closed it.
-    if (pane !== undefined) await run('tmux', ['kill-pane', '-t', pane]).catch(() => {})
+    if (pane !== undefined) await tmux('kill-pane', '-t', pane).catch(() => {})
   }
 
   /** Nothing can be waited for when OpenCode ends. */
   #closeNow(): void {
     for (const pane of this.#panes.values()) {
       try {
-        execFileSync('tmux', ['kill-pane', '-t', pane], { stdio: 'ignore' })
+        execFileSync('tmux', ['kill-pane', '-t', pane], { stdio: 'ignore', timeout: LIMIT_MS })
       } catch {
         // The user may have closed it.
       }
