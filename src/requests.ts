@@ -10,6 +10,7 @@ import { errorText, type Event } from './opencode.ts'
 import type { Recovery } from './recovery.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import type { Executor } from './run/executor.ts'
+import type { Teller } from './story.ts'
 import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -23,6 +24,7 @@ interface Ports {
   readonly records: TaskRecords
   readonly recovery: Recovery
   readonly store: TaskStore
+  readonly stories: Teller
 }
 
 /** The answer stays in the session's metadata, which every client reads with the session. */
@@ -48,14 +50,14 @@ export class Requests {
   }
 
   async #take(sessionID: string, parentID: string, request: TaskRequest): Promise<void> {
-    const { log, records, recovery, store } = this.#ports
+    const { log, records, recovery, store, stories } = this.#ports
     if (!store.findBySession(sessionID)) await recovery.recover(parentID)
     const task = store.findBySession(sessionID)
     // Another holds it, and answers.
     if (!task) return
     try {
       const answer = await this.#answer(task, request)
-      log.debug(`${task.id}: ${request.kind} was asked for: ${answer.text}`)
+      stories.tell(task.id, `${request.kind} was asked for in the terminal UI`)
       await records.mark(sessionID, { [REQUEST_KEY]: { ...request, answer } })
     } catch (error) {
       log.warn(`${task.id}: ${request.kind} could not be answered: ${errorText(error)}`)
@@ -78,7 +80,10 @@ export class Requests {
         }
         case 'output':
           if (task.kind !== 'command') return { ok: false, text: `${task.id} is not a command.` }
-          return { ok: true, text: cutMiddle(commands.textOf(task), OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
+          return {
+            ok: true,
+            text: cutMiddle(commands.textOf(task, OUTPUT_BYTES), OUTPUT_BYTES, (n) => `… ${n} bytes …`),
+          }
       }
     } catch (error) {
       return { ok: false, text: errorText(error) }

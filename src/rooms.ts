@@ -114,7 +114,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }
-  const requests = new Requests({ log, store, records, recovery, executor, continuer, commands })
+  const requests = new Requests({ log, store, stories, records, recovery, executor, continuer, commands })
   return {
     disposal,
     strays,

@@ -3,8 +3,9 @@
  * started it, and another one can attach to it.
  *
  * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, writes to its
- * logs, unwatched, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for such processes instead would keep a command that has done its work from ever ending, and
- * to kill them would make `&` useless.
+ * logs, unwatched, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for
+ * such processes instead would keep a command that has done its work from ever ending, and to kill them would make `&`
+ * useless.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { accessSync, closeSync, constants, mkdirSync, rmSync, statSync } from 'node:fs'

@@ -134,11 +134,13 @@ export class CommandRunner implements Runner<CommandTask> {
     return startedAt(this.#directory(task))
   }
 
-  /** The last of what it wrote, both streams apart. */
-  textOf(task: CommandTask): string {
-    return bothStreams(
-      this.outputOf(task, { bytes: Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES) }),
-    )
+  /**
+   * The last of what it wrote, both streams apart.
+   *
+   * @param bytes of each stream; by default, what is told at the end
+   */
+  textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
+    return bothStreams(this.outputOf(task, { bytes }))
   }
 
   /** @param tail how much of each stream; never more than the host lets through */

@@ -57,9 +57,9 @@ export class StrayGuard {
     if (this.#guarded.has(taskID) || !isRunning(directory) || !this.#isStray(directory)) return
     const [identity, from] = [readIdentity(directory), startedAt(directory)]
     const { timeoutMs } = readBelonging(directory) ?? { timeoutMs: 0 }
-    if (!identity || from === undefined) return
-    if (timeoutMs === 0) return
+    if (!identity || from === undefined || timeoutMs === 0) return
     const end = (): void => {
+      this.#guarded.delete(taskID)
       // Somebody may have taken it over meanwhile, who ends it then, and says why.
       if (!isRunning(directory) || !this.#isStray(directory)) return
       log.warn(`${taskID}: is over its limit, and is being killed`)

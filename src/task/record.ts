@@ -1,7 +1,8 @@
 /**
  * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
  * shows to every client. It is written when the session is created, in the same call, when something is said to a task,
- * when a command has begun, and when a run has ended; that an agent is at work is seen from the host's own status of the session.
+ * when a command has begun, and when a run has ended; that an agent is at work is seen from the host's own status of the
+ * session.
  */
 import * as z from 'zod/mini'
 import type { Log } from '../log.ts'
