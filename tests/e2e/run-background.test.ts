@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -260,6 +260,14 @@ test('long output is told by its end, with how much comes before it, and where',
   const shown = await check(parent, id)
   expect(shown).toMatch(/its end: \d+ bytes before it are in the file:\n```\n\d+\n/)
   expect(shown).toContain('99999\n100000\nthe end\n```')
+})
+
+test('a command runs in the folder that is named, also by the name that the bash tool has for it', async () => {
+  const parent = await stage.parent()
+  mkdirSync(join(stage.server.directory, 'inner'), { recursive: true })
+  await start(parent, 'pwd # one', { cwd: 'inner' })
+  await start(parent, 'pwd # two', { workdir: 'inner' })
+  await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g), { timeout: 10_000 }).toHaveLength(2)
 })
 
 test('bad input is answered clearly, and nothing is started', async () => {

@@ -49,6 +49,17 @@ test('`opencode run` waits for what it launched, one after another, and prints w
   expect(code).toBe(0)
 })
 
+test('`opencode run` waits for a text that is awaited in the output of a server, and ends the server then', async () => {
+  play(() => ({ text: 'done' }))
+  const args = { command: 'sleep 2; echo READY; sleep 1330', timeout: 0, notify_on: ['READY'] }
+  const { output, code } = await (await startWith([{ name: 'run_background', args }])).ended
+  expect(code).toBe(0)
+  expect(output).toContain('Noted.')
+  const told = model.requests.flatMap(({ messages }) => messages).map(({ content }) => content)
+  expect(told.join('\n')).toContain('Its output has: READY')
+  expect(isRunning('sleep 1330')).toBe(false)
+})
+
 test('`opencode run` waits no longer than it may, and what it leaves is stopped', async () => {
   play(() => new Promise(() => {}))
   const { output, code } = await (await start(['endless'], { run: { waitMs: 2000 } })).ended
