@@ -43,8 +43,8 @@ export const optionsSchema = z.strictObject({
   notify: group({
     debounceMs: option(
       milliseconds,
-      100,
-      'How long a notice waits for others while siblings still run; at most four times that in all.',
+      200,
+      'How long a notice waits for others while siblings still run; at most ten times that in all.',
     ),
     inlineResultBytes: option(
       z.int().check(z.minimum(0)),

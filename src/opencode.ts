@@ -87,9 +87,9 @@ export interface Opencode {
   replaceMetadata(sessionID: string, metadata: Readonly<Record<string, unknown>>): Promise<void>
   /** Resolves when the host has taken the message over, which does not say that a turn follows. */
   prompt(sessionID: string, prompt: Prompt): Promise<void>
-  /** Resolves when what ran has stopped. The children of the session go on. */
   /** Leaves a message for people, which no model is asked to answer, nor reads. */
   note(sessionID: string, text: string): Promise<void>
+  /** Resolves when what ran has stopped. The children of the session go on. */
   abort(sessionID: string): Promise<void>
   /** What is asked of the user just now, in all sessions. */
   permissions(): Promise<readonly PermissionRequest[]>

@@ -22,7 +22,7 @@ test('one that ends while its siblings go on is told after a short moment, and d
   await launch('two')
   await clock.advance(100)
   answer('one')
-  await clock.advance(80)
+  await clock.advance(180)
   expect(notices()).toHaveLength(0)
   await clock.advance(150)
   expect(notices()).toHaveLength(1)
@@ -53,16 +53,22 @@ test('a message of many notices is read as a whole, whenever the parent goes on 
   for (let afterMs = 0; afterMs < 30; afterMs += 1) expect(await readAt(afterMs)).toEqual([61])
 })
 
-test('a stream of ends is told after four such moments at the latest', async () => {
-  const { clock, launch, answer, notices } = createFakeStage()
-  const names = Array.from({ length: 9 }, (_, index) => `task ${index}`)
+test('a stream of ends is told in one message, after ten such moments at the latest', async () => {
+  const { clock, launch, answer, notices, noticeTurns } = createFakeStage({
+    concurrency: { total: 30, providers: {} },
+  })
+  const names = Array.from({ length: 30 }, (_, index) => `task ${index}`)
   for (const name of names) await launch(name)
   await clock.advance(100)
-  for (const name of names.slice(0, 6)) {
-    answer(name)
-    await clock.advance(90)
+  const after = async (ends: readonly string[]): Promise<readonly number[]> => {
+    for (const name of ends) {
+      answer(name)
+      await clock.advance(150)
+    }
+    return [notices().length, noticeTurns().length]
   }
-  expect(notices().length).toBeGreaterThanOrEqual(4)
+  expect(await after(names.slice(0, 12))).toEqual([0, 0])
+  expect(await after(names.slice(12, 16))).toEqual([14, 1])
 })
 
 test('a send that fails is repeated until it arrives, and arrives once', async () => {

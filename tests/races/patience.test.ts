@@ -30,9 +30,9 @@ test('a session is held until a notice is in it, and again while it answers that
   // Its model has the notice before it, and has not answered it yet.
   host.script = ({ sessionID }) => (sessionID === parentID ? new Promise(() => {}) : { text: 'slow result' })
   answer('quick')
-  await clock.advance(90)
+  await clock.advance(180)
   expect(first.isOver).toBe(false)
-  await clock.advance(30)
+  await clock.advance(40)
   expect(first.isOver).toBe(true)
   expect(notices()).toHaveLength(1)
   await clock.advance(100)

@@ -8,7 +8,7 @@ test('no options give the defaults', () => {
   expect(defaults).toEqual({
     concurrency: { total: 10, providers: {}, models: {}, commands: 10 },
     maxTasksPerSession: 100,
-    notify: { debounceMs: 100, inlineResultBytes: 4096, wake: 'each' },
+    notify: { debounceMs: 200, inlineResultBytes: 4096, wake: 'each' },
     onInterrupt: 'keep',
     startTimeoutMs: 60_000,
     timeoutMs: 0,
