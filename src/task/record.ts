@@ -16,6 +16,7 @@ import {
 } from '../opencode.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
+import { readRequest, REQUEST_KEY } from './request.ts'
 import type { TaskStore } from './store.ts'
 import { isEnded, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
 
@@ -119,6 +120,17 @@ export function readRecord({ id: sessionID, metadata }: Session): { task: Task; 
   return { task: { ...task, sessionID }, owner }
 }
 
+/**
+ * Whoever holds the task has its request in hand. Written again it would come as a new one, in place of its answer or of
+ * the next request; and one from before a crash must not start anything after it.
+ */
+function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): typeof metadata {
+  const request = readRequest(metadata)
+  if (!request || request.answer) return metadata
+  const { [REQUEST_KEY]: _, ...rest } = metadata
+  return rest
+}
+
 export class TaskRecords {
   readonly #opencode: Opencode
   readonly #log: Log
@@ -203,7 +215,7 @@ export class TaskRecords {
   }
 
   #write(task: Task): void {
-    const beside = this.#metadata.get(task.sessionID) ?? {}
+    const beside = withoutOpenRequest(this.#metadata.get(task.sessionID) ?? {})
     if (isEnded(task)) this.#metadata.delete(task.sessionID)
     this.#queue(task, beside)
   }
