@@ -15,6 +15,12 @@ function tmux(...args: readonly string[]): string {
   return execFileSync('tmux', ['-L', SOCKET, ...args], { encoding: 'utf8', env: environment(home) }).trim()
 }
 
+/** What all panes show. */
+const screens = (): string =>
+  panes()
+    .map((pane) => tmux('capture-pane', '-p', '-t', pane))
+    .join('\n')
+
 const panes = (): string[] => tmux('list-panes', '-F', '#{pane_id}').split('\n')
 
 beforeAll(async () => {
@@ -25,6 +31,8 @@ beforeAll(async () => {
     env: {
       TMUX: tmux('display', '-p', '#{socket_path},#{pid},0'),
       TMUX_PANE: tmux('display', '-p', '#{pane_id}'),
+      OPENCODE_SERVER_USERNAME: 'somebody',
+      OPENCODE_SERVER_PASSWORD: 'secret',
     },
   })
 })
@@ -43,15 +51,7 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   )
   await parent.launch('first task', 'second task', 'third task')
   await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(3)
-  await expect
-    .poll(
-      () =>
-        panes()
-          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
-          .join('\n'),
-      { timeout: 30_000 },
-    )
-    .toMatch(/first task[^]*second task/)
+  await expect.poll(screens, { timeout: 30_000 }).toMatch(/first task[^]*second task/)
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
   const width = Number(tmux('display', '-p', '-t', main, '#{pane_width}'))
   expect(width).toBeGreaterThan(120)
@@ -59,15 +59,7 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   // The pane of what has ended is closed, and the next one at work has it.
   first.release({ text: 'first done' })
   await parent.waitForNotice('first done')
-  await expect
-    .poll(
-      () =>
-        panes()
-          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
-          .join('\n'),
-      { timeout: 30_000 },
-    )
-    .toMatch(/second task[^]*third task/)
+  await expect.poll(screens, { timeout: 30_000 }).toMatch(/second task[^]*third task/)
   expect(panes()).toHaveLength(3)
   others.release({ text: 'done' })
   await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
