@@ -146,7 +146,9 @@ export class Panes {
       const value = process.env[name]
       return value ? ['-e', `${name}=${value}`] : []
     })
-    const behind = [...this.#panes.values()].at(-1) ?? mainPane()
+    // The user may have closed the last one, or have moved it elsewhere.
+    const here = (await tmux('list-panes', '-t', mainPane(), '-F', '#{pane_id}')).split('\n')
+    const behind = [...this.#panes.values()].findLast((pane) => here.includes(pane)) ?? mainPane()
     const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind, '-c', directory]
     const pane = await tmux('split-window', ...place, ...secrets, '--', ...attach)
     if (this.#panes.size === 0)

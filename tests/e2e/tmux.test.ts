@@ -66,6 +66,23 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
 })
 
+test('a pane that the user has closed does not keep the next one from opening', async () => {
+  const [main = ''] = panes()
+  const first = heldReply()
+  const second = heldReply()
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.content.startsWith('closed') ? first.reply : second.reply,
+  )
+  await parent.launch('closed task')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(2)
+  tmux('kill-pane', '-t', panes().find((pane) => pane !== main) ?? '')
+  await parent.launch('next task')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(2)
+  first.release({ text: 'done' })
+  second.release({ text: 'done' })
+  await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+})
+
 test('an end of OpenCode leaves no pane behind', async () => {
   const [main = ''] = panes()
   const parent = await stage.parent(() => new Promise(() => {}))
