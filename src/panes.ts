@@ -149,7 +149,8 @@ export class Panes {
     // The user may have closed the last one, or have moved it elsewhere.
     const here = (await tmux('list-panes', '-t', mainPane(), '-F', '#{pane_id}')).split('\n')
     const behind = [...this.#panes.values()].findLast((pane) => here.includes(pane)) ?? mainPane()
-    const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind, '-c', directory]
+    // Without `-c`, of which tmux runs what stands in `#()`: a directory may have any name.
+    const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind]
     const pane = await tmux('split-window', ...place, ...secrets, '--', ...attach)
     if (this.#panes.size === 0)
       this.#stopListening = this.#ports.machine.onTermination(() => this.#closeNow())

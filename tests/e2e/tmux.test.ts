@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createHome, environment, type Home } from '../harness/home.ts'
 import { heldReply } from '../harness/replies.ts'
@@ -81,6 +83,19 @@ test('a pane that the user has closed does not keep the next one from opening', 
   first.release({ text: 'done' })
   second.release({ text: 'done' })
   await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+})
+
+test("nothing in the name of a project's directory is run by tmux", async () => {
+  const [main = ''] = panes()
+  const directory = join(stage.server.directory, '#(cd; touch harm)')
+  mkdirSync(directory)
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply, {}, stage.server.project(directory))
+  await parent.launch('shown all the same')
+  await expect.poll(screens, { timeout: 30_000 }).toContain('shown all the same')
+  release({ text: 'done' })
+  await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+  expect(existsSync(join(home.path, 'harm'))).toBe(false)
 })
 
 test('an end of OpenCode leaves no pane behind', async () => {
