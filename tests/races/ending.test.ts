@@ -17,6 +17,17 @@ test('a child that has finished before its prompt was acknowledged is completed,
   expect(clock.pending).toBe(0)
 })
 
+test('that its model answers stands in the story of a child that has answered before its prompt was acknowledged', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage()
+  const { id } = await launch('swift')
+  host.latencyMs = () => 50
+  answer('swift')
+  await clock.advance(5000)
+  const steps = manager.story(id)?.steps.map(({ what }) => what) ?? []
+  expect(steps).toContain('the model answers')
+  expect(steps.indexOf('the model answers')).toBeLessThan(steps.indexOf('ended, completed'))
+})
+
 test('a prompt that the host never heard is sent again, and heard once', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   host.hangNext('prompt')
