@@ -40,10 +40,12 @@ const saw = z.exactOptional(z.object({ text: z.string(), at: z.number() }))
 
 const started = { startedAt: z.number(), saw }
 
+const usage = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
+
 const ended = {
   startedAt: z.exactOptional(z.number()),
   endedAt: z.number(),
-  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
+  usage,
   exit: z.exactOptional(
     z.discriminatedUnion('type', [
       z.object({ type: z.literal('exited'), code: z.int() }),
@@ -94,6 +96,7 @@ const workSchema = z.discriminatedUnion('kind', [
         ),
       ),
     ),
+    usedBefore: z.exactOptional(usage),
   }),
   z.object({
     kind: z.literal('command'),
