@@ -45,6 +45,7 @@ test('the story of a task says what was seen and not believed, and what became o
   answer('bad', { status: 400, text: 'too purple' })
   await clock.advance(10_000)
   expect(manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+    'queued',
     'slotTaken, starting',
     'prompted, running',
     expect.stringMatching(/^seen idle: failed, if it stays so for \d+ s$/),
@@ -53,6 +54,36 @@ test('the story of a task says what was seen and not believed, and what became o
     'notice sent',
     "notice confirmed: the parent's model has read it",
   ])
+})
+
+test('the story of a task says that it waits, for its turn or for a permission, and that its end was read', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage({ concurrency: { total: 1 } })
+  const stepsOf = (id: string) => manager.story(id)?.steps.map(({ what }) => what)
+  const first = await launch('first')
+  const second = await launch('second')
+  await clock.advance(100)
+  expect(stepsOf(second.id)).toEqual(['queued'])
+  const asked = host.needPermission(first.sessionID, 'bash', 'rm -rf build')
+  await clock.advance(100)
+  host.replyPermission(host.permissions[0]?.id ?? '', 'once')
+  await asked
+  answer('first')
+  const reading = manager.output(first.id, { timeoutMs: 5000 })
+  await clock.advance(5000)
+  await reading
+  expect(stepsOf(first.id)).toEqual([
+    'queued',
+    'slotTaken, starting',
+    'prompted, running',
+    'asked, waiting: bash rm -rf build',
+    'replied, running',
+    'the model answers',
+    'ended, completed',
+    'notice kept back: somebody waits for the end',
+    'its end was read: no notice is owed',
+  ])
+  answer('second')
+  await clock.advance(5000)
 })
 
 test('the first idle after an error comes before the error can be read, and is not taken for the end', async () => {
