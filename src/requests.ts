@@ -47,18 +47,12 @@ export class Requests {
     const { id: sessionID, parentID, metadata } = event.properties.info
     if (parentID === undefined || metadata?.[REQUEST_KEY] === undefined) return
     const request = readRequest(metadata)
-    if (!request || request.answer || !this.#isNew(`${sessionID} ${request.id}`)) return
-    void this.#take(sessionID, parentID, request)
-  }
-
-  #isNew(key: string): boolean {
-    if (this.#taken.has(key)) return false
+    if (!request || request.answer) return
+    const key = `${sessionID} ${request.id}`
+    if (this.#taken.has(key)) return
+    if (this.#taken.size === KEPT_REQUESTS) this.#taken.clear()
     this.#taken.add(key)
-    if (this.#taken.size > KEPT_REQUESTS) {
-      const [oldest = ''] = this.#taken
-      this.#taken.delete(oldest)
-    }
-    return true
+    void this.#take(sessionID, parentID, request)
   }
 
   async #take(sessionID: string, parentID: string, request: TaskRequest): Promise<void> {

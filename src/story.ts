@@ -36,7 +36,7 @@ export type Teller = Pick<Stories, 'tell'>
 /** Of a story, its beginning and its end are kept. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
-/** Of a step, in characters: all of a story is to pass below what the host lets through (contract 11.7). */
+/** Of a step, which is one line, in characters: all of a story is to pass below what the host lets through (contract 11.7). */
 const STEP_LENGTH = 160
 /** Of how many ended tasks the stories are kept. */
 const ENDED_STORIES = 100
@@ -66,7 +66,7 @@ export class Stories {
   /** Adds a step. The same step again counts. */
   tell(taskID: string, told: string): void {
     this.#log.debug(`${taskID}: ${told}`)
-    const what = shortened(told)
+    const what = told.replaceAll(/[\s\p{Cc}]+/gu, ' ').slice(0, STEP_LENGTH)
     const story = this.#keep(taskID)
     const { steps } = story
     const last = steps.at(-1)
@@ -94,9 +94,9 @@ export class Stories {
     if (part.type !== 'tool' || part.state.status === 'pending') return
     const { status } = part.state
     const { calls } = this.#keep(task.id)
-    if (status === 'running' && calls.has(part.id)) return
-    if (status === 'running') calls.add(part.id)
-    else calls.delete(part.id)
+    if (status !== 'running') calls.delete(part.id)
+    else if (calls.has(part.id)) return
+    else calls.add(part.id)
     this.tell(task.id, `tool ${part.tool}: ${status}`)
   }
 
@@ -126,12 +126,6 @@ export class Stories {
     this.#ended.delete(oldest)
     this.#stories.delete(oldest)
   }
-}
-
-/** On one line. */
-function shortened(text: string): string {
-  const line = text.replaceAll(/[\s\p{Cc}]+/gu, ' ')
-  return line.length > STEP_LENGTH ? `${line.slice(0, STEP_LENGTH)}…` : line
 }
 
 function isAnswer(part: Part, task: Task): boolean {

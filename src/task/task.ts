@@ -259,9 +259,8 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     ...end
   } = task
   const ends = [...earlier, { run, ...end }]
-  const kept = ends.slice(-EARLIER_RUNS)
-  const left = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)
-  const used = left.length === 0 ? usedBefore : usedTogether([...(usedBefore ? [usedBefore] : []), ...left])
+  const dropped = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)
+  const before = usedBefore ? [usedBefore, ...dropped] : dropped
   const same = {
     id,
     kind,
@@ -269,9 +268,9 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     parentID,
     agent,
     description,
-    earlier: kept,
+    earlier: ends.slice(-EARLIER_RUNS),
     ...(model && { model }),
-    ...(used && { usedBefore: used }),
+    ...(before.length > 0 && { usedBefore: usedTogether(before) }),
   }
   // What was never started has not heard its prompt either.
   const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
