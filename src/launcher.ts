@@ -3,6 +3,7 @@ import type { Catalogue } from './catalogue.ts'
 import type { Clock } from './clock.ts'
 import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from './opencode.ts'
 import { modelOf, type Gate } from './parent/gate.ts'
+import type { Teller } from './story.ts'
 import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -40,6 +41,7 @@ interface Ports {
   readonly store: TaskStore
   readonly records: TaskRecords
   readonly gate: Gate
+  readonly stories: Teller
 }
 
 export class Launcher {
@@ -59,7 +61,7 @@ export class Launcher {
   async launch(request: LaunchRequest): Promise<Task> {
     const { parentID, agent, prompt, description } = request
     return this.admitted(parentID, async () => {
-      const { catalogue, records, store, clock, gate } = this.#ports
+      const { catalogue, records, store, stories, clock, gate } = this.#ports
       const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
       refuseChild(parent)
       const model = await this.#model(request, chosen, parent)
@@ -81,6 +83,7 @@ export class Launcher {
           childRules(parent),
         )
         store.add(task)
+        stories.tell(task.id, 'queued')
         return task
       })
     })
@@ -89,7 +92,7 @@ export class Launcher {
   /** The same for a shell command. */
   async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
     return explained(async () => {
-      const { records, store, clock, gate } = this.#ports
+      const { records, store, stories, clock, gate } = this.#ports
       refuseChild(await gate.session(parentID))
       return this.#withID(async (id) => {
         const task = await records.create(
@@ -97,6 +100,7 @@ export class Launcher {
           [],
         )
         store.add(task)
+        stories.tell(task.id, 'queued')
         return task
       })
     })

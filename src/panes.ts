@@ -141,11 +141,17 @@ export class Panes {
     const { url, directory } = this.#server
     if (this.#ports.disposal.aborted) return
     const attach = [process.execPath, 'attach', url.href, '--session', task.sessionID, '--dir', directory]
-    const password = process.env['OPENCODE_SERVER_PASSWORD']
-    const secret = password ? ['-e', `OPENCODE_SERVER_PASSWORD=${password}`] : []
-    const behind = [...this.#panes.values()].at(-1) ?? mainPane()
-    const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind, '-c', directory]
-    const pane = await tmux('split-window', ...place, ...secret, '--', ...attach)
+    // A pane has the environment of the tmux server.
+    const secrets = ['OPENCODE_SERVER_USERNAME', 'OPENCODE_SERVER_PASSWORD'].flatMap((name) => {
+      const value = process.env[name]
+      return value ? ['-e', `${name}=${value}`] : []
+    })
+    // The user may have closed the last one, or have moved it elsewhere.
+    const here = (await tmux('list-panes', '-t', mainPane(), '-F', '#{pane_id}')).split('\n')
+    const behind = [...this.#panes.values()].findLast((pane) => here.includes(pane)) ?? mainPane()
+    // Without `-c`, of which tmux runs what stands in `#()`: a directory may have any name.
+    const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind]
+    const pane = await tmux('split-window', ...place, ...secrets, '--', ...attach)
     if (this.#panes.size === 0)
       this.#stopListening = this.#ports.machine.onTermination(() => this.#closeNow())
     this.#panes.set(task.id, pane)

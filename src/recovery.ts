@@ -199,9 +199,10 @@ function startedBefore(task: Task, at = task.createdAt): Task {
 function reopened(task: AgentTask): AgentTask {
   if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
   const { id, kind, run, sessionID, parentID, agent, model, description } = task
-  const { prompt, promptIDs, createdAt, earlier } = task
+  const { prompt, promptIDs, createdAt, earlier, usedBefore } = task
   const identity = { id, kind, run, sessionID, parentID, agent, description, prompt, promptIDs, createdAt }
-  return { ...identity, ...(model && { model }), ...(earlier && { earlier }), status: 'pending' }
+  const runs = { ...(earlier && { earlier }), ...(usedBefore && { usedBefore }) }
+  return { ...identity, ...(model && { model }), ...runs, status: 'pending' }
 }
 
 /** How a run ended of which nobody has seen the end. */

@@ -30,10 +30,13 @@ interface Ports {
 /** The answer stays in the session's metadata, which every client reads with the session. */
 const OUTPUT_BYTES = 4000
 
+/** Of how many requests it is kept that they were taken; those of people come seconds apart. */
+const KEPT_REQUESTS = 100
+
 export class Requests {
   readonly #ports: Ports
-  /** The newest request of each session: events go on bringing it until its answer is written. */
-  readonly #taken = new Map<string, string>()
+  /** The newest requests: events go on bringing each until its answer is written, and two may take turns. */
+  readonly #taken = new Set<string>()
 
   constructor(ports: Ports) {
     this.#ports = ports
@@ -44,8 +47,11 @@ export class Requests {
     const { id: sessionID, parentID, metadata } = event.properties.info
     if (parentID === undefined || metadata?.[REQUEST_KEY] === undefined) return
     const request = readRequest(metadata)
-    if (!request || request.answer || this.#taken.get(sessionID) === request.id) return
-    this.#taken.set(sessionID, request.id)
+    if (!request || request.answer) return
+    const key = `${sessionID} ${request.id}`
+    if (this.#taken.has(key)) return
+    if (this.#taken.size === KEPT_REQUESTS) this.#taken.clear()
+    this.#taken.add(key)
     void this.#take(sessionID, parentID, request)
   }
 

@@ -95,7 +95,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
   const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
-  const launcher = new Launcher({ clock, store, catalogue, records, gate }, options)
+  const launcher = new Launcher({ clock, store, stories, catalogue, records, gate }, options)
   const continuer = new Continuer({
     clock,
     disposal: disposal.signal,

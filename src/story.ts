@@ -23,12 +23,21 @@ export interface Story {
   readonly forgotten: number
 }
 
+interface Kept {
+  readonly steps: Step[]
+  forgotten: number
+  /** The tool calls at work: the host tells of one again whenever it has more output. */
+  readonly calls: Set<string>
+}
+
 /** Who has something to say of a task. */
 export type Teller = Pick<Stories, 'tell'>
 
 /** Of a story, its beginning and its end are kept. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
+/** Of a step, which is one line, in characters: all of a story is to pass below what the host lets through (contract 11.7). */
+const STEP_LENGTH = 160
 /** Of how many ended tasks the stories are kept. */
 const ENDED_STORIES = 100
 
@@ -36,7 +45,7 @@ export class Stories {
   readonly #clock: Clock
   readonly #log: Log
   readonly #store: TaskStore
-  readonly #stories = new Map<string, { steps: Step[]; forgotten: number }>()
+  readonly #stories = new Map<string, Kept>()
   /** The tasks whose model was asked, and has not said anything yet. */
   readonly #silent = new Set<string>()
   /** Whose stories go first: of those that have ended, the one that was told of longest ago. */
@@ -55,13 +64,10 @@ export class Stories {
   }
 
   /** Adds a step. The same step again counts. */
-  tell(taskID: string, what: string): void {
-    this.#log.debug(`${taskID}: ${what}`)
-    let story = this.#stories.get(taskID)
-    if (!story) {
-      story = { steps: [], forgotten: 0 }
-      this.#stories.set(taskID, story)
-    }
+  tell(taskID: string, told: string): void {
+    this.#log.debug(`${taskID}: ${told}`)
+    const what = told.replaceAll(/[\s\p{Cc}]+/gu, ' ').slice(0, STEP_LENGTH)
+    const story = this.#keep(taskID)
     const { steps } = story
     const last = steps.at(-1)
     if (last?.what === what) {
@@ -87,12 +93,25 @@ export class Stories {
     }
     if (part.type !== 'tool' || part.state.status === 'pending') return
     const { status } = part.state
+    const { calls } = this.#keep(task.id)
+    if (status !== 'running') calls.delete(part.id)
+    else if (calls.has(part.id)) return
+    else calls.add(part.id)
     this.tell(task.id, `tool ${part.tool}: ${status}`)
+  }
+
+  #keep(taskID: string): Kept {
+    const known = this.#stories.get(taskID)
+    if (known) return known
+    const story = { steps: [], forgotten: 0, calls: new Set<string>() }
+    this.#stories.set(taskID, story)
+    return story
   }
 
   #changed(task: Task, event: TaskEvent): void {
     this.tell(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
-    if (event.type === 'prompted' && task.kind === 'agent') this.#silent.add(task.id)
+    // The host's answer to the prompt may be later than what comes of it.
+    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
     if (isEnded(task)) this.#silent.delete(task.id)
   }
 

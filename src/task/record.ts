@@ -16,6 +16,7 @@ import {
 } from '../opencode.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
+import { readRequest, REQUEST_KEY } from './request.ts'
 import type { TaskStore } from './store.ts'
 import { isEnded, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
 
@@ -39,10 +40,12 @@ const saw = z.exactOptional(z.object({ text: z.string(), at: z.number() }))
 
 const started = { startedAt: z.number(), saw }
 
+const usage = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
+
 const ended = {
   startedAt: z.exactOptional(z.number()),
   endedAt: z.number(),
-  usage: z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() }),
+  usage,
   exit: z.exactOptional(
     z.discriminatedUnion('type', [
       z.object({ type: z.literal('exited'), code: z.int() }),
@@ -93,6 +96,7 @@ const workSchema = z.discriminatedUnion('kind', [
         ),
       ),
     ),
+    usedBefore: z.exactOptional(usage),
   }),
   z.object({
     kind: z.literal('command'),
@@ -117,6 +121,17 @@ export function readRecord({ id: sessionID, metadata }: Session): { task: Task; 
   if (!parsed.success) return undefined
   const { version: _, owner, ...task } = parsed.data
   return { task: { ...task, sessionID }, owner }
+}
+
+/**
+ * Whoever holds the task has its request in hand. Written again it would come as a new one, in place of its answer or of
+ * the next request; and one from before a crash must not start anything after it.
+ */
+function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): typeof metadata {
+  const request = readRequest(metadata)
+  if (!request || request.answer) return metadata
+  const { [REQUEST_KEY]: _, ...rest } = metadata
+  return rest
 }
 
 export class TaskRecords {
@@ -203,7 +218,7 @@ export class TaskRecords {
   }
 
   #write(task: Task): void {
-    const beside = this.#metadata.get(task.sessionID) ?? {}
+    const beside = withoutOpenRequest(this.#metadata.get(task.sessionID) ?? {})
     if (isEnded(task)) this.#metadata.delete(task.sessionID)
     this.#queue(task, beside)
   }

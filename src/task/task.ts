@@ -44,6 +44,8 @@ export interface AgentWork {
   readonly promptIDs: readonly [string, ...string[]]
   /** How the runs before this one ended, the last few of them, the oldest first. */
   readonly earlier?: readonly EarlierRun[]
+  /** What the runs before those have used together. */
+  readonly usedBefore?: Usage
 }
 
 export interface CommandWork {
@@ -174,6 +176,18 @@ const EARLIER_RUNS = 8
 
 export const NO_USAGE: Usage = { toolCalls: 0, tokens: 0, cost: 0 }
 
+/** What several runs have used together. */
+export function usedTogether(usages: readonly Usage[]): Usage {
+  return usages.reduce(
+    (all, { toolCalls, tokens, cost }) => ({
+      toolCalls: all.toolCalls + toolCalls,
+      tokens: all.tokens + tokens,
+      cost: all.cost + cost,
+    }),
+    NO_USAGE,
+  )
+}
+
 export function isEnded(task: Task): task is EndedTask {
   return task.status === 'completed' || task.status === 'failed' || task.status === 'cancelled'
 }
@@ -241,10 +255,23 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     description,
     prompt: _,
     earlier = [],
+    usedBefore,
     ...end
   } = task
-  const ends = [...earlier, { run, ...end }].slice(-EARLIER_RUNS)
-  const same = { id, kind, sessionID, parentID, agent, description, earlier: ends, ...(model && { model }) }
+  const ends = [...earlier, { run, ...end }]
+  const dropped = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)
+  const before = usedBefore ? [usedBefore, ...dropped] : dropped
+  const same = {
+    id,
+    kind,
+    sessionID,
+    parentID,
+    agent,
+    description,
+    earlier: ends.slice(-EARLIER_RUNS),
+    ...(model && { model }),
+    ...(before.length > 0 && { usedBefore: usedTogether(before) }),
+  }
   // What was never started has not heard its prompt either.
   const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
   return { ...same, ...next, prompt, run: run + 1, status: 'pending' }

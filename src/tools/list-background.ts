@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { isEnded, type Task, type TaskStatus, type Usage } from '../task/task.ts'
+import { isEnded, usedTogether, type Task, type TaskStatus, type Usage } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { defineTool, described, type ToolDefinition } from './tool.ts'
@@ -35,7 +35,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
         `| ⏳ Running: ${count('running')} | ✅ Done: ${count('done')} | ❌ Error/Cancelled: ${count('error')} |`,
         RULE,
       ]
-      const spent = sum(tasks.flatMap(usagesOf))
+      const spent = usedTogether(tasks.flatMap(usagesOf))
       if (spent.tokens > 0)
         lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
       if (shown.length > 0) {
@@ -59,7 +59,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
 function row(task: Task, note: string | undefined, now: number): string {
   const worker = task.kind === 'agent' ? task.agent : 'command'
   const usages = usagesOf(task)
-  const { tokens, cost } = sum(usages)
+  const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
   const what = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
   const cells = [...what, ...spent]
@@ -69,15 +69,9 @@ function row(task: Task, note: string | undefined, now: number): string {
 /** What each of its runs has used that has ended; a command uses nothing. */
 function usagesOf(task: Task): Usage[] {
   if (task.kind === 'command') return []
-  const earlier = (task.earlier ?? []).map(({ usage }) => usage)
+  const kept = (task.earlier ?? []).map(({ usage }) => usage)
+  const earlier = task.usedBefore ? [task.usedBefore, ...kept] : kept
   return isEnded(task) ? [...earlier, task.usage] : earlier
-}
-
-function sum(usages: readonly Usage[]): Pick<Usage, 'tokens' | 'cost'> {
-  return usages.reduce((all, { tokens, cost }) => ({ tokens: all.tokens + tokens, cost: all.cost + cost }), {
-    tokens: 0,
-    cost: 0,
-  })
 }
 
 function statusOf(task: Task, note: string | undefined): string {

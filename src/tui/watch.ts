@@ -1,6 +1,6 @@
 /**
  * The tasks of one session as they are now: asked for once, then kept by the host's events. While somebody looks on and
- * something is unfinished, its subscribers are told each second, since the time goes on; else no timer runs.
+ * something is at work, its subscribers are told each second, since the time goes on; else no timer runs.
  */
 import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -219,7 +219,7 @@ export class Watch {
 
   /** Starts the clock, or stops it. */
   #tick(): void {
-    const isNeeded = this.#lookers.size > 0 && this.views.some(isUnfinished)
+    const isNeeded = this.#lookers.size > 0 && this.views.some(hasTimeGoingOn)
     if (!isNeeded) {
       this.#cancelTick?.()
       this.#cancelTick = undefined
@@ -231,6 +231,11 @@ export class Watch {
       for (const tell of this.#lookers) tell()
     })
   }
+}
+
+/** What waits for its turn shows no time; after a crash its record says so until something is done in the session. */
+function hasTimeGoingOn(view: TaskView): boolean {
+  return isUnfinished(view) && view.begunAt !== undefined
 }
 
 function asksOf({ id }: Session, permissions: readonly PermissionRequest[]): PermissionRequest[] {

@@ -51,10 +51,11 @@ test('the story of a task has its steps with their times, from its slot to the c
   const [story = ''] = await parent.call([output({ task_id: id, story: true })])
   const steps = story.split('\n').flatMap((line) => /^ {2}\+\d+\.\ds {2}(.*)$/.exec(line)?.[1] ?? [])
   expect(steps).toEqual([
+    'queued',
     'slotTaken, starting',
     'prompted, running',
     'the model answers',
-    expect.stringMatching(/^tool read: running/),
+    'tool read: running',
     'tool read: completed',
     'ended, completed',
     'notice owed',

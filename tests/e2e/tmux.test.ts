@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createHome, environment, type Home } from '../harness/home.ts'
 import { heldReply } from '../harness/replies.ts'
@@ -15,6 +17,12 @@ function tmux(...args: readonly string[]): string {
   return execFileSync('tmux', ['-L', SOCKET, ...args], { encoding: 'utf8', env: environment(home) }).trim()
 }
 
+/** What all panes show. */
+const screens = (): string =>
+  panes()
+    .map((pane) => tmux('capture-pane', '-p', '-t', pane))
+    .join('\n')
+
 const panes = (): string[] => tmux('list-panes', '-F', '#{pane_id}').split('\n')
 
 beforeAll(async () => {
@@ -25,6 +33,8 @@ beforeAll(async () => {
     env: {
       TMUX: tmux('display', '-p', '#{socket_path},#{pid},0'),
       TMUX_PANE: tmux('display', '-p', '#{pane_id}'),
+      OPENCODE_SERVER_USERNAME: 'somebody',
+      OPENCODE_SERVER_PASSWORD: 'secret',
     },
   })
 })
@@ -43,15 +53,7 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   )
   await parent.launch('first task', 'second task', 'third task')
   await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(3)
-  await expect
-    .poll(
-      () =>
-        panes()
-          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
-          .join('\n'),
-      { timeout: 30_000 },
-    )
-    .toMatch(/first task[^]*second task/)
+  await expect.poll(screens, { timeout: 30_000 }).toMatch(/first task[^]*second task/)
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
   const width = Number(tmux('display', '-p', '-t', main, '#{pane_width}'))
   expect(width).toBeGreaterThan(120)
@@ -59,19 +61,41 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   // The pane of what has ended is closed, and the next one at work has it.
   first.release({ text: 'first done' })
   await parent.waitForNotice('first done')
-  await expect
-    .poll(
-      () =>
-        panes()
-          .map((pane) => tmux('capture-pane', '-p', '-t', pane))
-          .join('\n'),
-      { timeout: 30_000 },
-    )
-    .toMatch(/second task[^]*third task/)
+  await expect.poll(screens, { timeout: 30_000 }).toMatch(/second task[^]*third task/)
   expect(panes()).toHaveLength(3)
   others.release({ text: 'done' })
   await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
+})
+
+test('a pane that the user has closed does not keep the next one from opening', async () => {
+  const [main = ''] = panes()
+  const first = heldReply()
+  const second = heldReply()
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.content.startsWith('closed') ? first.reply : second.reply,
+  )
+  await parent.launch('closed task')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(2)
+  tmux('kill-pane', '-t', panes().find((pane) => pane !== main) ?? '')
+  await parent.launch('next task')
+  await expect.poll(() => panes().length, { timeout: 20_000 }).toBe(2)
+  first.release({ text: 'done' })
+  second.release({ text: 'done' })
+  await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+})
+
+test("nothing in the name of a project's directory is run by tmux", async () => {
+  const [main = ''] = panes()
+  const directory = join(stage.server.directory, '#(cd; touch harm)')
+  mkdirSync(directory)
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply, {}, stage.server.project(directory))
+  await parent.launch('shown all the same')
+  await expect.poll(screens, { timeout: 30_000 }).toContain('shown all the same')
+  release({ text: 'done' })
+  await expect.poll(panes, { timeout: 20_000 }).toEqual([main])
+  expect(existsSync(join(home.path, 'harm'))).toBe(false)
 })
 
 test('an end of OpenCode leaves no pane behind', async () => {

@@ -11,11 +11,15 @@ export interface EventStream {
 }
 
 /** Subscribes; resolves when the server has confirmed it, so that no later event can be missed. */
-export async function subscribe(url: string, directory: string): Promise<EventStream> {
+export async function subscribe(
+  url: string,
+  directory: string,
+  headers: Record<string, string> = {},
+): Promise<EventStream> {
   const log = new SpyLog<Event>(describeEvent)
   const controller = new AbortController()
   const target = `${url}/event?directory=${encodeURIComponent(directory)}`
-  const response = await fetch(target, { signal: controller.signal })
+  const response = await fetch(target, { signal: controller.signal, headers })
   if (!response.ok || !response.body) throw new Error(`GET /event answered ${response.status}`)
 
   const body: AsyncIterable<Uint8Array> = response.body

@@ -81,13 +81,14 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   const server = await spawnServer(directory, { ...environment(home), ...options.env })
   const { url, pid } = server
-  const events = await subscribe(url, directory).catch(async (error: unknown) => {
+  const headers = authorization(options.env)
+  const events = await subscribe(url, directory, headers).catch(async (error: unknown) => {
     await server.stop('SIGKILL')
     throw error
   })
 
   return {
-    ...projectAt(url, directory),
+    ...projectAt(url, directory, headers),
     url,
     home: home.path,
     pid,
@@ -102,7 +103,7 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
         .map((file) => readFileSync(join(home.logs, file), 'utf8'))
         .join('')
     },
-    project: (other) => projectAt(url, other),
+    project: (other) => projectAt(url, other, headers),
     async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
       events.close()
       await server.stop(signal)
@@ -111,8 +112,15 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   }
 }
 
-function projectAt(url: string, directory: string): Project {
-  const client = createOpencodeClient({ baseUrl: url, directory })
+/** What a server is asked with that was given a password. */
+function authorization(env: OpencodeOptions['env'] = {}): Record<string, string> {
+  const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = env
+  if (password === undefined) return {}
+  return { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+}
+
+function projectAt(url: string, directory: string, headers: Record<string, string>): Project {
+  const client = createOpencodeClient({ baseUrl: url, directory, headers })
 
   async function messages(sessionID: string): Promise<readonly StoredMessage[]> {
     const { data } = await client.session.messages({ path: { id: sessionID }, throwOnError: true })

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { listBackground } from '../../src/tools/list-background.ts'
+import type { ToolContext } from '../../src/tools/tool.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
 const prompts = ({ host }: FakeStage, sessionID: string): string[] =>
@@ -271,4 +273,29 @@ test('what was said without an answer of the host is not said again once the tas
   await clock.advance(60_000)
   expect(await refused).toBeInstanceOf(Error)
   expect(calls).not.toContain('prompt')
+})
+
+test('what a task has used in all its runs is counted, however many there were, and after a restart too', async () => {
+  const stage = createFakeStage()
+  const { clock, host, crash, launch, answer, parentID } = stage
+  const context = { sessionID: parentID } as ToolContext
+  const list = () => listBackground(stage.manager, () => clock.now()).execute({}, context)
+  const { id } = await launch('run 1')
+  await clock.advance(100)
+  answer('run 1')
+  await clock.advance(1000)
+  for (let run = 2; run <= 12; run += 1) {
+    void stage.manager.continue(id, `run ${run}`)
+    await clock.advance(100)
+    answer(`run ${run}`)
+    await clock.advance(1000)
+  }
+  // Each is an answer of 15 tokens.
+  const counted = `Runs that have ended: ${12 * 15} tokens`
+  expect(await list()).toContain(counted)
+  crash()
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'hello again')
+  await clock.advance(1000)
+  expect(await list()).toContain(counted)
 })

@@ -17,6 +17,17 @@ test('a child that has finished before its prompt was acknowledged is completed,
   expect(clock.pending).toBe(0)
 })
 
+test('that its model answers stands in the story of a child that has answered before its prompt was acknowledged', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage()
+  const { id } = await launch('swift')
+  host.latencyMs = () => 50
+  answer('swift')
+  await clock.advance(5000)
+  const steps = manager.story(id)?.steps.map(({ what }) => what) ?? []
+  expect(steps).toContain('the model answers')
+  expect(steps.indexOf('the model answers')).toBeLessThan(steps.indexOf('ended, completed'))
+})
+
 test('a prompt that the host never heard is sent again, and heard once', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   host.hangNext('prompt')
@@ -34,6 +45,7 @@ test('the story of a task says what was seen and not believed, and what became o
   answer('bad', { status: 400, text: 'too purple' })
   await clock.advance(10_000)
   expect(manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+    'queued',
     'slotTaken, starting',
     'prompted, running',
     expect.stringMatching(/^seen idle: failed, if it stays so for \d+ s$/),
@@ -42,6 +54,36 @@ test('the story of a task says what was seen and not believed, and what became o
     'notice sent',
     "notice confirmed: the parent's model has read it",
   ])
+})
+
+test('the story of a task says that it waits, for its turn or for a permission, and that its end was read', async () => {
+  const { clock, host, manager, launch, answer } = createFakeStage({ concurrency: { total: 1 } })
+  const stepsOf = (id: string) => manager.story(id)?.steps.map(({ what }) => what)
+  const first = await launch('first')
+  const second = await launch('second')
+  await clock.advance(100)
+  expect(stepsOf(second.id)).toEqual(['queued'])
+  const asked = host.needPermission(first.sessionID, 'bash', 'rm -rf build')
+  await clock.advance(100)
+  host.replyPermission(host.permissions[0]?.id ?? '', 'once')
+  await asked
+  answer('first')
+  const reading = manager.output(first.id, { timeoutMs: 5000 })
+  await clock.advance(5000)
+  await reading
+  expect(stepsOf(first.id)).toEqual([
+    'queued',
+    'slotTaken, starting',
+    'prompted, running',
+    'asked, waiting: bash rm -rf build',
+    'replied, running',
+    'the model answers',
+    'ended, completed',
+    'notice kept back: somebody waits for the end',
+    'its end was read: no notice is owed',
+  ])
+  answer('second')
+  await clock.advance(5000)
 })
 
 test('the first idle after an error comes before the error can be read, and is not taken for the end', async () => {

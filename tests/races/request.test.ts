@@ -190,3 +190,75 @@ test('an older record that comes with a request does not take the place of the n
     backgroundRequest: { answer: { ok: false, text: `${id} is completed.` } },
   })
 })
+
+const saidTo = ({ host }: FakeStage, sessionID: string): string[] =>
+  host
+    .messagesOf(sessionID)
+    .flatMap(({ parts }) => parts)
+    .flatMap((part) => (part.type === 'text' && part.text.startsWith('say') ? [part.text] : []))
+
+test('two requests that come one upon the other are each done once', async () => {
+  for (let lead = 0; lead <= 12; lead += 1) {
+    const stage = createFakeStage()
+    const { clock, host, launch, answerAll } = stage
+    const { sessionID } = await launch('work')
+    await clock.advance(100)
+    const { metadata } = host.session(sessionID)
+    host.latencyMs = () => 5
+    const answers: string[] = []
+    host.onEvent((event) => {
+      if (event.type === 'session.updated') answers.push(JSON.stringify(event.properties.info.metadata))
+    })
+    const write = (id: string): void => {
+      const backgroundRequest = { id, run: 1, kind: 'continue', prompt: `say ${id}` }
+      void host.opencode.replaceMetadata(sessionID, { ...metadata, backgroundRequest })
+    }
+    write('one')
+    await clock.advance(lead)
+    write('two')
+    await clock.advance(1000)
+    expect(saidTo(stage, sessionID).toSorted(), `lead ${lead}`).toEqual(['say one', 'say two'])
+    for (const id of ['one', 'two'])
+      expect(answers.join('\n'), `lead ${lead}`).toMatch(new RegExp(`"id":"${id}".*"answer":{"ok":true`))
+    answerAll()
+    await clock.advance(5000)
+  }
+})
+
+test('what was asked of a process that was then killed starts nothing in the next one', async () => {
+  for (let lead = 0; lead <= 40; lead += 1) {
+    const stage = createFakeStage()
+    const { clock, crash, host, launch, parentID } = stage
+    const { id, sessionID } = await launch('work')
+    await clock.advance(100)
+    host.latencyMs = () => 5
+    const backgroundRequest = { id: 'before', run: 1, kind: 'continue', prompt: 'say more' }
+    void host.opencode.replaceMetadata(sessionID, { ...host.session(sessionID).metadata, backgroundRequest })
+    await clock.advance(lead)
+    crash()
+    await clock.advance(60_000)
+    host.userPrompt(parentID, 'hello again')
+    await clock.advance(5000)
+    expect(stage.manager.get(id), `lead ${lead}`).toMatchObject({ status: 'failed', run: 1 })
+  }
+})
+
+test('however late the host tells of what is written, no request stays open behind its answer', async () => {
+  for (const delay of [8, 15]) {
+    for (let lead = 15; lead <= 30; lead += 3) {
+      const stage = createFakeStage()
+      const { clock, host, launch, answer } = stage
+      const { sessionID } = await launch('work')
+      await clock.advance(100)
+      host.latencyMs = () => 5
+      host.eventDelays = () => [delay]
+      void ask(stage, sessionID, { kind: 'continue', prompt: 'say more' })
+      await clock.advance(lead)
+      answer('work')
+      answer('say more')
+      await clock.advance(5000)
+      const left = requestIn(stage, sessionID) ?? { answer: 'told, and gone' }
+      expect(left, `delay ${delay}, lead ${lead}`).toMatchObject({ answer: expect.anything() as unknown })
+    }
+  }
+})

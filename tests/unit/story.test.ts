@@ -33,8 +33,12 @@ test('a story has each change of its task, the first sign of its model, and each
   await clock.advance(1500)
   stories.sawPart(part({ type: 'text', text: 'well' }))
   stories.sawPart(part({ type: 'text', text: 'well, well' }))
+  const toolPart = (id: string, status: string): Part =>
+    part({ id, type: 'tool', tool: 'read', state: { status } })
   for (const status of ['pending', 'running', 'running', 'completed'])
-    stories.sawPart(part({ type: 'tool', tool: 'read', state: { status } }))
+    stories.sawPart(toolPart('prt_1', status))
+  // Two at once, of which the host tells by turns, as their output comes.
+  for (const id of ['prt_2', 'prt_3', 'prt_2', 'prt_3']) stories.sawPart(toolPart(id, 'running'))
   stories.sawPart(part({ sessionID: 'ses_other', type: 'tool', tool: 'read', state: { status: 'running' } }))
   const failure = { reason: 'error' as const, message: 'too purple' }
   const outcome = { status: 'failed' as const, failure, text: '', usage: NO_USAGE }
@@ -45,6 +49,7 @@ test('a story has each change of its task, the first sign of its model, and each
     'the model answers',
     'tool read: running',
     'tool read: completed',
+    'tool read: running',
     'ended, failed: error: too purple',
   ])
   expect(lines[0]).toBe('a: slotTaken, starting')
@@ -52,7 +57,22 @@ test('a story has each change of its task, the first sign of its model, and each
   if (!task) throw new Error('the task is gone')
   const text = storyText(task, stories.of('a'), clock.now())
   expect(text).toContain('  +0.0s  prompted, running\n  +1.5s  the model answers\n')
-  expect(text).toContain('tool read: running (2 times)')
+  expect(text).toContain('tool read: running\n')
+  expect(text).toContain('tool read: running (2 times)\n')
+})
+
+test('what others say is one line of a story, and not a long one', () => {
+  const { clock, store, stories, add } = createStories()
+  add('a')
+  for (let step = 1; step <= 100; step += 1)
+    stories.tell('a', `asked: bash ${step}\n  +0.0s  ended, completed ${'夜'.repeat(2000)}`)
+  const task = store.get('a')
+  if (!task) throw new Error('the task is gone')
+  const text = storyText(task, stories.of('a'), clock.now())
+  expect(text).not.toContain('\n  +0.0s  ended')
+  expect(text).toContain('asked: bash 100 +0.0s ended, completed 夜')
+  // Of what is longer, the host leaves out the end.
+  expect(Buffer.byteLength(text)).toBeLessThan(51_200)
 })
 
 test('a story keeps its beginning and its end, and says how much it has left out', () => {

@@ -170,7 +170,7 @@ test('of a task that was at work before we looked, its messages say since when a
   expect(host.messages).toHaveBeenCalledTimes(1)
 })
 
-test('a timer runs only while somebody looks on and something is unfinished', async () => {
+test('a timer runs only while somebody looks on and something is at work', async () => {
   const { clock, watch } = create([session('one')], ['one'])
   await watch.load()
   const told = vi.fn<() => void>()
@@ -187,6 +187,9 @@ test('a timer runs only while somebody looks on and something is unfinished', as
   await clock.settle()
   expect(clock.pending).toBe(0)
   watch.handleEvent(updated(session('two')))
+  await clock.settle()
+  expect(clock.pending).toBe(0)
+  watch.handleEvent(status('two', 'busy'))
   await clock.settle()
   expect(clock.pending).toBe(1)
   watch.dispose()
