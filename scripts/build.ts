@@ -5,8 +5,7 @@ import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import * as z from 'zod'
-import { optionsSchema } from '../src/config.ts'
+import { optionsJSONSchema } from './options-schema.ts'
 
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -71,7 +70,7 @@ export async function build(outdir: string): Promise<void> {
   const { bundleTui } = await import('./build-tui.ts')
   await bundleTui(outdir)
   declare(outdir)
-  describeOptions(outdir)
+  writeFileSync(join(outdir, 'options.schema.json'), `${JSON.stringify(optionsJSONSchema(), undefined, 2)}\n`)
 }
 
 /** Declarations for each module of ours; those of the entries name the rest. */
@@ -79,15 +78,6 @@ function declare(outdir: string): void {
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
   const config = join(root, 'scripts', 'tsconfig.build.json')
   execFileSync(process.execPath, [tsc, '-p', config, '--outDir', join(outdir, 'types')], { stdio: 'inherit' })
-}
-
-/** For editors: what the second element of the plugin's tuple in opencode.json may hold. */
-function describeOptions(outdir: string): void {
-  const schema = {
-    title: 'Options of opencode-background',
-    ...z.toJSONSchema(optionsSchema, { io: 'input' }),
-  }
-  writeFileSync(join(outdir, 'options.schema.json'), `${JSON.stringify(schema, undefined, 2)}\n`)
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
