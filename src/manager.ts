@@ -20,7 +20,7 @@ import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Story } from './story.ts'
 import { until } from './task/until.ts'
-import { isEnded, type CommandTask, type EndedTask, type Task } from './task/task.ts'
+import { isEnded, type CommandTask, type EndedTask, type Task, type Usage } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface ManagerInput {
@@ -137,6 +137,11 @@ export class BackgroundManager {
   /** What a session launched, the oldest first. */
   list(parentID: string): readonly Task[] {
     return this.#rooms.store.listByParent(parentID).toSorted((a, b) => launchedAt(a) - launchedAt(b))
+  }
+
+  /** What the runs of agents that a session launched have used together, of those that have ended. */
+  used(parentID: string): Usage {
+    return this.#rooms.store.used(parentID)
   }
 
   /** The task of which this is the child session. */

@@ -136,7 +136,8 @@ export class Mailbox {
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
     const unfinished = this.#store.unfinished(this.#parentID)
-    return [...parts, part(`${noticeKey(first)} closing`, last, closingText(unfinished))]
+    const closing = closingText(notices, unfinished, this.#store.used(this.#parentID))
+    return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 
   #empty(): readonly Notice[] {

@@ -1,7 +1,7 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
 import { isPartOf } from '../task/id.ts'
-import type { EndedTask, Exit, Sighting, Task } from '../task/task.ts'
+import type { EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
 
 /** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
 export type Notice =
@@ -46,15 +46,32 @@ export function noticeTexts(notices: readonly Notice[], inlineResultBytes: numbe
   return notices.map((notice) => noticeText(notice, room))
 }
 
-/** The line that closes a message of notices, with the ids of what has not ended. */
-export function closingText(unfinished: ReadonlySet<string>): string {
+/**
+ * The line that closes a message of notices.
+ *
+ * @param unfinished the ids of what has not ended
+ * @param used what all that has ended has used; told when all have
+ */
+export function closingText(
+  notices: readonly Notice[],
+  unfinished: ReadonlySet<string>,
+  used: Usage,
+): string {
+  const rest = unfinished.size === 0 ? allEndedText(notices, used) : stillRunningText(unfinished)
+  return `[Automatic notice, not a message from the user. ${rest} More: background_output.]`
+}
+
+function stillRunningText(unfinished: ReadonlySet<string>): string {
   const named = firstOf(unfinished, NAMED)
   const more = unfinished.size - named.length
-  const rest =
-    unfinished.size === 0
-      ? 'No task of yours is running.'
-      : `Still running: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`
-  return `[Automatic notice, not a message from the user. ${rest} More: background_output.]`
+  return `Still running: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`
+}
+
+function allEndedText(notices: readonly Notice[], used: Usage): string {
+  // One that was alone says it of itself.
+  const isSaid = notices.some((notice) => !('sighting' in notice) && notice.task.usage.tokens === used.tokens)
+  if (isSaid) return 'No task of yours is running.'
+  return `All have ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)} together.`
 }
 
 function firstOf(ids: Iterable<string>, count: number): string[] {

@@ -2,7 +2,17 @@
  * The only writer of tasks. Everything else holds ids, asks for the task when it needs it, and changes it by
  * dispatching an event; what follows from a change (record, notice, waiters) hangs on `subscribe`.
  */
-import { isActive, isEnded, transition, type Task, type TaskEvent } from './task.ts'
+import {
+  isActive,
+  isEnded,
+  NO_USAGE,
+  transition,
+  usagesOf,
+  usedTogether,
+  type Task,
+  type TaskEvent,
+  type Usage,
+} from './task.ts'
 
 export type StoreListener = (task: Task, event: TaskEvent) => void
 
@@ -13,6 +23,7 @@ export class TaskStore {
   /** What is asked at each launch and each end must cost the same however many others there are. */
   readonly #unfinishedByParent = new Map<string, Set<string>>()
   readonly #activeByParent = new Map<string, Set<string>>()
+  readonly #usedByParent = new Map<string, Usage>()
   readonly #listeners = new Set<StoreListener>()
 
   /** Takes a new task, or one from before a restart. */
@@ -22,6 +33,7 @@ export class TaskStore {
     this.#bySession.set(task.sessionID, task.id)
     keepIn(this.#byParent, task, true)
     this.#index(task)
+    this.#use(task.parentID, usagesOf(task))
   }
 
   /** Applies the event; true where it took effect, false where it lost its race or the task is unknown. */
@@ -31,6 +43,7 @@ export class TaskStore {
     if (!next) return false
     this.#tasks.set(id, next)
     this.#index(next)
+    if (event.type === 'ended') this.#use(next.parentID, [event.outcome.usage])
     for (const listener of this.#listeners) listener(next, event)
     return true
   }
@@ -59,6 +72,11 @@ export class TaskStore {
     return this.#activeByParent.has(parentID)
   }
 
+  /** What the runs of agents that a session launched have used together, of those that have ended. */
+  used(parentID: string): Usage {
+    return this.#usedByParent.get(parentID) ?? NO_USAGE
+  }
+
   all(): IterableIterator<Task> {
     return this.#tasks.values()
   }
@@ -69,6 +87,10 @@ export class TaskStore {
     return () => {
       this.#listeners.delete(listener)
     }
+  }
+
+  #use(parentID: string, usages: readonly Usage[]): void {
+    this.#usedByParent.set(parentID, usedTogether([this.used(parentID), ...usages]))
   }
 
   #index(task: Task): void {

@@ -188,6 +188,14 @@ export function usedTogether(usages: readonly Usage[]): Usage {
   )
 }
 
+/** What each of its runs has used that has ended; a command uses nothing. */
+export function usagesOf(task: Task): Usage[] {
+  if (task.kind === 'command') return []
+  const kept = (task.earlier ?? []).map(({ usage }) => usage)
+  const earlier = task.usedBefore ? [task.usedBefore, ...kept] : kept
+  return isEnded(task) ? [...earlier, task.usage] : earlier
+}
+
 export function isEnded(task: Task): task is EndedTask {
   return task.status === 'completed' || task.status === 'failed' || task.status === 'cancelled'
 }

@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { isEnded, usedTogether, type Task, type TaskStatus, type Usage } from '../task/task.ts'
+import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
 import { defineTool, described, type ToolDefinition } from './tool.ts'
@@ -35,7 +35,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
         `| ⏳ Running: ${count('running')} | ✅ Done: ${count('done')} | ❌ Error/Cancelled: ${count('error')} |`,
         RULE,
       ]
-      const spent = usedTogether(tasks.flatMap(usagesOf))
+      const spent = manager.used(context.sessionID)
       if (spent.tokens > 0)
         lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
       if (shown.length > 0) {
@@ -64,14 +64,6 @@ function row(task: Task, note: string | undefined, now: number): string {
   const what = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
   const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
-}
-
-/** What each of its runs has used that has ended; a command uses nothing. */
-function usagesOf(task: Task): Usage[] {
-  if (task.kind === 'command') return []
-  const kept = (task.earlier ?? []).map(({ usage }) => usage)
-  const earlier = task.usedBefore ? [task.usedBefore, ...kept] : kept
-  return isEnded(task) ? [...earlier, task.usage] : earlier
 }
 
 function statusOf(task: Task, note: string | undefined): string {

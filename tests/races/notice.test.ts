@@ -28,6 +28,23 @@ test('one that ends while its siblings go on is told after a short moment, and d
   expect(notices()).toHaveLength(1)
 })
 
+test('when all have ended, a notice tells what they have used together, over all their runs', async () => {
+  const { clock, manager, launch, answer, noticeTurns, parentID } = createFakeStage()
+  const ended = async (...names: string[]): Promise<string | undefined> => {
+    await clock.advance(100)
+    for (const name of names) answer(name)
+    await clock.advance(10_000)
+    return noticeTurns().at(-1)?.messages.at(-1)?.content
+  }
+  const { id } = await launch('one')
+  expect(await ended('one')).toContain('No task of yours is running.')
+  const { tokens } = manager.used(parentID)
+  expect(tokens).toBeGreaterThan(0)
+  await launch('two')
+  await manager.continue(id, 'three')
+  expect(await ended('two', 'three')).toContain(`All have ended: ${3 * tokens} tokens, $0 together.`)
+})
+
 test('a message of many notices is read as a whole, whenever the parent goes on while it is being stored', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
   const readAt = async (afterMs: number): Promise<readonly number[]> => {

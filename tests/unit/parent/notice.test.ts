@@ -57,14 +57,21 @@ test('however many end together, their results fit into 16 KB', () => {
 
 test('beside its description and result, a notice takes at most 300 characters', () => {
   const task = completedTask()
-  const text = one(task, 'R'.repeat(100)) + closingText(idsOf(12))
-  expect(text.length - task.description.length - 100).toBeLessThanOrEqual(300)
+  const used = { toolCalls: 1000, tokens: 123_400_000, cost: 123.45 }
+  for (const unfinished of [idsOf(12), idsOf(0)]) {
+    const text = one(task, 'R'.repeat(100)) + closingText([{ task, text: '' }], unfinished, used)
+    expect(text.length - task.description.length - 100).toBeLessThanOrEqual(300)
+  }
 })
 
-test('the closing line says that no person wrote this, and what still runs', () => {
-  expect(closingText(new Set())).toBe(
+test('the closing line says that no person wrote this, what still runs, and what all that has ended has used', () => {
+  const notices = [{ task: completedTask(), text: '' }]
+  const alone = completedTask().usage
+  expect(closingText(notices, new Set(), alone)).toBe(
     '[Automatic notice, not a message from the user. No task of yours is running. More: background_output.]',
   )
-  expect(closingText(new Set(['bg_1']))).toContain('Still running: bg_1.')
-  expect(closingText(new Set(['bg_1', 'bg_2', 'bg_3']))).toContain('Still running: bg_1 and 2 more.')
+  expect(closingText(notices, new Set(['bg_1']), alone)).toContain('Still running: bg_1.')
+  expect(closingText(notices, idsOf(3), alone)).toContain('Still running: bg_1a2b3c00 and 2 more.')
+  const used = { toolCalls: 20, tokens: 45_600, cost: 1.2 }
+  expect(closingText(notices, new Set(), used)).toContain('All have ended: 45.6k tokens, $1.20 together.')
 })
