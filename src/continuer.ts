@@ -34,6 +34,8 @@ interface Ports {
   readonly store: TaskStore
   /** Resolves when a task that is being started has been, or has ended. */
   readonly started: (taskID: string) => Promise<unknown>
+  /** Resolves when a task that is being stopped has ended; `undefined` for one that is not. */
+  readonly stopped: (taskID: string) => Promise<unknown> | undefined
   /** Queues a task that is pending anew. */
   readonly enqueue: (task: Task) => void
 }
@@ -56,7 +58,7 @@ export class Continuer {
   }
 
   async #say(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
-    const { store, started } = this.#ports
+    const { store, started, stopped } = this.#ports
     const task = store.get(taskID)
     if (!task) throw new ToolError(`There is no task ${taskID}.`)
     if (task.kind !== 'agent') {
@@ -73,8 +75,12 @@ export class Continuer {
         await started(taskID)
         break
       case 'running':
-      case 'waiting':
-        return this.#steer(task, prompt)
+      case 'waiting': {
+        const end = stopped(taskID)
+        if (!end) return this.#steer(task, prompt)
+        await end
+        break
+      }
       default:
         if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task
     }

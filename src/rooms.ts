@@ -26,6 +26,7 @@ import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
+import { isEnded } from './task/task.ts'
 import { until } from './task/until.ts'
 
 /** What the rooms touch the world with; tests have their own. */
@@ -105,6 +106,8 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     launcher,
     runner,
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
+    stopped: (taskID) =>
+      executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined,
     enqueue: (task) => executor.enqueue(task),
   })
   if (options.tmux.enabled && server) {

@@ -93,6 +93,11 @@ export class Executor {
     return task && isEnded(task) ? task : undefined
   }
 
+  /** Whether a task at work is being stopped, and hears nothing any more. */
+  isStopping(taskID: string): boolean {
+    return this.#work.get(taskID)?.stop.signal.aborted === true
+  }
+
   /** Ends a task that has not been started; false where it has been. */
   cancelPending(taskID: string, by: Canceller): boolean {
     const task = this.#ports.store.get(taskID)

@@ -58,6 +58,28 @@ test('a command that ends well is told as completed, and its output is a message
   expect(parent.childRequests).toEqual([])
 })
 
+test('the story of a command says when it ran, what was seen in its output, and what became of its notice', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'echo ready; sleep 1; exit 3', { notify_on: ['ready'] })
+  await parent.waitForNotice('exit_code="3"')
+  await parent.quiet()
+  const [story = ''] = await parent.call([{ name: 'background_output', args: { task_id: id, story: true } }])
+  const steps = [...story.matchAll(/^ {2}\+\d+\.\ds {2}(.*)$/gm)].map(([, what]) => what)
+  expect(steps).toEqual([
+    'queued',
+    'slotTaken, starting',
+    'prompted, running',
+    'saw, running: ready',
+    'notice sent',
+    "notice confirmed: the parent's model has read it",
+    'ended, failed: exit: exit code 3',
+    'notice owed',
+    'notice sent',
+    "notice confirmed: the parent's model has read it",
+    'now',
+  ])
+})
+
 test('a command that is killed ends with all that it has started, and no notice follows', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'sh -c "sleep 1234 & sleep 1235"', { timeout: 0 })

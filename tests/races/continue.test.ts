@@ -199,6 +199,26 @@ test('whenever two are said to a task around its end, and the host is slow to an
   }
 })
 
+test('what is said to a task that is being stopped is its next run, when it has stopped', async () => {
+  for (let lead = 0; lead <= 12; lead += 1) {
+    const stage = createFakeStage()
+    const { clock, host, manager, launch, answer, notices } = stage
+    const { id, sessionID } = await launch('work')
+    await clock.advance(100)
+    host.latencyMs = () => 5
+    const cancelled = manager.cancel(id)
+    await clock.advance(lead)
+    const continued = manager.continue(id, 'and now this')
+    await clock.advance(5000)
+    expect(await cancelled, `lead ${lead}`).toMatchObject({ status: 'cancelled', run: 1 })
+    expect(await continued, `lead ${lead}`).toMatchObject({ run: 2 })
+    expect(prompts(stage, sessionID), `lead ${lead}`).toEqual(['work', 'and now this'])
+    answer('and now this', { text: 'done after all' })
+    await clock.advance(10_000)
+    expect(notices().join('\n'), `lead ${lead}`).toContain('done after all')
+  }
+})
+
 test('a task that is cancelled while something is said to it stays cancelled, and nothing of it runs on', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch } = stage

@@ -25,6 +25,23 @@ test('whenever the process is killed, the end of a task is told once, with the n
   }
 })
 
+test('the story of a task that was found again says so, and what became of its notice', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  stage.crash()
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  expect(stage.manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+    'found again after a restart, failed',
+    'notice owed from before OpenCode started',
+    "notice goes along with the user's message",
+    "notice confirmed: the parent's model has read it",
+  ])
+})
+
 test('after a kill: finished is completed with its result, cut off is interrupted with what it had done, queued is not started', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
