@@ -1,5 +1,6 @@
 /** The dialog of /tasks: all tasks of a session, and for each what can be done with it. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
+import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo } from 'solid-js'
 import { errorText } from '../opencode.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
@@ -38,7 +39,8 @@ export function openTasks(desk: Desk): void {
 function Tasks(props: { desk: Desk }) {
   const { api, watch } = props.desk
   const seen = createSeen(() => watch, true)
-  const width = (): number => Math.min(WIDEST, api.renderer.width - 2) - MARGINS
+  const terminal = useTerminalDimensions()
+  const width = (): number => Math.min(WIDEST, terminal().width - 2) - MARGINS
   const options = createMemo(() => {
     const { views, now } = seen()
     const unfinished = views.filter(isUnfinished).length
@@ -159,7 +161,8 @@ async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
 
 function Reader(props: { api: TuiPluginApi; title: string; text: string }) {
   const theme = () => props.api.theme.current
-  const height = (): number => Math.max(5, Math.floor(props.api.renderer.height / 2))
+  const terminal = useTerminalDimensions()
+  const height = (): number => Math.max(5, Math.floor(terminal().height / 2))
   return (
     <box flexDirection="column" paddingLeft={2} paddingRight={2} paddingBottom={1} gap={1}>
       <text fg={theme().text}>
