@@ -2,6 +2,7 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo } from 'solid-js'
+import { fit, plain } from '../fit.ts'
 import { errorText } from '../opencode.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
@@ -23,6 +24,8 @@ export interface Desk {
 /** What the host's dialog of this size takes of its width for itself, about. */
 const WIDEST = 116
 const MARGINS = 10
+/** Of a title, in cells: the narrower dialogs have this much room. */
+const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
 
 export function openTasks(desk: Desk): void {
@@ -70,7 +73,7 @@ function openTask(desk: Desk, view: TaskView): void {
   const choices = choicesFor(view)
   api.ui.dialog.replace(() => (
     <api.ui.DialogSelect
-      title={view.task.description}
+      title={fit(view.task.description, TITLE_WIDTH)}
       options={choices.map(({ title, action }) => ({ title, value: action }))}
       onSelect={({ value }) => act(desk, view, value)}
     />
@@ -92,7 +95,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
     case 'continue':
       api.ui.dialog.replace(() => (
         <api.ui.DialogPrompt
-          title={`Say to: ${task.description}`}
+          title={fit(`Say to: ${task.description}`, TITLE_WIDTH)}
           placeholder="Message"
           onConfirm={(prompt) => {
             api.ui.dialog.clear()
@@ -155,7 +158,9 @@ function tell({ api }: Desk, doing: Promise<Answer | void>): void {
 async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
   api.ui.dialog.clear()
   const text = await textOf(task, host, ask)
-  api.ui.dialog.replace(() => <Reader api={api} title={task.description} text={text} />)
+  api.ui.dialog.replace(() => (
+    <Reader api={api} title={fit(task.description, TITLE_WIDTH)} text={plain(text)} />
+  ))
   api.ui.dialog.setSize('xlarge')
 }
 

@@ -6,13 +6,15 @@ import { startTuiStage, type TuiStage } from '../harness/tui.ts'
 let stage: TuiStage
 let terminal: Terminal
 
-const DIALOG = /Background tasks: /
+const DIALOG = /Background tasks: |Copy its id|esc closes/
 
+const ODD = 'first\u001B[31m red\u001B[0m\u0007 behind the bell\tand a tab'
 const REFUSED = `the provider refused, and said why at such a length that it ends far to the right: here`
 
 function child({ messages }: ModelRequest): Reply | Promise<Reply> {
   const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   if (asked === 'break') return { status: 400, text: REFUSED }
+  if (asked === 'say something odd') return { text: ODD }
   if (asked.startsWith('hold')) return new Promise(() => {})
   return { text: 'done' }
 }
@@ -79,6 +81,33 @@ test('the dialog takes the width that the terminal has now, when nothing runs an
   await terminal.see(/✗ break general · the pr.*…/)
   await terminal.resize(150, 45)
   await terminal.see(/✗ break general · the provider refused, and said why at such a length/)
+})
+
+test('a result with escape sequences and a bell is shown whole, without them', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch('say something odd')
+  await terminal.see('✓ general say something odd')
+  await openDialog()
+  await terminal.type('odd', 'Filter')
+  await terminal.see((screen) => !screen.includes('✗ break general ·'))
+  await terminal.press('Enter')
+  await terminal.see('Copy its id')
+  await terminal.type('Read', 'Search')
+  await terminal.see((screen) => !screen.includes('Copy its id'))
+  await terminal.press('Enter')
+  await terminal.see('esc closes')
+  await terminal.see(/ first red behind the bell +and a tab/)
+})
+
+test('the name of a task, however long, leaves room for what can be done with it', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch(`hold ${'on and '.repeat(120)}on`)
+  await terminal.see('● general hold on and on')
+  await terminal.resize(80, 24)
+  await openDialog()
+  await terminal.press('Enter')
+  const screen = await terminal.see('Copy its id')
+  expect(screen).toContain('Cancel it')
 })
 
 test('in a light theme and in a dark one all is in the colours of the theme, and can be read', async () => {
