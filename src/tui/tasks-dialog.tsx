@@ -1,7 +1,7 @@
 /** The dialog of /tasks: all tasks of a session, and for each what can be done with it. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
-import { createMemo } from 'solid-js'
+import { createMemo, createSignal } from 'solid-js'
 import { fit, plain } from '../fit.ts'
 import { errorText } from '../opencode.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
@@ -155,13 +155,18 @@ function tell({ api }: Desk, doing: Promise<Answer | void>): void {
   void run()
 }
 
+/** What comes late has its place from the beginning: it would take that of what was opened meanwhile. */
 async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
-  api.ui.dialog.clear()
-  const text = await textOf(task, host, ask)
-  api.ui.dialog.replace(() => (
-    <Reader api={api} title={fit(task.description, TITLE_WIDTH)} text={plain(text)} />
-  ))
+  const [text, setText] = createSignal('…')
+  const title = fit(task.description, TITLE_WIDTH)
+  api.ui.dialog.replace(() => <Reader api={api} title={title} text={text()} />)
   api.ui.dialog.setSize('xlarge')
+  try {
+    setText(plain(await textOf(task, host, ask)))
+  } catch (error) {
+    setText(`✗ ${errorText(error)}`)
+    throw error
+  }
 }
 
 function Reader(props: { api: TuiPluginApi; title: string; text: string }) {
