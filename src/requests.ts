@@ -1,6 +1,6 @@
 /**
  * Does what people ask for in the terminal UI and what only we can do: stop a task that waits for its turn, kill a
- * command, have a task go on that has ended. A request comes in the metadata of the task's session (`task/request.ts`)
+ * command, have a task go on that has ended, find what a process that is gone has left behind. A request comes in the metadata of the task's session (`task/request.ts`)
  * and is answered there. It is the user's act: the parent is told of a task that was stopped so.
  */
 import { cutMiddle } from './format.ts'
@@ -90,6 +90,9 @@ export class Requests {
             ok: true,
             text: cutMiddle(commands.textOf(task, OUTPUT_BYTES), OUTPUT_BYTES, (n) => `… ${n} bytes …`),
           }
+        case 'look':
+          // That it is known here says so: what was left behind was found before.
+          return { ok: true, text: `${task.id} is ${task.status}.` }
       }
     } catch (error) {
       return { ok: false, text: errorText(error) }

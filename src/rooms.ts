@@ -106,8 +106,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     launcher,
     runner,
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
-    stopped: (taskID) =>
-      executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined,
+    stopped: (taskID) => (executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined),
     enqueue: (task) => executor.enqueue(task),
   })
   if (options.tmux.enabled && server) {

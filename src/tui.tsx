@@ -8,7 +8,7 @@ import { ask } from './tui/ask.ts'
 import { Badge } from './tui/badge.tsx'
 import { hostOf } from './tui/host.ts'
 import { Sidebar } from './tui/sidebar.tsx'
-import { openTasks } from './tui/tasks-dialog.tsx'
+import { openTasks, type Desk } from './tui/tasks-dialog.tsx'
 import { Watches } from './tui/watches.ts'
 
 /** What OpenCode takes such a module to export; spelled out for the same reason as in `server.ts`. */
@@ -39,8 +39,17 @@ const plugin = {
   tui(api, options) {
     const clock = systemClock
     const host = hostOf(api)
-    const watches = new Watches({ host, clock, directory: () => api.state.path.directory }, (toast) =>
-      api.ui.toast({ title: 'Background', ...toast }),
+    const onSessionUpdated = (handler: Parameters<typeof api.event.on<'session.updated'>>[1]) =>
+      api.event.on('session.updated', handler)
+    const askServer: Desk['ask'] = (task, request) => ask({ host, clock, onSessionUpdated }, task, request)
+    const watches = new Watches(
+      {
+        host,
+        clock,
+        directory: () => api.state.path.directory,
+        look: (task) => askServer(task, { kind: 'look' }),
+      },
+      (toast) => api.ui.toast({ title: 'Background', ...toast }),
     )
     const stops = [
       ...TOLD.map((type) => api.event.on(type, (event) => watches.handleEvent(event))),
@@ -63,16 +72,7 @@ const plugin = {
         return
       }
       const watch = watches.of(sessionID)
-      const onSessionUpdated = (handler: Parameters<typeof api.event.on<'session.updated'>>[1]) =>
-        api.event.on('session.updated', handler)
-      void watch.load().then(() =>
-        openTasks({
-          api,
-          host,
-          watch,
-          ask: (task, request) => ask({ host, clock, onSessionUpdated }, task, request),
-        }),
-      )
+      void watch.load().then(() => openTasks({ api, host, watch, ask: askServer }))
     }
     const key = options?.['key'] ?? DEFAULT_KEY
     const stopLayer = api.keymap.registerLayer({

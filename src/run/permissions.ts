@@ -4,6 +4,7 @@
  * has ended are rejected.
  */
 import type { Clock } from '../clock.ts'
+import { brief } from '../fit.ts'
 import { formatAsked } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'
@@ -21,6 +22,9 @@ interface Ports {
 
 /** How often the host's list is looked at while tasks are at work, in case an event was lost. */
 const LOOK_MS = 30_000
+
+/** A command may be as long as a file. */
+const TOAST_LENGTH = 300
 
 export class Permissions {
   readonly #ports: Ports
@@ -75,7 +79,7 @@ export class Permissions {
     if (this.#timeoutMs > 0) this.#expireAfter(this.#timeoutMs, id)
     const what = formatAsked([{ permission, patterns }])
     opencode
-      .warn(`${task.description} (@${task.agent}) waits for a permission: ${what}`)
+      .warn(brief(`${task.description} (@${task.agent}) waits for a permission: ${what}`, TOAST_LENGTH))
       .catch((error: unknown) => log.warn(errorText(error)))
   }
 

@@ -12,8 +12,8 @@ const requestSchema = z.object({
   id: z.string().check(z.minLength(1)),
   /** The run that the client saw: what has gone on since may not be what it wants. */
   run: z.int().check(z.minimum(1)),
-  /** `output`: the answer holds the last of what a command wrote. */
-  kind: z.enum(['cancel', 'continue', 'output']),
+  /** `output`: the answer holds the last of what a command wrote; `look`: whether anybody runs it still. */
+  kind: z.enum(['cancel', 'continue', 'output', 'look']),
   /** What is to be said to the task that goes on. */
   prompt: z.exactOptional(z.string()),
   answer: z.exactOptional(z.object({ ok: z.boolean(), text: z.string() })),

@@ -1,6 +1,8 @@
 /** The dialog of /tasks: all tasks of a session, and for each what can be done with it. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
-import { createMemo } from 'solid-js'
+import { useTerminalDimensions } from '@opentui/solid'
+import { createMemo, createSignal } from 'solid-js'
+import { fit, plain } from '../fit.ts'
 import { errorText } from '../opencode.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
@@ -22,6 +24,8 @@ export interface Desk {
 /** What the host's dialog of this size takes of its width for itself, about. */
 const WIDEST = 116
 const MARGINS = 10
+/** Of a title, in cells: the narrower dialogs have this much room. */
+const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
 
 export function openTasks(desk: Desk): void {
@@ -38,7 +42,8 @@ export function openTasks(desk: Desk): void {
 function Tasks(props: { desk: Desk }) {
   const { api, watch } = props.desk
   const seen = createSeen(() => watch, true)
-  const width = (): number => Math.min(WIDEST, api.renderer.width - 2) - MARGINS
+  const terminal = useTerminalDimensions()
+  const width = (): number => Math.min(WIDEST, terminal().width - 2) - MARGINS
   const options = createMemo(() => {
     const { views, now } = seen()
     const unfinished = views.filter(isUnfinished).length
@@ -68,7 +73,7 @@ function openTask(desk: Desk, view: TaskView): void {
   const choices = choicesFor(view)
   api.ui.dialog.replace(() => (
     <api.ui.DialogSelect
-      title={view.task.description}
+      title={fit(view.task.description, TITLE_WIDTH)}
       options={choices.map(({ title, action }) => ({ title, value: action }))}
       onSelect={({ value }) => act(desk, view, value)}
     />
@@ -90,7 +95,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
     case 'continue':
       api.ui.dialog.replace(() => (
         <api.ui.DialogPrompt
-          title={`Say to: ${task.description}`}
+          title={fit(`Say to: ${task.description}`, TITLE_WIDTH)}
           placeholder="Message"
           onConfirm={(prompt) => {
             api.ui.dialog.clear()
@@ -150,16 +155,24 @@ function tell({ api }: Desk, doing: Promise<Answer | void>): void {
   void run()
 }
 
+/** What comes late has its place from the beginning: it would take that of what was opened meanwhile. */
 async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
-  api.ui.dialog.clear()
-  const text = await textOf(task, host, ask)
-  api.ui.dialog.replace(() => <Reader api={api} title={task.description} text={text} />)
+  const [text, setText] = createSignal('…')
+  const title = fit(task.description, TITLE_WIDTH)
+  api.ui.dialog.replace(() => <Reader api={api} title={title} text={text()} />)
   api.ui.dialog.setSize('xlarge')
+  try {
+    setText(plain(await textOf(task, host, ask)))
+  } catch (error) {
+    setText(`✗ ${errorText(error)}`)
+    throw error
+  }
 }
 
 function Reader(props: { api: TuiPluginApi; title: string; text: string }) {
   const theme = () => props.api.theme.current
-  const height = (): number => Math.max(5, Math.floor(props.api.renderer.height / 2))
+  const terminal = useTerminalDimensions()
+  const height = (): number => Math.max(5, Math.floor(terminal().height / 2))
   return (
     <box flexDirection="column" paddingLeft={2} paddingRight={2} paddingBottom={1} gap={1}>
       <text fg={theme().text}>

@@ -4,7 +4,7 @@
  */
 import { detailOf, doerOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
-import { fit } from './fit.ts'
+import { fit } from '../fit.ts'
 
 export interface Toast {
   readonly variant: 'error' | 'info'

@@ -14,6 +14,8 @@ interface Ports {
   readonly clock: Clock
   /** The project's directory, which paths are shown without. */
   readonly directory: () => string
+  /** Has the server part find out whether the task, and those beside it, are still anybody's. */
+  readonly look: (task: Task) => Promise<unknown>
 }
 
 interface Child {
@@ -135,14 +137,35 @@ export class Watch {
     ]).finally(() => {
       if (this.#meanwhile === meanwhile) this.#meanwhile = undefined
     })
+    const ids = new Set(children.map(({ id }) => id))
+    for (const id of this.#children.keys()) if (!ids.has(id)) this.#children.delete(id)
     for (const session of children) {
       this.#see(session)
-      this.#statusChanged(session.id, statuses[session.id] ?? NOT_SEEN.status)
+      const status = statuses[session.id]
+      if (status) this.#statusChanged(session.id, status)
+      else this.#forgetRun(session.id)
       this.#update(session.id, () => ({ asks: asksOf(session, permissions) }))
     }
+    this.#changed()
     for (const event of meanwhile) this.#handle(event)
+    this.#lookForOwner()
     await Promise.all(children.map(({ id }) => this.#readBusy(id)))
     return true
+  }
+
+  /** Work of which the host knows nothing: its process may be gone, and then nobody else would ever say so. */
+  #lookForOwner(): void {
+    const idle = [...this.#children.values()].find(
+      ({ task, live }) => !isEnded(task) && live.status.type === 'idle',
+    )
+    // Without an answer all stays as its record says.
+    if (idle) this.#ports.look(idle.task).catch(() => {})
+  }
+
+  /** What was seen of a run before the connection was lost does not go on. */
+  #forgetRun(sessionID: string): void {
+    const child = this.#children.get(sessionID)
+    if (child) child.live = NOT_SEEN
   }
 
   /** What a task at work has done before we looked. */

@@ -22,6 +22,8 @@ export interface OpencodeOptions {
   readonly env?: Readonly<Record<string, string>>
   /** The home of an earlier server that was stopped with `keepHome`. */
   readonly home?: string
+  /** US dollars for a million tokens of any of the models. */
+  readonly cost?: { readonly input: number; readonly output: number }
 }
 
 export interface PromptOptions {
@@ -169,8 +171,14 @@ function isAnswered(stored: readonly StoredMessage[]): boolean {
 }
 
 /** The text of an `opencode.json`. */
-export function configuration({ model, plugins = [], agents = {}, config = {} }: OpencodeOptions): object {
-  const shared = { tool_call: true, limit: { context: 200_000, output: 8_000 } }
+export function configuration({
+  model,
+  plugins = [],
+  agents = {},
+  config = {},
+  cost,
+}: OpencodeOptions): object {
+  const shared = { tool_call: true, limit: { context: 200_000, output: 8_000 }, ...(cost && { cost }) }
   const variants = { low: { reasoningEffort: 'low' }, high: { reasoningEffort: 'high' } }
   return {
     $schema: 'https://opencode.ai/config.json',

@@ -20,9 +20,13 @@ export interface TerminalOptions {
   readonly rows?: number
 }
 
+export type Colour = readonly [red: number, green: number, blue: number]
+
 export interface Terminal {
   /** The screen as it is, its lines without the blanks at their ends. */
   screen(): Promise<string>
+  /** The colours in which this text stands on the screen, as `[foreground, background]` of red, green and blue. */
+  coloursOf(text: string): Promise<readonly [Colour, Colour]>
   /** Resolves with the screen once this is on it, or once it says true. Rejects with the screen as it was last. */
   see(what: string | RegExp | ((screen: string) => boolean), options?: SeeOptions): Promise<string>
   /** Keys in tmux's words, as `Enter`, `Escape`, `C-b`. */
@@ -39,6 +43,12 @@ export interface Terminal {
 export interface SeeOptions {
   /** Default 20 000. */
   readonly timeoutMs?: number
+}
+
+const BLACK: Colour = [0, 0, 0]
+
+function colourOf([, red, green, blue]: readonly (string | undefined)[]): Colour {
+  return [Number(red), Number(green), Number(blue)]
 }
 
 const LOOK_MS = 50
@@ -100,6 +110,19 @@ export async function openTerminal({
   }
   const terminal: Terminal = {
     screen,
+    async coloursOf(text) {
+      const painted = await tmux('capture-pane', '-p', '-e')
+      let colours: readonly [Colour, Colour] = [BLACK, BLACK]
+      // tmux says what changes; both are always given as red, green and blue here.
+      for (const piece of painted.split('\u001B[')) {
+        const end = piece.indexOf('m')
+        const ink = /38;2;(\d+);(\d+);(\d+)/.exec(piece.slice(0, end))
+        const paper = /48;2;(\d+);(\d+);(\d+)/.exec(piece.slice(0, end))
+        colours = [ink ? colourOf(ink) : colours[0], paper ? colourOf(paper) : colours[1]]
+        if (piece.slice(end + 1).includes(text)) return colours
+      }
+      throw new Error(`Not seen in one colour: ${text}\n${await screen()}`)
+    },
     async see(what, { timeoutMs = 20_000 } = {}) {
       const isSeen = (now: string): boolean => {
         if (typeof what === 'string') return now.includes(what)

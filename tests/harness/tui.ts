@@ -1,6 +1,7 @@
 /** The real terminal UI with the packed plugin, beside a real server of which a test can have tasks done. */
 import { homeWithPlugin } from './packed.ts'
 import type { Script } from './script.ts'
+import type { OpencodeOptions } from './server.ts'
 import { startStage, type Parent, type Stage } from './stage.ts'
 import { openTerminal, type Terminal, type TerminalOptions } from './terminal.ts'
 
@@ -20,6 +21,7 @@ export interface TuiStageOptions {
   readonly tuiOptions?: object
   /** More keys of `opencode.json`. */
   readonly config?: Readonly<Record<string, unknown>>
+  readonly cost?: OpencodeOptions['cost']
 }
 
 export async function startTuiStage({
@@ -27,9 +29,10 @@ export async function startTuiStage({
   options,
   tuiOptions,
   config = {},
+  cost,
 }: TuiStageOptions = {}): Promise<TuiStage> {
   const home = await homeWithPlugin(options, tuiOptions)
-  const stage = await startStage({ home: home.path, plugins: [], config })
+  const stage = await startStage({ home: home.path, plugins: [], config, ...(cost && { cost }) })
   const root = await stage.parent(child, { title: 'The session' })
   const terminals: Terminal[] = []
   return {

@@ -154,3 +154,16 @@ test('a permission that is asked while the list is on its way is asked still', a
   await clock.advance(36_000)
   expect(manager.get(id)?.status).toBe('waiting')
 })
+
+test('the toast of a question is short, on one line and plain text, however the command is written', async () => {
+  const { clock, host, launch, answer } = createFakeStage()
+  const { sessionID } = await launch('clean')
+  await clock.advance(100)
+  host.askPermission(sessionID, 'bash', `rm -rf one\n\u001B[31mrm -rf ${'and/so/on/'.repeat(1000)}`)
+  await clock.advance(10)
+  const toast = host.logged.find(({ level }) => level === 'toast')
+  expect(toast?.message).toMatch(/waits for a permission: bash rm -rf one rm -rf and\/so\/on\/.*…$/)
+  expect(toast?.message.length).toBeLessThanOrEqual(300)
+  answer('clean')
+  await clock.advance(1000)
+})

@@ -264,3 +264,34 @@ test('however late the host tells of what is written, no request stays open behi
     }
   }
 })
+
+test('a look has the tasks of a process that is gone found, and their ends recorded, and wakes nobody', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, crash, host, launch, notices } = stage
+  const first = await launch('first')
+  const second = await launch('second')
+  await clock.advance(100)
+  crash()
+  await clock.advance(1000)
+  void ask(stage, second.sessionID, { kind: 'look' })
+  await clock.advance(1000)
+  expect(requestIn(stage, second.sessionID)).toMatchObject({ answer: { ok: true } })
+  for (const { sessionID } of [first, second])
+    expect(host.session(sessionID).metadata).toMatchObject({
+      background: { status: 'failed', failure: { reason: 'interrupted' } },
+    })
+  expect(notices()).toEqual([])
+})
+
+test('a look at what somebody runs changes nothing', async () => {
+  const stage = createFakeStage()
+  const { clock, launch, manager, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  void ask(stage, sessionID, { kind: 'look' })
+  await clock.advance(1000)
+  expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: true, text: `${id} is running.` } })
+  answer('work')
+  await clock.advance(1000)
+  expect(manager.get(id)?.status).toBe('completed')
+})

@@ -112,6 +112,21 @@ test('the result of a task can be read', async () => {
   await terminal.see((now) => !now.includes('esc closes'))
 })
 
+test('a result that is on its way has its place at once, so that it never takes that of something else', async () => {
+  await choose('count')
+  const { pid } = stage.server
+  process.kill(pid, 'SIGSTOP')
+  try {
+    await act('Read the result')
+    expect(await terminal.see('esc closes')).not.toContain('the answer to and the files')
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  await terminal.see('the answer to and the files')
+  await terminal.press('Escape')
+  await terminal.see((now) => !now.includes('esc closes'))
+})
+
 test('a long result is scrolled by the arrows', async () => {
   await stage.root.launch('write much')
   await terminal.see('✓ general write much')

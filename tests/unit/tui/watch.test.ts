@@ -1,5 +1,6 @@
 import type { Event, Session } from '@opencode-ai/sdk/v2'
 import { expect, test, vi } from 'vitest'
+import type { Task } from '../../../src/task/task.ts'
 import type { Host, StoredMessage } from '../../../src/tui/host.ts'
 import { Watch } from '../../../src/tui/watch.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
@@ -74,9 +75,10 @@ function create(children: readonly Session[] = [], busy: readonly string[] = [])
     permissions: vi.fn<Host['permissions']>(() => Promise.resolve([])),
     messages: vi.fn<Host['messages']>(() => Promise.resolve([])),
   }
-  const watch = new Watch({ host, clock, directory: () => '/project' }, PARENT)
+  const look = vi.fn<(task: Task) => Promise<unknown>>(() => Promise.resolve())
+  const watch = new Watch({ host, clock, directory: () => '/project', look }, PARENT)
   const phases = (): string[] => watch.views.map(({ task, phase }) => `${task.description} ${phase}`)
-  return { clock, host, watch, phases }
+  return { clock, host, look, watch, phases }
 }
 
 test('it asks once, and then follows the events', async () => {
@@ -151,6 +153,7 @@ test('where the host did not answer it is asked again when something happens in 
   const { host, watch, phases } = create([session('one')])
   host.children.mockRejectedValueOnce(new Error('no'))
   expect(await watch.load()).toBe(false)
+  host.children.mockResolvedValue([session('one'), session('two')])
   watch.handleEvent(updated(session('two')))
   expect(await watch.load()).toBe(true)
   expect(host.children).toHaveBeenCalledTimes(2)
@@ -216,4 +219,26 @@ test('a session that is deleted takes its task along', async () => {
     properties: { sessionID: 'one', info: session('one') },
   })
   expect(phases()).toEqual(['two pending'])
+})
+
+test('after a lost connection what ran is seen as it is now: not at work, or not there any more', async () => {
+  const { host, watch, phases } = create([session('one'), session('two')], ['one', 'two'])
+  await watch.load()
+  expect(phases()).toEqual(['one running', 'two running'])
+  host.children.mockResolvedValue([session('one')])
+  host.statuses.mockResolvedValue({})
+  watch.reload()
+  await watch.load()
+  expect(phases()).toEqual(['one pending'])
+  expect(watch.views[0]?.begunAt).toBeUndefined()
+})
+
+test('where the host knows nothing of what is unfinished, its owner is looked for, once for all of it', async () => {
+  const { look, watch } = create([session('one'), session('two'), session('three', ENDED)], ['one'])
+  look.mockRejectedValue(new Error('nobody'))
+  await watch.load()
+  expect(look.mock.calls.map(([task]) => task.description)).toEqual(['two'])
+  const busy = create([session('one'), session('three', ENDED)], ['one'])
+  await busy.watch.load()
+  expect(busy.look).not.toHaveBeenCalled()
 })

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
-import { fit, widthOf } from '../../../src/tui/fit.ts'
+import { fit, plain, widthOf } from '../../src/fit.ts'
 
 test.each([
   ['plain', 'plain'],
   ['as long as it may', 'as long as it may'],
   ['longer than it may be', 'longer than it m…'],
-  ['two\nlines\tand\u001B[31m more', 'two lines and [3…'],
+  ['two\nlines\tand\u001B[31m more', 'two lines and mo…'],
   ['cut at  blanks  - here', 'cut at blanks -…'],
   ['漢字漢字漢字漢字漢字', '漢字漢字漢字漢字…'],
   ['', ''],
@@ -21,4 +21,10 @@ test('no text is wider than it may be, however little room there is', () => {
 test('what joins characters takes no cell', () => {
   expect(widthOf('e\u0301')).toBe(1)
   expect(widthOf('✅')).toBe(2)
+})
+
+test('of what is meant for a terminal only the text is left', () => {
+  expect(plain('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared b\tc\nd\ne')
+  expect(plain('\u001B]0;a title\u0007x\u001B]8;;http://a\u001B\\link\u001B]8;;\u001B\\')).toBe('xlink')
+  expect(plain('an end \u001B')).toBe('an end ')
 })

@@ -1,0 +1,131 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { ModelRequest, Reply } from '../harness/script.ts'
+import type { Colour, Terminal } from '../harness/terminal.ts'
+import { startTuiStage, type TuiStage } from '../harness/tui.ts'
+
+let stage: TuiStage
+let terminal: Terminal
+
+const DIALOG = /Background tasks: |Copy its id|esc closes/
+
+const ODD = 'first\u001B[31m red\u001B[0m\u0007 behind the bell\tand a tab'
+const REFUSED = `the provider refused, and said why at such a length that it ends far to the right: here`
+
+function child({ messages }: ModelRequest): Reply | Promise<Reply> {
+  const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  if (asked === 'break') return { status: 400, text: REFUSED }
+  if (asked === 'say something odd') return { text: ODD }
+  if (asked.startsWith('hold')) return new Promise(() => {})
+  return { text: 'done' }
+}
+
+beforeAll(async () => {
+  stage = await startTuiStage({
+    child,
+    tuiOptions: { key: false },
+    cost: { input: 2000, output: 2000 },
+  })
+  terminal = await stage.open({ columns: 150, rows: 45 })
+})
+afterAll(() => stage.close())
+afterEach(async () => {
+  if (DIALOG.test(await terminal.screen())) await terminal.press('Escape')
+  await terminal.resize(150, 45)
+  await terminal.see((screen) => screen.includes('Context') && !DIALOG.test(screen))
+})
+
+async function openDialog(): Promise<string> {
+  await terminal.press('C-p')
+  await terminal.see('Commands')
+  await terminal.type('Background tasks', 'Search')
+  const palette = await terminal.see('Background tasks What runs in the background')
+  await terminal.press('Enter')
+  await terminal.see('Background tasks: ')
+  return palette
+}
+
+/** As WCAG has it: 1 for the same colour, 21 for black on white. */
+function contrast([ink, paper]: readonly [Colour, Colour]): number {
+  const light = (colour: Colour): number => {
+    const [red = 0, green = 0, blue = 0] = colour.map((value) =>
+      value <= 10 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+  }
+  return Math.max(light(ink), light(paper)) / Math.min(light(ink), light(paper))
+}
+
+test('what tasks have cost stands for each of them and for all', async () => {
+  await stage.root.launch('count the tests', 'count the files')
+  await terminal.see('Background all ended')
+  await terminal.see('✓ general count the files')
+  await openDialog()
+  const screen = await terminal.see('Background tasks: all ended · 30 tokens · $0.06')
+  expect(screen).toMatch(/✓ count the tests general .*s · 15 tokens · \$0\.03/)
+})
+
+test('without a key the dialog opens from the palette, which names none', async () => {
+  await terminal.press('C-x', 'j')
+  // The key went to the prompt.
+  await terminal.see(/┃ {2}j\n/)
+  await terminal.press('BSpace')
+  expect(await openDialog()).not.toContain('ctrl+x j')
+})
+
+test('the dialog takes the width that the terminal has now, when nothing runs any more too', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch('break')
+  await terminal.see('✗ general break')
+  await terminal.resize(60, 30)
+  await openDialog()
+  await terminal.see(/✗ break general · the pr.*…/)
+  await terminal.resize(150, 45)
+  await terminal.see(/✗ break general · the provider refused, and said why at such a length/)
+})
+
+test('a result with escape sequences and a bell is shown whole, without them', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch('say something odd')
+  await terminal.see('✓ general say something odd')
+  await openDialog()
+  await terminal.type('odd', 'Filter')
+  await terminal.see((screen) => !screen.includes('✗ break general ·'))
+  await terminal.press('Enter')
+  await terminal.see('Copy its id')
+  await terminal.type('Read', 'Search')
+  await terminal.see((screen) => !screen.includes('Copy its id'))
+  await terminal.press('Enter')
+  await terminal.see('esc closes')
+  await terminal.see(/ first red behind the bell +and a tab/)
+})
+
+test('the name of a task, however long, leaves room for what can be done with it', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch(`hold ${'on and '.repeat(120)}on`)
+  await terminal.see('● general hold on and on')
+  await terminal.resize(80, 24)
+  await openDialog()
+  await terminal.press('Enter')
+  const screen = await terminal.see('Copy its id')
+  expect(screen).toContain('Cancel it')
+})
+
+test('in a light theme and in a dark one all is in the colours of the theme, and can be read', async () => {
+  await stage.root.quietBesidesChildren()
+  await stage.root.launch('hold the line')
+  await terminal.see('● general hold the line')
+  const shown = ['Background', 'running', 'general hold the line', '● ', '✗', '✓']
+  const colours = async (): Promise<(readonly [Colour, Colour])[]> =>
+    await Promise.all(shown.map((text) => terminal.coloursOf(text)))
+  const dark = await colours()
+  await terminal.press('C-p')
+  await terminal.see('Commands')
+  await terminal.type('light mode', 'Search')
+  await terminal.see('Switch to light mode')
+  await terminal.press('Enter')
+  await terminal.see((screen) => screen.includes('general hold the line') && !screen.includes('light mode'))
+  const light = await colours()
+  const same = shown.filter((_, index) => String(light[index]) === String(dark[index]))
+  expect(same).toEqual([])
+  expect(Math.min(...[...dark, ...light].map(contrast))).toBeGreaterThan(2.5)
+})
