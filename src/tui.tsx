@@ -71,8 +71,7 @@ const plugin = {
         api.ui.toast({ message: 'Open a session first: background tasks belong to one.' })
         return
       }
-      const watch = watches.of(sessionID)
-      void watch.load().then(() => openTasks({ api, host, watch, ask: askServer }))
+      void openTasks({ api, host, watch: watches.of(sessionID), ask: askServer })
     }
     const key = options?.['key'] ?? DEFAULT_KEY
     const stopLayer = api.keymap.registerLayer({

@@ -4,7 +4,7 @@
  * has ended are rejected.
  */
 import type { Clock } from '../clock.ts'
-import { brief } from '../fit.ts'
+import { brief } from '../plain.ts'
 import { formatAsked } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'

@@ -34,7 +34,9 @@ export async function ask(
       if (found?.id === id && found.answer) resolve(found.answer)
     })
     cancelLimit = clock.after(ANSWER_WITHIN_MS, () => {
-      reject(new Error('opencode-background did not answer. Is it loaded where OpenCode runs?'))
+      reject(
+        new Error('opencode-background did not answer. Is it loaded in the OpenCode that runs this task?'),
+      )
     })
   })
   try {

@@ -1,5 +1,5 @@
 /** What stands where: the lines of the sidebar, the badge, the entries of the dialog. Pure. */
-import { fit, widthOf } from '../fit.ts'
+import { fit, widthOf } from './fit.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../format.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 

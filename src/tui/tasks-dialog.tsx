@@ -2,11 +2,12 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo, createSignal } from 'solid-js'
-import { fit, plain } from '../fit.ts'
+import { plain } from '../plain.ts'
+import { fit } from './fit.ts'
 import { errorText } from '../opencode.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
-import { choicesFor, type Action } from './actions.ts'
+import { choicesFor, type Action, type Choice } from './actions.ts'
 import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
@@ -28,8 +29,12 @@ const MARGINS = 10
 const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
 
-export function openTasks(desk: Desk): void {
+export async function openTasks(desk: Desk): Promise<void> {
   const { api } = desk
+  if (!(await desk.watch.load())) {
+    api.ui.toast({ variant: 'error', message: 'OpenCode did not say what tasks there are. Try again.' })
+    return
+  }
   if (desk.watch.views.length === 0) {
     api.ui.toast({ message: 'This session has no background tasks.' })
     return
@@ -61,8 +66,8 @@ function Tasks(props: { desk: Desk }) {
       options={options()}
       onSelect={({ value }) => {
         const view = watch.views.find(({ task }) => task.id === value)
-        if (view) openTask(props.desk, view)
-        else confirmCancelAll(props.desk)
+        if (value === CANCEL_ALL) confirmCancelAll(props.desk)
+        else if (view) openTask(props.desk, view)
       }}
     />
   )
@@ -70,15 +75,25 @@ function Tasks(props: { desk: Desk }) {
 
 function openTask(desk: Desk, view: TaskView): void {
   const { api } = desk
-  const choices = choicesFor(view)
-  api.ui.dialog.replace(() => (
-    <api.ui.DialogSelect
-      title={fit(view.task.description, TITLE_WIDTH)}
-      options={choices.map(({ title, action }) => ({ title, value: action }))}
-      onSelect={({ value }) => act(desk, view, value)}
-    />
-  ))
+  api.ui.dialog.replace(() => <Choices desk={desk} view={view} />)
   api.ui.dialog.setSize('large')
+}
+
+/** What can be done with a task: it may end, or another may answer for it, while one chooses. */
+function Choices(props: { desk: Desk; view: TaskView }) {
+  const { api, watch } = props.desk
+  const seen = createSeen(() => watch, false)
+  const view = (): TaskView => seen().views.find(({ task }) => task.id === props.view.task.id) ?? props.view
+  const isSame = (a: readonly Choice[], b: readonly Choice[]): boolean =>
+    JSON.stringify(a) === JSON.stringify(b)
+  const choices = createMemo(() => choicesFor(view()), [], { equals: isSame })
+  return (
+    <api.ui.DialogSelect
+      title={fit(view().task.description, TITLE_WIDTH)}
+      options={choices().map(({ title, action }) => ({ title, value: action }))}
+      onSelect={({ value }) => act(props.desk, view(), value)}
+    />
+  )
 }
 
 function act(desk: Desk, view: TaskView, action: Action): void {

@@ -1,10 +1,11 @@
 /**
- * The few toasts: a task has failed, and all have ended. Not one for each start and step; of what waits for a permission
- * the server part tells already. Pure.
+ * The few toasts: what has failed, and that all have ended. Not one for each start and step; of what waits for a
+ * permission the server part tells already.
  */
+import type { Clock } from '../clock.ts'
+import { fit } from './fit.ts'
 import { detailOf, doerOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
-import { fit } from '../fit.ts'
 
 export interface Toast {
   readonly variant: 'error' | 'info'
@@ -12,23 +13,62 @@ export interface Toast {
 }
 
 const WIDTH = 160
+/** The host shows one toast at a time: what ends together stands in one. */
+const GATHER_MS = 1000
 
-/** What is to be told of a change. */
-export function toastsFor(before: readonly TaskView[], after: readonly TaskView[]): readonly Toast[] {
-  const was = new Map(before.map((view) => [view.task.id, view]))
-  const ended = after.filter((view) => {
-    const earlier = was.get(view.task.id)
-    return earlier !== undefined && isUnfinished(earlier) && !isUnfinished(view)
-  })
-  // OpenCode itself has ended: what it left behind is told with the next message.
-  const own = ended.filter(({ task }) => task.status !== 'failed' || task.failure.reason !== 'interrupted')
-  const failed = own.filter(({ phase }) => phase === 'failed')
-  const failures = failed.map((view): Toast => {
-    const message = `✗ ${view.task.description} (${doerOf(view)}) failed: ${detailOf(view) ?? ''}`
-    return { variant: 'error', message: fit(message, WIDTH) }
-  })
-  // What failed was just named, and what was cancelled, somebody has cancelled.
-  const isNews = own.some(({ phase }) => phase === 'completed')
-  if (!isNews || after.some(isUnfinished)) return failures
-  return [...failures, { variant: 'info', message: 'All background tasks have ended.' }]
+/** Gathers what has ended, and shows it. */
+export class Toasts {
+  readonly #clock: Clock
+  readonly #show: (toast: Toast) => void
+  #before: readonly TaskView[] = []
+  #ended: readonly TaskView[] = []
+  #cancel: (() => void) | undefined
+
+  constructor(clock: Clock, show: (toast: Toast) => void) {
+    this.#clock = clock
+    this.#show = show
+  }
+
+  /** The tasks of the session as they are now. */
+  see(views: readonly TaskView[]): void {
+    this.#ended = [...this.#ended, ...endedSince(this.#before, views)]
+    this.#before = views
+    if (this.#ended.length === 0) return
+    this.#cancel ??= this.#clock.after(GATHER_MS, () => {
+      const toast = toastFor(this.#ended, this.#before)
+      this.#ended = []
+      this.#cancel = undefined
+      if (toast) this.#show(toast)
+    })
+  }
+
+  dispose(): void {
+    this.#cancel?.()
+  }
+}
+
+/** What was not there before is no news: it had ended when the session was first looked at. */
+function endedSince(before: readonly TaskView[], after: readonly TaskView[]): TaskView[] {
+  const unfinished = new Set(before.filter(isUnfinished).map(({ task }) => task.id))
+  return after.filter((view) => unfinished.has(view.task.id) && !isUnfinished(view) && !isInterrupted(view))
+}
+
+/** OpenCode itself has ended: what it left behind is told with the next message. */
+function isInterrupted({ task }: TaskView): boolean {
+  return task.status === 'failed' && task.failure.reason === 'interrupted'
+}
+
+/** @param all the tasks of the session */
+function toastFor(ended: readonly TaskView[], all: readonly TaskView[]): Toast | undefined {
+  const failed = ended.filter(({ phase }) => phase === 'failed')
+  // What was cancelled, somebody has cancelled.
+  const isEndOfAll = !all.some(isUnfinished) && ended.some(({ phase }) => phase !== 'cancelled')
+  const end = isEndOfAll ? ['All background tasks have ended.'] : []
+  const [first, ...others] = failed
+  if (!first) return end[0] === undefined ? undefined : { variant: 'info', message: end[0] }
+  const what =
+    others.length === 0
+      ? `${first.task.description} (${doerOf(first)}) failed: ${detailOf(first) ?? ''}`
+      : `${failed.length} tasks failed: ${failed.map(({ task }) => task.description).join(', ')}`
+  return { variant: 'error', message: [fit(`✗ ${what}`, WIDTH), ...end].join('\n') }
 }

@@ -1,12 +1,13 @@
 /** The sessions that are looked at, or were: each is watched from the first time on, so that its toasts come. */
 import type { Event } from '@opencode-ai/sdk/v2'
 import { Watch } from './watch.ts'
-import { toastsFor, type Toast } from './toasts.ts'
+import { Toasts, type Toast } from './toasts.ts'
 
 export class Watches {
   readonly #ports: ConstructorParameters<typeof Watch>[0]
   readonly #show: (toast: Toast) => void
   readonly #watches = new Map<string, Watch>()
+  readonly #toasts = new Set<Toasts>()
 
   constructor(ports: ConstructorParameters<typeof Watch>[0], show: (toast: Toast) => void) {
     this.#ports = ports
@@ -19,12 +20,9 @@ export class Watches {
     const watch = new Watch(this.#ports, sessionID)
     this.#watches.set(sessionID, watch)
     void watch.load()
-    let before = watch.views
-    watch.subscribe(() => {
-      const after = watch.views
-      for (const toast of toastsFor(before, after)) this.#show(toast)
-      before = after
-    })
+    const toasts = new Toasts(this.#ports.clock, this.#show)
+    this.#toasts.add(toasts)
+    watch.subscribe(() => toasts.see(watch.views))
     return watch
   }
 
@@ -39,6 +37,7 @@ export class Watches {
 
   dispose(): void {
     for (const watch of this.#watches.values()) watch.dispose()
+    for (const toasts of this.#toasts) toasts.dispose()
     this.#watches.clear()
   }
 }

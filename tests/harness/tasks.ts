@@ -1,5 +1,5 @@
 /** Tasks for tests that need one and do not care which. */
-import type { AgentTask, EndedTask, Usage } from '../../src/task/task.ts'
+import type { AgentTask, EndedTask, Usage, Failure } from '../../src/task/task.ts'
 
 export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
 
@@ -26,7 +26,12 @@ export function completedTask(changes: Partial<Identity> = {}): EndedTask & Agen
   return { ...IDENTITY, ...changes, status: 'completed', startedAt: 2_000, endedAt: 74_000, usage: USAGE }
 }
 
-export function failedTask(reason: 'error' | 'timeout' | 'empty', message: string): EndedTask & AgentTask {
+export function failedTask(reason: Failure['reason'], message: string): EndedTask & AgentTask {
   const { status: _, ...ended } = completedTask()
   return { ...ended, status: 'failed', failure: { reason, message } }
+}
+
+export function cancelledTask(by: 'parent' | 'user'): EndedTask & AgentTask {
+  const { status: _, ...ended } = completedTask()
+  return { ...ended, status: 'cancelled', by }
 }

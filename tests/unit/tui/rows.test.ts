@@ -2,10 +2,9 @@ import type { PermissionRequest, Session } from '@opencode-ai/sdk/v2'
 import { expect, test } from 'vitest'
 import { NO_USAGE, type Task } from '../../../src/task/task.ts'
 import { choicesFor } from '../../../src/tui/actions.ts'
-import { widthOf } from '../../../src/fit.ts'
+import { widthOf } from '../../../src/tui/fit.ts'
 import { badgeOf, entriesOf, sidebarOf, totalOf } from '../../../src/tui/rows.ts'
 import { NOT_SEEN, viewOf, type Live, type TaskView } from '../../../src/tui/task-view.ts'
-import { toastsFor } from '../../../src/tui/toasts.ts'
 
 const NOW = 1_000_000
 const WIDTH = 36
@@ -180,26 +179,4 @@ test('what can be done with a task follows from its state', () => {
     'Read the output',
     'Copy its id: id',
   ])
-})
-
-test('a toast tells of each failure and of the end of all, and of nothing else', () => {
-  const [one, two] = [view('one', PENDING, RUNNING), view('two', PENDING, RUNNING)]
-  const as = ({ task }: TaskView, state: object): TaskView =>
-    viewOf({ ...task, ...state }, {} as Session, NOT_SEEN)
-  const messages = (before: TaskView[], after: TaskView[]): string[] =>
-    toastsFor(before, after).map(({ message }) => message)
-  expect(messages([], [one, two])).toEqual([])
-  expect(messages([one], [one, two])).toEqual([])
-  expect(messages([one, two], [as(one, completed(NOW)), two])).toEqual([])
-  expect(messages([one, two], [as(one, FAILED), two])).toEqual(['✗ one (explore) failed: bad request'])
-  expect(messages([as(one, FAILED), two], [as(one, FAILED), as(two, completed(NOW))])).toEqual([
-    'All background tasks have ended.',
-  ])
-  expect(messages([one], [as(one, FAILED)])).toEqual(['✗ one (explore) failed: bad request'])
-  // What is found to have ended when a session is first looked at, or after a restart.
-  expect(messages([], [as(one, FAILED)])).toEqual([])
-  expect(messages([one], [as(one, { ...FAILED, failure: { reason: 'interrupted', message: '' } })])).toEqual(
-    [],
-  )
-  expect(messages([one], [as(one, { ...FAILED, status: 'cancelled', by: 'user' })])).toEqual([])
 })

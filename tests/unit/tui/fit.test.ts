@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { fit, plain, widthOf } from '../../src/fit.ts'
+import { plain } from '../../../src/plain.ts'
+import { fit, widthOf } from '../../../src/tui/fit.ts'
 
 test.each([
   ['plain', 'plain'],
@@ -7,6 +8,7 @@ test.each([
   ['longer than it may be', 'longer than it m…'],
   ['two\nlines\tand\u001B[31m more', 'two lines and mo…'],
   ['cut at  blanks  - here', 'cut at blanks -…'],
+  ['❤️ and 𠮷 take two cells', '❤️ and 𠮷 take t…'],
   ['漢字漢字漢字漢字漢字', '漢字漢字漢字漢字…'],
   ['', ''],
 ])('%j in 17 cells is %j', (text, expected) => {

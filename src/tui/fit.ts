@@ -1,0 +1,24 @@
+/** Texts in the cells of a terminal. Pure. */
+import stringWidth from 'string-width'
+import { oneLine } from '../plain.ts'
+
+const characters = new Intl.Segmenter()
+
+/** How many cells a text takes. */
+export function widthOf(text: string): number {
+  return stringWidth(text)
+}
+
+/** A text on one line of at most `width` cells; a longer one ends in `…`. */
+export function fit(text: string, width: number): string {
+  const line = oneLine(text)
+  if (widthOf(line) <= width) return line
+  let kept = ''
+  let used = 0
+  for (const { segment } of characters.segment(line)) {
+    used += widthOf(segment)
+    if (used > width - 1) break
+    kept += segment
+  }
+  return width < 1 ? '' : `${kept.trimEnd()}…`
+}

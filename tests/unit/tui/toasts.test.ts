@@ -1,0 +1,71 @@
+import type { Session } from '@opencode-ai/sdk/v2'
+import { expect, test } from 'vitest'
+import type { Task } from '../../../src/task/task.ts'
+import { NOT_SEEN, viewOf, type TaskView } from '../../../src/tui/task-view.ts'
+import { Toasts, type Toast } from '../../../src/tui/toasts.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+import { cancelledTask, completedTask, failedTask, pendingTask } from '../../harness/tasks.ts'
+
+const views = (...tasks: readonly Task[]): TaskView[] =>
+  tasks.map((task) => viewOf(task, {} as Session, NOT_SEEN))
+
+const named = <Kind extends Task>(task: Kind, name: string): Kind => ({
+  ...task,
+  id: name,
+  description: name,
+})
+const pending = (name: string): Task => named(pendingTask(), name)
+const completed = (name: string): Task => named(completedTask(), name)
+const failed = (name: string): Task => named(failedTask('error', 'bad key'), name)
+
+/** What is shown of tasks that are seen so, one after another. */
+async function shown(...seen: readonly (readonly Task[])[]): Promise<Toast[]> {
+  const clock = new ManualClock()
+  const all: Toast[] = []
+  const toasts = new Toasts(clock, (toast) => all.push(toast))
+  for (const tasks of seen) {
+    toasts.see(views(...tasks))
+    await clock.advance(10)
+  }
+  await clock.advance(5000)
+  expect(clock.pending).toBe(0)
+  return all
+}
+
+test('no toast tells of a start, or of an end while others go on', async () => {
+  expect(await shown([pending('a')], [pending('a'), pending('b')], [completed('a'), pending('b')])).toEqual(
+    [],
+  )
+})
+
+test('a toast tells of a failure, and why', async () => {
+  expect(await shown([pending('a'), pending('b')], [failed('a'), pending('b')])).toEqual([
+    { variant: 'error', message: '✗ a (explore) failed: bad key' },
+  ])
+})
+
+test('a toast tells that all have ended, in the same one where the last of them has failed', async () => {
+  expect(await shown([completed('a'), pending('b')], [completed('a'), completed('b')])).toEqual([
+    { variant: 'info', message: 'All background tasks have ended.' },
+  ])
+  expect(await shown([pending('a')], [failed('a')])).toEqual([
+    { variant: 'error', message: '✗ a (explore) failed: bad key\nAll background tasks have ended.' },
+  ])
+})
+
+test('what fails together, one after another, stands in one toast', async () => {
+  const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
+  const seen = names.map((_, ended) => [
+    ...names.slice(0, ended).map(failed),
+    ...names.slice(ended).map(pending),
+  ])
+  const [toast, ...others] = await shown(...seen)
+  expect(toast?.message).toMatch(/^✗ 59 tasks failed: task 0, task 1, .*…$/)
+  expect(others).toEqual([])
+})
+
+test('nothing is said of what had ended before, of what was cancelled, or of what OpenCode left behind as it ended', async () => {
+  expect(await shown([failed('a'), completed('b')])).toEqual([])
+  expect(await shown([pending('a')], [named(cancelledTask('user'), 'a')])).toEqual([])
+  expect(await shown([pending('a')], [named(failedTask('interrupted', 'OpenCode stopped'), 'a')])).toEqual([])
+})
