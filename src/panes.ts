@@ -31,6 +31,9 @@ export interface Server {
 /** How long the end of a session can be seen before its pane is closed. */
 const CLOSE_MS = 2000
 
+/** After how long it is looked again whether a session is at work. */
+const LOOK_MS = 500
+
 /** How long OpenCode or tmux may take for an answer. */
 const LIMIT_MS = 10_000
 
@@ -46,8 +49,8 @@ export class Panes {
   readonly #options: Options['tmux']
   /** By the ids of their tasks. One that the user has closed is not opened again. */
   readonly #panes = new Map<string, string>()
-  /** Set once it was tried: why there are no panes, or that there can be. */
-  #obstacle: Promise<string | undefined> | undefined
+  /** Whether there can be panes, once that could be told. */
+  #possible: 'unknown' | 'yes' | 'no' = 'unknown'
   /** One change after another. */
   #work = Promise.resolve()
   #stopListening = (): void => {}
@@ -93,7 +96,7 @@ export class Panes {
     )
     const next = waiting.slice(0, Math.max(0, this.#options.limit - this.#panes.size))
     if (this.#ports.disposal.aborted || (next.length === 0 && over.length === 0)) return
-    if (next[0] && !(await this.#isPossible(next[0].sessionID))) return
+    if (next.length > 0 && !(await this.#isPossible())) return
     await this.#arrange()
     await next.reduce(async (before, task) => {
       await before
@@ -103,38 +106,54 @@ export class Panes {
     }, Promise.resolve())
   }
 
-  /** What keeps the panes from being opened is said once. */
-  async #isPossible(sessionID: string): Promise<boolean> {
-    this.#obstacle ??= this.#tellObstacle(sessionID)
-    return (await this.#obstacle) === undefined
+  async #isPossible(): Promise<boolean> {
+    if (this.#possible === 'unknown') this.#possible = await this.#find()
+    return this.#possible === 'yes'
   }
 
-  async #tellObstacle(sessionID: string): Promise<string | undefined> {
-    const { log, opencode } = this.#ports
-    const obstacle = await this.#findObstacle(sessionID)
-    if (obstacle === undefined) return undefined
+  /** What keeps the panes from being opened is said once. */
+  async #find(): Promise<'unknown' | 'yes' | 'no'> {
+    const { clock, log, opencode } = this.#ports
+    const isInTmux = Boolean(process.env['TMUX'] && process.env['TMUX_PANE'])
+    const isListening = isInTmux && (await this.#isListening())
+    if (isListening) return 'yes'
+    if (isListening === undefined) {
+      clock.after(LOOK_MS, () => this.#update())
+      return 'unknown'
+    }
+    const obstacle = isInTmux
+      ? `OpenCode does not listen at ${this.#server.url.href}: start it with --port, as \`opencode --port 4096\``
+      : 'OpenCode does not run inside tmux'
     const text = `option tmux: no panes, since ${obstacle}`
     log.warn(text)
     await opencode.warn(text).catch((error: unknown) => log.warn(errorText(error)))
-    return obstacle
+    return 'no'
   }
 
-  async #findObstacle(sessionID: string): Promise<string | undefined> {
-    if (!process.env['TMUX'] || !process.env['TMUX_PANE']) return 'OpenCode does not run inside tmux'
+  /**
+   * Where OpenCode does not listen, it names an address all the same, at which another may be listening (contract 10.4),
+   * of the same project even, whose sessions are the same. Only what is at work is its own; `undefined` while nothing is.
+   */
+  async #isListening(): Promise<boolean | undefined> {
     const { url, directory } = this.#server
-    // Where it does not listen, it names an address all the same, at which another may be listening (contract 10.4).
-    const path = `/session/${sessionID}?directory=${encodeURIComponent(directory)}`
     const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = process.env
     const headers = password
       ? { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
       : {}
-    const response = await fetch(new URL(path, url), {
-      headers,
-      signal: AbortSignal.timeout(LIMIT_MS),
-    }).catch(() => undefined)
-    return response?.ok
-      ? undefined
-      : `OpenCode does not listen at ${url.href}: start it with --port, as \`opencode --port 4096\``
+    const { opencode } = this.#ports
+    const own = Object.keys(await opencode.statuses())
+    if (own.length === 0) return undefined
+    try {
+      const signal = AbortSignal.timeout(LIMIT_MS)
+      const path = `/session/status?directory=${encodeURIComponent(directory)}`
+      const response = await fetch(new URL(path, url), { headers, signal })
+      const there = response.ok ? ((await response.json()) as object) : {}
+      if (own.some((sessionID) => Object.hasOwn(there, sessionID))) return true
+      const now = await opencode.statuses()
+      return own.some((sessionID) => Object.hasOwn(now, sessionID)) ? false : undefined
+    } catch {
+      return false
+    }
   }
 
   async #open(task: Task): Promise<void> {

@@ -59,7 +59,7 @@ export class Requests {
     const { log, records, recovery, store, stories } = this.#ports
     if (!store.findBySession(sessionID)) await recovery.recover(parentID)
     const task = store.findBySession(sessionID)
-    // Another holds it, and answers.
+    // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
     if (!task) return
     try {
       const answer = await this.#answer(task, request)

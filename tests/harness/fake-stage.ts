@@ -80,7 +80,7 @@ class Instance {
 }
 
 /** Commands are real processes, and no matter of the fake host. */
-const NO_MACHINE: Machine = {
+export const NO_MACHINE: Machine = {
   root: '/nonexistent',
   shell: '/nonexistent',
   env: {},

@@ -1,0 +1,65 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, expect, test, vi } from 'vitest'
+import { optionsSchema } from '../../src/config.ts'
+import type { Opencode, Statuses } from '../../src/opencode.ts'
+import { Panes } from '../../src/panes.ts'
+import { TaskStore } from '../../src/task/store.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
+import { NO_MACHINE } from '../harness/fake-stage.ts'
+import { pendingTask } from '../harness/tasks.ts'
+
+const BUSY = { ses_child: { type: 'busy' } } as const
+
+afterEach(() => vi.unstubAllEnvs())
+
+/** A task at work in this OpenCode, and another OpenCode at the address that this one names. */
+async function beside(there: Statuses) {
+  vi.stubEnv('TMUX', '/nowhere,1,0')
+  vi.stubEnv('TMUX_PANE', '%0')
+  const asked: string[] = []
+  const other = createServer(({ url = '' }, response) => {
+    asked.push(url)
+    response.end(JSON.stringify(there))
+  })
+  await new Promise<void>((resolve) => {
+    other.listen(0, '127.0.0.1', resolve)
+  })
+  const clock = new ManualClock()
+  const store = new TaskStore()
+  const complaints: string[] = []
+  const log = { debug: () => {}, warn: (text: string) => void complaints.push(text) }
+  const own: { now: Statuses } = { now: {} }
+  const opencode = {
+    statuses: () => Promise.resolve(own.now),
+    warn: () => Promise.resolve(),
+  } as Partial<Opencode> as Opencode
+  const disposal = new AbortController()
+  const ports = { opencode, clock, log, store, machine: NO_MACHINE, disposal: disposal.signal }
+  const url = new URL(`http://127.0.0.1:${(other.address() as AddressInfo).port}`)
+  const panes = new Panes(ports, { url, directory: '/project' }, optionsSchema.parse({}).tmux)
+  expect(panes).toBeDefined()
+  const launch = (id: string): void => {
+    store.add(pendingTask({ id }))
+    store.dispatch(id, { type: 'slotTaken', at: 1 })
+    store.dispatch(id, { type: 'prompted', at: 2 })
+  }
+  return { asked, clock, complaints, launch, own, close: () => other.close() }
+}
+
+test('beside another OpenCode of the same project, which has the same sessions, it is said once that this one does not listen', async () => {
+  const { asked, clock, complaints, launch, own, close } = await beside({})
+  launch('bg_00000001')
+  await clock.advance(2000)
+  // Nothing is at work yet by which the two could be told apart.
+  expect([asked, complaints]).toEqual([[], []])
+  own.now = BUSY
+  await clock.advance(500)
+  await vi.waitFor(() => expect(complaints).toHaveLength(1))
+  expect(complaints[0]).toContain('no panes, since OpenCode does not listen at')
+  launch('bg_00000002')
+  await clock.advance(5000)
+  expect(complaints).toHaveLength(1)
+  expect(asked).toEqual(['/session/status?directory=%2Fproject'])
+  close()
+})
