@@ -169,7 +169,8 @@ function rowOf(view: TaskView, now: number, width: number): Row {
     label: fit(`${doerOf(view)} ${task.description}`, room),
     time,
     detail: detail === undefined ? undefined : fit(detail, width - 2),
-    detailTone: phase === 'waiting' ? 'warning' : 'textMuted',
+    // A light theme's own warning colour is hard to read: the sign alone has it.
+    detailTone: phase === 'waiting' ? 'text' : 'textMuted',
   }
 }
 
