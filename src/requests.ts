@@ -1,7 +1,8 @@
 /**
  * Does what people ask for in the terminal UI and what only we can do: stop a task that waits for its turn, kill a
- * command, have a task go on that has ended, find what a process that is gone has left behind. A request comes in the metadata of the task's session (`task/request.ts`)
- * and is answered there. It is the user's act: the parent is told of a task that was stopped so.
+ * command, have a task go on that has ended, find what a process that is gone has left behind. A request comes in the
+ * metadata of the task's session (`task/request.ts`) and is answered there. It is the user's act: the parent is told of
+ * a task that was stopped so.
  */
 import { cutMiddle } from './format.ts'
 import type { Log } from './log.ts'

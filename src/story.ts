@@ -36,7 +36,7 @@ export type Teller = Pick<Stories, 'tell'>
 /** Of a story, its beginning and its end are kept. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
-/** Of a step, which is one line, in characters: all of a story is to pass below what the host lets through (contract 11.7). */
+/** Of a step, which is one line, in characters: all of a story must pass below the host's limit (contract 11.7). */
 const STEP_LENGTH = 160
 /** Of how many ended tasks the stories are kept. */
 const ENDED_STORIES = 100

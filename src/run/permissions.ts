@@ -4,10 +4,10 @@
  * has ended are rejected.
  */
 import type { Clock } from '../clock.ts'
-import { brief } from '../plain.ts'
 import { formatAsked } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'
+import { brief } from '../plain.ts'
 import type { StatusPoll } from '../status.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isActive, isEnded, type Task } from '../task/task.ts'
