@@ -74,6 +74,11 @@ const plugin = {
       void openTasks({ api, host, watch: watches.of(sessionID), ask: askServer })
     }
     const key = options?.['key'] ?? DEFAULT_KEY
+    if (key !== false && typeof key !== 'string')
+      api.ui.toast({
+        variant: 'warning',
+        message: 'opencode-background: option key is not a key, so that none is bound.',
+      })
     const stopLayer = api.keymap.registerLayer({
       commands: [
         {

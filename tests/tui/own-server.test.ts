@@ -1,6 +1,7 @@
 import { afterAll, test } from 'vitest'
 import { startModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
+import type { Script } from '../harness/script.ts'
 import { heldReply } from '../harness/replies.ts'
 import { configuration } from '../harness/server.ts'
 import { backgroundTask, obey } from '../harness/stage.ts'
@@ -8,23 +9,31 @@ import { openTerminal, type Terminal } from '../harness/terminal.ts'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-let close = (): Promise<void> => Promise.resolve()
-afterAll(() => close())
+const closing: (() => Promise<void>)[] = []
+afterAll(async () => {
+  for (const close of closing.toReversed()) await close()
+})
 
-test('`opencode` alone, where the server is a part of the same process, shows the same; the key is an option', async () => {
-  const answer = heldReply()
-  const model = await startModel((request) =>
-    request.parentSessionID === undefined ? obey(request) : answer.reply,
-  )
-  const home = await homeWithPlugin({}, { key: 'f6' })
+/** `opencode` alone, with the option `key` of the terminal UI's part. */
+async function open(key: unknown, script: Script): Promise<Terminal> {
+  const model = await startModel(script)
+  const home = await homeWithPlugin({}, { key })
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model })))
-  const terminal: Terminal = await openTerminal({ home: home.path })
-  close = async () => {
+  const terminal = await openTerminal({ home: home.path })
+  closing.push(async () => {
     await terminal.close()
     await model.close()
     rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
-  }
+  })
   await terminal.see('ctrl+p')
+  return terminal
+}
+
+test('`opencode` alone, where the server is a part of the same process, shows the same; the key is an option', async () => {
+  const answer = heldReply()
+  const terminal = await open('f6', (request) =>
+    request.parentSessionID === undefined ? obey(request) : answer.reply,
+  )
   await terminal.press('F6')
   await terminal.see('Open a session first')
   await terminal.type(`CALL ${JSON.stringify([backgroundTask('look around')])} END`)
@@ -37,4 +46,13 @@ test('`opencode` alone, where the server is a part of the same process, shows th
   await terminal.see((screen) => /Completed\n.*✓ look around general/.test(screen))
   await terminal.press('Escape')
   await terminal.see('✓ general look around')
+})
+
+test('a key that is none is named, and the rest is there', async () => {
+  const terminal = await open(5, obey)
+  await terminal.see('option key is not a key')
+  await terminal.press('C-p')
+  await terminal.see('Commands')
+  await terminal.type('Background tasks', 'Search')
+  await terminal.see('Background tasks What runs in the background')
 })
