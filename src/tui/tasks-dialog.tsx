@@ -6,7 +6,7 @@ import { errorText } from '../opencode.ts'
 import { plain } from '../plain.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
-import { choicesFor, type Action, type Choice } from './actions.ts'
+import { choicesFor, type Action } from './actions.ts'
 import { fit } from './fit.ts'
 import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './rows.ts'
@@ -73,27 +73,18 @@ function Tasks(props: { desk: Desk }) {
   )
 }
 
+/** What can be done with it as it is now: while one chooses, nothing else may come under the cursor. */
 function openTask(desk: Desk, view: TaskView): void {
   const { api } = desk
-  api.ui.dialog.replace(() => <Choices desk={desk} view={view} />)
-  api.ui.dialog.setSize('large')
-}
-
-/** What can be done with a task: it may end, or another may answer for it, while one chooses. */
-function Choices(props: { desk: Desk; view: TaskView }) {
-  const { api, watch } = props.desk
-  const seen = createSeen(() => watch, false)
-  const view = (): TaskView => seen().views.find(({ task }) => task.id === props.view.task.id) ?? props.view
-  const isSame = (a: readonly Choice[], b: readonly Choice[]): boolean =>
-    JSON.stringify(a) === JSON.stringify(b)
-  const choices = createMemo(() => choicesFor(view()), [], { equals: isSame })
-  return (
+  const choices = choicesFor(view)
+  api.ui.dialog.replace(() => (
     <api.ui.DialogSelect
-      title={fit(view().task.description, TITLE_WIDTH)}
-      options={choices().map(({ title, action }) => ({ title, value: action }))}
-      onSelect={({ value }) => act(props.desk, view(), value)}
+      title={fit(view.task.description, TITLE_WIDTH)}
+      options={choices.map(({ title, action }) => ({ title, value: action }))}
+      onSelect={({ value }) => act(desk, view, value)}
     />
-  )
+  ))
+  api.ui.dialog.setSize('large')
 }
 
 function act(desk: Desk, view: TaskView, action: Action): void {

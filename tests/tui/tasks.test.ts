@@ -94,17 +94,6 @@ test('a running task is cancelled', async () => {
   await stage.root.waitForNotice('hold the line')
 })
 
-test('what can be done with a task follows it, while one chooses', async () => {
-  await stage.root.launch('hold on')
-  await choose('hold on')
-  await terminal.see('Cancel it')
-  const held = stage.root.childRequests.findLast(({ outcome }) => outcome === 'open')
-  await stage.server.client.session.abort({ path: { id: held?.sessionID ?? '' } })
-  await terminal.see((screen) => screen.includes('Read the result') && !screen.includes('Cancel it'))
-  await terminal.press('Escape')
-  await stage.root.waitForNotice('hold on')
-})
-
 test('a task that has ended goes on with a message, and its parent is told of the new end', async () => {
   await choose('count')
   await act('Continue')
