@@ -9,16 +9,15 @@ export function widthOf(text: string): number {
   return stringWidth(text)
 }
 
-/** A text on one line of at most `width` cells; a longer one ends in `…`. */
+/** A text on one line of at most `width` cells; a longer one ends in `…`. No more of it is measured than that takes. */
 export function fit(text: string, width: number): string {
   const line = oneLine(text)
-  if (widthOf(line) <= width) return line
   let kept = ''
   let used = 0
   for (const { segment } of characters.segment(line)) {
     used += widthOf(segment)
-    if (used > width - 1) break
-    kept += segment
+    if (used > width) return width < 1 ? '' : `${kept.trimEnd()}…`
+    if (used < width) kept += segment
   }
-  return width < 1 ? '' : `${kept.trimEnd()}…`
+  return line
 }

@@ -1,6 +1,17 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { plain } from '../../../src/plain.ts'
 import { fit, widthOf } from '../../../src/tui/fit.ts'
+
+const measured = vi.hoisted(() => ({ length: 0 }))
+
+vi.mock('string-width', async (original) => {
+  const { default: widthOfAll } = await original<{ default: (text: string) => number }>()
+  const counted = (text: string): number => {
+    measured.length += text.length
+    return widthOfAll(text)
+  }
+  return { default: counted }
+})
 
 test.each([
   ['plain', 'plain'],
@@ -18,6 +29,13 @@ test.each([
 
 test('no text is wider than it may be, however little room there is', () => {
   for (const width of [0, 1, 2, 3]) expect(widthOf(fit('漢字 and more', width))).toBeLessThanOrEqual(width)
+})
+
+test('of a long text no more is measured than there is room for', () => {
+  measured.length = 0
+  fit('漢字 '.repeat(10_000), 17)
+  expect(measured.length).toBeGreaterThan(0)
+  expect(measured.length).toBeLessThan(100)
 })
 
 test('what joins characters takes no cell', () => {
