@@ -22,6 +22,8 @@ export interface Sample {
   readonly toldAfter: number
   /** From the beginning of the first launch to the end of the last child. */
   readonly makespan: number
+  /** How many children were at work at the same time. */
+  readonly peak: number
   /** The requests of the parent's model because of notices. */
   readonly turns: number
   /** What the notices put into the parent's context, beside descriptions and results. */
@@ -67,7 +69,8 @@ export class Scene {
     // A peer may put its notices elsewhere once they are read, or tell more than once: that it told is known.
     const wrong = contender.isPeer ? [] : names.filter((name) => !isOnce(name))
     if (wrong.length > 0) throw new Error(`${contender.name}: not told once: ${wrong.join(', ')}`)
-    const ends = this.childrenOf(id).flatMap(({ endedAt }) => endedAt ?? [])
+    const children = this.childrenOf(id)
+    const ends = children.flatMap(({ endedAt }) => endedAt ?? [])
     const launches = launchesOf(stored)
     if (ends.length !== count || launches.length !== count) {
       throw new Error(`${contender.name}: of ${count}, ${launches.length} launched and ${ends.length} ended`)
@@ -82,6 +85,11 @@ export class Scene {
       launchedAfter: Math.max(...launches.map(({ end }) => end)) - begun,
       toldAfter: told.at - Math.max(...ends),
       makespan: Math.max(...ends) - begun,
+      peak: Math.max(
+        ...children.map(
+          ({ at }) => children.filter((each) => each.at <= at && at < (each.endedAt ?? at)).length,
+        ),
+      ),
       turns: workMs === undefined ? requests.length - before : Number.NaN,
       characters: notices.reduce((sum, length) => sum + length, 0) - own,
     }
