@@ -157,6 +157,11 @@ test('the definitions of our tools take little of each request, are always the s
   expect(definitions[1]).toEqual(definitions[0])
   const share = definitions[0]?.map((tool) => JSON.stringify(tool.function).length) ?? []
   expect(share.reduce((sum, length) => sum + length, 0)).toBeLessThan(4000)
+  for (const { messages } of parent.requests) {
+    const system = messages.flatMap(({ role, content }) => (role === 'system' ? [content] : []))
+    expect(system).not.toEqual([])
+    expect(system.join('\n')).not.toMatch(/background/i)
+  }
   for (const { function: tool } of definitions[0] ?? []) {
     expect(tool.description?.length).toBeLessThanOrEqual(tool.name === 'background_task' ? 500 : 300)
   }
