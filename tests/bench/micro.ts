@@ -43,6 +43,16 @@ async function notOurs(): Promise<Case> {
   const hooks = (await plugin.server({ client, directory: '/project' } as never)) as {
     event: (input: { event: object }) => Promise<void>
   }
+  let looks = 0
+  const looking = {
+    get type() {
+      looks += 1
+      return 'message.part.delta'
+    },
+    properties: delta('ses_other').properties,
+  }
+  void hooks.event({ event: looking })
+  must(looks > 0, 'the hook looks at what it is given')
   const input = { event: delta('ses_other') }
   return {
     name: 'event hook, not ours',
