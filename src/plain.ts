@@ -1,11 +1,14 @@
 /** Texts of others without what would move the cursor of a terminal. Pure. */
 import stripAnsi from 'strip-ansi'
 
-/** Without what a terminal takes for an order: sequences, and each control character but line ends and tabs. */
+/**
+ * Without what a terminal takes for an order: sequences, and each control character but line ends and tabs; and without
+ * marks of direction, which show a text in another order than it has.
+ */
 export function plain(text: string): string {
   return stripAnsi(text)
     .replaceAll(/\r\n?/g, '\n')
-    .replaceAll(/[^\P{Cc}\n\t]/gu, '')
+    .replaceAll(/[^\P{Cc}\n\t]|\p{Bidi_Control}/gu, '')
 }
 
 /** On one line. */

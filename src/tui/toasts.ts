@@ -21,7 +21,8 @@ export class Toasts {
   readonly #clock: Clock
   readonly #show: (toast: Toast) => void
   #before: readonly TaskView[] = []
-  #ended: readonly TaskView[] = []
+  /** By the ids of their tasks: one may have ended twice. */
+  readonly #ended = new Map<string, TaskView>()
   #cancel: (() => void) | undefined
 
   constructor(clock: Clock, show: (toast: Toast) => void) {
@@ -31,12 +32,12 @@ export class Toasts {
 
   /** The tasks of the session as they are now. */
   see(views: readonly TaskView[]): void {
-    this.#ended = [...this.#ended, ...endedSince(this.#before, views)]
+    for (const view of endedSince(this.#before, views)) this.#ended.set(view.task.id, view)
     this.#before = views
-    if (this.#ended.length === 0) return
+    if (this.#ended.size === 0) return
     this.#cancel ??= this.#clock.after(GATHER_MS, () => {
-      const toast = toastFor(this.#ended, this.#before)
-      this.#ended = []
+      const toast = toastFor([...this.#ended.values()], this.#before)
+      this.#ended.clear()
       this.#cancel = undefined
       if (toast) this.#show(toast)
     })

@@ -53,6 +53,11 @@ test('a toast tells that all have ended, in the same one where the last of them 
   ])
 })
 
+test('what fails twice within the same second is named once', async () => {
+  const toasts = await shown([pending('a')], [failed('a')], [pending('a')], [failed('a')])
+  expect(toasts.map(({ message }) => message.split('\n')[0])).toEqual(['✗ a (explore) failed: bad key'])
+})
+
 test('what fails together, one after another, stands in one toast', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
   const seen = names.map((_, ended) => [
