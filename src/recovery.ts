@@ -15,7 +15,7 @@ import type { Executor } from './run/executor.ts'
 import type { StrayGuard } from './run/stray-guard.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Teller } from './story.ts'
-import type { Owners } from './task/owner.ts'
+import type { Owner, Owners } from './task/owner.ts'
 import { readRecord, type TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import {
@@ -82,6 +82,42 @@ export class Recovery {
     return recovering
   }
 
+  /**
+   * Has the records say how that has ended which nobody runs any more, for whoever looks on. It stays left behind: another
+   * process may be the one in which the user goes on. A command that runs on is taken over, since somebody must see its
+   * end. Rejects with a `HostError`.
+   */
+  async look(parentID: string): Promise<void> {
+    const { opencode, owners, records, store } = this.#ports
+    const left = (await this.#records(parentID)).filter(({ task, owner }) => {
+      return !isEnded(task) && owners.isGone(owner)
+    })
+    await Promise.all(
+      left.map(async ({ session, task, owner }) => {
+        const ended = task.kind === 'agent' ? await this.#endOf(task) : this.#endOfCommand(task)
+        if (!ended) await this.#take({ session, task }, await opencode.messages(parentID))
+        else if (!store.findBySession(session.id)) await records.note(ended, session, owner)
+      }),
+    )
+  }
+
+  async #endOf(task: AgentTask): Promise<EndedTask | undefined> {
+    const { opencode, clock } = this.#ports
+    return endOf(task, await opencode.messages(task.sessionID), clock.now())
+  }
+
+  /** `undefined` for one that runs on. */
+  #endOfCommand(task: CommandTask): Task | undefined {
+    const remains = this.#ports.commands.remainsOf(task)
+    return remains && transition(this.#begun(task), { type: 'ended', ...remains })
+  }
+
+  /** That it was started shows in its files. */
+  #begun(task: CommandTask): Task {
+    const startedAt = this.#ports.commands.startedAt(task)
+    return startedAt === undefined ? task : startedBefore(task, startedAt)
+  }
+
   handleEvent(event: Event): void {
     if (event.type !== 'session.created' || event.properties.info.parentID !== undefined) return
     this.#forgetOld()
@@ -107,18 +143,23 @@ export class Recovery {
 
   /** False where some are another process's that is still there, and may be left behind later. */
   async #recover(parentID: string): Promise<boolean> {
-    const { opencode, owners, store } = this.#ports
-    const children = await opencode.children(parentID)
-    const records = children.flatMap((session) => {
-      const record = store.findBySession(session.id) ? undefined : readRecord(session)
-      return record?.task.parentID === parentID ? [{ session, ...record }] : []
-    })
+    const { opencode, owners } = this.#ports
+    const records = await this.#records(parentID)
     const left = records.filter(({ owner }) => owners.isGone(owner))
     if (left.length > 0) {
       const parent = await opencode.messages(parentID)
       await Promise.all(left.map((found) => this.#take(found, parent)))
     }
     return left.length === records.length
+  }
+
+  /** Those of tasks that are not known here. */
+  async #records(parentID: string): Promise<(Found & { readonly owner: Owner })[]> {
+    const { opencode, store } = this.#ports
+    return (await opencode.children(parentID)).flatMap((session) => {
+      const record = store.findBySession(session.id) ? undefined : readRecord(session)
+      return record?.task.parentID === parentID ? [{ session, ...record }] : []
+    })
   }
 
   async #take({ session, task }: Found, parent: readonly StoredMessage[]): Promise<void> {
@@ -147,8 +188,7 @@ export class Recovery {
   /** A command outlives the process that began it. */
   #takeCommand(task: CommandTask, session: Session, parent: readonly StoredMessage[]): void {
     const { commands, executor } = this.#ports
-    const startedAt = commands.startedAt(task)
-    const before = startedAt === undefined ? task : startedBefore(task, startedAt)
+    const before = this.#begun(task)
     const remains = isEnded(task) ? undefined : commands.remainsOf(task)
     if (!isEnded(before) && !remains) {
       const running = transition(before, { type: 'prompted', at: task.createdAt }) ?? before

@@ -57,21 +57,36 @@ export class Requests {
   }
 
   async #take(sessionID: string, parentID: string, request: TaskRequest): Promise<void> {
-    const { log, records, recovery, store, stories } = this.#ports
-    if (!store.findBySession(sessionID)) await recovery.recover(parentID)
-    const task = store.findBySession(sessionID)
-    // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
-    if (!task) return
+    const { log, records, store } = this.#ports
     try {
-      const answer = await this.#answer(task, request)
-      stories.tell(task.id, `${request.kind} was asked for in the terminal UI`)
-      await records.mark(sessionID, { [REQUEST_KEY]: { ...request, answer } })
+      const answer = await this.#do(sessionID, parentID, request)
+      if (answer) await records.mark(sessionID, { [REQUEST_KEY]: { ...request, answer } })
     } catch (error) {
-      log.warn(`${task.id}: ${request.kind} could not be answered: ${errorText(error)}`)
+      const taskID = store.findBySession(sessionID)?.id ?? sessionID
+      log.warn(`${taskID}: ${request.kind} could not be answered: ${errorText(error)}`)
     }
   }
 
-  async #answer(task: Task, { run, kind, prompt = '' }: TaskRequest): Promise<Answer> {
+  async #do(sessionID: string, parentID: string, request: TaskRequest): Promise<Answer | undefined> {
+    const { recovery, store, stories } = this.#ports
+    const { kind } = request
+    if (kind === 'look') {
+      await recovery.look(parentID)
+      return { ok: true, text: 'The records are up to date.' }
+    }
+    if (!store.findBySession(sessionID)) await recovery.recover(parentID)
+    const task = store.findBySession(sessionID)
+    // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
+    if (!task) return undefined
+    const answer = await this.#answer(task, { ...request, kind })
+    stories.tell(task.id, `${kind} was asked for in the terminal UI`)
+    return answer
+  }
+
+  async #answer(
+    task: Task,
+    { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
+  ): Promise<Answer> {
     const { commands, continuer, executor } = this.#ports
     if (run !== task.run) return { ok: false, text: `${task.id} has gone on since.` }
     try {
@@ -91,9 +106,6 @@ export class Requests {
             ok: true,
             text: cutMiddle(commands.textOf(task, OUTPUT_BYTES), OUTPUT_BYTES, (n) => `… ${n} bytes …`),
           }
-        case 'look':
-          // That it is known here says so: what was left behind was found before.
-          return { ok: true, text: `${task.id} is ${task.status}.` }
       }
     } catch (error) {
       return { ok: false, text: errorText(error) }

@@ -198,7 +198,17 @@ export class TaskRecords {
     if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
     const task = this.#store.findBySession(sessionID)
     if (task) this.#queue(task, marked)
+    else await this.#opencode.replaceMetadata(sessionID, marked)
     await this.written(sessionID)
+  }
+
+  /** Writes how a task has ended that nobody runs, and that stays its owner's. Rejects with a `HostError`. */
+  async note(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
+    const beside = withoutOpenRequest(metadata ?? {})
+    await this.#opencode.replaceMetadata(task.sessionID, {
+      ...beside,
+      [RECORD_KEY]: this.#recordOf(task, owner),
+    })
   }
 
   handleEvent(event: Event): void {
@@ -248,7 +258,7 @@ export class TaskRecords {
     }
   }
 
-  #recordOf({ sessionID: _, ...task }: Task): object {
-    return { ...task, version: 1, owner: this.#owner }
+  #recordOf({ sessionID: _, ...task }: Task, owner = this.#owner): object {
+    return { ...task, version: 1, owner }
   }
 }

@@ -283,6 +283,23 @@ test('a look has the tasks of a process that is gone found, and their ends recor
   expect(notices()).toEqual([])
 })
 
+test('a look takes nothing over: whichever process the user goes on in then tells the end', async () => {
+  const stage = createFakeStage()
+  const { clock, crash, host, launch, parentID, notices } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  crash()
+  await clock.advance(1000)
+  void ask(stage, sessionID, { kind: 'look' })
+  await clock.advance(1000)
+  expect(stage.manager.list(parentID)).toEqual([])
+  expect(host.session(sessionID).metadata).toMatchObject({ background: { owner: { pid: 1 } } })
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(5000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  expect(notices()).toHaveLength(1)
+})
+
 test('a look at what somebody runs changes nothing', async () => {
   const stage = createFakeStage()
   const { clock, launch, manager, answer } = stage
@@ -290,7 +307,9 @@ test('a look at what somebody runs changes nothing', async () => {
   await clock.advance(100)
   void ask(stage, sessionID, { kind: 'look' })
   await clock.advance(1000)
-  expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: true, text: `${id} is running.` } })
+  expect(requestIn(stage, sessionID)).toMatchObject({
+    answer: { ok: true, text: 'The records are up to date.' },
+  })
   answer('work')
   await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')

@@ -1,4 +1,6 @@
+import { writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { never } from '../harness/replies.ts'
 import type { Terminal } from '../harness/terminal.ts'
@@ -48,4 +50,24 @@ test('what is launched after that is followed by the same terminal, and one that
   const late = await stage.open()
   await late.see('Background all ended', { timeoutMs: 60_000 })
   await late.see(/✗ general hold three/)
+})
+
+test('a command that goes on after a kill is shown at work, and its end too; one that has ended meanwhile is shown as ended', async () => {
+  const file = join(stage.server.directory, 'go')
+  const commands = [
+    `while [ ! -e ${file} ]; do sleep 0.1; done; exit 4`,
+    `while kill -0 ${stage.server.pid}; do sleep 0.1; done; exit 5`,
+  ]
+  await stage.root.call(
+    commands.map((command, index) => ({
+      name: 'run_background',
+      args: { command, label: `command ${index}` },
+    })),
+  )
+  await terminal.see('Background 2 running')
+  await stage.restart('SIGKILL')
+  await terminal.see(/✗ \$ command 1[^]*exit code 5/, { timeoutMs: 60_000 })
+  await terminal.see(/● \$ command 0/)
+  writeFileSync(file, '')
+  await terminal.see(/✗ \$ command 0[^]*exit code 4/)
 })
