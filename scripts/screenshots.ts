@@ -129,6 +129,7 @@ const size = ['-x', `${COLUMNS}`, '-y', `${ROWS}`]
 tmux('new-session', '-d', ...size, '-c', root, `COLORTERM=truecolor '${tsx}' demo/demo.ts --tui`)
 try {
   await see(/Background 2 running[^]*✗/)
+  await see(/✗ check the licences \(general\) failed/)
   await take('sidebar')
   tmux('send-keys', 'C-x')
   tmux('send-keys', 'j')
