@@ -107,8 +107,8 @@ export class Launcher {
   }
 
   /**
-   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or where the
-   * host fails.
+   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or
+   * where the host fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
     const launching = this.#launching.get(parentID) ?? 0

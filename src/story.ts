@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts'
 import { formatAsked } from './format.ts'
 import type { Log } from './log.ts'
 import type { Part } from './opencode.ts'
+import { brief } from './plain.ts'
 import type { TaskStore } from './task/store.ts'
 import { isEnded, type Task, type TaskEvent } from './task/task.ts'
 
@@ -66,7 +67,7 @@ export class Stories {
   /** Adds a step. The same step again counts. */
   tell(taskID: string, told: string): void {
     this.#log.debug(`${taskID}: ${told}`)
-    const what = told.replaceAll(/[\s\p{Cc}]+/gu, ' ').slice(0, STEP_LENGTH)
+    const what = brief(told, STEP_LENGTH)
     const story = this.#keep(taskID)
     const { steps } = story
     const last = steps.at(-1)
