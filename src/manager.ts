@@ -90,11 +90,12 @@ export class BackgroundManager {
     const { client, directory, name, serverUrl } = input
     this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
     this.#rooms = buildRooms(this.#ports, options)
-    this.problems = problems
+    const isLost = options.tmux.enabled && !serverUrl
+    this.problems = isLost ? [...problems, 'tmux: there are no panes without serverUrl'] : problems
     // They need a POSIX shell, and process sessions to end what they start.
     const enabled = options.commands.enabled && process.platform !== 'win32'
     this.commands = { ...options.commands, enabled }
-    this.#untold = problems
+    this.#untold = this.problems
     this.#stalledAfterMs = options.stalledAfterMs
     if (options.onInterrupt === 'cancel') {
       this.#rooms.gate.subscribe((parentID, change) => {

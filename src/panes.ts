@@ -54,6 +54,7 @@ export class Panes {
   /** One change after another. */
   #work = Promise.resolve()
   #stopListening = (): void => {}
+  #cancelLook = (): void => {}
 
   constructor(ports: Ports, server: Server, options: Options['tmux']) {
     this.#ports = ports
@@ -67,6 +68,7 @@ export class Panes {
     })
     ports.disposal.addEventListener('abort', () => {
       unsubscribe()
+      this.#cancelLook()
       this.#closeNow()
     })
   }
@@ -118,7 +120,8 @@ export class Panes {
     const isListening = isInTmux && (await this.#isListening())
     if (isListening) return 'yes'
     if (isListening === undefined) {
-      clock.after(LOOK_MS, () => this.#update())
+      this.#cancelLook()
+      this.#cancelLook = clock.after(LOOK_MS, () => this.#update())
       return 'unknown'
     }
     const obstacle = isInTmux

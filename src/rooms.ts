@@ -109,8 +109,6 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     stopped: (taskID) => (executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined),
     enqueue: (task) => executor.enqueue(task),
   })
-  if (options.tmux.enabled && !server)
-    log.warn('option tmux: no panes, since nobody said where OpenCode listens')
   if (options.tmux.enabled && server) {
     // Few users want them, and each server would read their code at its start.
     import('./panes.ts').then(

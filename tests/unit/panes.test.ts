@@ -6,7 +6,7 @@ import type { Opencode, Statuses } from '../../src/opencode.ts'
 import { Panes } from '../../src/panes.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
-import { NO_MACHINE } from '../harness/fake-stage.ts'
+import { createFakeStage, NO_MACHINE } from '../harness/fake-stage.ts'
 import { pendingTask } from '../harness/tasks.ts'
 
 const BUSY = { ses_child: { type: 'busy' } } as const
@@ -44,7 +44,7 @@ async function beside(there: Statuses) {
     store.dispatch(id, { type: 'slotTaken', at: 1 })
     store.dispatch(id, { type: 'prompted', at: 2 })
   }
-  return { asked, clock, complaints, launch, own, close: () => other.close() }
+  return { asked, clock, complaints, disposal, launch, own, close: () => other.close() }
 }
 
 test('beside another OpenCode of the same project, which has the same sessions, it is said once that this one does not listen', async () => {
@@ -62,4 +62,21 @@ test('beside another OpenCode of the same project, which has the same sessions, 
   expect(complaints).toHaveLength(1)
   expect(asked).toEqual(['/session/status?directory=%2Fproject'])
   close()
+})
+
+test('however many tasks begin before it can be told, one look is awaited, and none when the instance ends', async () => {
+  const { asked, clock, disposal, launch, close } = await beside({})
+  for (const id of ['bg_00000001', 'bg_00000002', 'bg_00000003']) launch(id)
+  await clock.advance(2000)
+  expect(clock.pending).toBe(1)
+  disposal.abort()
+  expect(clock.pending).toBe(0)
+  expect(asked).toEqual([])
+  close()
+})
+
+test('a manager that was not told where OpenCode listens names that as a problem, and asks the host for nothing', () => {
+  const { host, manager } = createFakeStage({ tmux: { enabled: true } })
+  expect(manager.problems).toEqual(['tmux: there are no panes without serverUrl'])
+  expect(host.calls).toEqual([])
 })
