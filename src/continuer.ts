@@ -116,14 +116,17 @@ export class Continuer {
   /** False where another was faster, and the task is under way again. */
   #nextRun(
     task: EndedTask & AgentTask,
-    prompt: string,
+    said: string,
     { description, model: name }: Changes,
     sentID?: string,
   ): Promise<boolean> {
-    const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
+    const { catalogue, clock, disposal, enqueue, launcher, records, runner, store } = this.#ports
     return launcher.admitted(task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
       await records.revive(task)
+      // What failed or was stopped in its first moments goes on with all that it was to hear.
+      const isHeard = task.status === 'completed' || (await runner.hasHeard(task))
+      const prompt = isHeard ? said : `${task.prompt}\n\n${said}`
       // The record of a run that nobody starts would take the place of this one's.
       if (disposal.aborted)
         throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`)

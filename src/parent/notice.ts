@@ -58,7 +58,7 @@ export function closingText(
   used: Usage,
 ): string {
   const rest = unfinished.size === 0 ? allEndedText(notices, used) : stillRunningText(unfinished)
-  return `[Automatic notice, not a message from the user. ${rest} More: background_output.]`
+  return `[Automatic notice, not from the user. ${rest} More: background_output.]`
 }
 
 function stillRunningText(unfinished: ReadonlySet<string>): string {
@@ -71,7 +71,7 @@ function allEndedText(notices: readonly Notice[], used: Usage): string {
   // One that was alone says it of itself.
   const isSaid = notices.some((notice) => !('sighting' in notice) && notice.task.usage.tokens === used.tokens)
   if (isSaid) return 'No task of yours is running.'
-  return `All have ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)} together.`
+  return `All ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}.`
 }
 
 function firstOf(ids: Iterable<string>, count: number): string[] {
@@ -109,23 +109,23 @@ function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }
 
 function endText({ task, text }: Exclude<Notice, { sighting: Sighting }>, room: number): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
+  const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
   const attributes =
     task.kind === 'agent'
       ? {
           id: task.id,
           run: String(task.run),
           agent: task.agent,
-          status: task.status,
-          duration,
+          ...how,
           tool_calls: String(task.usage.toolCalls),
           tokens: formatTokens(task.usage.tokens),
           cost: formatCost(task.usage.cost),
         }
-      : { id: task.id, kind: task.kind, status: task.status, duration, ...exitAttribute(task.exit) }
+      : { id: task.id, kind: task.kind, ...how, ...exitAttribute(task.exit) }
   return element(attributes, [
     harmless(task.description),
-    ...endLines(task),
-    ...(text === '' ? emptyLines(task) : [`<result${partial(task)}>${shortened(task, text, room)}</result>`]),
+    ...errorLines(task),
+    ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(task, text, room))]),
   ])
 }
 
@@ -139,28 +139,22 @@ function element(attributes: Readonly<Record<string, string>>, lines: readonly s
   return [`<background_task${head.join('')}>`, ...lines, '</background_task>\n'].join('\n')
 }
 
-function endLines(task: EndedTask): string[] {
-  switch (task.status) {
-    case 'completed':
-      return []
-    case 'failed':
-      return [
-        `<error reason="${task.failure.reason}">${shortened(task, task.failure.message, ERROR_BYTES)}</error>`,
-      ]
-    case 'cancelled':
-      return [task.by === 'user' ? 'The user stopped it.' : 'It was cancelled.']
-  }
+function errorLines(task: EndedTask): string[] {
+  return task.status === 'failed' ? [inTag('error', shortened(task, task.failure.message, ERROR_BYTES))] : []
 }
 
 function emptyLines(task: EndedTask): string[] {
   if (task.status !== 'completed') return []
-  return [
-    task.kind === 'agent' ? 'It used its tools and ended without a word.' : 'It ended without any output.',
-  ]
+  return [task.kind === 'agent' ? 'It ended without a word.' : 'It ended without any output.']
 }
 
-function partial(task: EndedTask): string {
-  return task.status === 'completed' ? '' : ' partial="true"'
+/** Nobody is to take for a result what was said before a failure. */
+function resultTag({ status }: EndedTask): string {
+  return status === 'completed' ? 'result' : 'partial'
+}
+
+function inTag(tag: string, text: string): string {
+  return `<${tag}>${text}</${tag}>`
 }
 
 function shortened(task: EndedTask, text: string, room: number): string {
@@ -173,5 +167,5 @@ function whereTheRestIs({ kind, id }: EndedTask): string {
 
 /** Text of a child cannot end its own notice, nor begin another. */
 function harmless(text: string): string {
-  return text.replace(/<(?=\s*\/?\s*(?:background_task|result|error)\b)/gi, '&lt;')
+  return text.replace(/<(?=\s*\/?\s*(?:background_task|result|partial|error)\b)/gi, '&lt;')
 }

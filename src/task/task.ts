@@ -38,7 +38,7 @@ export interface AgentWork {
   readonly agent: string
   /** Absent where the host is to choose. */
   readonly model?: TaskModel
-  /** The text that starts the run. */
+  /** The text that starts the run; '' once it has completed: the session holds it. */
   readonly prompt: string
   /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
   readonly promptIDs: readonly [string, ...string[]]
@@ -280,9 +280,7 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     ...(model && { model }),
     ...(before.length > 0 && { usedBefore: usedTogether(before) }),
   }
-  // What was never started has not heard its prompt either.
-  const prompt = task.startedAt === undefined ? `${task.prompt}\n\n${next.prompt}` : next.prompt
-  return { ...same, ...next, prompt, run: run + 1, status: 'pending' }
+  return { ...same, ...next, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
@@ -292,7 +290,8 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
   switch (outcome.status) {
     case 'completed':
       // Work that was never prompted has no result.
-      return task.status === 'pending' ? undefined : { ...common, status: 'completed' }
+      if (task.status === 'pending') return undefined
+      return { ...(common.kind === 'agent' ? { ...common, prompt: '' } : common), status: 'completed' }
     case 'failed':
       return { ...common, status: 'failed', failure: outcome.failure }
     case 'cancelled':

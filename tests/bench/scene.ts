@@ -122,11 +122,9 @@ export class Scene {
     )
   }
 
-  /** How many children of all parents are at work now. */
-  get working(): number {
-    return this.#model.requests.filter(
-      ({ parentSessionID, outcome }) => parentSessionID !== undefined && outcome === 'open',
-    ).length
+  /** How many children of these parents are at work now. */
+  workingOf(ids: readonly string[]): number {
+    return ids.flatMap((id) => this.childrenOf(id)).filter(({ outcome }) => outcome === 'open').length
   }
 
   childrenOf(id: string): readonly LoggedRequest[] {

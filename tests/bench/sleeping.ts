@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScriptedModel } from '../harness/model.ts'
 import { probePlugin } from '../harness/plugin.ts'
 import type { Scene } from './scene.ts'
-import { native, ours, PLUGIN, startServer } from './contender.ts'
+import { native, ours, PLUGIN, startServer, type Contender } from './contender.ts'
 import { round } from './numbers.ts'
 import type { Table } from './results.ts'
 import { usageOf } from './usage.ts'
@@ -26,16 +26,18 @@ export async function sleepingChildren(
   const rows: Table['rows'][number][] = []
   const calls = new Map<number, number>()
   let sleeping = 0
-  /** What a benchmark before this one has left behind. */
-  const others = scene.working
+  const parents = new Map<Contender, string[]>(contenders.map((contender) => [contender, []]))
   try {
     for (const count of [0, 10, 100]) {
-      for (const contender of contenders)
-        for (let launched = sleeping; launched < count; launched += STEP) await scene.launch(contender, STEP)
+      for (const [contender, ids] of parents)
+        for (let launched = sleeping; launched < count; launched += STEP)
+          ids.push((await scene.launch(contender, STEP)).id)
       sleeping = count
       await sleep(SETTLES_MS)
-      const working = scene.working - others
-      if (working !== 2 * count) throw new Error(`Of ${2 * count} children, ${working} sleep`)
+      for (const [{ name }, ids] of parents) {
+        const working = scene.workingOf(ids)
+        if (working !== count) throw new Error(`Of ${count} children of ${name}, ${working} sleep`)
+      }
       const before = contenders.map(({ server }) => usageOf(server.pid))
       const seen = probes.map((probe) => probe.sightings().length)
       await sleep(WINDOW_MS)

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { LIMIT, startSoak, type Kind, type Lap } from '../harness/soak.ts'
 import { PLUGIN } from './contender.ts'
 import { median, round } from './numbers.ts'
+import { writeResults } from './results.ts'
 import { usageOf, type ProcessUsage } from './usage.ts'
 
 const LAPS = 4
@@ -92,11 +93,12 @@ function figures({ usages, laps, seconds }: Measured): Record<string, number> {
 const ours = await measure('ours')
 const native = await measure('native')
 const theirs = figures(native)
-console.log(`${tasks} tasks, ${LIMIT} at once`)
-console.table(
-  Object.fromEntries(
-    Object.entries(figures(ours)).map(([name, figure]) => [name, { ours: figure, native: theirs[name] }]),
-  ),
-)
+const rows = Object.entries(figures(ours)).map(([figure, own]) => ({
+  figure,
+  ours: own,
+  native: theirs[figure] ?? '',
+}))
+const title = `${tasks} short tasks, ${LIMIT} at once`
+console.log(writeResults('soak', { title: 'Soak', tables: [{ title, rows }] }))
 const faults = ours.laps.flatMap((lap) => lap.faults)
 if (faults.length > 0) throw new Error(faults.join('\n'))

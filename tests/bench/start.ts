@@ -33,6 +33,8 @@ export async function startShare(
     for (let index = 0; index <= ROUNDS; index += 1) {
       const without = await start()
       const withIt = await start([PLUGIN])
+      // Left behind by an earlier start, it would be taken for this one's.
+      rmSync(file, { force: true })
       await start([timed])
       // The first ones read files that nobody has read yet.
       if (index === 0) continue

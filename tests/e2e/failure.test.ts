@@ -18,7 +18,7 @@ test('a child whose model answers with HTTP 400 is told once, as a failure, with
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText.match(/<background_task /g)).toHaveLength(1)
   expect(parent.noticeText).toMatch(new RegExp(`<background_task id="${id}".* status="failed"`))
-  expect(parent.noticeText).toContain('<error reason="error">the prompt is too purple</error>')
+  expect(parent.noticeText).toContain('<error>the prompt is too purple</error>')
 })
 
 test('a child whose context overflows goes on after the host has summarised it, and is told once, as completed', async () => {
@@ -47,7 +47,7 @@ test('a child whose context overflows for good is told once, as a failure, with 
 test('a child that answers nothing is told once, as a failure', async () => {
   const parent = await stage.parent(() => ({}))
   await parent.launch('say something')
-  await parent.waitForNotice('reason="empty"')
+  await parent.waitForNotice('<error>the agent ended without a word and without using a tool')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
 })
@@ -65,7 +65,7 @@ test('a child whose tool call the user rejects is told once, as a failure, with 
   await parent.waitForNotice('status="failed"')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
-  expect(parent.noticeText).toMatch(/<error reason="error">.*rejected.*<\/error>/)
+  expect(parent.noticeText).toMatch(/<error>.*rejected.*<\/error>/)
 })
 
 test('a child that goes on after a tool has failed is told once, as completed', async () => {
@@ -86,7 +86,7 @@ test('a child that the user aborts is told once, as cancelled by the user, with 
   await parent.launch('wait for it')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.client.session.abort({ path: { id: sessionID } })
-  await parent.waitForNotice('The user stopped it.')
+  await parent.waitForNotice('by="user"')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText).toContain('status="cancelled"')
@@ -97,7 +97,7 @@ test('a running child that the user deletes is told once, and its model call is 
   await parent.launch('vanish')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.client.session.delete({ path: { id: sessionID } })
-  await parent.waitForNotice('The user stopped it.')
+  await parent.waitForNotice('by="user"')
   await stage.model.waitForRequest(
     (request) => request.sessionID === sessionID && request.outcome === 'closed',
   )

@@ -175,9 +175,9 @@ test('with onInterrupt cancel, what an interrupted parent launched is stopped, r
       ({ parentSessionID, outcome }) => parentSessionID === parent.id && outcome === 'closed',
     )
     await cancelling.server.prompt(parent.id, 'where were we')
-    await parent.waitForNotice('The user stopped it.')
+    await parent.waitForNotice('by="user"')
     await parent.quiet()
-    expect(parent.noticeText.match(/The user stopped it\./g)).toHaveLength(2)
+    expect(parent.noticeText.match(/by="user"/g)).toHaveLength(2)
     expect(parent.childRequests).toHaveLength(1)
   } finally {
     await cancelling.close()

@@ -76,7 +76,7 @@ test('a run that takes longer than it may is stopped, its model call is closed, 
   const parent = await stage.parent(() => new Promise(() => {}))
   await parent.launch('take for ever')
   const told = await parent.waitForNotice('which is its limit (timeoutMs)')
-  expect(told.messages.at(-1)?.content).toContain('<error reason="timeout">stopped after 8.0s')
+  expect(told.messages.at(-1)?.content).toContain('<error>stopped after 8.0s')
   await parent.quiet()
   expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
   expect(parent.noticeTurns).toHaveLength(1)

@@ -105,8 +105,8 @@ test('a command that takes too long is ended with all that it has started, and t
   const parent = await stage.parent()
   await start(parent, 'echo begun; sleep 1236 & sleep 1237', { timeout: 1500 })
   await parent.waitForNotice('which is its limit (timeout)')
-  expect(parent.noticeText).toContain('<error reason="timeout">')
-  expect(parent.noticeText).toContain('<result partial="true">begun')
+  expect(parent.noticeText).toContain('<error>stopped after 1.5s')
+  expect(parent.noticeText).toContain('<partial>begun')
   expect(isRunning('sleep 123')).toBe(false)
 })
 
@@ -173,7 +173,7 @@ test('a command that outlived OpenCode is kept within its time when somebody spe
   await expect.poll(() => isRunning('sleep 1242'), { timeout: 10_000 }).toBe(false)
   expect(isRunning('sleep 1243')).toBe(true)
   await parent.say('where were we')
-  expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*reason="timeout"[^]*begun`))
+  expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*<error>stopped after 6.0s[^]*begun`))
   expect(other.noticeText).toBe('')
   await stage.restart('SIGTERM')
   await expect.poll(() => isRunning('sleep 1243')).toBe(false)
@@ -217,7 +217,7 @@ test.each(['SIGTERM', 'dispose'])(
     await sleep(1000)
     await parent.say('where were we')
     expect(parent.noticeText).toContain(`id="${id}"`)
-    expect(parent.noticeText).toContain('<error reason="interrupted">')
+    expect(parent.noticeText).toContain('<error>OpenCode stopped before')
   },
 )
 
@@ -375,7 +375,7 @@ test('rules for bash hold for each simple command of a line, and what is asked f
       body: { response: 'once' },
     })
     expect((await answer)[0]).toContain('Background Task Started')
-    await parent.waitForNotice('<result partial="true">first')
+    await parent.waitForNotice('<partial>first')
   } finally {
     await strict.close()
   }

@@ -23,7 +23,7 @@ test("a child's result reaches its parent's model in one turn, and is told once"
   expect(parent.noticeText).toContain(
     `<background_task id="${id}" run="1" agent="general" status="completed"`,
   )
-  expect(parent.noticeText).toMatch(/\[Automatic notice, not a message from the user\. .*\]$/)
+  expect(parent.noticeText).toMatch(/\[Automatic notice, not from the user\. .*\]$/)
 })
 
 test('the launch answers before the child has, and the child sees its prompt and nothing else', async () => {
@@ -113,28 +113,31 @@ test.each([
   },
 )
 
-test('the record of a task stands in its child session, from its creation to its end', async () => {
-  const parent = await stage.parent()
+test('the record of a task stands in its child session from its creation on, with the prompt until its answer is there', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('leave a trace')
-  await parent.waitForNotice('done')
-  await parent.quiet()
-  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
-  expect(data).toHaveLength(1)
-  expect(data[0]).toMatchObject({
-    parentID: parent.id,
-    title: 'leave a trace (@general subagent)',
-    metadata: {
-      background: {
-        version: 1,
-        id,
-        kind: 'agent',
-        run: 1,
-        status: 'completed',
-        agent: 'general',
-        prompt: 'leave a trace',
-      },
+  const record = { version: 1, id, kind: 'agent', run: 1, agent: 'general' }
+  const children = async (): Promise<unknown> => {
+    const { data } = await stage.server.client.session.children({
+      path: { id: parent.id },
+      throwOnError: true,
+    })
+    return data
+  }
+  expect(await children()).toMatchObject([
+    {
+      parentID: parent.id,
+      title: 'leave a trace (@general subagent)',
+      metadata: { background: { ...record, status: 'pending', prompt: 'leave a trace' } },
     },
-  })
+  ])
+  release({ text: 'traced' })
+  await parent.waitForNotice('traced')
+  await parent.quiet()
+  expect(await children()).toMatchObject([
+    { metadata: { background: { ...record, status: 'completed', prompt: '' } } },
+  ])
 })
 
 test("with the option debug, each step of a task stands in OpenCode's log", async () => {

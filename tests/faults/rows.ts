@@ -21,7 +21,7 @@ const WOKEN = { told: 'completed', times: 1, how: 'woken', left: 'nothing' } as 
 const WITH_NEXT = { ...WOKEN, how: 'with the next message' } as const
 const CUT_OFF = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task had ended' } as const
 const NOT_STARTED = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task had started' } as const
-const STOPPED = { ...WOKEN, told: 'cancelled: The user stopped it' } as const
+const STOPPED = { ...WOKEN, told: 'cancelled: user' } as const
 
 /** Bash is asked for, and what becomes of that is told. */
 const remover =

@@ -227,7 +227,7 @@ export class Scene {
       )
       .filter(({ id }) => this.#id === '' || id === this.#id)
     const [first] = told
-    const why = /<error[^>]*>(.*)/.exec(first?.text ?? '') ?? /(The user stopped it)/.exec(first?.text ?? '')
+    const why = /<error>(.*)/.exec(first?.text ?? '') ?? /by="(\w+)"/.exec(first?.text ?? '')
     return {
       told: first ? [first.status, ...(why ? [why[1]?.replace('</error>', '')] : [])].join(': ') : 'nothing',
       times: told.length,

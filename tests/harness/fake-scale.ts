@@ -30,8 +30,8 @@ export interface Scale {
 
 const POLL_MS = 5000
 const CHILD_MS = 1000
-/** About as long as what a model asks a sub-agent for. */
-const PROMPT = 'Please look at this part of the project with care. '.repeat(6)
+/** 3 KB: as long as what a thorough model writes to a sub-agent. */
+const PROMPT = 'Please look at this part of the project with care. '.repeat(60)
 const RESULT = 'It is as it should be, as far as could be seen here. '.repeat(20)
 
 export function createFakeScale({ parents, total }: ScaleOptions): Scale {

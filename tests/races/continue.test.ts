@@ -71,6 +71,31 @@ test('an ended task starts its next run in the same session, through the queue, 
   expect(clock.pending).toBe(0)
 })
 
+test('what ended before its prompt was heard hears it when it goes on, and what has heard it does not again', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer } = stage
+  host.failNext('prompt')
+  const failed = await launch('failed')
+  await clock.advance(100)
+  const heard = await launch('heard')
+  const pending = await launch('pending')
+  await clock.advance(100)
+  await manager.cancel(pending.id)
+  answer('heard', { status: 400, text: 'bad request' })
+  await clock.advance(1000)
+  const tasks = [failed, heard, pending]
+  expect(tasks.map(({ id }) => manager.get(id)?.status)).toEqual(['failed', 'failed', 'cancelled'])
+  for (const { id } of tasks) await manager.continue(id, 'more')
+  for (const prompt of ['failed\n\nmore', 'more', 'pending\n\nmore']) answer(prompt)
+  await clock.advance(10_000)
+  expect(tasks.map(({ id }) => manager.get(id))).toMatchObject([{ run: 2 }, { run: 2 }, { run: 2 }])
+  expect(tasks.map(({ sessionID }) => prompts(stage, sessionID))).toEqual([
+    ['failed\n\nmore'],
+    ['heard', 'more'],
+    ['pending\n\nmore'],
+  ])
+})
+
 test('whenever a task is told something around the moment of its end, every answer is told, each once', async () => {
   for (let lead = -12; lead <= 40; lead += 1) {
     const { clock, manager, launch, answer, notices } = createFakeStage()

@@ -246,7 +246,7 @@ test('with onInterrupt cancel, the tasks of an interrupted parent are stopped, a
   expect(
     notices()
       .join('\n')
-      .match(/The user stopped it\./g),
+      .match(/by="user"/g),
   ).toHaveLength(2)
 })
 

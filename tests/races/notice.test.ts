@@ -42,7 +42,7 @@ test('when all have ended, a notice tells what they have used together, over all
   expect(tokens).toBeGreaterThan(0)
   await launch('two')
   await manager.continue(id, 'three')
-  expect(await ended('two', 'three')).toContain(`All have ended: ${3 * tokens} tokens, $0 together.`)
+  expect(await ended('two', 'three')).toContain(`All ended: ${3 * tokens} tokens, $0.`)
 })
 
 test('a message of many notices is read as a whole, whenever the parent goes on while it is being stored', async () => {

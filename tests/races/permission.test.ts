@@ -106,7 +106,7 @@ test('a run that takes longer than it may is stopped, fails with what it had don
   await clock.advance(5000)
   expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
   expect(notices()[0]).toContain('stopped after 1m 0s, which is its limit (timeoutMs)')
-  expect(notices()[0]).toContain('<result partial="true">I begin.</result>')
+  expect(notices()[0]).toContain('<partial>I begin.</partial>')
   expect(manager.get(next.id)?.status).toBe('running')
   expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toHaveLength(1)
 })

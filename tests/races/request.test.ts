@@ -38,7 +38,7 @@ test('a pending task is cancelled when the user asks for it, never starts, and i
   await clock.advance(10_000)
   expect(host.messagesOf(sessionID)).toEqual([])
   expect(notices().filter((text) => text.includes(id))).toHaveLength(1)
-  expect(notices().join('\n')).toContain('The user stopped it.')
+  expect(notices().join('\n')).toContain('by="user"')
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'cancelled' } })
 })
 

@@ -66,7 +66,7 @@ test('after a kill: finished is completed with its result, cut off is interrupte
   const told = notices().join('\n')
   expect(told).toContain('<result>result of finished</result>')
   expect(told).toContain('OpenCode stopped before the task had ended')
-  expect(told).toContain('<result partial="true">I look first.</result>')
+  expect(told).toContain('<partial>I look first.</partial>')
   expect(told).toContain('OpenCode stopped before the task had started')
   expect(notices()).toHaveLength(3)
   // The record says so too, so that the next restart finds what this one found.
@@ -170,7 +170,7 @@ test('what was said to a task before a kill belongs to its run', async () => {
   host.userPrompt(parentID, 'well')
   await clock.advance(1000)
   expect(stage.manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
-  expect(notices().join('\n')).toContain('<result partial="true">result of work</result>')
+  expect(notices().join('\n')).toContain('<partial>result of work</partial>')
 })
 
 test('a host that fails while tasks are recovered is asked again at the next message, and nothing is lost', async () => {

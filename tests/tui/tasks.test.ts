@@ -84,7 +84,7 @@ test('a pending task is cancelled, and its parent is told who did it', async () 
   await act('Cancel it')
   await terminal.see('– general hold the phone')
   const { messages } = await stage.root.waitForNotice('hold the phone')
-  expect(JSON.stringify(messages)).toContain('The user stopped it.')
+  expect(JSON.stringify(messages)).toContain('status=\\"cancelled\\" by=\\"user\\"')
 })
 
 test('a running task is cancelled', async () => {

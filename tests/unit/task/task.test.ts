@@ -57,6 +57,12 @@ describe('transition', () => {
     expect(after(slotTaken, end(completed))).not.toHaveProperty('text')
   })
 
+  test('the prompt is kept until an answer shows that the session holds it', () => {
+    expect(after(slotTaken, prompted, end(failed))).toMatchObject({ prompt: 'Find them.' })
+    expect(after(slotTaken, prompted, end(cancelled))).toMatchObject({ prompt: 'Find them.' })
+    expect(after(slotTaken, prompted, end(completed))).toMatchObject({ prompt: '' })
+  })
+
   test('whatever happens, a task ends once, and its status only moves forward', () => {
     const order: TaskStatus[] = ['pending', 'starting', 'running', 'completed']
     const rank = (task: Task): number => (isEnded(task) ? order.length : order.indexOf(task.status))
