@@ -238,11 +238,8 @@ function startedBefore(task: Task, at = task.createdAt): Task {
 /** A task that was recorded as interrupted, as one that has not ended; any other as it is. */
 function reopened(task: AgentTask): AgentTask {
   if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
-  const { id, kind, run, sessionID, parentID, agent, model, description } = task
-  const { prompt, promptIDs, createdAt, earlier, usedBefore } = task
-  const identity = { id, kind, run, sessionID, parentID, agent, description, prompt, promptIDs, createdAt }
-  const runs = { ...(earlier && { earlier }), ...(usedBefore && { usedBefore }) }
-  return { ...identity, ...(model && { model }), ...runs, status: 'pending' }
+  const { startedAt: _startedAt, endedAt: _endedAt, usage: _usage, failure: _failure, ...rest } = task
+  return { ...rest, status: 'pending' }
 }
 
 /** How a run ended of which nobody has seen the end. */

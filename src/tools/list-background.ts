@@ -19,6 +19,9 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
   cancelled: 'error',
 }
 
+/** Each stands in the context of the model from then on. */
+const ENDED_ROWS = 50
+
 export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     description: 'List the background tasks that you launched, with their ids and status.',
@@ -38,14 +41,16 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
       const spent = manager.used(context.sessionID)
       if (spent.tokens > 0)
         lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
+      const older = new Set<Task>(shown.filter(isEnded).slice(0, -ENDED_ROWS))
       if (shown.length > 0) {
         lines.push(
           '',
           '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
           '|---------|--------|-------|------|----------|--------|------|',
         )
-        lines.push(...shown.map((task) => row(task, noteOn(manager, task), now())))
+        for (const task of shown) if (!older.has(task)) lines.push(row(task, noteOn(manager, task), now()))
         lines.push(
+          ...(older.size > 0 ? [`${older.size} older ones that have ended are not listed.`] : []),
           '',
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
         )

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { listBackground } from '../../src/tools/list-background.ts'
+import type { ToolContext } from '../../src/tools/tool.ts'
+import { createFakeStage } from '../harness/fake-stage.ts'
+
+test('of many tasks, the list has those that have not ended, and the 50 newest of the others', async () => {
+  const { clock, manager, launch, answer, parentID } = createFakeStage()
+  const context = { sessionID: parentID } as ToolContext
+  const list = async (args: Record<string, unknown> = {}): Promise<string> =>
+    String(await listBackground(manager, () => clock.now()).execute(args, context))
+  await launch('the long one')
+  const names = Array.from({ length: 57 }, (_, index) => `short ${index}.`)
+  for (const name of names) {
+    await launch(name)
+    answer(name)
+    await clock.advance(1000)
+  }
+  const all = await list()
+  expect(all).toContain('(58 total)')
+  expect(all).toContain('the long one')
+  expect(names.filter((name) => all.includes(name))).toEqual(names.slice(7))
+  expect(all).toContain('7 older ones that have ended are not listed.')
+  expect(await list({ status: 'running' })).not.toContain('older')
+  answer('the long one')
+  await clock.advance(1000)
+})
