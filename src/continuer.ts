@@ -120,13 +120,12 @@ export class Continuer {
     { description, model: name }: Changes,
     sentID?: string,
   ): Promise<boolean> {
-    const { catalogue, clock, disposal, enqueue, launcher, records, runner, store } = this.#ports
+    const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
     return launcher.admitted(task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
-      await records.revive(task)
       // What failed or was stopped in its first moments goes on with all that it was to hear.
-      const isHeard = task.status === 'completed' || (await runner.hasHeard(task))
-      const prompt = isHeard ? said : `${task.prompt}\n\n${said}`
+      const prompt = (await records.revive(task)) ? said : `${task.prompt}\n\n${said}`
+      if (store.get(task.id)?.run !== task.run) return false
       // The record of a run that nobody starts would take the place of this one's.
       if (disposal.aborted)
         throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`)

@@ -165,7 +165,7 @@ function whereTheRestIs({ kind, id }: EndedTask): string {
   return kind === 'agent' ? `background_output has all of "${id}"` : `check_background shows more of "${id}"`
 }
 
-/** Text of a child cannot end its own notice, nor begin another. */
+/** Text of a child cannot end its own notice, nor begin another; what looks like code of a language stays as it is. */
 function harmless(text: string): string {
-  return text.replace(/<(?=\s*\/?\s*(?:background_task|result|partial|error)\b)/gi, '&lt;')
+  return text.replace(/<(?=\s*(?:\/?\s*background_task|\/\s*(?:result|partial|error))\b)/gi, '&lt;')
 }

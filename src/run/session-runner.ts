@@ -8,7 +8,6 @@ import type { Detector } from './detector.ts'
 import type { Ending } from './evidence.ts'
 import type { RunWatch, Watched } from './run-watch.ts'
 import type { Runner } from './runner.ts'
-import { readTranscript } from './transcript.ts'
 
 export class SessionRunner implements Runner<AgentTask> {
   readonly #opencode: Opencode
@@ -91,11 +90,6 @@ export class SessionRunner implements Runner<AgentTask> {
       if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
       this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
     }
-  }
-
-  /** Whether the session of a task that has ended holds its prompt. Rejects with a `HostError`. */
-  async hasHeard({ sessionID, promptIDs }: AgentTask): Promise<boolean> {
-    return readTranscript(await this.#opencode.messages(sessionID), promptIDs).prompted
   }
 
   /** Stops what runs in the session of a task; to be called outside of its runs. */

@@ -10,6 +10,7 @@ import {
   errorText,
   HostError,
   type Event,
+  type Message,
   type Opencode,
   type PermissionRuleset,
   type Session,
@@ -18,7 +19,7 @@ import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import { readRequest, REQUEST_KEY } from './request.ts'
 import type { TaskStore } from './store.ts'
-import { isEnded, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
+import { isEnded, type AgentTask, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
 
 /** The key of ours in a session's metadata. */
 const RECORD_KEY = 'background'
@@ -177,14 +178,26 @@ export class TaskRecords {
     this.#write(task)
   }
 
-  /** Prepares for the next run of a task. Rejects with a `ToolError` where its session is gone. */
-  async revive(task: EndedTask): Promise<void> {
+  /**
+   * Prepares for the next run of a task, and resolves with whether the run before that has heard its prompt. Rejects with
+   * a `ToolError` where its session is gone.
+   */
+  async revive(task: EndedTask & AgentTask): Promise<boolean> {
+    const { id, sessionID, createdAt } = task
+    const [promptID, ...steers] = task.promptIDs
     try {
-      const { metadata } = await this.#opencode.session(task.sessionID)
-      this.#metadata.set(task.sessionID, metadata ?? {})
+      const { metadata } = await this.#opencode.session(sessionID)
+      this.#metadata.set(sessionID, metadata ?? {})
+      if (task.prompt === '') return true
+      // A user who has written there since may have undone it, and that stands.
+      const isSince = ({ role, time, id: messageID }: Message): boolean =>
+        role === 'user' && time.created >= createdAt && !steers.includes(messageID)
+      return (await this.#opencode.messages(sessionID)).some(
+        ({ info }) => info.id === promptID || isSince(info),
+      )
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
-      throw new ToolError(`The session of ${task.id} was deleted. Start a new task.`)
+      throw new ToolError(`The session of ${id} was deleted. Start a new task.`)
     }
   }
 

@@ -38,7 +38,7 @@ export interface AgentWork {
   readonly agent: string
   /** Absent where the host is to choose. */
   readonly model?: TaskModel
-  /** The text that starts the run; '' once it has completed: the session holds it. */
+  /** The text that starts the run; '' once an answer shows that the session holds it. */
   readonly prompt: string
   /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
   readonly promptIDs: readonly [string, ...string[]]
@@ -291,10 +291,15 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
     case 'completed':
       // Work that was never prompted has no result.
       if (task.status === 'pending') return undefined
-      return { ...(common.kind === 'agent' ? { ...common, prompt: '' } : common), status: 'completed' }
+      return { ...(isAnswered(common) ? { ...common, prompt: '' } : common), status: 'completed' }
     case 'failed':
       return { ...common, status: 'failed', failure: outcome.failure }
     case 'cancelled':
       return { ...common, status: 'cancelled', by: outcome.by }
   }
+}
+
+/** Whether a run that has completed answered its prompt: an answer to a steer says nothing of that. */
+function isAnswered(work: Work): work is AgentWork {
+  return work.kind === 'agent' && work.promptIDs.length === 1
 }

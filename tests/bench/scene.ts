@@ -120,6 +120,9 @@ export class Scene {
       (request) => request.sessionID === id && answered(request) === before + names.length,
       { timeoutMs: LIMIT_MS, description: `${names.length} launches of ${id} answered` },
     )
+    // A refusal is an answer, too.
+    const launched = launchesOf(await server.messages(id)).length - before
+    if (launched !== names.length) throw new Error(`Of ${names.length} in ${id}, ${launched} were launched`)
   }
 
   /** How many children of these parents are at work now. */

@@ -48,7 +48,10 @@ export async function sleepingChildren(
             ?.sightings()
             .slice(seen[index])
             .filter(({ kind }) => kind === 'call') ?? []
-        if (name === 'ours') calls.set(count, made.length)
+        if (name === 'ours') {
+          if (count > 0 && made.length === 0) throw new Error('Nothing asks whether the children sleep')
+          calls.set(count, made.length)
+        }
         rows.push({
           children: count,
           whose: name,

@@ -114,3 +114,26 @@ test('rules that forbid an agent as a task forbid saying more to it', async () =
     /^task_id/,
   )
 })
+
+test('what the user has undone in a task that failed stays undone when it goes on', async () => {
+  const parent = await stage.parent(({ messages }) => {
+    const last = messages.at(-1)?.content ?? ''
+    return last === 'bad plan' ? { status: 400, text: 'bad request' } : { text: `heard: ${last}` }
+  })
+  const [id] = await parent.launch('bad plan')
+  await parent.waitForNotice('bad request')
+  await parent.quiet()
+  const child = parent.childRequests[0]?.sessionID ?? ''
+  const [prompt] = await stage.server.messages(child)
+  await stage.server.client.session.revert({
+    path: { id: child },
+    body: { messageID: prompt?.info.id ?? '' },
+    throwOnError: true,
+  })
+  await stage.server.prompt(child, 'good plan')
+  await stage.server.waitForIdle(child)
+  await parent.call([say(id, 'more')])
+  await parent.waitForNotice('run="2"')
+  const heard = parent.childRequests.at(-1)?.messages.filter(({ role }) => role === 'user')
+  expect(heard?.map(({ content }) => content)).toEqual(['good plan', 'more'])
+})

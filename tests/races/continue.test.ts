@@ -96,6 +96,80 @@ test('what ended before its prompt was heard hears it when it goes on, and what 
   ])
 })
 
+test('a run that has not heard its prompt is told it again, though the runs before it were heard', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, answer } = stage
+  const { id, sessionID } = await launch('first')
+  await clock.advance(100)
+  answer('first')
+  await clock.advance(1000)
+  host.failNext('prompt')
+  await manager.continue(id, 'second')
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ run: 2, status: 'failed' })
+  await manager.continue(id, 'third')
+  await clock.advance(100)
+  expect(prompts(stage, sessionID)).toEqual(['first', 'second\n\nthird'])
+})
+
+test('what two say at once to a task that has not heard its prompt is all heard, though a run ends between', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer } = stage
+  await launch('other')
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  await manager.cancel(id)
+  const delays = [0, 3000]
+  host.latencyMs = () => delays.shift() ?? 0
+  const slow = manager.continue(id, 'slow')
+  await clock.advance(1)
+  expect(await manager.continue(id, 'fast')).toMatchObject({ run: 2, prompt: 'work\n\nfast' })
+  await manager.cancel(id)
+  await clock.advance(4000)
+  await slow
+  answer('other')
+  await clock.advance(1000)
+  expect(prompts(stage, sessionID)).toEqual(['work\n\nfast\n\nslow'])
+})
+
+test('an answer to a steer does not show that the prompt was heard', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, answer } = stage
+  host.hangNext('prompt')
+  host.hangNext('prompt')
+  const { id, sessionID } = await launch('work')
+  await clock.advance(5000)
+  const steered = manager.continue(id, 'steer')
+  await clock.advance(26_000)
+  await steered
+  answer('steer')
+  await clock.advance(5000)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', prompt: 'work' })
+  await manager.continue(id, 'more')
+  await clock.advance(100)
+  expect(prompts(stage, sessionID)).toEqual(['steer', 'work\n\nmore'])
+})
+
+test('what was said to a run that failed meanwhile is not said again after the next one was cancelled', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await launch('other')
+  await clock.advance(100)
+  // The record is written first.
+  const delays = [0, 3000]
+  host.latencyMs = () => delays.shift() ?? 0
+  const steered = manager.continue(id, 'steer')
+  answer('work', { status: 400, text: 'bad request' })
+  await clock.advance(10_000)
+  expect(await steered).toMatchObject({ run: 2, status: 'pending' })
+  await manager.cancel(id)
+  await manager.continue(id, 'more')
+  answer('other')
+  await clock.advance(1000)
+  expect(prompts(stage, sessionID)).toEqual(['work', 'steer', 'more'])
+})
+
 test('whenever a task is told something around the moment of its end, every answer is told, each once', async () => {
   for (let lead = -12; lead <= 40; lead += 1) {
     const { clock, manager, launch, answer, notices } = createFakeStage()

@@ -37,6 +37,11 @@ test('text of a child cannot break out of its notice or forge another', () => {
   expect(text.match(/<\s*\/?\s*(?:result|partial|error)/gi)).toHaveLength(2)
 })
 
+test('code in a result stays as it is', () => {
+  const code = 'function f(a: Promise<Partial<T>>): Map<string, Result<Error>> {} // <result> <error>'
+  expect(one(completedTask(), code)).toContain(`<result>${code}</result>`)
+})
+
 test('an agent name cannot leave its attribute', () => {
   expect(one(completedTask({ agent: 'x" status="failed' }), '')).toContain('agent="x status=failed"')
 })
@@ -84,7 +89,7 @@ test.for<[string, EndedTask, string]>([
   ['cancelled', { ...cancelledTask('user'), ...agent, ...largest }, 'R'],
   ['of a command', command, 'R'],
 ])(
-  'beside its description and result, the notice of a task %s takes at most 300 characters',
+  'beside its description, its result and what went wrong, the notice of a task %s takes at most 300 characters',
   ([, task, text]) => {
     const together = { ...usage, tokens: 99_800_000 }
     for (const unfinished of [idsOf(100), idsOf(0)]) {
