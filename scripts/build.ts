@@ -3,7 +3,7 @@ import { build as bundleWith, type Plugin } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { optionsJSONSchema } from './options-schema.ts'
 
@@ -11,14 +11,19 @@ const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The package's entries: what the host loads, what other plugins import, and what few users need. */
-const ENTRIES = { server: 'server.ts', manager: 'library.ts', panes: 'panes.ts' }
+const ENTRIES = {
+  server: 'server.ts',
+  manager: 'library.ts',
+  panes: 'panes.ts',
+  claims: 'command/claims.ts',
+}
 
 /** What is imported where it is needed stays a file of its own, beside the entries. */
 const apart: Plugin = {
   name: 'apart',
   setup(bundler) {
-    bundler.onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ kind, path }) =>
-      kind === 'dynamic-import' ? { path: path.replace(/ts$/, 'js'), external: true } : undefined,
+    bundler.onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path: `./${basename(path, '.ts')}.js`, external: true } : undefined,
     )
   },
 }

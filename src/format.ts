@@ -43,6 +43,11 @@ export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes:
   return `${head}\n${marker(bytes.length - Buffer.byteLength(head) - Buffer.byteLength(tail))}\n${tail}`
 }
 
+/** The marker where nothing more is to be said. */
+export function leftOut(bytes: number): string {
+  return `[… ${bytes} bytes left out …]`
+}
+
 /** The same for a text of at most `maxLines` lines. */
 export function cutMiddleLines(
   text: string,

@@ -3,12 +3,13 @@
  * records in its child sessions, when something is first done in that session. What the session was not told yet goes
  * along with the user's next message; nothing is started or woken.
  */
+import PQueue from 'p-queue'
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Event, type Opencode, type Session, type StoredMessage } from './opencode.ts'
-import { endKey, type Notice } from './parent/notice.ts'
+import { History } from './parent/history.ts'
+import type { Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
-import { storedNotice } from './parent/reception.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
 import type { Executor } from './run/executor.ts'
@@ -43,6 +44,7 @@ interface Ports {
 }
 
 type EndedAgentTask = EndedTask & AgentTask
+type EndNotice = Exclude<Notice, { sighting: unknown }>
 
 interface Found {
   readonly session: Session
@@ -54,6 +56,9 @@ interface Found {
  * not looked at: that would hold up the first message of each session.
  */
 const NEW_MS = 10_000
+
+/** How many tasks are read at the same time: OpenCode does nothing else meanwhile. */
+const AT_ONCE = 4
 
 export class Recovery {
   readonly #ports: Ports
@@ -95,7 +100,7 @@ export class Recovery {
     await Promise.all(
       left.map(async ({ session, task, owner }) => {
         const ended = task.kind === 'agent' ? await this.#endOf(task) : this.#endOfCommand(task)
-        if (!ended) await this.#take({ session, task }, await opencode.messages(parentID))
+        if (!ended) await this.#take({ session, task }, new History(await opencode.messages(parentID)))
         else if (!store.findBySession(session.id)) await records.note(ended, session, owner)
       }),
     )
@@ -147,8 +152,8 @@ export class Recovery {
     const records = await this.#records(parentID)
     const left = records.filter(({ owner }) => owners.isGone(owner))
     if (left.length > 0) {
-      const parent = await opencode.messages(parentID)
-      await Promise.all(left.map((found) => this.#take(found, parent)))
+      const history = new History(await opencode.messages(parentID))
+      await new PQueue({ concurrency: AT_ONCE }).addAll(left.map((found) => () => this.#take(found, history)))
     }
     return left.length === records.length
   }
@@ -162,31 +167,32 @@ export class Recovery {
     })
   }
 
-  async #take({ session, task }: Found, parent: readonly StoredMessage[]): Promise<void> {
+  async #take({ session, task }: Found, history: History): Promise<void> {
     const known = this.#ports.store.findBySession(session.id)
     // Another call may have been faster, as one for a launch is.
     if (known) return
-    if (task.kind === 'agent') await this.#takeAgent(task, session, parent)
-    else this.#takeCommand(task, session, parent)
+    if (task.kind === 'agent') await this.#takeAgent(task, session, history)
+    else this.#takeCommand(task, session, history)
   }
 
-  async #takeAgent(recorded: AgentTask, session: Session, parent: readonly StoredMessage[]): Promise<void> {
+  async #takeAgent(recorded: AgentTask, session: Session, history: History): Promise<void> {
     const { opencode, store, clock } = this.#ports
-    const isSettled = isEnded(recorded) && isKnown(recorded, parent)
+    const isSettled = isEnded(recorded) && history.knows(recorded)
     // An instance that ends knows of its tasks only that they have not ended before its eyes.
     const task = isSettled ? recorded : reopened(recorded)
-    const needsMessages = !isSettled || recorded.earlier !== undefined
-    const messages = needsMessages ? await opencode.messages(session.id) : []
+    const areKnown = earlierEnds(recorded, []).every(({ task: earlier }) => history.knows(earlier))
+    // They may be long: what all are told is not read again.
+    const messages = isSettled && areKnown ? [] : await opencode.messages(session.id)
     const ended = isEnded(task) ? task : endOf(task, messages, clock.now())
     if (!ended || store.findBySession(session.id)) return
     this.#add(ended, task, session)
     if (!isEnded(task)) await this.#stop(ended, messages)
     const { text } = readTranscript(messages, ended.promptIDs)
-    this.#inherit([...earlierEnds(ended, messages), { task: ended, text }], parent)
+    this.#inherit([...earlierEnds(ended, messages), { task: ended, text }], history)
   }
 
   /** A command outlives the process that began it. */
-  #takeCommand(task: CommandTask, session: Session, parent: readonly StoredMessage[]): void {
+  #takeCommand(task: CommandTask, session: Session, history: History): void {
     const { commands, executor } = this.#ports
     const before = this.#begun(task)
     const remains = isEnded(task) ? undefined : commands.remainsOf(task)
@@ -194,14 +200,14 @@ export class Recovery {
       const running = transition(before, { type: 'prompted', at: task.createdAt }) ?? before
       this.#add(running, task, session)
       executor.resume(running)
-      if ('saw' in running && running.saw) this.#inherit([{ task: running, sighting: running.saw }], parent)
+      if ('saw' in running && running.saw) this.#inherit([{ task: running, sighting: running.saw }], history)
       return
     }
     const { at = 0, outcome } = remains ?? {}
     const ended = outcome ? transition(before, { type: 'ended', at, outcome }) : before
     if (!ended || !isEnded(ended)) return
     this.#add(ended, task, session)
-    this.#inherit([{ task: ended, text: outcome?.text ?? commands.textOf(task) }], parent)
+    this.#inherit([{ task: ended, text: outcome?.text ?? commands.textOf(task) }], history)
   }
 
   /** @param before as it was recorded */
@@ -212,9 +218,9 @@ export class Recovery {
     if (!isEnded(before)) records.adopt(task, session)
   }
 
-  #inherit(notices: readonly Notice[], parent: readonly StoredMessage[]): void {
+  #inherit(notices: readonly Notice[], history: History): void {
     for (const notice of notices)
-      if ('sighting' in notice || !isKnown(notice.task, parent)) this.#ports.outbox.inherit(notice, parent)
+      if ('sighting' in notice || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */
@@ -255,7 +261,7 @@ function endOf(task: AgentTask, messages: readonly StoredMessage[], now: number)
 }
 
 /** The ends of the runs before this one: each may have been owed still when the next was asked for. */
-function earlierEnds(task: EndedAgentTask, messages: readonly StoredMessage[]): Notice[] {
+function earlierEnds(task: AgentTask, messages: readonly StoredMessage[]): EndNotice[] {
   const { id, kind, sessionID, parentID, agent, description, prompt } = task
   const same = { id, kind, sessionID, parentID, agent, description, prompt }
   const earlier = task.earlier ?? []
@@ -274,21 +280,4 @@ function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | und
   if (ending?.type === 'failed') return { status: 'failed', failure: ending.failure, text, usage }
   const message = `OpenCode stopped before the task had ${prompted ? 'ended' : 'started'}`
   return { status: 'failed', failure: { reason: 'interrupted', message }, text, usage }
-}
-
-/** The tools that read the end of a task. */
-const READERS: ReadonlySet<string> = new Set(['background_output', 'check_background'])
-
-/** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
-function isKnown(task: EndedTask, parent: readonly StoredMessage[]): boolean {
-  if (task.status === 'cancelled' && task.by === 'parent') return true
-  if (storedNotice(endKey(task), parent)?.reception === 'answered') return true
-  return parent.some(({ parts }) =>
-    parts.some((part) => {
-      if (part.type !== 'tool' || !READERS.has(part.tool)) return false
-      if (part.state.status !== 'completed') return false
-      const { taskID, run, status } = part.state.metadata
-      return taskID === task.id && run === task.run && status === task.status
-    }),
-  )
 }

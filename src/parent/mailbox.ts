@@ -27,19 +27,26 @@ export class Mailbox {
   readonly #store: TaskStore
   readonly #options: NotifyOptions
   readonly #send: (letter: Letter, notices: readonly Notice[]) => void
+  readonly #unreadBytes: () => number
   /** By their keys, in the order in which they came. */
   #unsent = new Map<string, Notice>()
   /** The moment in which more may come; `undefined` while nothing is to be sent. */
   #moment: { readonly since: number; readonly cancel: () => void } | undefined
 
   constructor(
-    ports: { clock: Clock; store: TaskStore },
+    ports: {
+      clock: Clock
+      store: TaskStore
+      /** How much of what was sent stands before the parent unread. */
+      unreadBytes: () => number
+    },
     parentID: string,
     options: NotifyOptions,
     send: (letter: Letter, notices: readonly Notice[]) => void,
   ) {
     this.#clock = ports.clock
     this.#store = ports.store
+    this.#unreadBytes = ports.unreadBytes
     this.#parentID = parentID
     this.#options = options
     this.#send = send
@@ -130,7 +137,7 @@ export class Mailbox {
       const { key, at } = place(noticed, happenedAt)
       return { id: partID(key, at), text, synthetic: true }
     }
-    const texts = noticeTexts(notices, this.#options.inlineResultBytes)
+    const texts = noticeTexts(notices, this.#options.inlineResultBytes, this.#unreadBytes())
     const parts = notices.map((notice, index) =>
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )

@@ -1,13 +1,15 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
-import { cutMiddle, formatCost, formatDuration, formatTokens } from '../format.ts'
-import { isPartOf } from '../task/id.ts'
+import { cutMiddle, leftOut, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
 
 /** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
 export type Notice =
   { readonly task: EndedTask; readonly text: string } | { readonly task: Task; readonly sighting: Sighting }
 
-const MESSAGE_BYTES = 16 * 1024
+/** What a parent is to read at once, beside the notices' own words. */
+const UNREAD_BYTES = 16 * 1024
+/** What each says of its result and its error at least. */
+const LEAST_BYTES = 160
 const ERROR_BYTES = 1024
 /** How many ids the closing line holds. */
 const NAMED = 1
@@ -35,14 +37,18 @@ export function ridingKey(key: string): string {
   return `${key} with the user's message`
 }
 
-/** Whether a part of one of the parent's messages is the notice of this key, in whatever message. */
-export function isNoticePart(partID: string, key: string): boolean {
-  return isPartOf(partID, key) || isPartOf(partID, ridingKey(key))
-}
-
-/** One text for each notice of a message, each with its share of the room. */
-export function noticeTexts(notices: readonly Notice[], inlineResultBytes: number): string[] {
-  const room = Math.min(inlineResultBytes, Math.floor(MESSAGE_BYTES / notices.length))
+/**
+ * One text for each notice of a message, each with its share of the room.
+ *
+ * @param unreadBytes what stands before the parent already that it has not read
+ */
+export function noticeTexts(
+  notices: readonly Notice[],
+  inlineResultBytes: number,
+  unreadBytes: number,
+): string[] {
+  const share = Math.floor((UNREAD_BYTES - unreadBytes) / notices.length)
+  const room = Math.max(LEAST_BYTES, Math.min(inlineResultBytes, share))
   return notices.map((notice) => noticeText(notice, room))
 }
 
@@ -122,10 +128,12 @@ function endText({ task, text }: Exclude<Notice, { sighting: Sighting }>, room: 
           cost: formatCost(task.usage.cost),
         }
       : { id: task.id, kind: task.kind, ...how, ...exitAttribute(task.exit) }
+  const error = errorLines(task, room)
+  const left = Math.max(0, room - Buffer.byteLength(error.join('')))
   return element(attributes, [
     harmless(task.description),
-    ...errorLines(task),
-    ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(task, text, room))]),
+    ...error,
+    ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(text, left))]),
   ])
 }
 
@@ -139,8 +147,9 @@ function element(attributes: Readonly<Record<string, string>>, lines: readonly s
   return [`<background_task${head.join('')}>`, ...lines, '</background_task>\n'].join('\n')
 }
 
-function errorLines(task: EndedTask): string[] {
-  return task.status === 'failed' ? [inTag('error', shortened(task, task.failure.message, ERROR_BYTES))] : []
+function errorLines(task: EndedTask, room: number): string[] {
+  if (task.status !== 'failed') return []
+  return [inTag('error', shortened(task.failure.message, Math.min(ERROR_BYTES, room / 2)))]
 }
 
 function emptyLines(task: EndedTask): string[] {
@@ -157,12 +166,8 @@ function inTag(tag: string, text: string): string {
   return `<${tag}>${text}</${tag}>`
 }
 
-function shortened(task: EndedTask, text: string, room: number): string {
-  return cutMiddle(harmless(text), room, (bytes) => `[… ${bytes} bytes left out: ${whereTheRestIs(task)} …]`)
-}
-
-function whereTheRestIs({ kind, id }: EndedTask): string {
-  return kind === 'agent' ? `background_output has all of "${id}"` : `check_background shows more of "${id}"`
+function shortened(text: string, room: number): string {
+  return cutMiddle(harmless(text), room, leftOut)
 }
 
 /** Text of a child cannot end its own notice, nor begin another; what looks like code of a language stays as it is. */

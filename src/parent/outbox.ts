@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import type { Event, MessageToRead, Opencode, StoredMessage, TextPart } from '../opencode.ts'
+import type { Event, MessageToRead, Opencode, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
 import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -14,7 +14,7 @@ import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import { endKey, noticeKey, sightingKey, type Notice } from './notice.ts'
-import { storedNotice } from './reception.ts'
+import type { History } from './history.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -106,18 +106,18 @@ export class Outbox {
   /**
    * Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago.
    *
-   * @param parent the messages of the parent: one that holds the notice is read with the next turn, if it is not undone
+   * @param history of the parent: a message that holds the notice is read with the next turn, if it is not undone
    */
-  inherit(notice: Notice, parent: readonly StoredMessage[]): void {
+  inherit(notice: Notice, history: History): void {
     const { parentID } = notice.task
-    const stored = storedNotice(noticeKey(notice), parent)
+    const stored = history.notice(noticeKey(notice))
     this.#tellStories([notice], 'notice owed from before OpenCode started')
     if (!stored) {
       this.#mailbox(parentID).keep([notice])
       return
     }
     const delivery = this.#deliver({ ...stored, parentID, parts: [] }, [notice], 'resting')
-    for (const { info } of parent) delivery.sawMessage(info)
+    for (const { info } of history.messages) delivery.sawMessage(info)
   }
 
   /** Calls the listener when something was sent or is owed no more. Returns how to stop that. */
@@ -232,12 +232,20 @@ export class Outbox {
   #mailbox(parentID: string): Mailbox {
     const known = this.#mailboxes.get(parentID)
     if (known) return known
-    const mailbox = new Mailbox(this.#ports, parentID, this.#options, (letter, notices) => {
+    const ports = { ...this.#ports, unreadBytes: () => this.#unreadBytes(parentID) }
+    const mailbox = new Mailbox(ports, parentID, this.#options, (letter, notices) => {
       void this.#deliver(letter, notices, 'sending').send()
       this.#tell()
     })
     this.#mailboxes.set(parentID, mailbox)
     return mailbox
+  }
+
+  #unreadBytes(parentID: string): number {
+    return [...this.#sentTo(parentID)].reduce(
+      (sum, { delivery }) => sum + (delivery.place === 'past' ? 0 : bytesOf(delivery.letter)),
+      0,
+    )
   }
 
   #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'resting'): Delivery {
@@ -308,4 +316,8 @@ export class Outbox {
       })
     }
   }
+}
+
+function bytesOf({ parts }: Letter): number {
+  return parts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
 }

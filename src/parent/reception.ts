@@ -1,6 +1,5 @@
 /** Has the parent's model seen a message of ours? Read from the parent's messages, as events bring them or as stored. */
-import type { Message, StoredMessage } from '../opencode.ts'
-import { isNoticePart } from './notice.ts'
+import type { Message } from '../opencode.ts'
 
 /**
  * `missing`: not stored. `unanswered`: stored, and no model call has followed. `interrupted`: the user stopped the
@@ -8,21 +7,6 @@ import { isNoticePart } from './notice.ts'
  * `answered`: a model call that had it in its context has ended, well or with an error of its own.
  */
 export type Reception = 'missing' | 'unanswered' | 'interrupted' | 'answered'
-
-/** Where the notice of this key stands in the messages of a parent, if it does, and what they say of it. */
-export function storedNotice(
-  key: string,
-  parent: readonly StoredMessage[],
-): { readonly messageID: string; readonly reception: Reception } | undefined {
-  const index = parent.findIndex(({ parts }) =>
-    parts.some((part) => part.type === 'text' && isNoticePart(part.id, key)),
-  )
-  const message = parent[index]
-  if (!message) return undefined
-  const tracker = new ReceptionTracker(message.info.id)
-  for (const { info } of parent.slice(index)) tracker.note(info)
-  return { messageID: message.info.id, reception: tracker.reception }
-}
 
 /** Follows the messages of a parent, in any order and with repetitions, from before the send on. */
 export class ReceptionTracker {

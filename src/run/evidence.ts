@@ -1,4 +1,5 @@
 /** What the messages of a child prove about the end of its run. Pure: the detector decides when to ask. */
+import { cutMiddle, leftOut } from '../format.ts'
 import { errorText, type StoredMessage } from '../opencode.ts'
 import type { Failure, Usage } from '../task/task.ts'
 import { isToolStep, readTranscript } from './transcript.ts'
@@ -19,6 +20,9 @@ export interface Verdict {
   readonly ending: Ending
   readonly holds: 'always' | 'ifIdle' | 'ifStaysIdle'
 }
+
+/** A provider can answer with a whole page, and it stands in the record. */
+const ERROR_BYTES = 4096
 
 /**
  * What the messages show of the run's end, or `undefined` while they show none.
@@ -45,7 +49,7 @@ function judgeStored(
   const { begun, asked, answer, newest, text, usage } = readTranscript(messages, promptIDs)
   const said = { text, usage }
   const failed = (message: string, reason: Failure['reason'] = 'error'): Ending => {
-    return { ...said, type: 'failed', failure: { reason, message } }
+    return { ...said, type: 'failed', failure: { reason, message: cutMiddle(message, ERROR_BYTES, leftOut) } }
   }
   if (!begun) return error === undefined ? undefined : { ending: failed(error), holds: 'always' }
   // A message that was queued behind a turn which then fails or is stopped is never answered.

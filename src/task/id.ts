@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+const DIGEST_LENGTH = 14
 
 export function newTaskID(): string {
   return `bg_${randomBytes(4).toString('hex')}`
@@ -34,9 +35,14 @@ export function partID(key: string, at: number): string {
   return hostID('prt', key, at)
 }
 
-/** Whether a part's id was computed from `key`, at whatever time. */
-export function isPartOf(id: string, key: string): boolean {
-  return id.startsWith('prt_') && id.endsWith(digestOf('prt', key))
+/** What of a part's id follows from its key alone. */
+export function keyDigestIn(partID: string): string {
+  return partID.slice(-DIGEST_LENGTH)
+}
+
+/** The same, of a key. */
+export function keyDigest(key: string): string {
+  return digestOf('prt', key)
 }
 
 /** The host's form: a prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
@@ -48,6 +54,6 @@ function hostID(prefix: 'msg' | 'prt', key: string, at: number): string {
 }
 
 function digestOf(prefix: 'msg' | 'prt', key: string): string {
-  const digest = createHash('sha256').update(`${prefix} ${key}`).digest().subarray(0, 14)
+  const digest = createHash('sha256').update(`${prefix} ${key}`).digest().subarray(0, DIGEST_LENGTH)
   return Array.from(digest, (byte) => BASE62[byte % 62]).join('')
 }

@@ -27,7 +27,7 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       const ended = manager.list(context.sessionID).filter(({ id }) => manager.hasLeftovers(id))
       const leftovers = await Promise.all(ended.map((task) => cancelText(manager, task)))
       const tasks = unfinished.flatMap(({ id }) => manager.get(id) ?? [])
-      const lines = [...tasks.map((task) => describe(manager, task)), ...leftovers]
+      const lines = [...tasks.map((task) => describe(manager, task, false)), ...leftovers]
       return lines.length === 0 ? 'There was nothing to stop.' : lines.join('\n')
     },
   })
@@ -44,10 +44,11 @@ export async function cancelText(manager: BackgroundManager, task: Task): Promis
     return `${task.id} had ended already (${task.status}). ${did}`
   }
   const ended = await manager.cancel(task.id)
-  return ended ? describe(manager, ended) : `${task.id} is unknown.`
+  return ended ? describe(manager, ended, true) : `${task.id} is unknown.`
 }
 
-function describe(manager: BackgroundManager, task: Task): string {
+/** @param isAlone whether it is the only one, with room for what is known of it */
+function describe(manager: BackgroundManager, task: Task, isAlone: boolean): string {
   if (task.status !== 'cancelled') {
     return `${task.id} (${task.description}) ended before it could be stopped: ${task.status}. Its notice follows.`
   }
@@ -55,8 +56,10 @@ function describe(manager: BackgroundManager, task: Task): string {
     task.startedAt === undefined
       ? 'before it had started'
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
-  if (task.kind === 'agent') return `${task.id} (${task.description}) was cancelled ${after}.`
-  const killed = manager.hasLeftovers(task.id)
+  const hasLeftovers = manager.hasLeftovers(task.id)
+  if (task.kind === 'agent' || (!isAlone && !hasLeftovers))
+    return `${task.id} (${task.description}) was cancelled ${after}.`
+  const killed = hasLeftovers
     ? `⚠️ Task \`${task.id}\` was told to end, but something of it cannot be killed: it may be another user's.`
     : `🛑 Task \`${task.id}\` has been killed.`
   const lines = [killed, `Command: ${codeSpan(task.command)}`]

@@ -18,7 +18,11 @@ const nonEmpty = (what: string): z.ZodMiniString =>
 
 const ARGS = {
   description: described(
-    z.optional(nonEmpty('3–5 words that name the task')),
+    z.optional(
+      nonEmpty('3–5 words that name the task').check(
+        z.maxLength(200, 'must have at most 200 characters: say the rest in prompt'),
+      ),
+    ),
     '3–5 words that name the task, for people',
   ),
   prompt: described(nonEmpty('say what the agent is to do'), 'The whole task: the agent sees nothing else'),

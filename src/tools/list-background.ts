@@ -41,16 +41,19 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
       const spent = manager.used(context.sessionID)
       if (spent.tokens > 0)
         lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
-      const older = new Set<Task>(shown.filter(isEnded).slice(0, -ENDED_ROWS))
+      const ended = shown.filter(isEnded)
+      const listed = [...shown.filter((task) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
       if (shown.length > 0) {
         lines.push(
           '',
           '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
           '|---------|--------|-------|------|----------|--------|------|',
         )
-        for (const task of shown) if (!older.has(task)) lines.push(row(task, noteOn(manager, task), now()))
+        lines.push(...listed.map((task) => row(task, noteOn(manager, task), now())))
         lines.push(
-          ...(older.size > 0 ? [`${older.size} older ones that have ended are not listed.`] : []),
+          ...(ended.length > ENDED_ROWS
+            ? [`${ended.length - ENDED_ROWS} older ones that have ended are not listed.`]
+            : []),
           '',
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
         )

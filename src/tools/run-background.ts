@@ -2,7 +2,6 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
-import { claimsOf } from '../command/claims.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
@@ -84,6 +83,8 @@ async function directory(path: string): Promise<string> {
 /** As OpenCode's own bash tool asks: for each simple command of the line, and each directory outside of the project. */
 async function ask(context: ToolContext, command: string, cwd: string): Promise<void> {
   const { directory: project, worktree } = context
+  // Many servers never run a command, and each would read this at its start.
+  const { claimsOf } = await import('../command/claims.ts')
   const { patterns, always, directories } = await claimsOf(command, { cwd, directory: project, worktree })
   const metadata = { command }
   if (directories.length > 0) {

@@ -55,12 +55,18 @@ export function described<Schema extends z.ZodMiniType>(schema: Schema, descript
   return Object.assign(schema.clone(), { description })
 }
 
+/** How many tasks an answer names. */
+const NAMED = 20
+
 /** The task, if this session launched it: any other is unknown to it. */
 export function ownTask(manager: BackgroundManager, taskID: string, sessionID: string): Task {
   const task = manager.get(taskID)
   if (task?.parentID === sessionID) return task
   const known = manager.list(sessionID).map(({ id }) => id)
-  const hint = known.length === 0 ? 'This session has launched none.' : `Known here: ${known.join(', ')}.`
+  const newest = known.slice(-NAMED)
+  const older = known.length > NAMED ? `, and ${known.length - NAMED} older ones` : ''
+  const hint =
+    known.length === 0 ? 'This session has launched none.' : `Known here: ${newest.join(', ')}${older}.`
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
 }
 

@@ -28,3 +28,27 @@ test(
     expect(many.cpu).toBeLessThanOrEqual(1.5 * few.cpu)
   },
 )
+
+test('after a restart, each task of a long session that was told long ago takes as many steps as in a short one', async () => {
+  const { createFakeStage } = await import('../harness/fake-stage.ts')
+  const costOf = async (count: number): Promise<number> => {
+    const stage = createFakeStage()
+    for (let index = 0; index < count; index += 1) {
+      await stage.launch(`task ${index}.`)
+      stage.answer(`task ${index}.`)
+      await stage.clock.advance(1000)
+    }
+    expect(stage.noticeTurns()).toHaveLength(count)
+    stage.crash()
+    await stage.clock.advance(1000)
+    steps.take()
+    stage.host.userPrompt(stage.parentID, 'hello again')
+    await stage.clock.advance(1000)
+    expect(stage.manager.list(stage.parentID)).toHaveLength(count)
+    return steps.take() / count
+  }
+  const short = await costOf(30)
+  const long = await costOf(240)
+  expect(short).toBeGreaterThan(10)
+  expect(long).toBeLessThanOrEqual(1.1 * short)
+})

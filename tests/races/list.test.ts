@@ -1,26 +1,31 @@
 import { expect, test } from 'vitest'
+import { backgroundOutput } from '../../src/tools/background-output.ts'
 import { listBackground } from '../../src/tools/list-background.ts'
 import type { ToolContext } from '../../src/tools/tool.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('of many tasks, the list has those that have not ended, and the 50 newest of the others', async () => {
+test('of many tasks, the list has those that have not ended first, and the 50 newest of the others', async () => {
   const { clock, manager, launch, answer, parentID } = createFakeStage()
   const context = { sessionID: parentID } as ToolContext
   const list = async (args: Record<string, unknown> = {}): Promise<unknown> =>
     listBackground(manager, () => clock.now()).execute(args, context)
-  await launch('the long one')
   const names = Array.from({ length: 57 }, (_, index) => `short ${index}.`)
   for (const name of names) {
     await launch(name)
     answer(name)
     await clock.advance(1000)
   }
+  await launch('the long one')
   const all = JSON.stringify(await list())
   expect(all).toContain('(58 total)')
-  expect(all).toContain('the long one')
+  expect(all.indexOf('the long one')).toBeGreaterThan(0)
+  expect(all.indexOf('the long one')).toBeLessThan(all.indexOf('short 7.'))
   expect(names.filter((name) => all.includes(name))).toEqual(names.slice(7))
   expect(all).toContain('7 older ones that have ended are not listed.')
   expect(await list({ status: 'running' })).not.toContain('older')
+  await expect(
+    backgroundOutput(manager, () => clock.now()).execute({ task_id: 'bg_0' }, context),
+  ).rejects.toThrow(/Known here: (bg_\w+, ){20}and 38 older ones\./)
   answer('the long one')
   await clock.advance(1000)
 })

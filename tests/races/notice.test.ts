@@ -344,3 +344,30 @@ test('a parent that is deleted while its notice waits to be sent again is owed n
   expect(host.calls.slice(before).filter(({ method }) => method === 'prompt')).toEqual([])
   expect(clock.pending).toBe(0)
 })
+
+test('what ends one after another while the parent is busy does not flood its next step', async () => {
+  const { clock, host, parentID, launch, answer, notices } = createFakeStage()
+  const { reply, release } = heldReply()
+  const inner = host.script
+  host.script = (request) => (request.messages.at(-1)?.content === 'think' ? reply : inner(request))
+  host.userPrompt(parentID, 'think')
+  await clock.advance(100)
+  const names = Array.from({ length: 40 }, (_, index) => `task ${index}.`)
+  for (const name of names) {
+    await launch(name)
+    await clock.advance(100)
+    answer(name, { text: `RESULT ${name} ${'x'.repeat(7500)}` })
+    await clock.advance(1000)
+  }
+  const told = notices().join('')
+  expect(names.filter((name) => !told.includes(`RESULT ${name}`))).toEqual([])
+  expect(told.length).toBeLessThan(16 * 1024 + 40 * 600)
+  release({ text: 'thought through' })
+  await clock.advance(10_000)
+  // Once they are read, there is room again.
+  const last = await launch('last')
+  answer('last', { text: 'y'.repeat(7500) })
+  await clock.advance(5000)
+  expect(notices().find((text) => text.includes(last.id))?.length).toBeGreaterThan(4096)
+  expect(clock.pending).toBe(0)
+})

@@ -432,3 +432,24 @@ test('what a person has begun in a child since the kill is not stopped when its 
   await clock.advance(1000)
   expect(host.isBusy(sessionID)).toBe(true)
 })
+
+test('of tasks that were told, a restart reads no messages, however often they went on', async () => {
+  const { clock, host, crash, launch, answer, manager, parentID } = createFakeStage()
+  const tasks = [await launch('one'), await launch('two')]
+  answer('one')
+  answer('two')
+  await clock.advance(1000)
+  for (const { id } of tasks) await manager.continue(id, 'more')
+  answer('more')
+  await clock.advance(100)
+  answer('more')
+  await clock.advance(2000)
+  expect(tasks.map(({ id }) => manager.get(id))).toMatchObject([{ run: 2, status: 'completed' }, { run: 2 }])
+  crash()
+  await clock.advance(1000)
+  const before = host.calls.length
+  host.userPrompt(parentID, 'hello again')
+  await clock.advance(1000)
+  const read = host.calls.slice(before).filter(({ method }) => method === 'messages')
+  expect(read.map(({ sessionID }) => sessionID)).toEqual([parentID])
+})

@@ -3,7 +3,7 @@ import { closingText, noticeTexts } from '../../../src/parent/notice.ts'
 import type { EndedTask } from '../../../src/task/task.ts'
 import { cancelledTask, completedTask, failedTask } from '../../harness/tasks.ts'
 
-const one = (task: EndedTask, text: string): string => noticeTexts([{ task, text }], 4096)[0] ?? ''
+const one = (task: EndedTask, text: string): string => noticeTexts([{ task, text }], 4096, 0)[0] ?? ''
 
 const idsOf = (count: number): Set<string> =>
   new Set(Array.from({ length: count }, (_, index) => `bg_1a2b3c${String(index).padStart(2, '0')}`))
@@ -46,18 +46,40 @@ test('an agent name cannot leave its attribute', () => {
   expect(one(completedTask({ agent: 'x" status="failed' }), '')).toContain('agent="x status=failed"')
 })
 
-test('a long result is cut in the middle, and the notice says how to get all of it', () => {
+test('a long result is cut in the middle, and says how much is missing', () => {
   const text = one(completedTask(), `begin${'.'.repeat(10_000)}end`)
   expect(text).toContain('<result>begin')
   expect(text).toContain('end</result>')
-  expect(text).toContain('background_output has all of "bg_1a2b3c4d"')
+  expect(text).toContain('[… 5912 bytes left out …]')
   expect(text.length).toBeLessThan(4096 + 400)
 })
 
-test('however many end together, their results fit into 16 KB', () => {
-  const notices = Array.from({ length: 20 }, () => ({ task: completedTask(), text: 'x'.repeat(5000) }))
-  const results = noticeTexts(notices, 4096).map((text) => /<result>([^[]*)/.exec(text)?.[1]?.length ?? 0)
-  expect(results.reduce((sum, length) => sum + length, 0)).toBeLessThanOrEqual(16 * 1024)
+test('however many end together, what they have said and why they failed fits into 16 KB', () => {
+  const text = 'x'.repeat(5000)
+  for (const task of [completedTask(), failedTask('error', 'e'.repeat(2000))]) {
+    for (const [count, beside] of [
+      [20, 300],
+      // So many that each says its least.
+      [100, 500],
+    ] as const) {
+      const texts = noticeTexts(
+        Array.from({ length: count }, () => ({ task, text })),
+        4096,
+        0,
+      )
+      expect(texts.join('').length).toBeLessThanOrEqual(16 * 1024 + count * beside)
+      for (const each of texts) expect(each).toMatch(/x+<\/(?:result|partial)>/)
+    }
+  }
+})
+
+test('what stands before the parent unread leaves less room for what comes', () => {
+  const notices = [{ task: completedTask(), text: 'x'.repeat(5000) }]
+  const lengths = [0, 14_000, 1_000_000].map((unread) => noticeTexts(notices, 4096, unread)[0]?.length ?? 0)
+  expect(lengths[0]).toBeGreaterThan(4096)
+  expect(lengths[1]).toBeLessThan(16 * 1024 - 14_000 + 300)
+  expect(lengths[2]).toBeGreaterThan(300)
+  expect(lengths[2]).toBeLessThan(500)
 })
 
 const usage = { toolCalls: 999, tokens: 99_900_000, cost: 99.99 }

@@ -1,0 +1,54 @@
+/** What a parent's messages say of its tasks. They are gone through once, however many tasks are asked for. */
+import type { StoredMessage } from '../opencode.ts'
+import { keyDigest, keyDigestIn } from '../task/id.ts'
+import type { EndedTask } from '../task/task.ts'
+import { endKey, ridingKey } from './notice.ts'
+import { ReceptionTracker, type Reception } from './reception.ts'
+
+/** The tools that read the end of a task. */
+const READERS: ReadonlySet<string> = new Set(['background_output', 'check_background'])
+
+export class History {
+  readonly messages: readonly StoredMessage[]
+  /** In which message a text part stands first, by what its id was computed from. */
+  readonly #places = new Map<string, number>()
+  /** The ends that were read: id, run and status. */
+  readonly #read = new Set<string>()
+
+  constructor(messages: readonly StoredMessage[]) {
+    this.messages = messages
+    for (const [index, { parts }] of messages.entries()) {
+      for (const part of parts) {
+        if (part.type === 'text') {
+          const digest = keyDigestIn(part.id)
+          if (!this.#places.has(digest)) this.#places.set(digest, index)
+        } else if (part.type === 'tool' && READERS.has(part.tool) && part.state.status === 'completed') {
+          const { taskID, run, status } = part.state.metadata
+          this.#read.add([taskID, run, status].join(' '))
+        }
+      }
+    }
+  }
+
+  /** Where the notice of this key stands, by itself or on a message of the user's, and what became of it. */
+  notice(key: string): { readonly messageID: string; readonly reception: Reception } | undefined {
+    const index = this.#places.get(keyDigest(key)) ?? this.#places.get(keyDigest(ridingKey(key)))
+    if (index === undefined) return undefined
+    const messageID = this.messages[index]?.info.id ?? ''
+    const tracker = new ReceptionTracker(messageID)
+    for (let next = index; next < this.messages.length; next += 1) {
+      const info = this.messages[next]?.info
+      if (info) tracker.note(info)
+      // Mostly so after a message or two.
+      if (info?.role === 'assistant' && tracker.reception === 'answered') break
+    }
+    return { messageID, reception: tracker.reception }
+  }
+
+  /** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
+  knows(task: EndedTask): boolean {
+    if (task.status === 'cancelled' && task.by === 'parent') return true
+    if (this.#read.has([task.id, task.run, task.status].join(' '))) return true
+    return this.notice(endKey(task))?.reception === 'answered'
+  }
+}
