@@ -36,8 +36,8 @@ export function partID(key: string, at: number): string {
 }
 
 /** What of a part's id follows from its key alone. */
-export function keyDigestIn(partID: string): string {
-  return partID.slice(-DIGEST_LENGTH)
+export function keyDigestIn(idOfPart: string): string {
+  return idOfPart.slice(-DIGEST_LENGTH)
 }
 
 /** The same, of a key. */
