@@ -170,7 +170,9 @@ function shortened(text: string, room: number): string {
   return cutMiddle(harmless(text), room, leftOut)
 }
 
-/** Text of a child cannot end its own notice, nor begin another; what looks like code of a language stays as it is. */
+/** Text of a child cannot end its own notice, nor begin another; code with types such as `Partial` stays as it is. */
 function harmless(text: string): string {
-  return text.replace(/<(?=\s*(?:\/?\s*background_task|\/\s*(?:result|partial|error))\b)/gi, '&lt;')
+  return text
+    .replace(/<(?=\s*(?:\/?\s*background_task|\/\s*(?:result|partial|error))\b)/gi, '&lt;')
+    .replace(/<(?=(?:result|partial|error)\b)/g, '&lt;')
 }

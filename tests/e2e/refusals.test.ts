@@ -31,6 +31,9 @@ test('an agent that is for people only is refused as such', async () => {
 
 test('an empty prompt, a missing description or agent, and arguments of the wrong type are named', async () => {
   expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
+  expect(await refusal(backgroundTask('x', { description: 'all of it '.repeat(30) }))).toContain(
+    'description: must have at most 200 characters: say the rest in prompt',
+  )
   const bad = await refusal({ name: 'background_task', args: { prompt: 7, agent: '' } })
   expect(bad).toContain('agent: ')
   expect(bad).toContain('prompt: ')

@@ -346,7 +346,7 @@ test('the tools for agents take the id of a command, and the list shows both kin
   expect(list).toMatch(new RegExp(`\\| \`${id}\` \\| ⏳ running \\| command \\| count`))
   expect(output).toContain('```\none\ntwo\n```')
   expect(said).toContain('is a command, which reads nothing')
-  expect(cancelled).toContain(`Task \`${id}\` has been killed`)
+  expect(cancelled).toContain(`${id} (count) was cancelled after`)
   expect(cancelled).toContain(`${agentID} (think) was cancelled`)
   expect(isRunning('echo one; echo two; sleep 600')).toBe(false)
 })

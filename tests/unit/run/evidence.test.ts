@@ -214,3 +214,14 @@ test('an answer does not end a run while a message of ours that follows it is on
   expect(judge([prompt, answer], [PROMPT])?.holds).toBe('always')
   expect(judge([prompt, answer], [PROMPT, 'msg_steer'])?.holds).toBe('ifStaysIdle')
 })
+
+test('what went wrong is kept in 4 KB: a provider can answer with a whole page', () => {
+  const message = `It is this: ${'<p>'.repeat(40_000)} the end`
+  const ending = endingOf([prompt], [PROMPT], message)
+  const bad = assistantMessage({ parentID: PROMPT, error: { name: 'UnknownError', data: { message } } })
+  for (const each of [ending, endingOf([prompt, bad], [PROMPT])]) {
+    if (each?.type !== 'failed') throw new Error('It has not failed')
+    expect(each.failure.message.length).toBeLessThan(4200)
+    expect(each.failure.message).toMatch(/^It is this: <p>[^]*bytes left out[^]*the end$/)
+  }
+})
