@@ -99,15 +99,19 @@ test('a result with escape sequences and a bell is shown whole, without them', a
   await terminal.see(/ first red behind the bell +and a tab/)
 })
 
-test('the longest name that a task may have leaves room for what can be done with it', async () => {
+test('the name of a task, however long, leaves room for what can be done with it', async () => {
   await stage.root.quietBesidesChildren()
-  await stage.root.launch(`hold ${'on and '.repeat(27)}on`)
-  await terminal.see('● general hold on and on')
+  const label = `hold ${'on and '.repeat(120)}on`
+  await stage.root.call([{ name: 'run_background', args: { command: 'sleep 600', label } }])
+  await terminal.see('● $ hold on and on')
   await terminal.resize(80, 24)
   await openDialog()
   await terminal.press('Enter')
   const screen = await terminal.see('Copy its id')
-  expect(screen).toContain('Cancel it')
+  expect(screen).toContain('Kill it')
+  await terminal.type('Kill', 'Search')
+  await terminal.press('Enter')
+  await terminal.see((now) => !now.includes('● $ hold on and on'))
 })
 
 test('in a light theme and in a dark one all is in the colours of the theme, and can be read', async () => {
