@@ -2,6 +2,9 @@ import { defineConfig } from 'vitest/config'
 
 const fast = ['unit', 'races'].map((name) => ({ test: { name, include: [`tests/${name}/**/*.test.ts`] } }))
 
+/** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
+const patient = { poll: { timeout: 10_000 } }
+
 /** Tests with real processes, which mostly wait for them. */
 const processes = {
   test: {
@@ -9,6 +12,7 @@ const processes = {
     include: ['tests/command/**/*.test.ts'],
     globalSetup: ['tests/harness/temporary.ts'],
     testTimeout: 20_000,
+    expect: patient,
     maxWorkers: 4,
     sequence: { groupOrder: 3 },
   },
@@ -33,6 +37,7 @@ const onTheRealBinary = [
     ...project,
     globalSetup: ['tests/harness/temporary.ts'],
     testTimeout: 60_000,
+    expect: patient,
     hookTimeout: 60_000,
   },
 }))
@@ -44,6 +49,7 @@ const tui = {
     include: ['tests/tui/**/*.test.ts'],
     globalSetup: ['tests/harness/temporary.ts', 'tests/harness/packed.ts'],
     testTimeout: 120_000,
+    expect: patient,
     hookTimeout: 120_000,
     maxWorkers: 1,
     sequence: { groupOrder: 4 },
