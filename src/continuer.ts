@@ -113,7 +113,7 @@ export class Continuer {
     return store.get(task.id) ?? now
   }
 
-  /** False where another was faster, and the task is under way again. */
+  /** False where another was faster: the task is under way again, or has had a run since. */
   #nextRun(
     task: EndedTask & AgentTask,
     said: string,
