@@ -35,7 +35,7 @@ const onTheRealBinary = [
 ].map((project) => ({
   test: {
     ...project,
-    globalSetup: ['tests/harness/temporary.ts'],
+    globalSetup: ['tests/harness/temporary.ts', 'tests/harness/plugin.ts'],
     testTimeout: 60_000,
     expect: patient,
     hookTimeout: 60_000,

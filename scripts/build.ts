@@ -32,8 +32,14 @@ const apart: Plugin = {
  * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Everything
  * that an entry always needs is in one file, since the host resolves no dependency for a plugin from a path (contract
  * 13.4); the parser of command lines lies beside it.
+ *
+ * @param plugins of esbuild, which come before ours
  */
-export async function bundle(outdir: string, entries: Record<string, string> = ENTRIES): Promise<string> {
+export async function bundle(
+  outdir: string,
+  entries: Record<string, string> = ENTRIES,
+  plugins: readonly Plugin[] = [],
+): Promise<string> {
   await bundleWith({
     entryPoints: Object.entries(entries).map(([out, file]) => ({ in: join(root, 'src', file), out })),
     outdir,
@@ -44,7 +50,7 @@ export async function bundle(outdir: string, entries: Record<string, string> = E
     // What a server reads and parses at each start; its size has a ceiling (tests/unit/bundle.test.ts).
     minify: true,
     charset: 'utf8',
-    plugins: [apart],
+    plugins: [...plugins, apart],
     logLevel: 'warning',
   })
   await addParser(join(outdir, 'tree-sitter'))

@@ -1,5 +1,6 @@
 /** The server part of the plugin: rooms, tools and hooks. Nothing is decided here, and nothing is done before a hook. */
 import type { PluginModule } from '@opencode-ai/plugin'
+import { systemClock } from './clock.ts'
 import type { OptionsInput } from './config.ts'
 import { BackgroundManager } from './manager.ts'
 import { nameAgents, type Definition } from './tools/agent-names.ts'
@@ -32,7 +33,7 @@ const plugin = {
       serverUrl,
       options: options as OptionsInput,
     })
-    const now = (): number => Date.now()
+    const now = (): number => systemClock.now()
     /** One for all events: most are not ours, and must leave nothing behind. */
     const done = Promise.resolve()
     return Promise.resolve({

@@ -30,7 +30,8 @@ async function occupy(parent: Parent): Promise<void> {
 /** Nothing is asked of the parent's model for a long time; then the user's next message has the notice, in one turn. */
 async function expectHeld(parent: Parent, text: string): Promise<void> {
   const before = parent.requests.length
-  await sleep(LONG_MS)
+  await parent.childrenAreIdle()
+  await stage.pass(LONG_MS)
   expect(parent.requests).toHaveLength(before)
   await parent.say('where were we')
   expect(parent.requests).toHaveLength(before + 1)
@@ -41,7 +42,7 @@ async function expectHeld(parent: Parent, text: string): Promise<void> {
   expect(parent.noticeText.split(text)).toHaveLength(2)
 }
 
-test.concurrent.each(['busy', 'idle'])(
+test.each(['busy', 'idle'])(
   "a parent that is interrupted while %s is not woken; its child lives, and the user's next message has the notice",
   async (state) => {
     const { reply, release } = heldReply()
@@ -51,14 +52,14 @@ test.concurrent.each(['busy', 'idle'])(
     await parent.quietBesidesChildren()
     if (state === 'busy') await occupy(parent)
     await abort(parent.id)
-    await sleep(500)
+    await stage.settle()
     expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['open'])
     release({ text: 'not in vain' })
     await expectHeld(parent, 'not in vain')
   },
 )
 
-test.concurrent.each([0, 10, 30, 60, 120])(
+test.each([0, 10, 30, 60, 120])(
   'a parent that is interrupted %i ms after the notice was stored is not woken again, and its model reads it once',
   async (delayMs) => {
     const { reply, release } = heldReply()
@@ -78,8 +79,9 @@ test.concurrent.each([0, 10, 30, 60, 120])(
     await stored
     await sleep(delayMs)
     await abort(parent.id)
+    await stage.settle()
     const asked = parent.requests.length
-    await sleep(LONG_MS)
+    await stage.pass(LONG_MS)
     expect(parent.requests).toHaveLength(asked)
     await parent.say('where were we')
     expect(parent.requests).toHaveLength(asked + 1)
@@ -87,7 +89,7 @@ test.concurrent.each([0, 10, 30, 60, 120])(
   },
 )
 
-test.concurrent(
+test(
   'a notice that the user undoes before it was read comes with what the user writes instead',
   async () => {
     const { reply, release } = heldReply()
@@ -100,7 +102,7 @@ test.concurrent(
       parts.some(({ text }) => text?.includes('not undone'))
     await expect.poll(async () => (await stage.server.messages(parent.id)).some(isNotice)).toBe(true)
     await abort(parent.id)
-    await sleep(500)
+    await stage.settle()
     const asked = (await stage.server.messages(parent.id)).find(({ parts }) =>
       parts.some((part) => part.type === 'text' && part.text === 'think'),
     )
@@ -113,7 +115,7 @@ test.concurrent(
   },
 )
 
-test.concurrent(
+test(
   'a parent with undone messages is not prompted, they stay, and it is told when the undo is taken back',
   async () => {
     const { reply, release } = heldReply()
@@ -127,7 +129,8 @@ test.concurrent(
     await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
     release({ text: 'waited for' })
     const before = parent.requests.length
-    await sleep(LONG_MS)
+    await parent.childrenAreIdle()
+    await stage.pass(LONG_MS)
     expect(parent.requests).toHaveLength(before)
     expect((await stage.server.messages(parent.id)).map(({ info }) => info.id)).toEqual(
       stored.map(({ info }) => info.id),
@@ -139,7 +142,7 @@ test.concurrent(
   },
 )
 
-test.concurrent('a parent in the archive is not woken', async () => {
+test('a parent in the archive is not woken', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('errand')
@@ -157,7 +160,7 @@ test("the user's model and agent answer a message that carries a notice, as chos
   await parent.quietBesidesChildren()
   await abort(parent.id)
   release({ text: 'carried' })
-  await sleep(1500)
+  await parent.childrenAreIdle()
   await stage.server.prompt(parent.id, 'plan it', { agent: 'plan', model: 'm2' })
   const request = await parent.waitForNotice('carried')
   expect(request.model).toBe('m2')
@@ -191,8 +194,8 @@ async function quickAndSlow(waking: Stage): Promise<{ parent: Parent; release: (
     messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' },
   )
   await parent.launch('quick', 'slow')
-  await parent.quietBesidesChildren()
-  await sleep(1000)
+  await parent.childrenAreIdle('quick')
+  await waking.pass(LONG_MS)
   return { parent, release: () => release({ text: 'slow result' }) }
 }
 
@@ -216,7 +219,8 @@ test("with wake never, the parent is not woken, and the user's next message has 
   try {
     const { parent, release } = await quickAndSlow(waking)
     release()
-    await sleep(2000)
+    await parent.quiet()
+    await waking.pass(LONG_MS)
     expect(parent.noticeTurns).toHaveLength(0)
     await waking.server.prompt(parent.id, 'well')
     await parent.waitForNotice('slow result')

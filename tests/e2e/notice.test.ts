@@ -23,16 +23,14 @@ async function withParents(script: (inner: Script) => Script, run: () => Promise
   }
 }
 
-test('a parent that is busy in a 5 s model call is told at its next step, and nothing is interrupted', async () => {
+test('a parent that is busy in a model call is told at its next step, and nothing is interrupted', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('meanwhile')
   await parent.quietBesidesChildren()
-  const slow: Script = async (request) => {
-    if (request.messages.at(-1)?.content !== 'think') return obey(request)
-    await sleep(5000)
-    return { text: 'thought through' }
-  }
+  const thinking = heldReply()
+  const slow: Script = (request) =>
+    request.messages.at(-1)?.content === 'think' ? thinking.reply : obey(request)
   await withParents(
     () => slow,
     async () => {
@@ -45,6 +43,10 @@ test('a parent that is busy in a 5 s model call is told at its next step, and no
       await stage.server.prompt(parent.id, 'think')
       await stage.model.waitForRequest(() => parent.requests.length === before + 1)
       release({ text: 'while you were thinking' })
+      await parent.childrenAreIdle()
+      await stage.pass(5000)
+      expect(parent.requests).toHaveLength(before + 1)
+      thinking.release({ text: 'thought through' })
       await parent.waitForNotice('while you were thinking')
       await parent.quiet()
       expect(parent.requests).toHaveLength(before + 2)
@@ -66,7 +68,9 @@ test('a parent whose own model answers the notice with HTTP 400 is told once, an
     async () => {
       await parent.launch('tell')
       await parent.waitForNotice('the bad news')
-      await sleep(8000)
+      await parent.quiet()
+      await stage.pass(60_000)
+      await parent.quiet()
       expect(parent.noticeTurns).toHaveLength(1)
     },
   )
@@ -104,7 +108,7 @@ test('after the parent is compacted, its model still knows what runs', async () 
 })
 
 test('a notice that waits for others is read, though its parent has begun another step meanwhile', async () => {
-  const patient = await startStage({ options: { notify: { debounceMs: 2000 } } })
+  const patient = await startStage({ options: { notify: { debounceMs: 10_000 } } })
   try {
     const child = heldReply()
     const parent = await patient.parent(({ messages }) =>
@@ -113,6 +117,7 @@ test('a notice that waits for others is read, though its parent has begun anothe
     await parent.launch('short', 'long')
     await parent.quietBesidesChildren()
     const firstStep = heldReply()
+    const secondStep = heldReply()
     const children = patient.model.script
     patient.model.script = async (request) => {
       if (request.parentSessionID !== undefined) return children(request)
@@ -120,15 +125,17 @@ test('a notice that waits for others is read, though its parent has begun anothe
       if (last?.content === 'think') return firstStep.reply
       if (last?.role !== 'tool') return obey(request)
       // The notice comes during this step, of a child that has ended before it.
-      await sleep(3000)
-      return { text: 'thought through' }
+      return secondStep.reply
     }
     const before = parent.requests.length
     await patient.server.prompt(parent.id, 'think')
     await patient.model.waitForRequest(() => parent.requests.length === before + 1)
     child.release({ text: 'a late word' })
-    await sleep(700)
+    await parent.childrenAreIdle('short')
     firstStep.release(READ)
+    await patient.model.waitForRequest(() => parent.requests.length === before + 2)
+    await patient.pass(10_000)
+    secondStep.release({ text: 'thought through' })
     await parent.waitForNotice('a late word')
     await parent.quietBesidesChildren()
     expect(parent.noticeTurns).toHaveLength(1)

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
 import type { Script } from '../harness/script.ts'
@@ -8,7 +7,7 @@ let stage: Stage
 
 beforeAll(async () => {
   stage = await startStage({
-    options: { permissionTimeoutMs: 4000, timeoutMs: 8000, stalledAfterMs: 1500 },
+    options: { permissionTimeoutMs: 120_000, timeoutMs: 300_000, stalledAfterMs: 60_000 },
     config: { permission: { bash: { 'rm *': 'ask' } } },
   })
 })
@@ -53,6 +52,7 @@ test('a permission that nobody grants in time is rejected with a message, and th
   const parent = await stage.parent(remover)
   await parent.launch('tidy up')
   await asked(parent)
+  await stage.pass(120_000)
   await parent.waitForNotice('<result>went on without it</result>')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
@@ -75,8 +75,10 @@ test('what a cancelled child had asked is asked no longer', async () => {
 test('a run that takes longer than it may is stopped, its model call is closed, and it is told as a failure', async () => {
   const parent = await stage.parent(() => new Promise(() => {}))
   await parent.launch('take for ever')
+  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
+  await stage.pass(300_000)
   const told = await parent.waitForNotice('which is its limit (timeoutMs)')
-  expect(told.messages.at(-1)?.content).toContain('<error>stopped after 8.0s')
+  expect(told.messages.at(-1)?.content).toContain('<error>stopped after 5m 0s')
   await parent.quiet()
   expect(parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
   expect(parent.noticeTurns).toHaveLength(1)
@@ -87,13 +89,13 @@ test('a child of which nothing is heard for long is shown as silent, and nothing
   const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('think')
   await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
-  await sleep(2000)
+  await stage.pass(60_000)
   const [list, output] = await parent.call([
     { name: 'list_background', args: {} },
     { name: 'background_output', args: { task_id: id } },
   ])
-  expect(list).toMatch(/⏳ running, silent for \d\.\ds/)
-  expect(output).toMatch(/status: running \(silent for \d\.\ds\)/)
+  expect(list).toMatch(/⏳ running, silent for 1m \ds/)
+  expect(output).toMatch(/status: running \(silent for 1m \ds\)/)
   release({ text: 'thought it over' })
   await parent.waitForNotice('thought it over')
 })

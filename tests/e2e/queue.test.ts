@@ -12,7 +12,7 @@ afterAll(() => stage.close())
 
 test('six launches under a limit of two: none waits for a slot, never more than two run, all six are told', async () => {
   const parent = await stage.parent(async ({ messages }) => {
-    await sleep(500)
+    await sleep(200)
     return { text: `result of ${messages.at(-1)?.content}` }
   })
   const names = ['one', 'two', 'three', 'four', 'five', 'six']

@@ -31,7 +31,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     await stage.model.waitForRequest(() => parent.childRequests.length === 4)
     const asked = stage.model.requests.length
     await stage.restart(signal)
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    await stage.pass(60_000)
     // Nothing is started or woken by itself.
     expect(stage.model.requests).toHaveLength(asked)
     await expectTold(

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
 import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
@@ -6,16 +5,16 @@ import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage({ options: { debug: true } })
+  stage = await startStage({ options: { debug: true }, config: { snapshot: true } })
 })
 afterAll(() => stage.close())
 
 test("a child's result reaches its parent's model in one turn, and is told once", async () => {
-  const parent = await stage.parent(async () => {
-    await sleep(1000)
-    return { text: 'The answer is 42.' }
-  })
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('find the answer')
+  await parent.quietBesidesChildren()
+  release({ text: 'The answer is 42.' })
   await parent.waitForNotice('The answer is 42.')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)

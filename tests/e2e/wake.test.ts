@@ -25,6 +25,7 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 const client = () => stage.server.client.session
+const statuses = async () => (await client().status({ throwOnError: true })).data
 
 /** What may happen in a parent without anybody's having interrupted it. */
 const stories: Readonly<Record<string, (parent: Parent) => Promise<unknown>>> = {
@@ -108,7 +109,8 @@ test.each(Object.keys(stories))('a parent is woken after %s', async (name) => {
   await parent.launch('errand')
   await parent.quietBesidesChildren()
   await stories[name]?.(parent)
-  await new Promise((resolve) => setTimeout(resolve, 1000))
+  await expect.poll(async () => parent.id in (await statuses())).toBe(false)
+  await stage.pass(1000)
   release({ text: 'wake up' })
   await parent.waitForNotice('wake up')
   expect(parent.noticeTurns.length).toBeGreaterThan(0)

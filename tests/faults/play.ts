@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { faultyPlugin, type FaultyPlugin } from '../harness/plugin.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 import type { Row } from './rows.ts'
 import { Scene } from './scene.ts'
@@ -7,12 +6,10 @@ import { Scene } from './scene.ts'
 /** Plays rows of the table, each as a test. */
 export function playAll(rows: readonly Row[]): void {
   let stage: Stage
-  let plugin: FaultyPlugin
 
   beforeAll(async () => {
-    plugin = await faultyPlugin({ concurrency: { total: 2 }, pollMs: 1000, startTimeoutMs: 20_000 })
     stage = await startStage({
-      plugins: [plugin.spec],
+      options: { concurrency: { total: 2 }, pollMs: 1000, startTimeoutMs: 20_000 },
       config: { permission: { bash: { 'rm *': 'ask' } } },
     })
   })
@@ -21,7 +18,7 @@ export function playAll(rows: readonly Row[]): void {
   for (const { fault, moment, expected, child, play } of rows) {
     const { told, times } = expected
     test(`${fault}, ${moment}: ${told}, told ${times} times`, async () => {
-      const scene = await Scene.create(stage, (next) => plugin.set(next), child?.())
+      const scene = await Scene.create(stage, child?.())
       await play(scene)
       expect(await scene.see()).toEqual(expected)
     })

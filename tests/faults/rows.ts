@@ -1,6 +1,8 @@
-/** What may go wrong, and what must come of it. Each row is played on the real OpenCode. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Fault } from '../harness/faulty.ts'
+/**
+ * What may go wrong, and what must come of it: a fault, the moment in which it comes, and what is then seen. Each row is
+ * played on the real OpenCode.
+ */
+import type { Fault } from '../harness/inside/protocol.ts'
 import type { Script } from '../harness/script.ts'
 import { RESULT, type Scene, type Seen } from './scene.ts'
 
@@ -8,22 +10,34 @@ export interface Row {
   readonly fault: string
   readonly moment: string
   /** Has the parent launch its task, and brings the fault about. */
-  readonly play: (scene: Scene) => Promise<void>
+  readonly play: Act
   readonly expected: Seen
   /** Answers for the child; otherwise it answers when the scene says so. */
   readonly child?: () => Script
 }
 
-/** A notice of which nothing was heard would have been sent again by then. */
-const SENT_AGAIN_MS = 6000
+type Act = (scene: Scene) => Promise<unknown>
+
+/** In words for the table, and what brings it about. */
+interface Named {
+  readonly words: string
+  readonly act: Act
+}
+
+/** A state that the task or its parent is in when the fault comes; `act` launches the task and resolves in that state. */
+interface Moment extends Named {
+  readonly child?: () => Script
+}
 
 const WOKEN = { told: 'completed', times: 1, how: 'woken', left: 'nothing' } as const
 const WITH_NEXT = { ...WOKEN, how: 'with the next message' } as const
 const CUT_OFF = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task had ended' } as const
 const NOT_STARTED = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task had started' } as const
 const STOPPED = { ...WOKEN, told: 'cancelled: user' } as const
+const UNTOLD = { told: 'nothing', times: 0, how: '–', left: 'nothing' } as const
+const NOBODY = { ...UNTOLD, told: 'nobody is left to tell' } as const
 
-/** Bash is asked for, and what becomes of that is told. */
+/** The child wants to run a command that is asked for, and says the result when it was granted. */
 const remover =
   (): Script =>
   ({ messages }) =>
@@ -31,490 +45,306 @@ const remover =
       ? { text: RESULT }
       : { tools: [{ name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }] }
 
-async function launchAndAnswer(scene: Scene): Promise<void> {
-  await scene.launch()
-  scene.answer()
-  await scene.parent.waitForNotice(RESULT)
+/** The child's context is full once. */
+const overflowing = (): Script => {
+  let isFull = true
+  return ({ tools }) => {
+    if (tools.length === 0) return { text: 'A summary.' }
+    const reply = isFull ? { status: 400, text: 'context length exceeded' } : { text: RESULT }
+    isFull = false
+    return reply
+  }
 }
 
-/**
- * The fault lasts from before the launch until the notice came.
- *
- * @param patienceMs how long it is watched then
- */
-const during =
-  (fault: Fault, patienceMs = 0) =>
-  async (scene: Scene) => {
-    scene.fault(fault)
-    await scene.launchOnly()
-    await scene.childIsAtWork()
-    await scene.parent.quietBesidesChildren()
-    scene.answer()
-    await scene.parent.waitForNotice(RESULT, { timeoutMs: 40_000 })
-    await sleep(patienceMs)
-    scene.fault('none')
+/** One after the other. */
+const inTurn =
+  (...acts: readonly Act[]): Act =>
+  async (scene) => {
+    for (const act of acts) await act(scene)
   }
 
+const launch: Act = (scene) => scene.launch()
+const launchOnly: Act = (scene) => scene.launchOnly()
+const answer: Act = (scene) => Promise.resolve(scene.answer())
+const isTold: Act = (scene) => scene.isTold(RESULT)
+const endIsTold: Act = (scene) => scene.isTold(scene.id)
+const finished: Act = (scene) => scene.childHasFinished()
+const set =
+  (fault: Fault): Act =>
+  (scene) =>
+    scene.stage.fault(fault)
+
+const killed: Named = { words: 'kill -9', act: ({ stage }) => stage.restart('SIGKILL') }
+const terminated: Named = { words: 'SIGTERM', act: ({ stage }) => stage.restart('SIGTERM') }
+const disposed: Named = {
+  words: 'the instance is disposed, as by a change of the configuration',
+  act: (scene) => scene.disposeInstance(),
+}
+const abortParent: Act = (scene) => scene.abort(scene.parent.id)
+const interrupted: Named = { words: 'the parent is interrupted (ESC)', act: abortParent }
+const deleteChild: Act = async (scene) => scene.delete(await scene.childIsAtWork())
+const childDeleted: Named = { words: 'the child is deleted by the user', act: deleteChild }
+
+const works: Moment = { words: 'the child works', act: launch }
+const itWorks: Moment = { words: 'it works', act: launch }
+const queued: Moment = {
+  words: 'the task is queued',
+  act: inTurn((scene) => scene.parent.launch('in the way', 'in the way too'), launchOnly, (scene) =>
+    scene.parent.quietBesidesChildren(),
+  ),
+}
+const finishedUnsent: Moment = {
+  words: 'the child has finished, the notice is not sent',
+  act: inTurn(launch, set('notice hangs'), answer, finished),
+}
+const noticeStored = (words: string): Moment => ({
+  words,
+  act: async (scene) => {
+    await scene.launch()
+    const isStored = scene.noticeIsStored()
+    scene.answer()
+    await isStored
+  },
+})
+const endTold: Moment = {
+  words: 'it has finished, and its end was told',
+  act: inTurn(launch, answer, isTold),
+}
+
+/** The fault comes in the moment; `after` is what happens then. */
+function row({ words, act }: Named, moment: Moment, expected: Seen, ...after: readonly Act[]): Row {
+  const { child } = moment
+  return {
+    fault: words,
+    moment: moment.words,
+    play: inTurn(moment.act, act, ...after),
+    expected,
+    ...(child && { child }),
+  }
+}
+
+/** The fault lasts from before the launch until the end is told, and for as long as something could be sent again. */
+function lasting(fault: Fault, words: string, moment: string, told: Partial<Seen> = {}): Row {
+  const isAnswered = told.told === undefined
+  const meanwhile = isAnswered
+    ? [
+        (scene: Scene) => scene.isAtWork(),
+        (scene: Scene) => scene.parent.quietBesidesChildren(),
+        answer,
+        isTold,
+      ]
+    : [endIsTold]
+  const act = inTurn(set(fault), launchOnly, ...meanwhile, (scene) => scene.pass(), set('none'))
+  return { fault: words, moment, play: act, expected: { ...WOKEN, ...told } }
+}
+
 const processRows: readonly Row[] = [
-  {
-    fault: 'kill -9',
-    moment: "the child's session exists, and has no prompt yet",
-    async play(scene) {
-      scene.fault('prompt hangs')
-      await scene.launchOnly()
-      await scene.stage.restart('SIGKILL')
-      scene.fault('none')
+  row(
+    killed,
+    {
+      words: "the child's session exists, and has no prompt yet",
+      act: inTurn(set('prompt hangs'), launchOnly),
     },
-    expected: NOT_STARTED,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the task is queued',
-    async play(scene) {
-      await scene.parent.launch('in the way', 'in the way too')
-      await scene.launchOnly()
-      await scene.stage.restart('SIGKILL')
+    NOT_STARTED,
+  ),
+  row(killed, queued, NOT_STARTED),
+  row(
+    killed,
+    {
+      words: 'the child has its prompt',
+      async act(scene) {
+        const isStored = scene.promptIsStored()
+        await scene.launchOnly()
+        await isStored
+      },
     },
-    expected: NOT_STARTED,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child has its prompt',
-    async play(scene) {
-      const isStored = scene.promptIsStored()
-      await scene.launchOnly()
-      await isStored
-      await scene.stage.restart('SIGKILL')
+    CUT_OFF,
+  ),
+  row(killed, works, CUT_OFF),
+  row(
+    killed,
+    {
+      words: 'the child waits for a permission',
+      act: inTurn(launch, (scene) => scene.permissionIsAsked()),
+      child: remover,
     },
-    expected: CUT_OFF,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.stage.restart('SIGKILL')
+    CUT_OFF,
+  ),
+  row(killed, finishedUnsent, WITH_NEXT),
+  row(killed, noticeStored('the notice is stored, and not answered'), WOKEN),
+  row(
+    killed,
+    { words: 'the notice is answered', act: inTurn(launch, answer, isTold, (scene) => scene.parent.quiet()) },
+    WOKEN,
+  ),
+  row(
+    killed,
+    { words: 'the user has just deleted the child', act: inTurn(launch, abortParent, deleteChild) },
+    UNTOLD,
+  ),
+  row(
+    killed,
+    {
+      words: 'the child has finished, in an interrupted parent (ESC)',
+      act: inTurn(launch, abortParent, (scene) => scene.stage.settle(), answer, finished),
     },
-    expected: CUT_OFF,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child waits for a permission',
-    child: remover,
-    async play(scene) {
-      await scene.launch()
-      await scene.permissionIsAsked()
-      await scene.stage.restart('SIGKILL')
+    WITH_NEXT,
+  ),
+  row(
+    killed,
+    {
+      words: 'the child works, and the parent has undone its launch',
+      act: inTurn(launch, (scene) => scene.undo(scene.parent.id, 'CALL')),
     },
-    expected: CUT_OFF,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child has finished, the notice is not sent',
-    async play(scene) {
-      await scene.launch()
-      scene.fault('notice hangs')
-      scene.answer()
-      await scene.childHasFinished()
-      await scene.stage.restart('SIGKILL')
-      scene.fault('none')
+    CUT_OFF,
+  ),
+  row(
+    killed,
+    {
+      words: 'the notice is answered, and no record could be written',
+      act: lasting('record fails', '', '').play,
     },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the notice is stored, and not answered',
-    async play(scene) {
-      await scene.launch()
-      const isStored = scene.noticeIsStored()
-      scene.answer()
-      await isStored
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the notice is answered',
-    async play(scene) {
-      await launchAndAnswer(scene)
-      await scene.parent.quiet()
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the user has just deleted the child',
-    async play(scene) {
-      await scene.launch()
-      await scene.abort(scene.parent.id)
-      await scene.delete(await scene.childIsAtWork())
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: { told: 'nothing', times: 0, how: '–', left: 'nothing' },
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child has finished, in an interrupted parent (ESC)',
-    async play(scene) {
-      await scene.launch()
-      await scene.abort(scene.parent.id)
-      await sleep(500)
-      scene.answer()
-      await scene.childHasFinished()
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the child works, and the parent has undone its launch',
-    async play(scene) {
-      await scene.launch()
-      await scene.undo(scene.parent.id, 'CALL')
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: CUT_OFF,
-  },
-  {
-    fault: 'kill -9',
-    moment: 'the notice is answered, and no record could be written',
-    async play(scene) {
-      await during('record fails')(scene)
-      await scene.stage.restart('SIGKILL')
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'SIGTERM',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.stage.restart('SIGTERM')
-    },
-    expected: CUT_OFF,
-  },
-  {
-    fault: 'SIGTERM',
-    moment: 'the child has finished, the notice is not sent',
-    async play(scene) {
-      await scene.launch()
-      scene.fault('notice hangs')
-      scene.answer()
-      await scene.childHasFinished()
-      await scene.stage.restart('SIGTERM')
-      scene.fault('none')
-    },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'the instance is disposed, as by a change of the configuration',
-    moment: 'the task is queued',
-    async play(scene) {
-      await scene.parent.launch('in the way', 'in the way too')
-      await scene.launchOnly()
-      await scene.parent.quietBesidesChildren()
-      await scene.disposeInstance()
-    },
-    expected: NOT_STARTED,
-  },
-  {
-    fault: 'the instance is disposed, as by a change of the configuration',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.disposeInstance()
-    },
-    expected: CUT_OFF,
-  },
+    WOKEN,
+  ),
+  row(terminated, works, CUT_OFF),
+  row(terminated, finishedUnsent, WITH_NEXT),
+  row(disposed, queued, NOT_STARTED),
+  row(disposed, works, CUT_OFF),
 ]
 
+const diskFull = (then: Act): Named => ({
+  words: 'nothing can be written to the disk',
+  async act(scene) {
+    const free = scene.fillDisk()
+    await then(scene)
+    free()
+  },
+})
+
 const callRows: readonly Row[] = [
-  {
-    fault: 'nothing can be written to the disk',
-    moment: 'the child is to end',
-    async play(scene) {
-      await scene.launch()
-      const free = scene.fillDisk()
-      scene.answer()
-      await sleep(3000)
-      free()
-      await scene.parent.waitForNotice(scene.id, { timeoutMs: 40_000 })
-    },
-    expected: {
+  row(
+    diskFull(inTurn(answer, (scene) => scene.childIsIdle())),
+    { words: 'the child is to end', act: launch },
+    {
       ...WOKEN,
       told: 'failed: the session was given its prompt but did not finish an answer, and was idle for 20 s',
     },
-  },
-  {
-    fault: 'nothing can be written to the disk',
-    moment: 'the notice is to be sent',
-    async play(scene) {
-      await scene.launch()
-      scene.fault('notice is refused')
-      scene.answer()
-      await scene.childHasFinished()
-      const free = scene.fillDisk()
-      scene.fault('none')
-      await sleep(5000)
-      free()
-      await scene.parent.waitForNotice(RESULT, { timeoutMs: 40_000 })
-      await sleep(SENT_AGAIN_MS)
-    },
-    expected: WOKEN,
-  },
-  { fault: 'the status call fails', moment: 'all the time', play: during('status fails'), expected: WOKEN },
-  {
-    fault: 'the status call is never answered',
-    moment: 'all the time',
-    play: during('status hangs'),
-    expected: WOKEN,
-  },
-  {
-    fault: 'the record cannot be written',
-    moment: 'all the time',
-    play: during('record fails'),
-    expected: WOKEN,
-  },
-  {
-    fault: "the child's prompt is refused",
-    moment: 'once',
-    async play(scene) {
-      scene.fault('prompt is refused')
-      await scene.launchOnly()
-      await scene.parent.waitForNotice(scene.id)
-      scene.fault('none')
-    },
-    expected: { ...WOKEN, told: 'failed: OpenCode refused session.promptAsync: Expected array, got 7' },
-  },
-  {
-    fault: "the child's prompt is taken over, and never stored",
-    moment: 'once',
-    async play(scene) {
-      scene.fault('prompt is swallowed')
-      await scene.launchOnly()
-      await scene.parent.waitForNotice(scene.id)
-      scene.fault('none')
-    },
-    expected: { ...WOKEN, told: 'failed: Error: not today' },
-  },
-  {
-    fault: "the child's prompt never reaches the host",
-    moment: 'once',
-    play: during('prompt hangs'),
-    expected: WOKEN,
-  },
-  {
-    fault: "the answer to the child's prompt is lost",
-    moment: 'once',
-    play: during('prompt loses its answer'),
-    expected: WOKEN,
-  },
-  {
-    fault: 'the notice is refused',
-    moment: 'once',
-    play: during('notice is refused', SENT_AGAIN_MS),
-    expected: WOKEN,
-  },
-  {
-    fault: 'the notice is taken over, and never stored',
-    moment: 'once',
-    play: during('notice is swallowed', SENT_AGAIN_MS),
-    expected: WOKEN,
-  },
-  {
-    fault: 'the notice never reaches the host',
-    moment: 'once',
-    play: during('notice hangs', SENT_AGAIN_MS),
-    expected: WOKEN,
-  },
-  {
-    fault: 'the answer to the notice is lost',
-    moment: 'once',
-    play: during('notice loses its answer', SENT_AGAIN_MS),
-    expected: WOKEN,
-  },
-  {
-    fault: 'events are lost',
-    moment: 'all the time',
-    play: during('events are lost', SENT_AGAIN_MS),
-    expected: WOKEN,
-  },
-  { fault: 'events come twice', moment: 'all the time', play: during('events are doubled'), expected: WOKEN },
-  {
-    fault: 'events come late and out of order',
-    moment: 'all the time',
-    play: during('events are out of order'),
-    expected: WOKEN,
-  },
+    endIsTold,
+  ),
+  row(
+    diskFull(inTurn(set('none'), (scene) => scene.pass())),
+    { words: 'the notice is to be sent', act: inTurn(launch, set('notice is refused'), answer, finished) },
+    WOKEN,
+    isTold,
+    (scene) => scene.pass(),
+  ),
+  lasting('status fails', 'the status call fails', 'all the time'),
+  lasting('status hangs', 'the status call is never answered', 'all the time'),
+  lasting('record fails', 'the record cannot be written', 'all the time'),
+  lasting('prompt is refused', "the child's prompt is refused", 'once', {
+    told: 'failed: OpenCode refused session.promptAsync: Expected array, got 7',
+  }),
+  lasting('prompt is swallowed', "the child's prompt is accepted, and never stored", 'once', {
+    told: 'failed: Error: not today',
+  }),
+  lasting('prompt hangs', "the child's prompt never reaches the host", 'once'),
+  lasting('prompt loses its answer', "the answer to the child's prompt is lost", 'once'),
+  lasting('notice is refused', 'the notice is refused', 'once'),
+  lasting('notice is swallowed', 'the notice is accepted, and never stored', 'once'),
+  lasting('notice hangs', 'the notice never reaches the host', 'once'),
+  lasting('notice loses its answer', 'the answer to the notice is lost', 'once'),
+  lasting('events are lost', 'events are lost', 'all the time'),
+  lasting('events are doubled', 'events come twice', 'all the time'),
+  lasting('events are out of order', 'events come late and out of order', 'all the time'),
 ]
 
 const childRows: readonly Row[] = [
-  {
-    fault: 'the child is aborted by the user',
-    moment: 'it works',
-    async play(scene) {
-      await scene.launch()
-      await scene.abort(await scene.childIsAtWork())
+  row(
+    {
+      words: 'the child is aborted by the user',
+      act: async (scene) => scene.abort(await scene.childIsAtWork()),
     },
-    expected: STOPPED,
-  },
-  {
-    fault: 'the child is deleted by the user',
-    moment: 'it works',
-    async play(scene) {
-      await scene.launch()
-      await scene.delete(await scene.childIsAtWork())
+    itWorks,
+    STOPPED,
+  ),
+  row(childDeleted, itWorks, STOPPED),
+  row(childDeleted, endTold, WOKEN),
+  row(
+    {
+      words: "the child's messages are undone by the user",
+      act: async (scene) => scene.undo(await scene.childIsAtWork(), 'work'),
     },
-    expected: STOPPED,
-  },
-  {
-    fault: 'the child is deleted by the user',
-    moment: 'it has finished, and its end was told',
-    async play(scene) {
-      await launchAndAnswer(scene)
-      await scene.delete(await scene.childIsAtWork())
+    endTold,
+    WOKEN,
+  ),
+  row(
+    { words: "the child's context is full, and summed up by the host", act: isTold },
+    { words: 'it works', act: launchOnly, child: overflowing },
+    WOKEN,
+  ),
+  row(
+    {
+      words: 'the user writes in the child',
+      act: async (scene) => scene.stage.server.prompt(await scene.childIsAtWork(), 'by the way'),
     },
-    expected: WOKEN,
-  },
-  {
-    fault: "the child's messages are undone by the user",
-    moment: 'it has finished, and its end was told',
-    async play(scene) {
-      await launchAndAnswer(scene)
-      await scene.undo(await scene.childIsAtWork(), 'work')
+    itWorks,
+    WOKEN,
+    answer,
+    isTold,
+  ),
+  row(
+    {
+      words: 'the user rejects what the child asks permission for',
+      act: (scene) => scene.rejectPermission(),
     },
-    expected: WOKEN,
-  },
-  {
-    fault: "the child's context is full, and summed up by the host",
-    moment: 'it works',
-    child() {
-      let isFull = true
-      return ({ tools }) => {
-        if (tools.length === 0) return { text: 'A summary.' }
-        const reply = isFull ? { status: 400, text: 'context length exceeded' } : { text: RESULT }
-        isFull = false
-        return reply
-      }
+    { words: 'it waits', act: launch, child: remover },
+    { ...WOKEN, told: 'failed: The user rejected permission to use this specific tool call.' },
+  ),
+  row(
+    {
+      words: 'the child is cancelled by its parent',
+      act: (scene) => scene.parent.call([{ name: 'background_cancel', args: { task_id: scene.id } }]),
     },
-    async play(scene) {
-      await scene.launchOnly()
-      await scene.parent.waitForNotice(RESULT)
+    {
+      words: 'it waits for a permission',
+      act: inTurn(launch, (scene) => scene.permissionIsAsked()),
+      child: remover,
     },
-    expected: WOKEN,
-  },
-  {
-    fault: 'the user writes in the child',
-    moment: 'it works',
-    async play(scene) {
-      await scene.launch()
-      await scene.stage.server.prompt(await scene.childIsAtWork(), 'by the way')
-      scene.answer()
-      await scene.parent.waitForNotice(RESULT)
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'the user rejects what the child asks permission for',
-    moment: 'it waits',
-    child: remover,
-    async play(scene) {
-      await scene.launch()
-      await scene.rejectPermission()
-    },
-    expected: { ...WOKEN, told: 'failed: The user rejected permission to use this specific tool call.' },
-  },
-  {
-    fault: 'the child is cancelled by its parent',
-    moment: 'it waits for a permission',
-    child: remover,
-    async play(scene) {
-      await scene.launch()
-      await scene.permissionIsAsked()
-      await scene.parent.call([{ name: 'background_cancel', args: { task_id: scene.id } }])
-    },
-    expected: { told: 'nothing', times: 0, how: '–', left: 'nothing' },
-  },
+    UNTOLD,
+  ),
 ]
 
 const parentRows: readonly Row[] = [
-  {
-    fault: 'the parent is interrupted (ESC)',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.abort(scene.parent.id)
-      await sleep(500)
-      scene.answer()
-    },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'the parent is interrupted (ESC)',
-    moment: 'the notice was just stored',
-    async play(scene) {
-      await scene.launch()
-      const isStored = scene.noticeIsStored()
-      scene.answer()
-      await isStored
-      await scene.abort(scene.parent.id)
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'the parent undoes the launch',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.undo(scene.parent.id, 'CALL')
-      scene.answer()
-    },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'the parent is archived',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.archive(scene.parent.id)
-      scene.answer()
-    },
-    expected: WITH_NEXT,
-  },
-  {
-    fault: 'the parent is summed up (compaction)',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.compact(scene.parent.id)
-      scene.answer()
-      await scene.parent.waitForNotice(RESULT)
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'the parent is forked',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      const forkID = await scene.fork(scene.parent.id)
-      scene.answer()
-      await scene.parent.waitForNotice(RESULT)
-      scene.expectUntouched(forkID)
-    },
-    expected: WOKEN,
-  },
-  {
-    fault: 'the parent is deleted',
-    moment: 'the child works',
-    async play(scene) {
-      await scene.launch()
-      await scene.delete(scene.parent.id)
-    },
-    expected: { told: 'nobody is left to tell', times: 0, how: '–', left: 'nothing' },
-  },
+  row(interrupted, works, WITH_NEXT, (scene) => scene.stage.settle(), answer),
+  row(interrupted, noticeStored('the notice was just stored'), WOKEN),
+  row(
+    { words: 'the parent undoes the launch', act: (scene) => scene.undo(scene.parent.id, 'CALL') },
+    works,
+    WITH_NEXT,
+    answer,
+  ),
+  row(
+    { words: 'the parent is archived', act: (scene) => scene.archive(scene.parent.id) },
+    works,
+    WITH_NEXT,
+    answer,
+  ),
+  row(
+    { words: 'the parent is summed up (compaction)', act: (scene) => scene.compact(scene.parent.id) },
+    works,
+    WOKEN,
+    answer,
+    isTold,
+  ),
+  row(
+    { words: 'the parent is forked', act: (scene) => scene.fork(scene.parent.id) },
+    works,
+    WOKEN,
+    answer,
+    isTold,
+    (scene) => scene.expectForkUntouched(),
+  ),
+  row({ words: 'the parent is deleted', act: (scene) => scene.delete(scene.parent.id) }, works, NOBODY),
 ]
 
 export const GROUPS = {

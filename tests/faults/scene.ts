@@ -1,7 +1,6 @@
 /** One fault on the real OpenCode: a parent that has launched one task, what is done to it, and what came of it. */
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Fault } from '../harness/faulty.ts'
 import { heldReply } from '../harness/replies.ts'
 import type { Reply, Script } from '../harness/script.ts'
 import type { Event } from '@opencode-ai/sdk/v2'
@@ -21,35 +20,30 @@ export interface Seen {
 
 export const RESULT = 'the result'
 
-/** Long enough for a notice to come by itself if it means to. */
-const QUIET_MS = 1500
+/** A notice of which nothing was heard would have been sent again by then. */
+const SENT_AGAIN_MS = 6000
+const LOOK_MS = 20
 
 export class Scene {
   readonly stage: Stage
   readonly parent: Parent
-  /** Says what goes wrong from now on. */
-  readonly fault: (fault: Fault) => void
   /** Lets the child answer. */
   readonly answer: (reply?: Reply) => void
   #id = ''
+  #forkID = ''
   #isParentGone = false
 
-  private constructor(
-    stage: Stage,
-    parent: Parent,
-    fault: (fault: Fault) => void,
-    answer: (reply: Reply) => void,
-  ) {
+  private constructor(stage: Stage, parent: Parent, answer: (reply: Reply) => void) {
     this.stage = stage
     this.parent = parent
-    this.fault = fault
     this.answer = (reply = { text: RESULT }) => answer(reply)
   }
 
   /** @param child answers for the children, instead of what the scene is told to answer */
-  static async create(stage: Stage, fault: (fault: Fault) => void, child?: Script): Promise<Scene> {
+  static async create(stage: Stage, child?: Script): Promise<Scene> {
+    await stage.fault('none')
     const { reply, release } = heldReply()
-    return new Scene(stage, await stage.parent(child ?? (() => reply)), fault, release)
+    return new Scene(stage, await stage.parent(child ?? (() => reply)), release)
   }
 
   get id(): string {
@@ -71,6 +65,21 @@ export class Scene {
   async launchOnly(): Promise<void> {
     const [id] = await this.parent.launch('work')
     this.#id = id ?? ''
+  }
+
+  /** Resolves when the child's model was asked, for which time may have to pass. */
+  async isAtWork(): Promise<void> {
+    await this.stage.passUntil(this.childIsAtWork())
+  }
+
+  /** Resolves when the parent's model was asked with this text in a notice, for which time may have to pass. */
+  async isTold(text: string): Promise<void> {
+    await this.stage.passUntil(this.parent.waitForNotice(text, { timeoutMs: 40_000 }))
+  }
+
+  /** What would be sent again has been. */
+  pass(): Promise<void> {
+    return this.stage.pass(SENT_AGAIN_MS)
   }
 
   async childIsAtWork(): Promise<string> {
@@ -118,7 +127,18 @@ export class Scene {
         event.properties.info.time.completed !== undefined,
       "the child's answer",
     )
-    await sleep(300)
+    await this.stage.settle()
+  }
+
+  /** Resolves when the child's session is not at work any more. */
+  async childIsIdle(): Promise<void> {
+    const sessionID = await this.childIsAtWork()
+    while (sessionID in (await this.#statuses())) await sleep(LOOK_MS)
+  }
+
+  async #statuses(): Promise<object> {
+    const { data } = await this.#client.session.status({ throwOnError: true })
+    return data
   }
 
   /** Resolves with the id of the request. */
@@ -169,16 +189,16 @@ export class Scene {
     await this.#client.session.summarize({ path: { id }, body, throwOnError: true })
   }
 
-  /** Resolves with the id of the copy. */
-  async fork(id: string): Promise<string> {
+  async fork(id: string): Promise<void> {
     const { data } = await this.#client.session.fork({ path: { id }, body: {}, throwOnError: true })
-    return data.id
+    this.#forkID = data.id
   }
 
-  /** Nothing was asked of this session's model. */
-  expectUntouched(sessionID: string): void {
-    const requests = this.stage.model.requestsOf(sessionID)
-    if (requests.length > 0) throw new Error(`the model of ${sessionID} was asked ${requests.length} times`)
+  /** Nothing was asked of the model of the session that `fork` has made. */
+  expectForkUntouched(): Promise<void> {
+    const { length } = this.stage.model.requestsOf(this.#forkID)
+    if (length > 0) throw new Error(`the model of the fork was asked ${length} times`)
+    return Promise.resolve()
   }
 
   /** Nothing can be written to the disk until the function returned is called. */
@@ -191,21 +211,23 @@ export class Scene {
   }
 
   async disposeInstance(): Promise<void> {
-    const { url, directory } = this.stage.server
+    const { url, directory, events } = this.stage.server
+    const from = events.all.length
     await fetch(`${url}/instance/dispose?directory=${encodeURIComponent(directory)}`, { method: 'POST' })
     await this.stage.model.waitForRequest(
       ({ parentSessionID, outcome }) => parentSessionID === this.parent.id && outcome === 'closed',
     )
-    // While it ends, the host answers requests with 503.
-    await sleep(1000)
+    await events.waitFor(({ type }) => type === 'server.connected', { from, description: 'the next instance' })
   }
 
   /** What may come by itself has come. */
   async quiet(): Promise<void> {
     for (;;) {
       const before = this.parent.requests.length
-      await sleep(QUIET_MS)
-      if (this.parent.requests.length === before) return
+      await this.pass()
+      const isBusy = this.parent.id in (await this.#statuses())
+      if (!isBusy && this.parent.requests.length === before) return
+      await sleep(LOOK_MS)
     }
   }
 
@@ -240,7 +262,7 @@ export class Scene {
   async #left(list: string): Promise<string> {
     const own = new Set([this.parent.id, ...this.parent.childRequests.map(({ sessionID }) => sessionID)])
     const { url, directory } = this.stage.server
-    const { data: statuses } = await this.#client.session.status({ throwOnError: true })
+    const statuses = await this.#statuses()
     const response = await fetch(`${url}/permission?directory=${encodeURIComponent(directory)}`)
     const requests = (await response.json()) as { readonly sessionID: string }[]
     const left = {

@@ -10,7 +10,10 @@ export interface EventStream {
   close(): void
 }
 
-/** Subscribes; resolves when the server has confirmed it, so that no later event can be missed. */
+/**
+ * Subscribes; resolves when the server has confirmed it, so that no later event can be missed. A stream that the host
+ * ends, as it does with an instance, is taken up again.
+ */
 export async function subscribe(
   url: string,
   directory: string,
@@ -19,14 +22,16 @@ export async function subscribe(
   const log = new SpyLog<Event>(describeEvent)
   const controller = new AbortController()
   const target = `${url}/event?directory=${encodeURIComponent(directory)}`
-  const response = await fetch(target, { signal: controller.signal, headers })
-  if (!response.ok || !response.body) throw new Error(`GET /event answered ${response.status}`)
-
-  const body: AsyncIterable<Uint8Array> = response.body
-  void read(body, (event) => log.add(event)).then(
-    () => log.end('The event stream ended'),
-    (error: unknown) => log.end(`The event stream broke: ${String(error)}`),
-  )
+  const open = async (): Promise<AsyncIterable<Uint8Array>> => {
+    const response = await fetch(target, { signal: controller.signal, headers })
+    if (!response.ok || !response.body) throw new Error(`GET /event answered ${response.status}`)
+    return response.body
+  }
+  const follow = async (body: AsyncIterable<Uint8Array>): Promise<never> => {
+    await read(body, (event) => log.add(event))
+    return follow(await open())
+  }
+  follow(await open()).catch((error: unknown) => log.end(`The event stream broke: ${String(error)}`))
   await log.waitFor((event) => event.type === 'server.connected', { description: 'server.connected' })
   return {
     all: log.all,

@@ -1,34 +1,68 @@
-/** What a test lists under `plugins`: our own plugin as it is shipped, and the probe. */
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+/** What a test lists under `plugins`: our own plugin as it is shipped or driven by the test, and the probe. */
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle } from '../../scripts/build.ts'
-import type { Fault, FaultyOptions } from './faulty.ts'
+import type { ControlRequest, DrivenOptions } from './inside/protocol.ts'
 import type { Sighting } from './probe.ts'
 
-let built: Promise<string> | undefined
+/** Where Vitest's workers find what was built for all of them. */
+const SHIPPED = 'OPENCODE_BACKGROUND_BUNDLE'
+const DRIVEN = 'OPENCODE_BACKGROUND_DRIVEN_BUNDLE'
 
-/** Bundles the plugin as the package does, once for each test process, and returns the bundle's absolute path. */
-export function buildPlugin(): Promise<string> {
-  built ??= bundle(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
-  return built
+/** Vitest's global setup: the two bundles are made once for a run. */
+export default async function setup(): Promise<void> {
+  process.env[SHIPPED] ??= await buildShipped()
+  process.env[DRIVEN] ??= await buildDriven()
 }
 
-export interface FaultyPlugin {
-  /** For `plugins`: our plugin, with `tests/harness/faulty.ts` between it and the host. */
+let shipped: Promise<string> | undefined
+let driven: Promise<string> | undefined
+
+/** The absolute path of the plugin, bundled as the package does it. */
+export function buildPlugin(): Promise<string> {
+  shipped ??= Promise.resolve(process.env[SHIPPED] ?? buildShipped())
+  return shipped
+}
+
+const buildShipped = (): Promise<string> => bundle(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
+
+/** The same bundle with a clock that a test can move, which it shares with the plugin that drives it. */
+const buildDriven = (): Promise<string> =>
+  bundle(mkdtempSync(join(tmpdir(), 'opencode-driven-')), undefined, [
+    {
+      name: 'movable clock',
+      setup(bundler) {
+        const path = fileURLToPath(new URL('./inside/clock.ts', import.meta.url))
+        bundler.onResolve({ filter: /\/clock\.ts$/ }, () => ({ path, external: true }))
+      },
+    },
+  ])
+
+/** Our plugin inside OpenCode, driven by the test. */
+export interface DrivenPlugin {
+  /** For `plugins`. */
   readonly spec: readonly [path: string, options: object]
-  /** What goes wrong from now on. */
-  set(fault: Fault): void
+  /** Resolves when it was done. `pid`: that of the OpenCode that is meant. */
+  control(pid: number, request: ControlRequest): Promise<void>
 }
 
 /** @param options those of our plugin */
-export async function faultyPlugin(options: Record<string, unknown>): Promise<FaultyPlugin> {
-  const file = join(mkdtempSync(join(tmpdir(), 'opencode-faulty-')), 'fault')
-  const set = (fault: Fault): void => writeFileSync(file, fault)
-  set('none')
-  const wrapped: FaultyOptions = { plugin: await buildPlugin(), options, file }
-  return { spec: [fileURLToPath(new URL('./faulty.ts', import.meta.url)), wrapped], set }
+export async function drivenPlugin(options: object): Promise<DrivenPlugin> {
+  driven ??= Promise.resolve(process.env[DRIVEN] ?? buildDriven())
+  const directory = mkdtempSync(join(tmpdir(), 'opencode-control-'))
+  const wrapped: DrivenOptions = { plugin: await driven, options: { ...options }, directory }
+  return {
+    spec: [fileURLToPath(new URL('./inside/plugin.ts', import.meta.url)), wrapped],
+    async control(pid, request) {
+      const port = readFileSync(join(directory, `${pid}`), 'utf8')
+      const body = JSON.stringify(request)
+      const response = await fetch(`http://127.0.0.1:${port}`, { method: 'POST', body })
+      const { threw } = (await response.json()) as { threw?: string }
+      if (threw !== undefined) throw new Error(threw)
+    },
+  }
 }
 
 export interface Probe {

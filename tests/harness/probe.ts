@@ -1,13 +1,14 @@
 /**
  * A plugin that shows what a plugin sees (contract, "To observe for yourself"): it writes each event and each call
  * of the shared SDK client to a file, and runs JavaScript that is posted to it, with `client` in scope.
- * OpenCode loads this file itself: it imports nothing but Node's own modules and types.
+ * OpenCode loads this file itself: it imports nothing but Node's own modules, its neighbours, and types.
  */
 import type { Plugin, PluginModule } from '@opencode-ai/plugin'
 import { appendFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { MARK_HEADER } from './inside/protocol.ts'
 
 /** One line of the probe's log. */
 export type Sighting = { readonly at: number; readonly directory: string } & (
@@ -31,7 +32,8 @@ const server: Plugin = async (input, options) => {
   // All plugins of an instance share one client: this sees the calls of the plugins that are listed after it, too.
   const { _client: shared } = input.client as unknown as { _client: SharedClient }
   shared.interceptors.request.use((request) => {
-    write({ kind: 'call', method: request.method, path: new URL(request.url).pathname })
+    if (!request.headers.has(MARK_HEADER))
+      write({ kind: 'call', method: request.method, path: new URL(request.url).pathname })
     return request
   })
 

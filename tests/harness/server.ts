@@ -1,9 +1,11 @@
 /** The real OpenCode server, with a scripted model, in a home of its own. */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk'
-import type { Message, Part, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import type { Event, Message, Part, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import { randomUUID } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageID as messageIDOf } from '../../src/task/id.ts'
 import { subscribe, type EventStream } from './event-stream.ts'
 import { createHome, environment, homeAt } from './home.ts'
 import type { ScriptedModel } from './model.ts'
@@ -47,7 +49,10 @@ export interface Project {
   readonly client: OpencodeClient
   /** Takes all that the server takes, more than the SDK's types say (contract 3.1). */
   createSession(session?: Readonly<Record<string, unknown>>): Promise<Session>
-  /** Resolves when the message was taken over, not when it was answered. */
+  /**
+   * Resolves when the message is stored, or was refused by a `session.error` (contract 1.12, 1.13); not when it was
+   * answered.
+   */
   prompt(sessionID: string, text: string, options?: PromptOptions): Promise<void>
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   /**
@@ -74,7 +79,9 @@ export interface OpencodeServer extends Project {
   stop(options?: { readonly signal?: NodeJS.Signals; readonly keepHome?: boolean }): Promise<void>
 }
 
-const POLL_MS = 25
+const POLL_MS = 50
+/** An answer can be final some time after the last idle (contract 1.5). */
+const NET_MS = 300
 
 /** Starts the real binary. The plugins are loaded when it resolves. */
 export async function startOpencode(options: OpencodeOptions): Promise<OpencodeServer> {
@@ -90,7 +97,7 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   })
 
   return {
-    ...projectAt(url, directory, headers),
+    ...projectAt(url, directory, headers, events),
     url,
     home: home.path,
     pid,
@@ -121,7 +128,12 @@ function authorization(env: OpencodeOptions['env'] = {}): Record<string, string>
   return { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
 }
 
-function projectAt(url: string, directory: string, headers: Record<string, string>): Project {
+function projectAt(
+  url: string,
+  directory: string,
+  headers: Record<string, string>,
+  events?: EventStream,
+): Project {
   const client = createOpencodeClient({ baseUrl: url, directory, headers })
 
   async function messages(sessionID: string): Promise<readonly StoredMessage[]> {
@@ -138,16 +150,31 @@ function projectAt(url: string, directory: string, headers: Record<string, strin
     },
     async prompt(sessionID, text, { model, ...rest } = {}) {
       const body = {
+        messageID: messageIDOf(randomUUID(), Date.now()),
         parts: [{ type: 'text' as const, text }],
         ...(model !== undefined && { model: { providerID: 'mock', modelID: model } }),
         ...rest,
       }
-      await client.session.promptAsync({ path: { id: sessionID }, body, throwOnError: true })
+      const heard = events ?? (await subscribe(url, directory, headers))
+      const from = heard.all.length
+      try {
+        await client.session.promptAsync({ path: { id: sessionID }, body, throwOnError: true })
+        // The host answers before it stores the message (seen).
+        await heard.waitFor(
+          ({ type, properties }) =>
+            (type === 'message.updated' && properties.info.id === body.messageID) ||
+            (type === 'session.error' && properties.sessionID === sessionID),
+          { description: `the message "${text}" of the user`, from },
+        )
+      } finally {
+        if (heard !== events) heard.close()
+      }
     },
     messages,
     async waitForIdle(sessionID, { timeoutMs = 15_000, description = `an answer in ${sessionID}` } = {}) {
       const deadline = Date.now() + timeoutMs
       for (;;) {
+        const from = events?.all.length ?? 0
         // Status first: an absent status that is read after the messages could belong to a turn that began since.
         const { data } = await client.session.status({ throwOnError: true })
         const running = (data as Record<string, SessionStatus>)[sessionID] !== undefined
@@ -157,9 +184,20 @@ function projectAt(url: string, directory: string, headers: Record<string, strin
           const infos = stored.map(({ info }) => `  ${JSON.stringify(info)}`).join('\n')
           throw new Error(`Not seen within ${timeoutMs} ms: ${description} (running: ${running})\n${infos}`)
         }
-        await sleep(POLL_MS)
+        await nextIdle(sessionID, from)
       }
     },
+  }
+
+  /** Resolves at the next event that may end what runs in the session; without events, and as the net, after a while. */
+  async function nextIdle(sessionID: string, from: number): Promise<void> {
+    if (!events) {
+      await sleep(POLL_MS)
+      return
+    }
+    const isIdle = ({ type, properties }: Event): boolean =>
+      type === 'session.idle' && properties.sessionID === sessionID
+    await events.waitFor(isIdle, { from, timeoutMs: NET_MS }).catch(() => {})
   }
 }
 

@@ -7,6 +7,8 @@ export interface WaitOptions {
   readonly timeoutMs?: number
   /** What is awaited, for the error: "the child's second request". */
   readonly description?: string
+  /** The first item that counts, as its number; 0 by default. */
+  readonly from?: number
 }
 
 interface Waiter<Item> {
@@ -47,7 +49,8 @@ export class SpyLog<Item> {
 
   /** The first item that matches, now or later. Rejects with a list of what was seen instead. */
   waitFor(predicate: (item: Item) => boolean, options: WaitOptions = {}): Promise<Item> {
-    const seen = this.#items.find(predicate)
+    const { from = 0 } = options
+    const seen = this.#items.find((item, index) => index >= from && predicate(item))
     if (seen !== undefined) return Promise.resolve(seen)
 
     const { timeoutMs = DEFAULT_TIMEOUT_MS, description = predicate.toString() } = options

@@ -3,7 +3,8 @@
  * What a test asserts on is what the scripted model received.
  */
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
-import { buildPlugin } from './plugin.ts'
+import type { Fault } from './inside/protocol.ts'
+import { drivenPlugin } from './plugin.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 import {
   startOpencode,
@@ -13,6 +14,7 @@ import {
   type PromptOptions,
 } from './server.ts'
 import type { WaitOptions } from './spy.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Stage {
   readonly server: OpencodeServer
@@ -24,6 +26,14 @@ export interface Stage {
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
   /** Another process in the same home, on the same project. */
   second(): Promise<OpencodeServer>
+  /** Resolves when the plugin has reacted to all that has happened. */
+  settle(): Promise<void>
+  /** Has so many milliseconds pass for the plugin, which takes a moment; OpenCode keeps its own time. */
+  pass(ms: number): Promise<void>
+  /** Has time pass for the plugin, a second at a time, until this resolves. */
+  passUntil<Result>(awaited: Promise<Result>): Promise<Result>
+  /** Says what goes wrong from now on between OpenCode and the plugin. */
+  fault(fault: Fault): Promise<void>
   /** Ends OpenCode by a signal, and starts it again in the same home. */
   restart(signal: NodeJS.Signals): Promise<void>
   close(): Promise<void>
@@ -47,7 +57,9 @@ export interface Parent {
   say(text: string, options?: PromptOptions): Promise<void>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
-  /** Resolves when it is idle, and nothing has been asked of its model or its children's for a while. */
+  /** Resolves when none of its children, or of those that were asked this, is at work any more, and the plugin knows it. */
+  childrenAreIdle(asked?: string): Promise<void>
+  /** Resolves when it and its children are idle, and the plugin has nothing to send them for a while. */
   quiet(): Promise<void>
   /** The same, but its children may be at work. */
   quietBesidesChildren(): Promise<void>
@@ -56,15 +68,26 @@ export interface Parent {
 export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'> {
   /** The options of our plugin. */
   readonly options?: object
-  /** Instead of the built plugin. */
+  /** Instead of the driven plugin: then the plugin's time is the machine's. */
   readonly plugins?: OpencodeOptions['plugins']
+  /** Plugins that OpenCode loads before the driven one. */
+  readonly before?: NonNullable<OpencodeOptions['plugins']>
 }
 
 /** OpenCode may add reminders of its own behind a user's text, as for the agent `plan`. */
+const PASSING_MS = 50
+const QUIET_LIMIT_MS = 30_000
 const CALL = /^CALL (.*) END/s
+/** Longer than a notice waits for others, and than a burst of ends takes. */
 const QUIET_MS = 600
 
-export async function startStage({ options = {}, plugins, ...rest }: StageOptions = {}): Promise<Stage> {
+export async function startStage({
+  options = {},
+  plugins,
+  before = [],
+  config = {},
+  ...rest
+}: StageOptions = {}): Promise<Stage> {
   const children = new Map<string, Script>()
   /** Child → parent: the host leaves the parent out of the request for a child's summary (seen). */
   const parentOfChild = new Map<string, string>()
@@ -75,8 +98,19 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
     if (parentID === undefined) return obey(request)
     return (children.get(parentID) ?? (() => ({ text: 'done' })))(request)
   })
-  const settings = { model, plugins: plugins ?? [[await buildPlugin(), options] as const], ...rest }
+  const driven = plugins ? undefined : await drivenPlugin(options)
+  const settings = {
+    model,
+    // With git's snapshots of the project, which OpenCode makes at each step, a turn costs twice the CPU.
+    config: { snapshot: false, ...config },
+    plugins: plugins ?? (driven ? [...before, driven.spec] : []),
+    ...rest,
+  }
   let server = await startOpencode(settings)
+
+  async function pass(ms: number): Promise<void> {
+    await (driven ? driven.control(server.pid, { type: 'pass', ms }) : sleep(ms))
+  }
 
   return {
     get server() {
@@ -84,9 +118,27 @@ export async function startStage({ options = {}, plugins, ...rest }: StageOption
     },
     model,
     async parent(child, session, project) {
-      const { id } = await (project ?? server).createSession(session)
+      // A session without a title has its model asked for one.
+      const { id } = await (project ?? server).createSession({ title: 'A parent', ...session })
       if (child) children.set(id, child)
-      return parentOf(id, () => project ?? server, model)
+      return parentOf(id, () => project ?? server, model, pass)
+    },
+    settle: () => pass(0),
+    pass,
+    async passUntil(awaited) {
+      let isOver = false
+      const over = (): void => {
+        isOver = true
+      }
+      awaited.then(over, over)
+      while (!isOver) {
+        await pass(1000)
+        await sleep(PASSING_MS)
+      }
+      return awaited
+    },
+    async fault(fault) {
+      await driven?.control(server.pid, { type: 'fault', fault })
     },
     second: () => startOpencode({ ...settings, home: server.home }),
     async restart(signal) {
@@ -108,13 +160,31 @@ export function obey({ messages }: ModelRequest): Reply {
   return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
 }
 
-function parentOf(id: string, project: () => Project, model: ScriptedModel): Parent {
+function parentOf(
+  id: string,
+  project: () => Project,
+  model: ScriptedModel,
+  pass: (ms: number) => Promise<void>,
+): Parent {
+  /** Whether one of these requests of the model is open, or the session of one at work. */
+  async function isAtWork(requests: readonly LoggedRequest[]): Promise<boolean> {
+    if (requests.some(({ outcome }) => outcome === 'open')) return true
+    const { data } = await project().client.session.status({ throwOnError: true })
+    return requests.some(({ sessionID }) => sessionID in data)
+  }
+
   async function quiet(requests: () => readonly LoggedRequest[]): Promise<void> {
+    const deadline = Date.now() + QUIET_LIMIT_MS
     for (;;) {
+      if (Date.now() > deadline) throw new Error(`Not quiet within ${QUIET_LIMIT_MS} ms: ${id}`)
       await project().waitForIdle(id)
       const before = requests().length
-      await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
-      if (requests().length === before && requests().every(({ outcome }) => outcome !== 'open')) return
+      if (await isAtWork(requests())) {
+        await sleep(PASSING_MS)
+        continue
+      }
+      await pass(QUIET_MS)
+      if (!(await isAtWork(requests())) && requests().length === before) return
     }
   }
 
@@ -166,6 +236,15 @@ function parentOf(id: string, project: () => Project, model: ScriptedModel): Par
           request.messages.some((message) => isNotice(message) && message.content.includes(text)),
         { description: `a notice with "${text}"`, ...options },
       )
+    },
+    async childrenAreIdle(asked) {
+      const isMeant = ({ messages }: LoggedRequest): boolean =>
+        asked === undefined || messages.some(({ content }) => content === asked)
+      await model.waitForRequest((request) => request.parentSessionID === id && isMeant(request), {
+        description: 'a child at work',
+      })
+      while (await isAtWork(parent.childRequests.filter(isMeant))) await sleep(PASSING_MS)
+      await pass(0)
     },
     quiet: () => quiet(() => [...parent.requests, ...parent.childRequests]),
     quietBesidesChildren: () => quiet(() => parent.requests),

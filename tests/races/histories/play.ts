@@ -119,7 +119,10 @@ export class Play {
   /** Takes down what the parents have brought about themselves by now. */
   noteOwn(manager: BackgroundManager = this.stage.manager): void {
     for (const task of this.#tasksOf(manager)) {
-      if (task.status === 'cancelled' && task.by === 'parent') this.own.add(`${task.id} ${task.run}`)
+      // A task that is continued at once may be seen only when its next run is under way.
+      const runs = [task, ...((task.kind === 'agent' && task.earlier) || [])]
+      for (const run of runs)
+        if (run.status === 'cancelled' && run.by === 'parent') this.own.add(`${task.id} ${run.run}`)
     }
   }
 

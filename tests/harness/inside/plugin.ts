@@ -1,0 +1,283 @@
+/**
+ * Loads our plugin inside the real OpenCode and stands between it and the host. A test can have time pass for it
+ * (`clock.ts`), have its calls and events go wrong, and wait until it has reacted to all that has happened: it then has
+ * every event, none of its calls is under way, and each prompt of its own that the host has accepted has begun its turn.
+ * OpenCode loads this file itself: it imports nothing but Node's modules and its neighbours.
+ */
+import type { Hooks, PluginInput, PluginModule } from '@opencode-ai/plugin'
+import type { Event } from '@opencode-ai/sdk/v2'
+import { renameSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from './clock.ts'
+import { MARK_HEADER, type ControlRequest, type DrivenOptions, type Fault } from './protocol.ts'
+
+type Client = PluginInput['client']
+type CallName = 'status' | 'record' | 'prompt' | 'notice' | 'other'
+
+/** How long an accepted prompt may need to begin its turn; one that is stored behind an abort never does (contract 4.8). */
+const TURN_BEGINS_MS = 2500
+/** How long the host may need to tell an event; an instance that is being disposed tells none. */
+const EVENT_MS = 2500
+const LOOK_MS = 2
+const MARKED = { [MARK_HEADER]: '1' }
+/** How late events arrive that are out of order, in turn. */
+const DELAYS_MS = [0, 60, 10, 150, 0, 30, 90]
+
+const forever = (): Promise<never> => new Promise(() => {})
+
+const instances = new Set<Instance>()
+let fault: Fault = 'none'
+let control: Promise<void> | undefined
+
+/** Our plugin in one directory of the host. */
+class Instance {
+  /** Calls and events of it so far; where it has not changed, nothing has happened. */
+  activity = 0
+  /** Its calls and delayed events that are under way, without those that hang for ever. */
+  underWay = 0
+  readonly #client: Client
+  /** Prompts that the host has accepted and of which no turn was seen yet: message id → when they were. */
+  readonly #accepted = new Map<string, { readonly sessionID: string; readonly at: number }>()
+  readonly #stored = new Set<string>()
+  readonly #busy = new Set<string>()
+  readonly #harmed = new Set<string>()
+  /** What our newest message in each session was. */
+  readonly #sent = new Map<string, CallName>()
+  #markerID: string | undefined
+  #marks = 0
+  #marked = 0
+  #events = 0
+
+  constructor(client: Client) {
+    this.#client = client
+  }
+
+  /** The client for our plugin: the host's, with each call counted, and harmed where it is to be. */
+  wrap<Target extends object>(target: Target, path: readonly string[] = []): Target {
+    return new Proxy(target, {
+      get: (inner, key) => {
+        const value: unknown = Reflect.get(inner, key, inner)
+        if (typeof key !== 'string') return value
+        if (typeof value === 'function')
+          return (...args: unknown[]) => this.#call([...path, key], args, () => value.apply(inner, args))
+        return typeof value === 'object' && value !== null ? this.wrap(value, [...path, key]) : value
+      },
+    })
+  }
+
+  async #call(path: readonly string[], args: readonly unknown[], run: () => unknown): Promise<unknown> {
+    const request = (args[0] ?? {}) as CallRequest
+    const name = nameOf(path.join('.'), request)
+    const sessionID = request.path?.id ?? ''
+    this.activity += 1
+    if (name === 'prompt' || name === 'notice') this.#sent.set(sessionID, name)
+    if (fault === `${name} fails`) throw new Error('the connection was reset')
+    const isHarmed = name !== 'other' && fault.startsWith(`${name} `)
+    const isFirst = (): boolean => name === 'status' || name === 'record' || this.#isFirst(`${name} ${sessionID}`)
+    if (isHarmed && fault.endsWith('hangs') && isFirst()) return forever()
+    if (isHarmed && fault.endsWith('is refused') && isFirst()) request.body = { parts: 7 }
+    const result = await this.#during(async () => {
+      const answer = (await run()) as { readonly error?: unknown }
+      const messageID = request.body?.messageID
+      if (messageID !== undefined && answer.error === undefined && !this.#stored.has(messageID))
+        this.#accepted.set(messageID, { sessionID, at: Date.now() })
+      return answer
+    })
+    return isHarmed && fault.endsWith('loses its answer') && isFirst() ? forever() : result
+  }
+
+  #isFirst(what: string): boolean {
+    const isKnown = this.#harmed.has(what)
+    this.#harmed.add(what)
+    return !isKnown
+  }
+
+  hooks(inner: Hooks): Hooks {
+    return {
+      ...inner,
+      event: async (told) => {
+        if (this.#saw(told.event as unknown as Event) === 'a mark' || fault === 'events are lost') return
+        if (fault === 'events are out of order') {
+          await this.#during(() => sleep(DELAYS_MS[this.#events++ % DELAYS_MS.length]))
+        }
+        await inner.event?.(told)
+        if (fault === 'events are doubled') await inner.event?.(told)
+      },
+      'chat.message': async (message, output) => {
+        await this.#during(() => inner['chat.message']?.(message, output))
+        const { sessionID } = message
+        // What a hook throws costs the host the message that it has accepted already (contract 1.13).
+        if (fault === `${this.#sent.get(sessionID)} is swallowed` && this.#isFirst(`swallowed ${sessionID}`))
+          throw new Error('not today')
+      },
+      dispose: async () => {
+        instances.delete(this)
+        await inner.dispose?.()
+      },
+    }
+  }
+
+  async #during<Result>(work: () => Result): Promise<Awaited<Result>> {
+    this.underWay += 1
+    try {
+      return await work()
+    } finally {
+      this.underWay -= 1
+      this.activity += 1
+    }
+  }
+
+  #saw(event: Event): 'a mark' | 'other' {
+    switch (event.type) {
+      case 'session.status': {
+        const { sessionID, status } = event.properties
+        if (status.type === 'idle') this.#busy.delete(sessionID)
+        else this.#busy.add(sessionID)
+        break
+      }
+      case 'session.error':
+        // Of a message that was refused after all nothing is stored (contract 1.12, 1.13).
+        for (const [messageID, { sessionID }] of this.#accepted)
+          if (sessionID === event.properties.sessionID) this.#accepted.delete(messageID)
+        break
+      case 'message.updated':
+        if (event.properties.info.role === 'user') this.#stored.add(event.properties.info.id)
+        else this.#accepted.delete(event.properties.info.parentID)
+        break
+      case 'session.updated': {
+        const [, mark] = /^mark (\d+)$/.exec(event.properties.info.title) ?? []
+        if (mark === undefined) break
+        this.#marked = Number(mark)
+        return 'a mark'
+      }
+      default:
+    }
+    return 'other'
+  }
+
+  /** Resolves when all events of until now were told: the host tells them in their order, and one of ours is the last. */
+  async hasHeard(): Promise<void> {
+    const { session } = this.#client
+    this.#markerID ??= (await session.create({ body: { title: 'mark 0' }, headers: MARKED })).data?.id
+    const mark = (this.#marks += 1)
+    const body = { title: `mark ${mark}` }
+    const { error } = await session.update({ path: { id: this.#markerID ?? '' }, body, headers: MARKED })
+    // While the host cannot write, it tells nothing either.
+    if (error !== undefined) return
+    await within(EVENT_MS, () => this.#marked >= mark || !instances.has(this))
+  }
+
+  get isIdle(): boolean {
+    const now = Date.now()
+    for (const [messageID, { sessionID, at }] of this.#accepted) {
+      const hasBegun = this.#stored.has(messageID) && this.#busy.has(sessionID)
+      if (hasBegun || now - at > TURN_BEGINS_MS) this.#accepted.delete(messageID)
+    }
+    return this.underWay === 0 && this.#accepted.size === 0
+  }
+}
+
+interface CallRequest {
+  readonly path?: { readonly id?: string }
+  body?: { readonly messageID?: string; readonly parts?: unknown }
+}
+
+/** Which of our calls it is. */
+function nameOf(method: string, { body }: CallRequest): CallName {
+  switch (method) {
+    case 'session.status':
+      return 'status'
+    case 'session.update':
+      return 'record'
+    case 'session.promptAsync':
+      return JSON.stringify(body?.parts).includes('<background_task ') ? 'notice' : 'prompt'
+    default:
+      return 'other'
+  }
+}
+
+async function within(ms: number, isSo: () => boolean): Promise<void> {
+  const end = Date.now() + ms
+  while (!isSo() && Date.now() < end) await sleep(LOOK_MS)
+}
+
+const activity = (): number => [...instances].reduce((sum, instance) => sum + instance.activity, 0)
+
+async function areIdle(): Promise<void> {
+  for (;;) {
+    const before = activity()
+    // What a call has resolved goes on in the plugin before the next look.
+    await sleep(0)
+    await within(Infinity, () => [...instances].every(({ isIdle }) => isIdle))
+    await sleep(0)
+    if (activity() === before) return
+  }
+}
+
+async function settle(): Promise<void> {
+  for (;;) {
+    const before = activity()
+    await Promise.all([...instances].map((instance) => instance.hasHeard()))
+    await areIdle()
+    if (activity() === before) return
+  }
+}
+
+async function pass(ms: number): Promise<void> {
+  const end = systemClock.now() + ms
+  await settle()
+  for (;;) {
+    const next = systemClock.nextAt
+    if (next === undefined || next > end) break
+    systemClock.skipTo(next)
+    await areIdle()
+  }
+  systemClock.skipTo(end)
+  await settle()
+}
+
+async function obey(request: ControlRequest): Promise<void> {
+  switch (request.type) {
+    case 'settle':
+      return settle()
+    case 'pass':
+      return pass(request.ms)
+    case 'fault':
+      fault = request.fault
+  }
+}
+
+/** One control server for all directories of the process; it goes with the process. */
+async function listen(directory: string): Promise<void> {
+  const http = createServer((request, response) => {
+    const answer = async (): Promise<object> => {
+      await obey(JSON.parse(await text(request)) as ControlRequest)
+      return {}
+    }
+    answer()
+      .catch((error: unknown) => ({ threw: String(error) }))
+      .then((said) => response.end(JSON.stringify(said)))
+      .catch(() => response.destroy())
+  })
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  const file = join(directory, `${process.pid}`)
+  writeFileSync(`${file}.new`, `${(http.address() as AddressInfo).port}`)
+  renameSync(`${file}.new`, file)
+}
+
+export default {
+  id: 'driven',
+  async server(input: PluginInput, options?: Record<string, unknown>): Promise<Hooks> {
+    const { plugin, options: inner, directory } = options as unknown as DrivenOptions
+    await (control ??= listen(directory))
+    const instance = new Instance(input.client)
+    const { default: wrapped } = (await import(plugin)) as { default: PluginModule }
+    const hooks = await wrapped.server({ ...input, client: instance.wrap(input.client) }, { ...inner })
+    instances.add(instance)
+    return instance.hooks(hooks)
+  },
+} satisfies PluginModule
