@@ -26,9 +26,7 @@ async function play(seed: number): Promise<void> {
   const result = await playHistories(seed, HISTORIES_PER_SEED)
   played += result.numRuns
   if (result.failed) failures += 1
-  console.log(
-    result.failed ? describeFailure(result) : `seed ${seed}: ${result.numRuns} histories passed`,
-  )
+  console.log(result.failed ? describeFailure(result) : `seed ${seed}: ${result.numRuns} histories passed`)
 }
 
 if (values.seed === undefined) {

@@ -88,7 +88,7 @@ export async function startPeer(model: ScriptedModel, spec: string): Promise<Pee
       `npm could not install ${spec}, so that it is not measured. Leave --peer out, or try again online.`,
     )
   }
-  const home = await createHome()
+  const home = createHome()
   for (const [file, content] of Object.entries(plan.files))
     writeFileSync(join(home.config, file), JSON.stringify(content))
   const plugins = [join(folder, 'node_modules', name)]

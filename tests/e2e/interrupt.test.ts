@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, never } from '../harness/replies.ts'
+import type { Project } from '../harness/server.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -89,58 +90,52 @@ test.each([0, 10, 30, 60, 120])(
   },
 )
 
-test(
-  'a notice that the user undoes before it was read comes with what the user writes instead',
-  async () => {
-    const { reply, release } = heldReply()
-    const parent = await stage.parent(() => reply)
-    await parent.launch('errand')
-    await parent.quietBesidesChildren()
-    await occupy(parent)
-    release({ text: 'not undone' })
-    const isNotice = ({ parts }: { parts: readonly { type: string; text?: string }[] }): boolean =>
-      parts.some(({ text }) => text?.includes('not undone'))
-    await expect.poll(async () => (await stage.server.messages(parent.id)).some(isNotice)).toBe(true)
-    await abort(parent.id)
-    await stage.settle()
-    const asked = (await stage.server.messages(parent.id)).find(({ parts }) =>
-      parts.some((part) => part.type === 'text' && part.text === 'think'),
-    )
-    const messageID = asked?.info.id ?? ''
-    await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
-    await stage.server.prompt(parent.id, 'something else')
-    await parent.waitForNotice('not undone')
-    await parent.quiet()
-    expect(parent.noticeText.split('not undone')).toHaveLength(2)
-  },
-)
+test('a notice that the user undoes before it was read comes with what the user writes instead', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await occupy(parent)
+  release({ text: 'not undone' })
+  const isNotice = ({ parts }: { parts: readonly { type: string; text?: string }[] }): boolean =>
+    parts.some(({ text }) => text?.includes('not undone'))
+  await expect.poll(async () => (await stage.server.messages(parent.id)).some(isNotice)).toBe(true)
+  await abort(parent.id)
+  await stage.settle()
+  const asked = (await stage.server.messages(parent.id)).find(({ parts }) =>
+    parts.some((part) => part.type === 'text' && part.text === 'think'),
+  )
+  const messageID = asked?.info.id ?? ''
+  await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
+  await stage.server.prompt(parent.id, 'something else')
+  await parent.waitForNotice('not undone')
+  await parent.quiet()
+  expect(parent.noticeText.split('not undone')).toHaveLength(2)
+})
 
-test(
-  'a parent with undone messages is not prompted, they stay, and it is told when the undo is taken back',
-  async () => {
-    const { reply, release } = heldReply()
-    const parent = await stage.parent(() => reply)
-    await parent.launch('errand')
-    await parent.quietBesidesChildren()
-    await stage.server.prompt(parent.id, 'a question')
-    await parent.quietBesidesChildren()
-    const stored = await stage.server.messages(parent.id)
-    const messageID = stored.findLast(({ info }) => info.role === 'user')?.info.id ?? ''
-    await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
-    release({ text: 'waited for' })
-    const before = parent.requests.length
-    await parent.childrenAreIdle()
-    await stage.pass(LONG_MS)
-    expect(parent.requests).toHaveLength(before)
-    expect((await stage.server.messages(parent.id)).map(({ info }) => info.id)).toEqual(
-      stored.map(({ info }) => info.id),
-    )
-    await stage.server.client.session.unrevert({ path: { id: parent.id } })
-    await parent.waitForNotice('waited for')
-    await parent.quiet()
-    expect(parent.requests).toHaveLength(before + 1)
-  },
-)
+test('a parent with undone messages is not prompted, they stay, and it is told when the undo is taken back', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await stage.server.prompt(parent.id, 'a question')
+  await parent.quietBesidesChildren()
+  const stored = await stage.server.messages(parent.id)
+  const messageID = stored.findLast(({ info }) => info.role === 'user')?.info.id ?? ''
+  await stage.server.client.session.revert({ path: { id: parent.id }, body: { messageID } })
+  release({ text: 'waited for' })
+  const before = parent.requests.length
+  await parent.childrenAreIdle()
+  await stage.pass(LONG_MS)
+  expect(parent.requests).toHaveLength(before)
+  expect((await stage.server.messages(parent.id)).map(({ info }) => info.id)).toEqual(
+    stored.map(({ info }) => info.id),
+  )
+  await stage.server.client.session.unrevert({ path: { id: parent.id } })
+  await parent.waitForNotice('waited for')
+  await parent.quiet()
+  expect(parent.requests).toHaveLength(before + 1)
+})
 
 test('a parent in the archive is not woken', async () => {
   const { reply, release } = heldReply()
@@ -168,66 +163,57 @@ test("the user's model and agent answer a message that carries a notice, as chos
 })
 
 test('with onInterrupt cancel, what an interrupted parent launched is stopped, running or pending', async () => {
-  const cancelling = await startStage({ options: { onInterrupt: 'cancel', concurrency: { total: 1 } } })
-  try {
-    const parent = await cancelling.parent(() => never())
-    await parent.launch('one', 'two')
-    await parent.quietBesidesChildren()
-    await cancelling.server.client.session.abort({ path: { id: parent.id } })
-    await cancelling.model.waitForRequest(
-      ({ parentSessionID, outcome }) => parentSessionID === parent.id && outcome === 'closed',
-    )
-    await cancelling.server.prompt(parent.id, 'where were we')
-    await parent.waitForNotice('by="user"')
-    await parent.quiet()
-    expect(parent.noticeText.match(/by="user"/g)).toHaveLength(2)
-    expect(parent.childRequests).toHaveLength(1)
-  } finally {
-    await cancelling.close()
-  }
+  const cancelling = stage.project({ options: { onInterrupt: 'cancel', concurrency: { total: 1 } } })
+  const parent = await stage.parent(() => never(), {}, cancelling)
+  await parent.launch('one', 'two')
+  await parent.quietBesidesChildren()
+  await cancelling.client.session.abort({ path: { id: parent.id } })
+  await stage.model.waitForRequest(
+    ({ parentSessionID, outcome }) => parentSessionID === parent.id && outcome === 'closed',
+  )
+  await cancelling.prompt(parent.id, 'where were we')
+  await parent.waitForNotice('by="user"')
+  await parent.quiet()
+  expect(parent.noticeText.match(/by="user"/g)).toHaveLength(2)
+  expect(parent.childRequests).toHaveLength(1)
 })
 
 /** Two children, of which the second answers when it is released. */
-async function quickAndSlow(waking: Stage): Promise<{ parent: Parent; release: () => void }> {
+async function quickAndSlow(project: Project): Promise<{ parent: Parent; release: () => void }> {
   const { reply, release } = heldReply()
-  const parent = await waking.parent(({ messages }) =>
-    messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' },
+  const parent = await stage.parent(
+    ({ messages }) => (messages.at(-1)?.content === 'slow' ? reply : { text: 'quick result' }),
+    {},
+    project,
   )
   await parent.launch('quick', 'slow')
+  await parent.quietBesidesChildren()
   await parent.childrenAreIdle('quick')
-  await waking.pass(LONG_MS)
+  await stage.pass(LONG_MS)
   return { parent, release: () => release({ text: 'slow result' }) }
 }
 
 test('with wake all, the parent is woken once, when the last of its children has ended', async () => {
-  const waking = await startStage({ options: { notify: { wake: 'all' } } })
-  try {
-    const { parent, release } = await quickAndSlow(waking)
-    expect(parent.noticeTurns).toHaveLength(0)
-    release()
-    await parent.waitForNotice('slow result')
-    await parent.quiet()
-    expect(parent.noticeTurns).toHaveLength(1)
-    expect(parent.noticeText).toContain('quick result')
-  } finally {
-    await waking.close()
-  }
+  const waking = stage.project({ options: { notify: { wake: 'all' } } })
+  const { parent, release } = await quickAndSlow(waking)
+  expect(parent.noticeTurns).toHaveLength(0)
+  release()
+  await parent.waitForNotice('slow result')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('quick result')
 })
 
 test("with wake never, the parent is not woken, and the user's next message has all notices", async () => {
-  const waking = await startStage({ options: { notify: { wake: 'never' } } })
-  try {
-    const { parent, release } = await quickAndSlow(waking)
-    release()
-    await parent.quiet()
-    await waking.pass(LONG_MS)
-    expect(parent.noticeTurns).toHaveLength(0)
-    await waking.server.prompt(parent.id, 'well')
-    await parent.waitForNotice('slow result')
-    await parent.quiet()
-    expect(parent.noticeTurns).toHaveLength(1)
-    expect(parent.noticeText).toContain('quick result')
-  } finally {
-    await waking.close()
-  }
+  const waking = stage.project({ options: { notify: { wake: 'never' } } })
+  const { parent, release } = await quickAndSlow(waking)
+  release()
+  await parent.quiet()
+  await stage.pass(LONG_MS)
+  expect(parent.noticeTurns).toHaveLength(0)
+  await waking.prompt(parent.id, 'well')
+  await parent.waitForNotice('slow result')
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('quick result')
 })

@@ -108,40 +108,40 @@ test('after the parent is compacted, its model still knows what runs', async () 
 })
 
 test('a notice that waits for others is read, though its parent has begun another step meanwhile', async () => {
-  const patient = await startStage({ options: { notify: { debounceMs: 10_000 } } })
-  try {
-    const child = heldReply()
-    const parent = await patient.parent(({ messages }) =>
-      messages.some(({ content }) => content === 'short') ? child.reply : never(),
-    )
-    await parent.launch('short', 'long')
-    await parent.quietBesidesChildren()
-    const firstStep = heldReply()
-    const secondStep = heldReply()
-    const children = patient.model.script
-    patient.model.script = async (request) => {
-      if (request.parentSessionID !== undefined) return children(request)
-      const last = request.messages.at(-1)
-      if (last?.content === 'think') return firstStep.reply
-      if (last?.role !== 'tool') return obey(request)
-      // The notice comes during this step, of a child that has ended before it.
-      return secondStep.reply
-    }
-    const before = parent.requests.length
-    await patient.server.prompt(parent.id, 'think')
-    await patient.model.waitForRequest(() => parent.requests.length === before + 1)
-    child.release({ text: 'a late word' })
-    await parent.childrenAreIdle('short')
-    firstStep.release(READ)
-    await patient.model.waitForRequest(() => parent.requests.length === before + 2)
-    await patient.pass(10_000)
-    secondStep.release({ text: 'thought through' })
-    await parent.waitForNotice('a late word')
-    await parent.quietBesidesChildren()
-    expect(parent.noticeTurns).toHaveLength(1)
-  } finally {
-    await patient.close()
+  const patient = stage.project({ options: { notify: { debounceMs: 10_000 } } })
+  const child = heldReply()
+  const parent = await stage.parent(
+    ({ messages }) => (messages.some(({ content }) => content === 'short') ? child.reply : never()),
+    {},
+    patient,
+  )
+  await parent.launch('short', 'long')
+  await parent.quietBesidesChildren()
+  const firstStep = heldReply()
+  const secondStep = heldReply()
+  const steps: Script = (request) => {
+    const last = request.messages.at(-1)
+    if (last?.content === 'think') return firstStep.reply
+    // The notice comes during this step, of a child that has ended before it.
+    return last?.role === 'tool' ? secondStep.reply : obey(request)
   }
+  await withParents(
+    () => steps,
+    async () => {
+      const before = parent.requests.length
+      await patient.prompt(parent.id, 'think')
+      await stage.model.waitForRequest(() => parent.requests.length === before + 1)
+      child.release({ text: 'a late word' })
+      await parent.childrenAreIdle('short')
+      firstStep.release(READ)
+      await stage.model.waitForRequest(() => parent.requests.length === before + 2)
+      await stage.pass(10_000)
+      secondStep.release({ text: 'thought through' })
+      await parent.waitForNotice('a late word')
+      await parent.quietBesidesChildren()
+      expect(parent.noticeTurns).toHaveLength(1)
+    },
+  )
 })
 
 test.each([0, 5, 15, 30, 60, 120])(

@@ -63,7 +63,7 @@ test('the plugin loads from a folder, with the options of its tuple', async () =
 })
 
 test('`opencode plugin` installs the packed plugin, which loads with the options of its tuple', async () => {
-  const home = await createHome()
+  const home = createHome()
   mkdirSync(join(home.directory, '.opencode'))
   skipPluginInstall(join(home.directory, '.opencode'))
   const spec = `opencode-background@${tarball}`

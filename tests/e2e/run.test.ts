@@ -40,7 +40,7 @@ async function start(descriptions: readonly string[], options: object = {}): Pro
 test('`opencode run` waits for what it launched, one after another, and prints what the model says to each notice', async () => {
   play(async ({ messages }) => {
     const asked = messages.at(-1)?.content ?? ''
-    await sleep(asked === 'quick' ? 1500 : 4000)
+    await sleep(asked === 'quick' ? 500 : 2000)
     return { text: `result of ${asked}` }
   })
   const { output, code } = await (await start(['quick', 'slow'])).ended
@@ -51,7 +51,7 @@ test('`opencode run` waits for what it launched, one after another, and prints w
 
 test('`opencode run` waits for a text that is awaited in the output of a server, and ends the server then', async () => {
   play(() => ({ text: 'done' }))
-  const args = { command: 'sleep 2; echo READY; sleep 1330', timeout: 0, notify_on: ['READY'] }
+  const args = { command: 'sleep 1; echo READY; sleep 1330', timeout: 0, notify_on: ['READY'] }
   const { output, code } = await (await startWith([{ name: 'run_background', args }])).ended
   expect(code).toBe(0)
   expect(output).toContain('Noted.')
@@ -90,7 +90,7 @@ test('Ctrl-C ends a run that waits at once', async () => {
 test('a run waits for a command that has a time limit, and not for a server, which ends with it', async () => {
   play(() => ({ text: 'never asked' }))
   const server = { name: 'run_background', args: { command: 'sleep 1250 & sleep 1251', timeout: 0 } }
-  const build = { name: 'run_background', args: { command: 'sleep 2; echo built' } }
+  const build = { name: 'run_background', args: { command: 'sleep 1; echo built' } }
   const { output, code } = await (await startWith([server, build])).ended
   expect(output).toContain('I have read: built.')
   expect(code).toBe(0)

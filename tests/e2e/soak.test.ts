@@ -12,11 +12,11 @@ beforeAll(async () => {
 afterAll(() => soak.close())
 
 test(
-  'sixty tasks of four parents fill a limit of twenty, never pass it, and each is told to its parent once',
+  'forty tasks of four parents fill a limit of twenty, never pass it, and each is told to its parent once',
   async () => {
-    const lap = await soak.run(60)
+    const lap = await soak.run(2 * LIMIT)
     expect(lap.faults).toEqual([])
-    expect(lap).toMatchObject({ told: 60, peak: LIMIT })
+    expect(lap).toMatchObject({ told: 2 * LIMIT, peak: LIMIT })
   },
   TIME_LIMIT_MS,
 )

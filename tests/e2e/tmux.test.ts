@@ -26,7 +26,7 @@ const screens = (): string =>
 const panes = (): string[] => tmux('list-panes', '-F', '#{pane_id}').split('\n')
 
 beforeAll(async () => {
-  home = await createHome()
+  home = createHome()
   tmux('new-session', '-d', '-x', '220', '-y', '50', 'sleep 1000')
   stage = await startStage({
     options: { tmux: { enabled: true, limit: 2 } },

@@ -1,26 +1,74 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startStage, type Stage } from '../harness/stage.ts'
 import type { Row } from './rows.ts'
-import { Scene } from './scene.ts'
+import { ONE_AT_A_TIME, Scene } from './scene.ts'
 
-/** Plays rows of the table, each as a test. */
-export function playAll(rows: readonly Row[]): void {
+/** For all rows of a fault to reach their moments on a busy machine. */
+const TOGETHER_MS = 180_000
+
+function onOneStage(): () => Stage {
   let stage: Stage
-
   beforeAll(async () => {
     stage = await startStage({
-      options: { concurrency: { total: 2 }, pollMs: 1000, startTimeoutMs: 20_000 },
+      options: {
+        concurrency: { models: { [ONE_AT_A_TIME.model]: 1 } },
+        pollMs: 1000,
+        startTimeoutMs: 20_000,
+      },
       config: { permission: { bash: { 'rm *': 'ask' } } },
     })
   })
   afterAll(() => stage.close())
+  return () => stage
+}
 
-  for (const { fault, moment, expected, child, play } of rows) {
-    const { told, times } = expected
-    test(`${fault}, ${moment}: ${told}, told ${times} times`, async () => {
-      const scene = await Scene.create(stage, child?.())
-      await play(scene)
-      expect(await scene.see()).toEqual(expected)
+/** Plays rows of the table, each as a test, one after another. */
+export function playAll(rows: readonly Row[]): void {
+  const stage = onOneStage()
+  for (const row of rows) {
+    test(nameOf(row), async () => {
+      const scene = await Scene.create(stage(), row.child?.())
+      await row.reach(scene)
+      await row.bring(scene)
+      await row.after(scene)
+      expect(await scene.see()).toEqual(row.expected)
     })
   }
+}
+
+/** Plays rows whose fault concerns the whole process: each reaches its moment, and then the fault comes for all. */
+export function playTogether(rows: readonly Row[]): void {
+  const stage = onOneStage()
+  const lasting = rows.filter(({ isFleeting }) => !isFleeting)
+  const faults = [...new Set(lasting.map(({ fault }) => fault))]
+  playGroups(stage, [
+    ...faults.map((fault) => lasting.filter((row) => row.fault === fault)),
+    ...rows.filter(({ isFleeting }) => isFleeting).map((row) => [row]),
+  ])
+}
+
+function playGroups(stage: () => Stage, groups: readonly (readonly Row[])[]): void {
+  for (const group of groups) {
+    describe('together', () => {
+      const scenes = new Map<Row, Scene>()
+      beforeAll(async () => {
+        for (const row of group) {
+          const scene = await Scene.create(stage(), row.child?.())
+          scenes.set(row, scene)
+          await row.reach(scene)
+        }
+        const [first] = scenes.values()
+        if (first) await group[0]?.bring(first)
+      }, TOGETHER_MS)
+      for (const row of group) {
+        test(nameOf(row), async () => {
+          expect(await scenes.get(row)?.see()).toEqual(row.expected)
+        })
+      }
+    })
+  }
+}
+
+function nameOf({ fault, moment, expected: { told, times } }: Row): string {
+  return `${fault}, ${moment}: ${told}, told ${times} times`
 }

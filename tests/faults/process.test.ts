@@ -1,4 +1,4 @@
-import { playAll } from './play.ts'
+import { playTogether } from './play.ts'
 import { GROUPS } from './rows.ts'
 
-playAll(GROUPS['The process'])
+playTogether(GROUPS['The process'])

@@ -4,19 +4,26 @@
  */
 import type { Fault } from '../harness/inside/protocol.ts'
 import type { Script } from '../harness/script.ts'
-import { RESULT, type Scene, type Seen } from './scene.ts'
+import { backgroundTask } from '../harness/stage.ts'
+import { ONE_AT_A_TIME, RESULT, type Scene, type Seen } from './scene.ts'
 
 export interface Row {
   readonly fault: string
   readonly moment: string
-  /** Has the parent launch its task, and brings the fault about. */
-  readonly play: Act
+  /** Has the parent launch its task; resolves in the moment. */
+  readonly reach: Act
+  /** Brings the fault about; rows of a fault to the process can share it. */
+  readonly bring: Act
+  /** What happens then. */
+  readonly after: Act
   readonly expected: Seen
   /** Answers for the child; otherwise it answers when the scene says so. */
   readonly child?: () => Script
+  /** The moment is over by itself soon: the fault must come at once. */
+  readonly isFleeting: boolean
 }
 
-type Act = (scene: Scene) => Promise<unknown>
+export type Act = (scene: Scene) => Promise<unknown>
 
 /** In words for the table, and what brings it about. */
 interface Named {
@@ -27,6 +34,7 @@ interface Named {
 /** A state that the task or its parent is in when the fault comes; `act` launches the task and resolves in that state. */
 interface Moment extends Named {
   readonly child?: () => Script
+  readonly isFleeting?: true
 }
 
 const WOKEN = { told: 'completed', times: 1, how: 'woken', left: 'nothing' } as const
@@ -89,16 +97,19 @@ const works: Moment = { words: 'the child works', act: launch }
 const itWorks: Moment = { words: 'it works', act: launch }
 const queued: Moment = {
   words: 'the task is queued',
-  act: inTurn((scene) => scene.parent.launch('in the way', 'in the way too'), launchOnly, (scene) =>
-    scene.parent.quietBesidesChildren(),
+  act: inTurn(
+    (scene) => scene.parent.call([backgroundTask('in the way', ONE_AT_A_TIME)]),
+    (scene) => scene.launchOnly(ONE_AT_A_TIME),
+    (scene) => scene.parent.quietBesidesChildren(),
   ),
 }
 const finishedUnsent: Moment = {
   words: 'the child has finished, the notice is not sent',
-  act: inTurn(launch, set('notice hangs'), answer, finished),
+  act: inTurn(launch, set('notice hangs'), answer, finished, set('none')),
 }
 const noticeStored = (words: string): Moment => ({
   words,
+  isFleeting: true,
   act: async (scene) => {
     await scene.launch()
     const isStored = scene.noticeIsStored()
@@ -113,12 +124,15 @@ const endTold: Moment = {
 
 /** The fault comes in the moment; `after` is what happens then. */
 function row({ words, act }: Named, moment: Moment, expected: Seen, ...after: readonly Act[]): Row {
-  const { child } = moment
+  const { child, isFleeting = false } = moment
   return {
     fault: words,
     moment: moment.words,
-    play: inTurn(moment.act, act, ...after),
+    reach: moment.act,
+    bring: act,
+    after: inTurn(...after),
     expected,
+    isFleeting,
     ...(child && { child }),
   }
 }
@@ -134,16 +148,26 @@ function lasting(fault: Fault, words: string, moment: string, told: Partial<Seen
         isTold,
       ]
     : [endIsTold]
-  const act = inTurn(set(fault), launchOnly, ...meanwhile, (scene) => scene.pass(), set('none'))
-  return { fault: words, moment, play: act, expected: { ...WOKEN, ...told } }
+  const after = inTurn(launchOnly, ...meanwhile, (scene) => scene.pass(), set('none'))
+  const expected = { ...WOKEN, ...told }
+  return { fault: words, moment, reach: inTurn(), bring: set(fault), after, expected, isFleeting: false }
 }
 
 const processRows: readonly Row[] = [
+  // First: it has time pass, in which a notice that is held back below would be sent again.
+  row(
+    killed,
+    {
+      words: 'the notice is answered, and no record could be written',
+      act: inTurn(set('record fails'), launch, answer, isTold, (scene) => scene.pass(), set('none')),
+    },
+    WOKEN,
+  ),
   row(
     killed,
     {
       words: "the child's session exists, and has no prompt yet",
-      act: inTurn(set('prompt hangs'), launchOnly),
+      act: inTurn(set('prompt hangs'), launchOnly, set('none')),
     },
     NOT_STARTED,
   ),
@@ -152,6 +176,7 @@ const processRows: readonly Row[] = [
     killed,
     {
       words: 'the child has its prompt',
+      isFleeting: true,
       async act(scene) {
         const isStored = scene.promptIsStored()
         await scene.launchOnly()
@@ -179,7 +204,11 @@ const processRows: readonly Row[] = [
   ),
   row(
     killed,
-    { words: 'the user has just deleted the child', act: inTurn(launch, abortParent, deleteChild) },
+    {
+      words: 'the user has just deleted the child',
+      isFleeting: true,
+      act: inTurn(launch, abortParent, deleteChild),
+    },
     UNTOLD,
   ),
   row(
@@ -197,14 +226,6 @@ const processRows: readonly Row[] = [
       act: inTurn(launch, (scene) => scene.undo(scene.parent.id, 'CALL')),
     },
     CUT_OFF,
-  ),
-  row(
-    killed,
-    {
-      words: 'the notice is answered, and no record could be written',
-      act: lasting('record fails', '', '').play,
-    },
-    WOKEN,
   ),
   row(terminated, works, CUT_OFF),
   row(terminated, finishedUnsent, WITH_NEXT),

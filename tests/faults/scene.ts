@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { heldReply } from '../harness/replies.ts'
 import type { Reply, Script } from '../harness/script.ts'
 import type { Event } from '@opencode-ai/sdk/v2'
-import type { Parent, Stage } from '../harness/stage.ts'
+import { backgroundTask, type Parent, type Stage } from '../harness/stage.ts'
 
 /** The columns of the table. */
 export interface Seen {
@@ -19,6 +19,9 @@ export interface Seen {
 }
 
 export const RESULT = 'the result'
+
+/** The arguments of a task of which only one is at work at a time. */
+export const ONE_AT_A_TIME = { model: 'mock/m2' }
 
 /** A notice of which nothing was heard would have been sent again by then. */
 const SENT_AGAIN_MS = 6000
@@ -61,10 +64,10 @@ export class Scene {
     await this.parent.quietBesidesChildren()
   }
 
-  /** Resolves with the answer of the launch. */
-  async launchOnly(): Promise<void> {
-    const [id] = await this.parent.launch('work')
-    this.#id = id ?? ''
+  /** Resolves with the answer of the launch. `changes`: more arguments. */
+  async launchOnly(changes: object = {}): Promise<void> {
+    const [answer = ''] = await this.parent.call([backgroundTask('work', changes)])
+    this.#id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
   }
 
   /** Resolves when the child's model was asked, for which time may have to pass. */
@@ -217,7 +220,10 @@ export class Scene {
     await this.stage.model.waitForRequest(
       ({ parentSessionID, outcome }) => parentSessionID === this.parent.id && outcome === 'closed',
     )
-    await events.waitFor(({ type }) => type === 'server.connected', { from, description: 'the next instance' })
+    await events.waitFor(({ type }) => type === 'server.connected', {
+      from,
+      description: 'the next instance',
+    })
   }
 
   /** What may come by itself has come. */

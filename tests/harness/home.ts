@@ -1,11 +1,8 @@
 /** The world that a test's OpenCode lives in: a home of its own, a project under git, and no way out. */
-import { execFile } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, realpathSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-
-const run = promisify(execFile)
 
 export interface Home {
   /** The temporary directory that holds everything else. */
@@ -28,20 +25,31 @@ export function homeAt(path: string): Home {
 }
 
 /** Creates a home with a project that has one commit. */
-export async function createHome(): Promise<Home> {
+export function createHome(): Home {
   const home = homeAt(realpathSync(mkdtempSync(join(tmpdir(), 'opencode-home-'))))
   for (const path of [home.directory, home.config, join(home.path, 'tmp')])
     mkdirSync(path, { recursive: true })
   skipPluginInstall(home.config)
   writeFileSync(join(home.path, 'models.json'), '{}')
 
-  const git = (...args: string[]): Promise<unknown> =>
-    run('git', ['-C', home.directory, ...args], { env: environment(home) })
-  await git('init', '--quiet')
-  writeFileSync(join(home.directory, 'README.md'), '# A project\n')
-  await git('add', '.')
-  await git('-c', 'user.name=Test', '-c', 'user.email=test@localhost', 'commit', '--quiet', '-m', 'First')
+  initialise(home.directory, environment(home))
   return home
+}
+
+/** Another project with one commit, beside the first; returns its directory. */
+export function createProject(home: string): string {
+  const directory = mkdtempSync(join(home, 'project-'))
+  initialise(directory, environment(homeAt(home)))
+  return directory
+}
+
+function initialise(directory: string, env: Record<string, string>): void {
+  const git = (...args: readonly string[]): unknown =>
+    execFileSync('git', ['-C', directory, ...args], { env })
+  git('init', '--quiet')
+  writeFileSync(join(directory, 'README.md'), '# A project\n')
+  git('add', '.')
+  git('-c', 'user.name=Test', '-c', 'user.email=test@localhost', 'commit', '--quiet', '-m', 'First')
 }
 
 /**

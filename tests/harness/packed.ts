@@ -33,7 +33,7 @@ async function pack(): Promise<string> {
 
 /** A home whose project has the packed plugin; `options` are those of its server part, `tuiOptions` of the other. */
 export async function homeWithPlugin(options: object = {}, tuiOptions: object = {}): Promise<Home> {
-  const home = await createHome()
+  const home = createHome()
   const config = join(home.directory, '.opencode')
   mkdirSync(config)
   skipPluginInstall(config)

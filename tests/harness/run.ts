@@ -18,7 +18,7 @@ export async function startRun(
   options: OpencodeOptions,
   ...args: readonly string[]
 ): Promise<Run> {
-  const home = await createHome()
+  const home = createHome()
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   // A message in the arguments would be wrapped in quotes (contract 10.4).
   const child = spawn(opencodeBinary(), ['run', ...args], {

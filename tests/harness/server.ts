@@ -55,6 +55,8 @@ export interface Project {
    */
   prompt(sessionID: string, text: string, options?: PromptOptions): Promise<void>
   messages(sessionID: string): Promise<readonly StoredMessage[]>
+  /** The directory's events from now on. */
+  subscribe(): Promise<EventStream>
   /**
    * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle event
    * alone would not say that (contract, traps 1 to 3). For turns that store no answer, such as those of an
@@ -85,7 +87,7 @@ const NET_MS = 300
 
 /** Starts the real binary. The plugins are loaded when it resolves. */
 export async function startOpencode(options: OpencodeOptions): Promise<OpencodeServer> {
-  const home = options.home === undefined ? await createHome() : homeAt(options.home)
+  const home = options.home === undefined ? createHome() : homeAt(options.home)
   const { directory } = home
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   const server = await spawnServer(directory, { ...environment(home), ...options.env })
@@ -171,6 +173,7 @@ function projectAt(
       }
     },
     messages,
+    subscribe: () => subscribe(url, directory, headers),
     async waitForIdle(sessionID, { timeoutMs = 15_000, description = `an answer in ${sessionID}` } = {}) {
       const deadline = Date.now() + timeoutMs
       for (;;) {

@@ -5,6 +5,7 @@
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import type { Fault } from './inside/protocol.ts'
 import { drivenPlugin } from './plugin.ts'
+import { createProject } from './home.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 import {
   startOpencode,
@@ -14,6 +15,8 @@ import {
   type PromptOptions,
 } from './server.ts'
 import type { WaitOptions } from './spy.ts'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Stage {
@@ -24,6 +27,8 @@ export interface Stage {
    * own project, unless another is given.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
+  /** Another project in the same server, with options and keys of `opencode.json` of its own. */
+  project(settings?: Pick<StageOptions, 'options' | 'config'>): Project
   /** Another process in the same home, on the same project. */
   second(): Promise<OpencodeServer>
   /** Resolves when the plugin has reacted to all that has happened. */
@@ -108,9 +113,11 @@ export async function startStage({
   }
   let server = await startOpencode(settings)
 
-  async function pass(ms: number): Promise<void> {
-    await (driven ? driven.control(server.pid, { type: 'pass', ms }) : sleep(ms))
+  async function goOn(type: 'drain' | 'pass', ms: number): Promise<void> {
+    await (driven ? driven.control(server.pid, { type, ms }) : sleep(ms))
   }
+  const drain = (ms: number): Promise<void> => goOn('drain', ms)
+  const pass = (ms: number): Promise<void> => goOn('pass', ms)
 
   return {
     get server() {
@@ -121,20 +128,23 @@ export async function startStage({
       // A session without a title has its model asked for one.
       const { id } = await (project ?? server).createSession({ title: 'A parent', ...session })
       if (child) children.set(id, child)
-      return parentOf(id, () => project ?? server, model, pass)
+      return parentOf(id, () => project ?? server, model, drain)
     },
-    settle: () => pass(0),
+    project({ options: own = {}, config: keys = {} } = {}) {
+      const directory = createProject(server.home)
+      const entry = driven ? [[driven.spec[0], { ...driven.spec[1], options: own }]] : []
+      writeFileSync(join(directory, 'opencode.json'), JSON.stringify({ plugin: entry, ...keys }))
+      return server.project(directory)
+    },
+    settle: () => drain(0),
     pass,
     async passUntil(awaited) {
-      let isOver = false
-      const over = (): void => {
-        isOver = true
-      }
-      awaited.then(over, over)
-      while (!isOver) {
-        await pass(1000)
-        await sleep(PASSING_MS)
-      }
+      const isOver = awaited.then(
+        () => true,
+        () => true,
+      )
+      do await pass(1000)
+      while (!(await Promise.race([isOver, sleep(PASSING_MS, false)])))
       return awaited
     },
     async fault(fault) {
@@ -164,7 +174,7 @@ function parentOf(
   id: string,
   project: () => Project,
   model: ScriptedModel,
-  pass: (ms: number) => Promise<void>,
+  drain: (ms: number) => Promise<void>,
 ): Parent {
   /** Whether one of these requests of the model is open, or the session of one at work. */
   async function isAtWork(requests: readonly LoggedRequest[]): Promise<boolean> {
@@ -183,7 +193,7 @@ function parentOf(
         await sleep(PASSING_MS)
         continue
       }
-      await pass(QUIET_MS)
+      await drain(QUIET_MS)
       if (!(await isAtWork(requests())) && requests().length === before) return
     }
   }
@@ -244,7 +254,7 @@ function parentOf(
         description: 'a child at work',
       })
       while (await isAtWork(parent.childRequests.filter(isMeant))) await sleep(PASSING_MS)
-      await pass(0)
+      await drain(0)
     },
     quiet: () => quiet(() => [...parent.requests, ...parent.childRequests]),
     quietBesidesChildren: () => quiet(() => parent.requests),

@@ -77,7 +77,8 @@ class Instance {
     if (name === 'prompt' || name === 'notice') this.#sent.set(sessionID, name)
     if (fault === `${name} fails`) throw new Error('the connection was reset')
     const isHarmed = name !== 'other' && fault.startsWith(`${name} `)
-    const isFirst = (): boolean => name === 'status' || name === 'record' || this.#isFirst(`${name} ${sessionID}`)
+    const isFirst = (): boolean =>
+      name === 'status' || name === 'record' || this.#isFirst(`${name} ${sessionID}`)
     if (isHarmed && fault.endsWith('hangs') && isFirst()) return forever()
     if (isHarmed && fault.endsWith('is refused') && isFirst()) request.body = { parts: 7 }
     const result = await this.#during(async () => {
@@ -227,7 +228,7 @@ async function settle(): Promise<void> {
   }
 }
 
-async function pass(ms: number): Promise<void> {
+async function drain(ms: number): Promise<void> {
   const end = systemClock.now() + ms
   await settle()
   for (;;) {
@@ -236,14 +237,20 @@ async function pass(ms: number): Promise<void> {
     systemClock.skipTo(next)
     await areIdle()
   }
+  await settle()
+}
+
+async function pass(ms: number): Promise<void> {
+  const end = systemClock.now() + ms
+  await drain(ms)
   systemClock.skipTo(end)
   await settle()
 }
 
 async function obey(request: ControlRequest): Promise<void> {
   switch (request.type) {
-    case 'settle':
-      return settle()
+    case 'drain':
+      return drain(request.ms)
     case 'pass':
       return pass(request.ms)
     case 'fault':

@@ -15,9 +15,12 @@ export type Fault =
   | `events are ${'lost' | 'doubled' | 'out of order'}`
 
 export type ControlRequest =
-  /** Resolves when the plugin has reacted to all that has happened. */
-  | { readonly type: 'settle' }
-  /** The same, with so many milliseconds of the plugin's time passing in between. */
+  /**
+   * Resolves when the plugin has reacted to all that has happened, and its timers have fired that are due within so many
+   * milliseconds. Its time is then that of the last of them.
+   */
+  | { readonly type: 'drain'; readonly ms: number }
+  /** The same, and all of the milliseconds have passed for the plugin. */
   | { readonly type: 'pass'; readonly ms: number }
   | { readonly type: 'fault'; readonly fault: Fault }
 

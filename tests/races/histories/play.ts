@@ -1,6 +1,6 @@
 /** Has a history happen: each step is what a user, a parent's model, the host or fate would do. */
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
-import { HostError } from '../../../src/opencode.ts'
+import { HostError, type Event } from '../../../src/opencode.ts'
 import { isEnded, type Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
@@ -101,7 +101,6 @@ export class Play {
   settle(): void {
     const { stage } = this
     const { host } = stage
-    host.muteEvents = false
     host.eventDelays = () => [0]
     host.clearFaults()
     stage.answerAll()
@@ -269,7 +268,7 @@ export class Play {
       }
       case 'deaf':
         witness.isBlind = true
-        host.muteEvents = true
+        this.#disturb(Infinity, [])
         return
       case 'swallow':
         host.swallowNextPrompt()
@@ -290,7 +289,6 @@ export class Play {
 
   #instanceEnds(manager: BackgroundManager): void {
     const { host } = this.stage
-    host.muteEvents = false
     host.eventDelays = () => [0]
     this.witness.instanceEnded()
     this.noteOwn(manager)
@@ -307,9 +305,16 @@ export class Play {
   #disturb(count: number, delays: readonly number[]): void {
     const { host } = this.stage
     let left = count
-    host.eventDelays = () => {
-      return left-- > 0 ? delays : [0]
+    host.eventDelays = (event) => {
+      if (left-- <= 0) return [0]
+      if (delays.length === 0) this.#isLost(event)
+      return delays
     }
+  }
+
+  /** Without them a turn that fails, or a second one, looks like one that the user has interrupted. */
+  #isLost({ type, properties }: Event): void {
+    if (type === 'session.status' || type === 'session.error') this.disturbed.add(properties.sessionID ?? '')
   }
 
   async #read(id: string, options: OutputOptions): Promise<void> {

@@ -90,13 +90,13 @@ export class Witness {
   }
 
   /**
-   * The ends that were told more than once. What was read, undone and so removed may be told again by a later instance,
-   * which cannot know it.
+   * The ends that were told more than once. What was read, undone and so removed may be told again by an instance that
+   * cannot know it: a later one, or one that has not heard of it.
    */
   toldTwice(): string[] {
     return [...this.told()].flatMap(([key, messageIDs]) => {
       const stored = [...messageIDs].filter((id) => this.#isStored(id))
-      const isExcused = stored.length <= 1 && this.#instanceEnds > 0
+      const isExcused = stored.length <= 1 && (this.#instanceEnds > 0 || this.isBlind)
       return messageIDs.size > 1 && !isExcused ? [key] : []
     })
   }

@@ -1,0 +1,63 @@
+/** Histories that `npm run fuzz` has found to go wrong, shrunk: each stays a case. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { wrongAfter } from './histories/property.ts'
+import type { History } from './histories/steps.ts'
+
+const PLAIN: Omit<History, 'steps'> = {
+  latencies: [0],
+  wake: 'each',
+  onInterrupt: 'keep',
+  timeoutMs: 0,
+  permissionTimeoutMs: 0,
+  redoes: false,
+}
+
+const FOUND: Readonly<Record<string, History>> = {
+  'a task that its parent cancels and continues at once owes no notice of its first run': {
+    ...PLAIN,
+    steps: [
+      { type: 'cancelAll', parent: 0 },
+      { type: 'launch', parent: 0, model: undefined },
+      { type: 'continue', task: 0 },
+    ],
+  },
+  'the same where the prompt of the next run fails': {
+    ...PLAIN,
+    steps: [
+      { type: 'cancelAll', parent: 0 },
+      { type: 'continue', task: 0 },
+      { type: 'fault', fault: 'fail', method: 'prompt' },
+      { type: 'launch', parent: 0, model: undefined },
+      { type: 'wait', ms: 1 },
+    ],
+  },
+  'a parent whose failing turn no event tells of is told at the next message at the latest': {
+    ...PLAIN,
+    steps: [
+      { type: 'events', count: 11, delays: [] },
+      { type: 'write', parent: 0, what: 'fail' },
+      { type: 'interrupt', parent: 1 },
+      { type: 'wait', ms: 120 },
+      { type: 'events', count: 1, delays: [] },
+    ],
+  },
+  'a notice that was read and undone, of which no event told, may be told again': {
+    ...PLAIN,
+    timeoutMs: 2000,
+    steps: [
+      { type: 'deaf' },
+      { type: 'wait', ms: 3000 },
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'launch', parent: 0, model: undefined },
+      { type: 'undo', parent: 0 },
+      { type: 'permit', reply: 'once' },
+    ],
+  },
+}
+
+beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))
+afterEach(() => void vi.restoreAllMocks())
+
+test.each(Object.entries(FOUND))('%s', async (_, found) => {
+  expect(await wrongAfter(found)).toEqual([])
+})
