@@ -1,59 +1,57 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** The slowest files: they begin first, so that none of them is alone at the end. */
+const HEAVY = [
+  'run-background',
+  'faults/calls',
+  'tui/tasks',
+  'contract/real',
+  'faults/process',
+  'e2e/tmux',
+  'e2e/soak',
+  'e2e/run.',
+  'e2e/restart',
+  'tui/restart',
+  'e2e/interrupt',
+]
+
+class HeavyFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const index = HEAVY.findIndex((part) => moduleId.includes(part))
+      return index === -1 ? HEAVY.length : index
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
 
 const fast = ['unit', 'races'].map((name) => ({ test: { name, include: [`tests/${name}/**/*.test.ts`] } }))
 
 /** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
-const patient = { poll: { timeout: 10_000 } }
+const patient = { poll: { timeout: 15_000 } }
 
-/** Tests with real processes, which mostly wait for them. */
-const processes = {
+/**
+ * Tests with real processes. All of them wait for what they mean, so they share the machine: two at a time, since a real
+ * OpenCode takes a core for the second in which it starts.
+ */
+const real = [
+  { name: 'process', include: ['tests/command/**/*.test.ts'] },
+  { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
+  { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
+  { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
+].map(({ globalSetup = [], ...project }) => ({
   test: {
-    name: 'process',
-    include: ['tests/command/**/*.test.ts'],
-    globalSetup: ['tests/harness/temporary.ts'],
-    testTimeout: 20_000,
+    ...project,
+    globalSetup: ['tests/harness/temporary.ts', ...globalSetup],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     expect: patient,
-    maxWorkers: 4,
-    sequence: { groupOrder: 3 },
-  },
-}
-
-/** Tests that need the machine to themselves: they count turns of what must happen within 0.2 s. */
-const ALONE = 'tests/e2e/burst.test.ts'
-
-// Each file runs a real OpenCode, which takes a core for the second in which it starts.
-const onTheRealBinary = [
-  { name: 'contract', include: ['tests/contract/**/*.test.ts'], maxWorkers: 2, sequence: { groupOrder: 1 } },
-  {
-    name: 'e2e',
-    include: ['tests/{e2e,faults}/**/*.test.ts'],
-    exclude: [ALONE],
     maxWorkers: 2,
     sequence: { groupOrder: 1 },
   },
-  { name: 'alone', include: [ALONE], maxWorkers: 1, sequence: { groupOrder: 2 } },
-].map((project) => ({
-  test: {
-    ...project,
-    globalSetup: ['tests/harness/temporary.ts', 'tests/harness/plugin.ts'],
-    testTimeout: 60_000,
-    expect: patient,
-    hookTimeout: 60_000,
-  },
 }))
 
-/** Tests before a terminal: they read a screen, which comes late where the machine is busy. */
-const tui = {
-  test: {
-    name: 'tui',
-    include: ['tests/tui/**/*.test.ts'],
-    globalSetup: ['tests/harness/temporary.ts', 'tests/harness/packed.ts'],
-    testTimeout: 120_000,
-    expect: patient,
-    hookTimeout: 120_000,
-    maxWorkers: 1,
-    sequence: { groupOrder: 4 },
-  },
-}
-
-export default defineConfig({ test: { projects: [...fast, processes, ...onTheRealBinary, tui] } })
+export default defineConfig({
+  test: { projects: [...fast, ...real], sequence: { sequencer: HeavyFirst } },
+})

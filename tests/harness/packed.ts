@@ -1,22 +1,24 @@
 /** The package as users get it: packed once, and installed into a home with OpenCode's own command. */
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { createHome, environment, skipPluginInstall, type Home } from './home.ts'
+import { createHome, environment, homeAt, skipPluginInstall, type Home } from './home.ts'
 import { opencodeBinary } from './process.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Where Vitest's workers find what was packed for all of them. */
+/** Where Vitest's workers find what was packed, and installed, for all of them. */
 const TARBALL = 'OPENCODE_BACKGROUND_TARBALL'
+const INSTALLED = 'OPENCODE_BACKGROUND_INSTALLED'
 
 /** Vitest's global setup. */
 export default async function setup(): Promise<void> {
-  process.env[TARBALL] = await pack()
+  process.env[TARBALL] ??= await pack()
+  process.env[INSTALLED] ??= (await install()).path
 }
 
 /** The path of the tarball. */
@@ -33,15 +35,31 @@ async function pack(): Promise<string> {
 
 /** A home whose project has the packed plugin; `options` are those of its server part, `tuiOptions` of the other. */
 export async function homeWithPlugin(options: object = {}, tuiOptions: object = {}): Promise<Home> {
-  const home = createHome()
-  const config = join(home.directory, '.opencode')
-  mkdirSync(config)
-  skipPluginInstall(config)
-  const spec = `opencode-background@${await tarball()}`
-  await run(opencodeBinary(), ['plugin', spec], { cwd: home.directory, env: environment(home) })
+  const installed = process.env[INSTALLED]
+  const home = installed === undefined ? await install() : copyOf(installed)
+  const config = configOf(home)
   setOptions(join(config, 'opencode.json'), options)
   setOptions(join(config, 'tui.json'), tuiOptions)
   return home
+}
+
+const configOf = ({ directory }: Home): string => join(directory, '.opencode')
+
+async function install(): Promise<Home> {
+  const home = createHome()
+  mkdirSync(configOf(home))
+  skipPluginInstall(configOf(home))
+  const spec = `opencode-background@${await tarball()}`
+  await run(opencodeBinary(), ['plugin', spec], { cwd: home.directory, env: environment(home) })
+  return home
+}
+
+/** The plugin lies in the home's cache, which its configuration names by the tarball alone. */
+function copyOf(path: string): Home {
+  const { path: copy } = createHome()
+  rmSync(copy, { recursive: true })
+  cpSync(path, copy, { recursive: true, verbatimSymlinks: true })
+  return homeAt(copy)
 }
 
 function setOptions(path: string, options: object): void {

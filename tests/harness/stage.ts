@@ -37,6 +37,8 @@ export interface Stage {
   pass(ms: number): Promise<void>
   /** Has time pass for the plugin, a second at a time, until this resolves. */
   passUntil<Result>(awaited: Promise<Result>): Promise<Result>
+  /** Time stands still for the plugin while this is done, but for what `pass` lets pass. */
+  frozen(work: () => Promise<void>): Promise<void>
   /** Says what goes wrong from now on between OpenCode and the plugin. */
   fault(fault: Fault): Promise<void>
   /** Ends OpenCode by a signal, and starts it again in the same home. */
@@ -146,6 +148,11 @@ export async function startStage({
       do await pass(1000)
       while (!(await Promise.race([isOver, sleep(PASSING_MS, false)])))
       return awaited
+    },
+    async frozen(work) {
+      await driven?.control(server.pid, { type: 'freeze' })
+      await work()
+      await driven?.control(server.pid, { type: 'thaw' })
     },
     async fault(fault) {
       await driven?.control(server.pid, { type: 'fault', fault })

@@ -1,6 +1,6 @@
 /**
  * The plugin's clock in tests on the real OpenCode: it goes as the machine's does, and a test can have time pass for the
- * plugin in a moment. OpenCode itself keeps the machine's time. The bundle under test imports this file in the place of
+ * plugin in a moment, or stand still. OpenCode itself keeps the machine's time. The bundle under test imports this file in the place of
  * `src/clock.ts` (`tests/harness/plugin.ts`), and so does the plugin that drives it: both have the same module.
  */
 import type { Clock } from '../../../src/clock.ts'
@@ -9,15 +9,17 @@ interface Timer {
   /** By the plugin's time. */
   readonly dueAt: number
   readonly callback: () => void
-  handle: NodeJS.Timeout
+  handle: NodeJS.Timeout | undefined
 }
 
 class SkippingClock implements Clock {
   #skippedMs = 0
+  /** While it stands still: the time that it shows. */
+  #frozenAt: number | undefined
   readonly #timers = new Set<Timer>()
 
   now(): number {
-    return Date.now() + this.#skippedMs
+    return this.#frozenAt ?? Date.now() + this.#skippedMs
   }
 
   after(delayMs: number, callback: () => void): () => void {
@@ -40,18 +42,36 @@ class SkippingClock implements Clock {
   /** Moves the plugin's time forward to `at`, and calls back the timers that are due by then, in their order. */
   skipTo(at: number): void {
     const skippedMs = at - this.now()
-    if (skippedMs > 0) this.#skippedMs += skippedMs
+    if (this.#frozenAt !== undefined) this.#frozenAt = Math.max(at, this.#frozenAt)
+    else if (skippedMs > 0) this.#skippedMs += skippedMs
     const now = this.now()
     const due = [...this.#timers].filter(({ dueAt }) => dueAt <= now).sort((a, b) => a.dueAt - b.dueAt)
     for (const timer of due) if (this.#timers.has(timer)) this.#fire(timer)
+    this.#armAll()
+  }
+
+  /** From now on only `skipTo` moves it. */
+  freeze(): void {
+    this.#frozenAt = this.now()
+    this.#armAll()
+  }
+
+  /** It goes on from the time that it shows. */
+  thaw(): void {
+    this.#skippedMs = this.now() - Date.now()
+    this.#frozenAt = undefined
+    this.#armAll()
+  }
+
+  #armAll(): void {
     for (const timer of this.#timers) {
       clearTimeout(timer.handle)
       timer.handle = this.#arm(() => this.#fire(timer), timer.dueAt - this.now())
     }
   }
 
-  #arm(callback: () => void, delayMs: number): NodeJS.Timeout {
-    return setTimeout(callback, delayMs).unref()
+  #arm(callback: () => void, delayMs: number): NodeJS.Timeout | undefined {
+    return this.#frozenAt === undefined ? setTimeout(callback, delayMs).unref() : undefined
   }
 
   #fire(timer: Timer): void {

@@ -253,6 +253,12 @@ async function obey(request: ControlRequest): Promise<void> {
       return drain(request.ms)
     case 'pass':
       return pass(request.ms)
+    case 'freeze':
+      systemClock.freeze()
+      return
+    case 'thaw':
+      systemClock.thaw()
+      return
     case 'fault':
       fault = request.fault
   }

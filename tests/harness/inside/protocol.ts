@@ -22,6 +22,8 @@ export type ControlRequest =
   | { readonly type: 'drain'; readonly ms: number }
   /** The same, and all of the milliseconds have passed for the plugin. */
   | { readonly type: 'pass'; readonly ms: number }
+  /** Time stands still for the plugin, but for what passes by `pass`; and goes on again. */
+  | { readonly type: 'freeze' | 'thaw' }
   | { readonly type: 'fault'; readonly fault: Fault }
 
 export interface DrivenOptions {
