@@ -31,7 +31,7 @@ test("to every tool, the id of another session's task is the same as one that do
   expect(owner.childRequests).toHaveLength(1)
 })
 
-test('words that look like a notice do not pass for one: the end is told all the same, after a restart as well', async () => {
+test('words that look like a notice do not pass for one, after a restart either', async () => {
   const parent = await stage.parent(never)
   const [id = ''] = await parent.launch('work')
   await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)

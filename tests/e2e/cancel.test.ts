@@ -52,7 +52,8 @@ test('a task cancelled while queued never prompts its session, and its place goe
   await parent.quiet()
   // Both were started in the same moment.
   const asked = parent.childRequests.map(({ messages }) => messages.at(-1)?.content)
-  expect(asked.toSorted()).toEqual(['one', 'two'])
+  expect(new Set(asked)).toEqual(new Set(['one', 'two']))
+  expect(asked).toHaveLength(2)
 })
 
 test('all: two running and two pending are stopped, none of them is told, and the slots are free again', async () => {

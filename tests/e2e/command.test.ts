@@ -49,7 +49,7 @@ function inside(name: string, code: string): Promise<unknown> {
     ${code}`)
 }
 
-test('a command inside OpenCode has its exit code, its streams apart, and nothing of OpenCode but its environment', async () => {
+test('a command in OpenCode has its exit code, two streams, and nothing of OpenCode but its environment', async () => {
   const seen = await inside(
     'plain',
     `const child = run("echo err >&2; for fd in 0 1 2 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$fd; done; grep -E 'Sig(Ign|Blk)' /proc/self/status; exit 3")

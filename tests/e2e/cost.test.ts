@@ -28,7 +28,7 @@ const NEEDED = (parentID: string, sessionID: string): string[] => [
   `POST /session/${parentID}/prompt_async`,
 ]
 
-test('a task costs six calls of the host from its launch to its answered notice, the first one of its parent too', async () => {
+test('a task costs six calls of the host from its launch to its answered notice', async () => {
   const parent = await stage.parent(() => ({ text: 'cheap' }))
   for (const name of ['be cheap', 'be as cheap']) {
     const before = calls().length

@@ -21,7 +21,7 @@ test('a child whose model answers with HTTP 400 is told once, as a failure, with
   expect(parent.noticeText).toContain('<error>the prompt is too purple</error>')
 })
 
-test('a child whose context overflows goes on after the host has summarised it, and is told once, as completed', async () => {
+test("a child whose context overflows goes on after the host's summary, and is told once, as completed", async () => {
   let overflown = false
   const parent = await stage.parent(({ tools }) => {
     if (tools.length === 0) return { text: 'A summary.' }

@@ -44,7 +44,7 @@ async function expectHeld(parent: Parent, text: string): Promise<void> {
 }
 
 test.each(['busy', 'idle'])(
-  "a parent that is interrupted while %s is not woken; its child lives, and the user's next message has the notice",
+  "a parent interrupted while %s is not woken; the user's next message has the notice",
   async (state) => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
@@ -61,7 +61,7 @@ test.each(['busy', 'idle'])(
 )
 
 test.each([0, 10, 30, 60, 120])(
-  'a parent that is interrupted %i ms after the notice was stored is not woken again, and its model reads it once',
+  'a parent interrupted %i ms after its notice was stored is not woken again, and reads it once',
   async (delayMs) => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)

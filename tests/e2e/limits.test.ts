@@ -81,7 +81,7 @@ test('a child on a model that does not exist is told once, as a failure, with th
   expect(parent.noticeText).toContain('status="failed"')
 })
 
-test('while a child waits to ask its overloaded provider again, no other starts on it, and the list says so', async () => {
+test('while a child waits to ask its overloaded provider again, no other starts on it', async () => {
   let count = 0
   const parent = await stage.parent(({ messages }) => {
     count += 1

@@ -145,7 +145,7 @@ test('a notice that waits for others is read, though its parent has begun anothe
 })
 
 test.each([0, 5, 15, 30, 60, 120])(
-  'what the user writes %i ms after the end of a child is answered, and the end is told once, in two turns at most',
+  'a message %i ms after the end of a child is answered, and both take two turns at most',
   async (delayMs) => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)

@@ -43,7 +43,7 @@ test('a running task shows what it does, and what it has used so far', async () 
   await parent.waitForNotice('done')
 })
 
-test('the story of a task has its steps with their times, from its slot to the confirmed notice, and reads no result', async () => {
+test('the story of a task has its steps with their times, from its slot to the confirmed notice', async () => {
   const parent = await stage.parent(inOrder(READ, { text: 'it is purple' }))
   const [id] = await parent.launch('read the readme')
   await parent.waitForNotice('it is purple')
@@ -158,7 +158,7 @@ test('the transcript is read whole or in part, with thinking and tool outputs wh
   expect(result).toMatch(/result:\nand again$/)
 })
 
-test('a transcript that is too long is cut below what the host lets through, and says how to see less of it', async () => {
+test("a transcript that is too long is cut below the host's limit, and says how to see less of it", async () => {
   const parent = await stage.parent(() => ({ text: `begin\n${'line\n'.repeat(3000)}end` }))
   const [id] = await parent.launch('write lines')
   await parent.waitForNotice('begin')

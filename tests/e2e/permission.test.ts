@@ -29,7 +29,7 @@ async function asked(parent: Parent): Promise<{ id: string; sessionID: string }>
   return { id: event.type === 'permission.asked' ? event.properties.id : '', sessionID }
 }
 
-test('a child that asks for a permission is shown as waiting, with what for, and goes on when it is granted', async () => {
+test('a child that asks for a permission is shown as waiting, and goes on when it is granted', async () => {
   const parent = await stage.parent(remover)
   const [id] = await parent.launch('tidy up')
   const request = await asked(parent)
@@ -72,7 +72,7 @@ test('what a cancelled child had asked is asked no longer', async () => {
     .not.toContain(request.id)
 })
 
-test('a run that takes longer than it may is stopped, its model call is closed, and it is told as a failure', async () => {
+test('a run that takes longer than it may is stopped, and is told as a failure', async () => {
   const parent = await stage.parent(() => new Promise(() => {}))
   await parent.launch('take for ever')
   await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)

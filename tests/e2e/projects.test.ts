@@ -48,7 +48,7 @@ test("of three projects in one server, none gets another's notices, list or ids"
   }
 })
 
-test('a change of the configuration, which ends the instance, records its tasks as interrupted, not as stopped by the user', async () => {
+test('a change of the configuration, which ends the instance, records its tasks as interrupted', async () => {
   const { reply } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.call(['one', 'two', 'three'].map((name) => backgroundTask(name)))

@@ -20,7 +20,7 @@ async function expectTold(parent: Parent, ...texts: readonly string[]): Promise<
 }
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
-  'after %s: what ran is told as interrupted with what it had done, what was queued as not started, and ids are known',
+  'after %s what ran is told as interrupted, what was queued as not started, and ids are known',
   async (signal) => {
     const parent = await stage.parent(({ messages }) => {
       const asked = messages.findLast(({ role }) => role === 'user')?.content

@@ -44,7 +44,7 @@ test('a command that fails is told once, with its exit code and both streams apa
   expect(shown).toMatch(/stdout\)\*\*:\n```\nout\n```[^]*stderr\)\*\*:\n```\nerr\n```/)
 })
 
-test('a command that ends well is told as completed, and its output is a message in its session that no model reads', async () => {
+test('a command that ends well is told as completed, and its output is a message that no model reads', async () => {
   const parent = await stage.parent()
   await start(parent, 'echo "it\'s $((6 * 7))"')
   await parent.waitForNotice("<result>it's 42</result>")
@@ -165,7 +165,7 @@ test('a command that was found again after a restart can be killed', async () =>
   expect(isRunning('sleep 123')).toBe(false)
 })
 
-test('a command that outlived OpenCode is kept within its time when somebody speaks anywhere, and told where it belongs', async () => {
+test('a command that outlived OpenCode keeps its time limit, and is told where it belongs', async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]
   const limited = await start(parent, 'echo begun; sleep 1242', { timeout: 6000 })
   await start(parent, 'sleep 1243', { timeout: 0 })
@@ -224,7 +224,7 @@ test.each(['SIGTERM', 'dispose'])(
   },
 )
 
-test('a hundred short commands under their limit are all told, in few messages, and leave no descriptor open', async () => {
+test('a hundred short commands are all told, in few messages, and leave no descriptor open', async () => {
   const parent = await stage.parent()
   // Sockets are the connections that the host keeps for its own calls.
   const open = (): number =>
@@ -354,7 +354,7 @@ test('the tools for agents take the id of a command, and the list shows both kin
   expect(isRunning('echo one; echo two; sleep 600')).toBe(false)
 })
 
-test('rules for bash hold for each simple command of a line, and what is asked for starts only when it is granted', async () => {
+test('rules for bash hold for each simple command of a line, and a command starts only when it is granted', async () => {
   const strict = stage.project({
     config: { permission: { bash: { '*': 'allow', 'rm *': 'deny', 'git push *': 'ask' } } },
   })

@@ -37,7 +37,7 @@ async function start(descriptions: readonly string[], options: object = {}): Pro
   )
 }
 
-test('`opencode run` waits for what it launched, one after another, and prints what the model says to each notice', async () => {
+test('`opencode run` waits for what it launched, and prints what the model says to each notice', async () => {
   play(async ({ messages }) => {
     const asked = messages.at(-1)?.content ?? ''
     await sleep(asked === 'quick' ? 500 : 2000)

@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => soak.close())
 
 test(
-  'forty tasks of four parents fill a limit of twenty, never pass it, and each is told to its parent once',
+  'forty tasks of four parents fill a limit of twenty, never pass it, and are told once each',
   async () => {
     const lap = await soak.run(2 * LIMIT)
     expect(lap.faults).toEqual([])

@@ -112,7 +112,7 @@ test.each([
   },
 )
 
-test('the record of a task stands in its child session from its creation on, with the prompt until its answer is there', async () => {
+test('the record of a task stands in its child session from its creation on', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('leave a trace')
@@ -149,7 +149,7 @@ test("with the option debug, each step of a task stands in OpenCode's log", asyn
   }
 })
 
-test('the definitions of our tools take little of each request, are always the same, and name the sub-agents', async () => {
+test('the definitions of our tools are short, always the same, and name the sub-agents', async () => {
   const parent = await stage.parent()
   await parent.call([{ name: 'list_background', args: {} }])
   const definitions = parent.requests.map(({ raw }) =>

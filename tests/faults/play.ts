@@ -26,7 +26,7 @@ function onOneStage(): () => Stage {
 export function playAll(rows: readonly Row[]): void {
   const stage = onOneStage()
   for (const row of rows) {
-    test(nameOf(row), async () => {
+    test(`${row.fault}, ${row.moment}: told ${row.expected.times} times`, async () => {
       const scene = await Scene.create(stage(), row.child?.())
       await row.reach(scene)
       await row.bring(scene)
@@ -61,14 +61,10 @@ function playGroups(stage: () => Stage, groups: readonly (readonly Row[])[]): vo
         if (first) await group[0]?.bring(first)
       }, TOGETHER_MS)
       for (const row of group) {
-        test(nameOf(row), async () => {
+        test(`${row.fault}, ${row.moment}: told ${row.expected.times} times`, async () => {
           expect(await scenes.get(row)?.see()).toEqual(row.expected)
         })
       }
     })
   }
-}
-
-function nameOf({ fault, moment, expected: { told, times } }: Row): string {
-  return `${fault}, ${moment}: ${told}, told ${times} times`
 }

@@ -27,8 +27,11 @@ export interface Terminal {
   screen(): Promise<string>
   /** The colours in which this text stands on the screen, as `[foreground, background]` of red, green and blue. */
   coloursOf(text: string): Promise<readonly [Colour, Colour]>
-  /** Resolves with the screen once this is on it, or once it says true. Rejects with the screen as it was last. */
-  see(what: string | RegExp | ((screen: string) => boolean), options?: SeeOptions): Promise<string>
+  /**
+   * Resolves with the screen once all of this is on it: a screen is drawn piece by piece. Rejects with the screen as it
+   * was last.
+   */
+  see(what: Sight | readonly Sight[], options?: SeeOptions): Promise<string>
   /** Keys in tmux's words, as `Enter`, `Escape`, `C-b`. */
   press(...keys: readonly string[]): Promise<void>
   /** Types a text as it is, once the cursor is in the line that has `into` in it: what is typed earlier goes astray. */
@@ -40,8 +43,11 @@ export interface Terminal {
   close(): Promise<void>
 }
 
+/** What is to be seen: a text, what matches, or what says true of the screen. */
+export type Sight = string | RegExp | ((screen: string) => boolean)
+
 export interface SeeOptions {
-  /** Default 20 000. */
+  /** Default 40 000. */
   readonly timeoutMs?: number
 }
 
@@ -52,7 +58,12 @@ function colourOf([, red, green, blue]: readonly (string | undefined)[]): Colour
 }
 
 const LOOK_MS = 50
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 20_000
+
+function isOn(screen: string, sight: Sight): boolean {
+  if (typeof sight === 'string') return screen.includes(sight)
+  return sight instanceof RegExp ? sight.test(screen) : sight(screen)
+}
 
 export async function openTerminal({
   home,
@@ -123,11 +134,9 @@ export async function openTerminal({
       }
       throw new Error(`Not seen in one colour: ${text}\n${await screen()}`)
     },
-    async see(what, { timeoutMs = 20_000 } = {}) {
-      const isSeen = (now: string): boolean => {
-        if (typeof what === 'string') return now.includes(what)
-        return what instanceof RegExp ? what.test(now) : what(now)
-      }
+    async see(what, { timeoutMs = 40_000 } = {}) {
+      const sights = Array.isArray(what) ? (what as readonly Sight[]) : [what as Sight]
+      const isSeen = (now: string): boolean => sights.every((sight) => isOn(now, sight))
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const now = await screen()

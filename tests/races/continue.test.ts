@@ -71,7 +71,7 @@ test('an ended task starts its next run in the same session, through the queue, 
   expect(clock.pending).toBe(0)
 })
 
-test('what ended before its prompt was heard hears it when it goes on, and what has heard it does not again', async () => {
+test('a task that ended before its prompt was heard hears it when it goes on, and no other does', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer } = stage
   host.failNext('prompt')
@@ -271,7 +271,7 @@ function delayAnswers({ clock, host }: FakeStage, sessionID: string, delayMs: nu
   }
 }
 
-test('whenever two are said to a task around its end, and the host is slow to answer, every answer is told once', async () => {
+test('whenever two prompts come around the end of a task, every answer is told once', async () => {
   for (let lead = 0; lead <= 40; lead += 2) {
     const stage = createFakeStage()
     const { clock, host, manager, launch, answer, notices } = stage
@@ -363,7 +363,7 @@ test('what is said to a task that fails before it arrives starts the next run, w
   expect(notices().join('\n')).toContain('<result>heard</result>')
 })
 
-test('what is said to a task while the instance ends starts no run there, so that the record of its end stands', async () => {
+test('a prompt that comes while the instance ends starts no run, so that the record of the end stands', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, parentID } = stage
   const { id, sessionID } = await launch('work')

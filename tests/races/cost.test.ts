@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('a task costs six calls of the host from its launch to its answered notice; the first of a session is preceded by one for the session, and by one for the names of the agents', async () => {
+test('the second task of a session costs six calls, and the first one two more', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const callsOf = async (name: string): Promise<string[]> => {
     const before = host.calls.length
@@ -34,7 +34,7 @@ test('while tasks run, one status call an interval serves them all, and no messa
   expect(clock.pending).toBe(0)
 })
 
-test('a session is asked for tasks that were left behind when something is first done in it, but not one that was created just now', async () => {
+test('a session is asked for tasks of before a restart once, unless it was created just now', async () => {
   const { clock, host, parentID } = createFakeStage()
   const asked = (sessionID: string): number =>
     host.calls.filter((call) => call.method === 'children' && call.sessionID === sessionID).length

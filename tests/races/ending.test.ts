@@ -17,7 +17,7 @@ test('a child that has finished before its prompt was acknowledged is completed,
   expect(clock.pending).toBe(0)
 })
 
-test('that its model answers stands in the story of a child that has answered before its prompt was acknowledged', async () => {
+test('the story of a child says that its model answers, also before its prompt was acknowledged', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   const { id } = await launch('swift')
   host.latencyMs = () => 50
@@ -272,7 +272,7 @@ test('messages that were read before the session was idle do not decide', async 
   expect(manager.get(id)?.status).toBe('completed')
 })
 
-test('a task of which nothing is heard for long is said to be silent, is not stopped, and is not when it speaks again', async () => {
+test('a task of which nothing is heard for long is shown as silent until it speaks, and is not stopped', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage({ stalledAfterMs: 60_000 })
   const { id, sessionID } = await launch('slow')
   await clock.advance(59_000)

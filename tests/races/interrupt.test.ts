@@ -59,7 +59,7 @@ test('after an abort while the parent is idle it is not woken either', async () 
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that is being sent when the user interrupts is never sent again, and is read with the next turn', async () => {
+test('a notice that is being sent when the user interrupts is not sent again, but read later', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
   await launch('one')
@@ -231,7 +231,7 @@ test('with wake all, a last task that the parent itself cancels holds the others
   expect(notices()).toHaveLength(1)
 })
 
-test('with onInterrupt cancel, the tasks of an interrupted parent are stopped, and told with the next message', async () => {
+test('with onInterrupt cancel, tasks of an interrupted parent end, and are told with the next message', async () => {
   const stage = createFakeStage({ onInterrupt: 'cancel', concurrency: { total: 1 } })
   const { clock, host, launch, manager, parentID, notices } = stage
   await launch('one')

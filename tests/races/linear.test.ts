@@ -29,7 +29,7 @@ test(
   },
 )
 
-test('after a restart, each task of a long session that was told long ago takes as many steps as in a short one', async () => {
+test('after a restart, a task that was told takes as many steps in a long session as in a short one', async () => {
   const { createFakeStage } = await import('../harness/fake-stage.ts')
   const costOf = async (count: number): Promise<number> => {
     const stage = createFakeStage()

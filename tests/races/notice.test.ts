@@ -285,7 +285,7 @@ test('an end that is read while its notice cannot be sent is not told', async ()
 })
 
 test.each(['agent', 'model'] as const)(
-  "where the parent's %s is gone, a notice is sent a few times, and then left to the user's next message",
+  "where the parent's %s is gone, a notice is sent a few times, and then left to the next message",
   async (what) => {
     const { clock, host, launch, answer, parentID, notices } = createFakeStage()
     await launch('one')
@@ -312,7 +312,7 @@ test.each(['agent', 'model'] as const)(
   },
 )
 
-test('an instance that ends sends nothing more, whether notices gather, fail to be sent, or wait for a turn', async () => {
+test('an instance that ends sends nothing more: no notice that gathers, failed or waits for a turn', async () => {
   for (const moment of ['gathering', 'failing', 'sent'] as const) {
     const { clock, host, manager, launch, answer, parentID } = createFakeStage()
     await launch('one')

@@ -18,7 +18,7 @@ test('a session with nothing to wait for is not held', async () => {
   expect(waiting.isOver).toBe(true)
 })
 
-test('a session is held until a notice is in it, and again while it answers that one and others are at work', async () => {
+test('a session is held until a notice is in it, and again while it answers and others are at work', async () => {
   const stage = createFakeStage()
   const { clock, launch, answer, notices, host, parentID } = stage
   await launch('quick')

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('a task that asks for permissions waits for all of them, says for what, and goes on when they are answered', async () => {
+test('a task that asks for permissions waits for all of them, says for what, and goes on then', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)

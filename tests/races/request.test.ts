@@ -158,7 +158,7 @@ test('whenever a request is written around the end of its task, neither the end 
   }
 })
 
-test('a task from before a restart goes on when the user asks for it, though nothing was said in its parent since', async () => {
+test('a task from before a restart goes on when the user asks for it in the terminal UI', async () => {
   const stage = createFakeStage()
   const { clock, crash, launch, answer } = stage
   const { id, sessionID } = await launch('work')

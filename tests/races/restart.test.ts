@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('whenever the process is killed, the end of a task is told once, with the next message of the user at the latest', async () => {
+test('whenever the process is killed, the end of a task is told once', async () => {
   // From the launch until well after the notice was answered, a millisecond at a time.
   for (let moment = 0; moment <= 60; moment += 1) {
     const stage = createFakeStage()
@@ -42,7 +42,7 @@ test('the story of a task that was found again says so, and what became of its n
   ])
 })
 
-test('after a kill: finished is completed with its result, cut off is interrupted with what it had done, queued is not started', async () => {
+test('after a kill: finished is completed, cut off is interrupted, queued is not started', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const finished = await stage.launch('finished')
@@ -73,7 +73,7 @@ test('after a kill: finished is completed with its result, cut off is interrupte
   expect(host.session(cutOff.sessionID).metadata).toMatchObject({ background: interrupted })
 })
 
-test('a kill right after something was said to a task loses nothing of it: its next run is known, and a queued one has both prompts', async () => {
+test('a kill right after a prompt to a task loses nothing of it', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID, answer } = stage
   const ended = await stage.launch('first')
@@ -215,7 +215,7 @@ test('an end that was told, but not recorded when the process was killed, is not
   expect(notices()).toHaveLength(1)
 })
 
-test('an end that was still owed when its task went on is told after a restart, beside that of the next run', async () => {
+test('an end that was owed when its task went on is told after a restart, beside that of the next run', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -268,7 +268,7 @@ test('a child that begins its work although its instance has ended is stopped wh
   expect(await host.opencode.statuses()).not.toHaveProperty(sessionID)
 })
 
-test('a notice that was stored and not read when the process was killed is told, though the user undoes that message', async () => {
+test('a notice that was stored and not read before a kill is told, though the user undoes that message', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer } = stage
   await stage.launch('work')
@@ -321,7 +321,7 @@ test('what a task had done when its instance ended is told with what it took', a
 })
 
 test(
-  'a child that had finished when its instance ended is told as completed, whatever the instance had seen of it',
+  'a child that had finished when its instance ended is told as completed',
   { timeout: 60_000 },
   async () => {
     const wrong: string[] = []

@@ -17,13 +17,15 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 test('sixty tasks leave the layout as it is: a bounded number is shown, and the rest is counted', async () => {
-  await terminal.see(/● general task number 1 of a lon… +\d+s/)
-  const screen = await terminal.see('Background 2 running, 58 pending')
-  expect(screen).toContain('○ general task number 9 of a long r…')
-  expect(screen).toContain('… 50 more: /tasks')
+  const screen = await terminal.see([
+    /● general task number 1 of a lon… +\d+s/,
+    'Background 2 running, 58 pending',
+    '○ general task number 9 of a long r…',
+    '… 50 more: /tasks',
+    'LSPs are disabled',
+    '● 2 running',
+  ])
   expect(screen.match(/[●○] general task number/g)).toHaveLength(10)
-  expect(screen).toContain('LSPs are disabled')
-  expect(screen).toContain('● 2 running')
 })
 
 test('the dialog holds all of them, and finds one by its name', async () => {

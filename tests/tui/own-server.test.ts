@@ -29,7 +29,7 @@ async function open(key: unknown, script: Script): Promise<Terminal> {
   return terminal
 }
 
-test('`opencode` alone, where the server is a part of the same process, shows the same; the key is an option', async () => {
+test('`opencode` alone, with the server in the same process, shows the same; the key is an option', async () => {
   const answer = heldReply()
   const terminal = await open('f6', (request) =>
     request.parentSessionID === undefined ? obey(request) : answer.reply,

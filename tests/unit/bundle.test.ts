@@ -8,7 +8,7 @@ import { bundle } from '../../scripts/build.ts'
 
 const CEILING_BYTES = 150_000
 
-test('what a server loads of the plugin at its start is at most 150 KB, and the parser of command lines is not in it', async () => {
+test("the plugin's server bundle has at most 150 KB, without the parser of command lines", async () => {
   const outdir = mkdtempSync(join(tmpdir(), 'opencode-bundle-'))
   try {
     expect(statSync(await bundle(outdir)).size).toBeLessThanOrEqual(CEILING_BYTES)

@@ -47,7 +47,7 @@ async function beside(there: Statuses) {
   return { asked, clock, complaints, disposal, launch, own, close: () => other.close() }
 }
 
-test('beside another OpenCode of the same project, which has the same sessions, it is said once that this one does not listen', async () => {
+test('beside another OpenCode of the same project it is said once that this one does not listen', async () => {
   const { asked, clock, complaints, launch, own, close } = await beside({})
   launch('bg_00000001')
   await clock.advance(2000)
@@ -75,7 +75,7 @@ test('however many tasks begin before it can be told, one look is awaited, and n
   close()
 })
 
-test('a manager that was not told where OpenCode listens names that as a problem, and asks the host for nothing', () => {
+test('a manager that was not told where OpenCode listens names that, and asks the host for nothing', () => {
   const { host, manager } = createFakeStage({ tmux: { enabled: true } })
   expect(manager.problems).toEqual(['tmux: there are no panes without serverUrl'])
   expect(host.calls).toEqual([])

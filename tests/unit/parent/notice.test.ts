@@ -111,7 +111,7 @@ test.for<[string, EndedTask, string]>([
   ['cancelled', { ...cancelledTask('user'), ...agent, ...largest }, 'R'],
   ['of a command', command, 'R'],
 ])(
-  'beside its description, its result and what went wrong, the notice of a task %s takes at most 300 characters',
+  'beside description, result and error, the notice of a task %s takes at most 300 characters',
   ([, task, text]) => {
     const together = { ...usage, tokens: 99_800_000 }
     for (const unfinished of [idsOf(100), idsOf(0)]) {
@@ -122,7 +122,7 @@ test.for<[string, EndedTask, string]>([
   },
 )
 
-test('the closing line says that no person wrote this, what still runs, and what all that has ended has used', () => {
+test('the closing line says that no person wrote this, what still runs, and what was used', () => {
   const notices = [{ task: completedTask(), text: '' }]
   const alone = completedTask().usage
   expect(closingText(notices, new Set(), alone)).toBe(

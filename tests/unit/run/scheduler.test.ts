@@ -155,7 +155,7 @@ test('the place of each job is the number of those that really start before it, 
   )
 })
 
-test('any number of jobs, limits and removals: never more run than any limit allows, and all that stays runs once', async () => {
+test('with any jobs, limits and removals no limit is passed, and each job that stays runs once', async () => {
   const jobs = fc.array(
     fc.record({ model: fc.constantFrom('p/m', 'p/n', 'q/m'), parent: fc.nat(2), removed: fc.boolean() }),
     { maxLength: 30 },

@@ -103,7 +103,7 @@ test('an overloaded provider is said, with why', () => {
   )
 })
 
-test('of sixty tasks a bounded number is shown, what runs and the latest that have ended, and the rest is counted', () => {
+test('of sixty tasks a bounded number is shown, what is at work first, and the rest is counted', () => {
   const ended = Array.from({ length: 30 }, (_, index) =>
     view(`ended ${index}`, completed(NOW - index * 1000)),
   )

@@ -69,7 +69,7 @@ test('what fails together, one after another, stands in one toast', async () => 
   expect(others).toEqual([])
 })
 
-test('nothing is said of what had ended before, of what was cancelled, or of what OpenCode left behind as it ended', async () => {
+test('nothing is said of what had ended before, was cancelled, or was left behind by OpenCode', async () => {
   expect(await shown([failed('a'), completed('b')])).toEqual([])
   expect(await shown([pending('a')], [named(cancelledTask('user'), 'a')])).toEqual([])
   expect(await shown([pending('a')], [named(failedTask('interrupted', 'OpenCode stopped'), 'a')])).toEqual([])
