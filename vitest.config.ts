@@ -26,7 +26,11 @@ class HeavyFirst extends BaseSequencer {
   }
 }
 
-const fast = ['unit', 'races'].map((name) => ({ test: { name, include: [`tests/${name}/**/*.test.ts`] } }))
+const leaks = { setupFiles: ['tests/harness/leaks.ts'], provide: { sharesLate: false } }
+
+const fast = ['unit', 'races'].map((name) => ({
+  test: { ...leaks, name, include: [`tests/${name}/**/*.test.ts`] },
+}))
 
 /** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
 const patient = { poll: { timeout: 15_000 } }
@@ -37,11 +41,16 @@ const patient = { poll: { timeout: 15_000 } }
  */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
+  {
+    name: 'contract',
+    include: ['tests/contract/**/*.test.ts'],
+    provide: { sharesLate: true },
+  },
   { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
 ].map(({ globalSetup = [], ...project }) => ({
   test: {
+    ...leaks,
     ...project,
     globalSetup: ['tests/harness/temporary.ts', ...globalSetup],
     testTimeout: 120_000,

@@ -191,8 +191,11 @@ export class Delivery {
   #settle(): boolean {
     if (this.#isOver()) return true
     const { reception } = this.#reception
-    if (reception === 'answered') this.#end('told')
-    else if (reception === 'interrupted') {
+    if (reception === 'answered') {
+      // The events of the turn can be faster than the answer to the prompt that began it.
+      if (this.#step === 'sending') this.#on.onSent()
+      this.#end('told')
+    } else if (reception === 'interrupted') {
       this.#cancelPause()
       this.#step = 'resting'
     } else return false

@@ -201,6 +201,8 @@ export class RunWatch {
     this.#idleSince ??= now
     const left = this.#idleSince + idleMs - now
     if (left <= 0) return true
+    // Abandoned while the messages were read: nobody would cancel another timer.
+    if (this.isOver) return false
     this.#cancelTimer()
     this.#cancelTimer = this.#clock.after(left, () => {
       // Busy meanwhile: then its idle will wake us.

@@ -177,6 +177,11 @@ export class FakeHost {
     return this.#runs.has(sessionID)
   }
 
+  /** The ids of all sessions. */
+  get sessionIDs(): readonly string[] {
+    return [...this.#store.all].map(({ id }) => id)
+  }
+
   /** Deletes a session and its children, and stops nothing (contract 1.11). */
   deleteSession(sessionID: string): void {
     this.#store.deleteSession(sessionID)

@@ -3,8 +3,9 @@ import type { Machine } from '../../src/command/machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager } from '../../src/manager.ts'
 import type { Client, Opencode } from '../../src/opencode.ts'
-import type { Task } from '../../src/task/task.ts'
+import { isEnded, type Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
+import { lookAfterTest } from './left.ts'
 import { ManualClock, OwnClock } from './manual-clock.ts'
 import type { ModelRequest, Reply } from './script.ts'
 
@@ -87,6 +88,10 @@ export const NO_MACHINE: Machine = {
   onTermination: () => () => {},
 }
 
+/** After this, whatever can still come has come: start timeouts, back-offs and retries. */
+const LONG_MS = 600_000
+const A_WHILE_MS = 60_000
+
 /** The children wait until they are answered; the parent's model has nothing to say. */
 export function createFakeStage(options: object = {}): FakeStage {
   const clock = new ManualClock()
@@ -116,9 +121,11 @@ export function createFakeStage(options: object = {}): FakeStage {
   let pid = 0
   let manager: BackgroundManager
   let instance: Instance
+  const instances: Instance[] = []
   const start = (): void => {
     pid += 1
     instance = new Instance(host.opencode, clock)
+    instances.push(instance)
     manager = new BackgroundManager(
       // The ports stand in for what it would make of the client.
       { client: {} as Client, directory: '/project', options },
@@ -130,6 +137,30 @@ export function createFakeStage(options: object = {}): FakeStage {
     host.onMessagesRead = (messages) => own.completeMessages(messages)
   }
   start()
+
+  /** What is left of the stage: timers and calls while nothing is at work, and timers of an instance that has ended. */
+  async function left(): Promise<readonly string[]> {
+    const isAtWork = (): boolean =>
+      host.sessionIDs.some((id) => {
+        const task = manager.findBySession(id)
+        return host.isBusy(id) || (task !== undefined && !isEnded(task))
+      })
+    const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
+    const timers = isAtWork() ? 0 : timersOfAll()
+    await clock.advance(LONG_MS)
+    const calls = host.calls.length
+    await clock.advance(A_WHILE_MS)
+    const asked = isAtWork() ? [] : host.calls.slice(calls)
+    host.abortAll()
+    await Promise.all([manager.dispose(), clock.advance(A_WHILE_MS)])
+    const pending = timersOfAll()
+    return [
+      ...(timers > 0 ? [`${timers} timers while nothing is at work`] : []),
+      ...asked.map(({ method }) => `a call of ${method} while nothing is at work`),
+      ...(pending > 0 ? [`${pending} timers of an instance that has ended`] : []),
+    ]
+  }
+  lookAfterTest(left)
 
   const notices = (): readonly string[] =>
     host

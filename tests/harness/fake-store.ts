@@ -61,6 +61,10 @@ export class FakeStore {
     return session
   }
 
+  get all(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
   children(parentID: string): Session[] {
     return [...this.#sessions.values()].filter((session) => session.parentID === parentID)
   }

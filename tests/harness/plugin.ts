@@ -1,5 +1,5 @@
 /** What a test lists under `plugins`: our own plugin as it is shipped or driven by the test, and the probe. */
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -46,6 +46,8 @@ export interface DrivenPlugin {
   readonly spec: readonly [path: string, options: object]
   /** Resolves when it was done. `pid`: that of the OpenCode that is meant. */
   control(pid: number, request: ControlRequest): Promise<void>
+  /** Removes its files. */
+  close(): void
 }
 
 /** @param options those of our plugin */
@@ -62,6 +64,7 @@ export async function drivenPlugin(options: object): Promise<DrivenPlugin> {
       const { threw } = (await response.json()) as { threw?: string }
       if (threw !== undefined) throw new Error(threw)
     },
+    close: () => rmSync(directory, { recursive: true, force: true }),
   }
 }
 

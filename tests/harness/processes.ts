@@ -6,6 +6,22 @@ export function isRunning(part: string): boolean {
   return readdirSync('/proc').some((name) => /^\d+$/.test(name) && commandLine(name).includes(part))
 }
 
+/** The command lines of the processes that have this home in their environment. */
+export function runningIn(home: string): string[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name) || !environmentOf(name).includes(`HOME=${home}`)) return []
+    return [`${name}: ${commandLine(name)}`]
+  })
+}
+
+function environmentOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
+}
+
 function commandLine(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')

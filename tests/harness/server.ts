@@ -10,6 +10,7 @@ import { subscribe, type EventStream } from './event-stream.ts'
 import { createHome, environment, homeAt } from './home.ts'
 import type { ScriptedModel } from './model.ts'
 import { spawnServer } from './process.ts'
+import { runningIn } from './processes.ts'
 import type { WaitOptions } from './spy.ts'
 
 export interface OpencodeOptions {
@@ -82,6 +83,7 @@ export interface OpencodeServer extends Project {
 }
 
 const POLL_MS = 50
+const GONE_WITHIN_MS = 5000
 /** An answer can be final some time after the last idle (contract 1.5). */
 const NET_MS = 300
 
@@ -118,8 +120,21 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
     async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
       events.close()
       await server.stop(signal)
-      if (!keepHome) rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+      if (keepHome) return
+      await nothingRunsIn(home.path)
+      rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
     },
+  }
+}
+
+/** Rejects where a process of this home outlives its server. */
+async function nothingRunsIn(home: string): Promise<void> {
+  const deadline = Date.now() + GONE_WITHIN_MS
+  for (;;) {
+    const left = runningIn(home)
+    if (left.length === 0) return
+    if (Date.now() > deadline) throw new Error(`Of the server in ${home} are left:\n  ${left.join('\n  ')}`)
+    await sleep(POLL_MS)
   }
 }
 

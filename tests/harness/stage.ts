@@ -6,6 +6,7 @@ import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import type { Fault } from './inside/protocol.ts'
 import { drivenPlugin } from './plugin.ts'
 import { createProject } from './home.ts'
+import { lookAfterEachTest } from './left.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 import {
   startOpencode,
@@ -83,6 +84,7 @@ export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'>
 
 /** OpenCode may add reminders of its own behind a user's text, as for the agent `plan`. */
 const PASSING_MS = 50
+const STRAYS_MS = 5000
 const QUIET_LIMIT_MS = 30_000
 const CALL = /^CALL (.*) END/s
 /** Longer than a notice waits for others, and than a burst of ends takes. */
@@ -118,6 +120,7 @@ export async function startStage({
   async function goOn(type: 'drain' | 'pass', ms: number): Promise<void> {
     await (driven ? driven.control(server.pid, { type, ms }) : sleep(ms))
   }
+  const stopLooking = lookAfterEachTest(() => strays(server))
   const drain = (ms: number): Promise<void> => goOn('drain', ms)
   const pass = (ms: number): Promise<void> => goOn('pass', ms)
 
@@ -164,9 +167,31 @@ export async function startStage({
       server = await startOpencode({ ...settings, home })
     },
     async close() {
+      stopLooking()
       await server.stop()
       await model.close()
+      driven?.close()
     },
+  }
+}
+
+/** The children that are at work although their tasks have ended, once all that is under way has come to its end. */
+async function strays({ client, directory }: Project): Promise<string[]> {
+  const deadline = Date.now() + STRAYS_MS
+  for (;;) {
+    const left: string[] = []
+    const { data = {} } = await client.session.status().catch(() => ({ data: {} }))
+    for (const id of Object.keys(data)) {
+      const session = await client.session.get({ path: { id } }).catch(() => ({ data: undefined }))
+      const { metadata } = (session.data ?? {}) as {
+        metadata?: { background?: { status: string; id: string } }
+      }
+      const { status, id: taskID } = metadata?.background ?? {}
+      if (status === 'completed' || status === 'failed' || status === 'cancelled')
+        left.push(`the session of ${taskID} at work, which is ${status}, in ${directory}`)
+    }
+    if (left.length === 0 || Date.now() > deadline) return left
+    await sleep(PASSING_MS)
   }
 }
 

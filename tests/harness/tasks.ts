@@ -1,5 +1,5 @@
 /** Tasks for tests that need one and do not care which. */
-import type { AgentTask, EndedTask, Usage, Failure } from '../../src/task/task.ts'
+import type { AgentTask, CommandTask, EndedTask, Usage, Failure } from '../../src/task/task.ts'
 
 export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
 
@@ -20,6 +20,14 @@ const IDENTITY: Identity = {
 
 export function pendingTask(changes: Partial<Identity> = {}): AgentTask {
   return { ...IDENTITY, ...changes, status: 'pending' }
+}
+
+/** A command that waits for its slot. */
+export function pendingCommand(): CommandTask & { readonly status: 'pending' } {
+  const { id, run, sessionID, parentID, description, createdAt } = IDENTITY
+  const same = { id, run, sessionID, parentID, description, createdAt }
+  const work = { kind: 'command', command: 'npm test', cwd: '/', timeoutMs: 0, notifyOn: [] } as const
+  return { ...same, ...work, status: 'pending' }
 }
 
 export function completedTask(changes: Partial<Identity> = {}): EndedTask & AgentTask {

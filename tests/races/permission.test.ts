@@ -30,7 +30,6 @@ test('a task that asks for permissions waits for all of them, says for what, and
   await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')
   expect(notices()).toHaveLength(1)
-  expect(clock.pending).toBe(0)
 })
 
 test('with a time limit, a question that nobody answers is rejected with a message, and the task goes on', async () => {
@@ -58,7 +57,6 @@ test.each(['cancelled', 'answered'])(
     await clock.advance(5000)
     expect(manager.get(id)?.status).not.toBe('waiting')
     expect(host.permissions).toEqual([])
-    expect(clock.pending).toBe(0)
   },
 )
 

@@ -62,7 +62,6 @@ test('an ended task goes on when the user asks for it, once, and its parent is t
     background: { status: 'completed', run: 2 },
     backgroundRequest: { kind: 'continue', answer: { ok: true } },
   })
-  expect(clock.pending).toBe(0)
 })
 
 test('what the user asks of a run that is over is refused, and nothing happens', async () => {
@@ -154,7 +153,6 @@ test('whenever a request is written around the end of its task, neither the end 
       background: { status: 'completed', run: task?.run },
       backgroundRequest: { id: `late ${lead}`, answer: { ok: true } },
     })
-    expect(clock.pending).toBe(0)
   }
 })
 

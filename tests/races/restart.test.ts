@@ -21,7 +21,6 @@ test('whenever the process is killed, the end of a task is told once', async () 
     host.userPrompt(parentID, 'thanks')
     await clock.advance(10_000)
     expect(notices(), `killed after ${moment} ms`).toHaveLength(1)
-    expect(clock.pending).toBe(0)
   }
 })
 
@@ -337,7 +336,7 @@ test(
         child?.role === 'assistant' && child.finish === 'stop' && child.time.completed !== undefined
       await stage.restart(0)
       host.userPrompt(parentID, 'well')
-      await clock.advance(1000)
+      await clock.advance(10_000)
       const status = stage.manager.get(id)?.status
       if (finished && status !== 'completed')
         wrong.push(`${moment} ms: ${status}, ${notices().length} notices`)

@@ -8,7 +8,7 @@ import {
   type TaskEvent,
   type TaskStatus,
 } from '../../../src/task/task.ts'
-import { pendingTask, USAGE } from '../../harness/tasks.ts'
+import { pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const completed: Outcome = { status: 'completed', text: 'done', usage: USAGE }
 const failed: Outcome = {
@@ -22,6 +22,25 @@ const cancelled: Outcome = { status: 'cancelled', by: 'user', text: '', usage: U
 const slotTaken: TaskEvent = { type: 'slotTaken', at: 2 }
 const prompted: TaskEvent = { type: 'prompted', at: 3 }
 const end = (outcome: Outcome): TaskEvent => ({ type: 'ended', at: 4, outcome })
+
+/** Each type has to be here: what it is made of decides whether the compiler knows of one that is missing. */
+const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent, { type: Type }>[] } = {
+  slotTaken: [{ type: 'slotTaken', at: 2 }],
+  prompted: [{ type: 'prompted', at: 3 }],
+  appended: [{ type: 'appended', prompt: 'And these.' }],
+  steered: [{ type: 'steered', promptID: 'msg_steer' }],
+  saw: [{ type: 'saw', sighting: { text: 'ready', at: 4 } }],
+  asked: ['one', 'two'].map((id) => ({
+    type: 'asked',
+    request: { id, permission: 'bash', patterns: ['rm x'] },
+  })),
+  replied: ['one', 'two'].map((requestID) => ({ type: 'replied', requestID })),
+  ended: [completed, failed, cancelled].map((outcome) => ({ type: 'ended', at: 5, outcome })),
+  continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
+}
+const anyEvent = fc.constantFrom<TaskEvent>(...Object.values(EVENTS).flat())
+/** Those that take a run to its next status. */
+const MOVING: ReadonlySet<TaskEvent['type']> = new Set(['slotTaken', 'prompted', 'ended'])
 
 function after(...events: TaskEvent[]): Task | undefined {
   return events.reduce<Task | undefined>((task, event) => task && transition(task, event), pendingTask())
@@ -63,24 +82,40 @@ describe('transition', () => {
     expect(after(slotTaken, prompted, end(completed))).toMatchObject({ prompt: '' })
   })
 
-  test('whatever happens, a task ends once, and its status only moves forward', () => {
-    const order: TaskStatus[] = ['pending', 'starting', 'running', 'completed']
-    const rank = (task: Task): number => (isEnded(task) ? order.length : order.indexOf(task.status))
-    const anyEvent = fc.constantFrom(slotTaken, prompted, end(completed), end(failed), end(cancelled))
+  test('whatever happens, each run ends once, and only moves forward until then', () => {
+    const order: TaskStatus[] = ['pending', 'starting', 'running', 'waiting']
+    const rank = (task: Task): number =>
+      isEnded(task) ? order.length : Math.min(order.indexOf(task.status), order.indexOf('running'))
     fc.assert(
-      fc.property(fc.array(anyEvent), (events) => {
-        let task: Task = pendingTask()
-        let ends = 0
+      fc.property(fc.constantFrom(pendingTask(), pendingCommand()), fc.array(anyEvent), (first, events) => {
+        let task: Task = first
+        const ends = new Map<number, number>()
         for (const event of events) {
           const next = transition(task, event)
           if (!next) continue
-          expect(rank(next)).toBeGreaterThan(rank(task))
-          if (isEnded(next)) ends += 1
+          expect(isEnded(next)).toBe(event.type === 'ended')
+          if (event.type === 'ended') ends.set(next.run, (ends.get(next.run) ?? 0) + 1)
+          if (event.type === 'continued') {
+            expect([isEnded(task), next.kind, next.status, next.run]).toEqual([
+              true,
+              'agent',
+              'pending',
+              task.run + 1,
+            ])
+          } else {
+            expect(next.run).toBe(task.run)
+            // What is asked, answered, seen or said moves a task between running and waiting at most.
+            const moves = MOVING.has(event.type) ? rank(task) + 1 : rank(task)
+            expect(rank(next)).toBeGreaterThanOrEqual(moves)
+          }
+          if (next.status === 'waiting') expect(next.asks.length).toBeGreaterThan(0)
+          if (next.kind === 'command') expect(next.run).toBe(1)
           task = next
         }
-        expect(ends).toBe(isEnded(task) ? 1 : 0)
+        const ended = Array.from({ length: isEnded(task) ? task.run : task.run - 1 }, (_, run) => run + 1)
+        expect([...ends]).toEqual(ended.map((run) => [run, 1]))
       }),
-      { seed: 20261121 },
+      { seed: 20261121, numRuns: 2000 },
     )
   })
 })
