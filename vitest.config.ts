@@ -26,7 +26,7 @@ class HeavyFirst extends BaseSequencer {
   }
 }
 
-const leaks = { setupFiles: ['tests/harness/leaks.ts'], provide: { sharesLate: false } }
+const leaks = { setupFiles: ['tests/harness/leaks.ts'] }
 
 const fast = ['unit', 'races'].map((name) => ({
   test: { ...leaks, name, include: [`tests/${name}/**/*.test.ts`] },
@@ -41,11 +41,7 @@ const patient = { poll: { timeout: 15_000 } }
  */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  {
-    name: 'contract',
-    include: ['tests/contract/**/*.test.ts'],
-    provide: { sharesLate: true },
-  },
+  { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
   { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
 ].map(({ globalSetup = [], ...project }) => ({

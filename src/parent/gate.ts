@@ -34,6 +34,8 @@ interface Parent {
   turn: Turn
   /** When a person wrote last, in milliseconds since the Unix epoch. */
   writtenAt: number
+  /** The newest event that said idle. */
+  idleEventID?: string
 }
 
 export class Gate {
@@ -102,7 +104,7 @@ export class Gate {
   handleEvent(event: Event): void {
     switch (event.type) {
       case 'session.status':
-        this.#sawStatus(event.properties.sessionID, event.properties.status.type)
+        this.#sawStatus(event.properties.sessionID, event.properties.status.type, event.id)
         return
       case 'session.error': {
         const { sessionID, error } = event.properties
@@ -135,9 +137,15 @@ export class Gate {
     if (parent.turn !== 'interrupted') this.#tell(session.id, 'opened')
   }
 
-  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle'): void {
-    const turn = this.#parents.get(sessionID)?.turn
-    if (turn === undefined) return
+  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string): void {
+    const parent = this.#parents.get(sessionID)
+    if (!parent) return
+    const { turn } = parent
+    if (type === 'idle') {
+      // The same event again is not a second idle.
+      if (parent.idleEventID === eventID) return
+      parent.idleEventID = eventID
+    }
     if (type === 'busy') this.#change(sessionID, 'busy')
     else if (type === 'retry') this.#change(sessionID, 'retrying')
     // An abort while nothing runs says idle again, and one that ends a retry says nothing but idle (contract 6.3, 6.4).

@@ -47,8 +47,8 @@ export class Outbox {
   readonly #mailboxes = new Map<string, Mailbox>()
   /** What is under way or rests, by its parent: an event must find it without a look at all others. */
   readonly #sent = new Map<string, Set<Sent>>()
-  /** Tasks that somebody waits for, who will read their end: how many wait, and the notice that came meanwhile. */
-  readonly #held = new Map<string, { holders: number; notice?: Notice }>()
+  /** Tasks that somebody waits for, who will read their end: how many wait, and the notices of its runs that came meanwhile. */
+  readonly #held = new Map<string, { holders: number; notices: Notice[] }>()
   readonly #unsubscribe: () => void
   readonly #listeners = new Set<() => void>()
   #stopPolling: (() => void) | undefined
@@ -71,17 +71,16 @@ export class Outbox {
 
   /** Keeps the notice of a task back until the function returned is called. */
   hold(taskID: string): () => void {
-    const hold = this.#held.get(taskID) ?? { holders: 0 }
+    const hold = this.#held.get(taskID) ?? { holders: 0, notices: [] }
     hold.holders += 1
     this.#held.set(taskID, hold)
     return () => {
       hold.holders -= 1
       if (hold.holders > 0) return
       this.#held.delete(taskID)
-      if (hold.notice) {
-        this.#tellStories([hold.notice], 'notice owed')
-        this.#mailbox(hold.notice.task.parentID).put(hold.notice)
-      } else this.#sendOthersOf(taskID)
+      this.#tellStories(hold.notices, 'notice owed')
+      for (const notice of hold.notices) this.#mailbox(notice.task.parentID).put(notice)
+      if (hold.notices.length === 0) this.#sendOthersOf(taskID)
     }
   }
 
@@ -91,7 +90,7 @@ export class Outbox {
     // Whoever knows its end needs not be told of what came before.
     const keys = new Set([endKey(task), sightingKey(task)])
     const hold = this.#held.get(task.id)
-    if (hold?.notice && keys.has(noticeKey(hold.notice))) delete hold.notice
+    if (hold) hold.notices = hold.notices.filter((notice) => !keys.has(noticeKey(notice)))
     this.#mailboxes.get(task.parentID)?.remove(keys)
     for (const sent of this.#sentTo(task.parentID)) {
       sent.notices = sent.notices.filter((notice) => !keys.has(noticeKey(notice)))
@@ -132,7 +131,7 @@ export class Outbox {
   owes(parentID: string): 'sent' | 'unsent' | 'nothing' {
     const places = new Set([...this.#sentTo(parentID)].map(({ delivery }) => delivery.place))
     if (places.has('queued')) return 'sent'
-    const isHeld = [...this.#held.values()].some(({ notice }) => notice?.task.parentID === parentID)
+    const isHeld = [...this.#held.values()].some(({ notices }) => notices[0]?.task.parentID === parentID)
     const isGathering = this.#mailboxes.get(parentID)?.isSending ?? false
     return isHeld || isGathering || places.has('sending') ? 'unsent' : 'nothing'
   }
@@ -219,7 +218,7 @@ export class Outbox {
     const notice = { task, text }
     const hold = this.#held.get(task.id)
     this.#tellStories([notice], hold ? 'notice kept back: somebody waits for the end' : 'notice owed')
-    if (hold) hold.notice = notice
+    if (hold) hold.notices.push(notice)
     else this.#mailbox(task.parentID).put(notice)
   }
 

@@ -146,6 +146,8 @@ export class RunWatch {
   /** The ending that can be told by now. */
   async #conclude(): Promise<Ending | undefined> {
     const first = await this.#read()
+    // Abandoned meanwhile: nobody wants to know any more.
+    if (this.isOver) return undefined
     if (first.idleMs === undefined) return first.ending
     // We are called again when it is done.
     if (this.#watched.stop() === 'underWay') return undefined
@@ -201,8 +203,6 @@ export class RunWatch {
     this.#idleSince ??= now
     const left = this.#idleSince + idleMs - now
     if (left <= 0) return true
-    // Abandoned while the messages were read: nobody would cancel another timer.
-    if (this.isOver) return false
     this.#cancelTimer()
     this.#cancelTimer = this.#clock.after(left, () => {
       // Busy meanwhile: then its idle will wake us.

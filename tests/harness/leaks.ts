@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, inject } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { leftOfTest } from './left.ts'
 
 /** How long what ends needs to be gone. */
@@ -21,7 +21,7 @@ process.env['TMPDIR'] = temporary
 /** What tools keep there for their next start. */
 const OF_TOOLS = /^tsx-\d+$/
 
-/** Everything that a test could leave, as lines; a line that stands twice is there twice. */
+/** Everything that a file could leave, as lines; a line that stands twice is there twice. */
 function present(): string[] {
   return [
     ...children(),
@@ -31,11 +31,15 @@ function present(): string[] {
       .getActiveResourcesInfo()
       .filter((type) => type === 'Timeout')
       .map(() => 'a timer'),
-    ...readdirSync(temporary)
-      .filter((name) => !OF_TOOLS.test(name))
-      .map((name) => `the temporary file ${name}`),
   ]
 }
+
+/** Those of a file go with it. */
+const temporaryFiles = (): string[] =>
+  readdirSync(temporary)
+    .filter((name) => !OF_TOOLS.test(name))
+    .map((name) => `the temporary file ${name}`)
+const presentInTest = (): string[] => [...present(), ...temporaryFiles()]
 
 /** Without esbuild's service, which stays for the next bundle. */
 function children(): string[] {
@@ -43,7 +47,8 @@ function children(): string[] {
   return own.flatMap((pid) => {
     try {
       const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      return line === '' || line.includes('esbuild') ? [] : [`the process ${pid}: ${line}`]
+      // One server in the place of another is none too many.
+      return line === '' || line.includes('esbuild') ? [] : [`the process ${line.replaceAll(/\d+/g, 'N')}`]
     } catch {
       return []
     }
@@ -74,10 +79,10 @@ function added(now: readonly string[], before: readonly string[]): string[] {
   })
 }
 
-async function addedSince(before: readonly string[]): Promise<string[]> {
+async function addedSince(before: readonly string[], look: () => string[]): Promise<string[]> {
   const deadline = Date.now() + GONE_WITHIN_MS
   for (;;) {
-    const left = added(present(), before)
+    const left = added(look(), before)
     if (left.length === 0 || Date.now() > deadline) return left
     await sleep(LOOK_MS)
   }
@@ -88,29 +93,24 @@ function complain(left: readonly string[], of: string): void {
 }
 
 let beforeFile: string[]
-let beforeTest: string[]
 beforeAll(() => {
   beforeFile = present()
 })
-beforeEach(() => {
-  beforeTest = present()
+const beforeTests = new Map<string, string[]>()
+beforeEach(({ task }) => {
+  // What a test leaves that runs beside others, only the file can tell.
+  if (!task.concurrent) beforeTests.set(task.id, presentInTest())
 })
-afterEach(async () => {
+afterEach(async ({ task }) => {
+  const before = beforeTests.get(task.id)
+  beforeTests.delete(task.id)
   const left = await leftOfTest()
-  // What the tests of a file share may be made by the first that needs it.
-  complain(inject('sharesLate') ? left : [...left, ...(await addedSince(beforeTest))], 'The test')
+  complain(before ? [...left, ...(await addedSince(before, presentInTest))] : left, 'The test')
 })
 afterAll(async () => {
-  const left = await addedSince(beforeFile)
+  const left = await addedSince(beforeFile, present)
   if (outer === undefined) delete process.env['TMPDIR']
   else process.env['TMPDIR'] = outer
   rmSync(temporary, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
   complain(left, 'The file')
 })
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    /** Whether what the tests of a file share is made in its first test. */
-    sharesLate: boolean
-  }
-}

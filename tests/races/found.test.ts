@@ -53,6 +53,78 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'permit', reply: 'once' },
     ],
   },
+  'an idle that is told twice is not taken for an interruption': {
+    ...PLAIN,
+    steps: [
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'wait', ms: 9 },
+      { type: 'events', count: 5, delays: [0, 0] },
+      { type: 'wait', ms: 1 },
+      { type: 'wait', ms: 1 },
+      { type: 'answer', task: 0, how: 'text' },
+    ],
+  },
+  'the same some seconds later, in another parent': {
+    ...PLAIN,
+    steps: [
+      { type: 'write', parent: 1, what: 'say' },
+      { type: 'wait', ms: 9 },
+      { type: 'events', count: 5, delays: [0, 0] },
+      { type: 'wait', ms: 3000 },
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'answer', task: 0, how: 'text' },
+    ],
+  },
+  'an instance that ends while it reads the messages of a child asks the host for nothing more': {
+    ...PLAIN,
+    latencies: [0, 12],
+    steps: [
+      { type: 'answer', task: 0, how: 'tool' },
+      { type: 'permit', reply: 'reject' },
+      { type: 'wait', ms: 9 },
+      { type: 'restart', ms: 0 },
+      { type: 'launch', parent: 0, model: undefined },
+      { type: 'continue', task: 0 },
+      { type: 'launch', parent: 0, model: undefined },
+    ],
+  },
+  'the same of a child that was aborted, where an event comes late': {
+    ...PLAIN,
+    latencies: [30, 0],
+    steps: [
+      { type: 'events', count: 1, delays: [25] },
+      { type: 'abortChild', task: 0 },
+      { type: 'wait', ms: 3000 },
+      { type: 'restart', ms: 0 },
+      { type: 'continue', task: 0 },
+      { type: 'launch', parent: 0, model: undefined },
+    ],
+  },
+  'two runs of a task that end while its end is read, and cannot be, are both told': {
+    ...PLAIN,
+    latencies: [0, 30, 5],
+    steps: [
+      { type: 'fault', fault: 'lose', method: 'messages' },
+      { type: 'continue', task: 1 },
+      { type: 'read', task: 1 },
+      { type: 'answer', task: 0, how: 'text' },
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'interrupt', parent: 0 },
+    ],
+  },
+  'the same, while a queued task is continued as well': {
+    ...PLAIN,
+    latencies: [0, 0, 12, 0],
+    steps: [
+      { type: 'fault', fault: 'lose', method: 'messages' },
+      { type: 'launch', parent: 0, model: 'mock/m2' },
+      { type: 'continue', task: 1 },
+      { type: 'read', task: 1 },
+      { type: 'launch', parent: 0, model: undefined },
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'continue', task: 0 },
+    ],
+  },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))

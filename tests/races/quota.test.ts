@@ -65,4 +65,5 @@ test('an instance that ends while a provider is overloaded leaves no timer', asy
   await launchOn(stage, 'held', 'mock/m1')
   await manager.dispose()
   await clock.advance(70_000)
+  expect(clock.pending).toBe(0)
 })

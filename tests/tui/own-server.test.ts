@@ -1,4 +1,4 @@
-import { afterAll, test } from 'vitest'
+import { afterEach, test } from 'vitest'
 import { startModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
 import type { Script } from '../harness/script.ts'
@@ -10,8 +10,8 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const closing: (() => Promise<void>)[] = []
-afterAll(async () => {
-  for (const close of closing.toReversed()) await close()
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close()
 })
 
 /** `opencode` alone, with the option `key` of the terminal UI's part. */

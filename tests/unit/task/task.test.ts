@@ -39,8 +39,8 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
 }
 const anyEvent = fc.constantFrom<TaskEvent>(...Object.values(EVENTS).flat())
-/** Those that take a run to its next status. */
-const MOVING: ReadonlySet<TaskEvent['type']> = new Set(['slotTaken', 'prompted', 'ended'])
+/** Those that take a task further; the others leave a run where it is, or have it wait and go on. */
+const MOVING: ReadonlySet<TaskEvent['type']> = new Set(['slotTaken', 'ended', 'continued'])
 
 function after(...events: TaskEvent[]): Task | undefined {
   return events.reduce<Task | undefined>((task, event) => task && transition(task, event), pendingTask())
@@ -83,9 +83,10 @@ describe('transition', () => {
   })
 
   test('whatever happens, each run ends once, and only moves forward until then', () => {
-    const order: TaskStatus[] = ['pending', 'starting', 'running', 'waiting']
-    const rank = (task: Task): number =>
-      isEnded(task) ? order.length : Math.min(order.indexOf(task.status), order.indexOf('running'))
+    const order: TaskStatus[] = ['pending', 'starting', 'running']
+    /** A later run is further than all of an earlier one; a task that waits is as far as one that runs. */
+    const progress = (task: Task): number =>
+      task.run * 10 + (isEnded(task) ? 4 : task.status === 'waiting' ? 2 : order.indexOf(task.status))
     fc.assert(
       fc.property(fc.constantFrom(pendingTask(), pendingCommand()), fc.array(anyEvent), (first, events) => {
         let task: Task = first
@@ -95,21 +96,10 @@ describe('transition', () => {
           if (!next) continue
           expect(isEnded(next)).toBe(event.type === 'ended')
           if (event.type === 'ended') ends.set(next.run, (ends.get(next.run) ?? 0) + 1)
-          if (event.type === 'continued') {
-            expect([isEnded(task), next.kind, next.status, next.run]).toEqual([
-              true,
-              'agent',
-              'pending',
-              task.run + 1,
-            ])
-          } else {
-            expect(next.run).toBe(task.run)
-            // What is asked, answered, seen or said moves a task between running and waiting at most.
-            const moves = MOVING.has(event.type) ? rank(task) + 1 : rank(task)
-            expect(rank(next)).toBeGreaterThanOrEqual(moves)
-          }
-          if (next.status === 'waiting') expect(next.asks.length).toBeGreaterThan(0)
-          if (next.kind === 'command') expect(next.run).toBe(1)
+          expect(next.run).toBe(event.type === 'continued' ? task.run + 1 : task.run)
+          expect(progress(next) - progress(task)).toBeGreaterThanOrEqual(MOVING.has(event.type) ? 1 : 0)
+          expect(next.status !== 'waiting' || next.asks.length > 0).toBe(true)
+          expect(next.kind === 'agent' || next.run === 1).toBe(true)
           task = next
         }
         const ended = Array.from({ length: isEnded(task) ? task.run : task.run - 1 }, (_, run) => run + 1)
