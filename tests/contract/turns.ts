@@ -21,6 +21,14 @@ export function turns(test: ContractTest): void {
       expect(types.indexOf('session.status')).toBeGreaterThan(part)
     })
 
+    test('tells each event with an id of its own', async ({ child, host }) => {
+      await child.turn('hello')
+      await host.settle()
+      const ids = child.events.map(({ id }) => id)
+      expect(new Set(ids).size).toBe(child.events.length)
+      expect(ids).not.toContain(undefined)
+    })
+
     test('is followed by events after its idle (1.1)', async ({ child, host }) => {
       await child.turn('hello')
       await host.settle()

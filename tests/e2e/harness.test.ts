@@ -210,11 +210,13 @@ describe('a server', () => {
 
   test('starts with a plugin without waiting for an install of packages', async () => {
     const start = Date.now()
-    const server = await startOpencode({ model, plugins: [probePlugin().spec] })
+    const own = probePlugin()
+    const server = await startOpencode({ model, plugins: [own.spec] })
     const elapsedMs = Date.now() - start
     await server.stop()
+    own.close()
     // Without `skipPluginInstall` it was 73 seconds: npm tries the dead proxy again and again.
-    expect(elapsedMs).toBeLessThan(20_000)
+    expect(elapsedMs).toBeLessThan(40_000)
   })
 })
 

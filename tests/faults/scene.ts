@@ -93,11 +93,13 @@ export class Scene {
     return sessionID
   }
 
-  #event(predicate: (event: Event) => boolean, description: string): Promise<Event> {
-    return this.stage.server.events.waitFor(predicate, { description })
+  #event(predicate: (event: Event) => boolean, description: string, from = 0): Promise<Event> {
+    return this.stage.server.events.waitFor(predicate, { description, from })
   }
 
+  /** To be called before the launch. */
   async promptIsStored(): Promise<void> {
+    const from = this.stage.server.events.all.length
     await this.#event(
       (event) =>
         event.type === 'message.part.updated' &&
@@ -105,6 +107,7 @@ export class Scene {
         event.properties.part.text === 'work' &&
         event.properties.part.sessionID !== this.parent.id,
       "the child's prompt",
+      from,
     )
   }
 

@@ -78,11 +78,14 @@ export interface Probe {
    * as JSON. A throw rejects.
    */
   run(code: string, options?: { readonly directory?: string }): Promise<unknown>
+  /** Removes the log. */
+  close(): void
 }
 
 /** A probe with a log of its own: one for each server. */
 export function probePlugin(): Probe {
-  const log = join(mkdtempSync(join(tmpdir(), 'opencode-probe-')), 'sightings.jsonl')
+  const directory = mkdtempSync(join(tmpdir(), 'opencode-probe-'))
+  const log = join(directory, 'sightings.jsonl')
 
   function sightings(): readonly Sighting[] {
     if (!existsSync(log)) return []
@@ -93,16 +96,17 @@ export function probePlugin(): Probe {
   return {
     spec: [fileURLToPath(new URL('./probe.ts', import.meta.url)), { log }],
     sightings,
-    async run(code, { directory } = {}) {
+    async run(code, { directory: inner } = {}) {
       // The newest: an instance that was disposed has started again on another port.
       const ready = sightings().findLast(
-        (sighting) => sighting.kind === 'ready' && (directory ?? sighting.directory) === sighting.directory,
+        (sighting) => sighting.kind === 'ready' && (inner ?? sighting.directory) === sighting.directory,
       )
-      if (ready?.kind !== 'ready') throw new Error(`No probe runs in ${directory ?? 'any directory'}`)
+      if (ready?.kind !== 'ready') throw new Error(`No probe runs in ${inner ?? 'any directory'}`)
       const response = await fetch(`http://127.0.0.1:${ready.port}`, { method: 'POST', body: code })
       const answer = (await response.json()) as { value?: unknown; threw?: string }
       if (answer.threw !== undefined) throw new Error(answer.threw)
       return answer.value
     },
+    close: () => rmSync(directory, { recursive: true, force: true }),
   }
 }

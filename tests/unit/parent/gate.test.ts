@@ -149,22 +149,26 @@ test('a variant that nobody has chosen is not sent', async () => {
 })
 
 /** What the events of a parent's turns are, in short: `error` is one of the model's, `aborted` is the user's. */
-type Word = 'busy' | 'retry' | 'idle' | 'error' | 'aborted' | 'message aborted' | 'writes'
+type Word = 'busy' | 'retry' | 'idle' | 'error' | 'aborted' | 'message aborted' | 'writes' | 'the same again'
 
-function eventOf(word: Exclude<Word, 'writes'>): Event {
+function eventOf(word: Exclude<Word, 'writes' | 'the same again'>, id: string): Event {
   switch (word) {
     case 'error':
     case 'aborted': {
       const name = word === 'aborted' ? 'MessageAbortedError' : 'APIError'
-      return { type: 'session.error', properties: { sessionID: PARENT, error: { name } } } as Event
+      return { id, type: 'session.error', properties: { sessionID: PARENT, error: { name } } } as Event
     }
     case 'message aborted': {
       const error = { name: 'MessageAbortedError' }
       const info = { role: 'assistant', sessionID: PARENT, time: { created: 10, completed: 20 }, error }
-      return { type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
+      return { id, type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
     }
     default:
-      return { type: 'session.status', properties: { sessionID: PARENT, status: { type: word } } } as Event
+      return {
+        id,
+        type: 'session.status',
+        properties: { sessionID: PARENT, status: { type: word } },
+      } as Event
   }
 }
 
@@ -174,9 +178,10 @@ async function after(...words: readonly Word[]): Promise<string> {
   const known = gate.admission(PARENT)
   answer(sessionWith({}))
   await known
-  for (const word of words) {
+  for (const [index, word] of words.entries()) {
     if (word === 'writes') gate.personWrote(PARENT, 15)
-    else gate.handleEvent(eventOf(word))
+    else if (word === 'the same again') gate.handleEvent(eventOf('idle', `evt_${index - 1}`))
+    else gate.handleEvent(eventOf(word, `evt_${index}`))
   }
   return (await gate.admission(PARENT)).type
 }
@@ -196,6 +201,7 @@ test.each<{ story: string; words: Word[] }>([
   { story: 'its turn has failed, which says idle twice', words: ['busy', 'error', 'idle', 'idle'] },
   { story: 'a retry went well', words: ['busy', 'retry', 'busy', 'idle'] },
   { story: 'the user has written since', words: ['busy', 'aborted', 'idle', 'writes'] },
+  { story: 'its idle is told twice', words: ['busy', 'idle', 'the same again'] },
   {
     story: 'the user has written since, and the end of the interrupted turn comes late',
     words: ['busy', 'aborted', 'idle', 'writes', 'busy', 'message aborted', 'busy', 'idle'],
