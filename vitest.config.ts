@@ -33,7 +33,7 @@ const fast = ['unit', 'races'].map((name) => ({
 }))
 
 /** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
-const patient = { poll: { timeout: 15_000 } }
+const patient = { poll: { timeout: 30_000 } }
 
 /**
  * Tests with real processes. All of them wait for what they mean, so they share the machine: two at a time, since a real

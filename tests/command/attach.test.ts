@@ -52,7 +52,7 @@ test('a command does not keep its starter from ending, and works on', async () =
 
 test('a command that ended while nobody was there has its exit code', async () => {
   const child = await orphan('sleep 0.3; exit 8')
-  await expect.poll(() => groupOf(child.pid), { timeout: 5_000 }).toEqual([])
+  await expect.poll(() => groupOf(child.pid), { timeout: 40_000 }).toEqual([])
   const { pid, key } = child
   const { directory, process: other } = run('exit 9')
   await other.ended

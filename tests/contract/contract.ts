@@ -16,7 +16,7 @@ import { prompts } from './prompts.ts'
 import { sessions } from './sessions.ts'
 import { turns } from './turns.ts'
 
-const TIME_LIMIT_MS = 30_000
+const TIME_LIMIT_MS = 60_000
 
 export function hostContract(name: string, makeHost: () => Promise<HostUnderTest>): void {
   const test = contractTest(makeHost)

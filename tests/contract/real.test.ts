@@ -6,7 +6,7 @@ import { startOpencode } from '../harness/server.ts'
 import { hostContract } from './contract.ts'
 import type { HostUnderTest } from './host-under-test.ts'
 
-const WAIT_LIMIT_MS = 10_000
+const WAIT_LIMIT_MS = 30_000
 const POLL_MS = 5
 /** The host is silent for no longer than this within what it does: a tool that is aborted takes 285 ms (1.10). */
 const SETTLE_MS = 350

@@ -198,7 +198,7 @@ async function place(name: keyof typeof FOLDERS): Promise<Place> {
   return { project, events: await subscribe(server.url, project.directory) }
 }
 
-test.concurrent.each(LINES)('%j needs the permissions that OpenCode would ask for', async (command) => {
+test.concurrent.each(LINES)('%j asks as OpenCode does', async (command) => {
   await expectSameAsks(places.root, { command })
 })
 
@@ -233,7 +233,7 @@ async function asksOfHost({ project, events }: Place, call: Call): Promise<reado
       ({ type, properties }) =>
         (type === 'session.idle' && properties.sessionID === id) ||
         (type === 'permission.asked' && properties.sessionID === id && !answered.has(properties.id)),
-      { timeoutMs: 30_000, description: `the end of ${call.command}` },
+      { timeoutMs: 60_000, description: `the end of ${call.command}` },
     )
     if (event.type !== 'permission.asked') return asks
     const { id: permissionID, permission, patterns, always } = event.properties

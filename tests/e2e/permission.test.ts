@@ -94,8 +94,8 @@ test('a child of which nothing is heard for long is shown as silent, and nothing
     { name: 'list_background', args: {} },
     { name: 'background_output', args: { task_id: id } },
   ])
-  expect(list).toMatch(/⏳ running, silent for 1m \ds/)
-  expect(output).toMatch(/status: running \(silent for 1m \ds\)/)
+  expect(list).toMatch(/⏳ running, silent for 1m \d+s/)
+  expect(output).toMatch(/status: running \(silent for 1m \d+s\)/)
   release({ text: 'thought it over' })
   await parent.waitForNotice('thought it over')
 })

@@ -71,7 +71,7 @@ test('a change of the configuration, which ends the instance, records its tasks 
   }
   const interrupted = { status: 'failed', failure: { reason: 'interrupted' } }
   await expect
-    .poll(records, { timeout: 10_000 })
+    .poll(records, { timeout: 40_000 })
     .toEqual(Array(3).fill(expect.objectContaining({ status: 'failed' })))
   expect(await records()).toMatchObject([interrupted, interrupted, interrupted])
   // Their model calls were closed by the host.

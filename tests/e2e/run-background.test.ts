@@ -173,7 +173,7 @@ test('a command that outlived OpenCode keeps its time limit, and is told where i
   await stage.restart('SIGKILL')
   // Not by `say`: time that passes for the plugin alone would end the command too early by its files.
   await stage.server.prompt(other.id, 'hello')
-  await expect.poll(() => isRunning('sleep 1242'), { timeout: 10_000 }).toBe(false)
+  await expect.poll(() => isRunning('sleep 1242'), { timeout: 40_000 }).toBe(false)
   expect(isRunning('sleep 1243')).toBe(true)
   await parent.say('where were we')
   expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*<error>stopped after 6.0s[^]*begun`))
@@ -292,7 +292,7 @@ test('a command runs in the folder that is named, also by the name that the bash
   mkdirSync(join(stage.server.directory, 'inner'), { recursive: true })
   await start(parent, 'pwd # one', { cwd: 'inner' })
   await start(parent, 'pwd # two', { workdir: 'inner' })
-  await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g), { timeout: 10_000 }).toHaveLength(2)
+  await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g), { timeout: 40_000 }).toHaveLength(2)
 })
 
 test('bad input is answered clearly, and nothing is started', async () => {

@@ -100,7 +100,7 @@ test('a run waits for a command that has a time limit, and not for a server, whi
 test('Ctrl-C leaves no command behind', async () => {
   play(() => ({ text: 'never asked' }))
   const run = await startWith([{ name: 'run_background', args: { command: 'sleep 1252 & sleep 1253' } }])
-  await expect.poll(() => isRunning('sleep 1253'), { timeout: 15_000 }).toBe(true)
+  await expect.poll(() => isRunning('sleep 1253'), { timeout: 40_000 }).toBe(true)
   run.kill('SIGINT')
   await run.ended
   await expect.poll(() => isRunning('sleep 125')).toBe(false)

@@ -95,7 +95,7 @@ test.each([
   { chosen: { agent: 'plan', model: 'm3', variant: 'high' }, effort: 'high' },
   { chosen: { agent: 'build', model: 'm2' }, effort: undefined },
 ])(
-  'the parent keeps its agent, its model and its variant, and its child runs on the same model: $chosen',
+  'the parent keeps its agent, its model and its variant ($chosen.variant), and its child has them',
   async ({ chosen, effort }) => {
     const parent = await stage.parent()
     await parent.call([backgroundTask('look around', { agent: 'explore' })], chosen)

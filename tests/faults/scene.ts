@@ -77,7 +77,7 @@ export class Scene {
 
   /** Resolves when the parent's model was asked with this text in a notice, for which time may have to pass. */
   async isTold(text: string): Promise<void> {
-    await this.stage.passUntil(this.parent.waitForNotice(text, { timeoutMs: 40_000 }))
+    await this.stage.passUntil(this.parent.waitForNotice(text, { timeoutMs: 60_000 }))
   }
 
   /** What would be sent again has been. */
@@ -88,7 +88,7 @@ export class Scene {
   async childIsAtWork(): Promise<string> {
     const { sessionID } = await this.stage.model.waitForRequest(
       (request) => request.parentSessionID === this.parent.id,
-      { description: "the child's request", timeoutMs: 30_000 },
+      { description: "the child's request", timeoutMs: 60_000 },
     )
     return sessionID
   }

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { leftOfTest } from './left.ts'
 
 /** How long what ends needs to be gone. */
-const GONE_WITHIN_MS = 5000
+const GONE_WITHIN_MS = 15_000
 const LOOK_MS = 20
 const EVENTS = ['exit', 'SIGTERM', 'SIGINT', 'SIGHUP', 'uncaughtException', 'unhandledRejection']
 

@@ -16,7 +16,7 @@ export interface ServerProcess {
   stop(signal: NodeJS.Signals): Promise<void>
 }
 
-const START_LIMIT_MS = 30_000
+const START_LIMIT_MS = 60_000
 const PATIENCE_MS = 10_000
 
 /** Starts `opencode serve` and resolves when it listens: an earlier request can leave it hanging (seen). */

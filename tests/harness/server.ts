@@ -83,7 +83,7 @@ export interface OpencodeServer extends Project {
 }
 
 const POLL_MS = 50
-const GONE_WITHIN_MS = 5000
+const GONE_WITHIN_MS = 15_000
 /** An answer can be final some time after the last idle (contract 1.5). */
 const NET_MS = 300
 
@@ -189,7 +189,7 @@ function projectAt(
     },
     messages,
     subscribe: () => subscribe(url, directory, headers),
-    async waitForIdle(sessionID, { timeoutMs = 15_000, description = `an answer in ${sessionID}` } = {}) {
+    async waitForIdle(sessionID, { timeoutMs = 40_000, description = `an answer in ${sessionID}` } = {}) {
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const from = events?.all.length ?? 0

@@ -3,7 +3,7 @@
  * at first, so a test cannot miss an event by asking too late.
  */
 export interface WaitOptions {
-  /** Default 15 000. */
+  /** Default 40 000. */
   readonly timeoutMs?: number
   /** What is awaited, for the error: "the child's second request". */
   readonly description?: string
@@ -17,7 +17,7 @@ interface Waiter<Item> {
   readonly reject: (error: Error) => void
 }
 
-const DEFAULT_TIMEOUT_MS = 15_000
+const DEFAULT_TIMEOUT_MS = 40_000
 const SHOWN_IN_ERRORS = 40
 
 export class SpyLog<Item> {

@@ -84,8 +84,8 @@ export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'>
 
 /** OpenCode may add reminders of its own behind a user's text, as for the agent `plan`. */
 const PASSING_MS = 50
-const STRAYS_MS = 5000
-const QUIET_LIMIT_MS = 30_000
+const STRAYS_MS = 15_000
+const QUIET_LIMIT_MS = 60_000
 const CALL = /^CALL (.*) END/s
 /** Longer than a notice waits for others, and than a burst of ends takes. */
 const QUIET_MS = 600

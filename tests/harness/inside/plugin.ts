@@ -19,9 +19,9 @@ type Client = PluginInput['client']
 type CallName = 'status' | 'record' | 'prompt' | 'notice' | 'other'
 
 /** How long an accepted prompt may need to begin its turn; one that is stored behind an abort never does (contract 4.8). */
-const TURN_BEGINS_MS = 2500
+const TURN_BEGINS_MS = 6000
 /** How long the host may need to tell an event; an instance that is being disposed tells none. */
-const EVENT_MS = 2500
+const EVENT_MS = 10_000
 const LOOK_MS = 2
 const MARKED = { [MARK_HEADER]: '1' }
 /** How late events arrive that are out of order, in turn. */

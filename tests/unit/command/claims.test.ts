@@ -100,7 +100,10 @@ const PATHS: readonly (readonly [line: string, ...directories: readonly string[]
   ['rm ..name ../..name'],
 ]
 
-test.each(PATHS)('%j needs a permission for each folder outside of the project', async (line, ...found) => {
+/** A line's name is the same in each run, wherever the world of the test lies. */
+const named = PATHS.map(([line, ...found]) => ({ name: line.replaceAll(world, 'W'), line, found }))
+
+test.each(named)('each folder outside is asked for: $name', async ({ line, found }) => {
   const { directories } = await claimsOf(line, where)
   expect(directories).toEqual(found.map((path) => join(path, '*')))
 })
