@@ -17,15 +17,19 @@ export class Catalogue {
 
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
   async subagents(): Promise<readonly string[]> {
-    return (await this.#agents()).filter(isSubagent).map(({ name }) => name)
+    return (await this.#agents()).filter(isListed).map(({ name }) => name)
   }
 
-  /** Rejects with a `ToolError` that lists the available ones where there is no such sub-agent. */
+  /**
+   * The sub-agent of a name, whose case does not matter where it is the only one of it. A hidden one can be named, and is
+   * not listed, as with the host's own `task`. Rejects with a `ToolError` that lists the available ones where there is none.
+   */
   async agent(name: string): Promise<Agent> {
     const agents = await this.#agents()
-    const chosen = agents.find((agent) => agent.name === name)
+    const alike = agents.filter((agent) => agent.name.toLowerCase() === name.toLowerCase())
+    const chosen = agents.find((agent) => agent.name === name) ?? (alike.length === 1 ? alike[0] : undefined)
     if (chosen && isSubagent(chosen)) return chosen
-    const names = agents.filter(isSubagent).map((agent) => agent.name)
+    const names = agents.filter(isListed).map((agent) => agent.name)
     const what = chosen ? `Agent "${name}" cannot be used as a sub-agent.` : `There is no agent "${name}".`
     throw new ToolError(`${what} Available: ${names.join(', ')}.`)
   }
@@ -46,8 +50,12 @@ export class Catalogue {
   }
 }
 
-function isSubagent({ mode, hidden }: Agent): boolean {
-  return mode !== 'primary' && !hidden
+function isSubagent({ mode }: Agent): boolean {
+  return mode !== 'primary'
+}
+
+function isListed(agent: Agent): boolean {
+  return isSubagent(agent) && !agent.hidden
 }
 
 function some(names: readonly string[]): string {

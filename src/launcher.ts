@@ -8,6 +8,7 @@ import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
+import { TOOL_NAMES } from './tool-names.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -32,8 +33,11 @@ export interface CommandRequest extends Omit<CommandWork, 'kind'> {
   readonly description: string
 }
 
-/** What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. */
-const CHILD_DENIES = ['task', 'question', 'background_*', '*_background']
+/**
+ * What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. By name:
+ * a pattern would take tools of others along.
+ */
+const CHILD_DENIES = ['task', 'question', ...TOOL_NAMES]
 
 interface Ports {
   readonly catalogue: Catalogue
@@ -73,7 +77,7 @@ export class Launcher {
             kind: 'agent',
             run: 1,
             parentID,
-            agent,
+            agent: chosen.name,
             ...(model && { model }),
             description,
             prompt,

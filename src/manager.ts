@@ -182,6 +182,11 @@ export class BackgroundManager {
     return this.#rooms.stories.of(taskID)
   }
 
+  /** The name of the sub-agent that is meant. Rejects with a `ToolError` where there is none. */
+  async subagent(name: string): Promise<string> {
+    return (await this.#rooms.catalogue.agent(name)).name
+  }
+
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
   subagents(): Promise<readonly string[]> {
     return this.#rooms.catalogue.subagents()

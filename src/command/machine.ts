@@ -1,5 +1,5 @@
 /** What shell commands need of the machine that they run on. */
-import { existsSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, isAbsolute, join } from 'node:path'
 
@@ -15,8 +15,42 @@ export interface Machine {
 }
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-/** Shells of another language than the lines that models write. */
-const FOREIGN_SHELLS: ReadonlySet<string> = new Set(['fish', 'nu'])
+/** Shells of the language of the lines that models write. What an account is given to keep it out is none of them. */
+const KNOWN_SHELLS: ReadonlySet<string> = new Set(['bash', 'zsh', 'sh', 'dash', 'ash', 'ksh', 'mksh'])
+/** Shells of another language, which `/etc/shells` may list. */
+const FOREIGN_SHELLS: ReadonlySet<string> = new Set([
+  'fish',
+  'nu',
+  'pwsh',
+  'tcsh',
+  'csh',
+  'nologin',
+  'false',
+  'true',
+])
+
+/** Whether lines can be given to it: services and containers have programs here that say no, or nothing. */
+export function isShell(path: string): boolean {
+  const name = basename(path)
+  return !FOREIGN_SHELLS.has(name) && (KNOWN_SHELLS.has(name) || listedShells().includes(path))
+}
+
+function listedShells(): readonly string[] {
+  try {
+    return readFileSync('/etc/shells', 'utf8').split('\n')
+  } catch {
+    return []
+  }
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
 
 export const thisMachine: Machine = {
   get root() {
@@ -27,9 +61,9 @@ export const thisMachine: Machine = {
   },
 
   get shell() {
-    const own = process.env['SHELL']
-    const candidates = [...(own && !FOREIGN_SHELLS.has(basename(own)) ? [own] : []), '/bin/bash', '/bin/sh']
-    return candidates.find((path) => existsSync(path)) ?? '/bin/sh'
+    const own = process.env['SHELL'] ?? ''
+    const candidates = [...(isShell(own) ? [own] : []), '/bin/bash', '/bin/sh']
+    return candidates.find(isExecutable) ?? '/bin/sh'
   },
 
   get env() {

@@ -3,13 +3,17 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import * as z from 'zod/mini'
+import { bootID, isStateLocal, thisSystem, type System } from './system.ts'
 
 export const ownerSchema = z.object({
   /** Which of the managers in the process; a task is recovered by a manager of the same name only. */
   name: z.string(),
   /** Of the project. */
   directory: z.string(),
+  /** The host's name, for people. */
   host: z.string(),
+  /** See `System`; absent in records of before it was written, and '' where the system does not tell. */
+  system: z.exactOptional(z.object({ machine: z.string(), boot: z.string(), namespace: z.string() })),
   pid: z.int(),
   /** What tells this process from another that is given the same pid later. */
   process: z.string(),
@@ -29,13 +33,27 @@ export interface Owners {
 const UNNAMED = 'library'
 
 /** The owners on this machine, as seen by a manager of a project in this process. */
-export function systemOwners(given: string | undefined, directory: string): Owners {
+export function systemOwners(
+  given: string | undefined,
+  directory: string,
+  read: () => System = thisSystem,
+): Owners {
   const name = given ?? UNNAMED
-  const self = { name, directory, host: hostname(), pid: process.pid, process: processKey(process.pid) ?? '' }
+  const system = read()
+  const self = {
+    name,
+    directory,
+    host: hostname(),
+    system,
+    pid: process.pid,
+    process: processKey(process.pid) ?? '',
+  }
   return {
     self,
     isGone(owner) {
-      if (owner.name !== name || owner.directory !== directory || owner.host !== self.host) return false
+      if (owner.name !== name || owner.directory !== directory) return false
+      const place = placeOf(owner, self)
+      if (place !== 'here') return place === 'an earlier boot'
       // In this process it was an instance before this one, which has ended: a project has one of a name at a time.
       if (owner.pid === self.pid && owner.process === self.process) return given !== undefined
       const key = processKey(owner.pid)
@@ -45,12 +63,27 @@ export function systemOwners(given: string | undefined, directory: string): Owne
 }
 
 /**
+ * Where another owner runs, or has run. `elsewhere` in doubt: what is another's must not be taken over.
+ */
+function placeOf(
+  owner: Owner,
+  { host, system }: Owner & { system: System },
+): 'here' | 'an earlier boot' | 'elsewhere' {
+  const other = owner.system
+  if (!other || other.boot === '' || system.boot === '') return owner.host === host ? 'here' : 'elsewhere'
+  if (other.boot === system.boot) return other.namespace === system.namespace ? 'here' : 'elsewhere'
+  const isSameMachine = system.machine !== '' && other.machine === system.machine
+  return isSameMachine && isStateLocal() ? 'an earlier boot' : 'elsewhere'
+}
+
+/**
  * What tells a process from every other that has had its pid or will have it; `undefined` where there is none, and `''`
  * where the system does not say more than that there is one. One that has ended and waits for its parent to notice is
  * none, where the system tells: some parents never do.
  */
 export function processKey(pid: number): string | undefined {
-  if (process.platform === 'linux') {
+  // Without /proc, as in some sandboxes, Linux says no more than other systems do.
+  if (processStat(process.pid)) {
     const stat = processStat(pid)
     return stat?.isRunning ? `${bootID()} ${stat.startTicks}` : undefined
   }
@@ -67,10 +100,6 @@ export function processKey(pid: number): string | undefined {
   } catch {
     return ''
   }
-}
-
-function bootID(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 }
 
 /** What Linux says of a process (proc(5)); `undefined` where there is no such process. */

@@ -49,9 +49,11 @@ export function backgroundTask(manager: BackgroundManager): ToolDefinition {
 }
 
 async function launch(manager: BackgroundManager, args: Args, context: ToolContext): Promise<ToolResult> {
-  const { description, prompt, agent, model } = args
+  const { description, prompt, agent: named, model } = args
   if (description === undefined) throw new ToolError(missing('description', '3–5 words that name it'))
-  if (agent === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
+  if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
+  // Rules are written for the agent's own name.
+  const agent = await manager.subagent(named)
   await ask(context, agent, description)
   const request = { parentID: context.sessionID, agent, prompt, description }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
