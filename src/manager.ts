@@ -17,6 +17,7 @@ import {
   type StoredMessage,
 } from './opencode.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
+import type { Retry } from './run/quota.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Story } from './story.ts'
 import { until } from './task/until.ts'
@@ -175,6 +176,13 @@ export class BackgroundManager {
         ? this.#rooms.quota.heldUntil(task.model.providerID)
         : undefined
     return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
+  }
+
+  /** What a task at work waits for, where its provider has put it off; `undefined` where it has not. */
+  retryOf(taskID: string): (Retry & { readonly inMs: number }) | undefined {
+    const task = this.#rooms.store.get(taskID)
+    const retry = task && this.#rooms.quota.retryOf(task.sessionID)
+    return retry && { ...retry, inMs: Math.max(0, retry.next - this.#ports.clock.now()) }
   }
 
   /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */

@@ -87,7 +87,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     },
     options.timeoutMs,
   )
-  const quota = new Quota({ clock, store, scheduler })
+  const quota = new Quota({ clock, store, scheduler, stories })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)

@@ -8,5 +8,3 @@ export const TOOL_NAMES = [
   'check_background',
   'kill_background',
 ] as const
-
-export type ToolName = (typeof TOOL_NAMES)[number]

@@ -1,20 +1,37 @@
 /**
  * Providers that are overloaded: while a child waits to ask its provider again, no other is started on it, so that they
- * do not all retry on the same beat.
+ * do not all retry on the same beat. The hold ends with its cause: when each such child asks again, has ended or was
+ * cancelled. A provider can name hours: after `LONGEST_HOLD_MS` one start goes out to see.
  */
 import type { Clock } from '../clock.ts'
-import type { Event } from '../opencode.ts'
+import type { Event, SessionStatus } from '../opencode.ts'
+import { brief } from '../plain.ts'
+import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
+import { isEnded } from '../task/task.ts'
 import type { Scheduler } from './scheduler.ts'
 
 interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
   readonly scheduler: Scheduler
+  readonly stories: Teller
+}
+
+/** A child that waits to ask its provider again. */
+export interface Retry {
+  readonly providerID: string
+  readonly attempt: number
+  /** What the provider said. */
+  readonly message: string
+  /** When it asks again, in milliseconds since the Unix epoch. */
+  readonly next: number
 }
 
 /** Starts wait for a part of this more, so that several processes do not come back on the same beat. */
 const JITTER_MS = 1000
+const LONGEST_HOLD_MS = 600_000
+const MESSAGE_LENGTH = 120
 
 interface Hold {
   /** Milliseconds since the Unix epoch. */
@@ -25,9 +42,14 @@ interface Hold {
 export class Quota {
   readonly #ports: Ports
   readonly #holds = new Map<string, Hold>()
+  /** By their sessions. */
+  readonly #retries = new Map<string, Retry>()
 
   constructor(ports: Ports) {
     this.#ports = ports
+    ports.store.subscribe((task) => {
+      if (isEnded(task)) this.#over(task.sessionID)
+    })
   }
 
   /** Until when the starts on a provider are held back; `undefined` where they are not. */
@@ -35,28 +57,88 @@ export class Quota {
     return this.#holds.get(providerID)?.until
   }
 
+  /** What a child at work waits for; `undefined` where it does not. */
+  retryOf(sessionID: string): Retry | undefined {
+    return this.#retries.get(sessionID)
+  }
+
   handleEvent(event: Event): void {
-    if (event.type !== 'session.status' || event.properties.status.type !== 'retry') return
-    const task = this.#ports.store.findBySession(event.properties.sessionID)
-    if (task?.kind === 'agent' && task.model) this.#hold(task.model.providerID, event.properties.status.next)
+    if (event.type !== 'session.status') return
+    const { sessionID, status } = event.properties
+    if (status.type === 'retry') this.#waits(sessionID, status)
+    else if (status.type === 'idle') this.#over(sessionID)
+    else this.#asks(sessionID)
   }
 
   dispose(): void {
     for (const { cancelTimer } of this.#holds.values()) cancelTimer()
     this.#holds.clear()
+    this.#retries.clear()
   }
 
-  #hold(providerID: string, until: number): void {
+  #waits(sessionID: string, { attempt, message, next }: Extract<SessionStatus, { type: 'retry' }>): void {
+    const task = this.#ports.store.findBySession(sessionID)
+    if (task?.kind !== 'agent' || isEnded(task)) return
+    const retry = {
+      providerID: task.model?.providerID ?? '',
+      attempt,
+      message: brief(message, MESSAGE_LENGTH),
+      next,
+    }
+    this.#retries.set(sessionID, retry)
+    this.#ports.stories.tell(task.id, `provider retry ${attempt}: ${retry.message}`)
+    if (task.model) this.#hold(retry.providerID)
+  }
+
+  /** It asks again. In its time the hold goes on for the jitter, in which the provider may put it off once more. */
+  #asks(sessionID: string): void {
+    const retry = this.#retries.get(sessionID)
+    if (retry && this.#ports.clock.now() < retry.next) this.#over(sessionID)
+    else this.#retries.delete(sessionID)
+  }
+
+  /** It waits no more. */
+  #over(sessionID: string): void {
+    const retry = this.#retries.get(sessionID)
+    if (!retry) return
+    this.#retries.delete(sessionID)
+    if (this.#holds.has(retry.providerID)) this.#hold(retry.providerID)
+  }
+
+  /** Holds a provider for as long as its children wait, and lets go of one for which none does. */
+  #hold(providerID: string): void {
     const { clock, scheduler } = this.#ports
-    const known = this.#holds.get(providerID)
-    if (known && known.until >= until) return
-    known?.cancelTimer()
-    scheduler.pause(providerID)
-    const jitterMs = Math.floor(Math.random() * JITTER_MS)
-    const cancelTimer = clock.after(Math.max(0, until - clock.now()) + jitterMs, () => {
+    const now = clock.now()
+    const waitsUntil = Math.max(0, ...this.#waiting(providerID))
+    this.#holds.get(providerID)?.cancelTimer()
+    if (waitsUntil <= now) {
       this.#holds.delete(providerID)
       scheduler.resume(providerID)
+      return
+    }
+    scheduler.pause(providerID)
+    this.#arm(providerID, Math.min(waitsUntil, now + LONGEST_HOLD_MS))
+  }
+
+  #arm(providerID: string, until: number): void {
+    const { clock, scheduler } = this.#ports
+    const jitterMs = Math.floor(Math.random() * JITTER_MS)
+    const cancelTimer = clock.after(until - clock.now() + jitterMs, () => {
+      const waitsUntil = Math.max(0, ...this.#waiting(providerID))
+      if (waitsUntil <= clock.now()) {
+        this.#hold(providerID)
+        return
+      }
+      // A child waits on: one start shows whether it has to.
+      scheduler.probe(providerID)
+      this.#arm(providerID, Math.min(waitsUntil, clock.now() + LONGEST_HOLD_MS))
     })
     this.#holds.set(providerID, { until, cancelTimer })
+  }
+
+  #waiting(providerID: string): number[] {
+    return [...this.#retries.values()]
+      .filter((retry) => retry.providerID === providerID)
+      .map(({ next }) => next)
   }
 }

@@ -24,6 +24,8 @@ export class Scheduler {
   readonly #total: FairPQueue
   readonly #providers: Map<string, FairPQueue>
   readonly #models: ReadonlyMap<string, FairPQueue>
+  /** Providers that pause again with their next start. */
+  readonly #probes = new Set<string>()
   /** Work that has not started, and the queue in which it waits. */
   readonly #waiting = new Map<string, { readonly controller: AbortController; queue: FairPQueue }>()
 
@@ -50,7 +52,8 @@ export class Scheduler {
     const run = queues.reduceRight<() => Promise<unknown>>((inner, queue) => {
       return () => {
         waiting.queue = queue
-        return queue.add(inner, { id, parentID, signal })
+        const next = queue === ofProvider ? () => this.#leave(model?.providerID ?? '', inner) : inner
+        return queue.add(next, { id, parentID, signal })
       }
     }, start)
     run().catch((error: unknown) => {
@@ -73,7 +76,20 @@ export class Scheduler {
   }
 
   resume(providerID: string): void {
+    this.#probes.delete(providerID)
     this.#provider(providerID).start()
+  }
+
+  /** Starts one more on a provider that pauses, now or as soon as there is one. */
+  probe(providerID: string): void {
+    this.#probes.add(providerID)
+    this.#provider(providerID).start()
+  }
+
+  /** Work has had its turn on a provider: one that was probed pauses with it. */
+  #leave(providerID: string, inner: () => Promise<unknown>): Promise<unknown> {
+    if (this.#probes.delete(providerID)) this.pause(providerID)
+    return inner()
   }
 
   /** The queue of a provider, which has no limit of its own unless one is set. */

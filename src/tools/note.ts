@@ -15,6 +15,10 @@ export function noteOn(manager: BackgroundManager, task: Task): string | undefin
     case 'waiting':
       return `for a permission: ${formatAsked(task.asks)}`
     default: {
+      const retry = manager.retryOf(task.id)
+      if (retry) {
+        return `provider retry ${retry.attempt} in ${formatDuration(retry.inMs)}: ${retry.message}`
+      }
       const stalledMs = manager.stalledFor(task.id)
       return stalledMs === undefined ? undefined : `silent for ${formatDuration(stalledMs)}`
     }

@@ -67,3 +67,47 @@ test('an instance that ends while a provider is overloaded leaves no timer', asy
   await clock.advance(70_000)
   expect(clock.pending).toBe(0)
 })
+
+/** Of five hours, as a provider whose quota is used up can ask for. */
+const LONG_MS = 18_000_000
+
+test('R9: the hold on a provider ends when the child that caused it is cancelled', async () => {
+  const stage = createFakeStage()
+  const { clock, manager } = stage
+  overload(stage, LONG_MS)
+  const first = await launchOn(stage, 'first', 'mock/m1')
+  await clock.advance(100)
+  const held = await launchOn(stage, 'held', 'mock/m1')
+  await clock.advance(1000)
+  expect(manager.get(held.id)?.status).toBe('pending')
+  expect(manager.retryOf(first.id)).toMatchObject({
+    attempt: 1,
+    message: expect.stringContaining('slow down'),
+  })
+  const cancelled = manager.cancel(first.id)
+  await clock.advance(5000)
+  expect((await cancelled)?.status).toBe('cancelled')
+  expect(manager.get(held.id)?.status).toBe('completed')
+  expect(manager.retryOf(first.id)).toBeUndefined()
+})
+
+test('R9: a provider that names hours is asked by one more start after ten minutes, and by one after that', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, parentID } = stage
+  host.script = ({ sessionID }) =>
+    sessionID === parentID
+      ? { text: 'Noted.' }
+      : { status: 429, text: 'slow down', headers: { 'retry-after-ms': String(LONG_MS) } }
+  for (const name of ['first', 'second', 'third']) {
+    await launchOn(stage, name, 'mock/m1')
+    await clock.advance(100)
+  }
+  const pending = (): number => manager.list(parentID).filter(({ status }) => status === 'pending').length
+  expect(pending()).toBe(2)
+  await clock.advance(590_000)
+  expect(pending()).toBe(2)
+  await clock.advance(20_000)
+  expect(pending()).toBe(1)
+  await clock.advance(600_000)
+  expect(pending()).toBe(0)
+})
