@@ -185,6 +185,12 @@ export class BackgroundManager {
     return retry && { ...retry, inMs: Math.max(0, retry.next - this.#ports.clock.now()) }
   }
 
+  /** How many answers in a row got an agent at work nowhere: no tool call, and no finish that is known. */
+  loopsOf(taskID: string): number {
+    const task = this.#rooms.store.get(taskID)
+    return task ? this.#rooms.detector.loopsOf(task.sessionID) : 0
+  }
+
   /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
   story(taskID: string): Story | undefined {
     return this.#rooms.stories.of(taskID)
@@ -302,13 +308,14 @@ export class BackgroundManager {
       }
       case 'message.part.updated':
         this.#rooms.stories.sawPart(event.properties.part)
-        this.#rooms.detector.hear(event.properties.sessionID)
+        this.#rooms.detector.hear(event.properties.sessionID, event.properties.part)
         return
       case 'message.part.delta':
         this.#rooms.detector.hear(event.properties.sessionID)
         return
       case 'message.updated':
         this.#rooms.gate.handleEvent(event)
+        this.#rooms.detector.handleEvent(event)
         this.#rooms.outbox.handleEvent(event)
         return
       case 'permission.asked':

@@ -276,7 +276,8 @@ function earlierEnds(task: AgentTask, messages: readonly StoredMessage[]): EndNo
 
 function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {
   const { ending } = verdict ?? {}
-  if (ending?.type === 'answered') return { status: 'completed', text, usage }
+  if (ending?.type === 'answered')
+    return { status: 'completed', text, usage, ...(ending.incomplete && { incomplete: ending.incomplete }) }
   if (ending?.type === 'failed') return { status: 'failed', failure: ending.failure, text, usage }
   const message = `OpenCode stopped before the task had ${prompted ? 'ended' : 'started'}`
   return { status: 'failed', failure: { reason: 'interrupted', message }, text, usage }

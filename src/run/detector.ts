@@ -1,7 +1,7 @@
 /** Who is to look whether its child has finished? The events of a session and the poll of all wake its watch. */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import { errorText, type Event, type Opencode } from '../opencode.ts'
+import { errorText, type Event, type Opencode, type Part } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
 import { RunWatch, type Watched } from './run-watch.ts'
 
@@ -52,8 +52,13 @@ export class Detector {
   }
 
   /** Something was heard of a session. Called for every part of every answer, so it does next to nothing. */
-  hear(sessionID: string): void {
-    this.#watches.get(sessionID)?.hear()
+  hear(sessionID: string, part?: Part): void {
+    this.#watches.get(sessionID)?.hear(part)
+  }
+
+  /** How many answers in a row got a session at work nowhere. */
+  loopsOf(sessionID: string): number {
+    return this.#watches.get(sessionID)?.loops ?? 0
   }
 
   handleEvent(event: Event): void {
@@ -70,6 +75,9 @@ export class Detector {
         if (sessionID !== undefined) this.#watches.get(sessionID)?.sawError(errorText(error))
         return
       }
+      case 'message.updated':
+        this.#watches.get(event.properties.info.sessionID)?.sawMessage(event.properties.info)
+        return
       case 'session.deleted':
         this.#watches.get(event.properties.info.id)?.sessionDeleted()
         return

@@ -1,12 +1,12 @@
 /** What the messages of a child prove about the end of its run. Pure: the detector decides when to ask. */
 import { cutMiddle, leftOut } from '../format.ts'
 import { errorText, type StoredMessage } from '../opencode.ts'
-import type { Failure, Usage } from '../task/task.ts'
-import { isToolStep, readTranscript } from './transcript.ts'
+import type { Failure, Incomplete, Usage } from '../task/task.ts'
+import { isToolStep, readTranscript, textOf, type Answer } from './transcript.ts'
 
 /** How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
-  | { readonly type: 'answered' }
+  | { readonly type: 'answered'; readonly incomplete?: Incomplete }
   | { readonly type: 'aborted' }
   | { readonly type: 'deleted' }
   | { readonly type: 'failed'; readonly failure: Failure }
@@ -80,5 +80,20 @@ function judgeStored(
       holds: 'always',
     }
   }
-  return { ending: { ...said, type: 'answered' }, holds: 'always' }
+  const incomplete = incompleteOf(answer)
+  return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
+}
+
+/** Why the text of a run that ended with this answer is no whole answer; `undefined` where it is one. */
+function incompleteOf({ info, parts }: Answer): Incomplete | undefined {
+  switch (info.finish) {
+    case 'stop':
+      return textOf(parts) === '' ? 'noAnswer' : undefined
+    case 'length':
+      return 'length'
+    case 'content-filter':
+      return 'contentFilter'
+    default:
+      return 'noEnd'
+  }
 }

@@ -5,7 +5,14 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import { errorText, HostError, type Opencode, type StoredMessage } from '../opencode.ts'
+import {
+  errorText,
+  HostError,
+  type Message,
+  type Opencode,
+  type Part,
+  type StoredMessage,
+} from '../opencode.ts'
 import { NO_USAGE } from '../task/task.ts'
 import { judge, type Ending } from './evidence.ts'
 import { readTranscript } from './transcript.ts'
@@ -20,6 +27,8 @@ export interface Watched {
   readonly stop: () => 'none' | 'underWay' | 'done'
   /** The session was seen at work. */
   readonly onBusy?: () => void
+  /** The model has answered so many times in a row without getting anywhere: the host would ask it for ever. */
+  readonly onLoop?: (answers: number) => void
   /** Something was seen that may be the end, and is not believed yet. */
   readonly onDoubt?: (what: string) => void
 }
@@ -29,6 +38,17 @@ export interface Watched {
  * an abort does not prevent its turn, which then begins late (contract 4.8, 2.3).
  */
 const STAYS_IDLE_MS = 2000
+
+/** So many answers in a row without a tool call or a finish that is known, and the run is given up. */
+const LOOPS = 5
+/** Finishes upon which the host does not ask again, or has a reason to. */
+const KNOWN_FINISHES: ReadonlySet<string> = new Set([
+  'stop',
+  'length',
+  'content-filter',
+  'tool-calls',
+  'error',
+])
 
 const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
 
@@ -49,6 +69,8 @@ export class RunWatch {
   #error: string | undefined
   #idleSince: number | undefined
   #heardAt: number
+  /** The newest of its answers that got nowhere, and how many there were in a row. */
+  #loop = { messageID: '', answers: 0 }
   #cancelTimer = (): void => {}
   #looking: 'no' | 'yes' | 'again' | 'over' = 'no'
 
@@ -73,8 +95,23 @@ export class RunWatch {
     return this.#heardAt
   }
 
-  hear(): void {
+  hear(part?: Part): void {
     this.#heardAt = this.#clock.now()
+    if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
+  }
+
+  /** How many answers in a row got nowhere. */
+  get loops(): number {
+    return this.#loop.answers
+  }
+
+  /** Of each answer the last message without a finish, or with one that nobody knows, has the host ask again (seen). */
+  sawMessage(info: Message): void {
+    if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
+    if (info.id === this.#loop.messageID) return
+    const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
+    this.#loop = { messageID: info.id, answers: isLoop ? this.#loop.answers + 1 : 0 }
+    if (this.#loop.answers === LOOPS) this.#watched.onLoop?.(LOOPS)
   }
 
   /** Looks at the messages, and again if called meanwhile. */

@@ -41,6 +41,7 @@ export class SessionRunner implements Runner<AgentTask> {
   async run(task: AgentTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
     let stopped: ReturnType<Watched['stop']> = 'none'
+    let loops = 0
     const stop = async (): Promise<void> => {
       if (stopped === 'underWay') return
       stopped = 'underWay'
@@ -61,7 +62,11 @@ export class SessionRunner implements Runner<AgentTask> {
       stop: () => stopped,
       onDoubt: (what) => this.#stories.tell(task.id, what),
       onBusy: () => {
-        if (signal.aborted) void stop()
+        if (signal.aborted || loops > 0) void stop()
+      },
+      onLoop: (answers) => {
+        loops = answers
+        void stop()
       },
     })
     const isWanted = (): boolean => !signal.aborted && !watch.isOver
@@ -72,7 +77,7 @@ export class SessionRunner implements Runner<AgentTask> {
     signal.removeEventListener('abort', onAbort)
     // Deleting a session does not stop what runs in it (contract 1.11).
     if (ending.type === 'deleted') await this.#abort(sessionID)
-    return outcomeOf(ending, signal)
+    return loops > 0 && !signal.aborted ? loopedOutcome(ending, loops) : outcomeOf(ending, signal)
   }
 
   /**
@@ -154,12 +159,22 @@ function promptOf(task: AgentTask, promptID: string, text: string): Prompt {
   }
 }
 
+/** A run that we have given up; one that came to its own end all the same has that. */
+function loopedOutcome(ending: Ending, answers: number): Outcome {
+  if (ending.type === 'answered' && !ending.incomplete) return outcomeOf(ending, NOT_STOPPED)
+  const { text, usage } = ending
+  const message = `stopped: its model answered ${answers} times in a row without an end or a tool call, as when its provider sends something else`
+  return { status: 'failed', failure: { reason: 'empty', message }, text, usage }
+}
+
+const NOT_STOPPED = new AbortController().signal
+
 function outcomeOf(ending: Ending, signal: AbortSignal): Outcome {
   const { text, usage } = ending
   const by = signal.aborted && signal.reason !== 'user' ? 'parent' : 'user'
   switch (ending.type) {
     case 'answered':
-      return { status: 'completed', text, usage }
+      return { status: 'completed', text, usage, ...(ending.incomplete && { incomplete: ending.incomplete }) }
     case 'aborted':
     case 'deleted':
       return { status: 'cancelled', by, text, usage }

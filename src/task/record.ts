@@ -57,7 +57,11 @@ const ended = {
 }
 
 const endSchema = z.discriminatedUnion('status', [
-  z.object({ ...ended, status: z.literal('completed') }),
+  z.object({
+    ...ended,
+    status: z.literal('completed'),
+    incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd'])),
+  }),
   z.object({
     ...ended,
     status: z.literal('failed'),

@@ -106,11 +106,18 @@ export interface Failure {
 }
 
 /**
+ * Why the text of an agent that completed is no whole answer. `noAnswer`: its last message says nothing, so that the text
+ * was said before or beside a tool call; `length`: the model's output limit cut it off; `contentFilter`: the provider's
+ * filter did; `noEnd`: it has a finish that is none of a normal end.
+ */
+export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd'
+
+/**
  * How work ended. `text` is its result, or for other ends what it had said until then; of a command the last of its
  * output.
  */
 export type Outcome = { readonly text: string; readonly usage: Usage; readonly exit?: Exit } & (
-  | { readonly status: 'completed' }
+  | { readonly status: 'completed'; readonly incomplete?: Incomplete }
   | { readonly status: 'failed'; readonly failure: Failure }
   | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
 )
@@ -131,7 +138,7 @@ interface Ended {
 }
 
 type End =
-  | ({ readonly status: 'completed' } & Ended)
+  | ({ readonly status: 'completed'; readonly incomplete?: Incomplete } & Ended)
   | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
   | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
 
@@ -291,7 +298,11 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
     case 'completed':
       // Work that was never prompted has no result.
       if (task.status === 'pending') return undefined
-      return { ...(isAnswered(common) ? { ...common, prompt: '' } : common), status: 'completed' }
+      return {
+        ...(isAnswered(common) ? { ...common, prompt: '' } : common),
+        status: 'completed',
+        ...(outcome.incomplete && { incomplete: outcome.incomplete }),
+      }
     case 'failed':
       return { ...common, status: 'failed', failure: outcome.failure }
     case 'cancelled':

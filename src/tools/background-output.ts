@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
+import { incompleteText } from '../parent/notice.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
@@ -121,11 +122,16 @@ function endedLines(task: EndedTask): string[] {
 function resultLines(task: EndedTask, { transcript }: TaskReport): string[] {
   if (!transcript) return [UNREADABLE]
   if (transcript.text === '') return ['It said nothing.']
-  const heading = task.status === 'completed' ? 'result:' : 'what it had said last:'
+  const heading = headingOf(task)
   return [
     heading,
     cut(transcript.text, `have it tell you that part: background_task with task_id "${task.id}"`),
   ]
+}
+
+function headingOf(task: EndedTask): string {
+  if (task.status !== 'completed') return 'what it had said last:'
+  return task.incomplete ? incompleteText(task.incomplete) : 'result:'
 }
 
 /** Shortens a text to what the host lets through, and says how to get the rest. */

@@ -19,6 +19,8 @@ export function noteOn(manager: BackgroundManager, task: Task): string | undefin
       if (retry) {
         return `provider retry ${retry.attempt} in ${formatDuration(retry.inMs)}: ${retry.message}`
       }
+      const loops = manager.loopsOf(task.id)
+      if (loops > 1) return `its model has answered ${loops} times in a row without an end or a tool call`
       const stalledMs = manager.stalledFor(task.id)
       return stalledMs === undefined ? undefined : `silent for ${formatDuration(stalledMs)}`
     }

@@ -225,3 +225,35 @@ test('what went wrong is kept in 4 KB: a provider can answer with a whole page',
     expect(each.failure.message).toMatch(/^It is this: <p>[^]*bytes left out[^]*the end$/)
   }
 })
+
+describe('the text of a run is no whole answer', () => {
+  const step = assistantMessage(
+    { parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' },
+    { text: 'I will look at the files first.' },
+    { tool: 'read' },
+  )
+
+  test('R1: where the run went on after a tool call and ended without a word', () => {
+    const silent = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' })
+    expect(endingOf([prompt, step, silent], [PROMPT])).toMatchObject({
+      type: 'answered',
+      text: 'I will look at the files first.',
+      incomplete: 'noAnswer',
+    })
+  })
+
+  test.each([
+    ['length', 'length'],
+    ['content-filter', 'contentFilter'],
+    ['error', 'noEnd'],
+    ['other', 'noEnd'],
+  ])('R2: where its finish is %s', (finish, incomplete) => {
+    const half = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish }, { text: 'Half of an answ' })
+    expect(endingOf([prompt, step, half], [PROMPT])).toMatchObject({ type: 'answered', incomplete })
+  })
+
+  test('and one that has a normal end with a text is', () => {
+    const whole = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'All of it.' })
+    expect(endingOf([prompt, step, whole], [PROMPT])).not.toHaveProperty('incomplete')
+  })
+})
