@@ -167,7 +167,7 @@ const processRows: readonly Row[] = [
     killed,
     {
       words: "the child's session exists, and has no prompt yet",
-      act: inTurn(set('prompt hangs'), launchOnly, set('none')),
+      act: inTurn(set('prompt hangs'), launchOnly, (scene) => scene.stage.settle(), set('none')),
     },
     NOT_STARTED,
   ),
