@@ -11,8 +11,10 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 test('six launches under a limit of two: none waits for a slot, never more than two run, all six are told', async () => {
+  const launched = heldReply()
   const parent = await stage.parent(async ({ messages }) => {
-    await sleep(200)
+    await launched.reply
+    await sleep(100)
     return { text: `result of ${messages.at(-1)?.content}` }
   })
   const names = ['one', 'two', 'three', 'four', 'five', 'six']
@@ -20,6 +22,7 @@ test('six launches under a limit of two: none waits for a slot, never more than 
   // All six answers are there although at most two children can have been asked for anything.
   expect(new Set(ids).size).toBe(6)
   expect(parent.childRequests.filter(({ outcome }) => outcome === 'answered')).toHaveLength(0)
+  launched.release({})
   for (const name of names) await parent.waitForNotice(`result of ${name}`)
   await parent.quiet()
   expect(parent.childRequests).toHaveLength(6)
