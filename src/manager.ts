@@ -428,9 +428,13 @@ export class BackgroundManager {
   }
 }
 
-/** What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. */
+/**
+ * What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. What no model is to
+ * read, as a plugin's note to the user, is marked as ignored.
+ */
 function isPersonal(part: object): boolean {
-  return !('synthetic' in part) || part.synthetic !== true
+  const { synthetic, ignored } = part as { readonly synthetic?: unknown; readonly ignored?: unknown }
+  return synthetic !== true && ignored !== true
 }
 
 /** When its first run was asked for, as far as is known. */

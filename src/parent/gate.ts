@@ -22,11 +22,13 @@ export type GateListener = (parentID: string, change: 'opened' | 'interrupted') 
  * How the newest turn of a parent goes, as its events tell it.
  *
  *   unknown → busy ⇄ retrying → idle | unsettled
- *      any ─────────────────────→ interrupted → unknown, when a person writes
+ *      any ─────────────────────→ interrupted → written → busy
  *
+ * `written`: a message was stored that may be a person's. Only the turn upon it shows that it was meant to be answered: a
+ * plugin's message without a reply wakes nobody.
  * `unsettled` has ended, or will, with more than one idle, so that another says nothing.
  */
-type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'unsettled' | 'interrupted'
+type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'unsettled' | 'interrupted' | 'written'
 
 interface Parent {
   /** `undefined` where the host has not told it yet. */
@@ -68,7 +70,7 @@ export class Gate {
   async admission(parentID: string): Promise<Admission> {
     try {
       const session = await this.#asked(parentID)
-      if (isPutAway(session) || this.#parents.get(parentID)?.turn === 'interrupted') return { type: 'closed' }
+      if (isPutAway(session) || this.#isInterrupted(parentID)) return { type: 'closed' }
       const model = modelOf(session)
       return {
         type: 'open',
@@ -92,13 +94,19 @@ export class Gate {
     return this.session(parentID)
   }
 
-  /** A person has written in the session, which ends an interruption. It may become a parent in that turn. */
+  /** A person has written in the session, whose turn ends an interruption. It may become a parent in that turn. */
   personWrote(sessionID: string, at: number): void {
     const parent = this.#parents.get(sessionID)
     if (parent) {
-      parent.turn = 'unknown'
+      parent.turn = this.#isInterrupted(sessionID) ? 'written' : 'unknown'
       parent.writtenAt = at
     } else this.#parents.set(sessionID, { session: undefined, turn: 'unknown', writtenAt: at })
+  }
+
+  /** Whether a person has stopped it, and no turn upon a message of theirs was seen since. */
+  #isInterrupted(parentID: string): boolean {
+    const turn = this.#parents.get(parentID)?.turn
+    return turn === 'interrupted' || turn === 'written'
   }
 
   handleEvent(event: Event): void {
@@ -134,7 +142,7 @@ export class Gate {
     const before = parent.session
     parent.session = session
     if (before === undefined || before === 'gone' || !isPutAway(before) || isPutAway(session)) return
-    if (parent.turn !== 'interrupted') this.#tell(session.id, 'opened')
+    if (!this.#isInterrupted(session.id)) this.#tell(session.id, 'opened')
   }
 
   #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string): void {
@@ -166,6 +174,8 @@ export class Gate {
     const parent = this.#parents.get(sessionID)
     // Only a person ends an interruption: whatever else runs there since, another plugin has begun.
     if (!parent || parent.turn === 'interrupted') return
+    // The end of the interrupted turn can come behind what was written.
+    if (parent.turn === 'written' && turn !== 'busy' && turn !== 'interrupted') return
     parent.turn = turn
     if (turn === 'interrupted') this.#tell(sessionID, 'interrupted')
   }

@@ -192,6 +192,10 @@ test.each<{ story: string; words: Word[] }>([
   { story: 'while a retry is awaited, which no error tells', words: ['busy', 'retry', 'idle'] },
   { story: 'while it is idle', words: ['busy', 'idle', 'idle'] },
   { story: 'and another plugin has it go on', words: ['busy', 'aborted', 'idle', 'busy', 'idle'] },
+  {
+    story: 'and a message was stored that nobody answers',
+    words: ['busy', 'aborted', 'idle', 'writes', 'idle'],
+  },
 ])('a parent that the user interrupts $story may not be woken', async ({ words }) => {
   expect(await after(...words)).toBe('closed')
 })
@@ -200,7 +204,10 @@ test.each<{ story: string; words: Word[] }>([
   { story: 'its turn has ended', words: ['busy', 'busy', 'idle'] },
   { story: 'its turn has failed, which says idle twice', words: ['busy', 'error', 'idle', 'idle'] },
   { story: 'a retry went well', words: ['busy', 'retry', 'busy', 'idle'] },
-  { story: 'the user has written since', words: ['busy', 'aborted', 'idle', 'writes'] },
+  {
+    story: 'the user has written since, and is answered',
+    words: ['busy', 'aborted', 'idle', 'writes', 'busy'],
+  },
   { story: 'its idle is told twice', words: ['busy', 'idle', 'the same again'] },
   {
     story: 'the user has written since, and the end of the interrupted turn comes late',
