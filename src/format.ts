@@ -1,5 +1,5 @@
 /** Numbers, long texts and requests, as people and models read them. Pure. */
-import type { Asked } from './task/task.ts'
+import type { Asked, Incomplete } from './task/task.ts'
 
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
 export function formatDuration(ms: number): string {
@@ -28,6 +28,20 @@ export function formatCost(dollars: number): string {
 /** What a task waits for, in a few words. */
 export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
   return asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; ')
+}
+
+/** Why a text is no whole answer, in the words that stand before it. */
+export function incompleteText(incomplete: Incomplete): string {
+  switch (incomplete) {
+    case 'noAnswer':
+      return 'It ended without a final answer. Its last text:'
+    case 'length':
+      return "The model's output limit cut its answer off:"
+    case 'contentFilter':
+      return "The provider's content filter cut its answer off:"
+    case 'noEnd':
+      return 'Its answer has no normal end:'
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
-import { cutMiddle, leftOut, formatCost, formatDuration, formatTokens } from '../format.ts'
-import type { EndedTask, Exit, Incomplete, Sighting, Task, Usage } from '../task/task.ts'
+import { cutMiddle, leftOut, formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
+import type { EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
 
 /** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
 export type Notice =
@@ -162,20 +162,6 @@ function incompleteLines(task: EndedTask, text: string): string[] {
   return task.status === 'completed' && task.incomplete && text !== ''
     ? [incompleteText(task.incomplete)]
     : []
-}
-
-/** Why a text is no whole answer, in a sentence for the parent. */
-export function incompleteText(incomplete: Incomplete): string {
-  switch (incomplete) {
-    case 'noAnswer':
-      return 'It ended without a final answer. Its last text:'
-    case 'length':
-      return "The model's output limit cut its answer off:"
-    case 'contentFilter':
-      return "The provider's content filter cut its answer off:"
-    case 'noEnd':
-      return 'Its answer has no normal end:'
-  }
 }
 
 /** Partial output must not look like a result. */

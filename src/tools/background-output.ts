@@ -1,8 +1,14 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod/mini'
-import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../format.ts'
+import {
+  cutMiddle,
+  cutMiddleLines,
+  formatCost,
+  formatDuration,
+  formatTokens,
+  incompleteText,
+} from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
-import { incompleteText } from '../parent/notice.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
