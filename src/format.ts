@@ -1,4 +1,5 @@
 /** Numbers, long texts and requests, as people and models read them. Pure. */
+import { nameForModel } from './plain.ts'
 import type { Asked, Incomplete } from './task/task.ts'
 
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
@@ -27,7 +28,7 @@ export function formatCost(dollars: number): string {
 
 /** What a task waits for, in a few words. */
 export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
-  return asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; ')
+  return nameForModel(asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '))
 }
 
 /** Why a text is no whole answer, in the words that stand before it. */

@@ -1,5 +1,6 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { cutMiddle, leftOut, formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
+import { brief, forModel, nameForModel } from '../plain.ts'
 import type { EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
 
 /** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
@@ -11,6 +12,8 @@ const UNREAD_BYTES = 16 * 1024
 /** What each says of its result and its error at least. */
 const LEAST_BYTES = 160
 const ERROR_BYTES = 1024
+/** Of an attribute, as an agent's name. */
+const ATTRIBUTE_LENGTH = 80
 /** How many ids the closing line holds. */
 const NAMED = 1
 
@@ -92,7 +95,7 @@ function firstOf(ids: Iterable<string>, count: number): string[] {
 /** What a parent's model is to remember when its conversation is summed up. */
 export function unfinishedText(tasks: readonly Task[]): string[] {
   if (tasks.length === 0) return []
-  const lines = tasks.map((task) => `- ${task.id}, ${workerOf(task)}: ${harmless(task.description)}`)
+  const lines = tasks.map((task) => `- ${task.id}, ${workerOf(task)}: ${nameForModel(task.description)}`)
   const head =
     'Background tasks of this session that have not ended. A notice comes by itself for each. Keep their ids in the summary:'
   return [[head, ...lines].join('\n')]
@@ -108,8 +111,8 @@ function noticeText(notice: Notice, room: number): string {
 
 function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }>): string {
   return element({ id: task.id, kind: task.kind, status: 'running' }, [
-    harmless(task.description),
-    `Its output has: ${harmless(sighting.text)}`,
+    nameForModel(task.description),
+    `Its output has: ${nameForModel(sighting.text)}`,
   ])
 }
 
@@ -131,7 +134,7 @@ function endText({ task, text }: Exclude<Notice, { sighting: Sighting }>, room: 
   const error = errorLines(task, room)
   const left = Math.max(0, room - Buffer.byteLength(error.join('')))
   return element(attributes, [
-    harmless(task.description),
+    nameForModel(task.description),
     ...error,
     ...incompleteLines(task, text),
     ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(text, left))]),
@@ -144,7 +147,9 @@ function exitAttribute(exit: Exit | undefined): Record<string, string> {
 }
 
 function element(attributes: Readonly<Record<string, string>>, lines: readonly string[]): string {
-  const head = Object.entries(attributes).map(([name, value]) => ` ${name}="${value.replace(/["<>]/g, '')}"`)
+  const head = Object.entries(attributes).map(
+    ([name, value]) => ` ${name}="${brief(value, ATTRIBUTE_LENGTH).replace(/["<>]/g, '')}"`,
+  )
   return [`<background_task${head.join('')}>`, ...lines, '</background_task>\n'].join('\n')
 }
 
@@ -179,7 +184,7 @@ function shortened(text: string, room: number): string {
 
 /** Text of a child cannot end its own notice, nor begin another; code with types such as `Partial` stays as it is. */
 function harmless(text: string): string {
-  return text
-    .replace(/<(?=\s*(?:\/?\s*background_task|\/\s*(?:result|partial|error))\b)/gi, '&lt;')
-    .replace(/<(?=(?:result|partial|error)\b)/g, '&lt;')
+  return forModel(text)
+    .replaceAll(/<(?=\s*\/\s*(?:result|partial|error)\b)/gi, '&lt;')
+    .replaceAll(/<(?=(?:result|partial|error)\b)/g, '&lt;')
 }

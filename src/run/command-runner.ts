@@ -23,6 +23,7 @@ import type { Options } from '../config.ts'
 import { formatDuration } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
+import { plain } from '../plain.ts'
 import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
@@ -223,7 +224,7 @@ export class CommandRunner implements Runner<CommandTask> {
   async #leaveNote(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     try {
-      await opencode.note(task.sessionID, bothStreams(this.outputOf(task, NOTE)) || 'No output.')
+      await opencode.note(task.sessionID, plain(bothStreams(this.outputOf(task, NOTE))) || 'No output.')
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }

@@ -3,6 +3,7 @@ import * as z from 'zod/mini'
 import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task } from '../task/task.ts'
+import { nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan } from './command-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
@@ -50,7 +51,7 @@ export async function cancelText(manager: BackgroundManager, task: Task): Promis
 /** @param isAlone whether it is the only one, with room for what is known of it */
 function describe(manager: BackgroundManager, task: Task, isAlone: boolean): string {
   if (task.status !== 'cancelled') {
-    return `${task.id} (${task.description}) ended before it could be stopped: ${task.status}. Its notice follows.`
+    return `${task.id} (${nameForModel(task.description)}) ended before it could be stopped: ${task.status}. Its notice follows.`
   }
   const after =
     task.startedAt === undefined
@@ -58,7 +59,7 @@ function describe(manager: BackgroundManager, task: Task, isAlone: boolean): str
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
   const hasLeftovers = manager.hasLeftovers(task.id)
   if (task.kind === 'agent' || (!isAlone && !hasLeftovers))
-    return `${task.id} (${task.description}) was cancelled ${after}.`
+    return `${task.id} (${nameForModel(task.description)}) was cancelled ${after}.`
   const killed = hasLeftovers
     ? `⚠️ Task \`${task.id}\` was told to end, but something of it cannot be killed: it may be another user's.`
     : `🛑 Task \`${task.id}\` has been killed.`

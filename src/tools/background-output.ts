@@ -9,6 +9,7 @@ import {
   incompleteText,
 } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
+import { nameForModel } from '../plain.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
@@ -97,7 +98,9 @@ function describe(
     lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report))
   const agent = task.kind === 'agent' ? [`agent: ${task.agent}`] : []
-  return [`task_id: ${task.id}`, ...agent, `description: ${task.description}`, ...lines].join('\n')
+  return [`task_id: ${task.id}`, ...agent, `description: ${nameForModel(task.description)}`, ...lines].join(
+    '\n',
+  )
 }
 
 function unfinishedLines(

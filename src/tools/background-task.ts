@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
+import { nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { noteOn } from './note.ts'
 import {
@@ -103,7 +104,7 @@ function answer(task: Task, note: string | undefined, before?: Task): ToolResult
     `task_id: ${id}`,
     `status: ${status}${note === undefined ? '' : ` (${note})`}`,
     ...(task.kind === 'agent' ? [`agent: ${task.agent}`] : []),
-    `description: ${description}`,
+    `description: ${nameForModel(description)}`,
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
   else if (before?.status === 'pending') lines.push('The prompt was added to what it is to do.')

@@ -1,6 +1,7 @@
 /** Commands, as the tools show them. Pure. */
 import type { CommandOutput, Stream, Tail } from '../command/files.ts'
 import { cutMiddle, formatDuration } from '../format.ts'
+import { nameForModel } from '../plain.ts'
 import { isEnded, type CommandTask } from '../task/task.ts'
 
 export const RULE = '━'.repeat(59)
@@ -57,7 +58,7 @@ export function commandText(
     ['Files', task.status === 'pending' ? undefined : codeSpan(`${directory}/{stdout,stderr}`)],
   ]
   return [
-    `${sign} **Task ${task.id}** (${task.description})`,
+    `${sign} **Task ${task.id}** (${nameForModel(task.description)})`,
     RULE,
     '| Property | Value |',
     '|----------|-------|',

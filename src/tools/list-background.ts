@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
+import { nameForModel } from '../plain.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
@@ -69,7 +70,8 @@ function row(task: Task, note: string | undefined, now: number): string {
   const usages = usagesOf(task)
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
-  const what = [`\`${task.id}\``, statusOf(task, note), worker, task.description, durationOf(task, now)]
+  const description = nameForModel(task.description)
+  const what = [`\`${task.id}\``, statusOf(task, note), worker, description, durationOf(task, now)]
   const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
 }

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
+import { nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 import { noteOn } from './note.ts'
@@ -56,7 +57,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         notifyOn: notify_on,
       })
       const lines = [
-        `🚀 **Background Task Started**${label === undefined ? '' : ` (${label})`}`,
+        `🚀 **Background Task Started**${label === undefined ? '' : ` (${nameForModel(label)})`}`,
         RULE,
         '| Property | Value |',
         '|----------|-------|',

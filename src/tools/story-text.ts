@@ -1,5 +1,6 @@
 /** The story of a task as text. Pure. */
 import { formatDuration } from '../format.ts'
+import { nameForModel } from '../plain.ts'
 import { LAST_STEPS, type Story } from '../story.ts'
 import type { Task } from '../task/task.ts'
 
@@ -15,7 +16,7 @@ export function storyText(task: Task, story: Story | undefined, now: number): st
   if (forgotten > 0) lines.splice(lines.length - LAST_STEPS, 0, `  … ${forgotten} steps left out …`)
   return [
     `task_id: ${id}`,
-    `description: ${description}`,
+    `description: ${nameForModel(description)}`,
     `status: ${status}`,
     '',
     `Asked for at ${new Date(createdAt).toISOString()}. Steps since OpenCode knows it:`,

@@ -3,6 +3,7 @@ import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugi
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { HostError } from '../opencode.ts'
+import { forModel, nameForModel } from '../plain.ts'
 import type { Task } from '../task/task.ts'
 import { inEnglish } from '../english.ts'
 import { ToolError } from '../tool-error.ts'
@@ -37,9 +38,10 @@ export function defineTool<Shape extends z.core.$ZodShape>(
         throw new ToolError(`${problemsOf(parsed.error)} Correct the arguments and call again.`)
       // Its ids may be from before a restart.
       await manager.recover(context.sessionID)
-      return await source.execute(parsed.data, context)
+      return shown(await source.execute(parsed.data, context))
     } catch (error) {
-      if (error instanceof HostError) throw new ToolError(`${error.message}. Try again.`)
+      if (error instanceof HostError) throw new ToolError(forModel(`${error.message}. Try again.`))
+      if (error instanceof ToolError) throw new ToolError(forModel(error.message))
       throw error
     }
   }
@@ -68,6 +70,17 @@ export function ownTask(manager: BackgroundManager, taskID: string, sessionID: s
   const hint =
     known.length === 0 ? 'This session has launched none.' : `Known here: ${newest.join(', ')}${older}.`
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
+}
+
+/** What a model reads of an answer, and what clients show of it. */
+function shown(result: ToolResult): ToolResult {
+  if (typeof result === 'string') return forModel(result)
+  const { title } = result
+  return {
+    ...result,
+    output: forModel(result.output),
+    ...(title !== undefined && { title: nameForModel(title) }),
+  }
 }
 
 function canonical(input: unknown): unknown {

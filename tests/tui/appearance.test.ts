@@ -98,7 +98,7 @@ test('a result with escape sequences and a bell is shown whole, without them', a
   await terminal.see((screen) => !screen.includes('Copy its id'))
   await terminal.press('Enter')
   await terminal.see('esc closes')
-  await terminal.see(/ first red behind the bell +and a tab/)
+  await terminal.see(/ first red\\x07 behind the bell +and a tab/)
 })
 
 test('the name of a task, however long, leaves room for what can be done with it', async () => {

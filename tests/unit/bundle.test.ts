@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { bundle } from '../../scripts/build.ts'
 
-const CEILING_BYTES = 150_000
+const CEILING_BYTES = 200_000
 
-test("the plugin's server bundle has at most 150 KB, without the parser of command lines", async () => {
+test("the plugin's server bundle has at most 200 KB, without the parser of command lines", async () => {
   const outdir = mkdtempSync(join(tmpdir(), 'opencode-bundle-'))
   try {
     expect(statSync(await bundle(outdir)).size).toBeLessThanOrEqual(CEILING_BYTES)

@@ -43,9 +43,9 @@ test('what joins characters takes no cell', () => {
   expect(widthOf('✅')).toBe(2)
 })
 
-test('of what is meant for a terminal only the text is left', () => {
-  expect(plain('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared b\tc\nd\ne')
+test('R4: escape sequences go, and every other control character stands as an escape', () => {
+  expect(plain('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared\\x07 b\tc\nd\ne')
   expect(plain('\u001B]0;a title\u0007x\u001B]8;;http://a\u001B\\link\u001B]8;;\u001B\\')).toBe('xlink')
-  expect(plain('rm \u202Ecod.\u202C x')).toBe('rm cod. x')
-  expect(plain('an end \u001B')).toBe('an end ')
+  expect(plain('rm \u202Ecod.\u202C x')).toBe('rm \\u202ecod.\\u202c x')
+  expect(plain('an end \u001B')).toBe('an end \\x1b')
 })
