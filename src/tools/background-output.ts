@@ -28,6 +28,7 @@ const flag = (description: string) => described(z.optional(z.boolean()), descrip
 
 export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
+    looksOnly: true,
     description:
       'Look at a background task: its status, or its result. A notice with the result comes by itself: this is for ' +
       'results that were cut, or with block for when you cannot go on without it.',

@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
-import { nameForModel } from '../plain.ts'
+import { brief, nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { noteOn } from './note.ts'
 import {
@@ -19,14 +19,11 @@ const nonEmpty = (what: string): z.ZodMiniString =>
 
 const ARGS = {
   description: described(
-    z.optional(
-      nonEmpty('3–5 words that name the task').check(
-        z.maxLength(200, 'must have at most 200 characters: say the rest in prompt'),
-      ),
-    ),
+    z.optional(nonEmpty('3–5 words that name the task')),
     '3–5 words that name the task, for people',
   ),
-  prompt: described(nonEmpty('say what the agent is to do'), 'The whole task: the agent sees nothing else'),
+  // As it is written, blanks included.
+  prompt: described(z.string(), 'The whole task: the agent sees nothing else'),
   agent: described(z.optional(nonEmpty('the name of a sub-agent')), "The sub-agent's name"),
   task_id: described(
     z.optional(nonEmpty('the id of a task')),
@@ -34,6 +31,11 @@ const ARGS = {
   ),
   model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
 }
+
+/** Of a task that was given no name: the first words of its prompt. */
+const NAME_LENGTH = 60
+/** A longer description is cut: it names the task, and is not what the agent reads. */
+const LONGEST_NAME = 200
 
 type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
@@ -50,8 +52,11 @@ export function backgroundTask(manager: BackgroundManager): ToolDefinition {
 }
 
 async function launch(manager: BackgroundManager, args: Args, context: ToolContext): Promise<ToolResult> {
-  const { description, prompt, agent: named, model } = args
-  if (description === undefined) throw new ToolError(missing('description', '3–5 words that name it'))
+  const { prompt, agent: named, model } = args
+  const description = brief(
+    args.description ?? prompt,
+    args.description === undefined ? NAME_LENGTH : LONGEST_NAME,
+  )
   if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
   // Rules are written for the agent's own name.
   const agent = await manager.subagent(named)
@@ -76,7 +81,7 @@ async function say(
   }
   await ask(context, before.agent, description ?? before.description)
   const task = await manager.continue(before.id, prompt, {
-    ...(description !== undefined && { description }),
+    ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),
   })
   return answer(task, noteOn(manager, task), before)

@@ -6,6 +6,7 @@ import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function checkBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
+    looksOnly: true,
     description: 'Look at a background command: its status, exit code, and the last of its output.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),

@@ -25,6 +25,7 @@ const ENDED_ROWS = 50
 
 export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
+    looksOnly: true,
     description: 'List the background tasks that you launched, with their ids and status.',
     args: {
       status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),

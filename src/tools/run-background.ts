@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
-import { nameForModel } from '../plain.ts'
+import { brief, nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 import { noteOn } from './note.ts'
@@ -11,7 +11,9 @@ import { defineTool, described, type ToolContext, type ToolDefinition } from './
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
 const LONGEST = 20_000
+/** Of a command that was given no label: its beginning. */
 const NAME_LENGTH = 60
+const LONGEST_NAME = 200
 
 /** @param timeoutMs for a command that names none; 0: no limit */
 export function runBackground(manager: BackgroundManager, timeoutMs: number): ToolDefinition {
@@ -24,8 +26,6 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         z
           .string()
           .check(
-            z.trim(),
-            z.minLength(1, 'must not be empty: the command line'),
             z.regex(/^[^\0]*$/, 'must not have a NUL character in it'),
             z.maxLength(
               LONGEST,
@@ -52,7 +52,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         parentID: context.sessionID,
         command,
         cwd,
-        description: label ?? shortened(command),
+        description: brief(label ?? command, label === undefined ? NAME_LENGTH : LONGEST_NAME),
         timeoutMs: timeout,
         notifyOn: notify_on,
       })
@@ -103,10 +103,4 @@ async function ask(context: ToolContext, command: string, cwd: string): Promise<
 
 function whole(command: string): { readonly patterns: string[]; readonly always: string[] } {
   return { patterns: [command], always: [command] }
-}
-
-/** The beginning of a line, to name it by. */
-function shortened(command: string): string {
-  const [line = ''] = command.split('\n')
-  return line.length <= NAME_LENGTH ? line : `${line.slice(0, NAME_LENGTH)}…`
 }

@@ -7,24 +7,17 @@ import { forModel, nameForModel } from '../plain.ts'
 import type { Task } from '../task/task.ts'
 import { inEnglish } from '../english.ts'
 import { ToolError } from '../tool-error.ts'
+import { takeArguments } from './arguments.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
 interface ToolSource<Shape extends z.core.$ZodShape> {
   readonly description: string
   readonly args: Shape
+  /** Whether it only looks: what it does not understand is then named beside its answer, and not refused. */
+  readonly looksOnly?: boolean
   execute(args: z.infer<z.ZodMiniObject<Shape>>, context: ToolContext): Promise<ToolResult>
 }
-
-/** Other spellings of an argument that models use. */
-const ALIASES = {
-  taskId: 'task_id',
-  taskID: 'task_id',
-  tailLines: 'tail_lines',
-  notifyOn: 'notify_on',
-  // As in OpenCode's own bash tool.
-  workdir: 'cwd',
-} as const
 
 export function defineTool<Shape extends z.core.$ZodShape>(
   manager: BackgroundManager,
@@ -33,12 +26,17 @@ export function defineTool<Shape extends z.core.$ZodShape>(
   const schema = z.object(source.args)
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
     try {
-      const parsed = schema.safeParse(canonical(input), inEnglish)
-      if (!parsed.success)
-        throw new ToolError(`${problemsOf(parsed.error)} Correct the arguments and call again.`)
+      const { values, unknown } = takeArguments(input, source.args)
+      const parsed = schema.safeParse(values, inEnglish)
+      const problems = [
+        ...(source.looksOnly ? [] : unknown),
+        ...(parsed.success ? [] : [problemsOf(parsed.error, values)]),
+      ]
+      if (!parsed.success || problems.length > 0)
+        throw new ToolError(`${problems.join(' ')} Nothing was done. Correct the arguments and call again.`)
       // Its ids may be from before a restart.
       await manager.recover(context.sessionID)
-      return shown(await source.execute(parsed.data, context))
+      return shown(withRemarks(await source.execute(parsed.data, context), unknown))
     } catch (error) {
       if (error instanceof HostError) throw new ToolError(forModel(`${error.message}. Try again.`))
       if (error instanceof ToolError) throw new ToolError(forModel(error.message))
@@ -72,6 +70,12 @@ export function ownTask(manager: BackgroundManager, taskID: string, sessionID: s
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
 }
 
+function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult {
+  if (remarks.length === 0) return result
+  const lines = remarks.map((remark) => `\n⚠️ ${remark}`).join('')
+  return typeof result === 'string' ? result + lines : { ...result, output: result.output + lines }
+}
+
 /** What a model reads of an answer, and what clients show of it. */
 function shown(result: ToolResult): ToolResult {
   if (typeof result === 'string') return forModel(result)
@@ -83,19 +87,11 @@ function shown(result: ToolResult): ToolResult {
   }
 }
 
-function canonical(input: unknown): unknown {
-  if (typeof input !== 'object' || input === null) return {}
-  return Object.fromEntries(
-    Object.entries(input)
-      // Models fill in what they leave out.
-      .filter(([, value]) => value !== null)
-      .map(([name, value]) => [
-        Object.hasOwn(ALIASES, name) ? ALIASES[name as keyof typeof ALIASES] : name,
-        value as unknown,
-      ]),
-  )
-}
-
-function problemsOf(error: z.core.$ZodError): string {
-  return error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}.`).join(' ')
+function problemsOf(error: z.core.$ZodError, values: Readonly<Record<string, unknown>>): string {
+  return error.issues
+    .map(({ path, message }) => {
+      const isMissing = path.length === 1 && !(String(path[0]) in values)
+      return `${path.join('.') || 'arguments'}: ${isMissing ? 'must not be empty' : message}.`
+    })
+    .join(' ')
 }

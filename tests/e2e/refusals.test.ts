@@ -29,24 +29,39 @@ test('an agent that is for people only is refused as such', async () => {
   expect(answer).toContain('Agent "build" cannot be used as a sub-agent. Available: ')
 })
 
-test('an empty prompt, a missing description or agent, and arguments of the wrong type are named', async () => {
+test('an empty prompt, a missing agent, and arguments of the wrong type are named', async () => {
   expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
-  expect(await refusal(backgroundTask('x', { description: 'all of it '.repeat(30) }))).toContain(
-    'description: must have at most 200 characters: say the rest in prompt',
-  )
-  const bad = await refusal({ name: 'background_task', args: { prompt: 7, agent: '' } })
+  const bad = await refusal({ name: 'background_task', args: { prompt: {}, agent: [] } })
   expect(bad).toContain('agent: ')
   expect(bad).toContain('prompt: ')
-  const incomplete = { prompt: 'x', agent: 'general' }
-  expect(await refusal({ name: 'background_task', args: incomplete })).toContain(
-    'description: a new task needs it',
-  )
   const nameless = { prompt: 'x', description: 'x' }
   expect(await refusal({ name: 'background_task', args: nameless })).toContain('agent: a new task needs it')
   expect(await refusal({ name: 'background_output', args: { task_id: 'bg_1', timeout: 0 } })).toContain(
     'timeout: ',
   )
   expect(await refusal({ name: 'list_background', args: { status: 'lost' } })).toContain('status: ')
+})
+
+test('R5: an empty task_id without an agent, and a cancel of one and of all, mean two things', async () => {
+  const args = { task_id: '', prompt: 'x', description: 'x' }
+  expect(await refusal({ name: 'background_task', args })).toContain('agent: a new task needs it')
+  const both = await refusal({ name: 'background_cancel', args: { task_id: 'bg_1', all: 'true' } })
+  expect(both).toContain('not both')
+})
+
+test('R21: an argument that a tool does not know refuses what would start or stop something', async () => {
+  const call = (name: string, args: object): ToolCall => ({ name, args: { ...args } })
+  const launch = { prompt: 'x', agent: 'general', worktree: true, after: ['bg_1'] }
+  const answer = await refusal(call('background_task', launch))
+  expect(answer).toContain('worktree: there is no such argument; it has ')
+  expect(answer).toContain('Nothing was done.')
+  expect(await refusal(call('run_background', { command: 'true', timout: 5 }))).toContain(
+    'timout: there is no such argument; did you mean timeout?',
+  )
+  const [list] = await parent.call([call('list_background', { stauts: 'all', nothing: null })])
+  expect(list).toContain('(0 total)')
+  expect(list).toContain('⚠️ stauts: there is no such argument; did you mean status?')
+  expect(list).not.toContain('nothing:')
 })
 
 test('an unknown id is answered with the ids that are known', async () => {
