@@ -29,7 +29,13 @@ class HeavyFirst extends BaseSequencer {
 const leaks = { setupFiles: ['tests/harness/leaks.ts'] }
 
 const fast = ['unit', 'races'].map((name) => ({
-  test: { ...leaks, name, include: [`tests/${name}/**/*.test.ts`], testTimeout: 120_000 },
+  test: {
+    ...leaks,
+    name,
+    include: [`tests/${name}/**/*.test.ts`],
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+  },
 }))
 
 /** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */

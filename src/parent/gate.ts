@@ -145,14 +145,14 @@ export class Gate {
     if (!this.#isInterrupted(session.id)) this.#tell(session.id, 'opened')
   }
 
-  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string): void {
+  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string | undefined): void {
     const parent = this.#parents.get(sessionID)
     if (!parent) return
     const { turn } = parent
     if (type === 'idle') {
       // The same event again is not a second idle.
-      if (parent.idleEventID === eventID) return
-      parent.idleEventID = eventID
+      if (eventID !== undefined && parent.idleEventID === eventID) return
+      if (eventID !== undefined) parent.idleEventID = eventID
     }
     if (type === 'busy') this.#change(sessionID, 'busy')
     else if (type === 'retry') this.#change(sessionID, 'retrying')

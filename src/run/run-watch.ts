@@ -196,6 +196,7 @@ export class RunWatch {
       this.#watched.onDoubt?.('seen idle, and at work again')
       return undefined
     }
+    if (this.isOver) return undefined
     // It is idle now, and what was read before that may be out of date.
     const { ending, idleMs } = await this.#read()
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined

@@ -40,7 +40,9 @@ export interface Command {
 export function run(command: string, changes: Partial<StartOptions> = {}): Command {
   const directory = changes.directory ?? join(temporaryDirectory(), 'command')
   const cwd = temporaryDirectory()
-  const env = { PATH: process.env['PATH'] }
+  // The mark by which `leaks.ts` finds what a command leaves.
+  const { PATH, OPENCODE_BACKGROUND_TEST_FILE } = process.env
+  const env = { PATH, OPENCODE_BACKGROUND_TEST_FILE }
   const settings = { clock: systemClock, killGraceMs: GRACE_MS }
   const belonging = { owner: systemOwners('tests', cwd).self, timeoutMs: 0 }
   const own = { command, shell: '/bin/sh', cwd, env, directory, belonging }

@@ -9,7 +9,7 @@ import type { HostUnderTest } from './host-under-test.ts'
 const WAIT_LIMIT_MS = 30_000
 const POLL_MS = 5
 /** The host is silent for no longer than this within what it does: a tool that is aborted takes 285 ms (1.10). */
-const SETTLE_MS = 300
+const SETTLE_MS = 400
 const ROUND_TRIPS = 30
 
 async function realUnderTest(): Promise<HostUnderTest> {

@@ -77,6 +77,7 @@ const answer: Act = (scene) => Promise.resolve(scene.answer())
 const isTold: Act = (scene) => scene.isTold(RESULT)
 const endIsTold: Act = (scene) => scene.isTold(scene.id)
 const finished: Act = (scene) => scene.childHasFinished()
+const isIdle: Act = (scene) => scene.childIsIdle()
 const set =
   (fault: Fault): Act =>
   (scene) =>
@@ -163,14 +164,6 @@ const processRows: readonly Row[] = [
     },
     WOKEN,
   ),
-  row(
-    killed,
-    {
-      words: "the child's session exists, and has no prompt yet",
-      act: inTurn(set('prompt hangs'), launchOnly, (scene) => scene.stage.settle(), set('none')),
-    },
-    NOT_STARTED,
-  ),
   row(killed, queued, NOT_STARTED),
   row(
     killed,
@@ -195,7 +188,6 @@ const processRows: readonly Row[] = [
     },
     CUT_OFF,
   ),
-  row(killed, finishedUnsent, WITH_NEXT),
   row(killed, noticeStored('the notice is stored, and not answered'), WOKEN),
   row(
     killed,
@@ -227,6 +219,16 @@ const processRows: readonly Row[] = [
     },
     CUT_OFF,
   ),
+  // Last: a call that hangs is given up after a while, and sent again.
+  row(
+    killed,
+    {
+      words: "the child's session exists, and has no prompt yet",
+      act: inTurn(set('prompt hangs'), launchOnly, (scene) => scene.stage.settle(), set('none')),
+    },
+    NOT_STARTED,
+  ),
+  row(killed, finishedUnsent, WITH_NEXT),
   row(terminated, works, CUT_OFF),
   row(terminated, finishedUnsent, WITH_NEXT),
   row(disposed, queued, NOT_STARTED),
@@ -244,7 +246,7 @@ const diskFull = (then: Act): Named => ({
 
 const callRows: readonly Row[] = [
   row(
-    diskFull(inTurn(answer, (scene) => scene.childIsIdle())),
+    diskFull(inTurn(answer, isIdle)),
     { words: 'the child is to end', act: launch },
     {
       ...WOKEN,
@@ -336,19 +338,21 @@ const childRows: readonly Row[] = [
 ]
 
 const parentRows: readonly Row[] = [
-  row(interrupted, works, WITH_NEXT, (scene) => scene.stage.settle(), answer),
+  row(interrupted, works, WITH_NEXT, (scene) => scene.stage.settle(), answer, isIdle),
   row(interrupted, noticeStored('the notice was just stored'), WOKEN),
   row(
     { words: 'the parent undoes the launch', act: (scene) => scene.undo(scene.parent.id, 'CALL') },
     works,
     WITH_NEXT,
     answer,
+    isIdle,
   ),
   row(
     { words: 'the parent is archived', act: (scene) => scene.archive(scene.parent.id) },
     works,
     WITH_NEXT,
     answer,
+    isIdle,
   ),
   row(
     { words: 'the parent is summed up (compaction)', act: (scene) => scene.compact(scene.parent.id) },

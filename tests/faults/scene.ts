@@ -133,13 +133,14 @@ export class Scene {
         event.properties.info.time.completed !== undefined,
       "the child's answer",
     )
-    await this.stage.settle()
+    await this.childIsIdle()
   }
 
   /** Resolves when the child's session is not at work any more. */
   async childIsIdle(): Promise<void> {
     const sessionID = await this.childIsAtWork()
     while (sessionID in (await this.#statuses())) await sleep(LOOK_MS)
+    await this.stage.settle()
   }
 
   async #statuses(): Promise<object> {

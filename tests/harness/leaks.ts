@@ -10,9 +10,43 @@ import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { leftOfTest } from './left.ts'
 
 /** How long what ends needs to be gone. */
-const GONE_WITHIN_MS = 15_000
+const GONE_WITHIN_MS = 5000
 const LOOK_MS = 20
-const EVENTS = ['exit', 'SIGTERM', 'SIGINT', 'SIGHUP', 'uncaughtException', 'unhandledRejection']
+/** What keeps a process, or is told something. */
+const RESOURCES: ReadonlySet<string> = new Set(['TCPServerWrap', 'PipeServerWrap', 'FSEventWrap'])
+
+/** In the environment of what a test starts, and of what that starts. */
+const MARK = `OPENCODE_BACKGROUND_TEST_FILE=${process.pid}`
+process.env['OPENCODE_BACKGROUND_TEST_FILE'] = `${process.pid}`
+
+/** Node lists no timer that keeps no process, which all of ours are. */
+const timers = new Map<unknown, number | undefined>()
+const real = { setTimeout, setInterval, clearTimeout, clearInterval }
+const track = (
+  start: (callback: () => void, ms?: number) => NodeJS.Timeout,
+  isOnce: boolean,
+): typeof start => {
+  return (callback: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+    const handle: NodeJS.Timeout = start(() => {
+      if (isOnce) timers.delete(handle)
+      callback(...args)
+    }, ms)
+    timers.set(handle, ms)
+    return handle
+  }
+}
+const forget =
+  (stop: (handle?: NodeJS.Timeout) => void) =>
+  (handle?: NodeJS.Timeout): void => {
+    timers.delete(handle)
+    stop(handle)
+  }
+Object.assign(globalThis, {
+  setTimeout: Object.assign(track(real.setTimeout, true), real.setTimeout),
+  setInterval: track(real.setInterval, false),
+  clearTimeout: forget(real.clearTimeout),
+  clearInterval: forget(real.clearInterval),
+})
 
 /** The temporary files of this test file alone: others run beside it. */
 const outer = process.env['TMPDIR']
@@ -26,11 +60,11 @@ function present(): string[] {
   return [
     ...children(),
     ...openFiles(),
-    ...EVENTS.flatMap((event) => process.listeners(event as 'exit').map(() => `a listener for ${event}`)),
     ...process
-      .getActiveResourcesInfo()
-      .filter((type) => type === 'Timeout')
-      .map(() => 'a timer'),
+      .eventNames()
+      .flatMap((event) => process.listeners(event as 'exit').map(() => `a listener for ${String(event)}`)),
+    ...process.getActiveResourcesInfo().filter((type) => RESOURCES.has(type)),
+    ...[...timers.values()].map((ms) => `a timer of ${ms} ms`),
   ]
 }
 
@@ -41,11 +75,14 @@ const temporaryFiles = (): string[] =>
     .map((name) => `the temporary file ${name}`)
 const presentInTest = (): string[] => [...present(), ...temporaryFiles()]
 
-/** Without esbuild's service, which stays for the next bundle. */
+/** With those of which the parent has ended; without esbuild's service, which stays for the next bundle. */
 function children(): string[] {
-  const own = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean)
-  return own.flatMap((pid) => {
+  const own = new Set(readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' '))
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && name !== `${process.pid}`)
+  return pids.flatMap((pid) => {
     try {
+      const isOurs = own.has(pid) || readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(MARK)
+      if (!isOurs) return []
       const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
       // One server in the place of another is none too many.
       return line === '' || line.includes('esbuild') ? [] : [`the process ${line.replaceAll(/\d+/g, 'N')}`]

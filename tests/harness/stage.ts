@@ -120,7 +120,13 @@ export async function startStage({
   async function goOn(type: 'drain' | 'pass', ms: number): Promise<void> {
     await (driven ? driven.control(server.pid, { type, ms }) : sleep(ms))
   }
-  const stopLooking = lookAfterEachTest(() => strays(server))
+  const projects: Project[] = []
+  const look = async (): Promise<string[]> => {
+    // A test may have ended it itself.
+    if (!isAlive(server.pid)) return []
+    return (await Promise.all([server, ...projects].map((project) => strays(project)))).flat()
+  }
+  const stopLooking = lookAfterEachTest(look)
   const drain = (ms: number): Promise<void> => goOn('drain', ms)
   const pass = (ms: number): Promise<void> => goOn('pass', ms)
 
@@ -139,7 +145,9 @@ export async function startStage({
       const directory = createProject(server.home)
       const entry = driven ? [[driven.spec[0], { ...driven.spec[1], options: own }]] : []
       writeFileSync(join(directory, 'opencode.json'), JSON.stringify({ plugin: entry, ...keys }))
-      return server.project(directory)
+      const project = server.project(directory)
+      projects.push(project)
+      return project
     },
     settle: () => drain(0),
     pass,
@@ -154,8 +162,11 @@ export async function startStage({
     },
     async frozen(work) {
       await driven?.control(server.pid, { type: 'freeze' })
-      await work()
-      await driven?.control(server.pid, { type: 'thaw' })
+      try {
+        await work()
+      } finally {
+        await driven?.control(server.pid, { type: 'thaw' })
+      }
     },
     async fault(fault) {
       await driven?.control(server.pid, { type: 'fault', fault })
@@ -168,10 +179,20 @@ export async function startStage({
     },
     async close() {
       stopLooking()
+      const left = await look()
       await server.stop()
       await model.close()
       driven?.close()
+      if (left.length > 0) throw new Error(`The stage leaves behind:\n  ${left.join('\n  ')}`)
     },
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 
@@ -180,7 +201,7 @@ async function strays({ client, directory }: Project): Promise<string[]> {
   const deadline = Date.now() + STRAYS_MS
   for (;;) {
     const left: string[] = []
-    const { data = {} } = await client.session.status().catch(() => ({ data: {} }))
+    const { data = {} } = await client.session.status()
     for (const id of Object.keys(data)) {
       const session = await client.session.get({ path: { id } }).catch(() => ({ data: undefined }))
       const { metadata } = (session.data ?? {}) as {

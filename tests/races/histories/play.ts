@@ -40,6 +40,8 @@ export class Play {
   isRejectionSure = true
   readonly history: History
   readonly #ids: string[] = []
+  /** Sessions of which something was lost since their last idle that was told. */
+  readonly #gaps = new Set<string>()
   /** The newest message of the user's in each parent. */
   readonly #written = new Map<string, string>()
   /** Resolves when the steps are over. */
@@ -101,7 +103,7 @@ export class Play {
   settle(): void {
     const { stage } = this
     const { host } = stage
-    host.eventDelays = () => [0]
+    this.#disturb(0, [])
     host.clearFaults()
     stage.answerAll()
     this.#setOver()
@@ -306,15 +308,22 @@ export class Play {
     const { host } = this.stage
     let left = count
     host.eventDelays = (event) => {
-      if (left-- <= 0) return [0]
-      if (delays.length === 0) this.#isLost(event)
-      return delays
+      const isDisturbed = left-- > 0
+      this.#noteGap(event, isDisturbed && delays.length === 0)
+      return isDisturbed ? delays : [0]
     }
   }
 
-  /** Without them a turn that fails, or a second one, looks like one that the user has interrupted. */
-  #isLost({ type, properties }: Event): void {
-    if (type === 'session.status' || type === 'session.error') this.disturbed.add(properties.sessionID ?? '')
+  /**
+   * Where the beginning or the failure of a turn was lost and a later idle is told, that turn looks like one that the user
+   * has interrupted.
+   */
+  #noteGap({ type, properties }: Event, isLost: boolean): void {
+    if (type !== 'session.status' && type !== 'session.error') return
+    const sessionID = properties.sessionID ?? ''
+    if (isLost) this.#gaps.add(sessionID)
+    else if (type === 'session.status' && properties.status.type === 'idle' && this.#gaps.delete(sessionID))
+      this.disturbed.add(sessionID)
   }
 
   async #read(id: string, options: OutputOptions): Promise<void> {
