@@ -31,10 +31,15 @@ const track = (
       if (isOnce) timers.delete(handle)
       callback(...args)
     }, ms)
-    timers.set(handle, ms)
+    if (!isOfFetch(new Error())) timers.set(handle, ms)
     return handle
   }
 }
+/** Node's `fetch` keeps its connections for a while, as it does with sockets. */
+function isOfFetch({ stack = '' }: Error): boolean {
+  return stack.includes('node:internal/deps/undici')
+}
+
 const forget =
   (stop: (handle?: NodeJS.Timeout) => void) =>
   (handle?: NodeJS.Timeout): void => {

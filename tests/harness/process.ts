@@ -20,10 +20,15 @@ const START_LIMIT_MS = 60_000
 const PATIENCE_MS = 10_000
 
 /** Starts `opencode serve` and resolves when it listens: an earlier request can leave it hanging (seen). */
-export async function spawnServer(directory: string, env: Record<string, string>): Promise<ServerProcess> {
+export async function spawnServer(
+  directory: string,
+  env: Record<string, string>,
+  as: readonly string[] = [],
+): Promise<ServerProcess> {
+  const [program = '', ...words] = [...as, opencodeBinary()]
   const child = spawn(
-    opencodeBinary(),
-    ['serve', '--port', String(await freePort()), '--hostname', '127.0.0.1'],
+    program,
+    [...words, 'serve', '--port', String(await freePort()), '--hostname', '127.0.0.1'],
     {
       cwd: directory,
       env,

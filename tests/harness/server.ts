@@ -25,6 +25,8 @@ export interface OpencodeOptions {
   readonly env?: Readonly<Record<string, string>>
   /** The home of an earlier server that was stopped with `keepHome`. */
   readonly home?: string
+  /** The words of a command that is to start OpenCode, whose command line follows. */
+  readonly as?: readonly string[]
   /** US dollars for a million tokens of any of the models. */
   readonly cost?: { readonly input: number; readonly output: number }
 }
@@ -92,7 +94,7 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   const home = options.home === undefined ? createHome() : homeAt(options.home)
   const { directory } = home
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
-  const server = await spawnServer(directory, { ...environment(home), ...options.env })
+  const server = await spawnServer(directory, { ...environment(home), ...options.env }, options.as)
   const { url, pid } = server
   const headers = authorization(options.env)
   const events = await subscribe(url, directory, headers).catch(async (error: unknown) => {

@@ -42,8 +42,8 @@ export interface Stage {
   frozen(work: () => Promise<void>): Promise<void>
   /** Says what goes wrong from now on between OpenCode and the plugin. */
   fault(fault: Fault): Promise<void>
-  /** Ends OpenCode by a signal, and starts it again in the same home. */
-  restart(signal: NodeJS.Signals): Promise<void>
+  /** Ends OpenCode by a signal, and starts it again in the same home; `as`: a command that starts it. */
+  restart(signal: NodeJS.Signals, changes?: Pick<OpencodeOptions, 'as'>): Promise<void>
   close(): Promise<void>
 }
 
@@ -172,10 +172,10 @@ export async function startStage({
       await driven?.control(server.pid, { type: 'fault', fault })
     },
     second: () => startOpencode({ ...settings, home: server.home }),
-    async restart(signal) {
+    async restart(signal, changes = {}) {
       const { home } = server
       await server.stop({ signal, keepHome: true })
-      server = await startOpencode({ ...settings, home })
+      server = await startOpencode({ ...settings, ...changes, home })
     },
     async close() {
       stopLooking()
