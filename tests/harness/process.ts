@@ -25,7 +25,7 @@ export async function spawnServer(
   env: Record<string, string>,
   as: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const [program = '', ...words] = [...as, opencodeBinary()]
+  const [program, ...words] = [...as, opencodeBinary()] as [string, ...string[]]
   const child = spawn(
     program,
     [...words, 'serve', '--port', String(await freePort()), '--hostname', '127.0.0.1'],
