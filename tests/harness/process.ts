@@ -25,10 +25,10 @@ export async function spawnServer(
   env: Record<string, string>,
   as: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const [program, ...words] = [...as, opencodeBinary()] as [string, ...string[]]
+  const words = [...as, opencodeBinary(), 'serve']
   const child = spawn(
-    program,
-    [...words, 'serve', '--port', String(await freePort()), '--hostname', '127.0.0.1'],
+    words[0] ?? '',
+    [...words.slice(1), '--port', String(await freePort()), '--hostname', '127.0.0.1'],
     {
       cwd: directory,
       env,
