@@ -60,7 +60,8 @@ export class Mailbox {
   /** Takes a notice, and sends it when it is time. */
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
-    this.sendSoon()
+    // A text that somebody waits for is of use while its command runs.
+    this.sendSoon({ wakes: 'sighting' in notice })
   }
 
   /** Takes back what could not be sent; it stays until the user writes or the way is open again. */
@@ -81,10 +82,11 @@ export class Mailbox {
    * Sends what is here: at once where no task of the parent's is at work, else after a moment.
    *
    * @param waits whether to wait that moment in any case, since the user is about to write
+   * @param wakes whether not to wait for the last of the tasks, where the option `wake` says so
    */
-  sendSoon({ waits = false } = {}): void {
+  sendSoon({ waits = false, wakes = false } = {}): void {
     if (this.#unsent.size === 0 || this.#options.wake === 'never') return
-    if (this.#options.wake === 'all' && this.#store.unfinished(this.#parentID).size > 0) return
+    if (this.#options.wake === 'all' && !wakes && this.#isAnyToEnd()) return
     const since = this.#moment?.since ?? this.#clock.now()
     this.stop()
     if (!waits && !this.#store.isAtWork(this.#parentID)) {
@@ -95,6 +97,15 @@ export class Mailbox {
     const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.now()
     const cancel = this.#clock.after(Math.min(debounceMs, left), () => this.#flush())
     this.#moment = { since, cancel }
+  }
+
+  /** Whether a task is unfinished that will end by itself: a server, a command without a time limit, does not. */
+  #isAnyToEnd(): boolean {
+    for (const id of this.#store.unfinished(this.#parentID)) {
+      const task = this.#store.get(id)
+      if (task?.kind !== 'command' || task.timeoutMs > 0) return true
+    }
+    return false
   }
 
   /** Empties the mailbox for a message that the user is just sending: its parts, and the notices in them. */

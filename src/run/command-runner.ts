@@ -50,6 +50,7 @@ const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
 const NOTE = { bytes: 4000 }
 const KEPT_DAYS = 7
+const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
 export class CommandRunner implements Runner<CommandTask> {
   readonly #ports: Ports
@@ -104,7 +105,8 @@ export class CommandRunner implements Runner<CommandTask> {
     const left = child.isAlive ? ['[It has left processes running: kill_background ends them.]'] : []
     const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
     const exit = end.type === 'lost' ? {} : { exit: end }
-    if (isTooMuch) {
+    // It may have ended by itself before it could be killed.
+    if (isTooMuch && end.type !== 'exited') {
       const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
       return { ...failed('output', message, text), ...exit }
     }
@@ -141,7 +143,9 @@ export class CommandRunner implements Runner<CommandTask> {
    * @param bytes of each stream; by default, what is told at the end
    */
   textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
-    return bothStreams(this.outputOf(task, { bytes }))
+    // A command may remove its own files, as a clean build does.
+    const isGone = this.startedAt(task) === undefined && !isEnded(task) && task.status !== 'pending'
+    return isGone ? OUTPUT_IS_GONE : bothStreams(this.outputOf(task, { bytes }))
   }
 
   /** @param tail how much of each stream; never more than the host lets through */

@@ -178,6 +178,38 @@ test('R26: a text of 30,000 characters stands shortened in a notice and a list',
   await parent.call([call('background_cancel', { all: true })])
 })
 
+test('R24: with wake all, a server that runs on holds nothing back, and a text that is awaited wakes at once', async () => {
+  const { reply, release } = heldReply()
+  const project = stage.project({ options: { notify: { wake: 'all' } } })
+  const parent = await stage.parent(() => reply, {}, project)
+  await parent.launch('errand')
+  const server = { command: 'sleep 1; echo ready; sleep 600', timeout: 0, notify_on: ['ready'] }
+  await start(parent, server)
+  await parent.waitForNotice('Its output has: ready')
+  release({ text: 'done with the errand' })
+  await parent.waitForNotice('done with the errand')
+  await parent.call([call('background_cancel', { all: true })])
+})
+
+test('R27: a command that had ended by itself past its output limit is told with its exit code alone', async () => {
+  const project = stage.project({ options: { commands: { maxOutputBytes: 2000 } } })
+  const parent = await stage.parent(undefined, {}, project)
+  const id = await start(parent, { command: 'seq 1 2000' })
+  await parent.waitForNotice(id)
+  expect(parent.noticeText).toMatch(
+    /status="completed" duration="[^"]*" exit_code="0"|killed after more than/,
+  )
+  expect(parent.noticeText).not.toMatch(/exit_code="0"[^]*killed after/)
+})
+
+test('R27: where a command has removed its own files, the notice says that its output is gone', async () => {
+  const parent = await stage.parent()
+  // Its files lie beside what it writes to.
+  const command = 'echo something; rm -rf "$(dirname "$(readlink /proc/$$/fd/1)")"'
+  await start(parent, { command })
+  await parent.waitForNotice('Its output is gone')
+})
+
 test('R6: where the account has no shell, commands run in one all the same', async () => {
   const shelless = await startStage({ env: { SHELL: '/usr/sbin/nologin' } })
   try {
