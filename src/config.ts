@@ -3,6 +3,7 @@
  * default, alone, and is named in `problems`: an option must never keep the plugin from loading, because the host
  * would not say why it is missing (TUI notes, section 1).
  */
+import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'
 import { inEnglish } from './english.ts'
 
@@ -74,17 +75,34 @@ export function parseOptions(input: unknown): ParsedOptions {
     if (result.success)
       return { options: result.data, problems: [...problems, ...idleClocks(remaining, result.data)] }
     for (const issue of result.error.issues) {
-      const paths =
-        issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
-      for (const path of paths) {
-        if (path.length === 0) remaining = {}
-        else remove(remaining, path)
-        problems.push(
-          `${path.length === 0 ? 'options' : path.join('.')}: ${issue.message}; the default is used`,
-        )
+      if (issue.code === 'unrecognized_keys') {
+        for (const key of issue.keys) {
+          remove(remaining, [...issue.path, key])
+          problems.push(unknownText(issue.path, key))
+        }
+        continue
       }
+      const { path, message } = issue
+      if (path.length === 0) remaining = {}
+      else remove(remaining, path)
+      problems.push(`${path.length === 0 ? 'options' : path.join('.')}: ${message}; the default is used`)
     }
   }
+}
+
+/** Further from each of our names than this, a key is not meant as one of them. */
+const FAR = 4
+
+/** Names an option that there is not, and the nearest that there is in its place. */
+function unknownText(path: readonly PropertyKey[], key: string): string {
+  const known = path.reduce<unknown>(
+    (found, name) => (found as Record<PropertyKey, unknown>)[name],
+    optionsSchema.parse({}),
+  )
+  const near = closest(key, Object.keys(known as object))
+  const named = (name: string): string => [...path, name].join('.')
+  const hint = distance(key, near) < FAR ? `; did you mean ${named(near)}?` : ''
+  return `${named(key)}: there is no such option${hint}`
 }
 
 /** Of the clocks that were set, those that can never ring, since the run is stopped before. */

@@ -178,7 +178,7 @@ test('R26: a text of 30,000 characters stands shortened in a notice and a list',
   await parent.call([call('background_cancel', { all: true })])
 })
 
-test('R24: with wake all, a server that runs on holds nothing back, and a text that is awaited wakes at once', async () => {
+test('R24: with wake all, a server holds nothing back, and a text that is awaited wakes at once', async () => {
   const { reply, release } = heldReply()
   const project = stage.project({ options: { notify: { wake: 'all' } } })
   const parent = await stage.parent(() => reply, {}, project)
@@ -188,6 +188,7 @@ test('R24: with wake all, a server that runs on holds nothing back, and a text t
   await parent.waitForNotice('Its output has: ready')
   release({ text: 'done with the errand' })
   await parent.waitForNotice('done with the errand')
+  expect(parent.noticeTurns).toHaveLength(2)
   await parent.call([call('background_cancel', { all: true })])
 })
 
@@ -208,6 +209,7 @@ test('R27: where a command has removed its own files, the notice says that its o
   const command = 'echo something; rm -rf "$(dirname "$(readlink /proc/$$/fd/1)")"'
   await start(parent, { command })
   await parent.waitForNotice('Its output is gone')
+  expect(parent.noticeText).not.toContain('It ended without any output')
 })
 
 test('R6: where the account has no shell, commands run in one all the same', async () => {

@@ -54,7 +54,7 @@ test('a bad value falls back to its own default, alone, and is named', () => {
 test('an unknown option is named, and harms no other', () => {
   const { options, problems } = parseOptions({ concurency: { total: 3 }, debug: true, notify: { wait: 1 } })
   expect(options).toEqual({ ...defaults, debug: true })
-  expect(problems.join('\n')).toContain('concurency')
+  expect(problems.join('\n')).toContain('concurency: there is no such option; did you mean concurrency?')
   expect(problems.join('\n')).toContain('notify.wait')
 })
 
@@ -79,4 +79,13 @@ test('a clock that can never ring, because the run is stopped before, is named',
   expect(options).toMatchObject({ timeoutMs: 5000, startTimeoutMs: 9000 })
   expect(problems).toEqual(['startTimeoutMs: is not shorter than timeoutMs (5000), so that it never acts'])
   expect(parseOptions({ timeoutMs: 5000 }).problems).toEqual([])
+})
+
+test('N7: an unknown option is named with the nearest that there is', () => {
+  const given = { timoutMs: 5, colour: 'blue', notify: { wakes: 'all' } } as object
+  expect(parseOptions(given).problems.toSorted()).toEqual([
+    'colour: there is no such option',
+    'notify.wakes: there is no such option; did you mean notify.wake?',
+    'timoutMs: there is no such option; did you mean timeoutMs?',
+  ])
 })
