@@ -174,6 +174,8 @@ export async function startStage({
     second: () => startOpencode({ ...settings, home: server.home }),
     async restart(signal, changes = {}) {
       const { home } = server
+      // Their addresses are the old server's.
+      projects.length = 0
       await server.stop({ signal, keepHome: true })
       server = await startOpencode({ ...settings, ...changes, home })
     },
