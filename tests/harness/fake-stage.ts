@@ -22,6 +22,8 @@ export interface FakeStage {
   readonly clock: ManualClock
   readonly host: FakeHost
   readonly manager: BackgroundManager
+  /** Starts another process beside this one, which lives on; from now on the user is at work in the new one. */
+  readonly second: () => void
   /** Kills the process, and starts another with a manager of its own. */
   readonly crash: () => void
   /**
@@ -46,10 +48,10 @@ export interface FakeStage {
   readonly noticeTurns: () => readonly ModelRequest[]
 }
 
-/** The owners as seen by the process `pid`: those of all other processes are gone. */
-function ownersOf(pid: number): Owners {
+/** The owners as seen by the process `pid`: those of all other processes are gone, but for the `living`. */
+function ownersOf(pid: number, living: ReadonlySet<number>): Owners {
   const self = { name: 'test', directory: '/project', host: 'test', pid, process: `${pid}` }
-  return { self, isGone: (owner) => owner.pid !== pid }
+  return { self, isGone: (owner) => owner.pid !== pid && !living.has(owner.pid) }
 }
 
 /** How long the next instance takes to start, in which what is on its way from the last one arrives. */
@@ -119,6 +121,7 @@ export function createFakeStage(options: object = {}): FakeStage {
   const steps: string[] = []
   const log = { debug: (message: string) => void steps.push(message), warn: complain }
   let pid = 0
+  const living = new Set<number>()
   let manager: BackgroundManager
   let instance: Instance
   const instances: Instance[] = []
@@ -129,7 +132,13 @@ export function createFakeStage(options: object = {}): FakeStage {
     manager = new BackgroundManager(
       // The ports stand in for what it would make of the client.
       { client: {} as Client, directory: '/project', options },
-      { opencode: instance.opencode, clock: instance.clock, log, owners: ownersOf(pid), machine: NO_MACHINE },
+      {
+        opencode: instance.opencode,
+        clock: instance.clock,
+        log,
+        owners: ownersOf(pid, living),
+        machine: NO_MACHINE,
+      },
     )
     const own = manager
     host.onEvent((event) => own.handleEvent(event))
@@ -175,6 +184,10 @@ export function createFakeStage(options: object = {}): FakeStage {
     host,
     get manager() {
       return manager
+    },
+    second() {
+      living.add(pid)
+      start()
     },
     crash() {
       instance.kill()

@@ -452,3 +452,19 @@ test('of tasks that were told, a restart reads no messages, however often they w
   const read = host.calls.slice(before).filter(({ method }) => method === 'messages')
   expect(read.map(({ sessionID }) => sessionID)).toEqual([parentID])
 })
+
+test('a task of another process that lives is not taken over, and is told by its own', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID, answer, notices } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  stage.second()
+  host.userPrompt(parentID, 'hello from the other side')
+  await clock.advance(1000)
+  expect(stage.manager.get(id)).toBeUndefined()
+  expect(notices()).toHaveLength(0)
+  answer('work')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+  expect(notices()[0]).toContain('result of work')
+})
