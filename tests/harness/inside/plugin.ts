@@ -47,6 +47,8 @@ class Instance {
   readonly #harmed = new Set<string>()
   /** What our newest message in each session was. */
   readonly #sent = new Map<string, CallName>()
+  /** How many errors were told of each session. */
+  readonly #errors = new Map<string, number>()
   #markerID: string | undefined
   #marks = 0
   #marked = 0
@@ -81,10 +83,13 @@ class Instance {
       name === 'status' || name === 'record' || this.#isFirst(`${name} ${sessionID}`)
     if (isHarmed && fault.endsWith('hangs') && isFirst()) return forever()
     if (isHarmed && fault.endsWith('is refused') && isFirst()) request.body = { parts: 7 }
+    const errors = this.#errors.get(sessionID)
     const result = await this.#during(async () => {
       const answer = (await run()) as { readonly error?: unknown }
       const messageID = request.body?.messageID
-      if (messageID !== undefined && answer.error === undefined && !this.#stored.has(messageID))
+      // A message that is refused after all can be told of before the call is answered.
+      const isRefused = answer.error !== undefined || this.#errors.get(sessionID) !== errors
+      if (messageID !== undefined && !isRefused && !this.#stored.has(messageID))
         this.#accepted.set(messageID, { sessionID, at: Date.now() })
       return answer
     })
@@ -140,11 +145,14 @@ class Instance {
         else this.#busy.add(sessionID)
         break
       }
-      case 'session.error':
+      case 'session.error': {
+        const { sessionID: failed = '' } = event.properties
+        this.#errors.set(failed, (this.#errors.get(failed) ?? 0) + 1)
         // Of a message that was refused after all nothing is stored (contract 1.12, 1.13).
         for (const [messageID, { sessionID }] of this.#accepted)
-          if (sessionID === event.properties.sessionID) this.#accepted.delete(messageID)
+          if (sessionID === failed) this.#accepted.delete(messageID)
         break
+      }
       case 'message.updated':
         if (event.properties.info.role === 'user') this.#stored.add(event.properties.info.id)
         else this.#accepted.delete(event.properties.info.parentID)
