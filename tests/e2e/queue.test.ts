@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
@@ -11,18 +10,20 @@ beforeAll(async () => {
 afterAll(() => stage.close())
 
 test('six launches under a limit of two: none waits for a slot, never more than two run, all six are told', async () => {
-  const launched = heldReply()
-  const parent = await stage.parent(async ({ messages }) => {
-    await launched.reply
-    await sleep(100)
-    return { text: `result of ${messages.at(-1)?.content}` }
-  })
   const names = ['one', 'two', 'three', 'four', 'five', 'six']
-  const ids = await parent.launch(...names)
+  const held = new Map(names.map((name) => [name, heldReply()]))
+  const parent = await stage.parent(({ messages }) => held.get(messages.at(-1)?.content ?? '')?.reply ?? {})
+  // One after another: the calls of one step are made at once, and in no order.
+  const ids: string[] = []
+  for (const name of names) ids.push(...(await parent.launch(name)))
   // All six answers are there although at most two children can have been asked for anything.
   expect(new Set(ids).size).toBe(6)
   expect(parent.childRequests.filter(({ outcome }) => outcome === 'answered')).toHaveLength(0)
-  launched.release({})
+  for (const [index, name] of names.entries()) {
+    const working = Math.min(names.length, index + 2)
+    await stage.model.waitForRequest(() => parent.childRequests.length === working)
+    held.get(name)?.release({ text: `result of ${name}` })
+  }
   for (const name of names) await parent.waitForNotice(`result of ${name}`)
   await parent.quiet()
   expect(parent.childRequests).toHaveLength(6)
