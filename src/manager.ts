@@ -178,7 +178,7 @@ export class BackgroundManager {
     return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
   }
 
-  /** What a task at work waits for, where its provider has put it off; `undefined` where it has not. */
+  /** The provider's retry that a task at work waits for; `undefined` where there is none. */
   retryOf(taskID: string): (Retry & { readonly inMs: number }) | undefined {
     const task = this.#rooms.store.get(taskID)
     const retry = task && this.#rooms.quota.retryOf(task.sessionID)

@@ -22,7 +22,7 @@ interface Ports {
 export interface Retry {
   readonly providerID: string
   readonly attempt: number
-  /** What the provider said. */
+  /** The provider's message, shortened. */
   readonly message: string
   /** When it asks again, in milliseconds since the Unix epoch. */
   readonly next: number
@@ -57,7 +57,7 @@ export class Quota {
     return this.#holds.get(providerID)?.until
   }
 
-  /** What a child at work waits for; `undefined` where it does not. */
+  /** The retry that a child waits for; `undefined` where there is none. */
   retryOf(sessionID: string): Retry | undefined {
     return this.#retries.get(sessionID)
   }
