@@ -159,9 +159,8 @@ export class BackgroundManager {
   /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
   stalledFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    const heardAt = task && this.#rooms.detector.heardOf(task.sessionID)
-    if (heardAt === undefined || this.#stalledAfterMs === 0) return undefined
-    const silentMs = this.#ports.clock.now() - heardAt
+    const silentMs = task && this.#rooms.detector.silentMs(task.sessionID)
+    if (silentMs === undefined || this.#stalledAfterMs === 0) return undefined
     return silentMs >= this.#stalledAfterMs ? silentMs : undefined
   }
 
@@ -171,18 +170,15 @@ export class BackgroundManager {
    */
   heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    const heldUntil =
-      task?.kind === 'agent' && task.status === 'pending' && task.model
-        ? this.#rooms.quota.heldUntil(task.model.providerID)
-        : undefined
-    return heldUntil === undefined ? undefined : heldUntil - this.#ports.clock.now()
+    return task?.kind === 'agent' && task.status === 'pending' && task.model
+      ? this.#rooms.quota.heldFor(task.model.providerID)
+      : undefined
   }
 
   /** The provider's retry that a task at work waits for; `undefined` where there is none. */
-  retryOf(taskID: string): (Retry & { readonly inMs: number }) | undefined {
+  retryOf(taskID: string): Retry | undefined {
     const task = this.#rooms.store.get(taskID)
-    const retry = task && this.#rooms.quota.retryOf(task.sessionID)
-    return retry && { ...retry, inMs: Math.max(0, retry.next - this.#ports.clock.now()) }
+    return task && this.#rooms.quota.retryOf(task.sessionID)
   }
 
   /** How many answers in a row got an agent at work nowhere: no tool call, and no finish that is known. */

@@ -49,6 +49,8 @@ export class Panes {
   readonly #options: Options['tmux']
   /** By the ids of their tasks. One that the user has closed is not opened again. */
   readonly #panes = new Map<string, string>()
+  /** Tasks that have ended just now: how to forget the end of their time. */
+  readonly #lingering = new Map<string, () => void>()
   /** Whether there can be panes, once that could be told. */
   #possible: 'unknown' | 'yes' | 'no' = 'unknown'
   /** One change after another. */
@@ -64,13 +66,23 @@ export class Panes {
     const unsubscribe = ports.store.subscribe((task, { type }) => {
       if (task.kind !== 'agent') return
       if (type === 'prompted') this.#update()
-      if (type === 'ended') ports.clock.after(CLOSE_MS, () => this.#update())
+      if (type === 'ended') this.#linger(task.id)
     })
     ports.disposal.addEventListener('abort', () => {
       unsubscribe()
       this.#cancelLook()
       this.#closeNow()
     })
+  }
+
+  /** The pane of a task that has ended can be read for a moment. */
+  #linger(taskID: string): void {
+    this.#lingering.get(taskID)?.()
+    const cancel = this.#ports.clock.after(CLOSE_MS, () => {
+      this.#lingering.delete(taskID)
+      this.#update()
+    })
+    this.#lingering.set(taskID, cancel)
   }
 
   #update(): void {
@@ -88,9 +100,9 @@ export class Panes {
 
   /** Closes the panes of what has ended, and opens those of what runs, the oldest first, up to the limit. */
   async #reconcile(): Promise<void> {
-    const { store, clock } = this.#ports
+    const { store } = this.#ports
     const isSeen = (task: Task | undefined): boolean =>
-      task !== undefined && (!isEnded(task) || clock.now() - task.endedAt < CLOSE_MS)
+      task !== undefined && (!isEnded(task) || this.#lingering.has(task.id))
     const over = [...this.#panes].filter(([taskID]) => !isSeen(store.get(taskID)))
     await Promise.all(over.map(([taskID]) => this.#close(taskID)))
     const waiting = [...store.all()].filter(

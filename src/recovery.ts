@@ -62,7 +62,7 @@ const AT_ONCE = 4
 
 export class Recovery {
   readonly #ports: Ports
-  /** When the newest sessions were created, the oldest first. */
+  /** When the newest sessions were created, on the monotonic clock, the oldest first. */
   readonly #created = new Map<string, number>()
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
@@ -126,11 +126,11 @@ export class Recovery {
   handleEvent(event: Event): void {
     if (event.type !== 'session.created' || event.properties.info.parentID !== undefined) return
     this.#forgetOld()
-    this.#created.set(event.properties.info.id, this.#ports.clock.now())
+    this.#created.set(event.properties.info.id, this.#ports.clock.monotonic())
   }
 
   #forgetOld(): void {
-    const oldest = this.#ports.clock.now() - NEW_MS
+    const oldest = this.#ports.clock.monotonic() - NEW_MS
     for (const [sessionID, at] of this.#created) {
       if (at > oldest) return
       this.#created.delete(sessionID)

@@ -216,11 +216,11 @@ export class CommandProcess implements Identity {
 
   #isGone(withinMs: number): Promise<boolean> {
     const { clock } = this.#options
-    const deadline = clock.now() + withinMs
+    const deadline = clock.monotonic() + withinMs
     return new Promise((resolve) => {
       const look = (): void => {
         if (!this.isAlive) resolve(true)
-        else if (clock.now() >= deadline) resolve(false)
+        else if (clock.monotonic() >= deadline) resolve(false)
         else clock.after(GROUP_LOOK_MS, look)
       }
       look()

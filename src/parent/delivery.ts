@@ -119,7 +119,7 @@ export class Delivery {
       await this.#opencode.prompt(parentID, { messageID, ...choice, parts })
       if (this.#step !== 'sending') return
       this.#step = 'sent'
-      this.#sentAt = this.#clock.now()
+      this.#sentAt = this.#clock.monotonic()
       this.#on.onSent()
     } catch (error) {
       if (this.#step !== 'sending') return
@@ -160,7 +160,7 @@ export class Delivery {
       return
     }
     if (this.#settle() || this.#step !== 'sent') return
-    if (this.#clock.now() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
+    if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
     if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
     else this.#rest()
   }

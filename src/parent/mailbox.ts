@@ -87,14 +87,14 @@ export class Mailbox {
   sendSoon({ waits = false, wakes = false } = {}): void {
     if (this.#unsent.size === 0 || this.#options.wake === 'never') return
     if (this.#options.wake === 'all' && !wakes && this.#isAnyToEnd()) return
-    const since = this.#moment?.since ?? this.#clock.now()
+    const since = this.#moment?.since ?? this.#clock.monotonic()
     this.stop()
     if (!waits && !this.#store.isAtWork(this.#parentID)) {
       this.#flush()
       return
     }
     const { debounceMs } = this.#options
-    const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.now()
+    const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.monotonic()
     const cancel = this.#clock.after(Math.min(debounceMs, left), () => this.#flush())
     this.#moment = { since, cancel }
   }

@@ -17,7 +17,7 @@ interface Ports {
 export class Patience {
   readonly #ports: Ports
   readonly #waitMs: number
-  /** Until when each session may be held. */
+  /** Until when each session may be held, on the monotonic clock. */
   readonly #deadlines = new Map<string, number>()
 
   /** @param waitMs how long a session may be held in all */
@@ -30,9 +30,9 @@ export class Patience {
   async wait(parentID: string): Promise<void> {
     const { clock, store, outbox } = this.#ports
     if (!this.#awaits(parentID)) return
-    const deadline = this.#deadlines.get(parentID) ?? clock.now() + this.#waitMs
+    const deadline = this.#deadlines.get(parentID) ?? clock.monotonic() + this.#waitMs
     this.#deadlines.set(parentID, deadline)
-    const left = deadline - clock.now()
+    const left = deadline - clock.monotonic()
     if (left <= 0) return
     await new Promise<void>((resolve) => {
       const look = (): void => {

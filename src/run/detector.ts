@@ -46,9 +46,9 @@ export class Detector {
     this.#stopPolling = undefined
   }
 
-  /** When a session at work was last heard of, in milliseconds since the Unix epoch; `undefined` for any other. */
-  heardOf(sessionID: string): number | undefined {
-    return this.#watches.get(sessionID)?.heardAt
+  /** For how many milliseconds nothing was heard of a session at work; `undefined` for any other. */
+  silentMs(sessionID: string): number | undefined {
+    return this.#watches.get(sessionID)?.silentMs
   }
 
   /** Something was heard of a session. Called for every part of every answer, so it does next to nothing. */

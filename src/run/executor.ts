@@ -17,6 +17,7 @@ import {
 import { until } from '../task/until.ts'
 import type { Runner } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
+import { leftOf } from './time-limit.ts'
 
 /** Who wants work to stop: the session that launched it, or a person. */
 export type Canceller = 'parent' | 'user'
@@ -135,8 +136,8 @@ export class Executor {
     }
     const limitMs = task.kind === 'agent' ? this.#timeoutMs : task.timeoutMs
     if (limitMs > 0) {
-      const leftMs = Math.min(LONGEST_MS, Math.max(0, task.startedAt + limitMs - clock.now()))
-      work.cancelLimit = clock.after(leftMs, () => this.#stop(task.id, 'timeout'))
+      const leftMs = leftOf(limitMs, task.startedAt, clock)
+      work.cancelLimit = clock.after(Math.min(LONGEST_MS, leftMs), () => this.#stop(task.id, 'timeout'))
     }
     const { signal } = work.stop
     const outcome =

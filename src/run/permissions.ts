@@ -126,10 +126,10 @@ export class Permissions {
       this.#stopPolling?.()
       this.#stopPolling = undefined
     } else if (!this.#stopPolling) {
-      this.#lookedAt = clock.now()
+      this.#lookedAt = clock.monotonic()
       this.#stopPolling = statuses.subscribe(() => {
-        if (clock.now() - this.#lookedAt < LOOK_MS) return
-        this.#lookedAt = clock.now()
+        if (clock.monotonic() - this.#lookedAt < LOOK_MS) return
+        this.#lookedAt = clock.monotonic()
         void this.#look()
       })
     }

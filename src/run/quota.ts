@@ -24,7 +24,12 @@ export interface Retry {
   readonly attempt: number
   /** The provider's message, shortened. */
   readonly message: string
-  /** When it asks again, in milliseconds since the Unix epoch. */
+  /** In how many milliseconds it asks again. */
+  readonly inMs: number
+}
+
+interface Waiting extends Omit<Retry, 'inMs'> {
+  /** When it asks again, on the monotonic clock. */
   readonly next: number
 }
 
@@ -34,7 +39,7 @@ const LONGEST_HOLD_MS = 600_000
 const MESSAGE_LENGTH = 120
 
 interface Hold {
-  /** Milliseconds since the Unix epoch. */
+  /** On the monotonic clock. */
   readonly until: number
   readonly cancelTimer: () => void
 }
@@ -43,7 +48,7 @@ export class Quota {
   readonly #ports: Ports
   readonly #holds = new Map<string, Hold>()
   /** By their sessions. */
-  readonly #retries = new Map<string, Retry>()
+  readonly #retries = new Map<string, Waiting>()
 
   constructor(ports: Ports) {
     this.#ports = ports
@@ -52,14 +57,18 @@ export class Quota {
     })
   }
 
-  /** Until when the starts on a provider are held back; `undefined` where they are not. */
-  heldUntil(providerID: string): number | undefined {
-    return this.#holds.get(providerID)?.until
+  /** For how many milliseconds more the starts on a provider are held back; `undefined` where they are not. */
+  heldFor(providerID: string): number | undefined {
+    const hold = this.#holds.get(providerID)
+    return hold && hold.until - this.#ports.clock.monotonic()
   }
 
   /** The retry that a child waits for; `undefined` where there is none. */
   retryOf(sessionID: string): Retry | undefined {
-    return this.#retries.get(sessionID)
+    const waiting = this.#retries.get(sessionID)
+    if (!waiting) return undefined
+    const { next, ...retry } = waiting
+    return { ...retry, inMs: Math.max(0, next - this.#ports.clock.monotonic()) }
   }
 
   handleEvent(event: Event): void {
@@ -77,13 +86,15 @@ export class Quota {
   }
 
   #waits(sessionID: string, { attempt, message, next }: Extract<SessionStatus, { type: 'retry' }>): void {
-    const task = this.#ports.store.findBySession(sessionID)
+    const { clock, store } = this.#ports
+    const task = store.findBySession(sessionID)
     if (task?.kind !== 'agent' || isEnded(task)) return
     const retry = {
       providerID: task.model?.providerID ?? '',
       attempt,
       message: brief(message, MESSAGE_LENGTH),
-      next,
+      // The host names it by the machine's time.
+      next: clock.monotonic() + next - clock.now(),
     }
     this.#retries.set(sessionID, retry)
     this.#ports.stories.tell(task.id, `provider retry ${attempt}: ${retry.message}`)
@@ -93,7 +104,7 @@ export class Quota {
   /** It asks again. In its time the hold goes on for the jitter, in which the provider may put it off once more. */
   #asks(sessionID: string): void {
     const retry = this.#retries.get(sessionID)
-    if (retry && this.#ports.clock.now() < retry.next) this.#over(sessionID)
+    if (retry && this.#ports.clock.monotonic() < retry.next) this.#over(sessionID)
     else this.#retries.delete(sessionID)
   }
 
@@ -108,7 +119,7 @@ export class Quota {
   /** Holds a provider for as long as its children wait, and lets go of one for which none does. */
   #hold(providerID: string): void {
     const { clock, scheduler } = this.#ports
-    const now = clock.now()
+    const now = clock.monotonic()
     const waitsUntil = Math.max(0, ...this.#waiting(providerID))
     this.#holds.get(providerID)?.cancelTimer()
     if (waitsUntil <= now) {
@@ -123,15 +134,15 @@ export class Quota {
   #arm(providerID: string, until: number): void {
     const { clock, scheduler } = this.#ports
     const jitterMs = Math.floor(Math.random() * JITTER_MS)
-    const cancelTimer = clock.after(until - clock.now() + jitterMs, () => {
+    const cancelTimer = clock.after(until - clock.monotonic() + jitterMs, () => {
       const waitsUntil = Math.max(0, ...this.#waiting(providerID))
-      if (waitsUntil <= clock.now()) {
+      if (waitsUntil <= clock.monotonic()) {
         this.#hold(providerID)
         return
       }
       // A child waits on: one start shows whether it has to.
       scheduler.probe(providerID)
-      this.#arm(providerID, Math.min(waitsUntil, clock.now() + LONGEST_HOLD_MS))
+      this.#arm(providerID, Math.min(waitsUntil, clock.monotonic() + LONGEST_HOLD_MS))
     })
     this.#holds.set(providerID, { until, cancelTimer })
   }

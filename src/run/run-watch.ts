@@ -79,7 +79,7 @@ export class RunWatch {
     this.#opencode = opencode
     this.#clock = clock
     this.#log = log
-    this.#heardAt = clock.now()
+    this.#heardAt = clock.monotonic()
     let resolve: (ending: Ending) => void = () => {}
     this.ending = new Promise((resolveEnding) => {
       resolve = resolveEnding
@@ -90,13 +90,13 @@ export class RunWatch {
     }
   }
 
-  /** When something was last heard of the session. */
-  get heardAt(): number {
-    return this.#heardAt
+  /** For how many milliseconds nothing was heard of the session. */
+  get silentMs(): number {
+    return this.#clock.monotonic() - this.#heardAt
   }
 
   hear(part?: Part): void {
-    this.#heardAt = this.#clock.now()
+    this.#heardAt = this.#clock.monotonic()
     if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
   }
 
@@ -237,7 +237,7 @@ export class RunWatch {
 
   /** Whether the session was idle for so long, as far as we were told; if not yet, it is looked at again then. */
   #wasIdleFor(idleMs: number): boolean {
-    const now = this.#clock.now()
+    const now = this.#clock.monotonic()
     this.#idleSince ??= now
     const left = this.#idleSince + idleMs - now
     if (left <= 0) return true

@@ -11,6 +11,7 @@ import { attach } from '../command/process.ts'
 import { errorText } from '../opencode.ts'
 import type { Log } from '../log.ts'
 import type { Owners } from '../task/owner.ts'
+import { leftOf } from './time-limit.ts'
 
 interface Ports {
   readonly clock: Clock
@@ -36,8 +37,8 @@ export class StrayGuard {
   /** Looks for strays, but not often. Never rejects. */
   async look(): Promise<void> {
     const { clock, log, machine } = this.#ports
-    if (clock.now() - this.#lookedAt < BETWEEN_LOOKS_MS) return
-    this.#lookedAt = clock.now()
+    if (clock.monotonic() - this.#lookedAt < BETWEEN_LOOKS_MS) return
+    this.#lookedAt = clock.monotonic()
     try {
       const names = await readdir(machine.root).catch(() => [])
       for (const name of names) this.#guard(name)
@@ -65,7 +66,7 @@ export class StrayGuard {
       log.warn(`${taskID}: is over its limit, and is being killed`)
       void attach({ ...identity, directory, clock, killGraceMs: this.#killGraceMs }).kill()
     }
-    this.#guarded.set(taskID, clock.after(Math.max(0, from + timeoutMs - clock.now()), end))
+    this.#guarded.set(taskID, clock.after(leftOf(timeoutMs, from, clock), end))
   }
 
   #isStray(directory: string): boolean {

@@ -31,6 +31,8 @@ export interface FakeStage {
    * Resolves with what is left of the old one, which goes on writing its records.
    */
   readonly restart: (ms: number) => Promise<OldInstance>
+  /** Sets the time of the plugin's machine so many milliseconds later, or earlier; the host's stays. */
+  readonly setTime: (ms: number) => void
   readonly parentID: string
   /** What was logged as a warning or an error. */
   readonly complaints: readonly string[]
@@ -205,6 +207,7 @@ export function createFakeStage(options: object = {}): FakeStage {
       start()
       return { disposed, calls, pendingTimers: () => ownClock.pending }
     },
+    setTime: (ms) => instance.clock.set(ms),
     parentID,
     complaints,
     steps,

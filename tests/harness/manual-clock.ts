@@ -13,7 +13,9 @@ interface Timer {
 const TURNS_TO_SETTLE = 3
 
 export class ManualClock implements Clock {
-  #now: number
+  /** On the monotonic clock. */
+  #now = 0
+  readonly #startedAt: number
   readonly #timers = new Set<Timer>()
   /** A heap, the next one first; those that were cancelled stay in it until they would be next. */
   readonly #heap: Timer[] = []
@@ -21,10 +23,14 @@ export class ManualClock implements Clock {
 
   /** Starts at a time that no test mistakes for a duration. */
   constructor(now = Date.UTC(2026, 0, 1)) {
-    this.#now = now
+    this.#startedAt = now
   }
 
   now(): number {
+    return this.#startedAt + this.#now
+  }
+
+  monotonic(): number {
     return this.#now
   }
 
@@ -112,13 +118,23 @@ function swap(heap: (Timer | undefined)[], a: number, b: number): void {
 export class OwnClock implements Clock {
   readonly #clock: ManualClock
   readonly #cancels = new Set<() => void>()
+  #setByMs = 0
 
   constructor(clock: ManualClock) {
     this.#clock = clock
   }
 
   now(): number {
-    return this.#clock.now()
+    return this.#clock.now() + this.#setByMs
+  }
+
+  monotonic(): number {
+    return this.#clock.monotonic()
+  }
+
+  /** Somebody sets the machine's time so many milliseconds later, or earlier: no time passes by that. */
+  set(ms: number): void {
+    this.#setByMs += ms
   }
 
   after(delayMs: number, callback: () => void): () => void {

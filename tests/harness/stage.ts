@@ -40,6 +40,8 @@ export interface Stage {
   passUntil<Result>(awaited: Promise<Result>): Promise<Result>
   /** Time stands still for the plugin while this is done, but for what `pass` lets pass. */
   frozen(work: () => Promise<void>): Promise<void>
+  /** Somebody sets the time of the plugin's machine so many milliseconds later, or earlier. OpenCode's stays. */
+  setTime(ms: number): Promise<void>
   /** Says what goes wrong from now on between OpenCode and the plugin. */
   fault(fault: Fault): Promise<void>
   /** Ends OpenCode by a signal, and starts it again in the same home; `as`: a command that starts it. */
@@ -167,6 +169,9 @@ export async function startStage({
       } finally {
         await driven?.control(server.pid, { type: 'thaw' })
       }
+    },
+    async setTime(ms) {
+      await driven?.control(server.pid, { type: 'setTime', ms })
     },
     async fault(fault) {
       await driven?.control(server.pid, { type: 'fault', fault })

@@ -6,7 +6,7 @@
 import type { Clock } from '../../../src/clock.ts'
 
 interface Timer {
-  /** By the plugin's time. */
+  /** On the monotonic clock. */
   readonly dueAt: number
   readonly callback: () => void
   handle: NodeJS.Timeout | undefined
@@ -14,16 +14,26 @@ interface Timer {
 
 class SkippingClock implements Clock {
   #skippedMs = 0
-  /** While it stands still: the time that it shows. */
+  #setByMs = 0
+  /** While it stands still: its time. */
   #frozenAt: number | undefined
   readonly #timers = new Set<Timer>()
 
   now(): number {
+    return this.monotonic() + this.#setByMs
+  }
+
+  monotonic(): number {
     return this.#frozenAt ?? Date.now() + this.#skippedMs
   }
 
+  /** Somebody sets the machine's time so much later, or earlier: no time passes by that. */
+  set(ms: number): void {
+    this.#setByMs += ms
+  }
+
   after(delayMs: number, callback: () => void): () => void {
-    const dueAt = this.now() + Math.max(0, delayMs)
+    const dueAt = this.monotonic() + Math.max(0, delayMs)
     const timer: Timer = { dueAt, callback, handle: this.#arm(() => this.#fire(timer), delayMs) }
     this.#timers.add(timer)
     return () => {
@@ -32,19 +42,19 @@ class SkippingClock implements Clock {
     }
   }
 
-  /** When the next timer is due, by the plugin's time; `undefined` where there is none. */
+  /** When the next timer is due, on the monotonic clock; `undefined` where there is none. */
   get nextAt(): number | undefined {
     let next: number | undefined
     for (const { dueAt } of this.#timers) if (next === undefined || dueAt < next) next = dueAt
     return next
   }
 
-  /** Moves the plugin's time forward to `at`, and calls back the timers that are due by then, in their order. */
+  /** Moves the plugin's monotonic clock forward to `at`, and calls back the timers that are due by then, in their order. */
   skipTo(at: number): void {
-    const skippedMs = at - this.now()
+    const skippedMs = at - this.monotonic()
     if (this.#frozenAt !== undefined) this.#frozenAt = Math.max(at, this.#frozenAt)
     else if (skippedMs > 0) this.#skippedMs += skippedMs
-    const now = this.now()
+    const now = this.monotonic()
     const due = [...this.#timers].filter(({ dueAt }) => dueAt <= now).sort((a, b) => a.dueAt - b.dueAt)
     for (const timer of due) if (this.#timers.has(timer)) this.#fire(timer)
     this.#armAll()
@@ -52,13 +62,13 @@ class SkippingClock implements Clock {
 
   /** From now on only `skipTo` moves it. */
   freeze(): void {
-    this.#frozenAt = this.now()
+    this.#frozenAt = this.monotonic()
     this.#armAll()
   }
 
   /** It goes on from the time that it shows. */
   thaw(): void {
-    this.#skippedMs = this.now() - Date.now()
+    this.#skippedMs = this.monotonic() - Date.now()
     this.#frozenAt = undefined
     this.#armAll()
   }
@@ -66,7 +76,7 @@ class SkippingClock implements Clock {
   #armAll(): void {
     for (const timer of this.#timers) {
       clearTimeout(timer.handle)
-      timer.handle = this.#arm(() => this.#fire(timer), timer.dueAt - this.now())
+      timer.handle = this.#arm(() => this.#fire(timer), timer.dueAt - this.monotonic())
     }
   }
 

@@ -237,7 +237,7 @@ async function settle(): Promise<void> {
 }
 
 async function drain(ms: number): Promise<void> {
-  const end = systemClock.now() + ms
+  const end = systemClock.monotonic() + ms
   await settle()
   for (;;) {
     const next = systemClock.nextAt
@@ -249,7 +249,7 @@ async function drain(ms: number): Promise<void> {
 }
 
 async function pass(ms: number): Promise<void> {
-  const end = systemClock.now() + ms
+  const end = systemClock.monotonic() + ms
   await drain(ms)
   systemClock.skipTo(end)
   await settle()
@@ -266,6 +266,9 @@ async function obey(request: ControlRequest): Promise<void> {
       return
     case 'thaw':
       systemClock.thaw()
+      return
+    case 'setTime':
+      systemClock.set(request.ms)
       return
     case 'fault':
       fault = request.fault

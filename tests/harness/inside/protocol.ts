@@ -24,6 +24,8 @@ export type ControlRequest =
   | { readonly type: 'pass'; readonly ms: number }
   /** Time stands still for the plugin, but for what passes by `pass`; and goes on again. */
   | { readonly type: 'freeze' | 'thaw' }
+  /** Somebody sets the machine's time so many milliseconds later, or earlier; no time passes by that. */
+  | { readonly type: 'setTime'; readonly ms: number }
   | { readonly type: 'fault'; readonly fault: Fault }
 
 export interface DrivenOptions {
