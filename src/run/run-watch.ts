@@ -15,7 +15,7 @@ import {
 } from '../opencode.ts'
 import { NO_USAGE } from '../task/task.ts'
 import { judge, type Ending } from './evidence.ts'
-import { readTranscript } from './transcript.ts'
+import { GOES_ON_WITHIN_MS, readTranscript } from './transcript.ts'
 
 export interface Watched {
   readonly sessionID: string
@@ -232,6 +232,9 @@ export class RunWatch {
     if (stop() !== 'none') return { ending, idleMs: undefined }
     // The host aborts what runs some time before it says that the instance ends (contract 9.4).
     if (ending.type === 'aborted') return { ending, idleMs: STAYS_IDLE_MS }
+    // Another plugin may fall back to another model.
+    if (ending.type === 'failed' && ending.failure.reason === 'error' && holds === 'always')
+      return { ending, idleMs: GOES_ON_WITHIN_MS }
     return { ending, idleMs: { always: undefined, ifIdle: 0, ifStaysIdle: STAYS_IDLE_MS }[holds] }
   }
 

@@ -38,11 +38,20 @@ export interface Activity {
   readonly at: number
 }
 
-/** Reads a run: what was stored from the first of the messages `promptIDs` on, as far as its answer to the last. */
+/**
+ * So soon after its turn was stopped or has failed, what is said to a child goes on with its run: a plugin that falls back
+ * to another model does that. No person is so fast.
+ */
+export const GOES_ON_WITHIN_MS = 300
+
+/**
+ * Reads a run: what was stored from the first of the messages `promptIDs` on, as far as its answer to the last of them, or
+ * to one by which another plugin has gone on with it.
+ */
 export function readTranscript(messages: readonly StoredMessage[], promptIDs: readonly string[]): Transcript {
   const start = messages.findIndex((message) => promptIDs.includes(message.info.id))
   const run = start === -1 ? [] : messages.slice(start)
-  const { asked, index } = lastAsked(run, promptIDs)
+  const { asked, index } = lastAsked(run, [...promptIDs, ...goingOn(run)])
   const end = answerIndex(run, index)
   const until = answersIn(end === -1 ? run : run.slice(0, end + 1))
   const own = until.filter(({ info }) => !info.summary)
@@ -70,6 +79,26 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
     },
     activity: own.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
   }
+}
+
+/** The messages that were stored soon after the end of a turn that was stopped or has failed. */
+function goingOn(run: readonly StoredMessage[]): string[] {
+  const ids: string[] = []
+  let stoppedAt = Number.NEGATIVE_INFINITY
+  for (const { info, parts } of run) {
+    if (info.role === 'assistant') {
+      const isStopped = info.error !== undefined || info.finish === undefined
+      stoppedAt =
+        isStopped && info.time.completed !== undefined ? info.time.completed : Number.NEGATIVE_INFINITY
+      continue
+    }
+    const laterMs = info.time.created - stoppedAt
+    stoppedAt = Number.NEGATIVE_INFINITY
+    // By this one the host goes on itself, when the context is full.
+    if (parts.some(({ type }) => type === 'compaction')) continue
+    if (laterMs >= 0 && laterMs <= GOES_ON_WITHIN_MS) ids.push(info.id)
+  }
+  return ids
 }
 
 function answersIn(run: readonly StoredMessage[]): Answer[] {

@@ -1,13 +1,16 @@
 /** What people ran into, by the numbers of the reports: inputs from real life, on the real OpenCode. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { probePlugin } from '../harness/plugin.ts'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
-import type { ToolCall } from '../harness/script.ts'
+import type { Reply, ToolCall } from '../harness/script.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
+const probe = probePlugin()
 let stage: Stage
 
 beforeAll(async () => {
   stage = await startStage({
+    before: [probe.spec],
     options: { pollMs: 1000 },
     agents: { shy: { mode: 'subagent', hidden: true, description: 'Is not listed.' } },
   })
@@ -19,6 +22,15 @@ const call = (name: string, args: object): ToolCall => ({ name, args: { ...args 
 async function start(parent: Parent, args: object): Promise<string> {
   const [answer = ''] = await parent.call([call('run_background', args)])
   return /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+}
+
+/** Launches one task, and resolves with its session. */
+async function launchOne(parent: Parent): Promise<{ readonly id: string }> {
+  await parent.launch('errand')
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  const [session] = data
+  if (!session) throw new Error('it was not launched')
+  return session
 }
 
 test('R1: what was said before a tool call is not the result of a run without a final answer', async () => {
@@ -127,6 +139,56 @@ test('R9: a child that its provider puts off says so, and holds nobody back once
   await parent.launch('second')
   await parent.call([call('background_cancel', { task_id: first })])
   await parent.waitForNotice('result of second')
+})
+
+/** As plugins do it that fall back to another model: inside OpenCode, as soon as they see what `sees` finds. */
+function fallBack(sessionID: string, sees: string, { aborts = true, afterMs = 0 } = {}): Promise<unknown> {
+  const path = JSON.stringify({ id: sessionID })
+  return probe.run(`
+    const path = ${path}
+    const sees = async () => {
+      const { data } = await client.session.messages({ path })
+      const status = (await client.session.status()).data[path.id]?.type
+      const last = data.at(-1)?.info
+      return ${sees}
+    }
+    while (!(await sees())) await new Promise((resolve) => setTimeout(resolve, 5))
+    if (${aborts}) await client.session.abort({ path })
+    await new Promise((resolve) => setTimeout(resolve, ${afterMs}))
+    await client.session.promptAsync({ path, body: { parts: [{ type: 'text', text: 'go on' }] } })
+  `)
+}
+
+const OTHER = { text: 'answer of the other model' }
+
+test.each<[what: string, first: () => Reply | Promise<Reply>, sees: string, options: object]>([
+  ['aborts its turn', never, "last?.role === 'assistant'", {}],
+  [
+    'aborts its wait for the provider',
+    () => ({ status: 429, text: 'slow down', headers: { 'retry-after': '1000' } }),
+    "status === 'retry'",
+    {},
+  ],
+  ['sees its turn fail', () => ({ status: 400, text: 'bad' }), 'last?.error', { aborts: false }],
+])('R10: a child goes on where another plugin %s and prompts it anew', async (_, first, sees, options) => {
+  let replies = 0
+  const parent = await stage.parent(() => (replies++ === 0 ? first() : OTHER))
+  const { id } = await launchOne(parent)
+  await fallBack(id, sees, options)
+  await parent.waitForNotice('answer of the other model')
+  await parent.quiet()
+  expect(parent.noticeText).toContain('status="completed"')
+  expect(parent.noticeTurns).toHaveLength(1)
+})
+
+test("R10: a message long after an abort is the user's, and the run is cancelled", async () => {
+  const parent = await stage.parent(inOrder(never(), OTHER))
+  const { id } = await launchOne(parent)
+  await fallBack(id, "last?.role === 'assistant'", { afterMs: 1000 })
+  await parent.childrenAreIdle()
+  await stage.pass(3000)
+  await parent.waitForNotice('status="cancelled" by="user"')
+  expect(parent.noticeText).not.toContain('answer of the other model')
 })
 
 test('R12: a child keeps tools of others whose names look like ours', async () => {

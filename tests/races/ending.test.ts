@@ -48,6 +48,7 @@ test('the story of a task says what was seen and not believed, and what became o
     'slotTaken, starting',
     'prompted, running',
     expect.stringMatching(/^seen idle: failed, if it stays so for \d+ s$/),
+    'seen idle: failed, if it stays so for 0.3 s',
     'ended, failed: error: too purple',
     'notice owed',
     'notice sent',

@@ -257,3 +257,44 @@ describe('the text of a run is no whole answer', () => {
     expect(endingOf([prompt, step, whole], [PROMPT])).not.toHaveProperty('incomplete')
   })
 })
+
+describe('R10: a message after a turn that was stopped or has failed', () => {
+  const [stoppedAt, aborted] = [1000, { name: 'MessageAbortedError', data: { message: 'Aborted' } } as const]
+  const stopped = assistantMessage({
+    parentID: PROMPT,
+    id: 'msg_1',
+    time: { created: 1, completed: stoppedAt },
+    error: aborted,
+  })
+  const answer = assistantMessage(
+    { parentID: 'msg_other', id: 'msg_3', finish: 'stop' },
+    { text: 'after all' },
+  )
+
+  test.each([0, 300])('has the run go on when it comes %i ms later', (laterMs) => {
+    const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
+    expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'answered', text: 'after all' })
+    expect(endingOf(messages.slice(0, 3), [PROMPT])).toMatchObject({ type: 'aborted' })
+  })
+
+  test.each([-1, 301])("is somebody else's when it comes %i ms later", (laterMs) => {
+    const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
+    expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'aborted' })
+  })
+
+  test('has it go on more than once, and not when the turn had come to its end', () => {
+    const again = { ...stopped, info: { ...stopped.info, id: 'msg_2', parentID: 'msg_again' } }
+    const first = userMessage('msg_again', stoppedAt + 20)
+    const second = userMessage('msg_other', stoppedAt + 20)
+    expect(
+      endingOf([prompt, stopped, first, again as typeof stopped, second, answer], [PROMPT]),
+    ).toMatchObject({
+      text: 'after all',
+    })
+    const done = assistantMessage(
+      { parentID: PROMPT, id: 'msg_1', time: { created: 1, completed: stoppedAt }, finish: 'stop' },
+      { text: 'done' },
+    )
+    expect(endingOf([prompt, done, second, answer], [PROMPT])).toMatchObject({ text: 'done' })
+  })
+})
