@@ -247,13 +247,11 @@ export function connect(
     },
 
     messages: (sessionID) =>
-      call(
-        'session.messages',
-        (signal) =>
-          client.session.messages({ path: { id: sessionID }, signal, query }) as Promise<
-            SdkResult<StoredMessage[]>
-          >,
-      ),
+      call('session.messages', async (signal) => {
+        const request = { path: { id: sessionID }, signal, query }
+        const listed = (await client.session.messages(request)) as SdkResult<StoredMessage[]>
+        return listed.response?.status === 400 ? messagesInPages(raw, request, listed) : listed
+      }),
 
     statuses: () =>
       call(
@@ -272,6 +270,38 @@ export function connect(
       await call('tui.showToast', (signal) => client.tui.showToast({ body, signal, query }))
     },
   }
+}
+
+/** Few enough for one that cannot be listed to be found in some calls. */
+const PAGE = 64
+
+/**
+ * All messages of a session of which the host lists none, since one of them has a form that its own check of the list does
+ * not know. It checks no page but the last (seen), so the pages are halved until they come.
+ */
+async function messagesInPages(
+  raw: RawClient,
+  { path, query, signal }: { path: { id: string }; query: object; signal: AbortSignal },
+  listed: SdkResult<StoredMessage[]>,
+): Promise<SdkResult<StoredMessage[]>> {
+  const url = `/session/${path.id}/message`
+  const read = async (limit: number, before: string | undefined): Promise<readonly StoredMessage[]> => {
+    const page = await raw.get({
+      url,
+      query: { ...query, limit, ...(before !== undefined && { before }) },
+      signal,
+    })
+    if (page.error !== undefined) {
+      if (limit > 1) return read(Math.floor(limit / 2), before)
+      // It is the oldest one that cannot be read.
+      if (before !== undefined) return []
+      throw refusal('session.messages', listed.error, listed.response)
+    }
+    const messages = page.data as StoredMessage[]
+    const next = page.response?.headers.get('x-next-cursor')
+    return next ? [...(await read(limit, next)), ...messages] : messages
+  }
+  return { data: [...(await read(PAGE, undefined))] }
 }
 
 function refusal(name: string, error: unknown, response: Response | undefined): HostError {
