@@ -6,6 +6,7 @@ import type { Hooks } from '@opencode-ai/plugin'
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { CommandOutput } from './command/files.ts'
 import type { Changes } from './continuer.ts'
+import { forkedFrom } from './forks.ts'
 import type { CommandRequest, LaunchRequest } from './launcher.ts'
 import { unfinishedText } from './parent/notice.ts'
 import {
@@ -16,6 +17,7 @@ import {
   type MessageToRead,
   type StoredMessage,
 } from './opencode.ts'
+import type { OthersTask } from './recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './run/quota.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
@@ -58,6 +60,8 @@ export interface TaskReport {
   /** All messages of its session, those of earlier runs too, the oldest first. */
   readonly messages: readonly StoredMessage[]
 }
+
+export type { OthersTask } from './recovery.ts'
 
 /** An event as the hook `event` is given it. */
 export type PluginEvent = Parameters<NonNullable<Hooks['event']>>[0]['event']
@@ -144,6 +148,26 @@ export class BackgroundManager {
   /** What the runs of agents that a session launched have used together, of those that have ended. */
   used(parentID: string): Usage {
     return this.#rooms.store.used(parentID)
+  }
+
+  /** What a session launched in another process of OpenCode that is still there: it tells their ends. */
+  others(parentID: string): readonly OthersTask[] {
+    return this.#rooms.recovery.others(parentID)
+  }
+
+  /**
+   * The session that launched a task of which this one knows, since it was forked from it; `undefined` where it was not, or
+   * where that cannot be seen.
+   *
+   * @param taskID left out: the newest one that it knows of
+   */
+  async forkedFrom(sessionID: string, taskID?: string): Promise<string | undefined> {
+    try {
+      return await forkedFrom(this.#ports.opencode, sessionID, taskID)
+    } catch (error) {
+      this.#ports.log.warn(`could not look whether ${sessionID} is a fork: ${errorText(error)}`)
+      return undefined
+    }
   }
 
   /** The task of which this is the child session. */

@@ -51,6 +51,12 @@ interface Found {
   readonly task: Task
 }
 
+/** A task that another process of OpenCode runs, which is still there. */
+export interface OthersTask {
+  readonly task: Task
+  readonly owner: Owner
+}
+
 /**
  * So soon after a session was created before our eyes, no other process can have left anything behind in it, and it is
  * not looked at: that would hold up the first message of each session.
@@ -66,6 +72,8 @@ export class Recovery {
   readonly #created = new Map<string, number>()
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
+  /** Of the sessions that were looked at: what is another process's. */
+  readonly #others = new Map<string, readonly OthersTask[]>()
 
   constructor(ports: Ports) {
     this.#ports = ports
@@ -85,6 +93,11 @@ export class Recovery {
     const recovering = this.#tryToRecover(parentID)
     this.#recovered.set(parentID, recovering)
     return recovering
+  }
+
+  /** The tasks of a session that another process runs, as they were when the session was last looked at. */
+  others(parentID: string): readonly OthersTask[] {
+    return this.#others.get(parentID) ?? []
   }
 
   /**
@@ -151,11 +164,14 @@ export class Recovery {
     const { opencode, owners } = this.#ports
     const records = await this.#records(parentID)
     const left = records.filter(({ owner }) => owners.isGone(owner))
+    const others = records.filter((record) => !left.includes(record))
+    if (others.length > 0) this.#others.set(parentID, others)
+    else this.#others.delete(parentID)
     if (left.length > 0) {
       const history = new History(await opencode.messages(parentID))
       await new PQueue({ concurrency: AT_ONCE }).addAll(left.map((found) => () => this.#take(found, history)))
     }
-    return left.length === records.length
+    return others.length === 0
   }
 
   /** Those of tasks that are not known here. */

@@ -20,7 +20,7 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
     async execute({ task_id, all }, context) {
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')
       if (task_id !== undefined) {
-        return cancelText(manager, ownTask(manager, task_id, context.sessionID))
+        return cancelText(manager, await ownTask(manager, task_id, context.sessionID))
       }
       if (!all) throw new ToolError('Say what to stop: task_id, or all: true.')
       const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))

@@ -46,7 +46,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       story: flag('Its steps, timed: why it is stuck'),
     },
     async execute({ task_id, block, timeout, story, ...session }, context) {
-      const task = ownTask(manager, task_id, context.sessionID)
+      const task = await ownTask(manager, task_id, context.sessionID)
       const { id } = task
       // Whoever reads the story has not read the result.
       if (story) return storyText(task, manager.story(id), now())

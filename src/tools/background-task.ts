@@ -72,7 +72,7 @@ async function say(
   { description, prompt, agent, model }: Args,
   context: ToolContext,
 ): Promise<ToolResult> {
-  const before = ownTask(manager, taskID, context.sessionID)
+  const before = await ownTask(manager, taskID, context.sessionID)
   if (before.kind !== 'agent') {
     throw new ToolError(`${before.id} is a command, which reads nothing. Start another with run_background.`)
   }

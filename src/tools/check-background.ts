@@ -13,7 +13,7 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
       tail_lines: described(z.optional(z.int().check(z.minimum(1))), 'Only the last lines of each stream'),
     },
     async execute({ task_id, tail_lines: tailLines }, context) {
-      const { id } = ownTask(manager, task_id, context.sessionID)
+      const { id } = await ownTask(manager, task_id, context.sessionID)
       const report = await manager.output(id, { tailLines, signal: context.abort })
       return answerOf(manager, report, now())
     },

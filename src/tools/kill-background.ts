@@ -8,6 +8,8 @@ export function killBackground(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
     description: 'End a background command, with all that it has started. No notice follows.',
     args: { task_id: described(z.string().check(z.trim()), 'Its id') },
-    execute: ({ task_id }, context) => cancelText(manager, ownTask(manager, task_id, context.sessionID)),
+    async execute({ task_id }, context) {
+      return cancelText(manager, await ownTask(manager, task_id, context.sessionID))
+    },
   })
 }

@@ -1,12 +1,12 @@
 /** The tool that lists what a session has launched. */
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../format.ts'
-import type { BackgroundManager } from '../manager.ts'
+import type { BackgroundManager, OthersTask } from '../manager.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './command-text.ts'
 import { noteOn } from './note.ts'
-import { defineTool, described, type ToolDefinition } from './tool.ts'
+import { defineTool, described, processText, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
 
@@ -22,6 +22,7 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
 
 /** Each stands in the context of the model from then on. */
 const ENDED_ROWS = 50
+const OTHERS = 20
 
 export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
@@ -30,7 +31,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
     args: {
       status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),
     },
-    execute({ status }, context) {
+    async execute({ status }, context) {
       const tasks = manager.list(context.sessionID)
       const shown = tasks.filter((task) => status === 'all' || GROUPS[task.status] === status)
       const count = (group: Group): number => tasks.filter((task) => GROUPS[task.status] === group).length
@@ -60,10 +61,22 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
           '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
         )
       }
+      const others = manager.others(context.sessionID).filter(({ task }) => !isEnded(task))
+      lines.push(...others.slice(-OTHERS).map(othersLine))
+      const origin = tasks.length === 0 ? await manager.forkedFrom(context.sessionID) : undefined
+      if (origin !== undefined)
+        lines.push(
+          `This session was forked from ${origin}: tasks from before that belong to it, and their notices go there.`,
+        )
       lines.push(...manager.problems.map((problem) => `⚠️ option ${problem}`))
-      return Promise.resolve(lines.join('\n'))
+      return lines.join('\n')
     },
   })
+}
+
+function othersLine(others: OthersTask): string {
+  const { id, description, status } = others.task
+  return `\`${id}\` (${nameForModel(description)}) is run by ${processText(others)}, ${status} when it was last recorded.`
 }
 
 function row(task: Task, note: string | undefined, now: number): string {

@@ -1,7 +1,7 @@
 /** How a tool of ours is made: arguments parsed here, since the host checks none (contract 11.5), errors in one form. */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
-import type { BackgroundManager } from '../manager.ts'
+import type { BackgroundManager, OthersTask } from '../manager.ts'
 import { HostError } from '../opencode.ts'
 import { forModel, nameForModel } from '../plain.ts'
 import type { Task } from '../task/task.ts'
@@ -59,15 +59,29 @@ export function described<Schema extends z.ZodMiniType>(schema: Schema, descript
 const NAMED = 20
 
 /** The task, if this session launched it: any other is unknown to it. */
-export function ownTask(manager: BackgroundManager, taskID: string, sessionID: string): Task {
+export async function ownTask(manager: BackgroundManager, taskID: string, sessionID: string): Promise<Task> {
   const task = manager.get(taskID)
   if (task?.parentID === sessionID) return task
+  const other = manager.others(sessionID).find((each) => each.task.id === taskID)
+  if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which tells its end.`)
+  const origin = await manager.forkedFrom(sessionID, taskID)
+  if (origin !== undefined) {
+    throw new ToolError(
+      `Task "${taskID}" belongs to the session that this one was forked from (${origin}), and its notice goes there. ` +
+        'Start a new one here.',
+    )
+  }
   const known = manager.list(sessionID).map(({ id }) => id)
   const newest = known.slice(-NAMED)
   const older = known.length > NAMED ? `, and ${known.length - NAMED} older ones` : ''
   const hint =
     known.length === 0 ? 'This session has launched none.' : `Known here: ${newest.join(', ')}${older}.`
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
+}
+
+/** Where a task is run that is not run here. */
+export function processText({ owner }: OthersTask): string {
+  return `another OpenCode process (pid ${owner.pid} on ${owner.host})`
 }
 
 function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult {

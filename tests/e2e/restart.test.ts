@@ -83,6 +83,15 @@ test('of two processes on one project each tells its own; when one has died, the
       () => parent.requests.at(-1)?.messages.at(-1)?.content === 'hello from the other side',
     )
     expect(parent.noticeText).toBe('')
+    await other.prompt(parent.id, 'CALL [{ "name": "list_background", "args": {} }] END')
+    const listed = await stage.model.waitForRequest(
+      ({ sessionID, messages }) => sessionID === parent.id && messages.at(-1)?.role === 'tool',
+      { from: stage.model.requests.length - 1 },
+    )
+    expect(listed.messages.at(-1)?.content).toContain(
+      `\`${mine}\` (mine) is run by another OpenCode process (pid `,
+    )
+    await other.waitForIdle(parent.id)
     release({ text: 'told by its own' })
     await parent.waitForNotice('told by its own')
     await parent.quiet()

@@ -28,6 +28,8 @@ export interface Stage {
    * own project, unless another is given.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
+  /** A session that exists, in the role of a parent. */
+  parentAt(sessionID: string): Parent
   /** Another project in the same server, with options and keys of `opencode.json` of its own. */
   project(settings?: Pick<StageOptions, 'options' | 'config'>): Project
   /** Another process in the same home, on the same project. */
@@ -143,6 +145,7 @@ export async function startStage({
       if (child) children.set(id, child)
       return parentOf(id, () => project ?? server, model, drain)
     },
+    parentAt: (sessionID) => parentOf(sessionID, () => server, model, drain),
     project({ options: own = {}, config: keys = {} } = {}) {
       const directory = createProject(server.home)
       const entry = driven ? [[driven.spec[0], { ...driven.spec[1], options: own }]] : []

@@ -29,3 +29,24 @@ test('of many tasks, the list has those that have not ended first, and the 50 ne
   answer('the long one')
   await clock.advance(1000)
 })
+
+test('R11: what another living process runs is listed as such, and every tool says who tells its end', async () => {
+  const stage = createFakeStage()
+  const { clock, launch, answer, parentID } = stage
+  const context = { sessionID: parentID } as ToolContext
+  const { id } = await launch('mine')
+  await clock.advance(100)
+  const first = stage.manager
+  stage.second()
+  const tools = [listBackground, backgroundOutput].map((tool) => tool(stage.manager, () => clock.now()))
+  const [list, output] = tools.map((tool) => async () => {
+    const [answered] = await Promise.allSettled([tool.execute({ task_id: id }, context), clock.advance(1000)])
+    return answered.status === 'fulfilled' ? answered.value : String(answered.reason)
+  })
+  expect(await list?.()).toContain(`\`${id}\` (mine) is run by another OpenCode process (pid 1 on test)`)
+  expect(await output?.()).toContain('which tells its end')
+  answer('mine')
+  await clock.advance(5000)
+  expect(first.get(id)?.status).toBe('completed')
+  expect(await list?.()).not.toContain(id)
+})
