@@ -4,7 +4,7 @@
  */
 import type { Hooks } from '@opencode-ai/plugin'
 import { parseOptions, type OptionsInput } from './config.ts'
-import type { CommandOutput } from './command/files.ts'
+import type { CommandOutput, Stream } from './command/files.ts'
 import type { Changes } from './continuer.ts'
 import { forkedFrom } from './forks.ts'
 import type { CommandRequest, LaunchRequest } from './launcher.ts'
@@ -17,6 +17,7 @@ import {
   type MessageToRead,
   type StoredMessage,
 } from './opencode.ts'
+import type { Piece } from './pages.ts'
 import type { OthersTask } from './recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './run/quota.ts'
@@ -47,6 +48,8 @@ export interface OutputOptions {
   readonly timeoutMs?: number
   /** Of a command: only so many of the last lines of each stream. */
   readonly tailLines?: number | undefined
+  /** Of a command: so many bytes of a stream from `offset` on as well, in bytes. */
+  readonly piece?: { readonly stream: Stream; readonly offset: number; readonly bytes: number } | undefined
   /** Ends the wait. Nobody reads what is found then, so that a notice is still owed. */
   readonly signal?: AbortSignal
 }
@@ -55,6 +58,8 @@ export interface TaskReport {
   readonly task: Task
   /** Of a command: the ends of both streams, and the directory of the files that hold all of them. */
   readonly output: CommandOutput | undefined
+  /** The piece that was asked for. */
+  readonly piece?: Piece
   /** What its session says of the run; `undefined` before it has started, and when the session was deleted. */
   readonly transcript: Transcript | undefined
   /** All messages of its session, those of earlier runs too, the oldest first. */
@@ -248,7 +253,10 @@ export class BackgroundManager {
    * is kept back meanwhile. Rejects with a `ToolError` for an unknown task, and with a `HostError` where its session
    * could not be read; its notice is then still owed.
    */
-  async output(taskID: string, { timeoutMs, tailLines, signal }: OutputOptions = {}): Promise<TaskReport> {
+  async output(
+    taskID: string,
+    { timeoutMs, tailLines, piece: asked, signal }: OutputOptions = {},
+  ): Promise<TaskReport> {
     const release = this.#rooms.outbox.hold(taskID)
     try {
       if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
@@ -261,7 +269,11 @@ export class BackgroundManager {
         messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
       const tail = tailLines === undefined ? {} : { lines: tailLines }
       const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task, tail) : undefined
-      return { task, transcript, messages, output }
+      const piece =
+        task.kind === 'command' && asked
+          ? this.#rooms.commands.pieceOf(task, asked.stream, asked.offset, asked.bytes)
+          : undefined
+      return { task, transcript, messages, output, ...(piece && { piece }) }
     } finally {
       release()
     }

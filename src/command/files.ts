@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import * as z from 'zod/mini'
 import type { Clock } from '../clock.ts'
+import type { Piece } from '../pages.ts'
 import { ownerSchema, processKey, type Owner } from '../task/owner.ts'
 
 export type Stream = 'stdout' | 'stderr'
@@ -166,6 +167,19 @@ export function readTail(directory: string, stream: Stream, { bytes, lines = Inf
     // Each byte that is no text has become a character of three.
     const [kept, left] = lastBytes(stripVTControlCharacters(text), bytes)
     return { text: kept, leftOutBytes: from + start + left }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** So many bytes of a log from `offset` on, in bytes. Empty for a log that has been removed. */
+export function readPiece(directory: string, stream: Stream, offset: number, bytes: number): Piece {
+  const size = logSize(directory, stream)
+  if (offset >= size) return { bytes: Buffer.alloc(0), offset, size }
+  const file = openSync(logPath(directory, stream), 'r')
+  try {
+    const buffer = Buffer.alloc(Math.min(bytes, size - offset))
+    return { bytes: buffer.subarray(0, readSync(file, buffer, 0, buffer.length, offset)), offset, size }
   } finally {
     closeSync(file)
   }

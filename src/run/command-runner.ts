@@ -8,6 +8,7 @@ import {
   logPath,
   readEnd,
   readIdentity,
+  readPiece,
   readTail,
   removeOlderThan,
   writeBelonging,
@@ -24,6 +25,7 @@ import { formatDuration } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
 import { plain } from '../plain.ts'
+import type { Piece } from '../pages.ts'
 import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
@@ -166,6 +168,11 @@ export class CommandRunner implements Runner<CommandTask> {
       stderr: read('stderr'),
       hasLeftovers: this.hasLeftovers(task),
     }
+  }
+
+  /** So many bytes of what it wrote to a stream, from `offset` on. */
+  pieceOf(task: CommandTask, stream: Stream, offset: number, bytes: number): Piece {
+    return readPiece(this.#directory(task), stream, offset, bytes)
   }
 
   /** Whether a command has ended, and something that it has started runs on. */

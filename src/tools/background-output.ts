@@ -1,28 +1,23 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod/mini'
-import {
-  cutMiddle,
-  cutMiddleLines,
-  formatCost,
-  formatDuration,
-  formatTokens,
-  incompleteText,
-} from '../format.ts'
+import { formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { noteOn } from './note.ts'
+import { endsText, OFFSET, PAGE, pageText } from './page-text.ts'
 import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
-/** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
-const BYTES = 48_000
-const LINES = 1900
-
 const UNREADABLE = 'Its session cannot be read (any more).'
-const LESS_OF_IT = 'message_limit shows the last messages alone'
+
+/** What of a long answer is shown. */
+interface Wanted {
+  readonly transcript?: TranscriptOptions | undefined
+  readonly offset?: number | undefined
+}
 
 const flag = (description: string) => described(z.optional(z.boolean()), description)
 
@@ -43,23 +38,25 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       message_limit: described(z.optional(z.int().check(z.minimum(1))), 'Only so many of its last messages'),
       include_thinking: flag('In the transcript'),
       include_tool_results: flag('In the transcript'),
+      offset: OFFSET,
       story: flag('Its steps, timed: why it is stuck'),
     },
-    async execute({ task_id, block, timeout, story, ...session }, context) {
+    async execute({ task_id, block, timeout, story, offset, ...session }, context) {
       const task = await ownTask(manager, task_id, context.sessionID)
       const { id } = task
       // Whoever reads the story has not read the result.
       if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
         ...(block && { timeoutMs: timeout }),
+        piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
       })
       // Whoever asks for a part of the transcript wants the transcript.
       const { full_session, message_limit: limit } = session
       const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
       const wantsTranscript = full_session || limit !== undefined || thinking || toolResults
-      const transcript = { limit, thinking, toolResults }
-      return answerOf(manager, report, now(), wantsTranscript ? transcript : undefined)
+      const transcript = wantsTranscript ? { limit, thinking, toolResults } : undefined
+      return answerOf(manager, report, now(), { transcript, offset })
     },
   })
 }
@@ -67,37 +64,33 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
 /**
  * What is to be said of a task, whichever tool was asked.
  *
- * @param transcript of an agent: what to show instead of the result
+ * @param wanted of an agent, the transcript instead of the result; of a long text, the page that begins at `offset`
  */
 export function answerOf(
   manager: BackgroundManager,
   report: TaskReport,
   now: number,
-  transcript?: TranscriptOptions,
+  wanted: Wanted = {},
 ): Exclude<ToolResult, string> {
-  const { task, output } = report
+  const { task, output, piece } = report
   const note = noteOn(manager, task)
   return {
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText(task, note, output, now)
-        : describe(report, now, note, transcript),
+        ? commandText(task, note, output, now, piece)
+        : describe(report, now, note, wanted),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
   }
 }
 
-function describe(
-  report: TaskReport,
-  now: number,
-  note: string | undefined,
-  wanted?: TranscriptOptions,
-): string {
+function describe(report: TaskReport, now: number, note: string | undefined, wanted: Wanted): string {
   const { task, messages } = report
+  const { transcript, offset } = wanted
   const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, report, now, note)
-  if (wanted)
-    lines.push('', messages.length === 0 ? UNREADABLE : cut(transcriptText(messages, wanted), LESS_OF_IT))
-  else if (isEnded(task)) lines.push('', ...resultLines(task, report))
+  if (transcript)
+    lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
+  else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))
   const agent = task.kind === 'agent' ? [`agent: ${task.agent}`] : []
   return [`task_id: ${task.id}`, ...agent, `description: ${nameForModel(task.description)}`, ...lines].join(
     '\n',
@@ -129,14 +122,10 @@ function endedLines(task: EndedTask): string[] {
   return lines
 }
 
-function resultLines(task: EndedTask, { transcript }: TaskReport): string[] {
+function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number | undefined): string[] {
   if (!transcript) return [UNREADABLE]
   if (transcript.text === '') return ['It said nothing.']
-  const heading = headingOf(task)
-  return [
-    heading,
-    cut(transcript.text, `have it tell you that part: background_task with task_id "${task.id}"`),
-  ]
+  return [headingOf(task), partOf(transcript.text, offset)]
 }
 
 function headingOf(task: EndedTask): string {
@@ -144,11 +133,11 @@ function headingOf(task: EndedTask): string {
   return task.incomplete ? incompleteText(task.incomplete) : 'result:'
 }
 
-/** Shortens a text to what the host lets through, and says how to get the rest. */
-function cut(text: string, rest: string): string {
-  const marker = (leftOut: string): string => `[… ${leftOut} left out; ${rest} …]`
-  const lines = cutMiddleLines(text, LINES, (count) => marker(`${count} lines`))
-  return cutMiddle(lines, BYTES, (count) => marker(`${count} bytes`))
+function partOf(text: string, offset: number | undefined): string {
+  if (offset === undefined) return endsText(text)
+  const bytes = Buffer.from(text)
+  const page = pageText({ bytes: bytes.subarray(offset), offset, size: bytes.length })
+  return `${page.text.replace(/\n$/, '')}\n${page.after}`
 }
 
 function usageLine({ toolCalls, tokens, cost }: Usage): string {

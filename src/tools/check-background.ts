@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { answerOf } from './background-output.ts'
+import { OFFSET, PAGE } from './page-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function checkBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
@@ -11,11 +12,14 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
       tail_lines: described(z.optional(z.int().check(z.minimum(1))), 'Only the last lines of each stream'),
+      offset: OFFSET,
+      stream: described(z._default(z.enum(['stdout', 'stderr']), 'stdout'), 'Of offset'),
     },
-    async execute({ task_id, tail_lines: tailLines }, context) {
+    async execute({ task_id, tail_lines: tailLines, offset, stream }, context) {
       const { id } = await ownTask(manager, task_id, context.sessionID)
-      const report = await manager.output(id, { tailLines, signal: context.abort })
-      return answerOf(manager, report, now())
+      const piece = offset === undefined ? undefined : { stream, offset, bytes: PAGE.bytes }
+      const report = await manager.output(id, { tailLines, piece, signal: context.abort })
+      return answerOf(manager, report, now(), { offset })
     },
   })
 }

@@ -1,8 +1,10 @@
 /** Commands, as the tools show them. Pure. */
 import type { CommandOutput, Stream, Tail } from '../command/files.ts'
 import { cutMiddle, formatDuration } from '../format.ts'
+import type { Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, type CommandTask } from '../task/task.ts'
+import { pageText } from './page-text.ts'
 
 export const RULE = '━'.repeat(59)
 
@@ -37,16 +39,17 @@ export function statusText(task: CommandTask, note: string | undefined): string 
   }
 }
 
-/** All that is known of a command, with the last of its output. */
+/** All that is known of a command, with the last of its output, or the page of it that was asked for. */
 export function commandText(
   task: CommandTask,
   note: string | undefined,
   output: CommandOutput,
   now: number,
+  piece?: Piece,
 ): string {
   const sign =
     task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
-  const { directory, stdout, stderr } = output
+  const { directory } = output
   const rows: [string, string | undefined][] = [
     ['Command', codeSpan(task.command)],
     ['Status', statusText(task, note)],
@@ -64,18 +67,32 @@ export function commandText(
     '|----------|-------|',
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
-    ...streamLines('📤', 'stdout', output),
-    ...streamLines('⚠️', 'stderr', output),
-    ...(stdout.text === '' && stderr.text === '' ? ['', 'No output.'] : []),
+    ...(piece ? pageLines(piece) : outputLines(output)),
   ].join('\n')
+}
+
+function outputLines(output: CommandOutput): string[] {
+  const lines = [...streamLines('📤', 'stdout', output), ...streamLines('⚠️', 'stderr', output)]
+  return lines.length === 0 ? ['', 'No output.'] : lines
+}
+
+function pageLines(piece: Piece): string[] {
+  const { text, after } = pageText(piece)
+  return ['', ...fenced(`📤 **Output**, from offset ${piece.offset}`, text), after]
 }
 
 function streamLines(sign: string, stream: Stream, output: CommandOutput): string[] {
   const { text, leftOutBytes }: Tail = output[stream]
+  const ask = `check_background with offset: 0${stream === 'stdout' ? '' : `, stream: "${stream}"`}`
+  const part = leftOutBytes === 0 ? '' : `, its end. ${leftOutBytes} bytes come before it: ${ask}`
+  const lines = fenced(`${sign} **Output (${stream})**${part}`, text)
+  return lines.length === 0 ? [] : ['', ...lines]
+}
+
+function fenced(heading: string, text: string): string[] {
   if (text === '') return []
-  const part = leftOutBytes === 0 ? '' : `, its end: ${leftOutBytes} bytes before it are in the file`
   const fence = '`'.repeat(Math.min(LONGEST_FENCE, Math.max(3, 1 + longestRun(text))))
-  return ['', `${sign} **Output (${stream})**${part}:`, fence, text.replace(/\n$/, ''), fence]
+  return [`${heading}:`, fence, text.replace(/\n$/, ''), fence]
 }
 
 /** Of backticks: what stands in a fence of more cannot end it. */

@@ -158,7 +158,7 @@ test('the transcript is read whole or in part, with thinking and tool outputs wh
   expect(result).toMatch(/result:\nand again$/)
 })
 
-test("a transcript that is too long is cut below the host's limit, and says how to see less of it", async () => {
+test("a transcript that is too long is cut below the host's limit, and says how to see what is left out", async () => {
   const parent = await stage.parent(() => ({ text: `begin\n${'line\n'.repeat(3000)}end` }))
   const [id] = await parent.launch('write lines')
   await parent.waitForNotice('begin')

@@ -283,7 +283,7 @@ test('long output is told by its end, with how much comes before it, and where',
   expect(told.endsWith('99999\n100000\nthe end')).toBe(true)
   expect(Number(left) + Buffer.byteLength(told.slice(told.indexOf('\n') + 1))).toBe(total - 1)
   const shown = await check(parent, id)
-  expect(shown).toMatch(/its end: \d+ bytes before it are in the file:\n```\n\d+\n/)
+  expect(shown).toMatch(/its end\. \d+ bytes come before it: check_background with offset: 0:\n```\n\d+\n/)
   expect(shown).toContain('99999\n100000\nthe end\n```')
 })
 

@@ -30,7 +30,9 @@ function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
 
 test('output that is cut says how much is left out, and where it is', () => {
   const text = textOf({ text: 'the end\n', leftOutBytes: 1234 })
-  expect(text).toContain('(stdout)**, its end: 1234 bytes before it are in the file:\n```\nthe end\n```')
+  expect(text).toContain(
+    '(stdout)**, its end. 1234 bytes come before it: check_background with offset: 0:\n```\nthe end\n```',
+  )
   expect(text).toContain('`/files/{stdout,stderr}`')
   expect(textOf({ text: 'all\n' })).toContain('(stdout)**:\n```\nall\n```')
 })
