@@ -1,108 +1,138 @@
-/**
- * The options of the plugin: the second element of its tuple in opencode.json. A bad value falls back to its own
- * default, alone, and is named in `problems`: an option must never keep the plugin from loading, because the host
- * would not say why it is missing (TUI notes, section 1).
- */
-import { closest, distance } from 'fastest-levenshtein'
+/** The options of the plugin: the second element of its tuple in opencode.json. */
 import * as z from 'zod/mini'
-import { inEnglish } from './english.ts'
+import { group, option, parseAs, type Parsed } from './option.ts'
 
 const milliseconds = z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))
 
 const slots = z.int().check(z.minimum(1))
 
-/** What an option is when it is left out. What it means is said in `scripts/options-schema.ts`. */
-function option<Schema extends z.ZodMiniType>(schema: Schema, byDefault: z.output<Schema>) {
-  return z._default(schema, byDefault as never)
-}
-
-/** Options that belong together, each of which may be left out. */
-function group<Shape extends z.core.$ZodShape>(shape: Shape) {
-  return z.prefault(z.strictObject(shape), {} as never)
-}
-
 export const optionsSchema = z.strictObject({
   concurrency: group({
-    total: option(slots, 10),
-    providers: option(z.record(z.string(), slots), {}),
-    models: option(z.record(z.string(), slots), {}),
-    commands: option(slots, 10),
+    total: option(slots, 10, 'agents at work at the same time, over all sessions of a project'),
+    providers: option(
+      z.record(z.string(), slots),
+      {},
+      'the same for single providers, as `{ "anthropic": 3 }`; the strictest limit holds',
+    ),
+    models: option(
+      z.record(z.string(), slots),
+      {},
+      'the same for single models, as `{ "anthropic/claude-opus-4-5": 1 }`',
+    ),
+    commands: option(slots, 10, 'shell commands that run at the same time; agents do not count'),
   }),
-  maxTasksPerSession: option(slots, 100),
+  maxTasksPerSession: option(slots, 100, 'unfinished tasks of agents of one session; more are refused'),
   notify: group({
-    debounceMs: option(milliseconds, 200),
-    inlineResultBytes: option(z.int().check(z.minimum(0)), 4096),
-    wake: option(z.enum(['each', 'all', 'never']), 'each'),
+    debounceMs: option(
+      milliseconds,
+      200,
+      'how long a notice waits for others while siblings still run; at most ten times that in all',
+    ),
+    inlineResultBytes: option(
+      z.int().check(z.minimum(0)),
+      4096,
+      'how much of a result stands in its notice (at most 16 KB in all that the parent has not read yet, and some ' +
+        '160 bytes each beyond that); the rest is read with `background_output`',
+    ),
+    wake: option(
+      z.enum(['each', 'all', 'never']),
+      'each',
+      'when a session is woken: for `"each"` burst of ends, when `"all"` its tasks have ended, or `"never"`. A notice ' +
+        'that did not wake it goes along with your next message',
+    ),
   }),
-  onInterrupt: option(z.enum(['keep', 'cancel']), 'keep'),
-  startTimeoutMs: option(milliseconds.check(z.minimum(1000)), 60_000),
-  timeoutMs: option(milliseconds, 0),
-  stalledAfterMs: option(milliseconds, 300_000),
-  permissionTimeoutMs: option(milliseconds, 0),
-  pollMs: option(milliseconds.check(z.minimum(50)), 5000),
+  onInterrupt: option(
+    z.enum(['keep', 'cancel']),
+    'keep',
+    '`"cancel"`: the tasks that a session launched are stopped when you interrupt it',
+  ),
+  startTimeoutMs: option(
+    milliseconds.check(z.minimum(1000)),
+    60_000,
+    'how long a prompted session may be idle without a final answer before the task counts as failed',
+  ),
+  timeoutMs: option(
+    milliseconds,
+    0,
+    'how long a run of an agent may take; it is then stopped, and what it did is told. 0: no limit',
+  ),
+  stalledAfterMs: option(
+    milliseconds,
+    300_000,
+    'after how long without a sign of life the list and `background_output` say so; nothing is stopped. 0: never',
+  ),
+  permissionTimeoutMs: option(
+    milliseconds,
+    0,
+    "after how long a child's question for a permission is rejected, with a message to the child, which goes on. 0: never",
+  ),
+  pollMs: option(
+    milliseconds.check(z.minimum(50)),
+    5000,
+    "how often the sessions' status is asked for, in one call for all, while something runs or a notice is owed",
+  ),
   commands: group({
-    enabled: option(z.boolean(), true),
-    timeoutMs: option(milliseconds, 300_000),
-    maxOutputBytes: option(z.int().check(z.minimum(1024)), 1_000_000_000),
-    killGraceMs: option(milliseconds, 5000),
+    enabled: option(
+      z.boolean(),
+      true,
+      'whether agents get `run_background`, `check_background` and `kill_background` (never on Windows)',
+    ),
+    timeoutMs: option(
+      milliseconds,
+      300_000,
+      'how long a command may run that names no timeout of its own. 0: no limit',
+    ),
+    maxOutputBytes: option(
+      z.int().check(z.minimum(1024)),
+      1_000_000_000,
+      'how much a command may write before it is killed',
+    ),
+    killGraceMs: option(
+      milliseconds,
+      5000,
+      'how long a command that is told to end may take before it is killed',
+    ),
   }),
   run: group({
-    waitMs: option(milliseconds, 600_000),
+    waitMs: option(
+      milliseconds,
+      600_000,
+      'how long `opencode run` waits in all for what it has launched, and for the answers to its notices; 0: not at ' +
+        'all. While it waits, the text that the agent has just finished is not printed',
+    ),
   }),
   tmux: group({
-    enabled: option(z.boolean(), false),
-    layout: option(z.enum(['main-vertical', 'main-horizontal', 'tiled']), 'main-vertical'),
-    size: option(z.int().check(z.minimum(20), z.maximum(90)), 60),
-    limit: option(slots, 4),
+    enabled: option(
+      z.boolean(),
+      false,
+      'inside tmux, each agent at work gets a pane that shows its session, closed 2 s after its end; the focus stays. ' +
+        'OpenCode must listen: `opencode --port 4096`',
+    ),
+    layout: option(
+      z.enum(['main-vertical', 'main-horizontal', 'tiled']),
+      'main-vertical',
+      'the layout of the window: this, `"main-horizontal"` or `"tiled"`',
+    ),
+    size: option(
+      z.int().check(z.minimum(20), z.maximum(90)),
+      60,
+      "how many percent of the window OpenCode's own pane keeps; not where the panes are tiled",
+    ),
+    limit: option(slots, 4, 'how many panes there are at most'),
   }),
-  debug: option(z.boolean(), false),
+  debug: option(
+    z.boolean(),
+    false,
+    "each step of each task in OpenCode's log; `OPENCODE_BACKGROUND_DEBUG=1` does the same",
+  ),
 })
 
 export type Options = z.output<typeof optionsSchema>
 export type OptionsInput = z.input<typeof optionsSchema>
 
-export interface ParsedOptions {
-  readonly options: Options
-  /** One sentence for each option that was not understood. */
-  readonly problems: readonly string[]
-}
-
-export function parseOptions(input: unknown): ParsedOptions {
-  const problems: string[] = []
-  let remaining: unknown = structuredClone(input ?? {})
-  for (;;) {
-    const result = optionsSchema.safeParse(remaining, inEnglish)
-    if (result.success)
-      return { options: result.data, problems: [...problems, ...idleClocks(remaining, result.data)] }
-    for (const issue of result.error.issues) {
-      if (issue.code === 'unrecognized_keys') {
-        for (const key of issue.keys) {
-          remove(remaining, [...issue.path, key])
-          problems.push(unknownText(issue.path, key))
-        }
-        continue
-      }
-      const { path, message } = issue
-      if (path.length === 0) remaining = {}
-      else remove(remaining, path)
-      problems.push(`${path.length === 0 ? 'options' : path.join('.')}: ${message}; the default is used`)
-    }
-  }
-}
-
-/** Further from each of our names than this, a key is not meant as one of them. */
-const FAR = 4
-
-/** Names an option that there is not, and the nearest that there is in its place. */
-function unknownText(path: readonly PropertyKey[], key: string): string {
-  const known = path.reduce<unknown>(
-    (found, name) => (found as Record<PropertyKey, unknown>)[name],
-    optionsSchema.parse({}),
-  )
-  const near = closest(key, Object.keys(known as object))
-  const named = (name: string): string => [...path, name].join('.')
-  const hint = distance(key, near) < FAR ? `; did you mean ${named(near)}?` : ''
-  return `${named(key)}: there is no such option${hint}`
+export function parseOptions(input: unknown): Parsed<Options> {
+  const { options, problems } = parseAs(optionsSchema, input)
+  return { options, problems: [...problems, ...idleClocks(input, options)] }
 }
 
 /** Of the clocks that were set, those that can never ring, since the run is stopped before. */
@@ -112,11 +142,4 @@ function idleClocks(given: unknown, options: Options): string[] {
   return (['startTimeoutMs', 'stalledAfterMs', 'permissionTimeoutMs'] as const)
     .filter((name) => Object.hasOwn(given, name) && options[name] >= timeoutMs)
     .map((name) => `${name}: is not shorter than timeoutMs (${timeoutMs}), so that it never acts`)
-}
-
-function remove(target: unknown, path: readonly PropertyKey[]): void {
-  const [key, ...rest] = path
-  if (typeof target !== 'object' || target === null || key === undefined) return
-  if (rest.length === 0) Reflect.deleteProperty(target, key)
-  else remove(Reflect.get(target, key), rest)
 }

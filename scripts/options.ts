@@ -1,0 +1,38 @@
+/** Makes from the declared options (`src/config.ts`) what people and editors read of them. */
+import { format } from 'prettier'
+import * as z from 'zod'
+import { optionsSchema } from '../src/config.ts'
+import { meanings } from '../src/option.ts'
+
+type JSONSchema = z.core.JSONSchema.BaseSchema
+
+/** JSON Schema of the second element of the plugin's tuple in opencode.json, with what each option means. */
+export function optionsJSONSchema(): JSONSchema {
+  return { title: 'Options of opencode-background', ...schemaOf(optionsSchema) }
+}
+
+/** The README's table of the options, formatted as Prettier does it. */
+export async function optionsTable(): Promise<string> {
+  const rows = rowsOf(schemaOf(optionsSchema))
+  const table = ['| option | default | meaning |', '| --- | --- | --- |', ...rows].join('\n')
+  return (await format(table, { parser: 'markdown' })).trim()
+}
+
+function schemaOf(schema: z.core.$ZodType): JSONSchema {
+  return z.toJSONSchema(schema, { io: 'input', metadata: meanings })
+}
+
+function rowsOf({ properties = {} }: JSONSchema, path: readonly string[] = []): string[] {
+  return Object.entries(properties).flatMap(([name, property]) => {
+    if (typeof property !== 'object') return []
+    const here = [...path, name]
+    // A record by names is one option.
+    if (property.properties) return rowsOf(property, here)
+    return [`| \`${here.join('.')}\` | ${defaultOf(property)} | ${property.description ?? ''} |`]
+  })
+}
+
+function defaultOf({ default: value }: JSONSchema): string {
+  const text = JSON.stringify(value)
+  return typeof value === 'number' || typeof value === 'boolean' ? text : `\`${text}\``
+}
