@@ -41,6 +41,18 @@ export const optionsSchema = z.strictObject({
         'that did not wake it goes along with your next message',
     ),
   }),
+  toolPrefix: option(
+    z
+      .string()
+      .check(
+        z.regex(
+          /^([A-Za-z_][\w-]{0,19})?$/,
+          'at most 20 letters, digits, "_" and "-", the first one no digit',
+        ),
+      ),
+    '',
+    'stands before the name of each tool, as `"bg_"`: for where another plugin or an MCP server has tools of the same names',
+  ),
   onInterrupt: option(
     z.enum(['keep', 'cancel']),
     'keep',

@@ -12,6 +12,7 @@ import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { isEnded, type AgentTask, type EndedTask, type Task } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
+import type { ToolNames } from './tool-names.ts'
 
 /** What the next run has of its own. */
 export interface Changes {
@@ -38,6 +39,7 @@ interface Ports {
   readonly stopped: (taskID: string) => Promise<unknown> | undefined
   /** Queues a task that is pending anew. */
   readonly enqueue: (task: Task) => void
+  readonly names: ToolNames
 }
 
 export class Continuer {
@@ -58,11 +60,13 @@ export class Continuer {
   }
 
   async #say(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
-    const { store, started, stopped } = this.#ports
+    const { store, started, stopped, names } = this.#ports
     const task = store.get(taskID)
     if (!task) throw new ToolError(`There is no task ${taskID}.`)
     if (task.kind !== 'agent') {
-      throw new ToolError(`${taskID} is a command, which reads nothing. Start another with run_background.`)
+      throw new ToolError(
+        `${taskID} is a command, which reads nothing. Start another with ${names.run_background}.`,
+      )
     }
     if (changes.model !== undefined && !isEnded(task)) {
       throw new ToolError(`${taskID} is at work on its model. Leave model out, or wait for its end.`)

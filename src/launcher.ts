@@ -8,7 +8,7 @@ import { newPromptID, newTaskID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
-import { TOOL_NAMES } from './tool-names.ts'
+import type { ToolNames } from './tool-names.ts'
 import { ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
@@ -33,11 +33,8 @@ export interface CommandRequest extends Omit<CommandWork, 'kind'> {
   readonly description: string
 }
 
-/**
- * What a child may not do: start work of its own, ask the user questions that nobody would see, or use our tools. By name:
- * a pattern would take tools of others along.
- */
-const CHILD_DENIES = ['task', 'question', ...TOOL_NAMES]
+/** What a child may not do beside using our tools: start work of its own, or ask the user questions that nobody would see. */
+const CHILD_DENIES = ['task', 'question']
 
 interface Ports {
   readonly catalogue: Catalogue
@@ -46,6 +43,7 @@ interface Ports {
   readonly records: TaskRecords
   readonly gate: Gate
   readonly stories: Teller
+  readonly names: ToolNames
 }
 
 export class Launcher {
@@ -84,7 +82,7 @@ export class Launcher {
             promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
             createdAt,
           },
-          childRules(parent),
+          childRules(parent, this.#ports.names),
         )
         store.add(task)
         stories.tell(task.id, 'queued')
@@ -128,14 +126,14 @@ export class Launcher {
   }
 
   #refuseTooMany(parentID: string, launching: number): void {
-    const { store } = this.#ports
+    const { store, names } = this.#ports
     const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
     const { maxTasksPerSession } = this.#limits
     if (unfinished.length + launching < maxTasksPerSession) return
     const ids = unfinished.join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
-        'Wait for notices, or stop some with background_cancel.',
+        `Wait for notices, or stop some with ${names.background_cancel}.`,
     )
   }
 
@@ -175,12 +173,16 @@ function refuseChild(caller: Session): void {
   )
 }
 
-/** A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). */
-function childRules({ permission = [] }: Session): PermissionRuleset {
+/**
+ * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Our
+ * tools are denied by name: a pattern would take tools of others along.
+ */
+function childRules({ permission = [] }: Session, names: ToolNames): PermissionRuleset {
   const inherited = permission.filter(
     (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
   )
-  const own = CHILD_DENIES.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
+  const denied = [...CHILD_DENIES, ...Object.values(names)]
+  const own = denied.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
   return [...inherited, ...own]
 }
 

@@ -18,6 +18,7 @@ import {
   type StoredMessage,
 } from './opencode.ts'
 import type { Piece } from './pages.ts'
+import { Problems } from './problems.ts'
 import type { OthersTask } from './recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './run/quota.ts'
@@ -26,6 +27,7 @@ import type { Story } from './story.ts'
 import { until } from './task/until.ts'
 import { isEnded, type CommandTask, type EndedTask, type Task, type Usage } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
+import type { ToolNames } from './tool-names.ts'
 
 export interface ManagerInput {
   /** The client that OpenCode hands to a plugin. */
@@ -85,33 +87,44 @@ export interface NewMessage {
 const INTERRUPTION_SETTLES_MS = 500
 
 export class BackgroundManager {
-  /** One sentence for each option that was not understood. */
-  readonly problems: readonly string[]
+  /** The names of the tools of which notices and answers speak. */
+  readonly toolNames: ToolNames
   /** Whether agents get the tools for commands, and after how many milliseconds one ends that names no timeout. */
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
+  readonly #problems: Problems
   readonly #stalledAfterMs: number
-  /** Of the problems, those that no user was told of yet. */
-  #untold: readonly string[]
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
     const { client, directory, name, serverUrl } = input
     this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
     this.#rooms = buildRooms(this.#ports, options)
-    const isLost = options.tmux.enabled && !serverUrl
-    this.problems = isLost ? [...problems, 'tmux: there are no panes without serverUrl'] : problems
+    this.toolNames = this.#rooms.names
+    this.#problems = new Problems(this.#ports)
+    for (const problem of problems) this.#problems.add(`option ${problem}`)
+    if (options.tmux.enabled && !serverUrl)
+      this.#problems.add('option tmux: there are no panes without serverUrl')
     // They need a POSIX shell, and process sessions to end what they start.
     const enabled = options.commands.enabled && process.platform !== 'win32'
     this.commands = { ...options.commands, enabled }
-    this.#untold = this.problems
     this.#stalledAfterMs = options.stalledAfterMs
     if (options.onInterrupt === 'cancel') {
       this.#rooms.gate.subscribe((parentID, change) => {
         if (change === 'interrupted') this.#cancelSoon(parentID)
       })
     }
+  }
+
+  /** One sentence for each option that was not understood, and for what else was reported. */
+  get problems(): readonly string[] {
+    return this.#problems.all
+  }
+
+  /** Has the user told of a problem in the setup, once: in a toast and in OpenCode's log. */
+  report(problem: string): void {
+    this.#problems.add(problem)
   }
 
   /**
@@ -382,7 +395,7 @@ export class BackgroundManager {
       if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(sessionID, message.id)) return
       if (this.#rooms.store.findBySession(sessionID)) return
       await this.recover(sessionID)
-      this.#tellProblems()
+      this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, message.time.created)
       const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
@@ -416,6 +429,7 @@ export class BackgroundManager {
    * The instance ends: what is unfinished is recorded as interrupted.
    */
   async dispose(): Promise<void> {
+    this.#problems.dispose()
     this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
@@ -425,15 +439,6 @@ export class BackgroundManager {
     this.#rooms.permissions.dispose()
     this.#rooms.quota.dispose()
     await this.#rooms.records.flush()
-  }
-
-  /** Only now that somebody writes is there surely somebody who sees it. */
-  #tellProblems(): void {
-    if (this.#untold.length === 0) return
-    const text = this.#untold.map((problem) => `option ${problem}`).join('\n')
-    this.#untold = []
-    this.#ports.log.warn(text)
-    this.#ports.opencode.warn(text).catch((error: unknown) => this.#ports.log.warn(errorText(error)))
   }
 
   /** The user has interrupted the parent, and wants its tasks to stop with it. */

@@ -131,6 +131,11 @@ interface RawClient {
 
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
+/** The host shows a toast for 5 s unless it is told otherwise, which is too short for several sentences. */
+const SHORTEST_TOAST_MS = 5000
+const LONGEST_TOAST_MS = 30_000
+/** Of a character. */
+const READING_MS = 50
 
 /** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
 export function connect(
@@ -266,7 +271,8 @@ export function connect(
     },
 
     warn: async (message) => {
-      const body = { title: PLUGIN, message, variant: 'warning' as const }
+      const duration = Math.min(LONGEST_TOAST_MS, SHORTEST_TOAST_MS + READING_MS * message.length)
+      const body = { title: PLUGIN, message, variant: 'warning' as const, duration }
       await call('tui.showToast', (signal) => client.tui.showToast({ body, signal, query }))
     },
   }

@@ -26,6 +26,7 @@ import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
+import { toolNames } from './tool-names.ts'
 import { isEnded } from './task/task.ts'
 import { until } from './task/until.ts'
 
@@ -59,6 +60,7 @@ export function realPorts(
 }
 
 export function buildRooms({ opencode, clock, log, owners, machine, server }: Ports, options: Options) {
+  const names = toolNames(options.toolPrefix)
   const store = new TaskStore()
   const stories = new Stories({ clock, log, store })
   /** Aborted when the instance ends. */
@@ -74,7 +76,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     options.startTimeoutMs,
   )
   const commands = new CommandRunner(
-    { ...host, machine, owners },
+    { ...host, machine, owners, names },
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const executor = new Executor(
@@ -90,13 +92,13 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   const quota = new Quota({ clock, store, scheduler, stories })
   const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
   const gate = new Gate(opencode)
-  const outbox = new Outbox({ ...host, statuses, gate, stories }, options.notify)
+  const outbox = new Outbox({ ...host, statuses, gate, stories, names }, options.notify)
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)
   const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
-  const launcher = new Launcher({ clock, store, stories, catalogue, records, gate }, options)
+  const launcher = new Launcher({ clock, store, stories, catalogue, records, gate, names }, options)
   const continuer = new Continuer({
     clock,
     disposal: disposal.signal,
@@ -108,6 +110,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) => (executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined),
     enqueue: (task) => executor.enqueue(task),
+    names,
   })
   if (options.tmux.enabled && server) {
     // Few users want them, and each server would read their code at its start.
@@ -118,6 +121,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   }
   const requests = new Requests({ log, store, stories, records, recovery, executor, continuer, commands })
   return {
+    names,
     disposal,
     strays,
     store,

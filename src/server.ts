@@ -3,11 +3,12 @@ import type { PluginModule } from '@opencode-ai/plugin'
 import { systemClock } from './clock.ts'
 import type { OptionsInput } from './config.ts'
 import { BackgroundManager } from './manager.ts'
-import { nameAgents, type Definition } from './tools/agent-names.ts'
+import { completeDefinition } from './tools/definition.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
 import { backgroundTask } from './tools/background-task.ts'
 import { checkBackground } from './tools/check-background.ts'
+import { Clashes, type Definition } from './tools/clashes.ts'
 import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
 import { runBackground } from './tools/run-background.ts'
@@ -36,18 +37,21 @@ const plugin = {
     const now = (): number => systemClock.now()
     /** One for all events: most are not ours, and must leave nothing behind. */
     const done = Promise.resolve()
+    const { toolNames: names, commands } = manager
+    const tools = {
+      [names.background_task]: backgroundTask(manager),
+      [names.background_output]: backgroundOutput(manager, now),
+      [names.background_cancel]: backgroundCancel(manager),
+      [names.list_background]: listBackground(manager, now),
+      ...(commands.enabled && {
+        [names.run_background]: runBackground(manager, commands.timeoutMs),
+        [names.check_background]: checkBackground(manager, now),
+        [names.kill_background]: killBackground(manager),
+      }),
+    }
+    const clashes = new Clashes(tools, (problem) => manager.report(problem))
     return Promise.resolve({
-      tool: {
-        background_task: backgroundTask(manager),
-        background_output: backgroundOutput(manager, now),
-        background_cancel: backgroundCancel(manager),
-        list_background: listBackground(manager, now),
-        ...(manager.commands.enabled && {
-          run_background: runBackground(manager, manager.commands.timeoutMs),
-          check_background: checkBackground(manager, now),
-          kill_background: killBackground(manager),
-        }),
-      },
+      tool: clashes.tools,
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
         manager.handleEvent(event)
@@ -58,7 +62,14 @@ const plugin = {
         manager.completeMessages(messages)
         return Promise.resolve()
       },
-      'tool.definition': ({ toolID }, output) => nameAgents(manager, toolID, output as Definition),
+      async 'tool.definition'({ toolID }, output) {
+        const definition = output as Definition
+        if (clashes.sawDefinition(toolID, definition)) await completeDefinition(manager, toolID, definition)
+      },
+      'tool.execute.after'({ tool, callID }) {
+        clashes.sawAnswer(tool, callID)
+        return done
+      },
       // `opencode run` ends as soon as its session is idle (contract 10.1); nothing else must be held up.
       ...(isRun(process.argv.slice(2)) && {
         'experimental.text.complete': ({ sessionID }: { sessionID: string }) =>

@@ -1,5 +1,8 @@
-/** The names of our tools, by which children are denied them. */
-export const TOOL_NAMES = [
+/**
+ * The names of our tools. Whatever names one takes it from here, to the host, to a model or to a person: the option
+ * `toolPrefix` changes them all.
+ */
+const TOOLS = [
   'background_task',
   'background_output',
   'background_cancel',
@@ -8,3 +11,18 @@ export const TOOL_NAMES = [
   'check_background',
   'kill_background',
 ] as const
+
+export type ToolName = (typeof TOOLS)[number]
+
+/** By the names that they have without a prefix. */
+export type ToolNames = Readonly<Record<ToolName, string>>
+
+export function toolNames(prefix: string): ToolNames {
+  const entries = TOOLS.map((name) => [name, `${prefix}${name}`])
+  return Object.fromEntries(entries) as ToolNames
+}
+
+/** Whether a tool reads the end of a task, under whatever prefix: that may have been another when it was called. */
+export function readsEnds(name: string): boolean {
+  return name.endsWith('background_output') || name.endsWith('check_background')
+}

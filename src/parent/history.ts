@@ -3,10 +3,8 @@ import type { StoredMessage } from '../opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
 import type { EndedTask } from '../task/task.ts'
 import { endKey, ridingKey } from './notice.ts'
+import { readsEnds } from '../tool-names.ts'
 import { ReceptionTracker, type Reception } from './reception.ts'
-
-/** The tools that read the end of a task. */
-const READERS: ReadonlySet<string> = new Set(['background_output', 'check_background'])
 
 export class History {
   readonly messages: readonly StoredMessage[]
@@ -22,7 +20,7 @@ export class History {
         if (part.type === 'text') {
           const digest = keyDigestIn(part.id)
           if (!this.#places.has(digest)) this.#places.set(digest, index)
-        } else if (part.type === 'tool' && READERS.has(part.tool) && part.state.status === 'completed') {
+        } else if (part.type === 'tool' && readsEnds(part.tool) && part.state.status === 'completed') {
           const { taskID, run, status } = part.state.metadata
           this.#read.add([taskID, run, status].join(' '))
         }

@@ -8,6 +8,7 @@ import type { Options } from '../config.ts'
 import type { TextPart } from '../opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
+import type { ToolNames } from '../tool-names.ts'
 import type { Letter } from './delivery.ts'
 import { closingText, noticedAt, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
 
@@ -25,6 +26,7 @@ export class Mailbox {
   readonly #parentID: string
   readonly #clock: Clock
   readonly #store: TaskStore
+  readonly #names: ToolNames
   readonly #options: NotifyOptions
   readonly #send: (letter: Letter, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
@@ -37,6 +39,7 @@ export class Mailbox {
     ports: {
       clock: Clock
       store: TaskStore
+      names: ToolNames
       /** How much of what was sent stands before the parent unread. */
       unreadBytes: () => number
     },
@@ -46,6 +49,7 @@ export class Mailbox {
   ) {
     this.#clock = ports.clock
     this.#store = ports.store
+    this.#names = ports.names
     this.#unreadBytes = ports.unreadBytes
     this.#parentID = parentID
     this.#options = options
@@ -154,7 +158,8 @@ export class Mailbox {
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
     const unfinished = this.#store.unfinished(this.#parentID)
-    const closing = closingText(notices, unfinished, this.#store.used(this.#parentID))
+    const used = this.#store.used(this.#parentID)
+    const closing = closingText(notices, unfinished, used, this.#names.background_output)
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 

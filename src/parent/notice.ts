@@ -60,14 +60,16 @@ export function noticeTexts(
  *
  * @param unfinished the ids of what has not ended
  * @param used what all that has ended has used; told when all have
+ * @param reader the tool that reads more
  */
 export function closingText(
   notices: readonly Notice[],
   unfinished: ReadonlySet<string>,
   used: Usage,
+  reader: string,
 ): string {
   const rest = unfinished.size === 0 ? allEndedText(notices, used) : stillRunningText(unfinished)
-  return `[Automatic notice, not from the user. ${rest} More: background_output.]`
+  return `[Automatic notice, not from the user. ${rest} More: ${reader}.]`
 }
 
 function stillRunningText(unfinished: ReadonlySet<string>): string {

@@ -12,6 +12,7 @@ import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
+import type { ToolNames } from '../tool-names.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import { endKey, noticeKey, sightingKey, type Notice } from './notice.ts'
 import type { History } from './history.ts'
@@ -24,6 +25,7 @@ interface Ports {
   readonly statuses: StatusPoll
   readonly gate: Gate
   readonly stories: Teller
+  readonly names: ToolNames
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */

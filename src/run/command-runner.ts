@@ -28,6 +28,7 @@ import { plain } from '../plain.ts'
 import type { Piece } from '../pages.ts'
 import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
+import type { ToolNames } from '../tool-names.ts'
 import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
 import type { Runner } from './runner.ts'
 
@@ -38,6 +39,7 @@ interface Ports {
   readonly store: TaskStore
   readonly machine: Machine
   readonly owners: Owners
+  readonly names: ToolNames
 }
 
 type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
@@ -104,7 +106,8 @@ export class CommandRunner implements Runner<CommandTask> {
     signal.removeEventListener('abort', kill)
     void child.gone.then(() => this.#letGo(task.id))
     void this.#leaveNote(task)
-    const left = child.isAlive ? ['[It has left processes running: kill_background ends them.]'] : []
+    const { kill_background: killer } = this.#ports.names
+    const left = child.isAlive ? [`[It has left processes running: ${killer} ends them.]`] : []
     const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
     const exit = end.type === 'lost' ? {} : { exit: end }
     // It may have ended by itself before it could be killed.

@@ -12,7 +12,7 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
     description:
       'Stop a background task, or with all: true every unfinished one of yours. What it did stays readable with ' +
-      'background_output. No notice follows.',
+      `${manager.toolNames.background_output}. No notice follows.`,
     args: {
       task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
       all: described(z.optional(z.boolean()), 'All unfinished'),

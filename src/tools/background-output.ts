@@ -78,7 +78,7 @@ export function answerOf(
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText(task, note, output, now, piece)
+        ? commandText(task, note, output, now, manager.toolNames, piece)
         : describe(report, now, note, wanted),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
   }

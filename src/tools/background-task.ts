@@ -74,7 +74,9 @@ async function say(
 ): Promise<ToolResult> {
   const before = await ownTask(manager, taskID, context.sessionID)
   if (before.kind !== 'agent') {
-    throw new ToolError(`${before.id} is a command, which reads nothing. Start another with run_background.`)
+    throw new ToolError(
+      `${before.id} is a command, which reads nothing. Start another with ${manager.toolNames.run_background}.`,
+    )
   }
   if (agent !== undefined && agent !== before.agent) {
     throw new ToolError(`${before.id} works as the agent "${before.agent}", and stays it: leave agent out.`)

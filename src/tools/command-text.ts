@@ -5,6 +5,7 @@ import type { Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, type CommandTask } from '../task/task.ts'
 import { pageText } from './page-text.ts'
+import type { ToolNames } from '../tool-names.ts'
 
 export const RULE = '━'.repeat(59)
 
@@ -45,6 +46,7 @@ export function commandText(
   note: string | undefined,
   output: CommandOutput,
   now: number,
+  names: ToolNames,
   piece?: Piece,
 ): string {
   const sign =
@@ -57,7 +59,10 @@ export function commandText(
     ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? String(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
-    ['Left running', output.hasLeftovers ? 'what it has started; kill_background ends it' : undefined],
+    [
+      'Left running',
+      output.hasLeftovers ? `what it has started; ${names.kill_background} ends it` : undefined,
+    ],
     ['Files', task.status === 'pending' ? undefined : codeSpan(`${directory}/{stdout,stderr}`)],
   ]
   return [
@@ -67,12 +72,12 @@ export function commandText(
     '|----------|-------|',
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
-    ...(piece ? pageLines(piece) : outputLines(output)),
+    ...(piece ? pageLines(piece) : outputLines(output, names)),
   ].join('\n')
 }
 
-function outputLines(output: CommandOutput): string[] {
-  const lines = [...streamLines('📤', 'stdout', output), ...streamLines('⚠️', 'stderr', output)]
+function outputLines(output: CommandOutput, names: ToolNames): string[] {
+  const lines = [...streamLines('📤', 'stdout', output, names), ...streamLines('⚠️', 'stderr', output, names)]
   return lines.length === 0 ? ['', 'No output.'] : lines
 }
 
@@ -81,9 +86,9 @@ function pageLines(piece: Piece): string[] {
   return ['', ...fenced(`📤 **Output**, from offset ${piece.offset}`, text), after]
 }
 
-function streamLines(sign: string, stream: Stream, output: CommandOutput): string[] {
+function streamLines(sign: string, stream: Stream, output: CommandOutput, names: ToolNames): string[] {
   const { text, leftOutBytes }: Tail = output[stream]
-  const ask = `check_background with offset: 0${stream === 'stdout' ? '' : `, stream: "${stream}"`}`
+  const ask = `${names.check_background} with offset: 0${stream === 'stdout' ? '' : `, stream: "${stream}"`}`
   const part = leftOutBytes === 0 ? '' : `, its end. ${leftOutBytes} bytes come before it: ${ask}`
   const lines = fenced(`${sign} **Output (${stream})**${part}`, text)
   return lines.length === 0 ? [] : ['', ...lines]

@@ -58,7 +58,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
             ? [`${ended.length - ENDED_ROWS} older ones that have ended are not listed.`]
             : []),
           '',
-          '💡 A notice comes when a task ends. `background_output({ task_id: "bg_xxxxx" })` shows its result.',
+          `💡 A notice comes when a task ends. \`${manager.toolNames.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
         )
       }
       const others = manager.others(context.sessionID).filter(({ task }) => !isEnded(task))
@@ -68,7 +68,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
         lines.push(
           `This session was forked from ${origin}: tasks from before that belong to it, and their notices go there.`,
         )
-      lines.push(...manager.problems.map((problem) => `⚠️ option ${problem}`))
+      lines.push(...manager.problems.map((problem) => `⚠️ ${problem}`))
       return lines.join('\n')
     },
   })

@@ -67,7 +67,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         `| **Working Dir** | ${codeSpan(cwd)} |`,
         RULE,
         '',
-        `📌 **Next Step**: go on with other work. A notice comes when it ends; \`check_background({ taskId: "${task.id}" })\` shows its output until then.`,
+        `📌 **Next Step**: go on with other work. A notice comes when it ends; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,
       ]
       const { id: taskID, sessionID, status } = task
       return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }

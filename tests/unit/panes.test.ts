@@ -77,6 +77,6 @@ test('however many tasks begin before it can be told, one look is awaited, and n
 
 test('a manager that was not told where OpenCode listens names that, and asks the host for nothing', () => {
   const { host, manager } = createFakeStage({ tmux: { enabled: true } })
-  expect(manager.problems).toEqual(['tmux: there are no panes without serverUrl'])
+  expect(manager.problems).toEqual(['option tmux: there are no panes without serverUrl'])
   expect(host.calls).toEqual([])
 })

@@ -3,6 +3,8 @@ import { closingText, noticeTexts } from '../../../src/parent/notice.ts'
 import type { EndedTask } from '../../../src/task/task.ts'
 import { cancelledTask, completedTask, failedTask } from '../../harness/tasks.ts'
 
+const READER = 'background_output'
+
 const one = (task: EndedTask, text: string): string => noticeTexts([{ task, text }], 4096, 0)[0] ?? ''
 
 const idsOf = (count: number): Set<string> =>
@@ -113,7 +115,7 @@ test.for<[string, EndedTask, string]>([
 ])('beside description, result and error, the notice of a task %s takes 300 characters', ([, task, text]) => {
   const together = { ...usage, tokens: 99_800_000 }
   for (const unfinished of [idsOf(100), idsOf(0)]) {
-    const notice = one(task, text) + closingText([{ task, text }], unfinished, together)
+    const notice = one(task, text) + closingText([{ task, text }], unfinished, together, READER)
     expect(notice.length - text.length).toBeLessThanOrEqual(300)
     expect(notice).toContain(`status="${task.status}"`)
   }
@@ -122,11 +124,11 @@ test.for<[string, EndedTask, string]>([
 test('the closing line says that no person wrote this, what still runs, and what was used', () => {
   const notices = [{ task: completedTask(), text: '' }]
   const alone = completedTask().usage
-  expect(closingText(notices, new Set(), alone)).toBe(
+  expect(closingText(notices, new Set(), alone, READER)).toBe(
     '[Automatic notice, not from the user. No task of yours is running. More: background_output.]',
   )
-  expect(closingText(notices, new Set(['bg_1']), alone)).toContain('Still running: bg_1.')
-  expect(closingText(notices, idsOf(3), alone)).toContain('Still running: bg_1a2b3c00 and 2 more.')
+  expect(closingText(notices, new Set(['bg_1']), alone, READER)).toContain('Still running: bg_1.')
+  expect(closingText(notices, idsOf(3), alone, READER)).toContain('Still running: bg_1a2b3c00 and 2 more.')
   const used = { toolCalls: 20, tokens: 45_600, cost: 1.2 }
-  expect(closingText(notices, new Set(), used)).toContain('All ended: 45.6k tokens, $1.20.')
+  expect(closingText(notices, new Set(), used, READER)).toContain('All ended: 45.6k tokens, $1.20.')
 })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Tail } from '../../../src/command/files.ts'
 import type { CommandTask } from '../../../src/task/task.ts'
+import { toolNames } from '../../../src/tool-names.ts'
 import { commandText } from '../../../src/tools/command-text.ts'
 
 const ENDED: CommandTask = {
@@ -25,7 +26,7 @@ const ENDED: CommandTask = {
 function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
   const none = { text: '', leftOutBytes: 0 }
   const output = { directory: '/files', stdout: { ...none, ...stdout }, stderr: none, hasLeftovers }
-  return commandText(ENDED, undefined, output, 3000)
+  return commandText(ENDED, undefined, output, 3000, toolNames(''))
 }
 
 test('output that is cut says how much is left out, and where it is', () => {

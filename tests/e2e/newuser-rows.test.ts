@@ -1,0 +1,190 @@
+/** What people ran into who set the plugin up, by the numbers of the reports, on the real OpenCode. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { EventStream } from '../harness/event-stream.ts'
+import { skipPluginInstall } from '../harness/home.ts'
+import { buildPlugin } from '../harness/plugin.ts'
+import { heldReply } from '../harness/replies.ts'
+import type { ToolCall } from '../harness/script.ts'
+import type { Project } from '../harness/server.ts'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+
+/** A tool of the name of one of ours, as oh-my-opencode has one. */
+const TOOL = `{ description: 'Theirs.', args: {}, execute: async () => 'from theirs' }`
+const PLUGIN = `export default { id: 'other', server: async () => ({ tool: { background_output: ${TOOL} } }) }`
+const SERVER = `
+import { createInterface } from 'node:readline'
+const results = {
+  initialize: (params) => ({ protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'other', version: '1' } }),
+  'tools/list': () => ({ tools: [{ name: 'output', description: 'Theirs.', inputSchema: { type: 'object', properties: {} } }] }),
+  'tools/call': () => ({ content: [{ type: 'text', text: 'from theirs' }] }),
+}
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line)
+  const result = results[method]?.(params)
+  if (result) process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\\n')
+})
+`
+const OUTPUT = { name: 'background_output', args: { task_id: 'bg_00000000' } }
+const LIST = { name: 'list_background', args: {} }
+
+let stage: Stage
+let other: string
+
+beforeAll(async () => {
+  stage = await startStage()
+  other = written('other.js', PLUGIN)
+})
+afterAll(() => stage.close())
+
+function written(name: string, text: string): string {
+  const path = join(stage.server.home, name)
+  writeFileSync(path, text)
+  return path
+}
+
+interface Told {
+  readonly answers: readonly string[]
+  readonly toasts: readonly string[]
+  /** How many turns notices took. */
+  readonly turns: number
+}
+
+/** A session's calls, each in a turn of its own, and the toasts that are shown meanwhile. */
+async function callIn(on: Stage, project: Project, calls: readonly ToolCall[]): Promise<Told> {
+  const events = await project.subscribe()
+  try {
+    const parent = await on.parent(undefined, {}, project)
+    const answers: string[] = []
+    for (const call of calls) {
+      answers.push(...(await parent.call([call])))
+      await on.pass(10_000)
+    }
+    await parent.quiet()
+    return { answers, toasts: toastsOf(events), turns: parent.noticeTurns.length }
+  } finally {
+    events.close()
+  }
+}
+
+function toastsOf({ all }: EventStream): string[] {
+  return all.flatMap(({ type, properties }) => (type === 'tui.toast.show' ? [properties.message] : []))
+}
+
+test('R13: a plugin that comes later wins a name of ours, which toast, list and log say once', async () => {
+  const project = stage.project({ config: { plugin: [other] } })
+  const { answers, toasts } = await callIn(stage, project, [OUTPUT, LIST, OUTPUT])
+  const problem =
+    'tool background_output: another plugin or a tool file defines it too, and OpenCode uses that one; ' +
+    'the option toolPrefix renames ours'
+  expect(answers[0]).toBe('from theirs')
+  expect(toasts).toEqual([problem])
+  expect(answers[1]).toContain(`⚠️ ${problem}`)
+  expect(stage.server.log().split(problem)).toHaveLength(2)
+})
+
+test('R13: a tool file loses to ours, and so does a plugin that comes before, which is said', async () => {
+  const project = stage.project()
+  const config = join(project.directory, '.opencode')
+  mkdirSync(join(config, 'tool'), { recursive: true })
+  skipPluginInstall(config)
+  writeFileSync(join(config, 'tool', 'background_output.js'), `export default ${TOOL}`)
+  const file = await callIn(stage, project, [OUTPUT, LIST])
+  const earlier = await startStage({ before: [other] })
+  try {
+    for (const { answers, toasts } of [file, await callIn(earlier, earlier.server, [OUTPUT, LIST])]) {
+      expect(answers[0]).toContain('not found')
+      expect(toasts).toEqual([expect.stringContaining('and OpenCode uses ours;')])
+      expect(answers[1]).toContain('⚠️ tool background_output: another plugin or a tool file defines it too')
+    }
+  } finally {
+    await earlier.close()
+  }
+})
+
+test('R13: a tool of an MCP server that has the name of ours is told when it has answered', async () => {
+  const command = [process.execPath, written('server.mjs', SERVER)]
+  const project = stage.project({ config: { mcp: { background: { type: 'local', command } } } })
+  const { answers, toasts } = await callIn(stage, project, [LIST, OUTPUT, LIST])
+  expect(answers[0]).not.toContain('⚠️')
+  expect(answers[1]).toBe('from theirs')
+  expect(toasts).toEqual([
+    expect.stringContaining('tool background_output: another tool of that name answered'),
+  ])
+  expect(answers[2]).toContain('⚠️ tool background_output: another tool of that name answered a call')
+})
+
+test('R13: with a prefix, ours have names of their own in all that anybody reads, and children have none', async () => {
+  const options = { toolPrefix: 'bg_', concurrency: { total: 1 }, maxTasksPerSession: 2 }
+  const project = stage.project({ options })
+  const config = join(project.directory, '.opencode')
+  mkdirSync(join(config, 'plugin'), { recursive: true })
+  skipPluginInstall(config)
+  writeFileSync(join(config, 'plugin', 'other.js'), PLUGIN)
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply, {}, project)
+  const ours = (name: string, args: object): ToolCall => ({ name: `bg_${name}`, args: { ...args } })
+  const start = (description: string): ToolCall => ({
+    ...backgroundTask(description),
+    name: 'bg_background_task',
+  })
+
+  const answers: string[] = [...(await parent.call([start('one'), start('two')]))]
+  const [id = ''] = answers.map((answer) => /bg_[0-9a-f]{8}/.exec(answer)?.[0])
+  const command = { command: 'sleep 600 & echo up', label: 'server' }
+  answers.push(
+    ...(await parent.call([
+      OUTPUT,
+      start('too many'),
+      ours('run_background', command),
+      ours('list_background', {}),
+    ])),
+  )
+  const taskID = /bg_[0-9a-f]{8}/.exec(answers[4] ?? '')?.[0]
+  await parent.waitForNotice('It has left processes running: bg_kill_background')
+  answers.push(
+    ...(await parent.call([
+      ours('check_background', { taskID }),
+      ours('background_task', { task_id: taskID, prompt: 'more' }),
+      ours('kill_background', { taskID }),
+    ])),
+  )
+  release({ text: 'x'.repeat(60_000) })
+  await parent.waitForNotice('<result>')
+  await parent.quiet()
+  answers.push(...(await parent.call([ours('background_output', { task_id: id })])))
+
+  expect(answers.join('\n')).toContain('from theirs')
+  expect(answers.join('\n')).not.toContain('unavailable')
+  expect(parent.noticeText).toContain('More: bg_background_output.')
+  expect(answers.join('\n')).not.toContain('⚠️ tool')
+  const read = [...parent.requests, ...parent.childRequests].flatMap(({ messages }) => messages)
+  const texts = [...answers, ...read.filter(({ role }) => role === 'user').map(({ content }) => content)]
+  const spelled = /(?<![\w</])(?:background_(?:task|output|cancel)|(?:list|run|check|kill)_background)/
+  expect(texts.filter((text) => spelled.test(text.replace(/^CALL [^]*? END/, '')))).toEqual([])
+  expect(parent.requests[0]?.tools.filter((name) => name.includes('background')).toSorted()).toEqual([
+    'background_output',
+    'bg_background_cancel',
+    'bg_background_output',
+    'bg_background_task',
+    'bg_check_background',
+    'bg_kill_background',
+    'bg_list_background',
+    'bg_run_background',
+  ])
+  expect(parent.childRequests[0]?.tools.filter((name) => name.includes('background'))).toEqual([
+    'background_output',
+  ])
+})
+
+test('loaded twice, the plugin says so once, and tells each end once', async () => {
+  const project = stage.project({ config: { plugin: [await buildPlugin()] } })
+  const { answers, toasts, turns } = await callIn(stage, project, [backgroundTask('errand'), LIST])
+  const problem = 'opencode-background is loaded twice: leave one entry of it under `plugin` in opencode.json'
+  expect(toasts).toEqual([problem])
+  expect(turns).toBe(1)
+  expect(answers[1]).toContain('(1 total)')
+  expect(answers[1]).toContain(`⚠️ ${problem}`)
+  expect(stage.server.log().split(problem)).toHaveLength(2)
+})
