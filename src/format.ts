@@ -63,19 +63,6 @@ export function leftOut(bytes: number): string {
   return `[… ${bytes} bytes left out …]`
 }
 
-/** The same for a text of at most `maxLines` lines. */
-export function cutMiddleLines(
-  text: string,
-  maxLines: number,
-  marker: (leftOutLines: number) => string,
-): string {
-  const lines = text.split('\n')
-  if (lines.length <= maxLines) return text
-  const half = Math.floor((maxLines - 1) / 2)
-  const [head, tail] = [lines.slice(0, half), lines.slice(-half)]
-  return [...head, marker(lines.length - 2 * half), ...tail].join('\n')
-}
-
 /** Decodes a slice of UTF-8 without the halves of characters at its edges. */
 function decodeWhole(bytes: Buffer): string {
   return bytes.toString('utf8').replace(/^\uFFFD+|\uFFFD+$/g, '')

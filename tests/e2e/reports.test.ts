@@ -265,6 +265,36 @@ test("R18: tags by which the host speaks to a model are harmless in a child's re
   }
 })
 
+/** Asks a tool for page after page, as its answers say; resolves with what stands on each. */
+async function pages(parent: Parent, name: string, args: object): Promise<string[]> {
+  const [page = ''] = await parent.call([call(name, args)])
+  const [, next] = /more bytes: offset: (\d+) …\]$/.exec(page) ?? []
+  return [page, ...(next === undefined ? [] : await pages(parent, name, { ...args, offset: Number(next) }))]
+}
+
+test('R19: a long result is read a page at a time, and so is the output of a command', async () => {
+  const text = Array.from({ length: 7000 }, (_, index) => `line ${index} of it`).join('\n')
+  const parent = await stage.parent(() => ({ text }))
+  const [id] = await parent.launch('write much')
+  await parent.waitForNotice('line 0 of it')
+  const [cut] = await parent.call([call('background_output', { task_id: id })])
+  expect(cut).toMatch(/\[… \d+ bytes left out; offset: \d+ shows what comes here …\]/)
+  const read = await pages(parent, 'background_output', { task_id: id, offset: 0 })
+  expect(read.length).toBeGreaterThan(2)
+  expect(read.flatMap((page) => page.match(/^line \d+ of it$/gm)).join('\n')).toBe(text)
+
+  const command = await start(parent, { command: 'seq -f "out %g" 1 5000; seq -f "err %g" 1 20 >&2' })
+  await parent.waitForNotice(command)
+  const out = await pages(parent, 'check_background', { task_id: command, offset: 0 })
+  expect(out.flatMap((page) => page.match(/^out \d+$/gm))).toHaveLength(5000)
+  const [err, past] = await parent.call([
+    call('check_background', { task_id: command, offset: 0, stream: 'stderr' }),
+    call('check_background', { task_id: command, offset: 1_000_000 }),
+  ])
+  expect(err).toMatch(/^err 20\n```\n\[its end, at \d+ bytes\]$/m)
+  expect(past).toMatch(/\[nothing from offset 1000000 on: there are \d+ bytes\]$/)
+})
+
 test('R22: a model that answers without an end is asked five times, and its run is told as failed', async () => {
   const parent = await stage.parent(() => ({ text: 'half', finish: 'something_new' }))
   await parent.launch('go round')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { cutMiddle, cutMiddleLines, formatCost, formatDuration, formatTokens } from '../../src/format.ts'
+import { cutMiddle, formatCost, formatDuration, formatTokens } from '../../src/format.ts'
 
 test('durations are given in the two largest units', () => {
   expect([0, 400, 45_300, 59_949, 59_960, 72_000, 3_600_000, 7_380_000].map(formatDuration)).toEqual([
@@ -36,11 +36,4 @@ test('a longer text keeps its beginning and its end, and says how much is missin
 test('no character is cut in two', () => {
   const cut = cutMiddle('ü'.repeat(10), 6, (bytes) => `[${bytes}]`)
   expect(cut).toBe('ü\n[16]\nü')
-})
-
-test('a text of too many lines loses those in its middle, and never has more than it may', () => {
-  const lines = Array.from({ length: 10 }, (_, index) => `line ${index}`)
-  const cut = cutMiddleLines(lines.join('\n'), 5, (count) => `${count} left out`)
-  expect(cut.split('\n')).toEqual(['line 0', 'line 1', '6 left out', 'line 8', 'line 9'])
-  expect(cutMiddleLines('a\nb\nc', 3, () => 'never')).toBe('a\nb\nc')
 })
