@@ -78,6 +78,11 @@ export const optionsSchema = z.strictObject({
     0,
     "after how long a child's question for a permission is rejected, with a message to the child, which goes on. 0: never",
   ),
+  permissionNoticeMs: option(
+    milliseconds,
+    60_000,
+    'after how long without an answer to such a question the parent is told, once, that the task waits for it. 0: never',
+  ),
   pollMs: option(
     milliseconds.check(z.minimum(50)),
     5000,
@@ -151,7 +156,7 @@ export function parseOptions(input: unknown): Parsed<Options> {
 function idleClocks(given: unknown, options: Options): string[] {
   const { timeoutMs } = options
   if (timeoutMs === 0 || typeof given !== 'object' || given === null) return []
-  return (['startTimeoutMs', 'stalledAfterMs', 'permissionTimeoutMs'] as const)
+  return (['startTimeoutMs', 'stalledAfterMs', 'permissionTimeoutMs', 'permissionNoticeMs'] as const)
     .filter((name) => Object.hasOwn(given, name) && options[name] >= timeoutMs)
     .map((name) => `${name}: is not shorter than timeoutMs (${timeoutMs}), so that it never acts`)
 }

@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Event, type Opencode, type Session, type StoredMessage } from './opencode.ts'
 import { History } from './parent/history.ts'
-import type { Notice } from './parent/notice.ts'
+import type { EndNotice, Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
@@ -44,7 +44,6 @@ interface Ports {
 }
 
 type EndedAgentTask = EndedTask & AgentTask
-type EndNotice = Exclude<Notice, { sighting: unknown }>
 
 interface Found {
   readonly session: Session
@@ -236,7 +235,7 @@ export class Recovery {
 
   #inherit(notices: readonly Notice[], history: History): void {
     for (const notice of notices)
-      if ('sighting' in notice || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
+      if (!('text' in notice) || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */

@@ -90,7 +90,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     options.timeoutMs,
   )
   const quota = new Quota({ clock, store, scheduler, stories })
-  const permissions = new Permissions({ ...host, statuses }, options.permissionTimeoutMs)
+  const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
   const outbox = new Outbox({ ...host, statuses, gate, stories, names }, options.notify)
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.

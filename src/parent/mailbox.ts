@@ -64,8 +64,8 @@ export class Mailbox {
   /** Takes a notice, and sends it when it is time. */
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
-    // A text that somebody waits for is of use while its command runs.
-    this.sendSoon({ wakes: 'sighting' in notice })
+    // What is told of a task while it goes on is of use then.
+    this.sendSoon({ wakes: !('text' in notice) })
   }
 
   /** Takes back what could not be sent; it stays until the user writes or the way is open again. */
@@ -77,7 +77,7 @@ export class Mailbox {
   }
 
   /** Forgets what the parent has read elsewhere. */
-  remove(keys: ReadonlySet<string>): void {
+  remove(keys: readonly string[]): void {
     for (const key of keys) this.#unsent.delete(key)
     if (this.#unsent.size === 0) this.stop()
   }

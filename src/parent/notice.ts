@@ -1,11 +1,26 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
-import { cutMiddle, leftOut, formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
+import {
+  cutMiddle,
+  leftOut,
+  formatAsked,
+  formatCost,
+  formatDuration,
+  formatTokens,
+  incompleteText,
+} from '../format.ts'
 import { brief, forModel, nameForModel } from '../plain.ts'
-import type { EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
+import type { Asked, EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
 
-/** What a parent is owed: the end of a run with what it said, or a text that has appeared while it goes on. */
+/**
+ * What a parent is owed: the end of a run with what it said, or while it goes on, a text that has appeared or a question for
+ * a permission that nobody answers.
+ */
 export type Notice =
-  { readonly task: EndedTask; readonly text: string } | { readonly task: Task; readonly sighting: Sighting }
+  | { readonly task: EndedTask; readonly text: string }
+  | { readonly task: Task; readonly sighting: Sighting }
+  | { readonly task: Task; readonly unanswered: readonly Asked[]; readonly at: number }
+
+export type EndNotice = Extract<Notice, { text: string }>
 
 /** What a parent is to read at once, beside the notices' own words. */
 const UNREAD_BYTES = 16 * 1024
@@ -19,7 +34,9 @@ const NAMED = 1
 
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey(notice: Notice): string {
-  return 'sighting' in notice ? sightingKey(notice.task) : endKey(notice.task)
+  const { task } = notice
+  if ('sighting' in notice) return sightingKey(task)
+  return 'unanswered' in notice ? unansweredKey(task) : endKey(task)
 }
 
 export function endKey({ id, run }: Task): string {
@@ -30,9 +47,14 @@ export function sightingKey({ id, run }: Task): string {
   return `${id} ${run} saw`
 }
 
+export function unansweredKey({ id, run }: Task): string {
+  return `${id} ${run} unanswered`
+}
+
 /** When that happened of which it tells. */
 export function noticedAt(notice: Notice): number {
-  return 'sighting' in notice ? notice.sighting.at : notice.task.endedAt
+  if ('sighting' in notice) return notice.sighting.at
+  return 'unanswered' in notice ? notice.at : notice.task.endedAt
 }
 
 /** The same for a notice that rides on a message of the user's. */
@@ -80,7 +102,7 @@ function stillRunningText(unfinished: ReadonlySet<string>): string {
 
 function allEndedText(notices: readonly Notice[], used: Usage): string {
   // One that was alone says it of itself.
-  const isSaid = notices.some((notice) => !('sighting' in notice) && notice.task.usage.tokens === used.tokens)
+  const isSaid = notices.some((notice) => 'text' in notice && notice.task.usage.tokens === used.tokens)
   if (isSaid) return 'No task of yours is running.'
   return `All ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}.`
 }
@@ -108,7 +130,8 @@ function workerOf(task: Task): string {
 }
 
 function noticeText(notice: Notice, room: number): string {
-  return 'sighting' in notice ? sightingText(notice) : endText(notice, room)
+  if ('sighting' in notice) return sightingText(notice)
+  return 'unanswered' in notice ? unansweredText(notice) : endText(notice, room)
 }
 
 function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }>): string {
@@ -118,7 +141,14 @@ function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }
   ])
 }
 
-function endText({ task, text }: Exclude<Notice, { sighting: Sighting }>, room: number): string {
+function unansweredText({ task, unanswered }: Extract<Notice, { unanswered: readonly Asked[] }>): string {
+  return element({ id: task.id, kind: task.kind, status: 'waiting' }, [
+    nameForModel(task.description),
+    `It waits for a permission: ${formatAsked(unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`,
+  ])
+}
+
+function endText({ task, text }: EndNotice, room: number): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
   const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
   const attributes =

@@ -9,12 +9,12 @@ import type { Event, MessageToRead, Opencode, TextPart } from '../opencode.ts'
 import type { StatusPoll } from '../status.ts'
 import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, type EndedTask } from '../task/task.ts'
+import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Gate } from './gate.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
-import { endKey, noticeKey, sightingKey, type Notice } from './notice.ts'
+import { endKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
 import type { History } from './history.ts'
 
 interface Ports {
@@ -59,8 +59,13 @@ export class Outbox {
     this.#ports = ports
     this.#options = options
     this.#unsubscribe = ports.store.subscribe((task, event) => {
+      // Nobody needs to be told any more that it waits.
+      if ((event.type === 'replied' && !isUnanswered(task)) || event.type === 'ended')
+        this.#withdraw(task.parentID, [unansweredKey(task)])
       if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
       if (event.type === 'saw') this.#mailbox(task.parentID).put({ task, sighting: event.sighting })
+      if (event.type === 'unanswered' && task.status === 'waiting')
+        this.#mailbox(task.parentID).put({ task, unanswered: task.asks, at: event.at })
     })
     ports.gate.subscribe((parentID, change) => {
       // The way is often opened by a message of the user's, which is stored a moment later.
@@ -90,16 +95,10 @@ export class Outbox {
   settle(task: EndedTask): void {
     this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
     // Whoever knows its end needs not be told of what came before.
-    const keys = new Set([endKey(task), sightingKey(task)])
+    const keys = [endKey(task), sightingKey(task), unansweredKey(task)]
     const hold = this.#held.get(task.id)
-    if (hold) hold.notices = hold.notices.filter((notice) => !keys.has(noticeKey(notice)))
-    this.#mailboxes.get(task.parentID)?.remove(keys)
-    for (const sent of this.#sentTo(task.parentID)) {
-      sent.notices = sent.notices.filter((notice) => !keys.has(noticeKey(notice)))
-      if (sent.notices.length > 0) continue
-      sent.delivery.stop()
-      this.#forget(sent)
-    }
+    if (hold) hold.notices = hold.notices.filter((notice) => !keys.includes(noticeKey(notice)))
+    this.#withdraw(task.parentID, keys)
     this.#poll()
     this.#tell()
   }
@@ -211,6 +210,17 @@ export class Outbox {
     this.#tell()
   }
 
+  /** What was not sent yet of these notices is not owed any more. */
+  #withdraw(parentID: string, keys: readonly string[]): void {
+    this.#mailboxes.get(parentID)?.remove(keys)
+    for (const sent of this.#sentTo(parentID)) {
+      sent.notices = sent.notices.filter((notice) => !keys.includes(noticeKey(notice)))
+      if (sent.notices.length > 0) continue
+      sent.delivery.stop()
+      this.#forget(sent)
+    }
+  }
+
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
       this.#ports.stories.tell(task.id, 'no notice: its parent has cancelled it')
@@ -317,6 +327,10 @@ export class Outbox {
       })
     }
   }
+}
+
+function isUnanswered(task: Task): boolean {
+  return task.status === 'waiting' && task.asks.some(({ unansweredAt }) => unansweredAt !== undefined)
 }
 
 function bytesOf({ parts }: Letter): number {

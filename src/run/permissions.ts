@@ -4,6 +4,7 @@
  * has ended are rejected.
  */
 import type { Clock } from '../clock.ts'
+import type { Options } from '../config.ts'
 import { formatAsked } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, HostError, type Event, type Opencode, type PermissionRequest } from '../opencode.ts'
@@ -26,21 +27,28 @@ const LOOK_MS = 30_000
 /** A command may be as long as a file. */
 const TOAST_LENGTH = 300
 
+type PermissionOptions = Pick<Options, 'permissionNoticeMs' | 'permissionTimeoutMs'>
+
+interface Open {
+  readonly taskID: string
+  readonly cancelNotice: () => void
+  cancelLimit: () => void
+}
+
 export class Permissions {
   readonly #ports: Ports
-  readonly #timeoutMs: number
-  /** Requests that nobody has answered: whose they are, and how to forget their time limit. */
-  readonly #open = new Map<string, { readonly taskID: string; cancelTimer: () => void }>()
+  readonly #options: PermissionOptions
+  /** Requests that nobody has answered. */
+  readonly #open = new Map<string, Open>()
   /** Tasks at work. */
   readonly #active = new Set<string>()
   readonly #unsubscribe: () => void
   #lookedAt = 0
   #stopPolling: (() => void) | undefined
 
-  /** @param timeoutMs after so many milliseconds a request is rejected; 0: never */
-  constructor(ports: Ports, timeoutMs: number) {
+  constructor(ports: Ports, options: PermissionOptions) {
     this.#ports = ports
-    this.#timeoutMs = timeoutMs
+    this.#options = options
     this.#unsubscribe = ports.store.subscribe((task) => {
       if (isActive(task)) this.#active.add(task.id)
       else this.#active.delete(task.id)
@@ -64,7 +72,7 @@ export class Permissions {
 
   dispose(): void {
     this.#unsubscribe()
-    for (const { cancelTimer } of this.#open.values()) cancelTimer()
+    for (const request of this.#open.values()) cancelTimers(request)
     this.#open.clear()
     this.#stopPolling?.()
     this.#stopPolling = undefined
@@ -75,8 +83,13 @@ export class Permissions {
     const task = store.findBySession(sessionID)
     if (task?.kind !== 'agent' || this.#open.has(id)) return
     if (!store.dispatch(task.id, { type: 'asked', request: { id, permission, patterns } })) return
-    this.#open.set(id, { taskID: task.id, cancelTimer: () => {} })
-    if (this.#timeoutMs > 0) this.#expireAfter(this.#timeoutMs, id)
+    const { permissionNoticeMs, permissionTimeoutMs } = this.#options
+    this.#open.set(id, {
+      taskID: task.id,
+      cancelNotice: permissionNoticeMs > 0 ? this.#tellAfter(permissionNoticeMs, task.id, id) : () => {},
+      cancelLimit: () => {},
+    })
+    if (permissionTimeoutMs > 0) this.#expireAfter(permissionTimeoutMs, id)
     const what = formatAsked([{ permission, patterns }])
     opencode
       .warn(brief(`${task.description} (@${task.agent}) waits for a permission: ${what}`, TOAST_LENGTH))
@@ -86,7 +99,7 @@ export class Permissions {
   #replied(requestID: string): void {
     const request = this.#open.get(requestID)
     if (!request) return
-    request.cancelTimer()
+    cancelTimers(request)
     this.#open.delete(requestID)
     this.#ports.store.dispatch(request.taskID, { type: 'replied', requestID })
   }
@@ -94,18 +107,26 @@ export class Permissions {
   #forget({ id }: Task): void {
     for (const [requestID, request] of this.#open) {
       if (request.taskID !== id) continue
-      request.cancelTimer()
+      cancelTimers(request)
       this.#open.delete(requestID)
       this.#reject(requestID)
     }
+  }
+
+  /** Has the parent told of a request unless it is answered before. Returns how to prevent that. */
+  #tellAfter(delayMs: number, taskID: string, requestID: string): () => void {
+    const { clock, store } = this.#ports
+    return clock.after(delayMs, () => {
+      store.dispatch(taskID, { type: 'unanswered', requestID, at: clock.now() })
+    })
   }
 
   /** Rejects a request unless it is answered before, and tries that again where it fails. */
   #expireAfter(delayMs: number, requestID: string): void {
     const request = this.#open.get(requestID)
     if (!request) return
-    request.cancelTimer = this.#ports.clock.after(delayMs, () => {
-      const message = `Nobody answered within ${this.#timeoutMs / 1000} s. Do without it, or say that you cannot.`
+    request.cancelLimit = this.#ports.clock.after(delayMs, () => {
+      const message = `Nobody answered within ${this.#options.permissionTimeoutMs / 1000} s. Do without it, or say that you cannot.`
       this.#expireAfter(LOOK_MS, requestID)
       this.#reject(requestID, message)
     })
@@ -147,4 +168,9 @@ export class Permissions {
       this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
     }
   }
+}
+
+function cancelTimers({ cancelNotice, cancelLimit }: Open): void {
+  cancelNotice()
+  cancelLimit()
 }

@@ -73,7 +73,12 @@ const endSchema = z.discriminatedUnion('status', [
   z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
 ])
 
-const askedSchema = z.object({ id: z.string(), permission: z.string(), patterns: z.array(z.string()) })
+const askedSchema = z.object({
+  id: z.string(),
+  permission: z.string(),
+  patterns: z.array(z.string()),
+  unansweredAt: z.exactOptional(z.number()),
+})
 
 const stateSchema = z.discriminatedUnion('status', [
   z.object({ status: z.literal('pending') }),

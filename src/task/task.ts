@@ -94,6 +94,8 @@ export interface Asked {
   readonly id: string
   readonly permission: string
   readonly patterns: readonly string[]
+  /** When its parent was to be told that nobody has answered. */
+  readonly unansweredAt?: number
 }
 
 export interface Failure {
@@ -169,6 +171,8 @@ export type TaskEvent =
   /** A text that was waited for has appeared in the output of a command; only the first one counts. */
   | { readonly type: 'saw'; readonly sighting: Sighting }
   | { readonly type: 'asked'; readonly request: Asked }
+  /** Nobody has answered for so long that the parent is to be told. */
+  | { readonly type: 'unanswered'; readonly requestID: string; readonly at: number }
   | { readonly type: 'replied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
   /** More was said after the end: the next run is asked for. */
@@ -234,6 +238,8 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
       return task.status === 'running' && !task.saw ? { ...task, saw: event.sighting } : undefined
     case 'asked':
       return asked(task, event.request)
+    case 'unanswered':
+      return unanswered(task, event.requestID, event.at)
     case 'replied':
       return replied(task, event.requestID)
     case 'ended':
@@ -249,6 +255,15 @@ function asked(task: UnfinishedTask, request: Asked): Task | undefined {
     return { ...task, status: 'waiting', asks: [request] }
   if (task.status !== 'waiting' || task.asks.some(({ id }) => id === request.id)) return undefined
   return { ...task, asks: [...task.asks, request] }
+}
+
+/** All that is asked by now is told with it. */
+function unanswered(task: UnfinishedTask, requestID: string, at: number): Task | undefined {
+  if (task.status !== 'waiting') return undefined
+  const isUntold = ({ unansweredAt }: Asked): boolean => unansweredAt === undefined
+  if (!task.asks.some((ask) => ask.id === requestID && isUntold(ask))) return undefined
+  const [first, ...others] = task.asks.map((ask) => (isUntold(ask) ? { ...ask, unansweredAt: at } : ask))
+  return first && { ...task, asks: [first, ...others] }
 }
 
 function replied(task: UnfinishedTask, requestID: string): Task | undefined {

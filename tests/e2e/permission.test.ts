@@ -7,7 +7,12 @@ let stage: Stage
 
 beforeAll(async () => {
   stage = await startStage({
-    options: { permissionTimeoutMs: 120_000, timeoutMs: 300_000, stalledAfterMs: 60_000 },
+    options: {
+      permissionTimeoutMs: 120_000,
+      permissionNoticeMs: 0,
+      timeoutMs: 300_000,
+      stalledAfterMs: 60_000,
+    },
     config: { permission: { bash: { 'rm *': 'ask' } } },
   })
 })

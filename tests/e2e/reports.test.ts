@@ -295,6 +295,21 @@ test('R19: a long result is read a page at a time, and so is the output of a com
   expect(past).toMatch(/\[nothing from offset 1000000 on: there are \d+ bytes\]$/)
 })
 
+test('R20: where nobody answers a question for a permission, the parent is told once, and can cancel', async () => {
+  const project = stage.project({ config: { permission: { bash: { 'rm *': 'ask' } } } })
+  const bash = { name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }
+  const parent = await stage.parent(() => ({ tools: [bash] }), {}, project)
+  const [id] = await parent.launch('tidy up')
+  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
+  await stage.passUntil(parent.waitForNotice('It waits for a permission: bash rm -f nothing.txt.'))
+  await stage.pass(600_000)
+  await parent.quietBesidesChildren()
+  expect(parent.noticeTurns).toHaveLength(1)
+  expect(parent.noticeText).toContain('status="waiting"')
+  const [cancelled] = await parent.call([call('background_cancel', { task_id: id })])
+  expect(cancelled).toContain('was cancelled')
+})
+
 test('R22: a model that answers without an end is asked five times, and its run is told as failed', async () => {
   const parent = await stage.parent(() => ({ text: 'half', finish: 'something_new' }))
   await parent.launch('go round')

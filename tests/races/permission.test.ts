@@ -165,3 +165,52 @@ test('the toast of a question is short, on one line and plain text, however the 
   answer('clean')
   await clock.advance(1000)
 })
+
+test('R20: a parent is told once, after a minute, that a task waits for a permission, and for what', async () => {
+  const { clock, host, manager, launch, answer, notices, noticeTurns } = createFakeStage()
+  const { id, sessionID } = await launch('clean')
+  await clock.advance(100)
+  const first = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(30_000)
+  const second = host.askPermission(sessionID, 'edit', 'a.ts')
+  await clock.advance(29_000)
+  expect(notices()).toEqual([])
+  await clock.advance(31_500)
+  expect(notices()).toEqual([
+    expect.stringContaining('It waits for a permission: bash rm x; edit a.ts. Only the user can give it'),
+  ])
+  await clock.advance(600_000)
+  expect(notices()).toHaveLength(1)
+  host.replyPermission(first, 'once')
+  host.replyPermission(second, 'once')
+  answer('clean')
+  await clock.advance(5000)
+  expect(manager.get(id)?.status).toBe('completed')
+  expect(noticeTurns()).toHaveLength(2)
+})
+
+test.each(['answered', 'cancelled'])(
+  'R20: that a task waited is told no more once it was %s',
+  async (how) => {
+    const { clock, host, manager, parentID, launch, answer, notices } = createFakeStage()
+    const { id, sessionID } = await launch('clean')
+    await clock.advance(100)
+    host.userPrompt(parentID, 'occupy')
+    const { script } = host
+    host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+    await clock.advance(100)
+    void host.userAbort(parentID)
+  await clock.advance(100)
+    const asked = host.askPermission(sessionID, 'bash', 'rm x')
+    await clock.advance(61_000)
+    if (how === 'answered') host.replyPermission(asked, 'once')
+    else await Promise.all([manager.cancel(id), clock.advance(5000)])
+    answer('clean')
+    await clock.advance(5000)
+    host.script = script
+    host.userPrompt(parentID, 'go on')
+    await clock.advance(5000)
+    expect(notices().filter((notice) => notice.includes('It waits for a permission'))).toEqual([])
+    expect(notices()).toHaveLength(how === 'answered' ? 1 : 0)
+  },
+)

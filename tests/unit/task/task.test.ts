@@ -34,6 +34,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
     type: 'asked',
     request: { id, permission: 'bash', patterns: ['rm x'] },
   })),
+  unanswered: ['one', 'two'].map((requestID) => ({ type: 'unanswered', requestID, at: 5 })),
   replied: ['one', 'two'].map((requestID) => ({ type: 'replied', requestID })),
   ended: [completed, failed, cancelled].map((outcome) => ({ type: 'ended', at: 5, outcome })),
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
