@@ -41,6 +41,8 @@ const MESSAGE_LENGTH = 120
 interface Hold {
   /** On the monotonic clock. */
   readonly until: number
+  /** When a start goes out to see, on the monotonic clock; what another child is told meanwhile does not put it off. */
+  readonly probeAt: number
   readonly cancelTimer: () => void
 }
 
@@ -121,18 +123,20 @@ export class Quota {
     const { clock, scheduler } = this.#ports
     const now = clock.monotonic()
     const waitsUntil = Math.max(0, ...this.#waiting(providerID))
-    this.#holds.get(providerID)?.cancelTimer()
+    const held = this.#holds.get(providerID)
+    held?.cancelTimer()
     if (waitsUntil <= now) {
       this.#holds.delete(providerID)
       scheduler.resume(providerID)
       return
     }
     scheduler.pause(providerID)
-    this.#arm(providerID, Math.min(waitsUntil, now + LONGEST_HOLD_MS))
+    this.#arm(providerID, waitsUntil, held?.probeAt ?? now + LONGEST_HOLD_MS)
   }
 
-  #arm(providerID: string, until: number): void {
+  #arm(providerID: string, longest: number, probeAt: number): void {
     const { clock, scheduler } = this.#ports
+    const until = Math.min(longest, probeAt)
     const jitterMs = Math.floor(Math.random() * JITTER_MS)
     const cancelTimer = clock.after(until - clock.monotonic() + jitterMs, () => {
       const waitsUntil = Math.max(0, ...this.#waiting(providerID))
@@ -142,9 +146,9 @@ export class Quota {
       }
       // A child waits on: one start shows whether it has to.
       scheduler.probe(providerID)
-      this.#arm(providerID, Math.min(waitsUntil, clock.monotonic() + LONGEST_HOLD_MS))
+      this.#arm(providerID, waitsUntil, clock.monotonic() + LONGEST_HOLD_MS)
     })
-    this.#holds.set(providerID, { until, cancelTimer })
+    this.#holds.set(providerID, { until, probeAt, cancelTimer })
   }
 
   #waiting(providerID: string): number[] {

@@ -161,7 +161,8 @@ function promptOf(task: AgentTask, promptID: string, text: string): Prompt {
 
 /** A run that we have given up; one that came to its own end all the same has that. */
 function loopedOutcome(ending: Ending, answers: number): Outcome {
-  if (ending.type === 'answered' && !ending.incomplete) return outcomeOf(ending, NOT_STOPPED)
+  const isOwn = ending.type === 'deleted' || (ending.type === 'answered' && !ending.incomplete)
+  if (isOwn) return outcomeOf(ending, NOT_STOPPED)
   const { text, usage } = ending
   const message = `stopped: its model answered ${answers} times in a row without an end or a tool call, as when its provider sends something else`
   return { status: 'failed', failure: { reason: 'empty', message }, text, usage }

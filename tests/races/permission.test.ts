@@ -200,7 +200,7 @@ test.each(['answered', 'cancelled'])(
     host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
     await clock.advance(100)
     void host.userAbort(parentID)
-  await clock.advance(100)
+    await clock.advance(100)
     const asked = host.askPermission(sessionID, 'bash', 'rm x')
     await clock.advance(61_000)
     if (how === 'answered') host.replyPermission(asked, 'once')

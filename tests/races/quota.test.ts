@@ -111,3 +111,27 @@ test('R9: a provider that names hours is asked by one more start after ten minut
   await clock.advance(600_000)
   expect(pending()).toBe(0)
 })
+
+test('R9: a child that is put off later does not put off the start that goes out to see', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, parentID } = stage
+  const late = { promise: Promise.resolve(), resolve: (): void => {} }
+  late.promise = new Promise((resolve) => (late.resolve = resolve))
+  const off = { status: 429, text: 'slow down', headers: { 'retry-after-ms': String(LONG_MS) } }
+  host.script = async ({ sessionID, messages }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    if (messages.some(({ content }) => content === 'late')) await late.promise
+    return off
+  }
+  for (const name of ['late', 'first', 'held']) {
+    await launchOn(stage, name, 'mock/m1')
+    await clock.advance(100)
+  }
+  const held = manager.list(parentID).at(-1)?.id ?? ''
+  await clock.advance(540_000)
+  late.resolve()
+  await clock.advance(50_000)
+  expect(manager.get(held)?.status).toBe('pending')
+  await clock.advance(12_000)
+  expect(manager.get(held)?.status).toBe('running')
+})
