@@ -31,7 +31,7 @@ export class Catalogue {
     if (chosen && isSubagent(chosen)) return chosen
     const names = agents.filter(isListed).map((agent) => agent.name)
     const what = chosen ? `Agent "${name}" cannot be used as a sub-agent.` : `There is no agent "${name}".`
-    throw new ToolError(`${what} Available: ${names.join(', ')}.`)
+    throw new ToolError(`${what} Available: ${names.join(', ')}.`, 'unknownAgent')
   }
 
   /** The model of a name in the form `provider/model`. Rejects with a `ToolError` that lists some where there is none. */
@@ -42,11 +42,11 @@ export class Catalogue {
     if (!provider) {
       const form = name.includes('/') ? '' : ' It has the form provider/model.'
       const ids = some(providers.map(({ id }) => id))
-      throw new ToolError(`There is no model "${name}".${form} Providers here: ${ids}.`)
+      throw new ToolError(`There is no model "${name}".${form} Providers here: ${ids}.`, 'unknownModel')
     }
     if (Object.hasOwn(provider.models, modelID)) return { providerID, modelID }
     const models = some(Object.keys(provider.models).map((id) => `${providerID}/${id}`))
-    throw new ToolError(`There is no model "${name}". Models of ${providerID}: ${models}.`)
+    throw new ToolError(`There is no model "${name}". Models of ${providerID}: ${models}.`, 'unknownModel')
   }
 }
 

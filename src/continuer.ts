@@ -11,8 +11,7 @@ import { newPromptID, newSteerID } from './task/id.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { isEnded, type AgentTask, type EndedTask, type Task } from './task/task.ts'
-import { ToolError } from './tool-error.ts'
-import type { ToolNames } from './tool-names.ts'
+import { refuseEmptyPrompt, ToolError, unknownTask } from './tool-error.ts'
 
 /** What the next run has of its own. */
 export interface Changes {
@@ -39,7 +38,6 @@ interface Ports {
   readonly stopped: (taskID: string) => Promise<unknown> | undefined
   /** Queues a task that is pending anew. */
   readonly enqueue: (task: Task) => void
-  readonly names: ToolNames
 }
 
 export class Continuer {
@@ -54,22 +52,24 @@ export class Continuer {
    * done; nothing is lost then.
    */
   async continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+    refuseEmptyPrompt(prompt)
     const task = await this.#say(taskID, prompt, changes)
     await this.#ports.records.written(task.sessionID)
     return this.#ports.store.get(taskID) ?? task
   }
 
   async #say(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
-    const { store, started, stopped, names } = this.#ports
+    const { store, started, stopped } = this.#ports
     const task = store.get(taskID)
-    if (!task) throw new ToolError(`There is no task ${taskID}.`)
+    if (!task) throw unknownTask(taskID)
     if (task.kind !== 'agent') {
-      throw new ToolError(
-        `${taskID} is a command, which reads nothing. Start another with ${names.run_background}.`,
-      )
+      throw new ToolError(`${taskID} is a command, which reads nothing. Start another command.`, 'wrongState')
     }
     if (changes.model !== undefined && !isEnded(task)) {
-      throw new ToolError(`${taskID} is at work on its model. Leave model out, or wait for its end.`)
+      throw new ToolError(
+        `${taskID} is at work on its model. Leave model out, or wait for its end.`,
+        'wrongState',
+      )
     }
     switch (task.status) {
       case 'pending':
@@ -101,7 +101,9 @@ export class Continuer {
       await runner.steer(task, { promptID, text: prompt })
     } catch (error) {
       if (!(error instanceof HostError)) throw error
-      throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`)
+      throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`, 'hostFailed', {
+        cause: error,
+      })
     }
     const now = store.get(task.id)
     if (now?.kind !== 'agent' || now.run !== task.run || !isEnded(now)) return now ?? task
@@ -111,7 +113,7 @@ export class Continuer {
     })
     await runner.abort(task)
     if (now.status === 'cancelled') {
-      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`)
+      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`, 'wrongState')
     }
     await this.#nextRun(now, prompt, {}, promptID)
     return store.get(task.id) ?? now
@@ -132,7 +134,7 @@ export class Continuer {
       if (store.get(task.id)?.run !== task.run) return false
       // The record of a run that nobody starts would take the place of this one's.
       if (disposal.aborted)
-        throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`)
+        throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`, 'wrongState')
       const createdAt = clock.now()
       const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, createdAt)
       const next = {

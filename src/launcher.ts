@@ -9,7 +9,7 @@ import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import { type CommandTask, type CommandWork, type Task, type TaskModel } from './task/task.ts'
 import type { ToolNames } from './tool-names.ts'
-import { ToolError } from './tool-error.ts'
+import { refuseEmptyPrompt, ToolError } from './tool-error.ts'
 
 export interface LaunchRequest {
   /** The session that launches, and that is told. */
@@ -62,10 +62,10 @@ export class Launcher {
   /** Rejects with a `ToolError` where the request cannot be met; nothing is created then. */
   async launch(request: LaunchRequest): Promise<Task> {
     const { parentID, agent, prompt, description } = request
+    refuseEmptyPrompt(prompt)
     return this.admitted(parentID, async () => {
-      const { catalogue, records, store, stories, clock, gate } = this.#ports
-      const [parent, chosen] = await Promise.all([gate.session(parentID), catalogue.agent(agent)])
-      refuseChild(parent)
+      const { catalogue, records, store, stories, clock } = this.#ports
+      const [parent, chosen] = await Promise.all([this.#parent(parentID), catalogue.agent(agent)])
       const model = await this.#model(request, chosen, parent)
       const createdAt = clock.now()
       return this.#withID(async (id) => {
@@ -93,9 +93,10 @@ export class Launcher {
 
   /** The same for a shell command. */
   async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
+    if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
     return explained(async () => {
-      const { records, store, stories, clock, gate } = this.#ports
-      refuseChild(await gate.session(parentID))
+      const { records, store, stories, clock } = this.#ports
+      await this.#parent(parentID)
       return this.#withID(async (id) => {
         const task = await records.create(
           { id, kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
@@ -125,15 +126,29 @@ export class Launcher {
     }
   }
 
+  /** The session that launches. Rejects with a `ToolError` where it does not exist, or is a child itself. */
+  async #parent(parentID: string): Promise<Session> {
+    const parent = await this.#ports.gate.session(parentID).catch((error: unknown) => {
+      if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
+      throw new ToolError(`There is no session ${parentID}.`, 'unknownSession', { cause: error })
+    })
+    if (parent.parentID === undefined) return parent
+    throw new ToolError(
+      'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
+      'childSession',
+    )
+  }
+
   #refuseTooMany(parentID: string, launching: number): void {
-    const { store, names } = this.#ports
+    const { store } = this.#ports
     const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
     const { maxTasksPerSession } = this.#limits
     if (unfinished.length + launching < maxTasksPerSession) return
     const ids = unfinished.join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
-        `Wait for notices, or stop some with ${names.background_cancel}.`,
+        'Wait for notices, or cancel some.',
+      'tooManyTasks',
     )
   }
 
@@ -166,13 +181,6 @@ export class Launcher {
   }
 }
 
-function refuseChild(caller: Session): void {
-  if (caller.parentID === undefined) return
-  throw new ToolError(
-    'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
-  )
-}
-
 /**
  * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Our
  * tools are denied by name: a pattern would take tools of others along.
@@ -192,6 +200,8 @@ async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
     return await work()
   } catch (error) {
     if (!(error instanceof HostError)) throw error
-    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`)
+    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`, 'hostFailed', {
+      cause: error,
+    })
   }
 }

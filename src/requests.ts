@@ -96,7 +96,6 @@ export class Requests {
           return { ok: ended?.status === 'cancelled', text: `${task.id} is ${ended?.status ?? 'unknown'}.` }
         }
         case 'continue': {
-          if (prompt.trim() === '') return { ok: false, text: 'There is nothing to say to it.' }
           const next = await continuer.continue(task.id, prompt)
           return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
         }

@@ -110,7 +110,6 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) => (executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined),
     enqueue: (task) => executor.enqueue(task),
-    names,
   })
   if (options.tmux.enabled && server) {
     // Few users want them, and each server would read their code at its start.

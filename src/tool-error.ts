@@ -1,7 +1,44 @@
+/**
+ * Why a call was refused:
+ *
+ * - `badArgument`: an argument is missing or not usable.
+ * - `emptyPrompt`: the prompt is blank.
+ * - `unknownTask`, `unknownAgent`, `unknownModel`, `unknownSession`: there is none of this id or name. An agent that is no
+ *   sub-agent is unknown too.
+ * - `childSession`: the caller is a child session, which cannot start tasks.
+ * - `tooManyTasks`: the session has reached `maxTasksPerSession`.
+ * - `wrongState`: the task cannot do this in its present state.
+ * - `hostFailed`: OpenCode failed, and the call can be repeated. The `cause` is a `HostError`.
+ */
+export type ToolErrorCode =
+  | 'badArgument'
+  | 'emptyPrompt'
+  | 'unknownTask'
+  | 'unknownAgent'
+  | 'unknownModel'
+  | 'unknownSession'
+  | 'childSession'
+  | 'tooManyTasks'
+  | 'wrongState'
+  | 'hostFailed'
+
 /** A mistake of the caller. The message is written for the model: what is wrong, and what to do next. */
 export class ToolError extends Error {
-  constructor(message: string) {
-    super(message)
+  readonly code: ToolErrorCode
+
+  constructor(message: string, code: ToolErrorCode = 'badArgument', options?: ErrorOptions) {
+    super(message, options)
     this.name = 'ToolError'
+    this.code = code
   }
+}
+
+export function unknownTask(taskID: string): ToolError {
+  return new ToolError(`There is no task ${taskID}.`, 'unknownTask')
+}
+
+/** Throws where a prompt says nothing. */
+export function refuseEmptyPrompt(prompt: string): void {
+  if (prompt.trim() === '')
+    throw new ToolError('The prompt is empty. Write the whole task in it.', 'emptyPrompt')
 }

@@ -206,7 +206,7 @@ export class TaskRecords {
       )
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
-      throw new ToolError(`The session of ${id} was deleted. Start a new task.`)
+      throw new ToolError(`The session of ${id} was deleted. Start a new task.`, 'wrongState')
     }
   }
 

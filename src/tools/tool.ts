@@ -38,8 +38,9 @@ export function defineTool<Shape extends z.core.$ZodShape>(
       await manager.recover(context.sessionID)
       return shown(withRemarks(await source.execute(parsed.data, context), unknown))
     } catch (error) {
-      if (error instanceof HostError) throw new ToolError(forModel(`${error.message}. Try again.`))
-      if (error instanceof ToolError) throw new ToolError(forModel(error.message))
+      if (error instanceof HostError)
+        throw new ToolError(forModel(`${error.message}. Try again.`), 'hostFailed')
+      if (error instanceof ToolError) throw new ToolError(forModel(error.message), error.code)
       throw error
     }
   }

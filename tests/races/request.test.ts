@@ -89,7 +89,7 @@ test('a request with nothing to say, or for the output of an agent, is answered 
   void ask(stage, sessionID, { kind: 'continue', prompt: ' ' })
   await clock.advance(100)
   expect(requestIn(stage, sessionID)).toMatchObject({
-    answer: { ok: false, text: expect.stringMatching('nothing to say') as string },
+    answer: { ok: false, text: expect.stringMatching('The prompt is empty') as string },
   })
   void ask(stage, sessionID, { kind: 'output' })
   await clock.advance(100)
