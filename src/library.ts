@@ -4,7 +4,15 @@
  */
 export { BackgroundManager } from './manager.ts'
 export type { MessageToRead } from './opencode.ts'
-export type { ManagerInput, NewMessage, OutputOptions, TaskReport } from './manager.ts'
+export type {
+  ManagerInput,
+  NewMessage,
+  OutputOptions,
+  PluginEvent,
+  TaskReport,
+  WaitOptions,
+  WaitResult,
+} from './manager.ts'
 export type { OptionsInput } from './config.ts'
 export type { Changes } from './continuer.ts'
 export type { LaunchRequest } from './launcher.ts'
@@ -12,4 +20,6 @@ export type { Activity, Transcript } from './run/transcript.ts'
 export type { EndedTask, Failure, Task, TaskModel, TaskStatus, Usage } from './task/task.ts'
 export type { Step, Story } from './story.ts'
 export { HostError } from './opencode.ts'
-export { ToolError } from './tool-error.ts'
+export { isEnded } from './task/task.ts'
+export { readerOf, type Reader } from './reader.ts'
+export { ToolError, type ToolErrorCode } from './tool-error.ts'

@@ -8,7 +8,10 @@ import type { CommandOutput, Stream } from './command/files.ts'
 import type { Changes } from './continuer.ts'
 import { forkedFrom } from './forks.ts'
 import type { CommandRequest, LaunchRequest } from './launcher.ts'
+import { receiptOf, type Receipt } from './parent/history.ts'
 import { unfinishedText } from './parent/notice.ts'
+import type { Hold } from './parent/outbox.ts'
+import type { Reader } from './reader.ts'
 import {
   errorText,
   HostError,
@@ -25,8 +28,15 @@ import type { Retry } from './run/quota.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Story } from './story.ts'
 import { until } from './task/until.ts'
-import { isEnded, type CommandTask, type EndedTask, type Task, type Usage } from './task/task.ts'
-import { ToolError } from './tool-error.ts'
+import {
+  isEnded,
+  type CommandTask,
+  type EndedTask,
+  type Task,
+  type UnfinishedTask,
+  type Usage,
+} from './task/task.ts'
+import { unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'
 
 export interface ManagerInput {
@@ -45,16 +55,31 @@ export interface ManagerInput {
   readonly options?: OptionsInput
 }
 
-export interface OutputOptions {
-  /** Wait for its end first: for so many milliseconds, 0 for as long as it takes. Left out: do not wait. */
-  readonly timeoutMs?: number
+export interface WaitOptions {
+  /** The longest wait in milliseconds; 0: no limit. */
+  readonly timeoutMs?: number | undefined
+  /** Ends the wait early. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * The tool call that passes the end on to the parent's model; `readerOf` makes one. The notice of the end is kept back
+   * until OpenCode has stored this call: as completed, no notice follows; failed, aborted or never stored, the notice is
+   * sent. Without a reader, or with one in another session, a notice follows in any case.
+   */
+  readonly reader?: Reader | undefined
+}
+
+/** Waits for the end first where `timeoutMs` is given. */
+export interface OutputOptions extends WaitOptions {
   /** Of a command: only so many of the last lines of each stream. */
   readonly tailLines?: number | undefined
   /** Of a command: so many bytes of a stream from `offset` on as well, in bytes. */
   readonly piece?: { readonly stream: Stream; readonly offset: number; readonly bytes: number } | undefined
-  /** Ends the wait. Nobody reads what is found then, so that a notice is still owed. */
-  readonly signal?: AbortSignal
 }
+
+/** Why a wait is over: the task has ended, the time has passed, or the signal was given. */
+export type WaitResult =
+  | { readonly type: 'ended'; readonly task: EndedTask }
+  | { readonly type: 'timedOut' | 'aborted'; readonly task: UnfinishedTask }
 
 export interface TaskReport {
   readonly task: Task
@@ -66,6 +91,11 @@ export interface TaskReport {
   readonly transcript: Transcript | undefined
   /** All messages of its session, those of earlier runs too, the oldest first. */
   readonly messages: readonly StoredMessage[]
+  /**
+   * To be part of the metadata that the tool returns. After a restart it shows that the end was read; without it the end
+   * is told again then. Empty where the task has not ended.
+   */
+  readonly receipt: Receipt
 }
 
 export type { OthersTask } from './recovery.ts'
@@ -244,40 +274,30 @@ export class BackgroundManager {
     return this.#rooms.catalogue.subagents()
   }
 
-  /**
-   * Resolves with the ended task, or with `undefined` when the time is over, when the signal was given, and for an
-   * unknown task.
-   *
-   * @param timeoutMs milliseconds; 0: no limit
-   */
-  async waitForCompletion(
-    taskID: string,
-    timeoutMs = 0,
-    signal?: AbortSignal,
-  ): Promise<EndedTask | undefined> {
-    const { store } = this.#rooms
-    const { clock } = this.#ports
-    const task = await until({ store, clock }, taskID, isEnded, { timeoutMs, signal })
-    return task && isEnded(task) ? task : undefined
+  /** Waits for the end of a task. Rejects with a `ToolError` for an unknown task. */
+  async waitForCompletion(taskID: string, options: WaitOptions = {}): Promise<WaitResult> {
+    const hold = this.#hold(taskID, options.reader)
+    try {
+      const result = await this.#wait(taskID, options)
+      if (result.type === 'ended') hold?.read(result.task)
+      return result
+    } finally {
+      hold?.release()
+    }
   }
 
   /**
-   * Looks at a task on behalf of its parent, which settles the notice of an ended one. Where it is to wait, the notice
-   * is kept back meanwhile. Rejects with a `ToolError` for an unknown task, and with a `HostError` where its session
-   * could not be read; its notice is then still owed.
+   * Looks at a task, after a wait for its end where `timeoutMs` is given. Rejects with a `ToolError` for an unknown task,
+   * and with a `HostError` where its session could not be read; its notice is then still owed.
    */
-  async output(
-    taskID: string,
-    { timeoutMs, tailLines, piece: asked, signal }: OutputOptions = {},
-  ): Promise<TaskReport> {
-    const release = this.#rooms.outbox.hold(taskID)
+  async output(taskID: string, options: OutputOptions = {}): Promise<TaskReport> {
+    const { timeoutMs, tailLines, piece: asked, reader } = options
+    const hold = this.#hold(taskID, reader)
     try {
-      if (timeoutMs !== undefined) await this.waitForCompletion(taskID, timeoutMs, signal)
-      const task = this.#rooms.store.get(taskID)
-      if (!task) throw new ToolError(`There is no task ${taskID}.`)
+      if (timeoutMs !== undefined) await this.#wait(taskID, options)
+      const task = this.#task(taskID)
       const messages = await this.#messages(task)
-      // Of a caller that was interrupted the host throws the answer away.
-      if (isEnded(task) && !signal?.aborted) this.#rooms.outbox.settle(task)
+      if (isEnded(task)) hold?.read(task)
       const transcript =
         messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
       const tail = tailLines === undefined ? {} : { lines: tailLines }
@@ -286,20 +306,21 @@ export class BackgroundManager {
         task.kind === 'command' && asked
           ? this.#rooms.commands.pieceOf(task, asked.stream, asked.offset, asked.bytes)
           : undefined
-      return { task, transcript, messages, output, ...(piece && { piece }) }
+      return { task, transcript, messages, output, ...(piece && { piece }), receipt: receiptOf(task) }
     } finally {
-      release()
+      hold?.release()
     }
   }
 
   /**
-   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first.
-   * Resolves with `undefined` for an unknown task.
+   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first. Rejects with a
+   * `ToolError` for an unknown task.
    */
-  async cancel(taskID: string): Promise<EndedTask | undefined> {
+  async cancel(taskID: string): Promise<EndedTask> {
     const task = await this.#rooms.executor.cancel(taskID, 'parent')
+    if (!task) throw unknownTask(taskID)
     // Nobody is to be told of it after a crash.
-    if (task) await this.#rooms.records.written(task.sessionID)
+    await this.#rooms.records.written(task.sessionID)
     return task
   }
 
@@ -352,6 +373,7 @@ export class BackgroundManager {
         return
       }
       case 'message.part.updated':
+        this.#rooms.outbox.handleEvent(event)
         this.#rooms.stories.sawPart(event.properties.part)
         this.#rooms.detector.hear(event.properties.sessionID, event.properties.part)
         return
@@ -450,6 +472,27 @@ export class BackgroundManager {
         void this.#rooms.executor.cancel(taskID, 'user')
     })
     signal.addEventListener('abort', cancelTimer)
+  }
+
+  /** Throws a `ToolError` where there is no such task. */
+  #task(taskID: string): Task {
+    const task = this.#rooms.store.get(taskID)
+    if (!task) throw unknownTask(taskID)
+    return task
+  }
+
+  /** `undefined` where the reader says nothing of what the task's parent reads. */
+  #hold(taskID: string, reader: Reader | undefined): Hold | undefined {
+    const task = this.#task(taskID)
+    return reader?.sessionID === task.parentID ? this.#rooms.outbox.hold(task, reader) : undefined
+  }
+
+  async #wait(taskID: string, { timeoutMs = 0, signal }: WaitOptions): Promise<WaitResult> {
+    const { store } = this.#rooms
+    const { clock } = this.#ports
+    const task = (await until({ store, clock }, taskID, isEnded, { timeoutMs, signal })) ?? this.#task(taskID)
+    if (isEnded(task)) return { type: 'ended', task }
+    return { type: signal?.aborted ? 'aborted' : 'timedOut', task }
   }
 
   /** None before the first prompt, and none of a session that was deleted. */

@@ -21,8 +21,3 @@ export function toolNames(prefix: string): ToolNames {
   const entries = TOOLS.map((name) => [name, `${prefix}${name}`])
   return Object.fromEntries(entries) as ToolNames
 }
-
-/** Whether a tool reads the end of a task, under whatever prefix: that may have been another when it was called. */
-export function readsEnds(name: string): boolean {
-  return name.endsWith('background_output') || name.endsWith('check_background')
-}

@@ -50,7 +50,7 @@ const SENDS_WITHOUT_TURN = 5
 export class Delivery {
   readonly letter: Letter
   readonly #opencode: Opencode
-  readonly #gate: Gate
+  readonly #gate: Pick<Gate, 'admission'>
   readonly #clock: Clock
   readonly #log: Log
   readonly #on: DeliveryListeners
@@ -63,7 +63,7 @@ export class Delivery {
 
   /** @param step `resting` where the letter rides on a message that the user is just sending */
   constructor(
-    ports: { opencode: Opencode; clock: Clock; log: Log; gate: Gate },
+    ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
     letter: Letter,
     step: 'sending' | 'resting',
     on: DeliveryListeners,

@@ -1,16 +1,30 @@
 /** What a parent's messages say of its tasks. They are gone through once, however many tasks are asked for. */
 import type { StoredMessage } from '../opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
-import type { EndedTask } from '../task/task.ts'
+import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { endKey, ridingKey } from './notice.ts'
-import { readsEnds } from '../tool-names.ts'
 import { ReceptionTracker, type Reception } from './reception.ts'
+
+/** Metadata of a tool's result that names the end which the tool returns; empty where the task has not ended. */
+export interface Receipt {
+  readonly backgroundRead?: string
+}
+
+/** By it, a later process knows which ends the parent's model has read. */
+export function receiptOf(task: Task): Receipt {
+  return isEnded(task) ? { backgroundRead: readKey(task) } : {}
+}
+
+/** With the status, because a run that was recorded as interrupted may turn out to have completed. */
+function readKey({ id, run, status }: EndedTask): string {
+  return `${id} ${run} ${status}`
+}
 
 export class History {
   readonly messages: readonly StoredMessage[]
   /** In which message a text part stands first, by what its id was computed from. */
   readonly #places = new Map<string, number>()
-  /** The ends that were read: id, run and status. */
+  /** The ends that tool calls have returned, as their receipts name them. */
   readonly #read = new Set<string>()
 
   constructor(messages: readonly StoredMessage[]) {
@@ -20,9 +34,9 @@ export class History {
         if (part.type === 'text') {
           const digest = keyDigestIn(part.id)
           if (!this.#places.has(digest)) this.#places.set(digest, index)
-        } else if (part.type === 'tool' && readsEnds(part.tool) && part.state.status === 'completed') {
-          const { taskID, run, status } = part.state.metadata
-          this.#read.add([taskID, run, status].join(' '))
+        } else if (part.type === 'tool' && part.state.status === 'completed') {
+          const { backgroundRead } = part.state.metadata
+          if (typeof backgroundRead === 'string') this.#read.add(backgroundRead)
         }
       }
     }
@@ -46,7 +60,7 @@ export class History {
   /** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
   knows(task: EndedTask): boolean {
     if (task.status === 'cancelled' && task.by === 'parent') return true
-    if (this.#read.has([task.id, task.run, task.status].join(' '))) return true
+    if (this.#read.has(readKey(task))) return true
     return this.notice(endKey(task))?.reception === 'answered'
   }
 }

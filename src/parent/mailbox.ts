@@ -76,10 +76,12 @@ export class Mailbox {
     ])
   }
 
-  /** Forgets what the parent has read elsewhere. */
-  remove(keys: readonly string[]): void {
-    for (const key of keys) this.#unsent.delete(key)
+  /** Takes a notice out, which is then not sent; `undefined` where it is not here. */
+  remove(key: string): Notice | undefined {
+    const notice = this.#unsent.get(key)
+    this.#unsent.delete(key)
     if (this.#unsent.size === 0) this.stop()
+    return notice
   }
 
   /**

@@ -6,16 +6,18 @@
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Event, MessageToRead, Opencode, TextPart } from '../opencode.ts'
+import type { Reader } from '../reader.ts'
 import type { StatusPoll } from '../status.ts'
 import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
-import type { Gate } from './gate.ts'
+import type { Admission, Gate } from './gate.ts'
 import type { ToolNames } from '../tool-names.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import { endKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
 import type { History } from './history.ts'
+import { Readings, type Reading } from './reading.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -34,6 +36,25 @@ interface Sent {
   notices: readonly Notice[]
 }
 
+/** The end of a run that tool calls of its parent wait for, or have read. */
+interface Held {
+  readonly parentID: string
+  readonly taskID: string
+  readonly readings: Set<Reading>
+  /** Kept back meanwhile; `undefined` where the run has not ended, and where it is owed no notice. */
+  notice: Notice | undefined
+  /** What is to be sent when nobody reads any more. */
+  readonly onFree: Set<() => void>
+}
+
+/** How a tool call keeps a notice back. */
+export interface Hold {
+  /** The call has read this end, and returns it: whether it is settled, OpenCode decides by storing the call. */
+  readonly read: (task: EndedTask) => void
+  /** The call gives up; without effect once it has read. */
+  readonly release: () => void
+}
+
 const ENDS: Readonly<Record<DeliveryEnd, string>> = {
   told: "notice confirmed: the parent's model has read it",
   gone: 'no notice: its parent is gone',
@@ -49,8 +70,9 @@ export class Outbox {
   readonly #mailboxes = new Map<string, Mailbox>()
   /** What is under way or rests, by its parent: an event must find it without a look at all others. */
   readonly #sent = new Map<string, Set<Sent>>()
-  /** Tasks that somebody waits for, who will read their end: how many wait, and the notices of its runs that came meanwhile. */
-  readonly #held = new Map<string, { holders: number; notices: Notice[] }>()
+  readonly #readings: Readings
+  /** By the keys of their notices. */
+  readonly #held = new Map<string, Held>()
   readonly #unsubscribe: () => void
   readonly #listeners = new Set<() => void>()
   #stopPolling: (() => void) | undefined
@@ -58,6 +80,7 @@ export class Outbox {
   constructor(ports: Ports, options: NotifyOptions) {
     this.#ports = ports
     this.#options = options
+    this.#readings = new Readings(ports)
     this.#unsubscribe = ports.store.subscribe((task, event) => {
       // Nobody needs to be told any more that it waits.
       if ((event.type === 'replied' && !isUnanswered(task)) || event.type === 'ended')
@@ -76,31 +99,59 @@ export class Outbox {
     })
   }
 
-  /** Keeps the notice of a task back until the function returned is called. */
-  hold(taskID: string): () => void {
-    const hold = this.#held.get(taskID) ?? { holders: 0, notices: [] }
-    hold.holders += 1
-    this.#held.set(taskID, hold)
-    return () => {
-      hold.holders -= 1
-      if (hold.holders > 0) return
-      this.#held.delete(taskID)
-      this.#tellStories(hold.notices, 'notice owed')
-      for (const notice of hold.notices) this.#mailbox(notice.task.parentID).put(notice)
-      if (hold.notices.length === 0) this.#sendOthersOf(taskID)
+  /**
+   * Keeps the notice of a run back while a tool call of its parent waits for its end or reads it, and settles or
+   * releases it when the call is over.
+   */
+  hold(task: Task, reader: Reader): Hold {
+    const key = endKey(task)
+    const held = this.#heldOf(key, task)
+    let end: EndedTask | undefined
+    const reading = this.#readings.begin(reader, (over) => {
+      if (over === 'stored' && end) this.#settle(end)
+      held.readings.delete(reading)
+      if (held.readings.size === 0) this.#free(key, held)
+      this.#tell()
+    })
+    held.readings.add(reading)
+    return {
+      read: (ended) => {
+        end = ended
+        reading.read()
+        this.#tell()
+      },
+      release: () => reading.giveUp(),
     }
   }
 
-  /** The parent has read the end of the task: what was not sent yet is not owed any more. */
-  settle(task: EndedTask): void {
+  #heldOf(key: string, { id, parentID }: Task): Held {
+    const known = this.#held.get(key)
+    if (known) return known
+    const notice = this.#mailboxes.get(parentID)?.remove(key)
+    if (notice) this.#tellStories([notice], 'notice kept back: a tool call reads the end')
+    const held: Held = { parentID, taskID: id, readings: new Set(), notice, onFree: new Set() }
+    this.#held.set(key, held)
+    return held
+  }
+
+  /** Nobody reads the end any more: its notice is sent, if it is still owed. */
+  #free(key: string, { parentID, taskID, notice, onFree }: Held): void {
+    this.#held.delete(key)
+    if (notice) {
+      this.#tellStories([notice], 'notice owed')
+      this.#mailbox(parentID).put(notice)
+    } else this.#sendOthersOf(taskID)
+    for (const listener of onFree) listener()
+  }
+
+  /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
+  #settle(task: EndedTask): void {
     this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
-    // Whoever knows its end needs not be told of what came before.
-    const keys = [endKey(task), sightingKey(task), unansweredKey(task)]
-    const hold = this.#held.get(task.id)
-    if (hold) hold.notices = hold.notices.filter((notice) => !keys.includes(noticeKey(notice)))
-    this.#withdraw(task.parentID, keys)
+    // Reading the end also settles what was to be told of the task before it.
+    const held = this.#held.get(endKey(task))
+    if (held) held.notice = undefined
+    this.#withdraw(task.parentID, [endKey(task), sightingKey(task), unansweredKey(task)])
     this.#poll()
-    this.#tell()
   }
 
   /**
@@ -128,11 +179,16 @@ export class Outbox {
     }
   }
 
-  /** Whether a parent has a notice before it that it has not read yet, or is still to be sent one. */
+  /**
+   * Whether a parent has a notice before it that it has not read yet, or is still to be sent one. A tool call that returns
+   * an end counts as a notice that was sent: the parent goes on with what the call returns.
+   */
   owes(parentID: string): 'sent' | 'unsent' | 'nothing' {
+    const held = [...this.#held.values()].filter((each) => each.parentID === parentID)
+    if (held.some(({ readings }) => [...readings].some(({ isRead }) => isRead))) return 'sent'
     const places = new Set([...this.#sentTo(parentID)].map(({ delivery }) => delivery.place))
     if (places.has('queued')) return 'sent'
-    const isHeld = [...this.#held.values()].some(({ notices }) => notices[0]?.task.parentID === parentID)
+    const isHeld = held.some(({ notice }) => notice !== undefined)
     const isGathering = this.#mailboxes.get(parentID)?.isSending ?? false
     return isHeld || isGathering || places.has('sending') ? 'unsent' : 'nothing'
   }
@@ -189,6 +245,9 @@ export class Outbox {
         }
         return
       }
+      case 'message.part.updated':
+        this.#readings.sawPart(event.properties.part)
+        return
       case 'message.removed': {
         const { sessionID, messageID } = event.properties
         for (const { delivery } of this.#sentTo(sessionID)) delivery.sawRemoved(messageID)
@@ -202,6 +261,8 @@ export class Outbox {
   /** Sends nothing any more: what is owed then is the record's to keep. */
   dispose(): void {
     this.#unsubscribe()
+    this.#readings.dispose()
+    this.#held.clear()
     for (const mailbox of this.#mailboxes.values()) mailbox.stop()
     this.#mailboxes.clear()
     for (const { delivery } of this.#all()) delivery.stop()
@@ -212,7 +273,7 @@ export class Outbox {
 
   /** What was not sent yet of these notices is not owed any more. */
   #withdraw(parentID: string, keys: readonly string[]): void {
-    this.#mailboxes.get(parentID)?.remove(keys)
+    for (const key of keys) this.#mailboxes.get(parentID)?.remove(key)
     for (const sent of this.#sentTo(parentID)) {
       sent.notices = sent.notices.filter((notice) => !keys.includes(noticeKey(notice)))
       if (sent.notices.length > 0) continue
@@ -228,9 +289,9 @@ export class Outbox {
       return
     }
     const notice = { task, text }
-    const hold = this.#held.get(task.id)
-    this.#tellStories([notice], hold ? 'notice kept back: somebody waits for the end' : 'notice owed')
-    if (hold) hold.notices.push(notice)
+    const held = this.#held.get(endKey(task))
+    this.#tellStories([notice], held ? 'notice kept back: a tool call waits for the end' : 'notice owed')
+    if (held) held.notice = notice
     else this.#mailbox(task.parentID).put(notice)
   }
 
@@ -272,12 +333,27 @@ export class Outbox {
       this.#tellStories(sent.notices, 'notice sent')
       this.#tell()
     }
-    const sent: Sent = { notices, delivery: new Delivery(this.#ports, letter, step, { onSent, onEnd }) }
+    const gate = { admission: () => this.#admission(sent) }
+    const ports = { ...this.#ports, gate }
+    const sent: Sent = { notices, delivery: new Delivery(ports, letter, step, { onSent, onEnd }) }
     const others = this.#sent.get(letter.parentID)
     if (others) others.add(sent)
     else this.#sent.set(letter.parentID, new Set([sent]))
     this.#poll()
     return sent.delivery
+  }
+
+  /** Waits while tool calls read all that the message tells. */
+  async #admission(sent: Sent): Promise<Admission> {
+    const held = this.#heldFor(sent)
+    if (held) await new Promise<void>((resolve) => held.onFree.add(resolve))
+    const admission = await this.#ports.gate.admission(sent.delivery.letter.parentID)
+    return this.#heldFor(sent) ? this.#admission(sent) : admission
+  }
+
+  #heldFor({ notices }: Sent): Held | undefined {
+    const held = notices.map((notice) => this.#held.get(noticeKey(notice)))
+    return held.includes(undefined) ? undefined : held[0]
   }
 
   #tellStories(notices: readonly Notice[], what: string): void {

@@ -44,8 +44,7 @@ export async function cancelText(manager: BackgroundManager, task: Task): Promis
     const did = had ? killed : 'Nothing was changed.'
     return `${task.id} had ended already (${task.status}). ${did}`
   }
-  const ended = await manager.cancel(task.id)
-  return ended ? describe(manager, ended, true) : `${task.id} is unknown.`
+  return describe(manager, await manager.cancel(task.id), true)
 }
 
 /** @param isAlone whether it is the only one, with room for what is known of it */

@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
+import { readerOf } from '../reader.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
@@ -50,6 +51,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
         ...(block && { timeoutMs: timeout }),
         piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
+        reader: readerOf(context),
       })
       // Whoever asks for a part of the transcript wants the transcript.
       const { full_session, message_limit: limit } = session
@@ -72,7 +74,7 @@ export function answerOf(
   now: number,
   wanted: Wanted = {},
 ): Exclude<ToolResult, string> {
-  const { task, output, piece } = report
+  const { task, output, piece, receipt } = report
   const note = noteOn(manager, task)
   return {
     title: task.description,
@@ -80,7 +82,7 @@ export function answerOf(
       task.kind === 'command' && output
         ? commandText(task, note, output, now, manager.toolNames, piece)
         : describe(report, now, note, wanted),
-    metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run },
+    metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run, ...receipt },
   }
 }
 

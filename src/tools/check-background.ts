@@ -1,6 +1,7 @@
 /** The tool that shows a command and the last of its output. */
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
+import { readerOf } from '../reader.ts'
 import { answerOf } from './background-output.ts'
 import { OFFSET, PAGE } from './page-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
@@ -18,7 +19,12 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
     async execute({ task_id, tail_lines: tailLines, offset, stream }, context) {
       const { id } = await ownTask(manager, task_id, context.sessionID)
       const piece = offset === undefined ? undefined : { stream, offset, bytes: PAGE.bytes }
-      const report = await manager.output(id, { tailLines, piece, signal: context.abort })
+      const report = await manager.output(id, {
+        tailLines,
+        piece,
+        signal: context.abort,
+        reader: readerOf(context),
+      })
       return answerOf(manager, report, now(), { offset })
     },
   })

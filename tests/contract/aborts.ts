@@ -38,6 +38,9 @@ export function aborts(test: ContractTest): void {
       await host.settle()
       expect(child.requests).toHaveLength(1)
       expect(child.idleCount).toBe(2)
+      // A tool that returns at once is completed, and one that goes on has failed.
+      expect(child.toldCalls).toHaveLength(1)
+      expect(child.toldCalls).toEqual(await child.storedCalls())
     })
 
     test('while a retry is awaited ends in one idle and a message without error or finish (6.4)', async ({

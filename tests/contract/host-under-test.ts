@@ -1,5 +1,5 @@
 /** What the contract suite needs of a host, be it the real binary or the fake. */
-import type { Event, NewSession, Opencode, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
+import type { Event, NewSession, Opencode, Part, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
 import type { ModelRequest, Reply, Script } from '../harness/script.ts'
 import { heldReply, inOrder } from '../harness/replies.ts'
 
@@ -150,6 +150,19 @@ export class Observed {
     })
   }
 
+  /** How tool calls have ended, as events told it: message, call, status. A state that is told again counts once. */
+  get toldCalls(): string[] {
+    const parts = this.events.flatMap((event) =>
+      event.type === 'message.part.updated' ? [event.properties.part] : [],
+    )
+    return [...new Set(parts.flatMap(endOfCall))]
+  }
+
+  /** The same, as it is stored. */
+  async storedCalls(): Promise<string[]> {
+    return (await this.messages()).flatMap(({ parts }) => parts).flatMap(endOfCall)
+  }
+
   /** How often the session said that it is idle. */
   get idleCount(): number {
     return this.story.filter((word) => word === 'session.idle').length
@@ -174,6 +187,14 @@ export class Observed {
   told(word: string): Promise<void> {
     return this.#host.waitUntil(() => this.story.includes(word), `"${word}" of ${this.id}`)
   }
+}
+
+function endOfCall(part: Part): string[] {
+  if (part.type !== 'tool') return []
+  const { messageID, callID, state } = part
+  return state.status === 'completed' || state.status === 'error'
+    ? [`${messageID} ${callID} ${state.status}`]
+    : []
 }
 
 /** A session of a root of its own, which is what a background task runs in. */

@@ -54,6 +54,16 @@ export function turns(test: ContractTest): void {
       expect(await child.answeredTo()).toEqual(['hello', 'hello', 'hello'])
     })
 
+    test('tells that a tool call is completed, under the ids with which it is stored', async ({
+      child,
+      host,
+    }) => {
+      host.setScript(inOrder(READ, { text: 'done' }))
+      await child.turn('hello')
+      expect(child.toldCalls).toEqual([expect.stringMatching(/ completed$/)])
+      expect(child.toldCalls).toEqual(await child.storedCalls())
+    })
+
     test('goes on after a tool call that came with a terminal finish (1.3b)', async ({ child, host }) => {
       host.setScript(inOrder({ ...READ, finish: 'stop' }, { text: 'done' }))
       await child.turn('hello')

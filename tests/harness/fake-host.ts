@@ -24,7 +24,7 @@ import {
 import { unknownError, type UserMessage } from './fake-answer.ts'
 import { FakeFaults } from './fake-faults.ts'
 import { FakeModel, type FakeRequest } from './fake-model.ts'
-import { FakeRun, pause, Refused, type RunHost } from './fake-run.ts'
+import { FakeRun, pause, Refused, type RunHost, type ToolOutput } from './fake-run.ts'
 import { FakeStore, type Emit } from './fake-store.ts'
 import type { Script, ToolCall } from './script.ts'
 
@@ -59,7 +59,10 @@ export class FakeHost {
   /** The tools that the model is offered unless a session's rules deny them. */
   toolNames = ['bash', 'edit', 'glob', 'grep', 'question', 'read', 'skill', 'task', 'todowrite', 'write']
   /** What a tool answers; may hang, and throws for a tool that fails. */
-  runTool: (call: ToolCall, sessionID: string) => string | Promise<string> = () => 'ok'
+  runTool: (call: ToolCall, sessionID: string, callID: string) => ToolOutput | Promise<ToolOutput> = () =>
+    'ok'
+  /** Sees the metadata of each tool call that is stored as completed. */
+  onToolStored: (metadata: Record<string, unknown>) => void = () => {}
   /** The hook that sees each message before it is stored, and may add to its parts. */
   onChatMessage: (
     sessionID: string,
@@ -67,8 +70,6 @@ export class FakeHost {
   ) => void | Promise<void> = () => {}
   /** The hook that sees what a model is about to read of a session, and may add to it. */
   onMessagesRead: (messages: { info: Message; parts: Part[] }[]) => void = () => {}
-  /** What each tool result carries beside its text. */
-  toolMetadata: Record<string, unknown> = {}
   agents: Agent[] = [
     agent('build', 'primary'),
     agent('plan', 'primary'),
@@ -91,6 +92,8 @@ export class FakeHost {
     string,
     { readonly resolve: () => void; readonly reject: (error: Error) => void }
   >()
+  /** What calls do that `callTool` has asked for. */
+  readonly #toolWork = new WeakMap<ToolCall, (callID: string) => ToolOutput | Promise<ToolOutput>>()
   #promptsToSwallow = 0
   /** Counts the processes that were this host, one after another. */
   #lives = 1
@@ -144,6 +147,14 @@ export class FakeHost {
     const part = { id: this.#store.newID('prt'), text, synthetic: false }
     this.#accept(sessionID, { messageID, parts: [part], ...options })
     return messageID
+  }
+
+  /** Writes as the user, upon which the session's model calls a tool that does this. Returns the id of the message. */
+  callTool(sessionID: string, work: (callID: string) => ToolOutput | Promise<ToolOutput>): string {
+    const call = { name: 'tool', args: {} }
+    this.#toolWork.set(call, work)
+    this.#model.nextCalls.set(sessionID, call)
+    return this.userPrompt(sessionID, 'call a tool')
   }
 
   /** Presses ESC. Resolves when the run has stopped. */
@@ -335,7 +346,6 @@ export class FakeHost {
 
   #createRunHost(): RunHost {
     const toolNames = (): readonly string[] => this.toolNames
-    const toolMetadata = (): Record<string, unknown> => this.toolMetadata
     return {
       clock: this.#clock,
       store: this.#store,
@@ -344,10 +354,9 @@ export class FakeHost {
       get toolNames() {
         return toolNames()
       },
-      get toolMetadata() {
-        return toolMetadata()
-      },
-      runTool: (call, sessionID) => this.runTool(call, sessionID),
+      runTool: (call, sessionID, callID) =>
+        this.#toolWork.get(call)?.(callID) ?? this.runTool(call, sessionID, callID),
+      toolStored: (metadata) => this.onToolStored(metadata),
       messagesRead: (messages) => this.onMessagesRead(messages),
       knowsModel: ({ providerID, modelID }) => this.models.has(`${providerID}/${modelID}`),
       setStatus: (sessionID, status) => {

@@ -1,7 +1,7 @@
 /** How the fake host asks the scripted model: the request that it makes of a session, and the log of them. */
 import type { PermissionRuleset, Session, StoredMessage } from '../../src/opencode.ts'
 import { sinceCompaction } from './fake-compaction.ts'
-import type { ModelRequest, Reply, Script } from './script.ts'
+import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 
 export interface FakeRequest extends ModelRequest {
   /** `closed`: the run was aborted before the answer came. */
@@ -13,6 +13,8 @@ type Line = ModelRequest['messages'][number]
 
 export class FakeModel {
   script: Script
+  /** The call that a session's model makes when the user writes next, whatever the script says. */
+  readonly nextCalls = new Map<string, ToolCall>()
   readonly #requests: Writable<FakeRequest>[] = []
 
   constructor(script: Script) {
@@ -32,12 +34,19 @@ export class FakeModel {
       if (logged.outcome === 'open') logged.outcome = 'closed'
     })
     try {
-      const reply = await this.script(request)
+      const reply = this.#nextCall(request) ?? (await this.script(request))
       if (logged.outcome === 'open') logged.outcome = 'answered'
       return reply
     } catch (error) {
       return { status: 400, text: `The test's script threw: ${String(error)}` }
     }
+  }
+
+  #nextCall({ sessionID, messages }: ModelRequest): Reply | undefined {
+    const call = messages.at(-1)?.role === 'user' ? this.nextCalls.get(sessionID) : undefined
+    if (!call) return undefined
+    this.nextCalls.delete(sessionID)
+    return { tools: [call] }
   }
 }
 

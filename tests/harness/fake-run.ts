@@ -30,6 +30,9 @@ import type { ModelRequest, Reply, ToolCall } from './script.ts'
 
 type ToolPart = Extract<Part, { type: 'tool' }>
 
+/** What a tool returns. */
+export type ToolOutput = string | { readonly output: string; readonly metadata: Record<string, unknown> }
+
 /** What a run needs of the host. */
 export interface RunHost {
   readonly clock: Clock
@@ -37,9 +40,9 @@ export interface RunHost {
   readonly emit: Emit
   readonly model: FakeModel
   readonly toolNames: readonly string[]
-  runTool(call: ToolCall, sessionID: string): string | Promise<string>
-  /** What each tool result carries beside its text. */
-  readonly toolMetadata: Record<string, unknown>
+  runTool(call: ToolCall, sessionID: string, callID: string): ToolOutput | Promise<ToolOutput>
+  /** Sees each tool call that is stored as completed. */
+  toolStored(metadata: Record<string, unknown>): void
   /** A plugin's hook sees the messages that a model is about to read, and may add to them. */
   messagesRead(messages: { info: Message; parts: Part[] }[]): void
   knowsModel(model: UserMessage['model']): boolean
@@ -225,21 +228,16 @@ export class FakeRun {
       const start = this.#host.clock.now()
       const input = { ...call.args }
       const state = { status: 'running' as const, input, time: { start } }
-      const part = this.#savePart({
-        type: 'tool',
-        tool: call.name,
-        callID: `call_${start}`,
-        state,
-      }) as ToolPart
+      const callID = this.#host.store.newID('evt').replace('evt', 'call')
+      const part = this.#savePart({ type: 'tool', tool: call.name, callID, state }) as ToolPart
       const ended = await this.#unlessAborted(
         Promise.resolve()
-          .then(() => this.#host.runTool(call, this.sessionID))
+          .then(() => this.#host.runTool(call, this.sessionID, callID))
           .then(
             (output) => ({
               status: 'completed' as const,
-              output,
+              ...(typeof output === 'string' ? { output, metadata: {} } : output),
               title: call.name,
-              metadata: this.#host.toolMetadata,
             }),
             (error: unknown) => {
               isRefused ||= error instanceof Refused
@@ -248,6 +246,7 @@ export class FakeRun {
           ),
       )
       this.#host.store.savePart({ ...part, state: { ...ended, input, time: this.#span(start) } })
+      if (ended.status === 'completed') this.#host.toolStored(ended.metadata)
     })
     await Promise.all(uses)
     return isRefused

@@ -1,7 +1,7 @@
 /** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
 import type { Machine } from '../../src/command/machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
-import { BackgroundManager } from '../../src/manager.ts'
+import { BackgroundManager, type OutputOptions, type TaskReport } from '../../src/manager.ts'
 import type { Client, Opencode } from '../../src/opencode.ts'
 import { isEnded, type Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
@@ -44,6 +44,15 @@ export interface FakeStage {
   readonly answer: (description: string, reply?: Reply) => void
   /** Answers all children that wait, or ever will. */
   readonly answerAll: () => void
+  /**
+   * Has the parent's model read a task by a tool call, upon a message of the user's; resolves with what the tool was given,
+   * before the call is stored. The tool waits for `start` before it reads, and for `end` before it returns.
+   */
+  readonly read: (
+    taskID: string,
+    options?: OutputOptions,
+    moments?: { readonly start?: Promise<unknown>; readonly end?: Promise<unknown> },
+  ) => Promise<TaskReport>
   /** The texts of all notices in the parent, the oldest first. */
   readonly notices: () => readonly string[]
   /** The model calls of the parent that had a notice as their newest message. */
@@ -127,7 +136,7 @@ export function createFakeStage(options: object = {}): FakeStage {
   let manager: BackgroundManager
   let instance: Instance
   const instances: Instance[] = []
-  const start = (): void => {
+  const startInstance = (): void => {
     pid += 1
     instance = new Instance(host.opencode, clock)
     instances.push(instance)
@@ -147,7 +156,7 @@ export function createFakeStage(options: object = {}): FakeStage {
     host.onChatMessage = (sessionID, message) => own.handleChatMessage({ sessionID }, message)
     host.onMessagesRead = (messages) => own.completeMessages(messages)
   }
-  start()
+  startInstance()
 
   /** What is left of the stage: timers and calls while nothing is at work, and timers of an instance that has ended. */
   async function left(): Promise<readonly string[]> {
@@ -189,12 +198,12 @@ export function createFakeStage(options: object = {}): FakeStage {
     },
     second() {
       living.add(pid)
-      start()
+      startInstance()
     },
     crash() {
       instance.kill()
       host.crash()
-      start()
+      startInstance()
     },
     async restart(ms) {
       host.abortAll()
@@ -204,7 +213,7 @@ export function createFakeStage(options: object = {}): FakeStage {
       const disposed = manager.dispose()
       host.endInstance()
       await clock.advance(INSTANCE_START_MS)
-      start()
+      startInstance()
       return { disposed, calls, pendingTimers: () => ownClock.pending }
     },
     setTime: (ms) => instance.clock.set(ms),
@@ -218,6 +227,18 @@ export function createFakeStage(options: object = {}): FakeStage {
       isAnswered = true
       for (const { resolve } of replies.values()) resolve({ text: 'at last' })
     },
+    read: (taskID, how, { start, end } = {}) =>
+      new Promise((resolve, reject) => {
+        host.callTool(parentID, async (callID) => {
+          const reader = { sessionID: parentID, callID }
+          await start
+          const reading = manager.output(taskID, { ...how, reader })
+          reading.then(resolve, reject)
+          const { task, receipt } = await reading
+          await end
+          return { output: task.status, metadata: { ...receipt } }
+        })
+      }),
     notices,
     noticeTurns: () =>
       host.modelRequests.filter(

@@ -57,7 +57,7 @@ test('the story of a task says what was seen and not believed, and what became o
 })
 
 test('the story of a task says that it waits, for its turn or for a permission, and that its end was read', async () => {
-  const { clock, host, manager, launch, answer } = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer, read } = createFakeStage({ concurrency: { total: 1 } })
   const stepsOf = (id: string) => manager.story(id)?.steps.map(({ what }) => what)
   const first = await launch('first')
   const second = await launch('second')
@@ -67,8 +67,9 @@ test('the story of a task says that it waits, for its turn or for a permission, 
   await clock.advance(100)
   host.replyPermission(host.permissions[0]?.id ?? '', 'once')
   await asked
+  const reading = read(first.id, { timeoutMs: 5000 })
+  await clock.advance(20)
   answer('first')
-  const reading = manager.output(first.id, { timeoutMs: 5000 })
   await clock.advance(5000)
   await reading
   expect(stepsOf(first.id)).toEqual([
@@ -79,7 +80,7 @@ test('the story of a task says that it waits, for its turn or for a permission, 
     'replied, running',
     'the model answers',
     'ended, completed',
-    'notice kept back: somebody waits for the end',
+    'notice kept back: a tool call waits for the end',
     'its end was read: no notice is owed',
   ])
   answer('second')

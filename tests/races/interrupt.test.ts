@@ -259,17 +259,17 @@ test('with onInterrupt cancel, an instance that ends is not taken for an interru
 })
 
 test('with wake all, a last end that is read by its parent holds the others back no longer', async () => {
-  const { clock, manager, launch, answer, notices } = createFakeStage({ notify: { wake: 'all' } })
+  const { clock, launch, answer, notices, read } = createFakeStage({ notify: { wake: 'all' } })
   await launch('one')
   const { id } = await launch('two')
   await clock.advance(100)
   answer('one')
   await clock.advance(1000)
-  const read = manager.output(id, { timeoutMs: 60_000 })
-  await clock.advance(10)
+  const report = read(id, { timeoutMs: 60_000 })
+  await clock.advance(20)
   answer('two')
   await clock.advance(1000)
-  expect((await read).task.status).toBe('completed')
+  expect((await report).task.status).toBe('completed')
   expect(notices()).toHaveLength(1)
 })
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { HostError } from '../../src/opencode.ts'
 import { heldReply } from '../harness/replies.ts'
+import { pause } from '../harness/fake-run.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('two that end together are told in one message, in one turn', async () => {
@@ -173,9 +174,9 @@ test('a parent that is gone is owed nothing', async () => {
 })
 
 test('who waits for a task reads its end, and no notice follows', async () => {
-  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('read')
-  const report = manager.output(id, { timeoutMs: 10_000 })
+  const report = read(id, { timeoutMs: 10_000 })
   await clock.advance(100)
   answer('read')
   await clock.advance(1000)
@@ -187,9 +188,9 @@ test('who waits for a task reads its end, and no notice follows', async () => {
 })
 
 test('who gives up waiting is told by the notice', async () => {
-  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('left')
-  const report = manager.output(id, { timeoutMs: 50 })
+  const report = read(id, { timeoutMs: 50 })
   await clock.advance(100)
   expect((await report).task.status).toBe('running')
   answer('left')
@@ -198,23 +199,23 @@ test('who gives up waiting is told by the notice', async () => {
 })
 
 test('an end that is read while its notice gathers is not told', async () => {
-  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('read')
   await launch('sibling')
+  // Its sibling still runs, so the notice waits a moment.
+  const report = read(id, {}, { start: pause(clock, 150) })
   await clock.advance(100)
   answer('read')
-  // Its sibling still runs, so the notice waits a moment.
-  await clock.advance(50)
-  expect((await manager.output(id)).task.status).toBe('completed')
   await clock.advance(1000)
+  expect((await report).task.status).toBe('completed')
   expect(notices()).toHaveLength(0)
 })
 
 test('an end that cannot be read is still told', async () => {
-  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
-  const report = manager.output(id, { timeoutMs: 10_000 })
+  const report = read(id, { timeoutMs: 10_000 })
   const refused = report.catch((error: unknown) => error)
   answer('one')
   const messages = host.opencode.messages.bind(host.opencode)
@@ -229,30 +230,37 @@ test('an end that cannot be read is still told', async () => {
 })
 
 test('an end whose reader is interrupted while it is being read is still told', async () => {
-  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { clock, host, launch, answer, notices, parentID, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
-  const reader = new AbortController()
-  const report = manager.output(id, { timeoutMs: 10_000, signal: reader.signal })
-  const messages = host.opencode.messages.bind(host.opencode)
-  host.opencode.messages = async (sessionID) => {
-    const stored = await messages(sessionID)
-    if (manager.get(id)?.status === 'completed') reader.abort()
-    return stored
-  }
+  const report = read(id, { timeoutMs: 10_000 })
+  await clock.advance(50)
+  host.latencyMs = () => 20
   answer('one')
+  await clock.advance(45)
+  host.latencyMs = () => 0
+  void host.userAbort(parentID)
   await clock.advance(10_000)
   expect((await report).task.status).toBe('completed')
-  expect(reader.signal.aborted).toBe(true)
+  expect(notices()).toEqual([])
+  host.userPrompt(parentID, 'well')
+  await clock.advance(10_000)
   expect(notices()).toHaveLength(1)
 })
 
 test('two who wait for the same task: the notice is kept back until the last has gone', async () => {
-  const { clock, manager, launch, answer, notices } = createFakeStage()
+  const { clock, host, manager, launch, answer, notices, parentID, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
-  const short = manager.output(id, { timeoutMs: 50 })
-  const long = manager.output(id, { timeoutMs: 10_000 })
+  const long = read(id, { timeoutMs: 10_000 })
+  await clock.advance(20)
+  const [part] =
+    host
+      .messagesOf(parentID)
+      .at(-1)
+      ?.parts.filter(({ type }) => type === 'tool') ?? []
+  const callID = part?.type === 'tool' ? part.callID : ''
+  const short = manager.output(id, { timeoutMs: 50, reader: { sessionID: parentID, callID } })
   await clock.advance(100)
   await short
   answer('one')
@@ -262,13 +270,15 @@ test('two who wait for the same task: the notice is kept back until the last has
 })
 
 test('an end that is read while its notice cannot be sent is not told', async () => {
-  const { clock, host, manager, launch, answer, notices } = createFakeStage()
+  const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
   for (let attempt = 0; attempt < 3; attempt += 1) host.failNext('prompt')
   answer('one')
   await clock.advance(2000)
-  expect((await manager.output(id)).task.status).toBe('completed')
+  const report = read(id)
+  await clock.advance(100)
+  expect((await report).task.status).toBe('completed')
   await clock.advance(120_000)
   expect(notices()).toEqual([])
 })

@@ -1,7 +1,7 @@
 /** Has a history happen: each step is what a user, a parent's model, the host or fate would do. */
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
 import { HostError, type Event } from '../../../src/opencode.ts'
-import { isEnded, type Task } from '../../../src/task/task.ts'
+import type { Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
 import type { Reply } from '../../harness/script.ts'
@@ -24,7 +24,7 @@ export class Play {
   readonly stage: FakeStage
   readonly witness: Witness
   readonly parents: readonly string[]
-  /** `id run` of ends that their parent has read, so that they need not be told. */
+  /** `id run` of ends that a stored tool call of their parent has returned, so that they need not be told. */
   readonly read = new Set<string>()
   /** `id run` of ends that their parent has brought about itself. */
   readonly own = new Set<string>()
@@ -68,6 +68,9 @@ export class Play {
     this.parents = [parentID, ...Array.from({ length: PARENTS - 1 }, () => host.createRootSession().id)]
     let calls = 0
     host.latencyMs = () => latencies[calls++ % latencies.length] ?? 0
+    host.onToolStored = ({ backgroundRead }) => {
+      if (typeof backgroundRead === 'string') this.read.add(backgroundRead.split(' ').slice(0, 2).join(' '))
+    }
     host.runTool = async (_, sessionID) => {
       await host.needPermission(sessionID, 'bash', 'rm x')
       return 'removed'
@@ -173,7 +176,7 @@ export class Play {
         return
       case 'read':
       case 'block':
-        this.#try(parentID, () => this.#read(id, step.type === 'block' ? { timeoutMs: 2000 } : {}))
+        this.#read(id, parentID, step.type === 'block' ? { timeoutMs: 2000 } : {})
         return
       case 'typeInChild':
         if (!exists(host, sessionID)) return
@@ -326,9 +329,19 @@ export class Play {
       this.disturbed.add(sessionID)
   }
 
-  async #read(id: string, options: OutputOptions): Promise<void> {
-    const { task } = await this.stage.manager.output(id, options)
-    if (isEnded(task)) this.read.add(`${task.id} ${task.run}`)
+  /** The user has the parent's model call a tool that reads, and then does something else for a while. */
+  #read(id: string, parentID: string, options: OutputOptions): void {
+    const { stage, witness } = this
+    const { host, clock } = stage
+    if (!exists(host, parentID)) return
+    if (!host.session(parentID).time.archived) witness.opened(parentID)
+    const messageID = host.callTool(parentID, async (callID) => {
+      const reader = { sessionID: parentID, callID }
+      const { task, receipt } = await stage.manager.output(id, { ...options, reader })
+      await new Promise<void>((resolve) => clock.after(host.latencyMs() * 10, resolve))
+      return { output: task.status, metadata: { ...receipt } }
+    })
+    this.#written.set(parentID, messageID)
   }
 
   #close(parentID: string): void {

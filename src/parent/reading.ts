@@ -1,0 +1,130 @@
+/**
+ * Tool calls that read the end of a task on behalf of its parent. The parent's model sees what a call returns only if
+ * OpenCode stores the call as completed, so that the call decides whether the end has been read.
+ *
+ *   waiting → read → over (stored)
+ *      └────────┴──→ over (dropped)
+ *
+ * `waiting`: the call waits for the end, or reads it just now. `read`: it has the end, and returns it. A call is dropped
+ * when it fails, when it is aborted, when it ends before it has read, and when its session is idle without having
+ * stored it.
+ */
+import type { Clock } from '../clock.ts'
+import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../opencode.ts'
+import type { Reader } from '../reader.ts'
+import type { StatusPoll } from '../status.ts'
+
+export interface Reading {
+  /** Whether the call has the end, and returns it. */
+  readonly isRead: boolean
+  /** The call has the end from now on. */
+  readonly read: () => void
+  /** The call gives up. Without effect once it has read. */
+  readonly giveUp: () => void
+}
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly statuses: StatusPoll
+}
+
+interface OpenReading {
+  readonly reader: Reader
+  /** Called once, when it is over. */
+  readonly onOver: (end: 'stored' | 'dropped') => void
+  /** When the call had the end, in milliseconds since the Unix epoch; `undefined` before. */
+  readAt: number | undefined
+}
+
+type ToolPart = Extract<Part, { type: 'tool' }>
+
+export class Readings {
+  readonly #ports: Ports
+  /** By the sessions of their calls: most events are of other sessions. */
+  readonly #open = new Map<string, Set<OpenReading>>()
+  #stopPolling: (() => void) | undefined
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  begin(reader: Reader, onOver: (end: 'stored' | 'dropped') => void): Reading {
+    const reading: OpenReading = { reader, onOver, readAt: undefined }
+    const others = this.#open.get(reader.sessionID)
+    if (others) others.add(reading)
+    else this.#open.set(reader.sessionID, new Set([reading]))
+    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => this.#sawStatuses(statuses))
+    return {
+      get isRead() {
+        return reading.readAt !== undefined
+      },
+      read: () => {
+        reading.readAt = this.#ports.clock.now()
+      },
+      giveUp: () => {
+        if (reading.readAt === undefined) this.#over(reading, 'dropped')
+      },
+    }
+  }
+
+  /** To be called with each part of a message that was created or has changed. */
+  sawPart(part: Part): void {
+    if (part.type !== 'tool') return
+    const { status } = part.state
+    if (status !== 'completed' && status !== 'error') return
+    for (const reading of this.#open.get(part.sessionID) ?? []) {
+      if (isOf(reading.reader, part)) this.#over(reading, status === 'completed' ? 'stored' : 'dropped')
+    }
+  }
+
+  dispose(): void {
+    this.#open.clear()
+    this.#poll()
+  }
+
+  /** The net: a session that is idle has no call at work, whatever events said. */
+  #sawStatuses(statuses: Statuses): void {
+    for (const [sessionID, readings] of this.#open)
+      if (!(sessionID in statuses)) void this.#check(sessionID, [...readings])
+  }
+
+  async #check(sessionID: string, readings: readonly OpenReading[]): Promise<void> {
+    let stored: readonly StoredMessage[] = []
+    try {
+      stored = await this.#ports.opencode.messages(sessionID)
+    } catch (error) {
+      // The next poll tries again. A session that cannot be read shows no call.
+      if (error instanceof HostError && error.reason === 'noAnswer') return
+    }
+    const calls = stored.flatMap(({ parts }) => parts).filter((part) => part.type === 'tool')
+    for (const reading of readings) {
+      const isStored = calls.some((call) => isOf(reading.reader, call) && endedSince(call, reading.readAt))
+      this.#over(reading, isStored ? 'stored' : 'dropped')
+    }
+  }
+
+  #over(reading: OpenReading, end: 'stored' | 'dropped'): void {
+    const { sessionID } = reading.reader
+    const others = this.#open.get(sessionID)
+    if (others?.delete(reading) !== true) return
+    if (others.size === 0) this.#open.delete(sessionID)
+    this.#poll()
+    reading.onOver(end)
+  }
+
+  #poll(): void {
+    if (this.#open.size > 0) return
+    this.#stopPolling?.()
+    this.#stopPolling = undefined
+  }
+}
+
+function isOf({ callID, messageID }: Reader, part: ToolPart): boolean {
+  return part.callID === callID && (messageID === undefined || part.messageID === messageID)
+}
+
+/** A call that was completed before it had the end cannot have returned it. */
+function endedSince({ state }: ToolPart, readAt: number | undefined): boolean {
+  return state.status === 'completed' && readAt !== undefined && state.time.end >= readAt
+}
