@@ -51,8 +51,18 @@ export interface ManagerInput {
   readonly name?: string
   /** Where OpenCode listens, which it hands to a plugin too; needed for the option `tmux` alone. */
   readonly serverUrl?: URL
+  /** The tools that notices name. A notice names no other. */
+  readonly tools?: NamedTools | undefined
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
   readonly options?: OptionsInput
+}
+
+/** The names of an author's tools, without the option `toolPrefix`. */
+export interface NamedTools {
+  /** Reads more of a task. */
+  readonly read?: string | undefined
+  /** Ends what a command has left running. */
+  readonly kill?: string | undefined
 }
 
 export interface WaitOptions {
@@ -128,9 +138,9 @@ export class BackgroundManager {
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
-    const { client, directory, name, serverUrl } = input
+    const { client, directory, name, serverUrl, tools } = input
     this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
-    this.#rooms = buildRooms(this.#ports, options)
+    this.#rooms = buildRooms(this.#ports, options, tools)
     this.toolNames = this.#rooms.names
     this.#problems = new Problems(this.#ports)
     for (const problem of problems) this.#problems.add(`option ${problem}`)

@@ -59,8 +59,14 @@ export function realPorts(
   return { opencode, clock, log, owners, machine: thisMachine, ...(server && { server }) }
 }
 
-export function buildRooms({ opencode, clock, log, owners, machine, server }: Ports, options: Options) {
-  const names = toolNames(options.toolPrefix)
+/** @param tools those that notices name, without their prefix */
+export function buildRooms(
+  { opencode, clock, log, owners, machine, server }: Ports,
+  options: Options,
+  { read, kill }: { readonly read?: string | undefined; readonly kill?: string | undefined } = {},
+) {
+  const { toolPrefix } = options
+  const names = toolNames(toolPrefix)
   const store = new TaskStore()
   const stories = new Stories({ clock, log, store })
   /** Aborted when the instance ends. */
@@ -76,7 +82,7 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
     options.startTimeoutMs,
   )
   const commands = new CommandRunner(
-    { ...host, machine, owners, names },
+    { ...host, machine, owners, killTool: kill && toolPrefix + kill },
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const executor = new Executor(
@@ -92,7 +98,10 @@ export function buildRooms({ opencode, clock, log, owners, machine, server }: Po
   const quota = new Quota({ clock, store, scheduler, stories })
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
-  const outbox = new Outbox({ ...host, statuses, gate, stories, names }, options.notify)
+  const outbox = new Outbox(
+    { ...host, statuses, gate, stories },
+    { ...options.notify, readTool: read && toolPrefix + read },
+  )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
   const patience = new Patience({ clock, store, outbox }, options.run.waitMs)

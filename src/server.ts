@@ -3,6 +3,7 @@ import type { PluginModule } from '@opencode-ai/plugin'
 import { systemClock } from './clock.ts'
 import type { OptionsInput } from './config.ts'
 import { BackgroundManager } from './manager.ts'
+import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
@@ -27,8 +28,10 @@ const PLUGIN = 'opencode-background'
 const plugin = {
   id: PLUGIN,
   server({ client, directory, serverUrl }, options) {
+    const own = toolNames('')
     const manager = new BackgroundManager({
       name: PLUGIN,
+      tools: { read: own.background_output, kill: own.kill_background },
       client,
       directory,
       serverUrl,

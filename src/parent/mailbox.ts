@@ -8,11 +8,13 @@ import type { Options } from '../config.ts'
 import type { TextPart } from '../opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
-import type { ToolNames } from '../tool-names.ts'
 import type { Letter } from './delivery.ts'
 import { closingText, noticedAt, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
 
-export type NotifyOptions = Options['notify']
+export interface NotifyOptions extends Readonly<Options['notify']> {
+  /** The tool that reads more of a task, which a notice names; `undefined` for none. */
+  readonly readTool: string | undefined
+}
 
 /**
  * The host ends turns one after another: ten children whose models answer within 200 ms end over 700 ms, with up to
@@ -26,7 +28,6 @@ export class Mailbox {
   readonly #parentID: string
   readonly #clock: Clock
   readonly #store: TaskStore
-  readonly #names: ToolNames
   readonly #options: NotifyOptions
   readonly #send: (letter: Letter, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
@@ -39,7 +40,6 @@ export class Mailbox {
     ports: {
       clock: Clock
       store: TaskStore
-      names: ToolNames
       /** How much of what was sent stands before the parent unread. */
       unreadBytes: () => number
     },
@@ -49,7 +49,6 @@ export class Mailbox {
   ) {
     this.#clock = ports.clock
     this.#store = ports.store
-    this.#names = ports.names
     this.#unreadBytes = ports.unreadBytes
     this.#parentID = parentID
     this.#options = options
@@ -160,8 +159,7 @@ export class Mailbox {
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
     const unfinished = this.#store.unfinished(this.#parentID)
-    const used = this.#store.used(this.#parentID)
-    const closing = closingText(notices, unfinished, used, this.#names.background_output)
+    const closing = closingText(notices, unfinished, this.#store.used(this.#parentID), this.#options.readTool)
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 

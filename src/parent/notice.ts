@@ -82,16 +82,17 @@ export function noticeTexts(
  *
  * @param unfinished the ids of what has not ended
  * @param used what all that has ended has used; told when all have
- * @param reader the tool that reads more
+ * @param readTool the tool that reads more of a task
  */
 export function closingText(
   notices: readonly Notice[],
   unfinished: ReadonlySet<string>,
   used: Usage,
-  reader: string,
+  readTool: string | undefined,
 ): string {
   const rest = unfinished.size === 0 ? allEndedText(notices, used) : stillRunningText(unfinished)
-  return `[Automatic notice, not from the user. ${rest} More: ${reader}.]`
+  const more = readTool === undefined ? '' : ` More: ${readTool}.`
+  return `[Automatic notice, not from the user. ${rest}${more}]`
 }
 
 function stillRunningText(unfinished: ReadonlySet<string>): string {

@@ -13,7 +13,6 @@ import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Admission, Gate } from './gate.ts'
-import type { ToolNames } from '../tool-names.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import { endKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
 import type { History } from './history.ts'
@@ -27,7 +26,6 @@ interface Ports {
   readonly statuses: StatusPoll
   readonly gate: Gate
   readonly stories: Teller
-  readonly names: ToolNames
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */

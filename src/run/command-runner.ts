@@ -28,7 +28,6 @@ import { plain } from '../plain.ts'
 import type { Piece } from '../pages.ts'
 import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
-import type { ToolNames } from '../tool-names.ts'
 import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
 import type { Runner } from './runner.ts'
 
@@ -39,7 +38,8 @@ interface Ports {
   readonly store: TaskStore
   readonly machine: Machine
   readonly owners: Owners
-  readonly names: ToolNames
+  /** The tool that ends what a command has left running; `undefined` for none. */
+  readonly killTool: string | undefined
 }
 
 type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
@@ -106,8 +106,9 @@ export class CommandRunner implements Runner<CommandTask> {
     signal.removeEventListener('abort', kill)
     void child.gone.then(() => this.#letGo(task.id))
     void this.#leaveNote(task)
-    const { kill_background: killer } = this.#ports.names
-    const left = child.isAlive ? [`[It has left processes running: ${killer} ends them.]`] : []
+    const { killTool } = this.#ports
+    const hint = killTool === undefined ? '' : `: ${killTool} ends them`
+    const left = child.isAlive ? [`[It has left processes running${hint}.]`] : []
     const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
     const exit = end.type === 'lost' ? {} : { exit: end }
     // It may have ended by itself before it could be killed.

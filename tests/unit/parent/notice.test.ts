@@ -121,6 +121,13 @@ test.for<[string, EndedTask, string]>([
   }
 })
 
+test('a notice of a manager whose reading tool nobody has named names none', () => {
+  const notices = [{ task: completedTask(), text: '' }]
+  expect(closingText(notices, new Set(), completedTask().usage, undefined)).toBe(
+    '[Automatic notice, not from the user. No task of yours is running.]',
+  )
+})
+
 test('the closing line says that no person wrote this, what still runs, and what was used', () => {
   const notices = [{ task: completedTask(), text: '' }]
   const alone = completedTask().usage
