@@ -5,6 +5,7 @@
 import type { Hooks } from '@opencode-ai/plugin'
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { CommandOutput, Stream } from './command/files.ts'
+import type { Surroundings } from './command/machine.ts'
 import type { Changes } from './continuer.ts'
 import { forkedFrom } from './forks.ts'
 import type { CommandRequest, LaunchRequest } from './launcher.ts'
@@ -165,6 +166,11 @@ export class BackgroundManager {
   /** Has the user told of a problem in the setup, once: in a toast and in OpenCode's log. */
   report(problem: string): void {
     this.#problems.add(problem)
+  }
+
+  /** The shell that commands run in by default, and what they see. */
+  get machine(): Surroundings {
+    return this.#ports.machine
   }
 
   /**

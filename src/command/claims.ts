@@ -6,7 +6,8 @@ import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { lastingPattern } from './arity.ts'
-import { commandsOf } from './line.ts'
+import { commandsOf, type SimpleCommand } from './line.ts'
+import type { Surroundings } from './machine.ts'
 
 export interface Claims {
   /** One pattern for each simple command of the line, for the permission `bash`; a change of directory has none. */
@@ -15,6 +16,8 @@ export interface Claims {
   readonly always: readonly string[]
   /** Patterns for the permission `external_directory`, `<directory>/*`: asked for first, and allowed for ever as they are. */
   readonly directories: readonly string[]
+  /** The path of the shell that must run the line; absent where it is the user's own. */
+  readonly shell?: string
 }
 
 /** Absolute paths. */
@@ -40,8 +43,13 @@ const TAKES_PATHS = new Set([
 ])
 
 /** Rejects with a `ToolError` for a line that is empty or cannot be parsed. */
-export async function claimsOf(line: string, where: Place): Promise<Claims> {
-  const commands = await commandsOf(line)
+export async function claimsOf(line: string, where: Place, machine: Surroundings): Promise<Claims> {
+  const { commands, ...shell } = await commandsOf(line, machine)
+  return { ...(await claimsFor(commands, where)), ...shell }
+}
+
+/** What these commands need permission for. */
+export async function claimsFor(commands: readonly SimpleCommand[], where: Place): Promise<Claims> {
   const named = commands.filter(({ tokens: [name] }) => name !== undefined && !CHANGES_DIRECTORY.has(name))
   const outside = commands
     .flatMap(({ tokens }) => pathsOf(tokens, where.cwd))

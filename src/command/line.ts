@@ -1,18 +1,27 @@
 /**
  * A command line, taken apart as OpenCode's own `bash` does it: with the same grammar, tree-sitter-bash 0.25.0. The
- * parser lies in files of its own, which are read at the first line and kept for all that follow.
+ * parser lies in files of its own, which are read at the first line and kept for all that follow. The grammar does not
+ * know all of bash: where it fails, and only there, a second parser may accept the line.
  */
 import type * as TreeSitter from '@vscode/tree-sitter-wasm'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ToolError } from '../tool-error.ts'
+import { findBash, takes } from './bash.ts'
+import type { Surroundings } from './machine.ts'
 
 export interface SimpleCommand {
   /** As it is written, with the redirections that belong to it alone. */
   readonly text: string
   /** Its name and plain arguments as they are written, quotes included. Redirections and assignments are none. */
   readonly tokens: readonly string[]
+}
+
+export interface CommandLine {
+  readonly commands: readonly SimpleCommand[]
+  /** The path of the shell that must run the line; absent where it is the user's own. */
+  readonly shell?: string
 }
 
 const TOKENS = new Set(['command_name', 'word', 'string', 'raw_string', 'concatenation'])
@@ -23,13 +32,34 @@ const SHOWN_OF_A_MISTAKE = 60
  * Rejects with a `ToolError` for a line that is empty or cannot be parsed in full: what is not understood could hold
  * a command that nobody was asked about.
  */
-export async function commandsOf(line: string): Promise<readonly SimpleCommand[]> {
+export async function commandsOf(line: string, machine: Surroundings): Promise<CommandLine> {
   if (line.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
-  const tree = (await parser()).parse(line)
+  const commands = commandsByGrammar(await parser(), line)
+  return commands instanceof ToolError ? inBash(line, machine, commands) : { commands }
+}
+
+/** Where the second parser accepts the line and bash takes it, it runs in that bash. Rejects with `refusal` otherwise. */
+async function inBash(line: string, machine: Surroundings, refusal: ToolError): Promise<CommandLine> {
+  // Few lines need it.
+  const { bashCommandsOf } = await import('./bash-parser.ts')
+  const commands = bashCommandsOf(line)
+  if (!commands) throw refusal
+  const bash = findBash(machine)
+  if (bash === undefined) {
+    throw new ToolError(
+      `Only bash takes this command line, and there is no bash to run it in (the shell is ${machine.shell}). Write it in POSIX syntax.`,
+    )
+  }
+  if (!(await takes(bash, line, machine.env))) throw refusal
+  return bash === machine.shell ? { commands } : { commands, shell: bash }
+}
+
+function commandsByGrammar(grammar: TreeSitter.Parser, line: string): readonly SimpleCommand[] | ToolError {
+  const tree = grammar.parse(line)
   if (tree === null) throw new Error('The parser of command lines gave no tree')
   try {
     const root = tree.rootNode
-    if (root.hasError) throw unparsable(line, root)
+    if (root.hasError) return unparsable(line, root)
     return present(root.descendantsOfType('command')).map((node) => ({
       text: (node.parent?.type === 'redirected_statement' ? node.parent : node).text.trim(),
       tokens: present(node.children)

@@ -14,6 +14,9 @@ export interface Machine {
   onTermination(callback: () => void): () => void
 }
 
+/** What a command runs in. */
+export type Surroundings = Pick<Machine, 'shell' | 'env'>
+
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 /** Shells of the language of the lines that models write. What an account is given to keep it out is none of them. */
 const KNOWN_SHELLS: ReadonlySet<string> = new Set(['bash', 'zsh', 'sh', 'dash', 'ash', 'ksh', 'mksh'])
@@ -32,7 +35,12 @@ const FOREIGN_SHELLS: ReadonlySet<string> = new Set([
 /** Whether lines can be given to it: services and containers have programs here that say no, or nothing. */
 export function isShell(path: string): boolean {
   const name = basename(path)
-  return !FOREIGN_SHELLS.has(name) && (KNOWN_SHELLS.has(name) || listedShells().includes(path))
+  return !FOREIGN_SHELLS.has(name) && (isKnownShell(path) || listedShells().includes(path))
+}
+
+/** Whether it is a shell by its name alone. */
+export function isKnownShell(path: string): boolean {
+  return KNOWN_SHELLS.has(basename(path))
 }
 
 function listedShells(): readonly string[] {
@@ -43,7 +51,7 @@ function listedShells(): readonly string[] {
   }
 }
 
-function isExecutable(path: string): boolean {
+export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
     return true

@@ -213,8 +213,8 @@ export class CommandRunner implements Runner<CommandTask> {
     }
     if (this.#live.size === 0) this.#clean()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
-    const { shell, env } = machine
-    return start({ command, cwd, shell, env, belonging, ...options })
+    const { shell = machine.shell } = task
+    return start({ command, cwd, shell, env: machine.env, belonging, ...options })
   }
 
   #clean(): void {

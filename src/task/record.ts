@@ -111,6 +111,7 @@ const workSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('command'),
     command: z.string(),
+    shell: z.exactOptional(z.string()),
     cwd: z.string(),
     timeoutMs: z.number(),
     notifyOn: z.array(z.string()),

@@ -52,6 +52,8 @@ export interface CommandWork {
   readonly kind: 'command'
   /** The line that a shell is to run. */
   readonly command: string
+  /** The path of that shell; absent where it is the user's own. */
+  readonly shell?: string
   /** The directory in which it runs. */
   readonly cwd: string
   /** Milliseconds; 0: no limit. */

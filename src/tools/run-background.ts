@@ -47,10 +47,11 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
     },
     async execute({ command, cwd: given = '.', timeout, label, notify_on }, context) {
       const cwd = await directory(resolve(context.directory, given))
-      await ask(context, command, cwd)
+      const shell = await ask(context, command, cwd, manager)
       const task = await manager.run({
         parentID: context.sessionID,
         command,
+        ...(shell !== undefined && { shell }),
         cwd,
         description: brief(label ?? command, label === undefined ? NAME_LENGTH : LONGEST_NAME),
         timeoutMs: timeout,
@@ -65,6 +66,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         `| **Command** | ${codeSpan(command)} |`,
         `| **Status** | ${statusText(task, noteOn(manager, task))} |`,
         `| **Working Dir** | ${codeSpan(cwd)} |`,
+        ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
         RULE,
         '',
         `📌 **Next Step**: go on with other work. A notice comes when it ends; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,
@@ -81,12 +83,21 @@ async function directory(path: string): Promise<string> {
   throw new ToolError(`cwd: ${path} is ${found ? 'not a directory' : 'not there'}. Nothing was started.`)
 }
 
-/** As OpenCode's own bash tool asks: for each simple command of the line, and each directory outside of the project. */
-async function ask(context: ToolContext, command: string, cwd: string): Promise<void> {
+/**
+ * As OpenCode's own bash tool asks: for each simple command of the line, and each directory outside of the project.
+ * Resolves with the shell that must run the line, where that is not the user's own.
+ */
+async function ask(
+  context: ToolContext,
+  command: string,
+  cwd: string,
+  { machine }: BackgroundManager,
+): Promise<string | undefined> {
   const { directory: project, worktree } = context
   // Many servers never run a command, and each would read this at its start.
   const { claimsOf } = await import('../command/claims.ts')
-  const { patterns, always, directories } = await claimsOf(command, { cwd, directory: project, worktree })
+  const where = { cwd, directory: project, worktree }
+  const { patterns, always, directories, shell } = await claimsOf(command, where, machine)
   const metadata = { command }
   if (directories.length > 0) {
     await context.ask({
@@ -99,6 +110,7 @@ async function ask(context: ToolContext, command: string, cwd: string): Promise<
   // The host asks nothing for a line without any command, as `> file`; such a line does something all the same.
   const asked = patterns.length > 0 ? { patterns: [...patterns], always: [...always] } : whole(command)
   await context.ask({ permission: 'bash', ...asked, metadata })
+  return shell
 }
 
 function whole(command: string): { readonly patterns: string[]; readonly always: string[] } {

@@ -1,5 +1,5 @@
 /**
- * What a command line needs permission for, by OpenCode's own tool `bash` and by us. Each line is given to the tool in
+ * What a command line needs permission for, by OpenCode's own tool `bash` and by both of our parsers. Each line is given to the tool in
  * a session of its own. Its claims on folders are granted, those on commands rejected: so no command is ever run.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,6 @@ const LINES = [
   'l\\s',
   'A=1 B="b c" ls',
   '! grep a b',
-  'time ls',
   'ls # a comment; pwd',
   'ls -a \\\n  -l',
   'echo "日本 🙂" é; ls',
@@ -132,7 +131,7 @@ const ELSEWHERE = [
   ['plain', { command: 'ls', workdir: '..' }],
 ] as const
 
-/** Lines that OpenCode takes as far as it understands them, with what it asks for. We refuse them. */
+/** Lines that OpenCode takes as far as it understands them, with what it asks for. Bash does not take them, nor do we. */
 const UNPARSABLE: readonly (readonly [line: string, ...patterns: readonly string[]])[] = [
   ['ls "a', 'ls'],
   ['ls )', 'ls'],
@@ -141,8 +140,19 @@ const UNPARSABLE: readonly (readonly [line: string, ...patterns: readonly string
   ['ls; if pwd; then id', 'ls', 'pwd'],
   ['cat <<EOF\nls', 'cat'],
   ['ls @(a|b)', 'ls @(a|b)', 'a', 'b'],
-  // Nothing: it is run unasked
-  ['((touch a); ls)'],
+]
+
+/** Lines of bash that OpenCode does not understand in full, with what it asks for, and what we ask for. */
+const BASH: readonly (readonly [
+  line: string,
+  asked: { host: readonly string[]; here: readonly string[] },
+])[] = [
+  // It is run unasked
+  ['((touch a); ls)', { host: [], here: ['touch a', 'ls'] }],
+  [
+    "cat <<'E' 2>&1 | ls\nhi\nE",
+    { host: ["cat <<'E' 2>&1 | ls\nhi\nE"], here: ["cat <<'E' 2>&1 | ls\nhi\nE", 'ls'] },
+  ],
 ]
 
 interface Call {
@@ -172,7 +182,7 @@ let server: OpencodeServer
 let places: Record<keyof typeof FOLDERS, Place>
 
 beforeAll(async () => {
-  await bundle(ours, { claims: 'command/claims.ts' })
+  await bundle(ours, { claims: 'command/claims.ts', 'bash-parser': 'command/bash-parser.ts' })
   model = await startModel(({ messages }) => {
     const last = messages.at(-1)
     if (last?.role !== 'user') return { text: 'done' }
@@ -211,15 +221,36 @@ test.concurrent('what is allowed for ever is the same for each known program', a
   await expectSameAsks(places.root, { command: commands.join('; ') })
 })
 
-test.concurrent.each(UNPARSABLE)('%j is refused, where OpenCode goes on', async (command, ...patterns) => {
-  await expect(asksOfOurs(places.root, { command })).rejects.toThrow('cannot be parsed as a shell command: ')
-  const asks = await asksOfHost(places.root, { command })
-  expect(asks.flatMap((ask) => ask.patterns)).toEqual(patterns)
+test.concurrent('the second parser asks for a timed command by itself as well', async () => {
+  const command = 'time ls -l'
+  const host = await asksOfHost(places.root, { command })
+  expect(host).toMatchObject([{ patterns: [command] }])
+  expect(await asksOf('first', places.root, { command })).toEqual(host)
+  expect(await asksOf('second', places.root, { command })).toMatchObject([{ patterns: [command, 'ls -l'] }])
 })
+
+test.concurrent.each(UNPARSABLE)('%j is refused, where OpenCode goes on', async (command, ...patterns) => {
+  const asked = asksOf('any', places.root, { command })
+  await expect(asked).rejects.toThrow('cannot be parsed as a shell command: ')
+  expect(patternsOf(await asksOfHost(places.root, { command }))).toEqual(patterns)
+})
+
+test.concurrent.each(BASH)(
+  '%j is asked for in full, where OpenCode misses some of it',
+  async (command, asked) => {
+    expect(patternsOf(await asksOf('any', places.root, { command }))).toEqual(asked.here)
+    expect(patternsOf(await asksOfHost(places.root, { command }))).toEqual(asked.host)
+  },
+)
+
+function patternsOf(asks: readonly Ask[]): readonly string[] {
+  return asks.flatMap(({ patterns }) => patterns)
+}
 
 async function expectSameAsks(at: Place, call: Call): Promise<void> {
   const asks = await asksOfHost(at, call)
-  expect(await asksOfOurs(at, call)).toEqual(asks)
+  expect(await asksOf('first', at, call)).toEqual(asks)
+  expect(await asksOf('second', at, call)).toEqual(asks)
 }
 
 /** What OpenCode's own `bash` asks for when it is called so in a folder. */
@@ -247,12 +278,27 @@ async function asksOfHost({ project, events }: Place, call: Call): Promise<reado
   }
 }
 
+/** Of what we would ask, by each of our parsers alone, and by whichever takes the line. */
+const CLAIMS = {
+  // In a shell of no known name, the second one is not asked.
+  first: "claimsOf(line, where, { shell: '/nonexistent', env: {} })",
+  second: 'claimsFor(bashCommandsOf(line), where)',
+  any: "claimsOf(line, where, { shell: '/bin/bash', env: process.env })",
+}
+
 /** What we would ask for, in the same order. */
-async function asksOfOurs({ project }: Place, { command, workdir = '.' }: Call): Promise<readonly Ask[]> {
+async function asksOf(
+  parser: keyof typeof CLAIMS,
+  { project }: Place,
+  { command, workdir = '.' }: Call,
+): Promise<readonly Ask[]> {
   const cwd = resolve(project.directory, workdir)
   const claims = (await probe.run(
-    `const { claimsOf } = await import(${JSON.stringify(join(ours, 'claims.js'))})
-     return claimsOf(${JSON.stringify(command)}, { ...input, cwd: ${JSON.stringify(cwd)} })`,
+    `const { claimsOf, claimsFor } = await import(${JSON.stringify(join(ours, 'claims.js'))})
+     const { bashCommandsOf } = await import(${JSON.stringify(join(ours, 'bash-parser.js'))})
+     const line = ${JSON.stringify(command)}
+     const where = { ...input, cwd: ${JSON.stringify(cwd)} }
+     return ${CLAIMS[parser]}`,
     { directory: project.directory },
   )) as Claims
   const { directories, patterns, always } = claims

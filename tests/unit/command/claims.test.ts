@@ -2,7 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { claimsOf } from '../../../src/command/claims.ts'
+import { bashCommandsOf } from '../../../src/command/bash-parser.ts'
+import { claimsFor, claimsOf, type Claims, type Place } from '../../../src/command/claims.ts'
+import { commandsOf } from '../../../src/command/line.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 
 /** world/project is the worktree, and its folder `part` the directory; beside it a folder and a file. */
@@ -15,6 +17,30 @@ writeFileSync(join(world, 'file'), '')
 afterAll(() => rmSync(world, { recursive: true }))
 
 const where = { cwd: directory, directory, worktree }
+
+/** In a shell of no known name, the second parser is not asked. */
+const FIRST = { shell: '/nonexistent', env: {} }
+const BASH = { shell: '/bin/bash', env: process.env }
+
+/** Every line of the tables is one for both parsers, and means the same to them. */
+const PARSERS = {
+  first: async (line: string, at: Place) => claimsFor((await commandsOf(line, FIRST)).commands, at),
+  second: async (line: string, at: Place) => claimsFor(bashCommandsOf(line) ?? [], at),
+}
+
+/** What a line needs permission for, by each parser. */
+async function byBoth(
+  line: string,
+  part: (claims: Claims) => readonly string[],
+  at: Place = where,
+): Promise<object> {
+  const [first, second] = await Promise.all([PARSERS.first(line, at), PARSERS.second(line, at)])
+  return { first: part(first), second: part(second) }
+}
+
+function both(texts: readonly string[]): object {
+  return { first: texts, second: texts }
+}
 
 /** A line, and the patterns that it needs the permission `bash` for. */
 const LINES: readonly (readonly [line: string, ...patterns: readonly string[]])[] = [
@@ -64,7 +90,7 @@ const LINES: readonly (readonly [line: string, ...patterns: readonly string[]])[
 ]
 
 test.each(LINES)('%j needs a permission for each of its commands', async (line, ...patterns) => {
-  expect((await claimsOf(line, where)).patterns).toEqual(patterns)
+  expect(await byBoth(line, (claims) => claims.patterns)).toEqual(both(patterns))
 })
 
 /** A line, and the folders outside of the project that it needs a permission for. */
@@ -104,14 +130,14 @@ const PATHS: readonly (readonly [line: string, ...directories: readonly string[]
 const named = PATHS.map(([line, ...found]) => ({ name: line.replaceAll(world, 'W'), line, found }))
 
 test.each(named)('each folder outside is asked for: $name', async ({ line, found }) => {
-  const { directories } = await claimsOf(line, where)
-  expect(directories).toEqual(found.map((path) => join(path, '*')))
+  const directories = await byBoth(line, (claims) => claims.directories)
+  expect(directories).toEqual(both(found.map((path) => join(path, '*'))))
 })
 
 test('what is allowed for ever is what a command does, whatever follows', async () => {
   const line =
     'git push origin; git remote add x; npm run test; npm ci; docker compose up; aws s3 ls a; ls -l; ls'
-  expect((await claimsOf(line, where)).always).toEqual([
+  const always = [
     'git push *',
     'git remote add *',
     'npm run test *',
@@ -119,17 +145,19 @@ test('what is allowed for ever is what a command does, whatever follows', async 
     'docker compose up *',
     'aws s3 ls *',
     'ls *',
-  ])
+  ]
+  expect(await byBoth(line, (claims) => claims.always)).toEqual(both(always))
 })
 
 test('a line that is run outside of the project needs a permission for that, after those of its arguments', async () => {
-  const { directories } = await claimsOf('cat "" ~/a', { ...where, cwd: world })
-  expect(directories).toEqual([join(homedir(), '*'), join(world, '*')])
+  const directories = await byBoth('cat "" ~/a', (claims) => claims.directories, { ...where, cwd: world })
+  expect(directories).toEqual(both([join(homedir(), '*'), join(world, '*')]))
 })
 
 test('a project under no version control reaches no further than its directory', async () => {
-  const { directories } = await claimsOf('cat ../a', { cwd: directory, directory, worktree: '/' })
-  expect(directories).toEqual([join(worktree, '*')])
+  const at = { cwd: directory, directory, worktree: '/' }
+  const directories = await byBoth('cat ../a', (claims) => claims.directories, at)
+  expect(directories).toEqual(both([join(worktree, '*')]))
 })
 
 const UNPARSABLE: readonly (readonly [line: string, why: string])[] = [
@@ -139,11 +167,11 @@ const UNPARSABLE: readonly (readonly [line: string, why: string])[] = [
   ['ls &&', 'is missing before its end'],
   ['if ls; then rm x', 'the mistake begins at "if ls; then rm x"'],
   ['cat <<EOF\nrm x', 'the mistake begins at "\\nrm x"'],
-  ['((rm x); ls)', 'the mistake begins at "rm x); ls)"'],
+  ['ls @(a|b)', 'the mistake begins at "@(a|b)"'],
 ]
 
 test.each(UNPARSABLE)('%j is refused, and told where the mistake is', async (line, why) => {
-  const refusal = await claimsOf(line, where).catch((error: unknown) => error)
+  const refusal = await claimsOf(line, where, BASH).catch((error: unknown) => error)
   expect(refusal).toBeInstanceOf(ToolError)
   expect(String(refusal)).toContain('cannot be parsed as a shell command: ')
   expect(String(refusal)).toContain(why)
@@ -151,13 +179,13 @@ test.each(UNPARSABLE)('%j is refused, and told where the mistake is', async (lin
 })
 
 test.each(['', '  \n\t'])('the empty line %j is refused', async (line) => {
-  await expect(claimsOf(line, where)).rejects.toThrow(
+  await expect(claimsOf(line, where, BASH)).rejects.toThrow(
     new ToolError('The command line is empty. Say what to run.'),
   )
 })
 
 test('lines are told apart when many are asked about at once', async () => {
   const lines = Array.from({ length: 50 }, (_, index) => `echo ${index}; rm ${index}`)
-  const all = await Promise.all(lines.map((line) => claimsOf(line, where)))
+  const all = await Promise.all(lines.map((line) => claimsOf(line, where, BASH)))
   expect(all.map(({ patterns }) => patterns.join('; '))).toEqual(lines)
 })

@@ -5,6 +5,8 @@ import { afterAll, expect, test } from 'vitest'
 import { bundle } from '../../../scripts/build.ts'
 import type * as Line from '../../../src/command/line.ts'
 
+const BASH = { shell: '/bin/bash', env: process.env }
+
 const folder = mkdtempSync(join(tmpdir(), 'opencode-line-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -16,8 +18,8 @@ test.each(['tree-sitter.cjs', 'tree-sitter.wasm', 'tree-sitter-bash.wasm'])(
     const file = join(outdir, 'tree-sitter', name)
     renameSync(file, `${file}.away`)
     const { commandsOf } = (await import(path)) as typeof Line
-    await expect(commandsOf('ls')).rejects.toThrow(name)
+    await expect(commandsOf('ls', BASH)).rejects.toThrow(name)
     renameSync(`${file}.away`, file)
-    expect(await commandsOf('ls')).toEqual([{ text: 'ls', tokens: ['ls'] }])
+    expect(await commandsOf('ls', BASH)).toEqual({ commands: [{ text: 'ls', tokens: ['ls'] }] })
   },
 )
