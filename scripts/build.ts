@@ -16,7 +16,6 @@ const ENTRIES = {
   manager: 'library.ts',
   panes: 'panes.ts',
   claims: 'command/claims.ts',
-  'bash-parser': 'command/bash-parser.ts',
 }
 
 /** What is imported where it is needed stays a file of its own, beside the entries. */

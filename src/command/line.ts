@@ -1,13 +1,14 @@
 /**
  * A command line, taken apart as OpenCode's own `bash` does it: with the same grammar, tree-sitter-bash 0.25.0. The
  * parser lies in files of its own, which are read at the first line and kept for all that follow. The grammar does not
- * know all of bash: where it fails, and only there, a second parser may accept the line.
+ * know all of bash: it refuses lines that a second parser may accept, and misses commands in others.
  */
 import type * as TreeSitter from '@vscode/tree-sitter-wasm'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ToolError } from '../tool-error.ts'
+import { bashCommandsOf } from './bash-parser.ts'
 import { findBash, takes } from './bash.ts'
 import type { Surroundings } from './machine.ts'
 
@@ -34,20 +35,31 @@ const SHOWN_OF_A_MISTAKE = 60
  */
 export async function commandsOf(line: string, machine: Surroundings): Promise<CommandLine> {
   if (line.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
-  const commands = commandsByGrammar(await parser(), line)
-  return commands instanceof ToolError ? inBash(line, machine, commands) : { commands }
+  const byGrammar = commandsByGrammar(await parser(), line)
+  const byBash = bashCommandsOf(line)
+  if (byGrammar instanceof ToolError) return inBash(line, byBash, machine, byGrammar)
+  return { commands: [...byGrammar, ...(byBash ?? []).filter(isMissingIn(byGrammar))] }
+}
+
+/** The grammar takes `coproc rm x` for a command `coproc`, and sees no command in `${a#$(rm x)}`. */
+function isMissingIn(commands: readonly SimpleCommand[]): (command: SimpleCommand) => boolean {
+  const key = ({ tokens }: SimpleCommand): string => tokens.join('\0')
+  const known = new Set(commands.map(key))
+  return (command) => !known.has(key(command))
 }
 
 /** Where the second parser accepts the line and bash takes it, it runs in that bash. Rejects with `refusal` otherwise. */
-async function inBash(line: string, machine: Surroundings, refusal: ToolError): Promise<CommandLine> {
-  // Few lines need it.
-  const { bashCommandsOf } = await import('./bash-parser.ts')
-  const commands = bashCommandsOf(line)
+async function inBash(
+  line: string,
+  commands: readonly SimpleCommand[] | undefined,
+  machine: Surroundings,
+  refusal: ToolError,
+): Promise<CommandLine> {
   if (!commands) throw refusal
   const bash = findBash(machine)
   if (bash === undefined) {
     throw new ToolError(
-      `Only bash takes this command line, and there is no bash to run it in (the shell is ${machine.shell}). Write it in POSIX syntax.`,
+      `This command line needs bash, and no bash was found to run it (the shell is ${machine.shell}). Rewrite it in POSIX syntax.`,
     )
   }
   if (!(await takes(bash, line, machine.env))) throw refusal

@@ -1,4 +1,4 @@
-/** Lines of bash that OpenCode's own grammar does not know, on the real OpenCode. */
+/** Lines of bash that OpenCode's own grammar does not know, or misses commands in, on the real OpenCode. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -34,6 +34,11 @@ test.each([
   ['in a function that is called later', 'f() { rm kept; }; cat <<E; f\nhi\nE'],
   ['in backticks within backticks', 'cat <<E; echo `echo \\`rm kept\\``\nhi\nE'],
   ['in nested subshells', '((rm kept); ls)'],
+  // OpenCode's own grammar takes these, and sees no `rm`.
+  ['behind `time`', 'time rm kept'],
+  ['behind `coproc`', 'coproc rm kept'],
+  ['in the pattern of an expansion', 'echo ${PWD#$(rm kept)}'],
+  ['in backticks in a here-document', 'cat <<E\n`rm kept`\nE'],
 ])('R7: what is denied is denied %s', async (_, command) => {
   const parent = await stage.parent()
   const kept = join(stage.server.directory, 'kept')
@@ -69,7 +74,7 @@ test('R7: where the user has a restricted shell, such a line is refused', async 
   const restricted = await startStage({ env: { SHELL: '/bin/rbash' } })
   try {
     const answer = await run(await restricted.parent(), LINE)
-    expect(answer).toContain('there is no bash to run it in (the shell is /bin/rbash)')
+    expect(answer).toContain('no bash was found to run it (the shell is /bin/rbash)')
   } finally {
     await restricted.close()
   }

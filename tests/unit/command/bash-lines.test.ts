@@ -134,7 +134,7 @@ test('a shell that may be there to restrict an account has no stand-in', async (
   const restricted = { ...BASH, shell: '/bin/rbash' }
   expect(findBash(restricted)).toBeUndefined()
   await expect(commandsOf('a=1 > x', restricted)).rejects.toThrow(
-    'Only bash takes this command line, and there is no bash to run it in (the shell is /bin/rbash).',
+    'This command line needs bash, and no bash was found to run it (the shell is /bin/rbash).',
   )
   await expect(commandsOf('ls )', restricted)).rejects.toThrow('cannot be parsed as a shell command')
 })

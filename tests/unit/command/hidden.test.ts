@@ -2,8 +2,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bashCommandsOf } from '../../../src/command/bash-parser.ts'
-import type { SimpleCommand } from '../../../src/command/line.ts'
+import { commandsOf, type SimpleCommand } from '../../../src/command/line.ts'
 import { bashLines, CONSTRUCTS } from '../../harness/lines.ts'
+
+/** Whose shell has no known name: what only bash takes is refused. */
+const NO_BASH = { shell: '/nonexistent', env: {} }
 
 function missing(hidden: readonly string[], commands: readonly SimpleCommand[]): readonly string[] {
   const names = new Set(commands.map(({ tokens: [name] }) => name))
@@ -24,5 +27,17 @@ test('of a line that the second parser takes, it sees every command', () => {
       expect(missing(hidden, commands)).toEqual([])
     }),
     { numRuns: 500 },
+  )
+})
+
+test('of a line that the first parser takes, no command is missed that the second one sees', async () => {
+  await fc.assert(
+    fc.asyncProperty(bashLines, async ({ line, hidden }) => {
+      fc.pre(bashCommandsOf(line) !== undefined)
+      const taken = await commandsOf(line, NO_BASH).catch(() => undefined)
+      fc.pre(taken !== undefined)
+      expect(missing(hidden, taken.commands)).toEqual([])
+    }),
+    { numRuns: 300 },
   )
 })
