@@ -48,20 +48,19 @@ export interface TailOptions {
 const DAY_MS = 24 * 60 * 60 * 1000
 const NEWLINE = 0x0a
 
-/** No shell says it when these end its child: a status of 128 and one of them is taken for the signal. */
-const UNSAID = new Set(['SIGINT', 'SIGPIPE', 'SIGTERM'])
-
 /**
  * Runs `$2` in the shell `$1`, and leaves its exit status in the directory `$3`. It outlives what the group is sent
  * by handling it, since what it ignored, the command would ignore. A status above 128 may be a signal's or the
- * command's own; dash and busybox say on their standard error when it is a signal's, bash says nothing.
+ * command's own; sh says on its standard error when it is a signal's, but for SIGINT and SIGPIPE (seen: dash, busybox,
+ * mksh, and bash where it is not in its POSIX mode).
  */
-export const WRAPPER = `trap : HUP INT QUIT TERM
+export const WRAPPER = `(set +o posix) 2>/dev/null && set +o posix
+trap : HUP INT QUIT TERM
 exec 3>&2 2>"$3/exit.new"
 (exec "$1" -c "$2" 2>&3 3>&-)
 set -- "$3" "$?"
 trap '' HUP INT QUIT TERM
-if [ -s "$1/exit.new" ] || [ -n "$BASH_VERSION" ]; then how=signal; else how=status; fi
+if [ -s "$1/exit.new" ]; then how=signal; else how=status; fi
 echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
 exit "$2"`
 
@@ -135,10 +134,19 @@ export function readEnd(directory: string): CommandEnd | undefined {
   const [, how, status] = /^(signal|status) (\d+)\n$/.exec(readText(join(directory, 'exit')) ?? '') ?? []
   if (status === undefined) return undefined
   const code = Number(status)
-  const number = code - 128
-  const signal = Object.entries(constants.signals).find(([, it]) => it === number)?.[0]
-  const isSignal = signal !== undefined && (how === 'signal' || UNSAID.has(signal))
-  return isSignal ? { type: 'killed', signal: signal as NodeJS.Signals } : { type: 'exited', code }
+  const signal = how === 'signal' ? signalOf(code) : undefined
+  return signal === undefined ? { type: 'exited', code } : { type: 'killed', signal }
+}
+
+/** An exit code; shells give one above 128 for a signal, and a program may return it by itself. */
+export function exitCodeText(code: number): string {
+  const signal = signalOf(code)
+  return signal === undefined ? `${code}` : `${code}, as after ${signal}`
+}
+
+function signalOf(code: number): NodeJS.Signals | undefined {
+  const found = Object.entries(constants.signals).find(([, number]) => number === code - 128)
+  return found?.[0] as NodeJS.Signals | undefined
 }
 
 /** In bytes; 0 for a log that has been removed, or cannot be reached. */

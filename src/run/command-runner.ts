@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import {
   endedAt,
+  exitCodeText,
   startedAt,
   isRunning,
   logPath,
@@ -263,7 +264,7 @@ function outcomeOf(end: CommandEnd, text: string): Outcome {
   switch (end.type) {
     case 'exited':
       if (end.code === 0) return { status: 'completed', text, usage: NO_USAGE, exit: end }
-      return { ...failed('exit', `exit code ${end.code}`, text), exit: end }
+      return { ...failed('exit', `exit code ${exitCodeText(end.code)}`, text), exit: end }
     case 'killed':
       return { ...failed('exit', `ended by ${end.signal}`, text), exit: end }
     case 'lost':

@@ -1,5 +1,5 @@
 /** Commands, as the tools show them. Pure. */
-import type { CommandOutput, Stream, Tail } from '../command/files.ts'
+import { exitCodeText, type CommandOutput, type Stream, type Tail } from '../command/files.ts'
 import { cutMiddle, formatDuration } from '../format.ts'
 import type { Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
@@ -56,7 +56,7 @@ export function commandText(
     ['Command', codeSpan(task.command)],
     ['Status', statusText(task, note)],
     ['Duration', durationText(task, now)],
-    ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? String(task.exit.code) : undefined],
+    ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? exitCodeText(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
     [

@@ -1,10 +1,11 @@
 /** How commands start and end. */
-import type { ChildProcess } from 'node:child_process'
+import { spawnSync, type ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { readEnd, WRAPPER } from '../../src/command/files.ts'
 import { CommandProcess } from '../../src/command/process.ts'
 import { outputOf, run, temporaryDirectory } from './commands.ts'
 
@@ -56,7 +57,7 @@ test('a command has an empty input, no other descriptor, and every signal as usu
   expect(child.tail('stdout', ALL).text).toBe([...open, ...signals].join('\n'))
 })
 
-test.each(['SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGINT', 'SIGPIPE', 'SIGUSR1'] as const)(
+test.each(['SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGUSR1'] as const)(
   'a command that ends by %s was killed by it',
   async (signal) => {
     const { process: child, attach } = run(`kill -${signal.slice(3)} $$; sleep 5`)
@@ -66,10 +67,36 @@ test.each(['SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGINT', 'SIGPIPE', 'SIGUSR1'] as c
   },
 )
 
-test('a command that exits with 137 by itself was not killed', async () => {
-  const { process: child, attach } = run('exit 137')
-  expect(await child.ended).toEqual({ type: 'exited', code: 137 })
-  expect(await attach().ended).toEqual({ type: 'exited', code: 137 })
+test.each([130, 137, 141, 143])('a command that exits with %i by itself was not killed', async (code) => {
+  const { process: child, attach } = run(`exit ${code}`)
+  expect(await child.ended).toEqual({ type: 'exited', code })
+  expect(await attach().ended).toEqual({ type: 'exited', code })
+})
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGPIPE', 141],
+] as const)('a command that ends by %s has its exit code, which may be its own', async (signal, code) => {
+  const { process: child } = run(`kill -${signal.slice(3)} $$; sleep 5`)
+  expect(await child.ended).toEqual({ type: 'exited', code })
+})
+
+test.each([
+  ['dash', ['/bin/dash']],
+  ['bash', ['/bin/bash']],
+  ['bash as sh is', ['/bin/bash', '-o', 'posix']],
+] as const)('how a command ended is known where sh is %s', (_, [shell, ...options]) => {
+  const end = (line: string): unknown => {
+    const directory = temporaryDirectory()
+    const args = [...options, '-c', WRAPPER, 'sh', '/bin/sh', line, directory]
+    writeFileSync(join(directory, 'exit.new'), '')
+    expect(spawnSync(shell, args).stderr.toString()).toBe('')
+    return readEnd(directory)
+  }
+  expect(end('kill -KILL $$')).toEqual({ type: 'killed', signal: 'SIGKILL' })
+  expect(end('kill -TERM $$')).toEqual({ type: 'killed', signal: 'SIGTERM' })
+  expect(end('exit 137')).toEqual({ type: 'exited', code: 137 })
+  expect(end('exit 143')).toEqual({ type: 'exited', code: 143 })
 })
 
 test('a command that removes its files has its exit code all the same, and no output', async () => {
