@@ -97,7 +97,8 @@ export const optionsSchema = z.strictObject({
     timeoutMs: option(
       milliseconds,
       300_000,
-      'how long a command may run that names no timeout of its own. 0: no limit',
+      'how long a command may run that names no timeout of its own. A server, which has written a text of `notify_on` or ' +
+        'listens on a TCP port (known on Linux), runs on, which is told. 0: no limit',
     ),
     maxOutputBytes: option(
       z.int().check(z.minimum(1024)),

@@ -1,6 +1,6 @@
 /** Numbers, long texts and requests, as people and models read them. Pure. */
 import { nameForModel } from './plain.ts'
-import type { Asked, Incomplete } from './task/task.ts'
+import type { Asked, Incomplete, Task } from './task/task.ts'
 
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
 export function formatDuration(ms: number): string {
@@ -29,6 +29,15 @@ export function formatCost(dollars: number): string {
 /** What a task waits for, in a few words. */
 export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
   return nameForModel(asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '))
+}
+
+/** Why a task was stopped at its time limit. */
+export function formatLimit(limitMs: number, task: Task): string {
+  const after = `stopped after ${formatDuration(limitMs)}, which is`
+  if (task.kind === 'agent') return `${after} its limit (timeoutMs)`
+  return task.timeoutIsDefault
+    ? `${after} the default limit: give a timeout, or 0 for none`
+    : `${after} its limit (timeout)`
 }
 
 /** Why a text is no whole answer, in the words that stand before it. */

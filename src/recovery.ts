@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import { errorText, type Event, type Opencode, type Session, type StoredMessage } from './opencode.ts'
 import { History } from './parent/history.ts'
-import type { EndNotice, Notice } from './parent/notice.ts'
+import { isEndNotice, noticesBesideEnd, type EndNotice, type Notice } from './parent/notice.ts'
 import type { Outbox } from './parent/outbox.ts'
 import type { CommandRunner } from './run/command-runner.ts'
 import { judge, type Verdict } from './run/evidence.ts'
@@ -215,14 +215,15 @@ export class Recovery {
       const running = transition(before, { type: 'prompted', at: task.createdAt }) ?? before
       this.#add(running, task, session)
       executor.resume(running)
-      if ('saw' in running && running.saw) this.#inherit([{ task: running, sighting: running.saw }], history)
+      this.#inherit(noticesBesideEnd(running), history)
       return
     }
     const { at = 0, outcome } = remains ?? {}
     const ended = outcome ? transition(before, { type: 'ended', at, outcome }) : before
     if (!ended || !isEnded(ended)) return
     this.#add(ended, task, session)
-    this.#inherit([{ task: ended, text: outcome?.text ?? commands.textOf(task) }], history)
+    const text = outcome?.text ?? commands.textOf(task)
+    this.#inherit([{ task: ended, text }, ...noticesBesideEnd(ended)], history)
   }
 
   /** @param before as it was recorded */
@@ -235,7 +236,7 @@ export class Recovery {
 
   #inherit(notices: readonly Notice[], history: History): void {
     for (const notice of notices)
-      if (!('text' in notice) || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
+      if (!isEndNotice(notice) || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */

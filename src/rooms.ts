@@ -90,7 +90,11 @@ export function buildRooms(
       clock,
       store,
       agents: { scheduler, runner },
-      commands: { scheduler: commandScheduler, runner: commands },
+      commands: {
+        scheduler: commandScheduler,
+        runner: commands,
+        outlivesLimit: (task) => commands.outlivesLimit(task),
+      },
       disposal: disposal.signal,
     },
     options.timeoutMs,

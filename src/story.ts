@@ -139,7 +139,9 @@ function detailOf(task: Task, event: TaskEvent): string {
     case 'asked':
       return `: ${formatAsked([event.request])}`
     case 'saw':
-      return `: ${event.sighting.text}`
+      return `: ${event.sighting.text ?? 'none of its texts'}`
+    case 'listens':
+      return `: on port ${event.listening.port}, no time limit`
     case 'ended':
       return task.status === 'failed' ? `: ${task.failure.reason}: ${task.failure.message}` : ''
     case 'continued':

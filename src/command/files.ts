@@ -91,9 +91,15 @@ export interface Belonging {
   readonly owner: Owner
   /** 0: no limit. */
   readonly timeoutMs: number
+  /** Whether nobody has asked for that limit. */
+  readonly timeoutIsDefault?: boolean
 }
 
-const belongingSchema = z.object({ owner: ownerSchema, timeoutMs: z.number() })
+const belongingSchema = z.object({
+  owner: ownerSchema,
+  timeoutMs: z.number(),
+  timeoutIsDefault: z.exactOptional(z.boolean()),
+})
 
 export function writeBelonging(directory: string, belonging: Belonging): void {
   writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })

@@ -21,11 +21,20 @@ export function isGroupAlive(leader: number): boolean {
  */
 function groupsOf(leader: number): number[] {
   if (process.platform !== 'linux') return [leader]
-  const groups = readdirSync('/proc').flatMap((name) => {
-    const stat = /^\d+$/.test(name) ? processStat(Number(name)) : undefined
-    return stat?.isRunning && stat.session === leader ? [stat.group] : []
+  return [...new Set(membersOf(leader).map(({ group }) => group))]
+}
+
+/** The pids of a command's processes; of systems that tell no sessions, none. */
+export function processesOf(leader: number): number[] {
+  return process.platform === 'linux' ? membersOf(leader).map(({ pid }) => pid) : []
+}
+
+function membersOf(leader: number): { pid: number; group: number }[] {
+  return readdirSync('/proc').flatMap((name) => {
+    const pid = Number(name)
+    const stat = /^\d+$/.test(name) ? processStat(pid) : undefined
+    return stat?.isRunning && stat.session === leader ? [{ pid, group: stat.group }] : []
   })
-  return [...new Set(groups)]
 }
 
 /** False where there is no such process or group. One that we may not signal, as another user's, is there. */

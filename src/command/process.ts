@@ -3,7 +3,7 @@
  * started it, and another one can attach to it.
  *
  * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, writes to its
- * logs, unwatched, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for
+ * logs, in which texts are looked for still, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for
  * such processes instead would keep a command that has done its work from ever ending, and to kill them would make `&`
  * useless.
  */
@@ -144,6 +144,7 @@ export class CommandProcess implements Identity {
   #hasEnded = false
   #hasTooMuch = false
   #wasKilled = false
+  #wasToldToEnd = false
   #killing: Promise<void> | undefined
   #cancelLook: (() => void) | undefined
 
@@ -166,6 +167,11 @@ export class CommandProcess implements Identity {
     return this.#isOurs() && isGroupAlive(this.pid)
   }
 
+  /** Whether it was told to end, by us. */
+  get wasToldToEnd(): boolean {
+    return this.#wasToldToEnd
+  }
+
   /** In bytes. */
   size(stream: Stream): number {
     return logSize(this.#options.directory, stream)
@@ -177,8 +183,9 @@ export class CommandProcess implements Identity {
   }
 
   /**
-   * Calls `onFound` once at most for each text that the output has in it, from its beginning and up to the command's
-   * end; before `ended` resolves. Escape sequences do not count. `onFound` must not throw.
+   * Calls `onFound` once at most for each text that the output has in it, from its beginning; before `ended` resolves for
+   * what was written until then, and after it while something that was left runs on and was not told to end. Escape
+   * sequences do not count. `onFound` must not throw.
    */
   watchFor(texts: readonly string[], onFound: (text: string) => void): void {
     this.#watches.add(new TextWatch(this.#options.directory, texts, onFound))
@@ -209,6 +216,7 @@ export class CommandProcess implements Identity {
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
+    this.#wasToldToEnd = true
     if (!this.#isOurs()) return
     if (signal === 'SIGKILL') this.#wasKilled ||= !this.#hasEnded
     signalGroup(this.pid, signal)
@@ -244,7 +252,8 @@ export class CommandProcess implements Identity {
       this.#end(this.#wasKilled ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
       return
     }
-    this.#lookAtOutput()
+    this.#lookAtSize()
+    this.#lookForTexts()
     const { maxOutputBytes = Infinity } = this.#options
     const isLimited = maxOutputBytes !== Infinity && !this.#hasTooMuch
     if (this.#isOurChild && !isLimited && this.#watches.size === 0) return
@@ -256,12 +265,19 @@ export class CommandProcess implements Identity {
     this.#cancelLook = this.#options.clock.after(delayMs, () => this.#look())
   }
 
-  #lookAtOutput(): void {
+  #lookAtSize(): void {
     const { maxOutputBytes = Infinity, onTooMuchOutput } = this.#options
-    if (!this.#hasTooMuch && this.size('stdout') + this.size('stderr') > maxOutputBytes) {
-      this.#hasTooMuch = true
-      onTooMuchOutput?.()
-    }
+    const { stdout, stderr } = this.#sizes()
+    if (this.#hasTooMuch || stdout + stderr <= maxOutputBytes) return
+    this.#hasTooMuch = true
+    onTooMuchOutput?.()
+  }
+
+  #sizes(): Readonly<Record<Stream, number>> {
+    return { stdout: this.size('stdout'), stderr: this.size('stderr') }
+  }
+
+  #lookForTexts(): void {
     for (const watch of this.#watches) {
       try {
         watch.look(BYTES_A_LOOK)
@@ -269,8 +285,12 @@ export class CommandProcess implements Identity {
         // The log cannot be read now; the next look goes on where this one was.
         if (this.#hasEnded) this.#watches.delete(watch)
       }
-      if (watch.isDone || (this.#hasEnded && (this.#hasTooMuch || watch.isAtEnd))) this.#watches.delete(watch)
+      if (watch.isDone || (this.#hasEnded && this.#hasTooMuch)) this.#watches.delete(watch)
     }
+  }
+
+  #haveReached(sizes: Readonly<Record<Stream, number>>): boolean {
+    return [...this.#watches].every((watch) => watch.hasReached(sizes))
   }
 
   /** What the wrapper has written counts; where it could not write, how it ended itself. */
@@ -278,14 +298,15 @@ export class CommandProcess implements Identity {
     if (this.#hasEnded) return
     this.#cancelLook?.()
     this.#hasEnded = true
-    this.#finish(readEnd(this.#options.directory) ?? otherwise)
+    this.#lookAtSize()
+    this.#finish(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
   }
 
-  /** What was said at last is looked at before the end is told, in pieces. */
-  #finish(end: CommandEnd): void {
-    this.#lookAtOutput()
-    if (this.#watches.size > 0) {
-      this.#cancelLook = this.#options.clock.after(0, () => this.#finish(end))
+  /** What was said until the end is looked at before that is told, in pieces. */
+  #finish(end: CommandEnd, sizes: Readonly<Record<Stream, number>>): void {
+    this.#lookForTexts()
+    if (!this.#haveReached(sizes)) {
+      this.#cancelLook = this.#options.clock.after(0, () => this.#finish(end, sizes))
       return
     }
     this.#resolve(end)
@@ -293,10 +314,16 @@ export class CommandProcess implements Identity {
   }
 
   #lookAtLeftovers(): void {
-    if (this.isAlive) this.#options.clock.after(LEFTOVERS_LOOK_MS, () => this.#lookAtLeftovers())
-    else {
-      this.#isKnown = false
-      this.#resolveGone()
+    if (this.#wasToldToEnd) this.#watches.clear()
+    // In this order: after it has been found gone, it writes nothing more.
+    const { isAlive } = this
+    this.#lookForTexts()
+    if (isAlive || !this.#haveReached(this.#sizes())) {
+      this.#options.clock.after(isAlive ? LEFTOVERS_LOOK_MS : 0, () => this.#lookAtLeftovers())
+      return
     }
+    this.#watches.clear()
+    this.#isKnown = false
+    this.#resolveGone()
   }
 }

@@ -42,9 +42,9 @@ export class TextWatch {
     return this.#missing.size === 0
   }
 
-  /** Whether all that has been written was looked at. */
-  get isAtEnd(): boolean {
-    return this.#places.every(({ stream, offset }) => logSize(this.#directory, stream) <= offset)
+  /** Whether so much of each stream was looked at. */
+  hasReached(sizes: Readonly<Record<Stream, number>>): boolean {
+    return this.#places.every(({ stream, offset }) => sizes[stream] <= offset)
   }
 
   /** Looks at what has been written since, but at no more than so much of each stream: nothing else goes on meanwhile. */

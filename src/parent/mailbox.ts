@@ -9,7 +9,15 @@ import type { TextPart } from '../opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Letter } from './delivery.ts'
-import { closingText, noticedAt, noticeKey, noticeTexts, ridingKey, type Notice } from './notice.ts'
+import {
+  closingText,
+  isEndNotice,
+  noticedAt,
+  noticeKey,
+  noticeTexts,
+  ridingKey,
+  type Notice,
+} from './notice.ts'
 
 export interface NotifyOptions extends Readonly<Options['notify']> {
   /** The tool that reads more of a task, which a notice names; `undefined` for none. */
@@ -64,7 +72,7 @@ export class Mailbox {
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
     // What is told of a task while it goes on is of use then.
-    this.sendSoon({ wakes: !('text' in notice) })
+    this.sendSoon({ wakes: !isEndNotice(notice) })
   }
 
   /** Takes back what could not be sent; it stays until the user writes or the way is open again. */

@@ -9,18 +9,32 @@ import {
   incompleteText,
 } from '../format.ts'
 import { brief, forModel, nameForModel } from '../plain.ts'
-import type { Asked, EndedTask, Exit, Sighting, Task, Usage } from '../task/task.ts'
+import {
+  isEnded,
+  outlivesDefault,
+  type Asked,
+  type EndedTask,
+  type Exit,
+  type Listening,
+  type Sighting,
+  type Task,
+  type Usage,
+} from '../task/task.ts'
 
 /**
- * What a parent is owed: the end of a run with what it said, or while it goes on, a text that has appeared or a question for
- * a permission that nobody answers.
+ * What a parent is owed: the end of a run with what it said, a text that has appeared in the output of a command, that a
+ * command goes on after its default time limit, or a question for a permission that nobody answers.
  */
 export type Notice =
-  | { readonly task: EndedTask; readonly text: string }
+  | EndNotice
   | { readonly task: Task; readonly sighting: Sighting }
+  | { readonly task: Task; readonly listening: Listening }
   | { readonly task: Task; readonly unanswered: readonly Asked[]; readonly at: number }
 
-export type EndNotice = Extract<Notice, { text: string }>
+export interface EndNotice {
+  readonly task: EndedTask
+  readonly text: string
+}
 
 /** What a parent is to read at once, beside the notices' own words. */
 const UNREAD_BYTES = 16 * 1024
@@ -34,9 +48,13 @@ const NAMED = 1
 
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey(notice: Notice): string {
-  const { task } = notice
-  if ('sighting' in notice) return sightingKey(task)
-  return 'unanswered' in notice ? unansweredKey(task) : endKey(task)
+  if (isEndNotice(notice)) return endKey(notice.task)
+  if ('sighting' in notice) return sightingKey(notice.task)
+  return 'listening' in notice ? listeningKey(notice.task) : unansweredKey(notice.task)
+}
+
+export function isEndNotice(notice: Notice): notice is EndNotice {
+  return 'text' in notice
 }
 
 export function endKey({ id, run }: Task): string {
@@ -51,10 +69,27 @@ export function unansweredKey({ id, run }: Task): string {
   return `${id} ${run} unanswered`
 }
 
+export function listeningKey({ id, run }: Task): string {
+  return `${id} ${run} listens`
+}
+
+/** What a parent is owed of a command besides its end. */
+export function noticesBesideEnd(task: Task): Notice[] {
+  const { saw, listens } = { saw: undefined, listens: undefined, ...task }
+  // Whoever is told of the end needs not be told of what came before.
+  const isOwed = (found: { readonly at: number } | undefined): boolean =>
+    found !== undefined && !(isEnded(task) && found.at <= task.endedAt)
+  return [
+    ...(saw && isOwed(saw) ? [{ task, sighting: saw }] : []),
+    ...(listens && isOwed(listens) ? [{ task, listening: listens }] : []),
+  ]
+}
+
 /** When that happened of which it tells. */
 export function noticedAt(notice: Notice): number {
+  if (isEndNotice(notice)) return notice.task.endedAt
   if ('sighting' in notice) return notice.sighting.at
-  return 'unanswered' in notice ? notice.at : notice.task.endedAt
+  return 'listening' in notice ? notice.listening.at : notice.at
 }
 
 /** The same for a notice that rides on a message of the user's. */
@@ -103,7 +138,7 @@ function stillRunningText(unfinished: ReadonlySet<string>): string {
 
 function allEndedText(notices: readonly Notice[], used: Usage): string {
   // One that was alone says it of itself.
-  const isSaid = notices.some((notice) => 'text' in notice && notice.task.usage.tokens === used.tokens)
+  const isSaid = notices.some((notice) => isEndNotice(notice) && notice.task.usage.tokens === used.tokens)
   if (isSaid) return 'No task of yours is running.'
   return `All ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}.`
 }
@@ -131,22 +166,32 @@ function workerOf(task: Task): string {
 }
 
 function noticeText(notice: Notice, room: number): string {
-  if ('sighting' in notice) return sightingText(notice)
-  return 'unanswered' in notice ? unansweredText(notice) : endText(notice, room)
-}
-
-function sightingText({ task, sighting }: Extract<Notice, { sighting: Sighting }>): string {
-  return element({ id: task.id, kind: task.kind, status: 'running' }, [
+  if (isEndNotice(notice)) return endText(notice, room)
+  const { task } = notice
+  const status = isEnded(task) || task.status === 'waiting' ? task.status : 'running'
+  return element({ id: task.id, kind: task.kind, status }, [
     nameForModel(task.description),
-    `Its output has: ${nameForModel(sighting.text)}`,
+    besideEndText(notice),
   ])
 }
 
-function unansweredText({ task, unanswered }: Extract<Notice, { unanswered: readonly Asked[] }>): string {
-  return element({ id: task.id, kind: task.kind, status: 'waiting' }, [
-    nameForModel(task.description),
-    `It waits for a permission: ${formatAsked(unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`,
-  ])
+function besideEndText(notice: Exclude<Notice, EndNotice>): string {
+  if ('sighting' in notice) return sightingText(notice.task, notice.sighting)
+  return 'listening' in notice
+    ? listeningText(notice.task, notice.listening)
+    : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`
+}
+
+function sightingText(task: Task, { text }: Sighting): string {
+  if (text === undefined)
+    return 'The processes that it had left running have ended. None of its notify_on texts appeared.'
+  const isUnlimited = task.kind === 'command' && !isEnded(task) && outlivesDefault(task)
+  return `Its output has: ${nameForModel(text)}${isUnlimited ? '\nIt runs on without a time limit.' : ''}`
+}
+
+function listeningText(task: Task, { port, at }: Listening): string {
+  const ranMs = 'startedAt' in task && task.startedAt !== undefined ? at - task.startedAt : 0
+  return `It listens on port ${port} after ${formatDuration(ranMs)}, the default time limit: it runs on without a limit.`
 }
 
 function endText({ task, text }: EndNotice, room: number): string {

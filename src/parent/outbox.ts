@@ -14,7 +14,7 @@ import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Admission, Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
-import { endKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
+import { endKey, listeningKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
 import type { History } from './history.ts'
 import { Readings, type Reading } from './reading.ts'
 
@@ -85,6 +85,7 @@ export class Outbox {
         this.#withdraw(task.parentID, [unansweredKey(task)])
       if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
       if (event.type === 'saw') this.#mailbox(task.parentID).put({ task, sighting: event.sighting })
+      if (event.type === 'listens') this.#mailbox(task.parentID).put({ task, listening: event.listening })
       if (event.type === 'unanswered' && task.status === 'waiting')
         this.#mailbox(task.parentID).put({ task, unanswered: task.asks, at: event.at })
     })
@@ -148,7 +149,7 @@ export class Outbox {
     // Reading the end also settles what was to be told of the task before it.
     const held = this.#held.get(endKey(task))
     if (held) held.notice = undefined
-    this.#withdraw(task.parentID, [endKey(task), sightingKey(task), unansweredKey(task)])
+    this.#withdraw(task.parentID, [endKey(task), sightingKey(task), listeningKey(task), unansweredKey(task)])
     this.#poll()
   }
 

@@ -13,6 +13,7 @@ import {
   readTail,
   removeOlderThan,
   writeBelonging,
+  type Belonging,
   type CommandEnd,
   type CommandOutput,
   type Stream,
@@ -20,16 +21,26 @@ import {
   type TailOptions,
 } from '../command/files.ts'
 import type { Machine } from '../command/machine.ts'
+import { listeningPort } from '../command/ports.ts'
 import { attach, start, type CommandProcess } from '../command/process.ts'
 import type { Options } from '../config.ts'
-import { formatDuration } from '../format.ts'
+import { formatLimit } from '../format.ts'
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
 import { plain } from '../plain.ts'
 import type { Piece } from '../pages.ts'
 import type { Owners } from '../task/owner.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, NO_USAGE, type CommandTask, type Failure, type Outcome } from '../task/task.ts'
+import {
+  isEnded,
+  NO_USAGE,
+  outlivesDefault,
+  type CommandTask,
+  type Failure,
+  type Outcome,
+  type Task,
+  type TaskEvent,
+} from '../task/task.ts'
 import type { Runner } from './runner.ts'
 
 interface Ports {
@@ -46,6 +57,14 @@ interface Ports {
 type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
   /** How much of each stream is told at the end, with what is said of the rest. */
   readonly toldBytes: number
+}
+
+/** What a command leaves at its end, besides its output. */
+interface Remains {
+  /** Whether something that it has started runs on. */
+  readonly hasLeft: boolean
+  /** Whether texts are waited for of which none has appeared. */
+  readonly isUnseen: boolean
 }
 
 const WORDS_BYTES = 300
@@ -97,7 +116,7 @@ export class CommandRunner implements Runner<CommandTask> {
     if (!('saw' in task)) {
       child.watchFor(task.notifyOn, (text) => {
         // What it says when it is told to end is of no interest.
-        if (!signal.aborted) store.dispatch(task.id, { type: 'saw', sighting: { text, at: clock.now() } })
+        if (!signal.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
       })
     }
     signal.addEventListener('abort', kill)
@@ -105,12 +124,10 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = await child.ended
     await killed
     signal.removeEventListener('abort', kill)
-    void child.gone.then(() => this.#letGo(task.id))
+    const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
+    void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveNote(task)
-    const { killTool } = this.#ports
-    const hint = killTool === undefined ? '' : `: ${killTool} ends them`
-    const left = child.isAlive ? [`[It has left processes running${hint}.]`] : []
-    const text = [this.textOf(task), ...left].filter((part) => part !== '').join('\n\n')
+    const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool)])
     const exit = end.type === 'lost' ? {} : { exit: end }
     // It may have ended by itself before it could be killed.
     if (isTooMuch && end.type !== 'exited') {
@@ -127,13 +144,14 @@ export class CommandRunner implements Runner<CommandTask> {
     const directory = this.#directory(task)
     if (isRunning(directory)) return undefined
     const end = readEnd(directory)
-    const text = this.textOf(task)
+    const unwatched = isUnseen(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
+    const text = joined([this.textOf(task), ...unwatched])
     const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
     const at = endedAt(directory) ?? this.#ports.clock.now()
     // Who kept it within its time meanwhile had nobody to tell.
     const ranMs = at - (this.startedAt(task) ?? at)
     if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
-      const limit = `stopped after ${formatDuration(task.timeoutMs)}, which is its limit (timeout)`
+      const limit = formatLimit(task.timeoutMs, task)
       return { outcome: { ...failed('timeout', limit, text), exit: end }, at }
     }
     return { outcome: end ? outcomeOf(end, text) : failed('interrupted', message, text), at }
@@ -193,6 +211,40 @@ export class CommandRunner implements Runner<CommandTask> {
     return true
   }
 
+  /**
+   * Whether a command goes on although its time is over: nobody has asked for the limit, and it has proved to be a server,
+   * by a text of `notifyOn` or by a port on which it listens.
+   */
+  outlivesLimit(task: CommandTask): boolean {
+    if (outlivesDefault(task)) return true
+    const child = this.#live.get(task.id)
+    const port = task.timeoutIsDefault && child?.isAlive ? listeningPort(child.pid) : undefined
+    if (port === undefined) return false
+    return this.#dispatch(task, { type: 'listens', listening: { port, at: this.#ports.clock.now() } })
+  }
+
+  /** Another process is to know when it has no time limit any more. */
+  #dispatch({ id }: CommandTask, event: TaskEvent): boolean {
+    const { log, store } = this.#ports
+    if (!store.dispatch(id, event)) return false
+    const task = store.get(id)
+    if (task?.kind !== 'command' || isEnded(task)) return true
+    try {
+      this.#writeBelonging(task)
+    } catch (error) {
+      log.warn(`${id}: its files could not be written to: ${errorText(error)}`)
+    }
+    return true
+  }
+
+  #writeBelonging(task: CommandTask): void {
+    writeBelonging(this.#directory(task), this.#belonging(task))
+  }
+
+  #belonging({ timeoutMs, timeoutIsDefault = false }: CommandTask): Belonging {
+    return { owner: this.#ports.owners.self, timeoutMs, timeoutIsDefault }
+  }
+
   /** The instance ends, and what it has begun ends with it. */
   dispose(): void {
     for (const child of this.#live.values()) child.killNow()
@@ -202,14 +254,14 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #begin(task: CommandTask, onTooMuchOutput: () => void): CommandProcess {
-    const { clock, log, machine, owners } = this.#ports
+    const { clock, log, machine } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
-    const { id, command, cwd, timeoutMs } = task
-    const belonging = { owner: owners.self, timeoutMs }
+    const { id, command, cwd } = task
+    const belonging = this.#belonging(task)
     const identity = readIdentity(directory)
     if (identity) {
-      writeBelonging(directory, belonging)
+      this.#writeBelonging(task)
       return attach({ ...identity, ...options })
     }
     if (this.#live.size === 0) this.#clean()
@@ -223,6 +275,14 @@ export class CommandRunner implements Runner<CommandTask> {
     removeOlderThan(machine.root, KEPT_DAYS, clock).catch((error: unknown) => {
       log.warn(`what old commands have left could not be removed: ${errorText(error)}`)
     })
+  }
+
+  /** Nothing of a command runs any more. A text that was awaited from what it had left running cannot appear now. */
+  #gone(taskID: string, { wasToldToEnd }: CommandProcess, { hasLeft, isUnseen: unseen }: Remains): void {
+    const { clock, store } = this.#ports
+    this.#letGo(taskID)
+    if (hasLeft && unseen && !wasToldToEnd)
+      store.dispatch(taskID, { type: 'saw', sighting: { at: clock.now() } })
   }
 
   #letGo(taskID: string): void {
@@ -245,6 +305,23 @@ export class CommandRunner implements Runner<CommandTask> {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }
   }
+}
+
+function joined(parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('\n\n')
+}
+
+/** Whether texts are waited for of which none has appeared. */
+function isUnseen(task: Task | undefined): boolean {
+  return task?.kind === 'command' && task.notifyOn.length > 0 && !('saw' in task && task.saw)
+}
+
+/** What is to be said of a command that has just ended, besides its output. */
+function remainsText({ hasLeft, isUnseen: unseen }: Remains, killTool: string | undefined): string[] {
+  if (!hasLeft) return unseen ? ['[None of its notify_on texts appeared.]'] : []
+  const watched = unseen ? ' Their output is watched for its notify_on texts.' : ''
+  const hint = killTool === undefined ? '' : `: ${killTool} ends them`
+  return [`[It has left processes running${hint}.${watched}]`]
 }
 
 function bothStreams(output: CommandOutput): string {

@@ -2,7 +2,7 @@
  * Has the work of tasks done: queues it, starts it when its turn comes, stops it, and reports each end to the store.
  * What has an end is never started or stopped again.
  */
-import { formatDuration } from '../format.ts'
+import { formatLimit } from '../format.ts'
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
 import {
@@ -32,7 +32,10 @@ interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
   readonly agents: Lane<AgentTask>
-  readonly commands: Lane<CommandTask>
+  readonly commands: Lane<CommandTask> & {
+    /** Whether a command whose default limit is over goes on as a server. */
+    readonly outlivesLimit: (task: CommandTask) => boolean
+  }
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -120,6 +123,13 @@ export class Executor {
     this.#work.get(taskID)?.stop.abort(reason)
   }
 
+  #timeIsOver(taskID: string): void {
+    const { store, commands } = this.#ports
+    const task = store.get(taskID)
+    if (task?.kind === 'command' && commands.outlivesLimit(task)) return
+    this.#stop(taskID, 'timeout')
+  }
+
   async #start(taskID: string): Promise<void> {
     const { clock, store } = this.#ports
     if (!store.dispatch(taskID, { type: 'slotTaken', at: clock.now() })) return
@@ -137,7 +147,7 @@ export class Executor {
     const limitMs = task.kind === 'agent' ? this.#timeoutMs : task.timeoutMs
     if (limitMs > 0) {
       const leftMs = leftOf(limitMs, task.startedAt, clock)
-      work.cancelLimit = clock.after(Math.min(LONGEST_MS, leftMs), () => this.#stop(task.id, 'timeout'))
+      work.cancelLimit = clock.after(Math.min(LONGEST_MS, leftMs), () => this.#timeIsOver(task.id))
     }
     const { signal } = work.stop
     const outcome =
@@ -158,11 +168,10 @@ export class Executor {
   }
 }
 
-function timedOut(outcome: Outcome, { kind }: Task, limitMs: number): Outcome {
+function timedOut(outcome: Outcome, task: Task, limitMs: number): Outcome {
   if (outcome.status !== 'cancelled') return outcome
   const { by: _, ...rest } = outcome
-  const option = kind === 'agent' ? 'timeoutMs' : 'timeout'
-  const message = `stopped after ${formatDuration(limitMs)}, which is its limit (${option})`
+  const message = formatLimit(limitMs, task)
   return { ...rest, status: 'failed', failure: { reason: 'timeout', message } }
 }
 

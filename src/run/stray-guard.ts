@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { isRunning, readBelonging, readIdentity, startedAt } from '../command/files.ts'
 import type { Machine } from '../command/machine.ts'
+import { listeningPort } from '../command/ports.ts'
 import { attach } from '../command/process.ts'
 import { errorText } from '../opencode.ts'
 import type { Log } from '../log.ts'
@@ -57,12 +58,14 @@ export class StrayGuard {
     const directory = join(machine.root, taskID)
     if (this.#guarded.has(taskID) || !isRunning(directory) || !this.#isStray(directory)) return
     const [identity, from] = [readIdentity(directory), startedAt(directory)]
-    const { timeoutMs } = readBelonging(directory) ?? { timeoutMs: 0 }
+    const { timeoutMs = 0, timeoutIsDefault = false } = readBelonging(directory) ?? {}
     if (!identity || from === undefined || timeoutMs === 0) return
     const end = (): void => {
       this.#guarded.delete(taskID)
       // Somebody may have taken it over meanwhile, who ends it then, and says why.
       if (!isRunning(directory) || !this.#isStray(directory)) return
+      // A server runs on until somebody speaks in its session, as it does beside its OpenCode.
+      if (timeoutIsDefault && listeningPort(identity.pid) !== undefined) return
       log.warn(`${taskID}: is over its limit, and is being killed`)
       void attach({ ...identity, directory, clock, killGraceMs: this.#killGraceMs }).kill()
     }

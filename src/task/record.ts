@@ -25,7 +25,14 @@ import { isEnded, type AgentTask, type Draft, type EndedTask, type Task, type Ta
 const RECORD_KEY = 'background'
 
 /** After these the record is out of date. */
-const RECORDED: ReadonlySet<TaskEvent['type']> = new Set(['appended', 'steered', 'saw', 'ended', 'continued'])
+const RECORDED: ReadonlySet<TaskEvent['type']> = new Set([
+  'appended',
+  'steered',
+  'saw',
+  'listens',
+  'ended',
+  'continued',
+])
 
 const identitySchema = z.object({
   version: z.literal(1),
@@ -37,9 +44,11 @@ const identitySchema = z.object({
   createdAt: z.number(),
 })
 
-const saw = z.exactOptional(z.object({ text: z.string(), at: z.number() }))
+const saw = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
 
-const started = { startedAt: z.number(), saw }
+const listens = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
+
+const started = { startedAt: z.number(), saw, listens }
 
 const usage = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
 
@@ -54,6 +63,7 @@ const ended = {
     ]),
   ),
   saw,
+  listens,
 }
 
 const endSchema = z.discriminatedUnion('status', [
@@ -114,6 +124,7 @@ const workSchema = z.discriminatedUnion('kind', [
     shell: z.exactOptional(z.string()),
     cwd: z.string(),
     timeoutMs: z.number(),
+    timeoutIsDefault: z.exactOptional(z.boolean()),
     notifyOn: z.array(z.string()),
   }),
 ])
@@ -161,7 +172,8 @@ export class TaskRecords {
     this.#store = ports.store
     this.#owner = owner
     this.#store.subscribe((task, event) => {
-      if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
+      if (event.type === 'saw' && isEnded(task)) this.#rewrite(task)
+      else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
     })
   }
 
@@ -254,6 +266,13 @@ export class TaskRecords {
     const beside = withoutOpenRequest(this.#metadata.get(task.sessionID) ?? {})
     if (isEnded(task)) this.#metadata.delete(task.sessionID)
     this.#queue(task, beside)
+  }
+
+  /** Of one that has ended nobody has kept what else stands in the metadata. */
+  #rewrite({ id, sessionID }: Task): void {
+    this.mark(sessionID, {}).catch((error: unknown) => {
+      this.#log.warn(`${id}: it could not be recorded again: ${errorText(error)}`)
+    })
   }
 
   /** @param beside what else stands in the metadata */

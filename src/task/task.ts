@@ -58,6 +58,8 @@ export interface CommandWork {
   readonly cwd: string
   /** Milliseconds; 0: no limit. */
   readonly timeoutMs: number
+  /** Whether nobody has asked for that limit: a command that proves to be a server outlives it, with none from then on. */
+  readonly timeoutIsDefault?: boolean
   /** Texts of which the first that appears in the output is told, while the command goes on. */
   readonly notifyOn: readonly string[]
 }
@@ -85,9 +87,15 @@ export type Exit =
   /** By a signal, as `SIGKILL`. */
   | { readonly type: 'killed'; readonly signal: string }
 
-/** A text of `notifyOn` that has appeared. */
+/** A text of `notifyOn` that has appeared; without one, all that a command had left running has ended, and none has. */
 export interface Sighting {
-  readonly text: string
+  readonly text?: string
+  readonly at: number
+}
+
+/** A port on which a command was found to listen when its default time limit was over. */
+export interface Listening {
+  readonly port: number
   readonly at: number
 }
 
@@ -129,6 +137,7 @@ export type Outcome = { readonly text: string; readonly usage: Usage; readonly e
 interface Started {
   readonly startedAt: number
   readonly saw?: Sighting
+  readonly listens?: Listening
 }
 
 interface Ended {
@@ -139,6 +148,7 @@ interface Ended {
   /** Of a command that was started and is known to have ended. */
   readonly exit?: Exit
   readonly saw?: Sighting
+  readonly listens?: Listening
 }
 
 type End =
@@ -170,8 +180,13 @@ export type TaskEvent =
   | { readonly type: 'appended'; readonly prompt: string }
   /** More was said while the work went on, in a message of ours. */
   | { readonly type: 'steered'; readonly promptID: string }
-  /** A text that was waited for has appeared in the output of a command; only the first one counts. */
+  /**
+   * A text that was waited for has appeared in the output of a command, or cannot appear any more; only the first one
+   * counts. It may come after the end, from what the command has left running.
+   */
   | { readonly type: 'saw'; readonly sighting: Sighting }
+  /** The default time limit of a command is over, and it serves somebody. */
+  | { readonly type: 'listens'; readonly listening: Listening }
   | { readonly type: 'asked'; readonly request: Asked }
   /** Nobody has answered for so long that the parent is to be told. */
   | { readonly type: 'unanswered'; readonly requestID: string; readonly at: number }
@@ -221,7 +236,9 @@ export function isActive(task: Task): boolean {
 /** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
   if (isEnded(task)) {
-    return event.type === 'continued' && task.kind === 'agent' ? continued(task, event.next) : undefined
+    if (event.type === 'continued' && task.kind === 'agent') return continued(task, event.next)
+    if (event.type === 'saw' && task.kind === 'command') return saw(task, event.sighting)
+    return undefined
   }
   switch (event.type) {
     case 'slotTaken':
@@ -237,7 +254,11 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
         : undefined
     case 'saw':
-      return task.status === 'running' && !task.saw ? { ...task, saw: event.sighting } : undefined
+      return task.status === 'running' && task.kind === 'command' ? saw(task, event.sighting) : undefined
+    case 'listens':
+      return task.status === 'running' && task.kind === 'command' && !outlivesDefault(task)
+        ? unlimited({ ...task, listens: event.listening })
+        : undefined
     case 'asked':
       return asked(task, event.request)
     case 'unanswered':
@@ -249,6 +270,20 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
     case 'continued':
       return undefined
   }
+}
+
+function saw(task: Extract<CommandTask, Started | Ended>, sighting: Sighting): Task | undefined {
+  return task.saw ? undefined : unlimited({ ...task, saw: sighting })
+}
+
+/** A server runs on when its default limit is over: what is ready is one. */
+function unlimited<Command extends CommandTask>(task: Command): Command {
+  return task.timeoutIsDefault ? { ...task, timeoutMs: 0 } : task
+}
+
+/** Whether a command has proved to be a server, and so has no limit in place of the default one. */
+export function outlivesDefault({ timeoutIsDefault = false, timeoutMs }: CommandWork): boolean {
+  return timeoutIsDefault && timeoutMs === 0
 }
 
 function asked(task: UnfinishedTask, request: Asked): Task | undefined {

@@ -3,7 +3,7 @@ import { exitCodeText, type CommandOutput, type Stream, type Tail } from '../com
 import { cutMiddle, formatDuration } from '../format.ts'
 import type { Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
-import { isEnded, type CommandTask } from '../task/task.ts'
+import { isEnded, outlivesDefault, type CommandTask } from '../task/task.ts'
 import { pageText } from './page-text.ts'
 import type { ToolNames } from '../tool-names.ts'
 
@@ -59,6 +59,7 @@ export function commandText(
     ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? exitCodeText(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
+    ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
     [
       'Left running',
       output.hasLeftovers ? `what it has started; ${names.kill_background} ends it` : undefined,
@@ -74,6 +75,12 @@ export function commandText(
     RULE,
     ...(piece ? pageLines(piece) : outputLines(output, names)),
   ].join('\n')
+}
+
+/** By what a command has proved to be a server. */
+function proofOf(task: CommandTask): string {
+  const { listens } = { listens: undefined, ...task }
+  return listens ? `it listens on port ${listens.port}` : 'its output has a text of notify_on'
 }
 
 function outputLines(output: CommandOutput, names: ToolNames): string[] {

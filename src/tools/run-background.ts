@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
+import { formatDuration } from '../format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { brief, nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
@@ -36,8 +37,8 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
       ),
       cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
       timeout: described(
-        z._default(z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1)), timeoutMs),
-        'In ms; 0: none, as for servers',
+        z.optional(z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))),
+        `In ms, default ${timeoutMs}; 0: none, as for servers`,
       ),
       label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
       notify_on: described(
@@ -48,13 +49,15 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
     async execute({ command, cwd: given = '.', timeout, label, notify_on }, context) {
       const cwd = await directory(resolve(context.directory, given))
       const shell = await ask(context, command, cwd, manager)
+      const isDefault = timeout === undefined && timeoutMs > 0
       const task = await manager.run({
         parentID: context.sessionID,
         command,
         ...(shell !== undefined && { shell }),
         cwd,
         description: brief(label ?? command, label === undefined ? NAME_LENGTH : LONGEST_NAME),
-        timeoutMs: timeout,
+        timeoutMs: timeout ?? timeoutMs,
+        ...(isDefault && { timeoutIsDefault: true }),
         notifyOn: notify_on,
       })
       const lines = [
@@ -67,6 +70,9 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         `| **Status** | ${statusText(task, noteOn(manager, task))} |`,
         `| **Working Dir** | ${codeSpan(cwd)} |`,
         ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
+        ...(isDefault
+          ? [`| **Timeout** | ${formatDuration(timeoutMs)} by default; a server that is ready then runs on |`]
+          : []),
         RULE,
         '',
         `📌 **Next Step**: go on with other work. A notice comes when it ends; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,

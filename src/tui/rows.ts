@@ -143,7 +143,7 @@ export function detailOf(view: TaskView): string | undefined {
       return `waits: ${formatAsked(asks)}`
     case 'running':
       if (task.kind === 'agent') return activity ?? 'starting'
-      if ('saw' in task && task.saw) return `said: ${task.saw.text}`
+      if ('saw' in task && task.saw?.text !== undefined) return `said: ${task.saw.text}`
       return task.command === task.description ? undefined : task.command
     case 'pending':
       return 'waits for its turn'

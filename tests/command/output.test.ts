@@ -82,6 +82,27 @@ describe('texts in the output', () => {
     await expect.poll(() => found).toEqual(['needle', 'end'])
   })
 
+  test('are found in what a command left running, until that has ended or was told to end', async () => {
+    const { process: child } = run('(sleep 0.5; echo late; sleep 0.5) & echo early')
+    const found: string[] = []
+    child.watchFor(['early', 'late', 'never'], (text) => found.push(text))
+    await child.ended
+    expect(found).toEqual(['early'])
+    await child.gone
+    expect(found).toEqual(['early', 'late'])
+    expect(child.wasToldToEnd).toBe(false)
+    const { process: killed } = run(
+      '(trap "echo told; exit" TERM; echo up; while :; do sleep 0.1; done) & sleep 0.3',
+    )
+    const heard: string[] = []
+    killed.watchFor(['up', 'told'], (text) => heard.push(text))
+    await killed.ended
+    await killed.kill()
+    await killed.gone
+    expect(heard).toEqual(['up'])
+    expect(killed.wasToldToEnd).toBe(true)
+  })
+
   test('cost no timer once they are found, nor when the command has ended', async () => {
     const clock = new ManualClock()
     const { process: child } = run('echo ready; read line; sleep 0.3', { clock })

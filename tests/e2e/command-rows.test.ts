@@ -1,5 +1,8 @@
 /** What people ran into with background commands, by the rows of the reports, on the real OpenCode. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isRunning } from '../harness/processes.ts'
 import type { ToolCall } from '../harness/script.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
@@ -22,6 +25,23 @@ async function check(parent: Parent, taskId: string): Promise<string> {
   return answer
 }
 
+// The first one: a restart takes the plugin's clock back to the machine's.
+test('Five minutes: a server that outlives a killed OpenCode is no stray, before and after its session is heard of', async () => {
+  const [parent, other] = [await stage.parent(), await stage.parent()]
+  const code = "require('net').createServer().listen(0, () => console.log('up'))"
+  writeFileSync(join(stage.server.directory, 'stray.cjs'), code)
+  const id = await start(parent, 'node stray.cjs # by default')
+  await expect.poll(() => check(parent, id)).toContain('\nup\n')
+  await stage.restart('SIGKILL')
+  await other.say('hello')
+  await stage.pass(310_000)
+  expect(isRunning('node stray.cjs')).toBe(true)
+  await parent.say('where were we')
+  await parent.waitForNotice('It listens on port')
+  expect(await check(parent, id)).toContain('| **Timeout** | none, since it listens on port')
+  await parent.call([call('kill_background', { task_id: id })])
+})
+
 test('Exit codes: one above 128 that a program returned itself is told as a code, not as a signal', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'exit 143')
@@ -32,4 +52,95 @@ test('Exit codes: one above 128 that a program returned itself is told as a code
   await start(parent, 'kill -TERM $$; sleep 60')
   await parent.waitForNotice('signal="SIGTERM"')
   expect(parent.noticeText).toContain('<error>ended by SIGTERM</error>')
+})
+
+test('R23: a text that a command left running writes is told, although the command has ended', async () => {
+  const parent = await stage.parent()
+  const wait = 'until [ -e go23 ]; do sleep 0.1; done'
+  const id = await start(parent, `(${wait}; echo ready; sleep 3) & echo up`, { notify_on: ['ready'] })
+  await parent.waitForNotice('Their output is watched for its notify_on texts.')
+  writeFileSync(join(stage.server.directory, 'go23'), '')
+  await parent.waitForNotice('Its output has: ready')
+  expect(parent.noticeText).toMatch(
+    new RegExp(`id="${id}" kind="command" status="completed">\n[^\n]*\nIts output has`),
+  )
+  await parent.quiet()
+  await expect.poll(() => isRunning('go23')).toBe(false)
+  await stage.pass(10_000)
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(2)
+})
+
+test('R23: that a text cannot appear any more is told: with the end, or when what was left has ended', async () => {
+  const parent = await stage.parent()
+  await start(parent, 'echo up', { notify_on: ['ready'] })
+  await parent.waitForNotice('up\n\n[None of its notify_on texts appeared.]')
+  const wait = 'until [ -e gone23 ]; do sleep 0.1; done'
+  await start(parent, `(${wait}) & echo again`, { notify_on: ['ready'] })
+  await parent.waitForNotice('again')
+  writeFileSync(join(stage.server.directory, 'gone23'), '')
+  await parent.waitForNotice('had left running have ended. None of its notify_on texts appeared.')
+  const id = await start(parent, 'sleep 2323 & echo third', { notify_on: ['ready'] })
+  await parent.waitForNotice('third')
+  await parent.call([call('kill_background', { task_id: id })])
+  await stage.pass(10_000)
+  await parent.quiet()
+  expect(parent.noticeText.match(/have ended\. None/g)).toHaveLength(1)
+})
+
+/** The default limit in these tests, in place of five minutes: time that passes for the plugin costs some. */
+const LIMIT_MS = 20_000
+
+/** A parent in a project with that limit. */
+async function limited(): Promise<{ parent: Parent; directory: string }> {
+  const project = stage.project({ options: { commands: { timeoutMs: LIMIT_MS } } })
+  return { parent: await stage.parent(undefined, {}, project), directory: project.directory }
+}
+
+test('Five minutes: a server that listens on a port goes on when the default limit is over, which is told', async () => {
+  const { parent, directory } = await limited()
+  const code =
+    "const s = require('net').createServer().listen(0, () => console.log('on', s.address().port, '.'))"
+  writeFileSync(join(directory, 'server.cjs'), code)
+  const [answer = ''] = await parent.call([call('run_background', { command: 'node server.cjs' })])
+  const id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+  expect(answer).toContain('| **Timeout** | 20.0s by default; a server that is ready then runs on |')
+  await expect.poll(() => check(parent, id)).toMatch(/\non \d+ \./)
+  await stage.pass(LIMIT_MS)
+  await parent.waitForNotice('It listens on port')
+  expect(parent.noticeText).toMatch(
+    /port \d+ after 2\d\.\ds, the default time limit: it runs on without a limit/,
+  )
+  await stage.pass(LIMIT_MS)
+  expect(await check(parent, id)).toMatch(/Timeout\*\* \| none, since it listens on port \d+ \|/)
+  await parent.quiet()
+  expect(parent.noticeTurns).toHaveLength(1)
+  await parent.call([call('kill_background', { task_id: id })])
+})
+
+test('Five minutes: a server that is ready by a text goes on, and its notice says that it has no limit', async () => {
+  const { parent } = await limited()
+  const id = await start(parent, 'echo ready; sleep 2324', { notify_on: ['ready'] })
+  await parent.waitForNotice(
+    'Its output has: ready\nIt runs on without a time limit: kill_background ends it.',
+  )
+  await stage.pass(2 * LIMIT_MS)
+  expect(isRunning('sleep 2324')).toBe(true)
+  expect(await check(parent, id)).toContain(
+    '| **Timeout** | none, since its output has a text of notify_on |',
+  )
+  await parent.call([call('kill_background', { task_id: id })])
+})
+
+test('Five minutes: a command that is no server, or was given a time, is stopped when that is over', async () => {
+  const { parent } = await limited()
+  await start(parent, 'sleep 2325')
+  await expect.poll(() => isRunning('sleep 2325')).toBe(true)
+  await stage.pass(LIMIT_MS)
+  await parent.waitForNotice('stopped after 20.0s, which is the default limit: give a timeout, or 0 for none')
+  await start(parent, 'echo ready; sleep 2326', { timeout: 5000, notify_on: ['ready'] })
+  await parent.waitForNotice('Its output has: ready\n<')
+  await stage.pass(5000)
+  await parent.waitForNotice('stopped after 5.0s, which is its limit (timeout)')
+  expect(isRunning('sleep 232')).toBe(false)
 })

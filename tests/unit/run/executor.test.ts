@@ -5,7 +5,7 @@ import type { Runner } from '../../../src/run/runner.ts'
 import { TaskStore } from '../../../src/task/store.ts'
 import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
-import { pendingTask } from '../../harness/tasks.ts'
+import { pendingCommand, pendingTask } from '../../harness/tasks.ts'
 
 const DONE: Outcome = { status: 'completed', text: '', usage: NO_USAGE }
 
@@ -14,15 +14,20 @@ function createExecutor(limit: number) {
   const store = new TaskStore()
   const ends = new Map<string, (outcome: Outcome) => void>()
   const runner: Runner<Task> = {
-    run(task, onPrompted) {
+    run(task, onPrompted, signal) {
       onPrompted()
-      return new Promise((resolve) => ends.set(task.id, resolve))
+      return new Promise((resolve) => {
+        ends.set(task.id, resolve)
+        signal.addEventListener('abort', () => resolve({ ...DONE, status: 'cancelled', by: 'parent' }))
+      })
     },
   }
   const lane = { scheduler: new Scheduler({ total: limit, providers: {}, models: {} }), runner }
   const instance = new AbortController()
   const disposal = instance.signal
-  const executor = new Executor({ clock, store, agents: lane, commands: lane, disposal }, 0)
+  const servers = new Set<string>()
+  const commands = { ...lane, outlivesLimit: ({ id }: Task) => servers.has(id) }
+  const executor = new Executor({ clock, store, agents: lane, commands, disposal }, 0)
   const enqueue = (id: string): void => {
     const task = pendingTask({ id, sessionID: `ses_${id}` })
     store.add(task)
@@ -35,7 +40,12 @@ function createExecutor(limit: number) {
     store.add(task)
     executor.resume(task)
   }
-  return { clock, store, ends, enqueue, resume, endInstance: () => instance.abort() }
+  const enqueueCommand = (id: string): void => {
+    const task = { ...pendingCommand(), id, sessionID: `ses_${id}`, timeoutMs: 1000, timeoutIsDefault: true }
+    store.add(task)
+    executor.enqueue(task)
+  }
+  return { clock, store, ends, servers, enqueue, enqueueCommand, resume, endInstance: () => instance.abort() }
 }
 
 test('what is at work already takes a slot: what comes later waits for it', async () => {
@@ -75,4 +85,20 @@ test('what is found while the instance ends stays as it is, for the next one to 
   await clock.advance(10)
   expect(store.get('found')?.status).toBe('starting')
   expect(ends.size).toBe(0)
+})
+
+test('a command that outlives its default limit goes on when that is over, and any other is stopped', async () => {
+  const { clock, store, servers, enqueueCommand } = createExecutor(2)
+  servers.add('server')
+  enqueueCommand('server')
+  enqueueCommand('stuck')
+  await clock.advance(1010)
+  expect(store.get('server')?.status).toBe('running')
+  expect(store.get('stuck')).toMatchObject({
+    status: 'failed',
+    failure: {
+      reason: 'timeout',
+      message: 'stopped after 1.0s, which is the default limit: give a timeout, or 0 for none',
+    },
+  })
 })

@@ -30,6 +30,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   appended: [{ type: 'appended', prompt: 'And these.' }],
   steered: [{ type: 'steered', promptID: 'msg_steer' }],
   saw: [{ type: 'saw', sighting: { text: 'ready', at: 4 } }],
+  listens: [{ type: 'listens', listening: { port: 3000, at: 4 } }],
   asked: ['one', 'two'].map((id) => ({
     type: 'asked',
     request: { id, permission: 'bash', patterns: ['rm x'] },
@@ -73,6 +74,31 @@ describe('transition', () => {
     expect(after(slotTaken, prompted, prompted)).toBeUndefined()
   })
 
+  test('a text that a command was watched for counts once, from what it left running too', () => {
+    const events = [slotTaken, prompted, end(completed), ...EVENTS.saw]
+    const ended = events.reduce<Task | undefined>(
+      (task, event) => task && transition(task, event),
+      pendingCommand(),
+    )
+    expect(ended).toMatchObject({ status: 'completed', saw: { text: 'ready', at: 4 } })
+    expect(ended && transition(ended, { type: 'saw', sighting: { at: 9 } })).toBeUndefined()
+    expect(after(slotTaken, prompted, end(completed), ...EVENTS.saw)).toBeUndefined()
+  })
+
+  test.each([...EVENTS.saw, ...EVENTS.listens])(
+    'a default time limit is no limit any more for a command that $type, and one that was asked for stays',
+    (event) => {
+      const [byDefault, asked] = [true, false].map((timeoutIsDefault) =>
+        [slotTaken, prompted, event].reduce<Task | undefined>(
+          (task, next) => task && transition(task, next),
+          { ...pendingCommand(), timeoutMs: 1000, timeoutIsDefault },
+        ),
+      )
+      expect(byDefault).toMatchObject({ status: 'running', timeoutMs: 0 })
+      expect(asked).toMatchObject({ status: 'running', timeoutMs: 1000 })
+    },
+  )
+
   test('the text of the result is not kept in the task: it lives in the session', () => {
     expect(after(slotTaken, end(completed))).not.toHaveProperty('text')
   })
@@ -95,7 +121,7 @@ describe('transition', () => {
         for (const event of events) {
           const next = transition(task, event)
           if (!next) continue
-          expect(isEnded(next)).toBe(event.type === 'ended')
+          expect(isEnded(next)).toBe(event.type === 'ended' || (event.type === 'saw' && isEnded(task)))
           if (event.type === 'ended') ends.set(next.run, (ends.get(next.run) ?? 0) + 1)
           expect(next.run).toBe(event.type === 'continued' ? task.run + 1 : task.run)
           expect(progress(next) - progress(task)).toBeGreaterThanOrEqual(MOVING.has(event.type) ? 1 : 0)
