@@ -115,8 +115,8 @@ export const optionsSchema = z.strictObject({
     waitMs: option(
       milliseconds,
       600_000,
-      'how long `opencode run` waits in all for what it has launched, and for the answers to its notices; 0: not at ' +
-        'all. While it waits, the text that the agent has just finished is not printed',
+      'how long `opencode run` waits in all for the tasks that it has launched, and for the answers to their notices; 0: ' +
+        'not at all. While it waits, the text that the agent has just finished is not printed',
     ),
   }),
   tmux: group({

@@ -12,6 +12,7 @@ import type { CommandRequest, LaunchRequest } from './launcher.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
 import { unfinishedText } from './parent/notice.ts'
 import type { Hold } from './parent/outbox.ts'
+import type { NamedByClient } from './parent/patience.ts'
 import type { Reader } from './reader.ts'
 import {
   errorText,
@@ -426,7 +427,7 @@ export class BackgroundManager {
    * as parts of that message. Never rejects, since that would cost the user the message (contract 1.13).
    */
   async handleChatMessage(
-    { sessionID }: { readonly sessionID: string },
+    { sessionID, ...client }: { readonly sessionID: string } & NamedByClient,
     { message, parts }: NewMessage,
   ): Promise<void> {
     try {
@@ -435,6 +436,7 @@ export class BackgroundManager {
       await this.recover(sessionID)
       this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, message.time.created)
+      this.#rooms.patience.personWrote(sessionID, client)
       const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
     } catch (error) {
@@ -453,9 +455,11 @@ export class BackgroundManager {
   /**
    * To be called from the hook `experimental.text.complete` in a process that ends when its session is idle, as
    * `opencode run` does: resolves when the session has a notice to go on with, or nothing to wait for.
+   *
+   * @param options `onlyForRun`: in a server, hold the session only where its client seems to be `opencode run --attach`
    */
-  waitForNotice(parentID: string): Promise<void> {
-    return this.#rooms.patience.wait(parentID)
+  waitForNotice(parentID: string, options: { readonly onlyForRun?: boolean } = {}): Promise<void> {
+    return this.#rooms.patience.wait(parentID, options)
   }
 
   /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */

@@ -2,6 +2,7 @@
 import type { PluginModule } from '@opencode-ai/plugin'
 import { systemClock } from './clock.ts'
 import type { OptionsInput } from './config.ts'
+import { isRun } from './invocation.ts'
 import { BackgroundManager } from './manager.ts'
 import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
@@ -38,6 +39,7 @@ const plugin = {
       options: options as OptionsInput,
     })
     const now = (): number => systemClock.now()
+    const isRunProcess = isRun(process.argv.slice(2))
     /** One for all events: most are not ours, and must leave nothing behind. */
     const done = Promise.resolve()
     const { toolNames: names, commands } = manager
@@ -73,11 +75,8 @@ const plugin = {
         clashes.sawAnswer(tool, callID)
         return done
       },
-      // `opencode run` ends as soon as its session is idle (contract 10.1); nothing else must be held up.
-      ...(isRun(process.argv.slice(2)) && {
-        'experimental.text.complete': ({ sessionID }: { sessionID: string }) =>
-          manager.waitForNotice(sessionID),
-      }),
+      'experimental.text.complete': ({ sessionID }) =>
+        manager.waitForNotice(sessionID, { onlyForRun: !isRunProcess }),
       'experimental.session.compacting'({ sessionID }, { context }) {
         context.push(...manager.compactionContext(sessionID))
         return Promise.resolve()
@@ -86,11 +85,5 @@ const plugin = {
     })
   },
 } satisfies PluginModule
-
-/** `opencode run`, whatever options stand before. */
-function isRun([first = '', ...rest]: readonly string[]): boolean {
-  if (first === '--log-level') return isRun(rest.slice(1))
-  return first.startsWith('-') ? isRun(rest) : first === 'run'
-}
 
 export default plugin as ServerPlugin

@@ -1,14 +1,17 @@
 /** What people ran into who set the plugin up, by the numbers of the reports, on the real OpenCode. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EventStream } from '../harness/event-stream.ts'
 import { skipPluginInstall } from '../harness/home.ts'
 import { buildPlugin } from '../harness/plugin.ts'
-import { heldReply } from '../harness/replies.ts'
-import type { ToolCall } from '../harness/script.ts'
-import type { Project } from '../harness/server.ts'
-import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+import { heldReply, never } from '../harness/replies.ts'
+import { startRun, type Run } from '../harness/run.ts'
+import { startModel, type ScriptedModel } from '../harness/model.ts'
+import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
+import { startOpencode, type OpencodeServer, type Project } from '../harness/server.ts'
+import { backgroundTask, obey, startStage, type Stage } from '../harness/stage.ts'
 
 /** A tool of the name of one of ours, as oh-my-opencode has one. */
 const TOOL = `{ description: 'Theirs.', args: {}, execute: async () => 'from theirs' }`
@@ -187,4 +190,69 @@ test('loaded twice, the plugin says so once, and tells each end once', async () 
   expect(answers[1]).toContain('(1 total)')
   expect(answers[1]).toContain(`⚠️ ${problem}`)
   expect(stage.server.log().split(problem)).toHaveLength(2)
+})
+
+const ERRAND = `CALL ${JSON.stringify([backgroundTask('errand')])} END`
+
+/** A parent's model that says what it has read of a notice; its children take their time. */
+async function slowly(request: ModelRequest): Promise<Reply> {
+  if (request.parentSessionID !== undefined) {
+    await sleep(2000)
+    return { text: 'done with the errand' }
+  }
+  const [, result] = /<result>(.*?)<\/result>/.exec(request.messages.at(-1)?.content ?? '') ?? []
+  return result === undefined ? obey(request) : { text: `I have read: ${result}.` }
+}
+
+describe('R17', () => {
+  const settings = { config: { snapshot: false } }
+  let model: ScriptedModel
+  let server: OpencodeServer
+
+  beforeAll(async () => {
+    model = await startModel(slowly)
+    server = await startOpencode({ model, plugins: [await buildPlugin()], ...settings })
+  })
+  afterAll(async () => {
+    await server.stop()
+    await model.close()
+  })
+
+  const attached = (): Promise<Run> =>
+    startRun(ERRAND, { model, ...settings }, ['run', '--attach', server.url, '--dir', server.directory])
+
+  test('R17: `opencode run` waits, whatever options stand before it', async () => {
+    const options = { model, plugins: [await buildPlugin()], ...settings }
+    const run = await startRun(ERRAND, options, ['--port', '0', '--agent', 'build', '-m', 'mock/m1', 'run'])
+    const { output, code } = await run.ended
+    expect(output).toContain('I have read: done with the errand.')
+    expect(code).toBe(0)
+  })
+
+  test('R17: `opencode run --attach` waits, held by the server that has its session', async () => {
+    const before = model.requests.length
+    const { code } = await (await attached()).ended
+    // What it prints says little: it often leaves the last text out, also without any plugin (seen).
+    const read = model.requests
+      .slice(before)
+      .flatMap(({ messages }) => messages.map(({ content }) => content))
+    expect(read.join('\n')).toContain('<result>done with the errand</result>')
+    expect(code).toBe(0)
+  })
+
+  test('R17: a session that a server holds stops at once when it is interrupted', async () => {
+    model.script = (request) => (request.parentSessionID === undefined ? obey(request) : never())
+    const from = server.events.all.length
+    const run = await attached()
+    const delta = await server.events.waitFor(
+      ({ type, properties }) => type === 'message.part.delta' && properties.delta.includes('ed.'),
+      { from },
+    )
+    const { sessionID: id } = delta.properties as { sessionID: string }
+    expect(await Promise.race([run.ended, sleep(1500, 'held')])).toBe('held')
+    await server.client.session.abort({ path: { id }, throwOnError: true })
+    await run.ended
+    const { data } = await server.client.session.status({ throwOnError: true })
+    expect(Object.keys(data)).not.toContain(id)
+  })
 })

@@ -126,7 +126,10 @@ test('where OpenCode does not listen it is said once why there are no panes', as
   const plugins = [[await buildPlugin(), { tmux: { enabled: true } }] as const]
   const calls = JSON.stringify(['one', 'two'].map((name) => backgroundTask(name)))
   const env = { TMUX: 'given', TMUX_PANE: '%0' }
-  const run = await startRun(`CALL ${calls} END`, { model: stage.model, plugins, env }, '--print-logs')
+  const run = await startRun(`CALL ${calls} END`, { model: stage.model, plugins, env }, [
+    'run',
+    '--print-logs',
+  ])
   const { output, code } = await run.ended
   expect(code).toBe(0)
   expect(

@@ -128,8 +128,8 @@ export class FakeHost {
   }
 
   /** Makes a session without a parent, as the user does. */
-  createRootSession(): Session {
-    return this.#store.createSession({ title: 'Root' })
+  createRootSession(fields: Partial<Session> = {}): Session {
+    return this.#store.createSession({ title: 'Root', ...fields })
   }
 
   /** What is stored of a session. Throws a `HostError` when it is unknown. */

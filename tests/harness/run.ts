@@ -12,16 +12,16 @@ export interface Run {
   kill(signal: NodeJS.Signals): void
 }
 
-/** @param args more arguments of `opencode run` */
+/** @param words of the command line, behind `opencode` */
 export async function startRun(
   message: string,
   options: OpencodeOptions,
-  ...args: readonly string[]
+  words: readonly string[] = ['run'],
 ): Promise<Run> {
   const home = createHome()
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
   // A message in the arguments would be wrapped in quotes (contract 10.4).
-  const child = spawn(opencodeBinary(), ['run', ...args], {
+  const child = spawn(opencodeBinary(), [...words], {
     cwd: home.directory,
     env: { ...environment(home), ...options.env },
   })

@@ -70,3 +70,109 @@ test('a session whose last task it has cancelled itself is held no longer', asyn
   await cancelled
   expect(waiting.isOver).toBe(true)
 })
+
+/** A session as `opencode run --attach` creates it in a server, with a task at work. */
+async function ofRun(options?: object): Promise<{ stage: FakeStage; parentID: string; write: Write }> {
+  const stage = createFakeStage(options)
+  const { host, manager, clock } = stage
+  const denied = ['question', 'plan_enter', 'plan_exit']
+  const permission = denied.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
+  const { id: parentID } = host.createRootSession({ permission })
+  const write: Write = (client) => {
+    const message = { id: `msg_${clock.now()}`, time: { created: clock.now() } }
+    return manager.handleChatMessage(
+      { sessionID: parentID, ...client },
+      { message, parts: [{ type: 'text' }] },
+    )
+  }
+  await write({})
+  await manager.launch({ parentID, agent: 'general', prompt: 'errand', description: 'errand' })
+  await clock.advance(100)
+  return { stage, parentID, write }
+}
+
+type Write = (client: object) => Promise<void>
+
+/** Whether the hold of the session is over, as a server holds it. */
+function held({ manager }: FakeStage, parentID: string): { isOver: boolean } {
+  const waiting = { isOver: false }
+  void manager.waitForNotice(parentID, { onlyForRun: true }).then(() => {
+    waiting.isOver = true
+    return undefined
+  })
+  return waiting
+}
+
+test('R17: a server holds a session of `opencode run --attach` until a notice is in it', async () => {
+  const { stage, parentID } = await ofRun()
+  const waiting = held(stage, parentID)
+  await stage.clock.advance(60_000)
+  expect(waiting.isOver).toBe(false)
+  stage.answer('errand')
+  await stage.clock.advance(1000)
+  expect(waiting.isOver).toBe(true)
+})
+
+test.for([{ agent: 'build', model: {} }, { messageID: 'msg_1' }])(
+  'R17: a server holds no session in which a person writes with another client: %j',
+  async (client) => {
+    const { stage, parentID, write } = await ofRun()
+    await write(client)
+    const waiting = held(stage, parentID)
+    await stage.clock.advance(0)
+    expect(waiting.isOver).toBe(true)
+  },
+)
+
+test('R17: a server holds no session that another client has created', async () => {
+  const stage = createFakeStage()
+  await stage.launch('errand')
+  await stage.clock.advance(100)
+  const waiting = held(stage, stage.parentID)
+  await stage.clock.advance(0)
+  expect(waiting.isOver).toBe(true)
+})
+
+test('R17: whoever writes in a session that is held is not kept waiting, then or later', async () => {
+  const { stage, parentID, write } = await ofRun()
+  const first = held(stage, parentID)
+  await stage.clock.advance(1000)
+  expect(first.isOver).toBe(false)
+  await write({})
+  const second = held(stage, parentID)
+  await stage.clock.advance(0)
+  expect([first.isOver, second.isOver]).toEqual([true, true])
+})
+
+test('R17: ESC, and the end of the instance, let a session go that is held', async () => {
+  const { stage, parentID } = await ofRun()
+  const first = held(stage, parentID)
+  await stage.clock.advance(1000)
+  const error = { name: 'MessageAbortedError' as const, data: { message: 'aborted' } }
+  stage.manager.handleEvent({
+    id: 'evt_1',
+    type: 'session.error',
+    properties: { sessionID: parentID, error },
+  })
+  await stage.clock.advance(0)
+  expect(first.isOver).toBe(true)
+  const second = held(stage, parentID)
+  await stage.clock.advance(1000)
+  expect(second.isOver).toBe(false)
+  await stage.manager.dispose()
+  await stage.clock.advance(0)
+  expect(second.isOver).toBe(true)
+})
+
+test('R17: a session is held anew for each message of `opencode run --attach`', async () => {
+  const { stage, parentID, write } = await ofRun({ run: { waitMs: 3000 } })
+  const first = held(stage, parentID)
+  await stage.clock.advance(3100)
+  expect(first.isOver).toBe(true)
+  await write({})
+  const second = held(stage, parentID)
+  await stage.clock.advance(2900)
+  expect(second.isOver).toBe(false)
+  await stage.clock.advance(200)
+  expect(second.isOver).toBe(true)
+})
