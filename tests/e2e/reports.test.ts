@@ -142,21 +142,33 @@ test('R9: a child that its provider puts off says so, and holds nobody back once
 })
 
 /** As plugins do it that fall back to another model: inside OpenCode, as soon as they see what `sees` finds. */
-function fallBack(sessionID: string, sees: string, { aborts = true, afterMs = 0 } = {}): Promise<unknown> {
+async function fallBack(sessionID: string, sees: string, { aborts = true, afterMs = 0 } = {}): Promise<void> {
   const path = JSON.stringify({ id: sessionID })
-  return probe.run(`
+  await probe.run(`
     const path = ${path}
     const sees = async () => {
-      const { data } = await client.session.messages({ path })
-      const status = (await client.session.status()).data[path.id]?.type
-      const last = data.at(-1)?.info
+      const last = (await client.session.messages({ path })).data.at(-1)?.info
       return ${sees}
     }
-    while (!(await sees())) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (!(await sees())) await new Promise((resolve) => setTimeout(resolve, 1))
     if (${aborts}) await client.session.abort({ path })
-    await new Promise((resolve) => setTimeout(resolve, ${afterMs}))
+    if (${afterMs} > 0) await new Promise((resolve) => setTimeout(resolve, ${afterMs}))
     await client.session.promptAsync({ path, body: { parts: [{ type: 'text', text: 'go on' }] } })
   `)
+}
+
+/** How many milliseconds after the end of the turn before it the message `go on` was stored. */
+async function laterMs(sessionID: string): Promise<number> {
+  await stage.model.waitForRequest(
+    (request) => request.sessionID === sessionID && request.messages.at(-1)?.content === 'go on',
+  )
+  const messages = await stage.server.messages(sessionID)
+  const index = messages.findIndex(({ parts }) =>
+    parts.some((part) => 'text' in part && part.text === 'go on'),
+  )
+  const [before, said] = [messages[index - 1]?.info, messages[index]?.info]
+  const endedAt = before?.role === 'assistant' ? before.time.completed : undefined
+  return (said?.time.created ?? Infinity) - (endedAt ?? 0)
 }
 
 const OTHER = { text: 'answer of the other model' }
@@ -166,7 +178,7 @@ test.each<[what: string, first: () => Reply | Promise<Reply>, sees: string, opti
   [
     'aborts its wait for the provider',
     () => ({ status: 429, text: 'slow down', headers: { 'retry-after': '1000' } }),
-    "status === 'retry'",
+    "(await client.session.status()).data[path.id]?.type === 'retry'",
     {},
   ],
   ['sees its turn fail', () => ({ status: 400, text: 'bad' }), 'last?.error', { aborts: false }],
@@ -175,9 +187,13 @@ test.each<[what: string, first: () => Reply | Promise<Reply>, sees: string, opti
   const parent = await stage.parent(() => (replies++ === 0 ? first() : OTHER))
   const { id } = await launchOne(parent)
   await fallBack(id, sees, options)
-  await parent.waitForNotice('answer of the other model')
+  // A machine with too much to do is not as fast as the plugins that this is for: then the message is the user's.
+  const goesOn = (await laterMs(id)) <= 300
+  await parent.childrenAreIdle()
+  await stage.pass(3000)
+  await parent.waitForNotice(goesOn ? OTHER.text : '<background_task ')
   await parent.quiet()
-  expect(parent.noticeText).toContain('status="completed"')
+  expect(parent.noticeText.includes('status="completed"')).toBe(goesOn)
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
@@ -299,15 +315,18 @@ test('R20: where nobody answers a question for a permission, the parent is told 
   const project = stage.project({ config: { permission: { bash: { 'rm *': 'ask' } } } })
   const bash = { name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }
   const parent = await stage.parent(() => ({ tools: [bash] }), {}, project)
+  const events = await project.subscribe()
   const [id] = await parent.launch('tidy up')
-  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
-  await stage.passUntil(parent.waitForNotice('It waits for a permission: bash rm -f nothing.txt.'))
+  await events.waitFor(({ type }) => type === 'permission.asked')
+  await stage.pass(60_000)
+  await parent.waitForNotice('It waits for a permission: bash rm -f nothing.txt.')
   await stage.pass(600_000)
   await parent.quietBesidesChildren()
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText).toContain('status="waiting"')
   const [cancelled] = await parent.call([call('background_cancel', { task_id: id })])
   expect(cancelled).toContain('was cancelled')
+  events.close()
 })
 
 test('R22: a model that answers without an end is asked five times, and its run is told as failed', async () => {
