@@ -53,8 +53,12 @@ const NEWLINE = 0x0a
  * by handling it, since what it ignored, the command would ignore. A status above 128 may be a signal's or the
  * command's own; sh says on its standard error when it is a signal's, but for SIGINT and SIGPIPE (seen: dash, busybox,
  * mksh, and bash where it is not in its POSIX mode).
+ *
+ * Its input is at its end, or with `open` for `$4` one that never comes to it: a pipe of which the command has the other
+ * end too, so that it does not depend on whoever has started it.
  */
 export const WRAPPER = `(set +o posix) 2>/dev/null && set +o posix
+if [ "$4" = open ] && mkfifo -m 600 "$3/stdin"; then exec <>"$3/stdin" && rm "$3/stdin"; fi
 trap : HUP INT QUIT TERM
 exec 3>&2 2>"$3/exit.new"
 (exec "$1" -c "$2" 2>&3 3>&-)

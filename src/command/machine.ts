@@ -8,7 +8,7 @@ export interface Machine {
   readonly root: string
   /** The shell, as a path. */
   readonly shell: string
-  /** What a command sees: what OpenCode's own bash tool gives it too. */
+  /** What a command sees: what OpenCode's own bash tool gives it too, and what has programs write without delay. */
   readonly env: NodeJS.ProcessEnv
   /** Calls back when this process is told to end by a signal. Returns how to stop listening. */
   onTermination(callback: () => void): () => void
@@ -74,8 +74,9 @@ export const thisMachine: Machine = {
     return candidates.find(isExecutable) ?? '/bin/sh'
   },
 
+  // Without a terminal, Python holds back what it prints; whoever wants that sets the variable, to nothing too.
   get env() {
-    return process.env
+    return { PYTHONUNBUFFERED: '1', ...process.env }
   },
 
   // Of a signal, `serve` dies without a word to its plugins (contract 9.3), and `run` exits in a listener of its own.

@@ -48,6 +48,8 @@ export interface StartOptions extends ProcessOptions {
   readonly cwd: string
   /** The whole environment. `mv` must be found in its PATH. */
   readonly env: NodeJS.ProcessEnv
+  /** Whether its input stays open, with nothing in it; by default it is at its end. */
+  readonly hasOpenInput?: boolean
   readonly belonging: Belonging
   /** The command's own, which is created, private; it must not exist yet. */
   readonly directory: string
@@ -79,6 +81,7 @@ export function start({
   env,
   directory,
   belonging,
+  hasOpenInput = false,
   ...options
 }: StartOptions): CommandProcess {
   // Node would name the shell as what is missing in both cases.
@@ -91,7 +94,7 @@ export function start({
     const logs = openLogs(directory)
     let child: ChildProcess
     try {
-      child = spawn('/bin/sh', ['-c', WRAPPER, 'sh', shell, command, directory], {
+      child = spawn('/bin/sh', ['-c', WRAPPER, 'sh', shell, command, directory, hasOpenInput ? 'open' : ''], {
         cwd,
         env,
         detached: true,

@@ -69,6 +69,11 @@ interface Remains {
 
 const WORDS_BYTES = 300
 
+/** A watcher that ends with its input does so as soon as it has built once. */
+const WATCHER_ENDS_MS = 60_000
+const WATCHER_ADVICE =
+  '[If it is a watcher: some end when their input does, and this one had none. open_stdin: true keeps it open.]'
+
 /** How much of each stream is shown when it is asked for: the host lets twice that through, with some words. */
 const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
@@ -127,7 +132,8 @@ export class CommandRunner implements Runner<CommandTask> {
     const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveNote(task)
-    const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool)])
+    const advice = isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []
+    const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
     const exit = end.type === 'lost' ? {} : { exit: end }
     // It may have ended by itself before it could be killed.
     if (isTooMuch && end.type !== 'exited') {
@@ -257,7 +263,7 @@ export class CommandRunner implements Runner<CommandTask> {
     const { clock, log, machine } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
-    const { id, command, cwd } = task
+    const { id, command, cwd, hasOpenInput = false } = task
     const belonging = this.#belonging(task)
     const identity = readIdentity(directory)
     if (identity) {
@@ -267,7 +273,7 @@ export class CommandRunner implements Runner<CommandTask> {
     if (this.#live.size === 0) this.#clean()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell = machine.shell } = task
-    return start({ command, cwd, shell, env: machine.env, belonging, ...options })
+    return start({ command, cwd, shell, env: machine.env, hasOpenInput, belonging, ...options })
   }
 
   #clean(): void {
@@ -314,6 +320,13 @@ function joined(parts: readonly string[]): string {
 /** Whether texts are waited for of which none has appeared. */
 function isUnseen(task: Task | undefined): boolean {
   return task?.kind === 'command' && task.notifyOn.length > 0 && !('saw' in task && task.saw)
+}
+
+/** Whether a command that has just ended may be a watcher that had better not. */
+function isEndedWatcher(task: CommandTask, end: CommandEnd, now: number): boolean {
+  const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
+  const isWell = end.type === 'exited' && end.code === 0
+  return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && /\bwatch\b/i.test(task.command)
 }
 
 /** What is to be said of a command that has just ended, besides its output. */

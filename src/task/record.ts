@@ -125,6 +125,7 @@ const workSchema = z.discriminatedUnion('kind', [
     cwd: z.string(),
     timeoutMs: z.number(),
     timeoutIsDefault: z.exactOptional(z.boolean()),
+    hasOpenInput: z.exactOptional(z.boolean()),
     notifyOn: z.array(z.string()),
   }),
 ])

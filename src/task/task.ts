@@ -60,6 +60,8 @@ export interface CommandWork {
   readonly timeoutMs: number
   /** Whether nobody has asked for that limit: a command that proves to be a server outlives it, with none from then on. */
   readonly timeoutIsDefault?: boolean
+  /** Whether its input stays open, with nothing in it; by default it is at its end. */
+  readonly hasOpenInput?: boolean
   /** Texts of which the first that appears in the output is told, while the command goes on. */
   readonly notifyOn: readonly string[]
 }

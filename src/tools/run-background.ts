@@ -45,8 +45,9 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         z._default(z.array(z.string().check(z.minLength(1))), []),
         'You are told once when one of these texts appears',
       ),
+      open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
     },
-    async execute({ command, cwd: given = '.', timeout, label, notify_on }, context) {
+    async execute({ command, cwd: given = '.', timeout, label, notify_on, open_stdin }, context) {
       const cwd = await directory(resolve(context.directory, given))
       const shell = await ask(context, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0
@@ -58,6 +59,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
         description: brief(label ?? command, label === undefined ? NAME_LENGTH : LONGEST_NAME),
         timeoutMs: timeout ?? timeoutMs,
         ...(isDefault && { timeoutIsDefault: true }),
+        ...(open_stdin === true && { hasOpenInput: true }),
         notifyOn: notify_on,
       })
       const lines = [

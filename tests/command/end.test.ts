@@ -57,6 +57,20 @@ test('a command has an empty input, no other descriptor, and every signal as usu
   expect(child.tail('stdout', ALL).text).toBe([...open, ...signals].join('\n'))
 })
 
+test('an open input has nothing in it and does not end, also when its starter is gone', async () => {
+  const line = 'if read -r line; then echo read; else echo ended; fi'
+  expect(await outputOf(line)).toBe('ended\n')
+  const { process: child, directory } = run(
+    `exec 5<&0; ${line} <&5 & sleep 0.5; kill $!; readlink /proc/$$/fd/0`,
+    {
+      hasOpenInput: true,
+    },
+  )
+  await child.ended
+  expect(child.tail('stdout', ALL).text).toMatch(/^\S+\/stdin \(deleted\)\n$/)
+  expect(readdirSync(directory)).not.toContain('stdin')
+})
+
 test.each(['SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGUSR1'] as const)(
   'a command that ends by %s was killed by it',
   async (signal) => {

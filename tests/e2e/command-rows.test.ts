@@ -1,6 +1,7 @@
 /** What people ran into with background commands, by the rows of the reports, on the real OpenCode. */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isRunning } from '../harness/processes.ts'
 import type { ToolCall } from '../harness/script.ts'
@@ -141,4 +142,51 @@ test('Five minutes: a command that is no server, or was given a time, is stopped
   await stage.pass(5000)
   await parent.waitForNotice('stopped after 5.0s, which is its limit (timeout)')
   expect(isRunning('sleep 232')).toBe(false)
+})
+
+const ESBUILD = fileURLToPath(new URL('../../node_modules/.bin/esbuild', import.meta.url))
+
+test('stdin: a watcher that ended with its input is told how to keep it, and then runs on, also without OpenCode', async () => {
+  const parent = await stage.parent()
+  writeFileSync(join(stage.server.directory, 'watched.js'), 'console.log(1)')
+  const line = `${ESBUILD} watched.js --outfile=built.js --watch`
+  await start(parent, line)
+  await parent.waitForNotice('exit_code="0"')
+  expect(parent.noticeText).toContain('open_stdin: true keeps it open.]')
+  const id = await start(parent, line, { open_stdin: true, timeout: 0, notify_on: ['watching for changes'] })
+  await parent.waitForNotice('Its output has: watching for changes')
+  await stage.restart('SIGKILL')
+  writeFileSync(join(stage.server.directory, 'watched.js'), 'console.log(2)')
+  const built = (): string => readFileSync(join(stage.server.directory, 'built.js'), 'utf8')
+  await expect.poll(built).toContain('console.log(2)')
+  await parent.call([call('kill_background', { task_id: id })])
+  expect(isRunning('watched.js')).toBe(false)
+})
+
+test('Buffered output: what Python prints without a terminal is found at once', async () => {
+  const parent = await stage.parent()
+  writeFileSync(join(stage.server.directory, 'late.py'), 'import time\nprint("listening")\ntime.sleep(600)\n')
+  const id = await start(parent, '/usr/bin/python3 late.py', { notify_on: ['listening'] })
+  await parent.waitForNotice('Its output has: listening')
+  expect(await check(parent, id)).toContain('⏳ running')
+  await parent.call([call('kill_background', { task_id: id })])
+})
+
+test('Questions: a command that asks the user ends instead of waiting, as it has neither input nor terminal', async () => {
+  const parent = await stage.parent()
+  const asking = [
+    'read -r answer || echo no input',
+    'read -r answer </dev/tty || echo no terminal',
+    `printf 'protocol=https\\nhost=nowhere.invalid\\n\\n' | git -c credential.helper= credential fill`,
+    `/usr/bin/python3 -c 'import getpass; getpass.getpass()'`,
+    'ssh-keygen -f key23',
+  ]
+  for (const line of asking) {
+    const id = await start(parent, line)
+    await parent.waitForNotice(id)
+  }
+  expect(parent.noticeText).toContain('no input')
+  expect(parent.noticeText).toContain('no terminal')
+  expect(parent.noticeText).toMatch(/could not read Username .* No such device or address/)
+  expect(parent.noticeText).toContain('EOFError')
 })

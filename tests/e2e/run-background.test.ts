@@ -321,7 +321,7 @@ test('bad input is answered clearly, and nothing is started', async () => {
   expect(data).toEqual([])
 })
 
-test("a command sees the environment that OpenCode's own bash tool gives it", async () => {
+test("a command sees the environment of OpenCode's own bash tool, and has Python print at once", async () => {
   const parent = await stage.parent()
   const line = "env | grep -vE '^(PWD|OLDPWD|SHLVL|_)=' | sort"
   const [theirs = ''] = await parent.call([
@@ -331,7 +331,8 @@ test("a command sees the environment that OpenCode's own bash tool gives it", as
   await parent.waitForNotice(id)
   const ours = /```\n([^]*?)\n```/.exec(await check(parent, id))?.[1]
   expect(ours?.split('\n').length).toBeGreaterThan(5)
-  expect(ours).toBe(theirs.trim())
+  expect(ours?.replace('PYTHONUNBUFFERED=1\n', '')).toBe(theirs.trim())
+  expect(ours).toContain('PYTHONUNBUFFERED=1\n')
 })
 
 test('the tools for agents take the id of a command, and the list shows both kinds', async () => {
