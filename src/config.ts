@@ -105,6 +105,12 @@ export const optionsSchema = z.strictObject({
       1_000_000_000,
       'how much a command may write before it is killed',
     ),
+    maxTotalBytes: option(
+      z.int().check(z.minimum(1024)),
+      5_000_000_000,
+      'how much room the files of all commands may take together: those of the commands that ended longest ago, and were ' +
+        'told, are removed first',
+    ),
     killGraceMs: option(
       milliseconds,
       5000,

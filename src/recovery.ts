@@ -235,8 +235,10 @@ export class Recovery {
   }
 
   #inherit(notices: readonly Notice[], history: History): void {
-    for (const notice of notices)
-      if (!isEndNotice(notice) || !history.knows(notice.task)) this.#ports.outbox.inherit(notice, history)
+    for (const notice of notices) {
+      if (isEndNotice(notice) && history.knows(notice.task)) this.#ports.commands.endWasTold(notice.task)
+      else this.#ports.outbox.inherit(notice, history)
+    }
   }
 
   /** What was sent while its instance ended can have started after that (seen on the fake host). */

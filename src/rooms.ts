@@ -103,7 +103,7 @@ export function buildRooms(
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
   const outbox = new Outbox(
-    { ...host, statuses, gate, stories },
+    { ...host, statuses, gate, stories, onSettled: (task) => commands.endWasTold(task) },
     { ...options.notify, readTool: read && toolPrefix + read },
   )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.

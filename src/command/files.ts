@@ -1,11 +1,9 @@
 /** The directory of a command: its output, how it ended, and which process it is. */
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
-import { readdir, rm, stat } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import * as z from 'zod/mini'
-import type { Clock } from '../clock.ts'
 import type { Piece } from '../pages.ts'
 import { ownerSchema, processKey, type Owner } from '../task/owner.ts'
 
@@ -16,6 +14,8 @@ export interface CommandOutput extends Readonly<Record<Stream, Tail>> {
   readonly directory: string
   /** Whether it has ended, and something that it has started runs on. */
   readonly hasLeftovers: boolean
+  /** Whether its files were removed, by itself or to make room. */
+  readonly isGone: boolean
 }
 
 /** How a command ended. `lost`: it is gone without a word, as after a reboot of the machine. */
@@ -45,7 +45,6 @@ export interface TailOptions {
   readonly lines?: number
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
 const NEWLINE = 0x0a
 
 /**
@@ -85,7 +84,7 @@ export function logPath(directory: string, stream: Stream): string {
   return join(directory, stream)
 }
 
-/** What `removeOlderThan` knows a command by, which has no other record of it. */
+/** What a command is known by to whoever has no other record of it. */
 export function writeIdentity(directory: string, { pid, key }: Identity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
 }
@@ -234,38 +233,11 @@ function lastLines(read: Buffer, start: number, lines: number): number {
   return end + 1
 }
 
-/**
- * Removes the directories in `root` of the commands that have ended and whose files nobody has written to for so many
- * days. Rejects where one cannot be removed; a root that is not there has none.
- */
-export async function removeOlderThan(root: string, days: number, clock: Clock): Promise<void> {
-  const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
-  const before = clock.now() - days * DAY_MS
-  const directories = entries.filter((it) => it.isDirectory()).map(({ name }) => join(root, name))
-  await Promise.all(
-    directories.map(async (directory) => {
-      if (isRunning(directory) || (await lastWritten(directory)) >= before) return
-      await rm(directory, { recursive: true, force: true })
-    }),
-  )
-}
-
 /** Whether the command of this directory has been started, and has not ended. */
 export function isRunning(directory: string): boolean {
   if (readEnd(directory)) return false
   const identity = readIdentity(directory)
   return identity !== undefined && identity.key !== '' && processKey(identity.pid) === identity.key
-}
-
-/** Milliseconds since the Unix epoch. What a command has left running may write after its end. */
-async function lastWritten(directory: string): Promise<number> {
-  const names = await readdir(directory).catch(() => [])
-  const stats = await Promise.all(
-    [directory, ...names.map((name) => join(directory, name))].map((path) =>
-      stat(path).catch(() => undefined),
-    ),
-  )
-  return Math.max(...stats.map((it) => it?.mtimeMs ?? 0))
 }
 
 function readText(path: string): string | undefined {

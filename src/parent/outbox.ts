@@ -14,7 +14,15 @@ import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
 import type { Admission, Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
-import { endKey, listeningKey, noticeKey, sightingKey, unansweredKey, type Notice } from './notice.ts'
+import {
+  endKey,
+  isEndNotice,
+  listeningKey,
+  noticeKey,
+  sightingKey,
+  unansweredKey,
+  type Notice,
+} from './notice.ts'
 import type { History } from './history.ts'
 import { Readings, type Reading } from './reading.ts'
 
@@ -26,6 +34,8 @@ interface Ports {
   readonly statuses: StatusPoll
   readonly gate: Gate
   readonly stories: Teller
+  /** Called when nobody is owed the end of a run any more. */
+  readonly onSettled: (task: EndedTask) => void
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */
@@ -146,6 +156,7 @@ export class Outbox {
   /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
   #settle(task: EndedTask): void {
     this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
+    this.#ports.onSettled(task)
     // Reading the end also settles what was to be told of the task before it.
     const held = this.#held.get(endKey(task))
     if (held) held.notice = undefined
@@ -284,6 +295,7 @@ export class Outbox {
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
       this.#ports.stories.tell(task.id, 'no notice: its parent has cancelled it')
+      this.#ports.onSettled(task)
       this.#sendOthersOf(task.id)
       return
     }
@@ -325,6 +337,8 @@ export class Outbox {
       this.#forget(sent)
       this.#poll()
       this.#tell()
+      if (end === 'told' || end === 'gone')
+        for (const { task } of sent.notices.filter(isEndNotice)) this.#ports.onSettled(task)
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
       else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
     }

@@ -11,7 +11,6 @@ import {
   readIdentity,
   readPiece,
   readTail,
-  removeOlderThan,
   writeBelonging,
   type Belonging,
   type CommandEnd,
@@ -21,6 +20,7 @@ import {
   type TailOptions,
 } from '../command/files.ts'
 import type { Machine } from '../command/machine.ts'
+import { isDiskFull, markTold, removeOld } from '../command/retention.ts'
 import { listeningPort } from '../command/ports.ts'
 import { attach, start, type CommandProcess } from '../command/process.ts'
 import type { Options } from '../config.ts'
@@ -54,7 +54,7 @@ interface Ports {
   readonly killTool: string | undefined
 }
 
-type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'killGraceMs'> & {
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs'> & {
   /** How much of each stream is told at the end, with what is said of the rest. */
   readonly toldBytes: number
 }
@@ -78,7 +78,9 @@ const WATCHER_ADVICE =
 const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
 const NOTE = { bytes: 4000 }
-const KEPT_DAYS = 7
+/** The directories of all commands are looked through, which takes longer the more there are. */
+const BETWEEN_CLEANINGS_MS = 60_000
+const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
 export class CommandRunner implements Runner<CommandTask> {
@@ -86,6 +88,8 @@ export class CommandRunner implements Runner<CommandTask> {
   readonly #limits: Limits
   /** By the ids of their tasks: what runs, and what has ended and left something running. */
   readonly #live = new Map<string, CommandProcess>()
+  #cleanedAt = Number.NEGATIVE_INFINITY
+  #cancelCleaning: (() => void) | undefined
   /** While something runs that must not outlive us. */
   #stopListening: (() => void) | undefined
 
@@ -96,7 +100,7 @@ export class CommandRunner implements Runner<CommandTask> {
 
   /** Begins the command, or goes on with one that another process has begun. */
   async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
-    const { clock, store } = this.#ports
+    const { clock, machine, store } = this.#ports
     let isTooMuch = false
     let child: CommandProcess
     let killed: Promise<void> | undefined
@@ -115,7 +119,11 @@ export class CommandRunner implements Runner<CommandTask> {
       this.#live.set(task.id, child)
     } catch (error) {
       this.#letGo(task.id)
-      return failed('error', `it could not be started: ${errorText(error)}`, '')
+      return failed(
+        'error',
+        `it could not be started${isFull(error) ? ', as the disk is full' : ''}: ${errorText(error)}`,
+        '',
+      )
     }
     onPrompted()
     if (!('saw' in task)) {
@@ -132,7 +140,11 @@ export class CommandRunner implements Runner<CommandTask> {
     const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveNote(task)
-    const advice = isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []
+    const advice = [
+      ...(isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []),
+      ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
+    ]
+    if (this.#live.has(task.id)) this.#cleanSoon()
     const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
     const exit = end.type === 'lost' ? {} : { exit: end }
     // It may have ended by itself before it could be killed.
@@ -174,9 +186,8 @@ export class CommandRunner implements Runner<CommandTask> {
    * @param bytes of each stream; by default, what is told at the end
    */
   textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
-    // A command may remove its own files, as a clean build does.
-    const isGone = this.startedAt(task) === undefined && !isEnded(task) && task.status !== 'pending'
-    return isGone ? OUTPUT_IS_GONE : bothStreams(this.outputOf(task, { bytes }))
+    const output = this.outputOf(task, { bytes })
+    return output.isGone ? OUTPUT_IS_GONE : bothStreams(output)
   }
 
   /** @param tail how much of each stream; never more than the host lets through */
@@ -196,6 +207,27 @@ export class CommandRunner implements Runner<CommandTask> {
       stdout: read('stdout'),
       stderr: read('stderr'),
       hasLeftovers: this.hasLeftovers(task),
+      isGone: this.#isGone(task),
+    }
+  }
+
+  /** Whether the files of a command that was started are not there any more. */
+  #isGone(before: CommandTask): boolean {
+    const now = this.#ports.store.get(before.id)
+    const task = now?.kind === 'command' ? now : before
+    const isBegun = task.status !== 'pending' && task.status !== 'starting'
+    if (!isBegun || this.startedAt(task) !== undefined) return false
+    // One that could not be started has no exit, and has never had any files.
+    return !isEnded(task) || task.exit !== undefined
+  }
+
+  /** Nobody is owed the end of a task any more: the files of a command may go where room is needed. */
+  endWasTold(task: Task): void {
+    if (task.kind !== 'command') return
+    try {
+      markTold(this.#directory(task))
+    } catch (error) {
+      this.#ports.log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
     }
   }
 
@@ -253,6 +285,7 @@ export class CommandRunner implements Runner<CommandTask> {
 
   /** The instance ends, and what it has begun ends with it. */
   dispose(): void {
+    this.#cancelCleaning?.()
     for (const child of this.#live.values()) child.killNow()
     this.#live.clear()
     this.#stopListening?.()
@@ -270,15 +303,26 @@ export class CommandRunner implements Runner<CommandTask> {
       this.#writeBelonging(task)
       return attach({ ...identity, ...options })
     }
-    if (this.#live.size === 0) this.#clean()
+    this.#cleanSoon()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell = machine.shell } = task
     return start({ command, cwd, shell, env: machine.env, hasOpenInput, belonging, ...options })
   }
 
+  /** At each start and end of a command, but not often. */
+  #cleanSoon(): void {
+    const { clock } = this.#ports
+    const waitMs = this.#cleanedAt + BETWEEN_CLEANINGS_MS - clock.monotonic()
+    this.#cancelCleaning ??= clock.after(Math.max(0, waitMs), () => {
+      this.#cancelCleaning = undefined
+      this.#cleanedAt = clock.monotonic()
+      this.#clean()
+    })
+  }
+
   #clean(): void {
     const { clock, log, machine } = this.#ports
-    removeOlderThan(machine.root, KEPT_DAYS, clock).catch((error: unknown) => {
+    removeOld(machine.root, this.#limits.maxTotalBytes, clock).catch((error: unknown) => {
       log.warn(`what old commands have left could not be removed: ${errorText(error)}`)
     })
   }
@@ -311,6 +355,10 @@ export class CommandRunner implements Runner<CommandTask> {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
 function joined(parts: readonly string[]): string {

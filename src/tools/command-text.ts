@@ -64,7 +64,10 @@ export function commandText(
       'Left running',
       output.hasLeftovers ? `what it has started; ${names.kill_background} ends it` : undefined,
     ],
-    ['Files', task.status === 'pending' ? undefined : codeSpan(`${directory}/{stdout,stderr}`)],
+    [
+      'Files',
+      task.status === 'pending' || output.isGone ? undefined : codeSpan(`${directory}/{stdout,stderr}`),
+    ],
   ]
   return [
     `${sign} **Task ${task.id}** (${nameForModel(task.description)})`,
@@ -73,7 +76,7 @@ export function commandText(
     '|----------|-------|',
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
-    ...(piece ? pageLines(piece) : outputLines(output, names)),
+    ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
   ].join('\n')
 }
 
@@ -84,6 +87,7 @@ function proofOf(task: CommandTask): string {
 }
 
 function outputLines(output: CommandOutput, names: ToolNames): string[] {
+  if (output.isGone) return ['', 'Its output is gone: its files were removed.']
   const lines = [...streamLines('📤', 'stdout', output, names), ...streamLines('⚠️', 'stderr', output, names)]
   return lines.length === 0 ? ['', 'No output.'] : lines
 }

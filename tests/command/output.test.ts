@@ -3,7 +3,8 @@ import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { readTail, removeOlderThan, type Tail, type TailOptions } from '../../src/command/files.ts'
+import { readTail, type Tail, type TailOptions } from '../../src/command/files.ts'
+import { markTold, removeOld } from '../../src/command/retention.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { residentBytes, run, temporaryDirectory, written } from './commands.ts'
 
@@ -166,7 +167,7 @@ describe('what is cleaned up', () => {
   /** As if nobody had written to it for so many days. */
   function age(directory: string, days: number): void {
     const at = new Date(Date.now() - days * DAY_MS)
-    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', '.']) {
+    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', 'told', '.']) {
       if (existsSync(join(directory, name))) utimesSync(join(directory, name), at, at)
     }
   }
@@ -187,7 +188,7 @@ describe('what is cleaned up', () => {
     age(place('recent'), 6)
     appendFileSync(join(place('writing'), 'stdout'), 'of what it has left running')
 
-    await removeOlderThan(root, 7, systemClock)
+    await removeOld(root, Infinity, systemClock)
     const left = ['old', 'recent', 'running', 'lost', 'writing', 'begun', 'file'].filter((name) =>
       existsSync(place(name)),
     )
@@ -195,7 +196,27 @@ describe('what is cleaned up', () => {
     expect(running.process.size('stdout')).toBe(0)
   })
 
+  test('is the oldest that ended and was told, where all together take too much room', async () => {
+    const root = temporaryDirectory()
+    const place = (name: string) => join(root, name)
+    const ended = ['untold', 'oldest', 'older', 'newest']
+    const children = ended.map((name) => run('head -c 10000 /dev/zero', { directory: place(name) }))
+    const left = run('head -c 10000 /dev/zero; sleep 100 &', { directory: place('left') })
+    run('head -c 10000 /dev/zero; sleep 100', { directory: place('running') })
+    await Promise.all([...children, left].map(({ process: child }) => child.ended))
+    for (const name of ['oldest', 'older', 'newest', 'left', 'running']) markTold(place(name))
+    for (const [days, name] of ['newest', 'older', 'oldest', 'untold', 'running', 'left'].entries())
+      age(place(name), days)
+    const kept = async (maxTotalBytes: number): Promise<string[]> => {
+      await removeOld(root, maxTotalBytes, systemClock)
+      return [...ended, 'left', 'running'].filter((name) => existsSync(place(name)))
+    }
+    expect(await kept(100_000)).toEqual([...ended, 'left', 'running'])
+    expect(await kept(55_000)).toEqual(['untold', 'older', 'newest', 'left', 'running'])
+    expect(await kept(0)).toEqual(['untold', 'left', 'running'])
+  })
+
   test('is nothing where no command has ever run', async () => {
-    await expect(removeOlderThan('/nowhere', 7, systemClock)).resolves.toBeUndefined()
+    await expect(removeOld('/nowhere', 0, systemClock)).resolves.toBeUndefined()
   })
 })

@@ -190,3 +190,51 @@ test('Questions: a command that asks the user ends instead of waiting, as it has
   expect(parent.noticeText).toMatch(/could not read Username .* No such device or address/)
   expect(parent.noticeText).toContain('EOFError')
 })
+
+const CLEANING_MS = 60_000
+
+test('Disk: the files of the oldest command that was told make room for others, which check_background says', async () => {
+  const project = stage.project({ options: { commands: { maxTotalBytes: 25_000 } } })
+  const parent = await stage.parent(undefined, {}, project)
+  const ids: string[] = []
+  for (const letter of ['a', 'b', 'c']) {
+    const id = await start(parent, `head -c 10000 /dev/zero | tr '\\0' ${letter}`)
+    await parent.waitForNotice(id)
+    await parent.quiet()
+    ids.push(id)
+  }
+  await stage.pass(CLEANING_MS)
+  const [first = '', second = '', third = ''] = ids
+  await expect.poll(() => check(parent, first)).toContain('Its output is gone: its files were removed.')
+  expect(await check(parent, second)).toContain('bbb')
+  expect(await check(parent, third)).toContain('ccc')
+})
+
+test('Disk: the files of a command whose end nobody was told stay, however much room they take', async () => {
+  const options = { commands: { maxTotalBytes: 1024 }, notify: { wake: 'never' } }
+  const project = stage.project({ options })
+  const parent = await stage.parent(undefined, {}, project)
+  const id = await start(parent, `head -c 10000 /dev/zero | tr '\\0' d; echo 'the end'`)
+  await parent.quiet()
+  await stage.pass(2 * CLEANING_MS)
+  await stage.restart('SIGKILL')
+  const later = stage.server.project(project.directory)
+  await later.prompt(parent.id, 'where were we')
+  await expect.poll(() => parent.noticeText).toMatch(new RegExp(`id="${id}"[^]*dthe end</result>`))
+})
+
+test('Disk: a full disk is told, with a command whose output it cut and with one that could not be started', async () => {
+  const place = '"$XDG_STATE_HOME/opencode-background"'
+  const mount = `mkdir -p ${place} && mount -t tmpfs -o size=3m tmpfs ${place} && exec "$@"`
+  const small = await startStage({ as: ['unshare', '--mount', 'sh', '-c', mount, 'sh'] })
+  try {
+    const parent = await small.parent()
+    await start(parent, `head -c 5000000 /dev/zero | tr '\\0' x`)
+    await parent.waitForNotice('[The disk is full: some of its output may be missing.]')
+    await start(parent, 'echo never')
+    await parent.waitForNotice('it could not be started, as the disk is full: ENOSPC')
+    expect(parent.noticeText).not.toContain('<result>never')
+  } finally {
+    await small.close()
+  }
+})

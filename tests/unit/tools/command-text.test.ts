@@ -25,7 +25,8 @@ const ENDED: CommandTask = {
 
 function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
   const none = { text: '', leftOutBytes: 0 }
-  const output = { directory: '/files', stdout: { ...none, ...stdout }, stderr: none, hasLeftovers }
+  const streams = { stdout: { ...none, ...stdout }, stderr: none }
+  const output = { directory: '/files', ...streams, hasLeftovers, isGone: false }
   return commandText(ENDED, undefined, output, 3000, toolNames(''))
 }
 
