@@ -51,6 +51,8 @@ export function incompleteText(incomplete: Incomplete): string {
       return "The provider's content filter cut its answer off:"
     case 'noEnd':
       return 'Its answer has no normal end:'
+    case 'steps':
+      return "It used up its agent's steps, and was told to stop:"
   }
 }
 

@@ -77,6 +77,7 @@ export class Launcher {
             parentID,
             agent: chosen.name,
             ...(model && { model }),
+            ...(chosen.steps !== undefined && { maxSteps: chosen.steps }),
             description,
             prompt,
             promptIDs: [newPromptID({ id, run: 1 }, createdAt)],

@@ -271,7 +271,7 @@ function endOf(task: AgentTask, messages: readonly StoredMessage[], now: number)
   const said = readTranscript(messages, task.promptIDs)
   const { newest, prompted } = said
   const before = prompted ? startedBefore(task) : task
-  const outcome = outcomeOf(said, judge(messages, task.promptIDs))
+  const outcome = outcomeOf(said, judge(messages, task.promptIDs, undefined, task.maxSteps))
   // OpenCode may have been away for long since it did something last.
   const at = newest?.info.time.completed ?? said.activity?.at ?? newest?.info.time.created ?? now
   const ended = transition(before, { type: 'ended', at, outcome })

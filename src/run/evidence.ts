@@ -28,13 +28,15 @@ const ERROR_BYTES = 4096
  * What the messages show of the run's end, or `undefined` while they show none.
  *
  * @param error what a `session.error` said; decisive only where no message can carry it (contract 1.12, 1.13)
+ * @param maxSteps how many model calls the agent may make in a run
  */
 export function judge(
   messages: readonly StoredMessage[],
   promptIDs: readonly string[],
   error?: string,
+  maxSteps = Infinity,
 ): Verdict | undefined {
-  const verdict = judgeStored(messages, promptIDs, error)
+  const verdict = judgeStored(messages, promptIDs, error, maxSteps)
   const stored = new Set(messages.map(({ info }) => info.id))
   // A message is stored some milliseconds after it was taken over, and then has the run go on.
   const awaited = promptIDs.slice(1).some((id) => !stored.has(id))
@@ -44,9 +46,10 @@ export function judge(
 function judgeStored(
   messages: readonly StoredMessage[],
   promptIDs: readonly string[],
-  error?: string,
+  error: string | undefined,
+  maxSteps: number,
 ): Verdict | undefined {
-  const { begun, asked, answer, newest, text, usage } = readTranscript(messages, promptIDs)
+  const { begun, asked, answer, newest, text, usage, steps } = readTranscript(messages, promptIDs)
   const said = { text, usage }
   const failed = (message: string, reason: Failure['reason'] = 'error'): Ending => {
     return { ...said, type: 'failed', failure: { reason, message: cutMiddle(message, ERROR_BYTES, leftOut) } }
@@ -80,7 +83,8 @@ function judgeStored(
       holds: 'always',
     }
   }
-  const incomplete = incompleteOf(answer)
+  // With the last of its steps OpenCode tells the model to stop and to say what is left (seen).
+  const incomplete = incompleteOf(answer) ?? (steps >= maxSteps ? 'steps' : undefined)
   return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
 }
 

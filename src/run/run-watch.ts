@@ -21,6 +21,8 @@ export interface Watched {
   readonly sessionID: string
   /** The messages of ours that belong to the run, the oldest first; more may come while it is watched. */
   readonly promptIDs: () => readonly string[]
+  /** How many model calls the agent may make in the run; absent where there is no limit. */
+  readonly maxSteps?: number
   /** How long the session may be idle without a final answer before the run counts as failed. */
   readonly startTimeoutMs: number
   /** Whether we are stopping the session, or have stopped it. */
@@ -204,7 +206,7 @@ export class RunWatch {
 
   /** What the messages show, and for how long the session must have been idle for that to be the end. */
   async #read(): Promise<{ readonly ending: Ending; readonly idleMs: number | undefined }> {
-    const { sessionID, promptIDs, stop, startTimeoutMs } = this.#watched
+    const { sessionID, promptIDs, maxSteps, stop, startTimeoutMs } = this.#watched
     const patienceMs = stop() === 'none' ? startTimeoutMs : STAYS_IDLE_MS
     let messages: readonly StoredMessage[]
     try {
@@ -215,7 +217,7 @@ export class RunWatch {
       const what = `the session could not be read: ${errorText(error)}`
       return { ending: timedOut(what, { text: '', usage: NO_USAGE }), idleMs: patienceMs }
     }
-    const verdict = judge(messages, promptIDs(), this.#error)
+    const verdict = judge(messages, promptIDs(), this.#error, maxSteps)
     if (!verdict) {
       const { prompted, ...said } = readTranscript(messages, promptIDs())
       const what = prompted

@@ -58,6 +58,7 @@ export class SessionRunner implements Runner<AgentTask> {
         const now = this.#store.get(task.id)
         return now?.kind === 'agent' ? now.promptIDs : task.promptIDs
       },
+      ...(task.maxSteps !== undefined && { maxSteps: task.maxSteps }),
       startTimeoutMs: this.#startTimeoutMs,
       stop: () => stopped,
       onDoubt: (what) => this.#stories.tell(task.id, what),

@@ -27,6 +27,8 @@ export interface Transcript {
    * before it saw the next. '' where it said nothing.
    */
   readonly text: string
+  /** How many model calls were made for the run. */
+  readonly steps: number
   readonly usage: Usage
   /** What it did last, in a few words, and when. */
   readonly activity: Activity | undefined
@@ -69,6 +71,7 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
       .map(({ parts }) => textOf(parts))
       .filter((text) => text !== '')
       .join('\n\n'),
+    steps: until.length,
     usage: {
       toolCalls: until.reduce(
         (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,

@@ -70,7 +70,7 @@ const endSchema = z.discriminatedUnion('status', [
   z.object({
     ...ended,
     status: z.literal('completed'),
-    incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd'])),
+    incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd', 'steps'])),
   }),
   z.object({
     ...ended,
@@ -106,6 +106,7 @@ const workSchema = z.discriminatedUnion('kind', [
     model: z.exactOptional(
       z.object({ providerID: z.string(), modelID: z.string(), variant: z.exactOptional(z.string()) }),
     ),
+    maxSteps: z.exactOptional(z.number()),
     prompt: z.string(),
     promptIDs,
     earlier: z.exactOptional(

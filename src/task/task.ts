@@ -38,6 +38,8 @@ export interface AgentWork {
   readonly agent: string
   /** Absent where the host is to choose. */
   readonly model?: TaskModel
+  /** How many model calls its agent may make in a run; absent where there is no limit. */
+  readonly maxSteps?: number
   /** The text that starts the run; '' once an answer shows that the session holds it. */
   readonly prompt: string
   /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
@@ -122,9 +124,10 @@ export interface Failure {
 /**
  * Why the text of an agent that completed is no whole answer. `noAnswer`: its last message says nothing, so that the text
  * was said before or beside a tool call; `length`: the model's output limit cut it off; `contentFilter`: the provider's
- * filter did; `noEnd`: it has a finish that is none of a normal end.
+ * filter did; `noEnd`: it has a finish that is none of a normal end; `steps`: OpenCode had it stop, because it had used
+ * up its agent's steps.
  */
-export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd'
+export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd' | 'steps'
 
 /**
  * How work ended. `text` is its result, or for other ends what it had said until then; of a command the last of its
@@ -321,6 +324,7 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     parentID,
     agent,
     model,
+    maxSteps,
     description,
     prompt: _,
     earlier = [],
@@ -339,6 +343,7 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     description,
     earlier: ends.slice(-EARLIER_RUNS),
     ...(model && { model }),
+    ...(maxSteps !== undefined && { maxSteps }),
     ...(before.length > 0 && { usedBefore: usedTogether(before) }),
   }
   return { ...same, ...next, run: run + 1, status: 'pending' }

@@ -252,8 +252,15 @@ describe('the text of a run is no whole answer', () => {
     expect(endingOf([prompt, step, half], [PROMPT])).toMatchObject({ type: 'answered', incomplete })
   })
 
+  const whole = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'All of it.' })
+
+  test('where the run has used up the steps that its agent may take', () => {
+    const ending = endingOf([prompt, step, whole], [PROMPT], undefined, 2)
+    expect(ending).toMatchObject({ type: 'answered', incomplete: 'steps' })
+    expect(endingOf([prompt, step, whole], [PROMPT], undefined, 3)).not.toHaveProperty('incomplete')
+  })
+
   test('and one that has a normal end with a text is', () => {
-    const whole = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'All of it.' })
     expect(endingOf([prompt, step, whole], [PROMPT])).not.toHaveProperty('incomplete')
   })
 })
