@@ -1,4 +1,4 @@
-/** What the host offers to work with, its agents and its models; each is looked up once. */
+/** What the host offers to work with: agents, models, and tools for primary agents alone; each is looked up once. */
 import type { Agent, Opencode, Provider } from './opencode.ts'
 import type { TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'
@@ -9,10 +9,13 @@ const LISTED = 12
 export class Catalogue {
   readonly #agents: () => Promise<readonly Agent[]>
   readonly #providers: () => Promise<readonly Provider[]>
+  /** The names of the tools that no sub-agent gets. Rejects with a `HostError`. */
+  readonly primaryTools: () => Promise<readonly string[]>
 
   constructor(opencode: Opencode) {
     this.#agents = once(() => opencode.agents())
     this.#providers = once(() => opencode.providers())
+    this.primaryTools = once(() => opencode.primaryTools())
   }
 
   /** The names of the agents that can be handed a task. Rejects with a `HostError`. */

@@ -65,7 +65,11 @@ export class Launcher {
     refuseEmptyPrompt(prompt)
     return this.admitted(parentID, async () => {
       const { catalogue, records, store, stories, clock } = this.#ports
-      const [parent, chosen] = await Promise.all([this.#parent(parentID), catalogue.agent(agent)])
+      const [parent, chosen, primaryTools] = await Promise.all([
+        this.#parent(parentID),
+        catalogue.agent(agent),
+        catalogue.primaryTools(),
+      ])
       const model = await this.#model(request, chosen, parent)
       const createdAt = clock.now()
       return this.#withID(async (id) => {
@@ -83,7 +87,7 @@ export class Launcher {
             promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
             createdAt,
           },
-          childRules(parent, this.#ports.names),
+          childRules(parent, [...Object.values(this.#ports.names), ...primaryTools]),
         )
         store.add(task)
         stories.tell(task.id, 'queued')
@@ -183,15 +187,20 @@ export class Launcher {
 }
 
 /**
- * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Our
- * tools are denied by name: a pattern would take tools of others along.
+ * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Tools
+ * are denied by name: a pattern would take tools of others along.
+ *
+ * @param denied besides what no child may use
  */
-function childRules({ permission = [] }: Session, names: ToolNames): PermissionRuleset {
+function childRules({ permission = [] }: Session, denied: readonly string[]): PermissionRuleset {
   const inherited = permission.filter(
     (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
   )
-  const denied = [...CHILD_DENIES, ...Object.values(names)]
-  const own = denied.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
+  const own = [...CHILD_DENIES, ...denied].map((name) => ({
+    permission: name,
+    pattern: '*',
+    action: 'deny' as const,
+  }))
   return [...inherited, ...own]
 }
 

@@ -79,6 +79,8 @@ export type Statuses = Readonly<Record<string, SessionStatus>>
 export interface Opencode {
   agents(): Promise<readonly Agent[]>
   providers(): Promise<readonly Provider[]>
+  /** The tools that the user keeps for primary agents (`experimental.primary_tools`). */
+  primaryTools(): Promise<readonly string[]>
   createSession(session: NewSession): Promise<Session>
   session(sessionID: string): Promise<Session>
   /** The sessions of which this one is the parent. */
@@ -180,6 +182,11 @@ export function connect(
         client.config.providers({ signal, query }),
       )
       return providers
+    },
+
+    primaryTools: async () => {
+      const { experimental } = await call('config.get', (signal) => client.config.get({ signal, query }))
+      return experimental?.primary_tools ?? []
     },
 
     createSession: (body) =>

@@ -36,10 +36,10 @@ test('a task costs six calls of the host from its launch to its answered notice'
     await parent.waitForNotice('cheap')
     await parent.quiet()
     await stage.pass(3 * POLL_MS)
-    // The names of the agents are asked for once, before the first request of the first parent. The poll is shared.
+    // Agents and configuration are asked for once. The poll is shared.
     const made = calls()
       .slice(before)
-      .filter((call) => call !== 'GET /agent' && call !== 'GET /session/status')
+      .filter((call) => !['GET /agent', 'GET /config', 'GET /session/status'].includes(call))
     const sessionID = /\/session\/(\w+)\/message/.exec(made.join('\n'))?.[1] ?? ''
     expect(made.toSorted()).toEqual(NEEDED(parent.id, sessionID).toSorted())
   }

@@ -8,12 +8,13 @@ let stage: Stage
 beforeAll(async () => {
   stage = await startStage({
     options: { pollMs: 1000 },
+    config: { experimental: { primary_tools: ['webfetch'] } },
     agents: { brief: { mode: 'subagent', description: 'Takes two steps.', steps: 2 } },
   })
 })
 afterAll(() => stage.close())
 
-test("an agent that has used up its steps is told as incomplete", async () => {
+test('an agent that has used up its steps is told as incomplete', async () => {
   const isLast = (content = ''): boolean => content.includes('MAXIMUM STEPS REACHED')
   const parent = await stage.parent(({ messages }) =>
     isLast(messages.at(-1)?.content) ? { text: 'I got half of it.' } : READ,
@@ -21,4 +22,13 @@ test("an agent that has used up its steps is told as incomplete", async () => {
   await parent.call([backgroundTask('read all', { agent: 'brief' })])
   await parent.waitForNotice("It used up its agent's steps, and was told to stop:")
   expect(parent.noticeText).toContain('<partial>I got half of it.</partial>')
+})
+
+test('a child has none of the tools that the user keeps for primary agents', async () => {
+  const parent = await stage.parent()
+  await parent.launch('look')
+  await parent.waitForNotice('done')
+  expect(parent.requests[0]?.tools).toContain('webfetch')
+  expect(parent.childRequests[0]?.tools).toContain('read')
+  expect(parent.childRequests[0]?.tools).not.toContain('webfetch')
 })

@@ -283,6 +283,7 @@ export class FakeHost {
     return {
       agents: () => call('agents', undefined, () => this.agents),
       providers: () => call('providers', undefined, () => [...this.#providers().values()]),
+      primaryTools: () => call('primaryTools', undefined, () => []),
       createSession: (session) => call('createSession', undefined, () => this.#create(session)),
       session: (id) => call('session', id, () => this.#store.session(id)),
       children: (id) => call('children', id, () => this.#store.children(id)),

@@ -143,7 +143,7 @@ test('a session that cannot be read gives its slot back after a time, and its ca
 
 test('cancelled while its prompt is long on its way: the turn that begins when it arrives is stopped', async () => {
   const { clock, host, manager, launch } = createFakeStage()
-  const latencies = [0, 0, 0, 0, 0, 0]
+  const latencies = [0, 0, 0, 0, 0, 0, 0, 0]
   host.latencyMs = () => latencies.shift() ?? 4000
   const { id, sessionID } = await launch('late')
   host.latencyMs = () => 0

@@ -13,7 +13,7 @@ test('the second task of a session costs six calls, and the first one two more',
   }
   // The record of the end comes behind what the parent waits for.
   const always = ['createSession', 'prompt', 'messages', 'session', 'replaceMetadata', 'prompt']
-  expect(await callsOf('first')).toEqual(['session', 'agents', ...always])
+  expect(await callsOf('first')).toEqual(['session', 'agents', 'primaryTools', ...always])
   expect(await callsOf('second')).toEqual(always)
 })
 
