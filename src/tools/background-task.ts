@@ -34,6 +34,8 @@ const ARGS = {
 
 /** Of a task that was given no name: the first words of its prompt. */
 const NAME_LENGTH = 60
+/** What models write for the usual model, as agents of other tools have it. */
+const USUAL_MODEL = /^(?:inherit|default)$/i
 /** A longer description is cut: it names the task, and is not what the agent reads. */
 const LONGEST_NAME = 200
 
@@ -52,7 +54,8 @@ export function backgroundTask(manager: BackgroundManager): ToolDefinition {
 }
 
 async function launch(manager: BackgroundManager, args: Args, context: ToolContext): Promise<ToolResult> {
-  const { prompt, agent: named, model } = args
+  const { prompt, agent: named } = args
+  const model = namedModel(args)
   const description = brief(
     args.description ?? prompt,
     args.description === undefined ? NAME_LENGTH : LONGEST_NAME,
@@ -69,16 +72,18 @@ async function launch(manager: BackgroundManager, args: Args, context: ToolConte
 async function say(
   manager: BackgroundManager,
   taskID: string,
-  { description, prompt, agent, model }: Args,
+  args: Args,
   context: ToolContext,
 ): Promise<ToolResult> {
+  const { description, prompt, agent } = args
+  const model = namedModel(args)
   const before = await ownTask(manager, taskID, context.sessionID)
   if (before.kind !== 'agent') {
     throw new ToolError(
       `${before.id} is a command, which reads nothing. Start another with ${manager.toolNames.run_background}.`,
     )
   }
-  if (agent !== undefined && agent !== before.agent) {
+  if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
     throw new ToolError(`${before.id} works as the agent "${before.agent}", and stays it: leave agent out.`)
   }
   await ask(context, before.agent, description ?? before.description)
@@ -87,6 +92,11 @@ async function say(
     ...(model !== undefined && { model }),
   })
   return answer(task, noteOn(manager, task), before)
+}
+
+/** The model that is asked for; `undefined` for the usual one. */
+function namedModel({ model }: Args): string | undefined {
+  return model === undefined || USUAL_MODEL.test(model) ? undefined : model
 }
 
 /** As OpenCode's own task tool asks. */

@@ -63,7 +63,7 @@ test('an unknown model is refused with some that there are, and nothing is creat
   const answers = await parent.call([
     backgroundTask('x', { model: 'mock/m7' }),
     backgroundTask('x', { model: 'nobody/m1' }),
-    backgroundTask('x', { model: 'm1' }),
+    backgroundTask('x', { model: 'm7' }),
   ])
   expect(answers[0]).toContain('There is no model "mock/m7". Models of mock: mock/m1, mock/m2, mock/m3.')
   expect(answers[1]).toContain('There is no model "nobody/m1". Providers here: mock.')

@@ -9,7 +9,10 @@ beforeAll(async () => {
   stage = await startStage({
     options: { pollMs: 1000 },
     config: { experimental: { primary_tools: ['webfetch'] } },
-    agents: { brief: { mode: 'subagent', description: 'Takes two steps.', steps: 2 } },
+    agents: {
+      '\u200BHelper - Of Many': { mode: 'subagent', description: 'Has a name that begins unseen.' },
+      brief: { mode: 'subagent', description: 'Takes two steps.', steps: 2 },
+    },
   })
 })
 afterAll(() => stage.close())
@@ -31,4 +34,24 @@ test('a child has none of the tools that the user keeps for primary agents', asy
   expect(parent.requests[0]?.tools).toContain('webfetch')
   expect(parent.childRequests[0]?.tools).toContain('read')
   expect(parent.childRequests[0]?.tools).not.toContain('webfetch')
+})
+
+test('an agent is found though its name begins with characters that nobody sees', async () => {
+  const parent = await stage.parent()
+  for (const agent of ['Helper - Of Many', 'helper-of-many']) {
+    const [launched] = await parent.call([backgroundTask('help', { agent })])
+    expect(launched).toContain('status: running')
+  }
+  await parent.quiet()
+  expect(parent.childRequests).toHaveLength(2)
+})
+
+test('a model is found by what alone is like its name, and inherit is the usual one', async () => {
+  const parent = await stage.parent()
+  for (const model of ['inherit', 'm2', 'MOCK/M2']) {
+    const [launched] = await parent.call([backgroundTask('think', { model })])
+    expect(launched).toContain('status: running')
+  }
+  await parent.quiet()
+  expect(parent.childRequests.map(({ model }) => model).toSorted()).toEqual(['m1', 'm2', 'm2'])
 })
