@@ -59,9 +59,14 @@ export function described<Schema extends z.ZodMiniType>(schema: Schema, descript
 /** How many tasks an answer names. */
 const NAMED = 20
 
-/** The task, if this session launched it: any other is unknown to it. */
-export async function ownTask(manager: BackgroundManager, taskID: string, sessionID: string): Promise<Task> {
-  const task = manager.get(taskID)
+/** A task's id as models write it: in capitals, in quotes, without what all ids begin with. */
+const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
+
+/** The task of an id, or of its child session, if this session launched it: any other is unknown to it. */
+export async function ownTask(manager: BackgroundManager, given: string, sessionID: string): Promise<Task> {
+  const [, digits] = LOOSE_ID.exec(given) ?? []
+  const taskID = digits === undefined ? given : `bg_${digits.toLowerCase()}`
+  const task = manager.get(taskID) ?? manager.findBySession(taskID)
   if (task?.parentID === sessionID) return task
   const other = manager.others(sessionID).find((each) => each.task.id === taskID)
   if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which tells its end.`)

@@ -1,7 +1,8 @@
 /** Twenty more of what people ran into, from public reports of 2026: inputs from real life, on the real OpenCode. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { READ } from '../harness/replies.ts'
-import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+import { inOrder, never, READ } from '../harness/replies.ts'
+import type { ToolCall } from '../harness/script.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
 
@@ -16,6 +17,18 @@ beforeAll(async () => {
   })
 })
 afterAll(() => stage.close())
+
+const call = (name: string, args: object): ToolCall => ({ name, args: { ...args } })
+
+async function start(parent: Parent, command: string, args: object = {}): Promise<string> {
+  const [answer = ''] = await parent.call([call('run_background', { command, ...args })])
+  return /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+}
+
+async function childrenOf(parent: Parent): Promise<string[]> {
+  const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  return data.map(({ id }) => id)
+}
 
 test('an agent that has used up its steps is told as incomplete', async () => {
   const isLast = (content = ''): boolean => content.includes('MAXIMUM STEPS REACHED')
@@ -54,4 +67,74 @@ test('a model is found by what alone is like its name, and inherit is the usual 
   }
   await parent.quiet()
   expect(parent.childRequests.map(({ model }) => model).toSorted()).toEqual(['m1', 'm2', 'm2'])
+})
+
+test('a task is found by its id however that is written, and by the id of its session', async () => {
+  const parent = await stage.parent()
+  const [id = ''] = await parent.launch('answer')
+  await parent.waitForNotice('done')
+  await parent.quiet()
+  const written = [id.toUpperCase(), id.slice(3), `\`${id}\``, ...(await childrenOf(parent))]
+  const answers = await parent.call(written.map((task_id) => call('background_output', { task_id })))
+  for (const answer of answers) expect(answer).toContain(`task_id: ${id}\n`)
+})
+
+test("the id of another session's child is as unknown as any", async () => {
+  const [parent, other] = [await stage.parent(), await stage.parent()]
+  await parent.launch('answer')
+  await parent.waitForNotice('done')
+  const [sessionID] = await childrenOf(parent)
+  const [answer] = await other.call([call('background_output', { task_id: sessionID })])
+  expect(answer).toContain('not found. This session has launched none.')
+})
+
+test('whoever looks at a task that works reads that a notice comes by itself', async () => {
+  const parent = await stage.parent(never)
+  const [agent] = await parent.launch('work')
+  const command = await start(parent, 'sleep 600')
+  const answers = await parent.call([
+    call('background_output', { task_id: agent }),
+    call('check_background', { taskId: command }),
+  ])
+  for (const answer of answers) expect(answer).toContain('A notice comes by itself when it ends.')
+  await parent.call([call('background_cancel', { all: true })])
+})
+
+test('a block that is to wait too long waits as long as it may', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('answer')
+  const [answer] = await parent.call([
+    call('background_output', { task_id: id, block: true, timeout: 3_600_000 }),
+  ])
+  expect(answer).toContain('status: completed')
+})
+
+test('a timeout that can only be meant in seconds is refused, and nothing is started', async () => {
+  const parent = await stage.parent()
+  const [answer] = await parent.call([call('run_background', { command: 'npm test', timeout: 120 })])
+  expect(answer).toContain('timeout: must be 0 or at least 1000: it is in milliseconds. Nothing was done.')
+  expect(await childrenOf(parent)).toEqual([])
+})
+
+test('a result says that its session went on since, under the message of somebody else', async () => {
+  const parent = await stage.parent(inOrder({ text: 'the first end' }, { text: 'a later answer' }))
+  const [id] = await parent.launch('nest')
+  await parent.waitForNotice('the first end')
+  await parent.quiet()
+  const [sessionID = ''] = await childrenOf(parent)
+  const parts = [{ type: 'text' as const, text: 'What was started there is done.', synthetic: true }]
+  await stage.server.client.session.prompt({
+    path: { id: sessionID },
+    body: { agent: 'general', parts },
+    throwOnError: true,
+  })
+  await parent.quiet()
+  const [result, transcript] = await parent.call([
+    call('background_output', { task_id: id }),
+    call('background_output', { task_id: id, full_session: true }),
+  ])
+  expect(result).toContain('After this end its session went on')
+  expect(result).toContain('result:\nthe first end')
+  expect(transcript).toContain('a later answer')
+  expect(parent.noticeTurns).toHaveLength(1)
 })
