@@ -12,6 +12,8 @@ import { defineTool, described, type ToolContext, type ToolDefinition } from './
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
 const LONGEST = 20_000
+/** Whoever gives a command less means seconds. */
+const LEAST_TIMEOUT_MS = 1000
 /** Of a command that was given no label: its beginning. */
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
@@ -37,7 +39,16 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
       ),
       cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
       timeout: described(
-        z.optional(z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))),
+        z.optional(
+          z.int().check(
+            z.minimum(0),
+            z.maximum(2 ** 31 - 1),
+            z.refine(
+              (ms) => ms === 0 || ms >= LEAST_TIMEOUT_MS,
+              'must be 0 or at least 1000: it is in milliseconds',
+            ),
+          ),
+        ),
         `In ms, default ${timeoutMs}; 0: none, as for servers`,
       ),
       label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
