@@ -27,6 +27,8 @@ export interface Transcript {
    * before it saw the next. '' where it said nothing.
    */
   readonly text: string
+  /** Whether the session's model has answered somebody else since the run ended. */
+  readonly goesOn: boolean
   /** How many model calls were made for the run. */
   readonly steps: number
   readonly usage: Usage
@@ -71,6 +73,7 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
       .map(({ parts }) => textOf(parts))
       .filter((text) => text !== '')
       .join('\n\n'),
+    goesOn: end !== -1 && answersIn(run.slice(end + 1)).some(({ info }) => !info.summary),
     steps: until.length,
     usage: {
       toolCalls: until.reduce(

@@ -6,13 +6,18 @@ import { readerOf } from '../reader.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
-import { noteOn } from './note.ts'
+import { NOTICE_COMES, noteOn } from './note.ts'
 import { endsText, OFFSET, PAGE, pageText } from './page-text.ts'
 import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
+/** Whoever asks for longer is answered then all the same: models ask for an hour. */
+const LONGEST_BLOCK_MS = 600_000
+
 const UNREADABLE = 'Its session cannot be read (any more).'
+const WENT_ON =
+  'After this end its session went on, under messages that are not yours: full_session shows what was said there.'
 
 /** What of a long answer is shown. */
 interface Wanted {
@@ -32,7 +37,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       task_id: described(z.string().check(z.trim()), 'Its id'),
       block: flag('Wait until it ends or timeout passes'),
       timeout: described(
-        z._default(z.int().check(z.minimum(1), z.maximum(600_000)), 120_000),
+        z._default(z.int().check(z.minimum(1), z.maximum(2 ** 31 - 1)), 120_000),
         'Of block, in ms',
       ),
       full_session: flag('The transcript instead of the result'),
@@ -48,7 +53,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       // Whoever reads the story has not read the result.
       if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
-        ...(block && { timeoutMs: timeout }),
+        ...(block && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
         piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
         reader: readerOf(context),
@@ -106,13 +111,14 @@ function unfinishedLines(
   note: string | undefined,
 ): string[] {
   const status = `status: ${task.status}${note === undefined ? '' : ` (${note})`}`
-  if (task.status === 'pending') return [status, `queued for: ${formatDuration(now - task.createdAt)}`]
+  if (task.status === 'pending')
+    return [status, `queued for: ${formatDuration(now - task.createdAt)}`, '', NOTICE_COMES]
   const lines = [status, `elapsed: ${formatDuration(now - task.startedAt)}`]
   if (task.status === 'waiting') lines.push('The user can answer in the session of the task.')
-  if (!transcript) return lines
+  if (!transcript) return [...lines, '', NOTICE_COMES]
   const { activity, usage } = transcript
   const last = activity ? `${activity.what}, ${formatDuration(now - activity.at)} ago` : 'none yet'
-  return [...lines, `last activity: ${last}`, usageLine(usage)]
+  return [...lines, `last activity: ${last}`, usageLine(usage), '', NOTICE_COMES]
 }
 
 function endedLines(task: EndedTask): string[] {
@@ -126,8 +132,9 @@ function endedLines(task: EndedTask): string[] {
 
 function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number | undefined): string[] {
   if (!transcript) return [UNREADABLE]
-  if (transcript.text === '') return ['It said nothing.']
-  return [headingOf(task), partOf(transcript.text, offset)]
+  const since = transcript.goesOn ? [WENT_ON] : []
+  if (transcript.text === '') return ['It said nothing.', ...since]
+  return [...since, headingOf(task), partOf(transcript.text, offset)]
 }
 
 function headingOf(task: EndedTask): string {

@@ -4,6 +4,7 @@ import { cutMiddle, formatDuration } from '../format.ts'
 import type { Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../task/task.ts'
+import { NOTICE_COMES } from './note.ts'
 import { pageText } from './page-text.ts'
 import type { ToolNames } from '../tool-names.ts'
 
@@ -77,6 +78,7 @@ export function commandText(
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
     ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
+    ...(isEnded(task) ? [] : ['', `💡 ${NOTICE_COMES}`]),
   ].join('\n')
 }
 
