@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import * as z from 'zod/mini'
 import type { Piece } from '../pages.ts'
+import { drawnLast } from './redraw.ts'
 import { ownerSchema, processKey, type Owner } from '../task/owner.ts'
 
 export type Stream = 'stdout' | 'stderr'
@@ -46,6 +47,10 @@ export interface TailOptions {
 }
 
 const NEWLINE = 0x0a
+const CARRIAGE_RETURN = 0x0d
+
+/** How many times as much is read of a log that draws over itself: what is drawn over would hide what came before. */
+const REDRAWN = 16
 
 /**
  * Runs `$2` in the shell `$1`, and leaves its exit status in the directory `$3`. It outlives what the group is sent
@@ -167,23 +172,29 @@ export function logSize(directory: string, stream: Stream): number {
   }
 }
 
-/** The end of a log, of which no more is read than that. Empty for a log that has been removed. */
+/**
+ * The end of a log, of which no more is read than that, unless it draws over itself. Empty for a log that has been
+ * removed.
+ */
 export function readTail(directory: string, stream: Stream, { bytes, lines = Infinity }: TailOptions): Tail {
   if (logSize(directory, stream) === 0) return { text: '', leftOutBytes: 0 }
   const file = openSync(logPath(directory, stream), 'r')
   try {
     const { size } = fstatSync(file)
     // The byte before what is asked for tells whether that begins at the beginning of a line.
-    const from = Math.max(0, size - bytes - 1)
-    const buffer = Buffer.alloc(size - from)
-    const length = readSync(file, buffer, 0, buffer.length, from)
-    const read = buffer.subarray(0, length)
-    const start = lastLines(read, size > bytes ? firstLine(read) : 0, lines)
+    const end = readLast(file, size, bytes + 1)
+    const read = end.includes(CARRIAGE_RETURN) ? readLast(file, size, bytes * REDRAWN + 1) : end
+    const drawn = drawnLast(read)
+    const shown = drawn.subarray(Math.max(0, drawn.length - bytes - 1))
+    const isCut = read.length < size || drawn.length > bytes
+    const start = lastLines(shown, isCut ? firstLine(shown) : 0, lines)
     // `stream` leaves out a last character of which only the beginning has been written so far.
-    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(read.subarray(start), { stream: true })
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(shown.subarray(start), { stream: true })
     // Each byte that is no text has become a character of three.
     const [kept, left] = lastBytes(stripVTControlCharacters(text), bytes)
-    return { text: kept, leftOutBytes: from + start + left }
+    const before =
+      drawn === read ? drawn.length - shown.length + start : lineStart(read, shown.subarray(start))
+    return { text: kept, leftOutBytes: size - read.length + before + left }
   } finally {
     closeSync(file)
   }
@@ -200,6 +211,19 @@ export function readPiece(directory: string, stream: Stream, offset: number, byt
   } finally {
     closeSync(file)
   }
+}
+
+function readLast(file: number, size: number, bytes: number): Buffer {
+  const from = Math.max(0, size - bytes)
+  const buffer = Buffer.alloc(size - from)
+  return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, from))
+}
+
+/** Where so many lines begin as the end has; what draws over itself has as many as are shown of it. */
+function lineStart(read: Buffer, end: Buffer): number {
+  let lines = end.length === 0 || end.at(-1) === NEWLINE ? 0 : 1
+  for (let at = end.indexOf(NEWLINE); at !== -1; at = end.indexOf(NEWLINE, at + 1)) lines++
+  return lastLines(read, 0, lines)
 }
 
 /** The end of a text, and how many bytes come before it. */

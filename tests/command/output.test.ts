@@ -51,8 +51,23 @@ describe('the end of a log', () => {
   })
 
   test('has no escape sequences', () => {
-    const log = '\u001B[1;32mok\u001B[0m \u001B]8;;http://x\u0007link\u001B]8;;\u0007\r50%\r100%\n'
-    expect(tailOf(log, { bytes: 1000 }).text).toBe('ok link\r50%\r100%\n')
+    const log = '\u001B[1;32mok\u001B[0m \u001B]8;;http://x\u0007link\u001B]8;;\u0007\n'
+    expect(tailOf(log, { bytes: 1000 }).text).toBe('ok link\n')
+  })
+
+  test('has of a line that was drawn over what was drawn last, and so more of what came before', () => {
+    const bar = Array.from({ length: 101 }, (_, percent) => `\r${percent}%`).join('')
+    const log = `begin\r\n${bar}\ndone\n`
+    expect(tailOf(log, { bytes: 100 })).toEqual({ text: 'begin\n100%\ndone\n', leftOutBytes: 0 })
+    expect(tailOf(`${bar}\r`, { bytes: 100 })).toEqual({ text: '100%', leftOutBytes: 0 })
+    expect(tailOf(log, { bytes: 100, lines: 1 })).toEqual({ text: 'done\n', leftOutBytes: log.length - 5 })
+    const short = 'begin\r\n\r1%\r99%\ndone\n'
+    expect(tailOf(short, { bytes: 9 })).toEqual({ text: '99%\ndone\n', leftOutBytes: 7 })
+    expect(tailOf('\r\r\n\ra\rb', { bytes: 9 })).toEqual({ text: '\nb', leftOutBytes: 0 })
+  })
+
+  test('is quickly there where a line of a megabyte draws over itself', () => {
+    expect(tailOf(`${'x'.repeat(MB)}\r${'y'.repeat(MB)}`, { bytes: 22_000 }).text).toMatch(/^y{22000}$/)
   })
 })
 

@@ -138,3 +138,13 @@ test('a result says that its session went on since, under the message of somebod
   expect(transcript).toContain('a later answer')
   expect(parent.noticeTurns).toHaveLength(1)
 })
+
+test('of a progress bar a model reads what was drawn last, and what came before it', async () => {
+  const parent = await stage.parent()
+  const bar = String.raw`for i in $(seq 1 2000); do printf '\r%d of 2000' $i; done; echo`
+  const id = await start(parent, `echo begin; ${bar}; echo end`)
+  await parent.waitForNotice(id)
+  expect(parent.noticeText).toContain('<result>begin\n2000 of 2000\nend</result>')
+  const [shown] = await parent.call([call('check_background', { taskId: id })])
+  expect(shown).toContain('begin\n2000 of 2000\nend')
+})
