@@ -1,4 +1,5 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
+import { exitHint } from '../command/exit-hint.ts'
 import {
   cutMiddle,
   leftOut,
@@ -215,8 +216,14 @@ function endText({ task, text }: EndNotice, room: number): string {
     nameForModel(task.description),
     ...error,
     ...incompleteLines(task, text),
+    ...hintLines(task),
     ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(text, left))]),
   ])
+}
+
+function hintLines(task: EndedTask): string[] {
+  const hint = task.kind === 'command' ? exitHint(task) : undefined
+  return hint === undefined ? [] : [harmless(hint)]
 }
 
 function exitAttribute(exit: Exit | undefined): Record<string, string> {

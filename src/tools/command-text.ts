@@ -1,4 +1,5 @@
 /** Commands, as the tools show them. Pure. */
+import { exitHint } from '../command/exit-hint.ts'
 import { exitCodeText, type CommandOutput, type Stream, type Tail } from '../command/files.ts'
 import { cutMiddle, formatDuration } from '../format.ts'
 import type { Piece } from '../pages.ts'
@@ -59,6 +60,7 @@ export function commandText(
     ['Duration', durationText(task, now)],
     ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? exitCodeText(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
+    ['Note', isEnded(task) ? exitHint(task) : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
     ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
     [

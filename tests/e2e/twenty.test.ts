@@ -148,3 +148,20 @@ test('of a progress bar a model reads what was drawn last, and what came before 
   const [shown] = await parent.call([call('check_background', { taskId: id })])
   expect(shown).toContain('begin\n2000 of 2000\nend')
 })
+
+test('where a pipe hides that its command has failed, the notice says whose exit code it has', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, "sh -c 'echo 2 failed; exit 1' 2>&1 | tail -1")
+  await parent.waitForNotice(id)
+  expect(parent.noticeText).toContain('This is the exit code of "tail -1" alone.')
+  const [shown] = await parent.call([call('check_background', { taskId: id })])
+  expect(shown).toContain('This is the exit code of "tail -1" alone.')
+})
+
+test('a command that its own pkill has ended is told so', async () => {
+  const parent = await stage.parent()
+  const id = await start(parent, 'pkill -f "vite --port 4321"; echo restarted')
+  await parent.waitForNotice(id)
+  expect(parent.noticeText).toContain('signal="SIGTERM"')
+  expect(parent.noticeText).toContain('pkill -f matches its own shell.')
+})

@@ -106,12 +106,19 @@ const command: EndedTask = {
   exit: { type: 'killed', signal: 'SIGVTALRM' },
 }
 
+const piped = {
+  command: `make | grep ${'x'.repeat(99)}`,
+  status: 'completed',
+  exit: { type: 'exited', code: 0 },
+} as const
+
 test.for<[string, EndedTask, string]>([
   ['completed', { ...completedTask(agent), ...largest }, 'R'],
   ['that said nothing', { ...completedTask(agent), ...largest }, ''],
   ['failed', { ...failedTask('interrupted', ''), ...agent, ...largest }, 'R'],
   ['cancelled', { ...cancelledTask('user'), ...agent, ...largest }, 'R'],
-  ['of a command', command, 'R'],
+  ['of a command', { ...command, command: 'pkill -f make' }, 'R'],
+  ['of a pipe', { ...command, ...piped }, 'R'],
 ])('beside description, result and error, the notice of a task %s takes 300 characters', ([, task, text]) => {
   const together = { ...usage, tokens: 99_800_000 }
   for (const unfinished of [idsOf(100), idsOf(0)]) {
