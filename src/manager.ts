@@ -311,7 +311,7 @@ export class BackgroundManager {
     const { timeoutMs, tailLines, piece: asked, reader } = options
     const hold = this.#hold(taskID, reader)
     try {
-      if (timeoutMs !== undefined) await this.#wait(taskID, options)
+      if (timeoutMs !== undefined) await this.#waitToRead(taskID, options)
       const task = this.#task(taskID)
       const messages = await this.#messages(task)
       if (isEnded(task)) hold?.read(task)
@@ -433,6 +433,7 @@ export class BackgroundManager {
     try {
       if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(sessionID, message.id)) return
       if (this.#rooms.store.findBySession(sessionID)) return
+      this.#rooms.waits.personWrote(sessionID)
       await this.recover(sessionID)
       this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, message.time.created)
@@ -513,6 +514,14 @@ export class BackgroundManager {
     const task = (await until({ store, clock }, taskID, isEnded, { timeoutMs, signal })) ?? this.#task(taskID)
     if (isEnded(task)) return { type: 'ended', task }
     return { type: signal?.aborted ? 'aborted' : 'timedOut', task }
+  }
+
+  /** Waits no longer when a person writes in the session whose tool call waits. */
+  async #waitToRead(taskID: string, options: OutputOptions): Promise<void> {
+    const { reader, signal } = options
+    const wait = (ended?: AbortSignal): Promise<WaitResult> =>
+      this.#wait(taskID, { ...options, ...(ended && { signal: ended }) })
+    await (reader ? this.#rooms.waits.during(reader.sessionID, signal, wait) : wait(signal))
   }
 
   /** None before the first prompt, and none of a session that was deleted. */

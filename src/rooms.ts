@@ -10,6 +10,7 @@ import { connect, errorText, type Client, type Opencode } from './opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
 import { Patience } from './parent/patience.ts'
+import { Waits } from './parent/waits.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './recovery.ts'
 import { Requests } from './requests.ts'
@@ -150,6 +151,7 @@ export function buildRooms(
     patience,
     recovery,
     requests,
+    waits: new Waits(),
     launcher,
     continuer,
   }

@@ -1,6 +1,6 @@
 /** Twenty more of what people ran into, from public reports of 2026: inputs from real life, on the real OpenCode. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { inOrder, never, READ } from '../harness/replies.ts'
+import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
@@ -164,4 +164,26 @@ test('a command that its own pkill has ended is told so', async () => {
   await parent.waitForNotice(id)
   expect(parent.noticeText).toContain('signal="SIGTERM"')
   expect(parent.noticeText).toContain('pkill -f matches its own shell.')
+})
+
+test('a message of the user ends a block at once, and the task works on', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  const [id = ''] = await parent.launch('work long')
+  const answered = parent.call([call('background_output', { task_id: id, block: true, timeout: 600_000 })])
+  await stage.server.events.waitFor(
+    ({ type, properties }) =>
+      type === 'message.part.updated' &&
+      properties.part.type === 'tool' &&
+      properties.part.tool === 'background_output' &&
+      properties.part.state.status === 'running' &&
+      properties.part.sessionID === parent.id,
+  )
+  await stage.settle()
+  await stage.server.prompt(parent.id, 'how far is it')
+  const [answer] = await answered
+  expect(answer).toContain('status: running')
+  expect(parent.requests.at(-1)?.messages.some(({ content }) => content === 'how far is it')).toBe(true)
+  release({ text: 'done at last' })
+  await parent.waitForNotice('done at last')
 })

@@ -198,6 +198,26 @@ test('who gives up waiting is told by the notice', async () => {
   expect(notices()).toHaveLength(1)
 })
 
+test('who waits for a task waits no longer when a person writes to its session, and is told by the notice', async () => {
+  const { clock, host, launch, answer, parentID, notices, read } = createFakeStage()
+  const { id } = await launch('long')
+  await clock.advance(100)
+  const other = host.createRootSession()
+  const report = read(id, { timeoutMs: 600_000 })
+  let isBack = false
+  void report.then(() => (isBack = true))
+  host.userPrompt(other.id, 'in another session')
+  await clock.advance(1000)
+  expect(isBack).toBe(false)
+  host.userPrompt(parentID, 'how far is it')
+  await clock.advance(1000)
+  expect(isBack).toBe(true)
+  expect((await report).task.status).toBe('running')
+  answer('long')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(1)
+})
+
 test('an end that is read while its notice gathers is not told', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('read')

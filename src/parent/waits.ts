@@ -1,0 +1,28 @@
+/**
+ * Tool calls of a session that wait for a task. A message of a person ends them: OpenCode shows it to the model only when
+ * the calls of its step have returned, and a wait may take ten minutes.
+ */
+export class Waits {
+  readonly #waiting = new Map<string, Set<AbortController>>()
+
+  /** Does something with a signal that is given when a person writes in the session, or with the signal of the caller. */
+  async during<Result>(
+    sessionID: string,
+    signal: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const controller = new AbortController()
+    const waiting = this.#waiting.get(sessionID) ?? new Set()
+    this.#waiting.set(sessionID, waiting.add(controller))
+    try {
+      return await work(AbortSignal.any([controller.signal, ...(signal ? [signal] : [])]))
+    } finally {
+      waiting.delete(controller)
+      if (waiting.size === 0) this.#waiting.delete(sessionID)
+    }
+  }
+
+  personWrote(sessionID: string): void {
+    for (const controller of this.#waiting.get(sessionID) ?? []) controller.abort()
+  }
+}
