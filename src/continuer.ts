@@ -18,6 +18,8 @@ export interface Changes {
   readonly description?: string
   /** As `provider/model`. Only a task that has ended can go on with another. */
   readonly model?: string
+  /** Where it is not the parent's model that says more. */
+  readonly askedBy?: 'user'
 }
 
 /** How long a message that was taken over may need to be stored, and to start its turn; generous (contract 2.3). */
@@ -123,7 +125,7 @@ export class Continuer {
   #nextRun(
     task: EndedTask & AgentTask,
     said: string,
-    { description, model: name }: Changes,
+    { description, model: name, askedBy }: Changes,
     sentID?: string,
   ): Promise<boolean> {
     const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
@@ -143,6 +145,7 @@ export class Continuer {
         createdAt,
         ...(description !== undefined && { description }),
         ...(model && { model }),
+        ...(askedBy && { askedBy }),
       }
       if (!store.dispatch(task.id, { type: 'continued', next })) return false
       const pending = store.get(task.id)

@@ -96,7 +96,7 @@ export class Requests {
           return { ok: ended?.status === 'cancelled', text: `${task.id} is ${ended?.status ?? 'unknown'}.` }
         }
         case 'continue': {
-          const next = await continuer.continue(task.id, prompt)
+          const next = await continuer.continue(task.id, prompt, { askedBy: 'user' })
           return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
         }
         case 'output':

@@ -203,6 +203,7 @@ function endText({ task, text }: EndNotice, room: number): string {
       ? {
           id: task.id,
           run: String(task.run),
+          ...(task.askedBy && { asker: task.askedBy }),
           agent: task.agent,
           ...how,
           tool_calls: String(task.usage.toolCalls),

@@ -109,6 +109,7 @@ const workSchema = z.discriminatedUnion('kind', [
     maxSteps: z.exactOptional(z.number()),
     prompt: z.string(),
     promptIDs,
+    askedBy: z.exactOptional(z.literal('user')),
     earlier: z.exactOptional(
       z.array(
         z.intersection(

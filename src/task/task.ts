@@ -44,6 +44,8 @@ export interface AgentWork {
   readonly prompt: string
   /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
   readonly promptIDs: readonly [string, ...string[]]
+  /** Who asked for this run, where that was not the parent's model. */
+  readonly askedBy?: 'user'
   /** How the runs before this one ended, the last few of them, the oldest first. */
   readonly earlier?: readonly EarlierRun[]
   /** What the runs before those have used together. */
@@ -202,7 +204,7 @@ export type TaskEvent =
 
 export type NextRun = Pick<Identity, 'createdAt'> &
   Pick<AgentWork, 'prompt' | 'promptIDs'> &
-  Partial<Pick<Identity, 'description'> & Pick<AgentWork, 'model'>>
+  Partial<Pick<Identity, 'description'> & Pick<AgentWork, 'model' | 'askedBy'>>
 
 /** How many ends of earlier runs a task keeps. */
 const EARLIER_RUNS = 8
@@ -326,7 +328,8 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
     model,
     maxSteps,
     description,
-    prompt: _,
+    prompt: _prompt,
+    askedBy: _askedBy,
     earlier = [],
     usedBefore,
     ...end

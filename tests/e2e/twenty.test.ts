@@ -187,3 +187,23 @@ test('a message of the user ends a block at once, and the task works on', async 
   release({ text: 'done at last' })
   await parent.waitForNotice('done at last')
 })
+
+test('the notice of a run that the user asked for says so, and that of the next does not', async () => {
+  const parent = await stage.parent()
+  const [id] = await parent.launch('answer')
+  await parent.waitForNotice('done')
+  await parent.quiet()
+  const [sessionID = ''] = await childrenOf(parent)
+  // As the terminal UI does it.
+  const { session } = stage.server.client
+  const { data } = await session.get({ path: { id: sessionID }, throwOnError: true })
+  const { metadata } = data as { metadata?: object }
+  const backgroundRequest = { id: 'by-the-user', run: 1, kind: 'continue', prompt: 'once more' }
+  const body = { metadata: { ...metadata, backgroundRequest } } as object
+  await session.update({ path: { id: sessionID }, body, throwOnError: true })
+  await parent.waitForNotice('run="2" asker="user"')
+  await parent.quiet()
+  await parent.call([call('background_task', { task_id: id, prompt: 'and again' })])
+  await parent.waitForNotice('run="3"')
+  expect(parent.noticeText).toContain('run="3" agent=')
+})

@@ -57,9 +57,10 @@ test('an ended task goes on when the user asks for it, once, and its parent is t
   expect(steps).toContain('continue was asked for in the terminal UI')
   answer('more', { text: 'and more' })
   await clock.advance(10_000)
-  expect(notices().filter((text) => text.includes('run="2"'))).toHaveLength(1)
+  expect(notices().filter((text) => text.includes('run="2" asker="user"'))).toHaveLength(1)
+  expect(notices().join('\n').match(/asker/g)).toHaveLength(1)
   expect(host.session(sessionID).metadata).toMatchObject({
-    background: { status: 'completed', run: 2 },
+    background: { status: 'completed', run: 2, askedBy: 'user' },
     backgroundRequest: { kind: 'continue', answer: { ok: true } },
   })
 })

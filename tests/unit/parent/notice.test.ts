@@ -114,6 +114,7 @@ const piped = {
 
 test.for<[string, EndedTask, string]>([
   ['completed', { ...completedTask(agent), ...largest }, 'R'],
+  ['that the user continued', { ...completedTask({ ...agent, askedBy: 'user' }), ...largest }, 'R'],
   ['that said nothing', { ...completedTask(agent), ...largest }, ''],
   ['failed', { ...failedTask('interrupted', ''), ...agent, ...largest }, 'R'],
   ['cancelled', { ...cancelledTask('user'), ...agent, ...largest }, 'R'],
