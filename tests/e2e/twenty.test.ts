@@ -2,14 +2,49 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
+import { skipPluginInstall } from '../harness/home.ts'
+import { runningIn } from '../harness/processes.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 
 let stage: Stage
+
+/** An MCP server with one tool, as a script for `node -e`. */
+const MCP_SERVER = `
+const answer = (id, result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\\n')
+const results = {
+  initialize: ({ protocolVersion }) =>
+    ({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'far', version: '1' } }),
+  'tools/list': () => ({ tools: [{ name: 'ping', description: 'Ping.', inputSchema: { type: 'object' } }] }),
+  'tools/call': () => ({ content: [{ type: 'text', text: 'pong' }] }),
+}
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line)
+  if (id !== undefined) answer(id, results[method]?.(params) ?? {})
+})`
+
+/** A plugin that cleans up behind itself, and more than that. */
+const DELETING_PLUGIN = `export default {
+  id: 'deleting',
+  server: async ({ client }) => ({
+    event: async ({ event }) => {
+      if (event.type !== 'session.idle') return
+      const path = { id: event.properties.sessionID }
+      const { data } = await client.session.get({ path })
+      if (data?.parentID) await client.session.delete({ path })
+    },
+  }),
+}`
 
 beforeAll(async () => {
   stage = await startStage({
     options: { pollMs: 1000 },
-    config: { experimental: { primary_tools: ['webfetch'] } },
+    config: {
+      experimental: { primary_tools: ['webfetch'] },
+      mcp: { far: { type: 'local', command: [process.execPath, '-e', MCP_SERVER] } },
+      permission: { external_directory: 'ask' },
+    },
     agents: {
       '\u200BHelper - Of Many': { mode: 'subagent', description: 'Has a name that begins unseen.' },
       brief: { mode: 'subagent', description: 'Takes two steps.', steps: 2 },
@@ -206,4 +241,90 @@ test('the notice of a run that the user asked for says so, and that of the next 
   await parent.call([call('background_task', { task_id: id, prompt: 'and again' })])
   await parent.waitForNotice('run="3"')
   expect(parent.noticeText).toContain('run="3" agent=')
+})
+
+test('a child has the tools of MCP servers, and they answer', async () => {
+  const parent = await stage.parent(
+    inOrder({ tools: [{ name: 'far_ping', args: {} }] }, { text: 'it is there' }),
+  )
+  await parent.launch('ping it')
+  await parent.waitForNotice('it is there')
+  expect(parent.childRequests[1]?.messages.at(-1)?.content).toBe('pong')
+})
+
+test('what a session may read outside of the project, its children may read', async () => {
+  const outside = join(stage.server.home, 'outside')
+  mkdirSync(outside)
+  writeFileSync(join(outside, 'a.txt'), 'read from outside')
+  const allowed = { permission: 'external_directory', pattern: `${outside}/*`, action: 'allow' }
+  const parent = await stage.parent(
+    inOrder({ tools: [{ name: 'read', args: { filePath: join(outside, 'a.txt') } }] }, { text: 'has read' }),
+    { permission: [allowed] },
+  )
+  await parent.launch('read it')
+  await parent.waitForNotice('has read')
+  expect(parent.childRequests[1]?.messages.at(-1)?.content).toContain('read from outside')
+})
+
+test('a launch in an answer that breaks off is made once, and the next answer knows its id', async () => {
+  const parent = await stage.parent()
+  const { script } = stage.model
+  const broken = [{ tools: [backgroundTask('once')], cut: true }]
+  stage.model.script = (request) =>
+    (request.sessionID === parent.id ? broken.shift() : undefined) ?? script(request)
+  await stage.server.prompt(parent.id, 'go')
+  await parent.waitForNotice('done')
+  await parent.quiet()
+  stage.model.script = script
+  expect(parent.childRequests).toHaveLength(1)
+  expect(parent.requests[1]?.messages.at(-1)?.content).toMatch(/^task_id: bg_/)
+})
+
+test('a cancelled agent leaves nothing running of what its own bash tool has started', async () => {
+  const command = 'sleep 4321 & sleep 4322'
+  const parent = await stage.parent(
+    inOrder({ tools: [{ name: 'bash', args: { command, description: 'Wait' } }] }),
+  )
+  const [id] = await parent.launch('wait')
+  const sleeping = (): string[] => runningIn(stage.server.home).filter((line) => line.includes('sleep 432'))
+  await expect.poll(() => sleeping().length, { timeout: 20_000 }).toBeGreaterThan(1)
+  await parent.call([call('background_cancel', { task_id: id })])
+  await expect.poll(sleeping).toEqual([])
+})
+
+test('an answer is told though another plugin deletes the child the moment that it is idle', async () => {
+  const project = stage.project()
+  const config = join(project.directory, '.opencode')
+  mkdirSync(join(config, 'plugin'), { recursive: true })
+  skipPluginInstall(config)
+  writeFileSync(join(config, 'plugin', 'deleting.js'), DELETING_PLUGIN)
+  const parent = await stage.parent(() => ({ text: 'a precious result' }), {}, project)
+  const [id] = await parent.launch('find it')
+  await parent.waitForNotice(`${id}`)
+  expect(parent.noticeText).toContain('status="completed"')
+  expect(parent.noticeText).toContain('<result>a precious result</result>')
+  const { data } = await project.client.session.children({ path: { id: parent.id }, throwOnError: true })
+  expect(data).toEqual([])
+})
+
+test('a notice is answered by the agent and the model that the user has changed to since the launch', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('look')
+  await parent.quietBesidesChildren()
+  await parent.say('let us plan', { agent: 'plan', model: 'm2' })
+  release({ text: 'seen' })
+  const answered = await parent.waitForNotice('seen')
+  expect(answered.model).toBe('m2')
+  expect(answered.messages.at(-1)?.content).toContain('Plan mode ACTIVE')
+})
+
+test('a command that asks for something finds nobody to answer, and ends', async () => {
+  const parent = await stage.parent()
+  const commit = 'echo x > new && git add new && git -c user.name=a -c user.email=b commit'
+  const asks = `export VISUAL=vi TERM=xterm; ${commit}; echo "commit $?"; read -r name; echo "read $?"; cat; ssh-add; echo over`
+  const id = await start(parent, asks, { timeout: 20_000 })
+  await parent.waitForNotice(id)
+  expect(parent.noticeText).toContain('status="completed"')
+  expect(parent.noticeText).toMatch(/commit 1\nread 1\nover/)
 })

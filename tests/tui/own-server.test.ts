@@ -1,5 +1,5 @@
-import { afterEach, test } from 'vitest'
-import { startModel } from '../harness/model.ts'
+import { afterEach, expect, test } from 'vitest'
+import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
 import type { Script } from '../harness/script.ts'
 import { heldReply } from '../harness/replies.ts'
@@ -15,8 +15,13 @@ afterEach(async () => {
 })
 
 /** `opencode` alone, with the option `key` of the terminal UI's part. */
-async function open(key: unknown, script: Script): Promise<Terminal> {
+async function open(
+  key: unknown,
+  script: Script,
+  onModel: (model: ScriptedModel) => void = () => {},
+): Promise<Terminal> {
   const model = await startModel(script)
+  onModel(model)
   const home = await homeWithPlugin({}, { key })
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model })))
   const terminal = await openTerminal({ home: home.path })
@@ -46,6 +51,24 @@ test('`opencode` alone, with the server in the same process, shows the same; the
   await terminal.see((screen) => /Completed\n.*✓ look around general/.test(screen))
   await terminal.press('Escape')
   await terminal.see('✓ general look around')
+})
+
+test('a notice leaves what is being typed as it is, and no command hears the keys', async () => {
+  let model: ScriptedModel | undefined
+  const terminal = await open('f6', obey, (started) => (model = started))
+  const args = { command: 'sleep 3; cat </dev/tty; read -r line; echo "heard: $line"' }
+  await terminal.type(`CALL ${JSON.stringify([{ name: 'run_background', args }])} END`)
+  await terminal.press('Enter')
+  await terminal.see('Background 1 running')
+  await terminal.type('half a sen')
+  await terminal.see('half a sen')
+  const isTold = (content = ''): boolean => content.includes('<result>heard: \n')
+  await model?.waitForRequest(({ messages }) => isTold(messages.at(-1)?.content))
+  await terminal.see(['Background all ended', 'half a sen'])
+  await terminal.type('tence')
+  await terminal.press('Enter')
+  await model?.waitForRequest(({ messages }) => messages.at(-1)?.content === 'half a sentence')
+  expect(await terminal.screen()).not.toContain('half a sentencehalf')
 })
 
 test('a key that is none is named, and the rest is there', async () => {
