@@ -4,6 +4,7 @@ import { systemClock } from './clock.ts'
 import type { OptionsInput } from './config.ts'
 import { isRun } from './invocation.ts'
 import { BackgroundManager } from './manager.ts'
+import type { Event } from './opencode.ts'
 import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
@@ -13,6 +14,7 @@ import { checkBackground } from './tools/check-background.ts'
 import { Clashes, type Definition } from './tools/clashes.ts'
 import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
+import { Repeats } from './tools/repeats.ts'
 import { runBackground } from './tools/run-background.ts'
 
 /**
@@ -40,16 +42,17 @@ const plugin = {
     })
     const now = (): number => systemClock.now()
     const isRunProcess = isRun(process.argv.slice(2))
+    const repeats = new Repeats()
     /** One for all events: most are not ours, and must leave nothing behind. */
     const done = Promise.resolve()
     const { toolNames: names, commands } = manager
     const tools = {
-      [names.background_task]: backgroundTask(manager),
+      [names.background_task]: backgroundTask(manager, repeats),
       [names.background_output]: backgroundOutput(manager, now),
       [names.background_cancel]: backgroundCancel(manager),
       [names.list_background]: listBackground(manager, now),
       ...(commands.enabled && {
-        [names.run_background]: runBackground(manager, commands.timeoutMs),
+        [names.run_background]: runBackground(manager, commands.timeoutMs, repeats),
         [names.check_background]: checkBackground(manager, now),
         [names.kill_background]: killBackground(manager),
       }),
@@ -59,6 +62,7 @@ const plugin = {
       tool: clashes.tools,
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
+        repeats.handleEvent(event as Event)
         manager.handleEvent(event)
         return done
       },

@@ -5,6 +5,7 @@ import type { Task } from '../task/task.ts'
 import { brief, nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { noteOn } from './note.ts'
+import type { Repeats } from './repeats.ts'
 import {
   defineTool,
   described,
@@ -41,13 +42,14 @@ const LONGEST_NAME = 200
 
 type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
-export function backgroundTask(manager: BackgroundManager): ToolDefinition {
+export function backgroundTask(manager: BackgroundManager, repeats: Repeats): ToolDefinition {
   return defineTool(manager, {
     description:
       'Hand a task to a sub-agent that works in the background, and go on with your own work. You are told by an ' +
       'automatic notice, with the result, when it is done: do not wait, poll or sleep. Launch independent tasks in one go. ' +
       'With task_id, say more to a task: while it works, or to have it go on.',
     args: ARGS,
+    starts: { name: manager.toolNames.background_task, repeats },
     execute: (args, context) =>
       args.task_id === undefined ? launch(manager, args, context) : say(manager, args.task_id, args, context),
   })

@@ -8,6 +8,7 @@ import { brief, nameForModel } from '../plain.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 import { noteOn } from './note.ts'
+import type { Repeats } from './repeats.ts'
 import { defineTool, described, type ToolContext, type ToolDefinition } from './tool.ts'
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
@@ -19,7 +20,11 @@ const NAME_LENGTH = 60
 const LONGEST_NAME = 200
 
 /** @param timeoutMs for a command that names none; 0: no limit */
-export function runBackground(manager: BackgroundManager, timeoutMs: number): ToolDefinition {
+export function runBackground(
+  manager: BackgroundManager,
+  timeoutMs: number,
+  repeats: Repeats,
+): ToolDefinition {
   return defineTool(manager, {
     description:
       'Run a shell command in the background: a long build, tests, a dev server. You are told by an automatic notice ' +
@@ -58,6 +63,7 @@ export function runBackground(manager: BackgroundManager, timeoutMs: number): To
       ),
       open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
     },
+    starts: { name: manager.toolNames.run_background, repeats },
     async execute({ command, cwd: given = '.', timeout, label, notify_on, open_stdin }, context) {
       const cwd = await directory(resolve(context.directory, given))
       const shell = await ask(context, command, cwd, manager)

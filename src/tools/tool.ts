@@ -8,6 +8,7 @@ import type { Task } from '../task/task.ts'
 import { inEnglish } from '../english.ts'
 import { ToolError } from '../tool-error.ts'
 import { takeArguments } from './arguments.ts'
+import type { Repeats } from './repeats.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
@@ -16,6 +17,8 @@ interface ToolSource<Shape extends z.core.$ZodShape> {
   readonly args: Shape
   /** Whether it only looks: what it does not understand is then named beside its answer, and not refused. */
   readonly looksOnly?: boolean
+  /** Of a tool that starts something, which a call that is made again must not do twice. */
+  readonly starts?: { readonly name: string; readonly repeats: Repeats }
   execute(args: z.infer<z.ZodMiniObject<Shape>>, context: ToolContext): Promise<ToolResult>
 }
 
@@ -36,7 +39,10 @@ export function defineTool<Shape extends z.core.$ZodShape>(
         throw new ToolError(`${problems.join(' ')} Nothing was done. Correct the arguments and call again.`)
       // Its ids may be from before a restart.
       await manager.recover(context.sessionID)
-      return shown(withRemarks(await source.execute(parsed.data, context), unknown))
+      const work = (): Promise<ToolResult> => source.execute(parsed.data, context)
+      const { name, repeats } = source.starts ?? {}
+      const result = await (repeats ? repeats.once(`${name}`, parsed.data, context, work) : work())
+      return shown(withRemarks(result, unknown))
     } catch (error) {
       if (error instanceof HostError)
         throw new ToolError(forModel(`${error.message}. Try again.`), 'hostFailed')

@@ -266,18 +266,31 @@ test('what a session may read outside of the project, its children may read', as
   expect(parent.childRequests[1]?.messages.at(-1)?.content).toContain('read from outside')
 })
 
-test('a launch in an answer that breaks off is made once, and the next answer knows its id', async () => {
+test('what an answer started that breaks off is not started again by the answer in its place', async () => {
   const parent = await stage.parent()
   const { script } = stage.model
-  const broken = [{ tools: [backgroundTask('once')], cut: true }]
+  const tools = [
+    backgroundTask('once'),
+    backgroundTask('once'),
+    call('run_background', { command: 'echo ran' }),
+  ]
+  const replies = [{ tools, cut: true }, { tools }]
   stage.model.script = (request) =>
-    (request.sessionID === parent.id ? broken.shift() : undefined) ?? script(request)
+    (request.sessionID === parent.id ? replies.shift() : undefined) ?? script(request)
   await stage.server.prompt(parent.id, 'go')
   await parent.waitForNotice('done')
+  await parent.waitForNotice('ran')
   await parent.quiet()
   stage.model.script = script
-  expect(parent.childRequests).toHaveLength(1)
-  expect(parent.requests[1]?.messages.at(-1)?.content).toMatch(/^task_id: bg_/)
+  expect(replies).toEqual([])
+  expect(parent.requests[1]?.messages.at(-1)?.content).toBe('go')
+  expect(await childrenOf(parent)).toHaveLength(3)
+  const told =
+    parent.requests
+      .at(-1)
+      ?.messages.map(({ content }) => content)
+      .join('\n') ?? ''
+  expect(new Set(told.match(/bg_[0-9a-f]{8}/g)).size).toBe(3)
 })
 
 test('a cancelled agent leaves nothing running of what its own bash tool has started', async () => {

@@ -1,0 +1,68 @@
+/**
+ * Calls that a model makes again. Where its answer breaks off behind a tool call, OpenCode asks it anew in the same
+ * message, without what the call has returned (seen): a launch would be made twice, and nobody would know of the first.
+ */
+import type { Event } from '../opencode.ts'
+import type { ToolContext, ToolResult } from './tool.ts'
+
+type Calls = Map<string, Promise<ToolResult>[]>
+
+interface Step {
+  readonly messageID: string
+  /** What was returned before the model was asked again, by the tool and its arguments, the oldest first. */
+  readonly before: Calls
+  readonly since: Calls
+}
+
+/** Of how many sessions the newest message is known. */
+const SESSIONS = 100
+
+export class Repeats {
+  readonly #steps = new Map<string, Step>()
+
+  handleEvent(event: Event): void {
+    if (event.type !== 'session.status' || event.properties.status.type !== 'retry') return
+    const step = this.#steps.get(event.properties.sessionID)
+    if (!step) return
+    for (const [call, results] of step.since) addTo(step.before, call, ...results)
+    step.since.clear()
+  }
+
+  /** Does it, or answers as the same call was answered before the model was asked again. */
+  once(
+    tool: string,
+    args: object,
+    { sessionID, messageID }: Pick<ToolContext, 'sessionID' | 'messageID'>,
+    work: () => Promise<ToolResult>,
+  ): Promise<ToolResult> {
+    const step = this.#step(sessionID, messageID)
+    const call = JSON.stringify([tool, args])
+    const result = step.before.get(call)?.shift() ?? work()
+    addTo(step.since, call, result)
+    // What was refused may be right by now.
+    result.catch(() => removeFrom(step, call, result))
+    return result
+  }
+
+  #step(sessionID: string, messageID: string): Step {
+    const known = this.#steps.get(sessionID)
+    if (known?.messageID === messageID) return known
+    const step = { messageID, before: new Map(), since: new Map() }
+    if (this.#steps.size >= SESSIONS) this.#steps.clear()
+    this.#steps.set(sessionID, step)
+    return step
+  }
+}
+
+function addTo(calls: Calls, call: string, ...results: readonly Promise<ToolResult>[]): void {
+  calls.set(call, [...(calls.get(call) ?? []), ...results])
+}
+
+function removeFrom({ before, since }: Step, call: string, result: Promise<ToolResult>): void {
+  for (const calls of [before, since]) {
+    calls.set(
+      call,
+      (calls.get(call) ?? []).filter((each) => each !== result),
+    )
+  }
+}

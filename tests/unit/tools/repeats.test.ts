@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+import type { Event } from '../../../src/opencode.ts'
+import { Repeats } from '../../../src/tools/repeats.ts'
+
+const step = { sessionID: 'ses_1', messageID: 'msg_1' }
+
+function retry(sessionID: string): Event {
+  const status = { type: 'retry', attempt: 1, message: 'broken', next: 0 } as const
+  return { id: 'evt_1', type: 'session.status', properties: { sessionID, status } }
+}
+
+function counted(): {
+  readonly repeats: Repeats
+  readonly make: (args?: object, of?: typeof step) => Promise<unknown>
+} {
+  const repeats = new Repeats()
+  let made = 0
+  const make = (args = {}, of = step): Promise<unknown> =>
+    repeats.once('background_task', args, of, () => Promise.resolve(`task ${(made += 1)}`))
+  return { repeats, make }
+}
+
+test('the same call twice in one answer is made twice', async () => {
+  const { make } = counted()
+  expect([await make(), await make()]).toEqual(['task 1', 'task 2'])
+})
+
+test('once the model is asked again, each call is answered as it was, and further ones are made', async () => {
+  const { repeats, make } = counted()
+  await make()
+  await make()
+  repeats.handleEvent(retry('ses_1'))
+  expect([await make(), await make(), await make()]).toEqual(['task 1', 'task 2', 'task 3'])
+  repeats.handleEvent(retry('ses_1'))
+  expect([await make(), await make(), await make(), await make()]).toEqual([
+    'task 1',
+    'task 2',
+    'task 3',
+    'task 4',
+  ])
+})
+
+test('what is asked for only after the second time is answered as at the first', async () => {
+  const { repeats, make } = counted()
+  await make({ prompt: 'one' })
+  repeats.handleEvent(retry('ses_1'))
+  await make({ prompt: 'two' })
+  repeats.handleEvent(retry('ses_1'))
+  expect(await make({ prompt: 'one' })).toBe('task 1')
+})
+
+test('another message, another session and other arguments are other calls', async () => {
+  const { repeats, make } = counted()
+  await make({ prompt: 'one' })
+  repeats.handleEvent(retry('ses_1'))
+  expect(await make({ prompt: 'two' })).toBe('task 2')
+  expect(await make({ prompt: 'one' }, { ...step, sessionID: 'ses_2' })).toBe('task 3')
+  expect(await make({ prompt: 'one' }, { ...step, messageID: 'msg_2' })).toBe('task 4')
+})
+
+test('a call that was refused is made again', async () => {
+  const repeats = new Repeats()
+  const refused = repeats.once('run_background', {}, step, () => Promise.reject(new Error('too many')))
+  await expect(refused).rejects.toThrow('too many')
+  repeats.handleEvent(retry('ses_1'))
+  expect(await repeats.once('run_background', {}, step, () => Promise.resolve('started'))).toBe('started')
+})
