@@ -204,9 +204,18 @@ function isAccountedFor(piece: Piece): boolean {
   const { node, isQuoted } = piece
   if (node.type === 'Script' && node.errors?.length) return false
   if (node.type === 'HereDoc' && !node.closing) return false
+  if (isJoinedFirst(piece)) return false
   const own = ownText(piece)
   if (own === undefined || !SYNTAX[node.type].test(own)) return false
   return isQuoted || !MAY_HIDE.has(node.type) || !/[<>]\(/.test(own)
+}
+
+/** Whether bash joins lines in it before it parses the code in it, as unbash does not: a comment may go on by that. */
+function isJoinedFirst({ node, children }: Piece): boolean {
+  const isCode =
+    (node.type === 'HereDocBody' && children.length > 0) ||
+    (node.type === 'CommandExpansion' && node.text.startsWith('`'))
+  return isCode && node.text.includes('\\\n')
 }
 
 /** The node's text with `CHILD` for each child, and without blanks where they are no text; `undefined` where spans overlap. */

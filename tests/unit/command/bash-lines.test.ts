@@ -85,6 +85,9 @@ test.each([
   "a=(${x:-<(ls {a,b} &>>f &&\na=b rm x || ls 'a' >|f)} x)",
   'echo ${x:-<(rm {a,b} && ls)}',
   'a=(<(rm x))y ls',
+  // Bash joins the lines first, so that "rm x" is no here-document.
+  'cat <<A\n$(ls # \\\nls <<\\E\nrm x\nE\n)\nA',
+  'echo `ls # \\\nls <<\\E\nrm x\nE\n`',
   // No bash
   'ls )',
   'a=(x && rm y)',
