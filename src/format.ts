@@ -2,6 +2,11 @@
 import { nameForModel } from './plain.ts'
 import type { Asked, Incomplete, Task } from './task/task.ts'
 
+const SHORTEST_TOAST_MS = 5000
+const LONGEST_TOAST_MS = 30_000
+/** Of a character. */
+const READING_MS = 50
+
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000
@@ -24,6 +29,11 @@ export function formatCost(dollars: number): string {
   if (dollars === 0) return '$0'
   if (dollars >= 0.01) return `$${dollars.toFixed(2)}`
   return `$${dollars.toPrecision(1)}`
+}
+
+/** How long a toast of this text is shown: the host's own 5 s are too short for several sentences. */
+export function readingMs(text: string): number {
+  return Math.min(LONGEST_TOAST_MS, SHORTEST_TOAST_MS + READING_MS * text.length)
 }
 
 /** What a task waits for, in a few words. */

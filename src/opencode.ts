@@ -16,6 +16,7 @@ import type {
   SessionStatus,
 } from '@opencode-ai/sdk/v2'
 import type { Clock } from './clock.ts'
+import { readingMs } from './format.ts'
 
 export type {
   Agent,
@@ -133,11 +134,6 @@ interface RawClient {
 
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
-/** The host shows a toast for 5 s unless it is told otherwise, which is too short for several sentences. */
-const SHORTEST_TOAST_MS = 5000
-const LONGEST_TOAST_MS = 30_000
-/** Of a character. */
-const READING_MS = 50
 
 /** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
 export function connect(
@@ -278,8 +274,7 @@ export function connect(
     },
 
     warn: async (message) => {
-      const duration = Math.min(LONGEST_TOAST_MS, SHORTEST_TOAST_MS + READING_MS * message.length)
-      const body = { title: PLUGIN, message, variant: 'warning' as const, duration }
+      const body = { title: PLUGIN, message, variant: 'warning' as const, duration: readingMs(message) }
       await call('tui.showToast', (signal) => client.tui.showToast({ body, signal, query }))
     },
   }

@@ -1,10 +1,13 @@
 /** The server part of the plugin: rooms, tools and hooks. Nothing is decided here, and nothing is done before a hook. */
 import type { PluginModule } from '@opencode-ai/plugin'
+import { dirname } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { systemClock } from './clock.ts'
+import { thisMachine } from './command/machine.ts'
 import type { OptionsInput } from './config.ts'
 import { isRun } from './invocation.ts'
 import { BackgroundManager } from './manager.ts'
-import type { Event } from './opencode.ts'
+import { connect, type Event, type Opencode } from './opencode.ts'
 import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
@@ -16,6 +19,7 @@ import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
 import { Repeats } from './tools/repeats.ts'
 import { runBackground } from './tools/run-background.ts'
+import { ViewHint } from './view-hint.ts'
 
 /**
  * What OpenCode takes a plugin's module to export. Spelled out, because a dependency on the host's types, even an
@@ -40,6 +44,9 @@ const plugin = {
       serverUrl,
       options: options as OptionsInput,
     })
+    const opencode = connect(client, directory, systemClock)
+    // The terminal UI has its server in a worker (contract 9.7); nobody sits before another one, as far as it knows.
+    const hint = isMainThread ? undefined : viewHint(opencode)
     const now = (): number => systemClock.now()
     const isRunProcess = isRun(process.argv.slice(2))
     const repeats = new Repeats()
@@ -64,6 +71,7 @@ const plugin = {
       event({ event }) {
         repeats.handleEvent(event as Event)
         manager.handleEvent(event)
+        hint?.handleEvent(event as Event)
         return done
       },
       'chat.message': (input, output) => manager.handleChatMessage(input, output),
@@ -85,9 +93,17 @@ const plugin = {
         context.push(...manager.compactionContext(sessionID))
         return Promise.resolve()
       },
-      dispose: () => manager.dispose(),
+      dispose() {
+        hint?.dispose()
+        return manager.dispose()
+      },
     })
   },
 } satisfies PluginModule
+
+function viewHint(opencode: Opencode): ViewHint {
+  const show = (text: string): void => void opencode.warn(text).catch(() => {})
+  return new ViewHint({ clock: systemClock, directory: dirname(thisMachine.root), show })
+}
 
 export default plugin as ServerPlugin

@@ -4,8 +4,12 @@
  */
 import type { TuiPluginApi, TuiPluginModule } from '@opencode-ai/plugin/tui'
 import { systemClock } from './clock.ts'
+import { readingMs } from './format.ts'
+import { readRecord } from './task/record.ts'
+import { VIEW_COMMAND } from './task/request.ts'
 import { ask } from './tui/ask.ts'
 import { Badge } from './tui/badge.tsx'
+import { parseTuiOptions } from './tui/config.ts'
 import { hostOf } from './tui/host.ts'
 import { Sidebar } from './tui/sidebar.tsx'
 import { openTasks, type Desk } from './tui/tasks-dialog.tsx'
@@ -19,8 +23,6 @@ interface TuiPlugin {
 
 const PLUGIN = 'opencode-background'
 const COMMAND = 'background.tasks'
-/** Free in OpenCode's own bindings. Option `key`; false: none. */
-const DEFAULT_KEY = '<leader>j'
 /** In the sidebar: below the context, above the rest. */
 const ORDER = 150
 
@@ -51,7 +53,19 @@ const plugin = {
       },
       (toast) => api.ui.toast({ title: 'Background', ...toast }),
     )
+    const { options: own, problems } = parseTuiOptions(options)
+    if (problems.length > 0) {
+      const message = problems.map((problem) => `option ${problem}`).join('\n')
+      api.ui.toast({ title: PLUGIN, variant: 'warning', message, duration: readingMs(message) })
+    }
+    const stopAnnouncing = api.event.on('session.created', ({ properties: { info } }) => {
+      if (!readRecord(info)) return
+      stopAnnouncing()
+      // Without it, the server part says that the view is missing.
+      host.publishCommand(VIEW_COMMAND, info.directory).catch(() => {})
+    })
     const stops = [
+      stopAnnouncing,
       ...TOLD.map((type) => api.event.on(type, (event) => watches.handleEvent(event))),
       // The connection was lost, or the instance was started again.
       api.event.on('server.connected', () => watches.reload()),
@@ -71,14 +85,8 @@ const plugin = {
         api.ui.toast({ message: 'Open a session first: background tasks belong to one.' })
         return
       }
-      void openTasks({ api, host, watch: watches.of(sessionID), ask: askServer })
+      void openTasks({ api, host, watch: watches.of(sessionID), ask: askServer, problems })
     }
-    const key = options?.['key'] ?? DEFAULT_KEY
-    if (key !== false && typeof key !== 'string')
-      api.ui.toast({
-        variant: 'warning',
-        message: 'opencode-background: option key is not a key, so that none is bound.',
-      })
     const stopLayer = api.keymap.registerLayer({
       commands: [
         {
@@ -91,7 +99,7 @@ const plugin = {
           run: open,
         },
       ],
-      bindings: typeof key === 'string' ? [{ key, cmd: COMMAND }] : [],
+      bindings: own.key === false ? [] : [{ key: own.key, cmd: COMMAND }],
     })
     api.lifecycle.onDispose(() => {
       for (const stop of [...stops, stopLayer]) stop()

@@ -4,6 +4,12 @@
  */
 import * as z from 'zod/mini'
 
+/**
+ * A command of the terminal UI that does nothing: the part there publishes it when it first hears of a task, so that the
+ * server part knows that somebody has the view.
+ */
+export const VIEW_COMMAND = 'background.view'
+
 /** Its key in a session's metadata. */
 export const REQUEST_KEY = 'backgroundRequest'
 

@@ -21,6 +21,8 @@ export interface Host {
   /** Replaces the whole object. */
   replaceMetadata(sessionID: string, metadata: Metadata): Promise<void>
   abort(sessionID: string): Promise<void>
+  /** Has the terminal UIs of a directory run a command, of which its server part hears too. */
+  publishCommand(command: string, directory: string): Promise<void>
   reply(requestID: string, reply: Reply): Promise<void>
 }
 
@@ -36,6 +38,10 @@ export function hostOf({ client }: Pick<TuiPluginApi, 'client'>): Host {
     },
     async abort(sessionID) {
       await unwrap(client.session.abort({ sessionID }))
+    },
+    async publishCommand(command, directory) {
+      const body = { type: 'tui.command.execute' as const, properties: { command } }
+      await unwrap(client.tui.publish({ directory, body }))
     },
     async reply(requestID, reply) {
       await unwrap(client.permission.reply({ requestID, reply }))

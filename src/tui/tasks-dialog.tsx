@@ -19,6 +19,8 @@ export interface Desk {
   readonly api: TuiPluginApi
   readonly host: Host
   readonly watch: Watch
+  /** One sentence for each option that was not understood. */
+  readonly problems: readonly string[]
   readonly ask: (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<Answer>
 }
 
@@ -36,7 +38,8 @@ export async function openTasks(desk: Desk): Promise<void> {
     return
   }
   if (desk.watch.views.length === 0) {
-    api.ui.toast({ message: 'This session has no background tasks.' })
+    const message = ['This session has no background tasks.', ...desk.problems.map((it) => `option ${it}`)]
+    api.ui.toast({ message: message.join('\n') })
     return
   }
   api.ui.dialog.replace(() => <Tasks desk={desk} />)
@@ -45,7 +48,7 @@ export async function openTasks(desk: Desk): Promise<void> {
 }
 
 function Tasks(props: { desk: Desk }) {
-  const { api, watch } = props.desk
+  const { api, watch, problems } = props.desk
   const seen = createSeen(() => watch, true)
   const terminal = useTerminalDimensions()
   const width = (): number => Math.min(WIDEST, terminal().width - 2) - MARGINS
@@ -56,8 +59,9 @@ function Tasks(props: { desk: Desk }) {
       ...entry,
       value: taskID,
     }))
-    if (unfinished === 0) return entries
-    return [...entries, { title: `Cancel all ${unfinished}`, value: CANCEL_ALL, category: 'All' }]
+    const all = { title: `Cancel all ${unfinished}`, value: CANCEL_ALL, category: 'All' }
+    const bad = problems.map((problem) => ({ title: problem, value: '', category: 'Options in tui.json' }))
+    return [...entries, ...(unfinished === 0 ? [] : [all]), ...bad]
   })
   return (
     <api.ui.DialogSelect

@@ -14,15 +14,15 @@ afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close()
 })
 
-/** `opencode` alone, with the option `key` of the terminal UI's part. */
+/** `opencode` alone, with options of the terminal UI's part. */
 async function open(
-  key: unknown,
+  options: object,
   script: Script,
   onModel: (model: ScriptedModel) => void = () => {},
 ): Promise<Terminal> {
   const model = await startModel(script)
   onModel(model)
-  const home = await homeWithPlugin({}, { key })
+  const home = await homeWithPlugin({}, options)
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model })))
   const terminal = await openTerminal({ home: home.path })
   closing.push(async () => {
@@ -36,7 +36,7 @@ async function open(
 
 test('`opencode` alone, with the server in the same process, shows the same; the key is an option', async () => {
   const answer = heldReply()
-  const terminal = await open('f6', (request) =>
+  const terminal = await open({ key: 'f6' }, (request) =>
     request.parentSessionID === undefined ? obey(request) : answer.reply,
   )
   await terminal.press('F6')
@@ -55,7 +55,7 @@ test('`opencode` alone, with the server in the same process, shows the same; the
 
 test('a notice leaves what is being typed as it is, and no command hears the keys', async () => {
   let model: ScriptedModel | undefined
-  const terminal = await open('f6', obey, (started) => (model = started))
+  const terminal = await open({ key: 'f6' }, obey, (started) => (model = started))
   const args = { command: 'sleep 3; cat </dev/tty; read -r line; echo "heard: $line"' }
   await terminal.type(`CALL ${JSON.stringify([{ name: 'run_background', args }])} END`)
   await terminal.press('Enter')
@@ -71,11 +71,13 @@ test('a notice leaves what is being typed as it is, and no command hears the key
   expect(await terminal.screen()).not.toContain('half a sentencehalf')
 })
 
-test('a key that is none is named, and the rest is there', async () => {
-  const terminal = await open(5, obey)
-  await terminal.see('option key is not a key')
-  await terminal.press('C-p')
-  await terminal.see('Commands')
-  await terminal.type('Background tasks', 'Search')
-  await terminal.see('Background tasks What runs in the background')
+test('N8: options that are not understood are named, in a toast and in /tasks, and the rest is there', async () => {
+  const terminal = await open({ key: 5, keyy: 'f6' }, obey)
+  // Toasts break their lines.
+  await terminal.see(['option key: expected a key', 'option keyy: there is no such option'])
+  await terminal.type(`CALL ${JSON.stringify([backgroundTask('look around')])} END`)
+  await terminal.press('Enter')
+  await terminal.see('Background all ended')
+  await terminal.press('C-x', 'j')
+  await terminal.see(['Options in tui.json', 'keyy: there is no such option; did you mean key?'])
 })

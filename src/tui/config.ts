@@ -1,0 +1,21 @@
+/** The options of the part in the terminal UI: the second element of the plugin's tuple in tui.json. */
+import * as z from 'zod/mini'
+import { option, parseAs, type Parsed } from '../option.ts'
+
+/** Free in OpenCode's own bindings. */
+const DEFAULT_KEY = '<leader>j'
+
+const optionsSchema = z.strictObject({
+  key: option(
+    z.union(
+      [z.string().check(z.minLength(1)), z.literal(false)],
+      'expected a key, as "f6", or false for none',
+    ),
+    DEFAULT_KEY,
+    'the key that opens /tasks; `false`: none',
+  ),
+})
+
+export function parseTuiOptions(input: unknown): Parsed<z.output<typeof optionsSchema>> {
+  return parseAs(optionsSchema, input)
+}
