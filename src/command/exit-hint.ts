@@ -1,4 +1,4 @@
-/** What the end of a command does not say by itself, and models take it to say. Pure. */
+/** Remarks on the end of a command, where its exit code or signal misleads a model. Pure. */
 import { brief } from '../plain.ts'
 import { type CommandTask, type EndedTask } from '../task/task.ts'
 

@@ -1,4 +1,4 @@
-/** What a terminal would show of lines that were drawn over, as a progress bar is. Pure. */
+/** Renders overwritten lines, such as progress bars, as a terminal does. Pure. */
 
 const CARRIAGE_RETURN = 0x0d
 const NEWLINE = 0x0a

@@ -1,11 +1,11 @@
 /**
- * Tool calls of a session that wait for a task. A message of a person ends them: OpenCode shows it to the model only when
+ * Ends the waits of a session's tool calls when a person writes in it: OpenCode passes the message to the model only after
  * the calls of its step have returned, and a wait may take ten minutes.
  */
 export class Waits {
   readonly #waiting = new Map<string, Set<AbortController>>()
 
-  /** Does something with a signal that is given when a person writes in the session, or with the signal of the caller. */
+  /** Runs the work with a signal that is aborted when a person writes in the session, or by the caller's signal. */
   async during<Result>(
     sessionID: string,
     signal: AbortSignal | undefined,

@@ -12,7 +12,7 @@ import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
-/** Whoever asks for longer is answered then all the same: models ask for an hour. */
+/** A longer wait is cut to this: models ask for an hour. */
 const LONGEST_BLOCK_MS = 600_000
 
 const UNREADABLE = 'Its session cannot be read (any more).'

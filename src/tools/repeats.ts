@@ -1,6 +1,6 @@
 /**
- * Calls that a model makes again. Where its answer breaks off behind a tool call, OpenCode asks it anew in the same
- * message, without what the call has returned (seen): a launch would be made twice, and nobody would know of the first.
+ * Recognises repeated tool calls. When the model's answer breaks off behind a tool call, OpenCode asks the model again in
+ * the same message, without the result of the call (seen): a launch would be made twice.
  */
 import type { Event } from '../opencode.ts'
 import type { ToolContext, ToolResult } from './tool.ts'
@@ -9,7 +9,7 @@ type Calls = Map<string, Promise<ToolResult>[]>
 
 interface Step {
   readonly messageID: string
-  /** What was returned before the model was asked again, by the tool and its arguments, the oldest first. */
+  /** The results from before the model was asked again, by tool and arguments, the oldest first. */
   readonly before: Calls
   readonly since: Calls
 }
@@ -28,7 +28,7 @@ export class Repeats {
     step.since.clear()
   }
 
-  /** Does it, or answers as the same call was answered before the model was asked again. */
+  /** Does the work, or returns the result that the same call had before the model was asked again. */
   once(
     tool: string,
     args: object,
@@ -39,7 +39,7 @@ export class Repeats {
     const call = JSON.stringify([tool, args])
     const result = step.before.get(call)?.shift() ?? work()
     addTo(step.since, call, result)
-    // What was refused may be right by now.
+    // A refusal may be out of date by then.
     result.catch(() => removeFrom(step, call, result))
     return result
   }

@@ -13,7 +13,7 @@ import { defineTool, described, type ToolContext, type ToolDefinition } from './
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
 const LONGEST = 20_000
-/** Whoever gives a command less means seconds. */
+/** A smaller number is meant as seconds. */
 const LEAST_TIMEOUT_MS = 1000
 /** Of a command that was given no label: its beginning. */
 const NAME_LENGTH = 60

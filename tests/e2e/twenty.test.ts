@@ -1,4 +1,4 @@
-/** Twenty more of what people ran into, from public reports of 2026: inputs from real life, on the real OpenCode. */
+/** Twenty more inputs from real life, from public reports of 2026, on the real OpenCode. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
@@ -123,7 +123,7 @@ test("the id of another session's child is as unknown as any", async () => {
   expect(answer).toContain('not found. This session has launched none.')
 })
 
-test('whoever looks at a task that works reads that a notice comes by itself', async () => {
+test('a look at an unfinished task says that a notice comes by itself', async () => {
   const parent = await stage.parent(never)
   const [agent] = await parent.launch('work')
   const command = await start(parent, 'sleep 600')
@@ -252,7 +252,7 @@ test('a child has the tools of MCP servers, and they answer', async () => {
   expect(parent.childRequests[1]?.messages.at(-1)?.content).toBe('pong')
 })
 
-test('what a session may read outside of the project, its children may read', async () => {
+test('a child may read outside of the project where its parent session may', async () => {
   const outside = join(stage.server.home, 'outside')
   mkdirSync(outside)
   writeFileSync(join(outside, 'a.txt'), 'read from outside')
@@ -266,7 +266,7 @@ test('what a session may read outside of the project, its children may read', as
   expect(parent.childRequests[1]?.messages.at(-1)?.content).toContain('read from outside')
 })
 
-test('what an answer started that breaks off is not started again by the answer in its place', async () => {
+test('a launch is made once, though its answer breaks off and the model is asked again', async () => {
   const parent = await stage.parent()
   const { script } = stage.model
   const tools = [

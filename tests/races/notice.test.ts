@@ -198,7 +198,7 @@ test('who gives up waiting is told by the notice', async () => {
   expect(notices()).toHaveLength(1)
 })
 
-test('who waits for a task waits no longer when a person writes to its session, and is told by the notice', async () => {
+test('a message of a person ends the wait of its session for a task, whose end the notice tells', async () => {
   const { clock, host, launch, answer, parentID, notices, read } = createFakeStage()
   const { id } = await launch('long')
   await clock.advance(100)
