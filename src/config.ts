@@ -111,6 +111,12 @@ export const optionsSchema = z.strictObject({
       'how much room the files of all commands may take together: those of the commands that ended longest ago, and were ' +
         'told, are removed first',
     ),
+    shellEnv: option(
+      z.boolean(),
+      false,
+      'whether commands have the variables that other plugins add by their hook `shell.env`, as direnv plugins do. ' +
+        "OpenCode's terminal is opened and closed for each command, which is how a plugin can have those hooks called",
+    ),
     killGraceMs: option(
       milliseconds,
       5000,

@@ -27,6 +27,7 @@ import { Problems } from './problems.ts'
 import type { OthersTask } from './recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './run/quota.ts'
+import type { ShellEnvInput, ShellEnvOutput } from './run/shell-env.ts'
 import { readTranscript, type Transcript } from './run/transcript.ts'
 import type { Story } from './story.ts'
 import { until } from './task/until.ts'
@@ -128,6 +129,10 @@ export interface NewMessage {
  */
 const INTERRUPTION_SETTLES_MS = 500
 
+const SHELL_ENV_UNHEARD =
+  'another plugin adds variables to the environment of shell commands (shell.env), which background commands do not have; ' +
+  'the option commands.shellEnv: true gives them to these as well'
+
 export class BackgroundManager {
   /** The names of the tools of which notices and answers speak. */
   readonly toolNames: ToolNames
@@ -137,6 +142,7 @@ export class BackgroundManager {
   readonly #rooms: Rooms
   readonly #problems: Problems
   readonly #stalledAfterMs: number
+  readonly #hasShellEnv: boolean
 
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
@@ -152,6 +158,7 @@ export class BackgroundManager {
     const enabled = options.commands.enabled && process.platform !== 'win32'
     this.commands = { ...options.commands, enabled }
     this.#stalledAfterMs = options.stalledAfterMs
+    this.#hasShellEnv = options.commands.shellEnv
     if (options.onInterrupt === 'cancel') {
       this.#rooms.gate.subscribe((parentID, change) => {
         if (change === 'interrupted') this.#cancelSoon(parentID)
@@ -186,6 +193,7 @@ export class BackgroundManager {
 
   /** The same for a shell command, which is asked for no permission here. */
   async run(request: CommandRequest): Promise<CommandTask> {
+    if (!this.#hasShellEnv && this.#rooms.shellEnv.isAddedTo) this.report(SHELL_ENV_UNHEARD)
     const task = await this.#rooms.launcher.launchCommand(request)
     this.#rooms.executor.enqueue(task)
     const now = this.#rooms.store.get(task.id)
@@ -451,6 +459,11 @@ export class BackgroundManager {
    */
   completeMessages(messages: readonly MessageToRead[]): void {
     this.#rooms.outbox.complete(messages)
+  }
+
+  /** To be called from the hook `shell.env`, for the option `commands.shellEnv`. */
+  handleShellEnv(input: ShellEnvInput, output: ShellEnvOutput): void {
+    this.#rooms.shellEnv.hear(input, output)
   }
 
   /**

@@ -101,6 +101,8 @@ export interface Opencode {
   /** All messages of a session, the oldest first. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
+  /** Has the hooks `shell.env` called for this directory: opens a terminal there, and closes it (e2e/command-rows). */
+  callShellHooks(cwd: string): Promise<void>
   log(level: 'info' | 'warn', message: string): Promise<void>
   /** Shows a warning in the terminal UIs that are open. */
   warn(message: string): Promise<void>
@@ -266,6 +268,12 @@ export function connect(
         'session.status',
         (signal) => client.session.status({ signal, query }) as Promise<SdkResult<Statuses>>,
       ),
+
+    callShellHooks: async (cwd) => {
+      const body = { command: '/bin/sh', args: ['-c', ':'], cwd, title: PLUGIN }
+      const { id } = await call('pty.create', (signal) => client.pty.create({ body, signal, query }))
+      await call('pty.remove', (signal) => client.pty.remove({ path: { id }, signal, query }))
+    },
 
     log: async (level, message) => {
       // The host's log does not show the service that it is told.

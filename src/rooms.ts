@@ -21,6 +21,7 @@ import { Permissions } from './run/permissions.ts'
 import { Quota } from './run/quota.ts'
 import { Scheduler } from './run/scheduler.ts'
 import { SessionRunner } from './run/session-runner.ts'
+import { ShellEnv } from './run/shell-env.ts'
 import { StrayGuard } from './run/stray-guard.ts'
 import { StatusPoll } from './status.ts'
 import { Stories } from './story.ts'
@@ -82,8 +83,9 @@ export function buildRooms(
     { ...host, detector, stories, disposal: disposal.signal },
     options.startTimeoutMs,
   )
+  const shellEnv = new ShellEnv(host)
   const commands = new CommandRunner(
-    { ...host, machine, owners, killTool: kill && toolPrefix + kill },
+    { ...host, machine, owners, shellEnv, killTool: kill && toolPrefix + kill },
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const executor = new Executor(
@@ -135,6 +137,7 @@ export function buildRooms(
   const requests = new Requests({ log, store, stories, records, recovery, executor, continuer, commands })
   return {
     names,
+    shellEnv,
     disposal,
     strays,
     store,

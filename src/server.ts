@@ -87,6 +87,10 @@ const plugin = {
         clashes.sawAnswer(tool, callID)
         return done
       },
+      'shell.env'(input, output) {
+        manager.handleShellEnv(input, output)
+        return done
+      },
       'experimental.text.complete': ({ sessionID }) =>
         manager.waitForNotice(sessionID, { onlyForRun: !isRunProcess }),
       'experimental.session.compacting'({ sessionID }, { context }) {

@@ -42,6 +42,7 @@ import {
   type TaskEvent,
 } from '../task/task.ts'
 import type { Runner } from './runner.ts'
+import type { ShellEnv } from './shell-env.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -50,11 +51,12 @@ interface Ports {
   readonly store: TaskStore
   readonly machine: Machine
   readonly owners: Owners
+  readonly shellEnv: Pick<ShellEnv, 'of'>
   /** The tool that ends what a command has left running; `undefined` for none. */
   readonly killTool: string | undefined
 }
 
-type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs'> & {
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs' | 'shellEnv'> & {
   /** How much of each stream is told at the end, with what is said of the rest. */
   readonly toldBytes: number
 }
@@ -100,7 +102,12 @@ export class CommandRunner implements Runner<CommandTask> {
 
   /** Begins the command, or goes on with one that another process has begun. */
   async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
-    const { clock, machine, store } = this.#ports
+    const { clock, machine, shellEnv, store } = this.#ports
+    const isToStart = readIdentity(this.#directory(task)) === undefined
+    const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
+    // It may have been stopped while the hooks were called, or with its instance.
+    const now = store.get(task.id)
+    if (signal.aborted || (now && isEnded(now))) return cancelled(signal, '')
     let isTooMuch = false
     let child: CommandProcess
     let killed: Promise<void> | undefined
@@ -110,7 +117,7 @@ export class CommandRunner implements Runner<CommandTask> {
     // A signal that comes while it is being started is then heard behind that, when it is kept.
     this.#stopListening ??= this.#ports.machine.onTermination(() => this.dispose())
     try {
-      child = this.#begin(task, () => {
+      child = this.#begin(task, added, () => {
         isTooMuch = true
         // It writes on while it is asked to end.
         child.killNow()
@@ -153,8 +160,7 @@ export class CommandRunner implements Runner<CommandTask> {
       return { ...failed('output', message, text), ...exit }
     }
     if (!signal.aborted) return outcomeOf(end, text)
-    const by = signal.reason === 'user' ? 'user' : 'parent'
-    return { status: 'cancelled', by, text, usage: NO_USAGE, ...exit }
+    return { ...cancelled(signal, text), ...exit }
   }
 
   /** How a command has ended that nobody watched, and when; `undefined` while it runs. */
@@ -292,7 +298,7 @@ export class CommandRunner implements Runner<CommandTask> {
     this.#stopListening = undefined
   }
 
-  #begin(task: CommandTask, onTooMuchOutput: () => void): CommandProcess {
+  #begin(task: CommandTask, added: NodeJS.ProcessEnv, onTooMuchOutput: () => void): CommandProcess {
     const { clock, log, machine } = this.#ports
     const directory = this.#directory(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
@@ -306,7 +312,15 @@ export class CommandRunner implements Runner<CommandTask> {
     this.#cleanSoon()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell = machine.shell } = task
-    return start({ command, cwd, shell, env: machine.env, hasOpenInput, belonging, ...options })
+    return start({
+      command,
+      cwd,
+      shell,
+      env: { ...machine.env, ...added },
+      hasOpenInput,
+      belonging,
+      ...options,
+    })
   }
 
   /** At each start and end of a command, but not often. */
@@ -408,6 +422,10 @@ function outcomeOf(end: CommandEnd, text: string): Outcome {
     case 'lost':
       return failed('interrupted', 'it is gone, and has left no exit code', text)
   }
+}
+
+function cancelled({ reason }: AbortSignal, text: string): Outcome {
+  return { status: 'cancelled', by: reason === 'user' ? 'user' : 'parent', text, usage: NO_USAGE }
 }
 
 function failed(reason: Failure['reason'], message: string, text: string): Outcome & { status: 'failed' } {

@@ -238,3 +238,27 @@ test('Disk: a full disk is told, with a command whose output it cut and with one
     await small.close()
   }
 })
+
+const DIRENV = fileURLToPath(new URL('../harness/direnv.ts', import.meta.url))
+
+test('shell.env: commands have what another plugin adds with the option, and without it that is said', async () => {
+  const other = await startStage({ before: [[DIRENV, {}]] })
+  try {
+    const project = other.project({ options: { commands: { shellEnv: true } }, config: {} })
+    const [plain, added] = [await other.parent(), await other.parent(undefined, {}, project)]
+    const line = 'echo "the hook said: $FROM_HOOK"'
+    await start(plain, line)
+    await plain.waitForNotice('the hook said: </result>')
+    const [theirs] = await plain.call([{ name: 'bash', args: { command: line, description: 'Says it' } }])
+    expect(theirs).toContain(`the hook said: ${other.server.directory}`)
+    await start(plain, line)
+    const [list] = await plain.call([call('list_background', {})])
+    expect(list).toContain('the option commands.shellEnv: true gives them')
+    await start(added, line)
+    await added.waitForNotice(`the hook said: ${project.directory}</result>`)
+    const { data: open } = await project.client.pty.list({ throwOnError: true })
+    expect(open).toEqual([])
+  } finally {
+    await other.close()
+  }
+})

@@ -298,6 +298,7 @@ export class FakeHost {
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
+      callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
       log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
     }
