@@ -76,12 +76,13 @@ test("every argument and its description reach the model's list of tools", async
       'message_limit',
       'include_thinking',
       'include_tool_results',
+      'offset',
       'story',
     ],
     background_cancel: ['task_id', 'all'],
     list_background: ['status'],
-    run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on'],
-    check_background: ['task_id', 'tail_lines'],
+    run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on', 'open_stdin'],
+    check_background: ['task_id', 'tail_lines', 'offset', 'stream'],
     kill_background: ['task_id'],
   }
   for (const [tool, names] of Object.entries(argumentsOf)) {
