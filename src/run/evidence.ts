@@ -83,8 +83,10 @@ function judgeStored(
       holds: 'always',
     }
   }
-  // With the last of its steps OpenCode tells the model to stop and to say what is left (seen).
-  const incomplete = incompleteOf(answer) ?? (steps >= maxSteps ? 'steps' : undefined)
+  // With the last of its steps OpenCode tells the model to stop and to say what is left (seen). An agent of one step is made
+  // to answer at once.
+  const isStopped = maxSteps > 1 && steps >= maxSteps
+  const incomplete = incompleteOf(answer) ?? (isStopped ? 'steps' : undefined)
   return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
 }
 

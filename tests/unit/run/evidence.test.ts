@@ -258,6 +258,7 @@ describe('the text of a run is no whole answer', () => {
     const ending = endingOf([prompt, step, whole], [PROMPT], undefined, 2)
     expect(ending).toMatchObject({ type: 'answered', incomplete: 'steps' })
     expect(endingOf([prompt, step, whole], [PROMPT], undefined, 3)).not.toHaveProperty('incomplete')
+    expect(endingOf([prompt, whole], [PROMPT], undefined, 1)).not.toHaveProperty('incomplete')
   })
 
   test('and one that has a normal end with a text is', () => {
