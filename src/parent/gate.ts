@@ -15,7 +15,7 @@ export type Admission =
   | { readonly type: 'closed' }
   | { readonly type: 'gone' }
 
-/** `opened`: what had kept it closed is over, and nobody has written yet. `interrupted`: the user has stopped it. */
+/** `opened`: nothing keeps it closed any more. `interrupted`: the user has stopped it. */
 export type GateListener = (parentID: string, change: 'opened' | 'interrupted') => void
 
 /**
@@ -176,8 +176,11 @@ export class Gate {
     if (!parent || parent.turn === 'interrupted') return
     // The end of the interrupted turn can come behind what was written.
     if (parent.turn === 'written' && turn !== 'busy' && turn !== 'interrupted') return
+    const before = parent.turn
     parent.turn = turn
     if (turn === 'interrupted') this.#tell(sessionID, 'interrupted')
+    // A notice that found it closed just now was too late for the message of the user's.
+    if (before === 'written' && turn === 'busy') this.#tell(sessionID, 'opened')
   }
 
   #tell(parentID: string, change: 'opened' | 'interrupted'): void {

@@ -402,3 +402,20 @@ test('a notice goes as the agent that the parent has now, though another process
   await clock.advance(1000)
   expect(host.session(parentID).agent).toBe('plan')
 })
+
+test('a notice that finds its parent interrupted while the user writes comes in the turn that follows', async () => {
+  for (let ms = 0; ms < 60; ms += 1) {
+    const stage = createFakeStage()
+    const { clock, host, launch, answer, parentID, notices } = stage
+    await launch('one')
+    await occupy(stage)
+    void host.userAbort(parentID)
+    await clock.advance(100)
+    host.latencyMs = () => 10
+    answer('one')
+    await clock.advance(ms)
+    host.userPrompt(parentID, 'go on')
+    await clock.advance(10_000)
+    expect([ms, notices().length]).toEqual([ms, 1])
+  }
+})
