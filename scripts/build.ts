@@ -1,6 +1,5 @@
 /** Builds the package into dist: `npm run build`. */
 import { build as bundleWith, type Plugin } from 'esbuild'
-import { execFileSync } from 'node:child_process'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -80,15 +79,9 @@ export async function build(outdir: string): Promise<void> {
   // Loaded here only: most tests need the server part alone, and a compiler takes its time to load.
   const { bundleTui } = await import('./build-tui.ts')
   await bundleTui(outdir)
-  declare(outdir)
+  const { declare } = await import('./declarations.ts')
+  declare(join(outdir, 'types'))
   writeFileSync(join(outdir, 'options.schema.json'), `${JSON.stringify(optionsJSONSchema(), undefined, 2)}\n`)
-}
-
-/** Declarations for each module of ours; those of the entries name the rest. */
-function declare(outdir: string): void {
-  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
-  const config = join(root, 'scripts', 'tsconfig.build.json')
-  execFileSync(process.execPath, [tsc, '-p', config, '--outDir', join(outdir, 'types')], { stdio: 'inherit' })
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

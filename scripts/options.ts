@@ -18,6 +18,44 @@ export async function optionsTable(): Promise<string> {
   return (await format(table, { parser: 'markdown' })).trim()
 }
 
+/** The declaration of the options as callers may write them, with what each means. */
+export function optionsDeclaration(): string {
+  return `export interface OptionsInput ${interfaceOf(schemaOf(optionsSchema))}\n`
+}
+
+function interfaceOf({ properties = {} }: JSONSchema): string {
+  const fields = Object.entries(properties).flatMap(([name, property]) => {
+    if (typeof property !== 'object') return []
+    const type = typeOf(property)
+    // A group has no meaning of its own.
+    const { description } = property
+    const comment =
+      description === undefined ? [] : [`/** ${capitalised(description)}. Default: ${defaultOf(property)} */`]
+    return [...comment, `readonly ${name}?: ${type} | undefined`]
+  })
+  return ['{', ...fields, '}'].join('\n')
+}
+
+function typeOf(schema: JSONSchema): string {
+  if (schema.properties) return interfaceOf(schema)
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ')
+  if (typeof schema.additionalProperties === 'object')
+    return `{ readonly [name: string]: ${typeOf(schema.additionalProperties)} }`
+  switch (schema.type) {
+    case 'boolean':
+    case 'string':
+      return schema.type
+    case 'integer':
+      return 'number'
+    default:
+      throw new Error(`No declaration is known for ${JSON.stringify(schema)}.`)
+  }
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
 function schemaOf(schema: z.core.$ZodType): JSONSchema {
   return z.toJSONSchema(schema, { io: 'input', metadata: meanings })
 }

@@ -15,11 +15,11 @@ import { refuseEmptyPrompt, ToolError, unknownTask } from './tool-error.ts'
 
 /** What the next run has of its own. */
 export interface Changes {
-  readonly description?: string
+  readonly description?: string | undefined
   /** As `provider/model`. Only a task that has ended can go on with another. */
-  readonly model?: string
+  readonly model?: string | undefined
   /** Where it is not the parent's model that says more. */
-  readonly askedBy?: 'user'
+  readonly askedBy?: 'user' | undefined
 }
 
 /** How long a message that was taken over may need to be stored, and to start its turn; generous (contract 2.3). */

@@ -21,9 +21,9 @@ export interface LaunchRequest {
   /** Three to five words, for people. */
   readonly description: string
   /** As `provider/model`. Left out: the agent's own, else the parent's with its variant. */
-  readonly model?: string
+  readonly model?: string | undefined
   /** Of the model that is named here: the host's word for reasoning effort. */
-  readonly variant?: string
+  readonly variant?: string | undefined
 }
 
 export interface CommandRequest extends Omit<CommandWork, 'kind'> {

@@ -1,25 +1,61 @@
 /**
  * Background tasks for other plugins: the class that this plugin uses itself. Each manager has its own tasks, and
- * knows nothing of those of another, in the same session or elsewhere.
+ * knows nothing of those of another, in the same session or elsewhere. The build makes one declaration file of this
+ * module, and fails where a type that its declarations name is not exported here.
  */
 export { BackgroundManager } from './manager.ts'
-export type { MessageToRead } from './opencode.ts'
+export { readerOf } from './reader.ts'
+export { isEnded } from './task/task.ts'
+export { HostError } from './opencode.ts'
+export { ToolError, type ToolErrorCode } from './tool-error.ts'
+
 export type {
   ManagerInput,
+  NamedTools,
   NewMessage,
+  OthersTask,
   OutputOptions,
   PluginEvent,
   TaskReport,
   WaitOptions,
   WaitResult,
 } from './manager.ts'
+export type { Client } from './opencode.ts'
 export type { OptionsInput } from './config.ts'
+export type { CommandRequest, LaunchRequest } from './launcher.ts'
 export type { Changes } from './continuer.ts'
-export type { LaunchRequest } from './launcher.ts'
-export type { Activity, Transcript } from './run/transcript.ts'
-export type { EndedTask, Failure, Task, TaskModel, TaskStatus, Usage } from './task/task.ts'
+export type { Reader } from './reader.ts'
+export type { Receipt } from './parent/history.ts'
+export type { NamedByClient } from './parent/patience.ts'
+export type { Retry } from './run/quota.ts'
+export type { ShellEnvInput, ShellEnvOutput } from './run/shell-env.ts'
+export type { Activity, RunSummary } from './run/transcript.ts'
+export type { CommandOutput, Stream, Tail } from './command/files.ts'
+export type { Piece } from './pages.ts'
+export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './message.ts'
 export type { Step, Story } from './story.ts'
-export { HostError } from './opencode.ts'
-export { isEnded } from './task/task.ts'
-export { readerOf, type Reader } from './reader.ts'
-export { ToolError, type ToolErrorCode } from './tool-error.ts'
+export type {
+  AgentTask,
+  AgentWork,
+  Asked,
+  CommandTask,
+  CommandWork,
+  EarlierRun,
+  End,
+  Ended,
+  EndedTask,
+  Exit,
+  Failure,
+  Identity,
+  Incomplete,
+  Listening,
+  Sighting,
+  Started,
+  Task,
+  TaskIdentity,
+  TaskModel,
+  TaskStatus,
+  UnfinishedTask,
+  Usage,
+  Work,
+} from './task/task.ts'

@@ -2,7 +2,6 @@
  * The door to background tasks: launches them, looks at them, stops them, and passes the host's events on to the rooms
  * that wait for them. It holds no state of tasks; that is the store's.
  */
-import type { Hooks } from '@opencode-ai/plugin'
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { CommandOutput, Stream } from './command/files.ts'
 import type { Surroundings } from './command/machine.ts'
@@ -14,21 +13,15 @@ import { unfinishedText } from './parent/notice.ts'
 import type { Hold } from './parent/outbox.ts'
 import type { NamedByClient } from './parent/patience.ts'
 import type { Reader } from './reader.ts'
-import {
-  errorText,
-  HostError,
-  type Client,
-  type Event,
-  type MessageToRead,
-  type StoredMessage,
-} from './opencode.ts'
+import type { MessageToRead, TaskMessage } from './message.ts'
+import { errorText, HostError, type Client, type Event, type StoredMessage } from './opencode.ts'
 import type { Piece } from './pages.ts'
 import { Problems } from './problems.ts'
 import type { OthersTask } from './recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './run/quota.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './run/shell-env.ts'
-import { readTranscript, type Transcript } from './run/transcript.ts'
+import { readTranscript, type RunSummary } from './run/transcript.ts'
 import type { Story } from './story.ts'
 import { until } from './task/until.ts'
 import {
@@ -51,13 +44,13 @@ export interface ManagerInput {
    * Its own among the managers of a project. After a restart, tasks are recovered by the manager of the name under which
    * they were launched; where none is given, by any that has none, and not before the process has ended.
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /** Where OpenCode listens, which it hands to a plugin too; needed for the option `tmux` alone. */
-  readonly serverUrl?: URL
+  readonly serverUrl?: URL | undefined
   /** The tools that notices name. A notice names no other. */
   readonly tools?: NamedTools | undefined
   /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
-  readonly options?: OptionsInput
+  readonly options?: OptionsInput | undefined
 }
 
 /** The names of an author's tools, without the option `toolPrefix`. */
@@ -101,9 +94,9 @@ export interface TaskReport {
   /** The piece that was asked for. */
   readonly piece?: Piece
   /** What its session says of the run; `undefined` before it has started, and when the session was deleted. */
-  readonly transcript: Transcript | undefined
+  readonly transcript: RunSummary | undefined
   /** All messages of its session, those of earlier runs too, the oldest first. */
-  readonly messages: readonly StoredMessage[]
+  readonly messages: readonly TaskMessage[]
   /**
    * To be part of the metadata that the tool returns. After a restart it shows that the end was read; without it the end
    * is told again then. Empty where the task has not ended.
@@ -114,7 +107,11 @@ export interface TaskReport {
 export type { OthersTask } from './recovery.ts'
 
 /** An event as the hook `event` is given it. */
-export type PluginEvent = Parameters<NonNullable<Hooks['event']>>[0]['event']
+export interface PluginEvent {
+  readonly id?: string
+  readonly type: string
+  readonly properties: object
+}
 
 /** What the hook `chat.message` is given of a message that is about to be stored. */
 export interface NewMessage {
@@ -134,7 +131,7 @@ const SHELL_ENV_UNHEARD =
   'the option commands.shellEnv: true gives them to these as well'
 
 export class BackgroundManager {
-  /** The names of the tools of which notices and answers speak. */
+  /** @internal The names of this plugin's own tools. */
   readonly toolNames: ToolNames
   /** Whether agents get the tools for commands, and after how many milliseconds one ends that names no timeout. */
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
@@ -144,6 +141,9 @@ export class BackgroundManager {
   readonly #stalledAfterMs: number
   readonly #hasShellEnv: boolean
 
+  constructor(input: ManagerInput)
+  /** @internal Tests have ports of their own. */
+  constructor(input: ManagerInput, ports?: Ports)
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
     const { client, directory, name, serverUrl, tools } = input
@@ -171,12 +171,12 @@ export class BackgroundManager {
     return this.#problems.all
   }
 
-  /** Has the user told of a problem in the setup, once: in a toast and in OpenCode's log. */
+  /** @internal Has the user told of a problem in this plugin's own setup, once: in a toast and in OpenCode's log. */
   report(problem: string): void {
     this.#problems.add(problem)
   }
 
-  /** The shell that commands run in by default, and what they see. */
+  /** @internal The shell that commands run in by default, and what they see. */
   get machine(): Surroundings {
     return this.#ports.machine
   }
@@ -369,8 +369,7 @@ export class BackgroundManager {
   }
 
   /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */
-  handleEvent(told: Event | PluginEvent): void {
-    // The types of plugins describe the same events in an older form.
+  handleEvent(told: PluginEvent): void {
     const event = told as Event
     switch (event.type) {
       case 'session.status':
@@ -472,7 +471,10 @@ export class BackgroundManager {
    *
    * @param options `onlyForRun`: in a server, hold the session only where its client seems to be `opencode run --attach`
    */
-  waitForNotice(parentID: string, options: { readonly onlyForRun?: boolean } = {}): Promise<void> {
+  waitForNotice(
+    parentID: string,
+    options: { readonly onlyForRun?: boolean | undefined } = {},
+  ): Promise<void> {
     return this.#rooms.patience.wait(parentID, options)
   }
 

@@ -29,8 +29,13 @@ export type {
   SessionStatus,
 } from '@opencode-ai/sdk/v2'
 
-/** The client that OpenCode hands to a plugin. */
-export type Client = PluginInput['client']
+/** The client that OpenCode hands to a plugin. Only its parts are named, because its types belong to one version. */
+export interface Client {
+  readonly app: object
+  readonly config: object
+  readonly session: object
+  readonly tui: object
+}
 
 export interface NewSession {
   readonly parentID: string
@@ -59,12 +64,6 @@ export interface Prompt {
 export interface StoredMessage {
   readonly info: Message
   readonly parts: readonly Part[]
-}
-
-/** A message that is about to be read by a model; more parts can be pushed onto it. */
-export interface MessageToRead {
-  readonly info: { readonly id: string }
-  readonly parts: { readonly id: string }[]
 }
 
 /** Of a provider that is set up here: its models by their ids. */
@@ -139,11 +138,12 @@ const CALL_LIMIT_MS = 15_000
 
 /** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
 export function connect(
-  client: Client,
+  given: Client,
   directory: string,
   clock: Clock,
   callLimitMs = CALL_LIMIT_MS,
 ): Opencode {
+  const client = given as PluginInput['client']
   const query = { directory }
   // The client has no methods for these endpoints, but what lies beneath it reaches every one (contract 3.7).
   const { _client: raw } = client as unknown as { readonly _client: RawClient }

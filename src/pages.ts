@@ -6,7 +6,7 @@ import { forModel } from './plain.ts'
 
 /** Some of a text, or of a file, from `offset` on. */
 export interface Piece {
-  readonly bytes: Buffer
+  readonly bytes: Uint8Array
   readonly offset: number
   /** Of the whole. */
   readonly size: number
@@ -55,7 +55,7 @@ export function ends(
 }
 
 /** Where the last of a text begins that is no more than this. */
-function tailStart(bytes: Buffer, limits: PageLimits): number {
+function tailStart(bytes: Uint8Array, limits: PageLimits): number {
   let start = Math.max(0, bytes.length - limits.bytes)
   let line = bytes.length
   for (let count = 0; count < limits.lines && line > start; count++) line = lineStart(bytes, line)
@@ -68,13 +68,13 @@ function tailStart(bytes: Buffer, limits: PageLimits): number {
 }
 
 /** Where the line before this one begins. */
-function lineStart(bytes: Buffer, before: number): number {
+function lineStart(bytes: Uint8Array, before: number): number {
   return before < 2 ? 0 : bytes.lastIndexOf(NEWLINE, before - 2) + 1
 }
 
 /** Where the page ends that begins at `start` and may go as far as `end`. */
 function ending(
-  bytes: Buffer,
+  bytes: Uint8Array,
   start: number,
   end: number,
   { lines, isLast }: { readonly lines: number; readonly isLast: boolean },
@@ -93,14 +93,14 @@ function ending(
 }
 
 /** Where the first whole character begins. */
-function beginning(bytes: Buffer): number {
+function beginning(bytes: Uint8Array): number {
   let start = 0
   while (start < 3 && isInside(bytes[start])) start++
   return start
 }
 
 /** The end of the last whole character before `end`. */
-function withoutHalf(bytes: Buffer, end: number): number {
+function withoutHalf(bytes: Uint8Array, end: number): number {
   let first = end - 1
   while (first > end - 4 && isInside(bytes[first])) first--
   const lead = bytes[first] ?? 0
@@ -112,7 +112,7 @@ function isInside(byte = 0): boolean {
   return (byte & 0xc0) === 0x80
 }
 
-function textOf(bytes: Buffer): string {
+function textOf(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
 }
 

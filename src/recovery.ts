@@ -53,7 +53,8 @@ interface Found {
 /** A task that another process of OpenCode runs, which is still there. */
 export interface OthersTask {
   readonly task: Task
-  readonly owner: Owner
+  /** The process, and the machine's host name. */
+  readonly owner: { readonly pid: number; readonly host: string }
 }
 
 /**

@@ -4,7 +4,6 @@ import { dirname } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { systemClock } from './clock.ts'
 import { thisMachine } from './command/machine.ts'
-import type { OptionsInput } from './config.ts'
 import { isRun } from './invocation.ts'
 import { BackgroundManager } from './manager.ts'
 import { connect, type Event, type Opencode } from './opencode.ts'
@@ -42,7 +41,7 @@ const plugin = {
       client,
       directory,
       serverUrl,
-      options: options as OptionsInput,
+      options,
     })
     const opencode = connect(client, directory, systemClock)
     // The terminal UI has its server in a worker (contract 9.7); nobody sits before another one, as far as it knows.

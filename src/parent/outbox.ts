@@ -5,7 +5,8 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import type { Event, MessageToRead, Opencode, TextPart } from '../opencode.ts'
+import type { MessageToRead } from '../message.ts'
+import type { Event, Opencode, TextPart } from '../opencode.ts'
 import type { Reader } from '../reader.ts'
 import type { StatusPoll } from '../status.ts'
 import type { Teller } from '../story.ts'

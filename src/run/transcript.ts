@@ -9,19 +9,8 @@ export interface Answer {
   readonly parts: readonly Part[]
 }
 
-export interface Transcript {
-  /** Whether any message of ours is stored. */
-  readonly prompted: boolean
-  /** Whether any model call was made for the run. */
-  readonly begun: boolean
-  /**
-   * What was asked last on behalf of the run, and the assistant message that answers it: the newest message of ours,
-   * or what the host put in when the context was full, first a request for a summary and then a message to go on.
-   */
-  readonly asked: 'prompt' | 'summary' | 'continuation'
-  readonly answer: Answer | undefined
-  /** The newest assistant message of the run, whatever it answers. */
-  readonly newest: Answer | undefined
+/** A run, as its messages tell it. */
+export interface RunSummary {
   /**
    * The last text that the run has said, behind its answers to earlier messages of ours, which it may have finished
    * before it saw the next. '' where it said nothing.
@@ -34,6 +23,21 @@ export interface Transcript {
   readonly usage: Usage
   /** What it did last, in a few words, and when. */
   readonly activity: Activity | undefined
+}
+
+export interface Transcript extends RunSummary {
+  /** Whether any message of ours is stored. */
+  readonly prompted: boolean
+  /** Whether any model call was made for the run. */
+  readonly begun: boolean
+  /**
+   * What was asked last on behalf of the run, and the assistant message that answers it: the newest message of ours,
+   * or what the host put in when the context was full, first a request for a summary and then a message to go on.
+   */
+  readonly asked: 'prompt' | 'summary' | 'continuation'
+  readonly answer: Answer | undefined
+  /** The newest assistant message of the run, whatever it answers. */
+  readonly newest: Answer | undefined
 }
 
 export interface Activity {

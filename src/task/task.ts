@@ -18,7 +18,7 @@ export interface TaskModel {
   readonly variant?: string
 }
 
-interface Identity {
+export interface Identity {
   /** `bg_` and 8 hexadecimal digits. */
   readonly id: string
   /** Counts the times that work was started in this session, from 1. */
@@ -141,13 +141,13 @@ export type Outcome = { readonly text: string; readonly usage: Usage; readonly e
   | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
 )
 
-interface Started {
+export interface Started {
   readonly startedAt: number
   readonly saw?: Sighting
   readonly listens?: Listening
 }
 
-interface Ended {
+export interface Ended {
   /** Absent where it ended before it had started. */
   readonly startedAt?: number
   readonly endedAt: number
@@ -158,7 +158,7 @@ interface Ended {
   readonly listens?: Listening
 }
 
-type End =
+export type End =
   | ({ readonly status: 'completed'; readonly incomplete?: Incomplete } & Ended)
   | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
   | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)

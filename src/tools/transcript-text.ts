@@ -1,6 +1,7 @@
 /** The messages of a child session as text. Pure. */
 import { cutMiddle } from '../format.ts'
-import { errorText, type Part, type StoredMessage } from '../opencode.ts'
+import type { MessagePart, TaskMessage } from '../message.ts'
+import { errorText } from '../opencode.ts'
 
 const TITLE_BYTES = 200
 
@@ -13,7 +14,7 @@ export interface TranscriptOptions {
 
 /** Each message under a line that says whose it is. */
 export function transcriptText(
-  messages: readonly StoredMessage[],
+  messages: readonly TaskMessage[],
   { limit = messages.length, thinking, toolResults }: TranscriptOptions,
 ): string {
   const shown = limit === 0 ? [] : messages.slice(-limit)
@@ -22,20 +23,20 @@ export function transcriptText(
   return [...(left > 0 ? [`[… ${left} earlier messages …]`] : []), ...texts].join('\n\n')
 }
 
-function messageText({ info, parts }: StoredMessage, options: Omit<TranscriptOptions, 'limit'>): string {
+function messageText({ info, parts }: TaskMessage, options: Omit<TranscriptOptions, 'limit'>): string {
   const lines = parts.flatMap((part) => partLines(part, options))
   if (info.role === 'assistant' && info.error) lines.push(`[error: ${errorText(info.error)}]`)
   const who = info.role === 'assistant' ? 'agent' : isSynthetic(parts) ? 'OpenCode' : 'prompt'
   return [`── ${who} ──`, ...lines].join('\n')
 }
 
-function isSynthetic(parts: readonly Part[]): boolean {
+function isSynthetic(parts: readonly MessagePart[]): boolean {
   return parts.every(
     (part) => part.type === 'compaction' || (part.type === 'text' && part.synthetic === true),
   )
 }
 
-function partLines(part: Part, { thinking, toolResults }: Omit<TranscriptOptions, 'limit'>): string[] {
+function partLines(part: MessagePart, { thinking, toolResults }: Omit<TranscriptOptions, 'limit'>): string[] {
   switch (part.type) {
     case 'text':
       return part.ignored || part.text.trim() === '' ? [] : [part.text.trim()]

@@ -21,9 +21,12 @@ export default async function setup(): Promise<void> {
   process.env[INSTALLED] ??= (await install()).path
 }
 
+let packed: Promise<string> | undefined
+
 /** The path of the tarball. */
-export async function tarball(): Promise<string> {
-  return process.env[TARBALL] ?? (await pack())
+export function tarball(): Promise<string> {
+  packed ??= Promise.resolve(process.env[TARBALL] ?? pack())
+  return packed
 }
 
 /** Builds dist on the way, as a release does. */

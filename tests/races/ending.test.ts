@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import type { Event } from '../../src/opencode.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('a child that has finished before its prompt was acknowledged is completed, and told once', async () => {
@@ -265,7 +264,7 @@ test('messages that were read before the session was idle do not decide', async 
     return stored.slice(0, step + 1)
   }
   const error = { name: 'UnknownError', data: { message: 'something else' } }
-  manager.handleEvent({ type: 'session.error', properties: { sessionID, error } } as Event)
+  manager.handleEvent({ type: 'session.error', properties: { sessionID, error } })
   await clock.advance(10)
   finish({ text: 'all good' })
   await clock.advance(1000)
@@ -281,7 +280,7 @@ test('a task of which nothing is heard for long is shown as silent until it spea
   expect(manager.stalledFor(id)).toBeGreaterThan(60_000)
   expect(manager.get(id)?.status).toBe('running')
   const part = { id: 'prt_1', messageID: 'msg_1', sessionID, type: 'text', text: 'still here' }
-  manager.handleEvent({ type: 'message.part.updated', properties: { sessionID, part } } as Event)
+  manager.handleEvent({ type: 'message.part.updated', properties: { sessionID, part } })
   expect(manager.stalledFor(id)).toBeUndefined()
   answer('slow')
   await clock.advance(1000)
