@@ -64,7 +64,7 @@ export class Patience {
    */
   async wait(
     parentID: string,
-    { onlyForRun = false }: { readonly onlyForRun?: boolean } = {},
+    { onlyForRun = false }: { readonly onlyForRun?: boolean | undefined } = {},
   ): Promise<void> {
     const { clock, store, outbox } = this.#ports
     if (!this.#awaits(parentID)) return
