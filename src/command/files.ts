@@ -89,7 +89,7 @@ export function logPath(directory: string, stream: Stream): string {
   return join(directory, stream)
 }
 
-/** What a command is known by to whoever has no other record of it. */
+/** Lets a process that has no other record of the command find it. */
 export function writeIdentity(directory: string, { pid, key }: Identity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
 }

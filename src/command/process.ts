@@ -305,7 +305,7 @@ export class CommandProcess implements Identity {
     this.#finish(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
   }
 
-  /** What was said until the end is looked at before that is told, in pieces. */
+  /** Searches all output of before the end before that is told, in pieces. */
   #finish(end: CommandEnd, sizes: Readonly<Record<Stream, number>>): void {
     this.#lookForTexts()
     if (!this.#haveReached(sizes)) {

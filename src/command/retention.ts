@@ -61,7 +61,7 @@ function mayGo(directory: string): boolean {
   return identity === undefined || !isGroupAlive(identity.pid)
 }
 
-/** What a command has left running may write after its end. */
+/** The newest time of any file counts: processes that a command has left running may write after its end. */
 async function measured(directory: string): Promise<Kept> {
   const names = await readdir(directory).catch(() => [])
   const stats = await Promise.all(

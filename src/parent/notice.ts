@@ -23,8 +23,8 @@ import {
 } from '../task/task.ts'
 
 /**
- * What a parent is owed: the end of a run with what it said, a text that has appeared in the output of a command, that a
- * command goes on after its default time limit, or a question for a permission that nobody answers.
+ * A notice tells a parent of the end of a run with its text, of a text that has appeared in the output of a command, that a
+ * command goes on after its default time limit, or of a question for a permission that nobody answers.
  */
 export type Notice =
   | EndNotice
@@ -74,10 +74,10 @@ export function listeningKey({ id, run }: Task): string {
   return `${id} ${run} listens`
 }
 
-/** What a parent is owed of a command besides its end. */
+/** The notices that a parent is owed of a command besides the one of its end. */
 export function noticesBesideEnd(task: Task): Notice[] {
   const { saw, listens } = { saw: undefined, listens: undefined, ...task }
-  // Whoever is told of the end needs not be told of what came before.
+  // The notice of an end makes those of earlier moments needless.
   const isOwed = (found: { readonly at: number } | undefined): boolean =>
     found !== undefined && !(isEnded(task) && found.at <= task.endedAt)
   return [

@@ -61,7 +61,7 @@ type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'ki
   readonly toldBytes: number
 }
 
-/** What a command leaves at its end, besides its output. */
+/** The state of a command at its end, besides its output. */
 interface Remains {
   /** Whether something that it has started runs on. */
   readonly hasLeft: boolean
@@ -135,7 +135,7 @@ export class CommandRunner implements Runner<CommandTask> {
     onPrompted()
     if (!('saw' in task)) {
       child.watchFor(task.notifyOn, (text) => {
-        // What it says when it is told to end is of no interest.
+        // Output after it was told to end is of no interest.
         if (!signal.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
       })
     }
@@ -391,7 +391,7 @@ function isEndedWatcher(task: CommandTask, end: CommandEnd, now: number): boolea
   return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && /\bwatch\b/i.test(task.command)
 }
 
-/** What is to be said of a command that has just ended, besides its output. */
+/** Lines about a command that has just ended, to stand behind its output. */
 function remainsText({ hasLeft, isUnseen: unseen }: Remains, killTool: string | undefined): string[] {
   if (!hasLeft) return unseen ? ['[None of its notify_on texts appeared.]'] : []
   const watched = unseen ? ' Their output is watched for its notify_on texts.' : ''

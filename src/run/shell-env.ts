@@ -1,12 +1,12 @@
 /**
- * What other plugins add to the environment of shell commands by their hook `shell.env`, as direnv plugins do. OpenCode
+ * Reads the variables that other plugins add to shell commands by their hook `shell.env`, as direnv plugins do. OpenCode
  * calls that hook for a command of its own bash tool, and when a client opens a terminal: opening one is how a plugin can
  * have the hooks called, and each is given the same object to write to, ours as well.
  */
 import type { Log } from '../log.ts'
 import { errorText, type Opencode } from '../opencode.ts'
 
-/** What OpenCode gives the hook `shell.env`. */
+/** The input of the hook `shell.env`. */
 export interface ShellEnvInput {
   readonly cwd: string
   /** Absent for a terminal. */
@@ -48,7 +48,7 @@ export class ShellEnv {
     return Object.keys(this.#others?.env ?? {}).length > 0
   }
 
-  /** What the hooks add for a command in this directory; nothing where they cannot be called. Never rejects. */
+  /** The variables for a command in this directory; none where the hooks cannot be called. Never rejects. */
   of(cwd: string): Promise<Readonly<Record<string, string>>> {
     const answer = this.#asking.then(() => this.#ask(cwd))
     this.#asking = answer

@@ -36,7 +36,7 @@ test('a hook that fails costs a command its variables, and nothing else', async 
   expect(warnings).toEqual(['the hooks shell.env for /a: no direnv'])
 })
 
-test("what hooks add for OpenCode's own bash tool shows that there are any, and is nobody else's", async () => {
+test("variables that hooks add for OpenCode's own bash tool show that there are any, and are nobody else's", async () => {
   const { shellEnv } = create(() => ({}))
   const output = { env: {} }
   const asked = shellEnv.of('/a')
