@@ -59,7 +59,11 @@ test('a command that ends well is told as completed, and its output is a message
 
 test('the story of a command says when it ran, what was seen in its output, and what became of its notice', async () => {
   const parent = await stage.parent()
-  const id = await start(parent, 'echo ready; sleep 1; exit 3', { notify_on: ['ready'] })
+  const line = 'echo ready; until [ -e told ]; do sleep 0.1; done; exit 3'
+  const id = await start(parent, line, { notify_on: ['ready'] })
+  await parent.waitForNotice('Its output has: ready')
+  await parent.quietBesidesChildren()
+  writeFileSync(join(stage.server.directory, 'told'), '')
   await parent.waitForNotice('exit_code="3"')
   await parent.quiet()
   const [story = ''] = await parent.call([{ name: 'background_output', args: { task_id: id, story: true } }])
