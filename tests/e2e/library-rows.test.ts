@@ -372,6 +372,17 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(parent.childRequests).toHaveLength(2)
   })
 
+  test('N3: after a kill of OpenCode, an end is told again only where its receipt was not returned', async () => {
+    const [without] = await readBy('read_both_ways', 'one')
+    const parent = await stage.parent(() => ({ text: 'reviewed' }))
+    const [launched = ''] = await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
+    const id = /bg_[0-9a-f]{8}/.exec(launched)?.[0]
+    expect(await parent.call([call('review_result', { id })])).toEqual(['reviewed'])
+    await stage.restart('SIGKILL')
+    expect(await toldBy(parent)).toBe(0)
+    expect(await toldBy(without)).toBe(1)
+  })
+
   test('N4: a notice names the tool that its author has named, and no other', async () => {
     const parent = await stage.parent(() => ({ text: 'reviewed' }))
     await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
