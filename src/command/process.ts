@@ -250,10 +250,18 @@ export class CommandProcess implements Identity {
 
   /** One timer for all that is looked at, and none when there is nothing to look for. */
   #look(): void {
-    // What the wrapper has written is proof, should the event of our own child be lost.
-    if (readEnd(this.#options.directory) !== undefined || (!this.#isOurChild && !this.#isLeading())) {
-      this.#end(this.#wasKilled ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
-      return
+    // The end that the wrapper has written is proof, should the event of our own child be lost.
+    const isWritten = readEnd(this.#options.directory) !== undefined
+    if (isWritten || !this.#isOurChild) {
+      if (!this.#isLeading()) {
+        this.#end(this.#wasKilled ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
+        return
+      }
+      if (isWritten) {
+        // The wrapper itself is about to end, and is nothing that the command has left running.
+        this.#lookAfter(GROUP_LOOK_MS)
+        return
+      }
     }
     this.#lookAtSize()
     this.#lookForTexts()

@@ -1,7 +1,7 @@
 /** A command is found again by another process than the one that has started it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
@@ -98,4 +98,16 @@ test('who attaches to a command can wait for its output, from its beginning', as
   await Promise.all([written(other, 'early'), written(other, 'later')])
   await other.kill()
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
+})
+
+test('a command has not ended, nor left anything running, before the wrapper that wrote its end is gone', async () => {
+  const { process: child, directory, attach: again } = run('echo up; sleep 100')
+  await written(child, 'up')
+  writeFileSync(join(directory, 'exit'), 'status 0\n')
+  const other = again()
+  const leavesSomething = other.ended.then(() => other.isAlive)
+  // Time for several looks.
+  await new Promise<void>((resolve) => systemClock.after(200, resolve))
+  child.killNow()
+  expect(await leavesSomething).toBe(false)
 })
