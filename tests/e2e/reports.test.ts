@@ -24,12 +24,13 @@ async function start(parent: Parent, args: object): Promise<string> {
   return /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
 }
 
-/** Launches one task, and resolves with its session. */
+/** Launches one task, and resolves with its session when its model was asked. */
 async function launchOne(parent: Parent): Promise<{ readonly id: string }> {
   await parent.launch('errand')
   const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
   const [session] = data
   if (!session) throw new Error('it was not launched')
+  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
   return session
 }
 
@@ -222,7 +223,6 @@ test('R14: the end is told though the host can no longer list the messages of th
   const { reply, release } = heldReply()
   const parent = await stage.parent(inOrder(reply))
   const { id } = await launchOne(parent)
-  await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
   const path = JSON.stringify({ id })
   await probe.run(`
     const format = { type: 'json_schema', schema: { type: 'object' } }
