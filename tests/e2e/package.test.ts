@@ -1,31 +1,32 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { parseOptions } from '../../src/config.ts'
 import { createHome, environment, homeAt, skipPluginInstall } from '../harness/home.ts'
+import * as packed from '../harness/packed.ts'
 import { opencodeBinary } from '../harness/process.ts'
 import { startStage, type StageOptions } from '../harness/stage.ts'
 
 const run = promisify(execFile)
-const root = fileURLToPath(new URL('../..', import.meta.url))
 let tarball: string
+/** The package as it is unpacked. */
+let folder: string
 
 beforeAll(async () => {
-  const destination = mkdtempSync(join(tmpdir(), 'opencode-pack-'))
-  // Builds dist on the way, as a release does.
-  await run('npm', ['pack', '--pack-destination', destination], { cwd: root })
-  tarball = join(destination, readdirSync(destination)[0] ?? '')
+  tarball = await packed.tarball()
+  const place = mkdtempSync(join(tmpdir(), 'opencode-unpacked-'))
+  await run('tar', ['-xzf', tarball, '-C', place])
+  folder = join(place, 'package')
 })
 
 test('the package holds the bundle, its types and the texts, and depends on nothing', async () => {
   const { stdout } = await run('tar', ['-tzf', tarball])
-  const packed = stdout.trim().split('\n').toSorted()
-  const types = packed.filter((file) => file.startsWith('package/dist/types/'))
-  expect(packed.filter((file) => !types.includes(file))).toEqual([
+  const files = stdout.trim().split('\n').toSorted()
+  const types = files.filter((file) => file.startsWith('package/dist/types/'))
+  expect(files.filter((file) => !types.includes(file))).toEqual([
     'package/CHANGELOG.md',
     'package/LICENSE',
     'package/README.md',
@@ -43,12 +44,12 @@ test('the package holds the bundle, its types and the texts, and depends on noth
   ])
   const entries = ['manager', 'server', 'tui']
   expect(types).toEqual(entries.map((entry) => `package/dist/types/${entry}.d.ts`))
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as object
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as object
   expect(manifest).not.toHaveProperty('dependencies')
 })
 
 test('the schema of the options knows each of them, with its default and what it means', () => {
-  const schema = JSON.parse(readFileSync(join(root, 'dist', 'options.schema.json'), 'utf8')) as {
+  const schema = JSON.parse(readFileSync(join(folder, 'dist', 'options.schema.json'), 'utf8')) as {
     properties: Record<string, { default?: unknown; description?: string }>
   }
   expect(Object.keys(schema.properties)).toEqual(Object.keys(parseOptions({}).options))
@@ -59,7 +60,7 @@ test('the schema of the options knows each of them, with its default and what it
 })
 
 test('the plugin loads from a folder, with the options of its tuple', async () => {
-  await expectItToWork({ plugins: [[root, { pollMs: 'often' }]] })
+  await expectItToWork({ plugins: [[folder, { pollMs: 'often' }]] })
 })
 
 test('`opencode plugin` installs the packed plugin, which loads with the options of its tuple', async () => {

@@ -1,6 +1,6 @@
 /** The package as users get it: packed once, and installed into a home with OpenCode's own command. */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -32,8 +32,8 @@ export function tarball(): Promise<string> {
 /** Builds dist on the way, as a release does. */
 async function pack(): Promise<string> {
   const destination = mkdtempSync(join(tmpdir(), 'opencode-pack-'))
-  await run('npm', ['pack', '--pack-destination', destination], { cwd: root })
-  return join(destination, readdirSync(destination)[0] ?? '')
+  const { stdout } = await run('npm', ['run', '--silent', 'tarball', '--', destination], { cwd: root })
+  return stdout.trim()
 }
 
 /** A home whose project has the packed plugin; `options` are those of its server part, `tuiOptions` of the other. */
