@@ -92,7 +92,7 @@ export class FakeHost {
     string,
     { readonly resolve: () => void; readonly reject: (error: Error) => void }
   >()
-  /** What calls do that `callTool` has asked for. */
+  /** What the calls do that `toolCall` has made. */
   readonly #toolWork = new WeakMap<ToolCall, (callID: string) => ToolOutput | Promise<ToolOutput>>()
   #promptsToSwallow = 0
   /** Counts the processes that were this host, one after another. */
@@ -149,12 +149,17 @@ export class FakeHost {
     return messageID
   }
 
-  /** Writes as the user, upon which the session's model calls a tool that does this. Returns the id of the message. */
-  callTool(sessionID: string, work: (callID: string) => ToolOutput | Promise<ToolOutput>): string {
+  /** A call of a tool that does this, for a script to reply with. */
+  toolCall(work: (callID: string) => ToolOutput | Promise<ToolOutput>): ToolCall {
     const call = { name: 'tool', args: {} }
     this.#toolWork.set(call, work)
-    this.#model.nextCalls.set(sessionID, call)
-    return this.userPrompt(sessionID, 'call a tool')
+    return call
+  }
+
+  /** Writes as the user, upon which the session's model calls a tool that does this, whatever the script says. */
+  callTool(sessionID: string, work: (callID: string) => ToolOutput | Promise<ToolOutput>): void {
+    this.#model.nextCalls.set(sessionID, this.toolCall(work))
+    this.userPrompt(sessionID, 'call a tool')
   }
 
   /** Presses ESC. Resolves when the run has stopped. */

@@ -4,7 +4,7 @@ import { HostError, type Event } from '../../../src/opencode.ts'
 import type { Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
-import type { Reply } from '../../harness/script.ts'
+import type { Reply, ToolCall } from '../../harness/script.ts'
 import { PARENTS, TASKS, type History, type Step } from './steps.ts'
 import { exists, Witness } from './witness.ts'
 
@@ -40,6 +40,8 @@ export class Play {
   isRejectionSure = true
   readonly history: History
   readonly #ids: string[] = []
+  /** The call that a parent's model makes when a user's message comes next. */
+  readonly #calls = new Map<string, ToolCall>()
   /** Sessions of which something was lost since their last idle that was told. */
   readonly #gaps = new Set<string>()
   /** The newest message of the user's in each parent. */
@@ -83,6 +85,11 @@ export class Play {
       const ms = host.latencyMs() * 10
       if (ms > 0) await new Promise<void>((resolve) => clock.after(ms, resolve))
       const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+      const call = request.messages.at(-1)?.role === 'user' && this.#calls.get(request.sessionID)
+      if (call) {
+        this.#calls.delete(request.sessionID)
+        return { tools: [call] }
+      }
       if (asked.startsWith('occupy')) await this.#isOver
       return asked.startsWith('fail') ? { status: 400, text: 'bad' } : { text: 'Noted.' }
     }
@@ -335,13 +342,14 @@ export class Play {
     const { host, clock } = stage
     if (!exists(host, parentID)) return
     if (!host.session(parentID).time.archived) witness.opened(parentID)
-    const messageID = host.callTool(parentID, async (callID) => {
+    const call = host.toolCall(async (callID) => {
       const reader = { sessionID: parentID, callID }
       const { task, receipt } = await stage.manager.output(id, { ...options, reader })
       await new Promise<void>((resolve) => clock.after(host.latencyMs() * 10, resolve))
       return { output: task.status, metadata: { ...receipt } }
     })
-    this.#written.set(parentID, messageID)
+    this.#calls.set(parentID, call)
+    this.#written.set(parentID, host.userPrompt(parentID, 'read'))
   }
 
   #close(parentID: string): void {
