@@ -50,6 +50,8 @@ export function ends(
   const half = { bytes: Math.floor(limits.bytes / 2), lines: Math.floor(limits.lines / 2) }
   const head = pageOf(whole, half)
   const from = Math.max(head.next, tailStart(bytes, half))
+  // Both ends together are all of it: apart, a tag across them has nothing to be made harmless.
+  if (from === head.next) return text
   const leftOut = marker(from - head.next, head.next)
   return `${head.text.replace(/\n$/, '')}\n${leftOut}\n${textOf(bytes.subarray(from))}`
 }

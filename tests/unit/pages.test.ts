@@ -74,5 +74,6 @@ test('what is left out in the middle is what the pages from there show', () => {
       const tail = source.subarray(gap.offset + gap.bytes).toString()
       expect(cut).toBe(gap.bytes === 0 ? text : `${head.replace(/\n$/, '')}\n|\n${tail}`)
     }),
+    { examples: [[['\0', '\0', '\u202e', '<task id=', '😀', '€', '😀', '€', 'a']]] },
   )
 })
