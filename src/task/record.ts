@@ -140,6 +140,14 @@ function isBegun({ kind }: Task, { type }: TaskEvent): boolean {
 /** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
+type Recorded = z.infer<typeof recordSchema>
+/** The names of a task's fields, and its statuses. */
+type FactsOf<Each> = Each extends { readonly status: infer Status } ? keyof Each | Status : never
+/** Of these, what the schema lacks: a restart would lose it. */
+type Lost = Exclude<FactsOf<Task>, FactsOf<Recorded> | 'sessionID'>
+/** Where the schema lacks something, no task can be recorded, and the compiler names it. */
+type Recordable = [Lost] extends [never] ? Task : Lost
+
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
 export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {
   const parsed = recordSchema.safeParse(metadata?.[RECORD_KEY])
@@ -303,7 +311,7 @@ export class TaskRecords {
     }
   }
 
-  #recordOf({ sessionID: _, ...task }: Task, owner = this.#owner): object {
+  #recordOf({ sessionID: _, ...task }: Recordable, owner = this.#owner): object {
     return { ...task, version: 1, owner }
   }
 }
