@@ -13,6 +13,7 @@ const HEAVY = [
   'e2e/run.',
   'e2e/restart',
   'tui/restart',
+  'e2e/newuser',
   'e2e/interrupt',
 ]
 
