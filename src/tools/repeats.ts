@@ -14,7 +14,7 @@ interface Step {
   readonly since: Calls
 }
 
-/** Of how many sessions the newest message is known. */
+/** The number of sessions of which the newest message is kept; the session that called longest ago is forgotten first. */
 const SESSIONS = 100
 
 export class Repeats {
@@ -48,8 +48,10 @@ export class Repeats {
     const known = this.#steps.get(sessionID)
     if (known?.messageID === messageID) return known
     const step = { messageID, before: new Map(), since: new Map() }
-    if (this.#steps.size >= SESSIONS) this.#steps.clear()
+    this.#steps.delete(sessionID)
     this.#steps.set(sessionID, step)
+    const [oldest] = this.#steps.keys()
+    if (this.#steps.size > SESSIONS && oldest !== undefined) this.#steps.delete(oldest)
     return step
   }
 }

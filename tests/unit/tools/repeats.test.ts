@@ -65,3 +65,13 @@ test('a call that was refused is made again', async () => {
   repeats.handleEvent(retry('ses_1'))
   expect(await repeats.once('run_background', {}, step, () => Promise.resolve('started'))).toBe('started')
 })
+
+test('with a hundred sessions at work, a launch of each is made once; of more, the first one is forgotten', async () => {
+  const { repeats, make } = counted()
+  const sessions = Array.from({ length: 101 }, (_, index) => ({ ...step, sessionID: `ses_${index}` }))
+  for (const of of sessions) await make({}, of)
+  for (const { sessionID } of sessions) repeats.handleEvent(retry(sessionID))
+  const again = await Promise.all(sessions.slice(1).map((of) => make({}, of)))
+  expect(again).toEqual(again.map((_, index) => `task ${index + 2}`))
+  expect(await make({}, sessions[0])).toBe('task 102')
+})
