@@ -1,13 +1,11 @@
 import { afterEach, expect, test } from 'vitest'
+import { openAlone } from '../harness/alone.ts'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
 import type { Script } from '../harness/script.ts'
 import { heldReply } from '../harness/replies.ts'
-import { configuration } from '../harness/server.ts'
 import { backgroundTask, obey } from '../harness/stage.ts'
-import { openTerminal, type Terminal } from '../harness/terminal.ts'
-import { rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import type { Terminal } from '../harness/terminal.ts'
 
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
@@ -23,13 +21,8 @@ async function open(
   const model = await startModel(script)
   onModel(model)
   const home = await homeWithPlugin({}, options)
-  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model })))
-  const terminal = await openTerminal({ home: home.path })
-  closing.push(async () => {
-    await terminal.close()
-    await model.close()
-    rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
-  })
+  const { terminal, close } = await openAlone(home, model)
+  closing.push(close)
   await terminal.see('ctrl+p')
   return terminal
 }

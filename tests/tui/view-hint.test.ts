@@ -1,13 +1,13 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
+import { openAlone } from '../harness/alone.ts'
 import { startModel } from '../harness/model.ts'
 import { homeWithPlugin } from '../harness/packed.ts'
 import { never } from '../harness/replies.ts'
-import { configuration } from '../harness/server.ts'
 import { backgroundTask, obey } from '../harness/stage.ts'
-import { openTerminal, type Terminal } from '../harness/terminal.ts'
+import type { Terminal } from '../harness/terminal.ts'
 
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
@@ -21,13 +21,8 @@ async function open(hasView: boolean): Promise<{ terminal: Terminal; log: () => 
   )
   const home = await homeWithPlugin()
   if (!hasView) rmSync(join(home.directory, '.opencode', 'tui.json'))
-  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model })))
-  const terminal = await openTerminal({ home: home.path })
-  closing.push(async () => {
-    await terminal.close()
-    await model.close()
-    rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
-  })
+  const { terminal, close } = await openAlone(home, model)
+  closing.push(close)
   await terminal.see('ctrl+p')
   await terminal.type(`CALL ${JSON.stringify([backgroundTask('look around')])} END`)
   await terminal.press('Enter')
