@@ -1,4 +1,4 @@
-/** What the host offers to work with: agents, models, and tools for primary agents alone; each is looked up once. */
+/** Looks up agents, models and the tools of primary agents at the host, each list once. */
 import type { Agent, Opencode, Provider } from './opencode.ts'
 import type { TaskModel } from './task/task.ts'
 import { ToolError } from './tool-error.ts'

@@ -1,11 +1,11 @@
 /**
- * A fork of a session begins with the messages of the original, and so with the ids of its tasks. They stay the original's:
- * its notices go there.
+ * Finds the session that launched a task in a fork's history. A fork copies the messages of the original, and with them its
+ * task ids, but the tasks and their notices stay with the original.
  */
 import type { Opencode, StoredMessage } from './opencode.ts'
 import { readRecord } from './task/record.ts'
 
-/** What our tools leave in the host's part of a call that has launched a task. */
+/** The metadata that a launching tool returns, as OpenCode stores it in the part of the call. */
 interface Launched {
   readonly taskID: string
   readonly sessionID: string

@@ -355,7 +355,7 @@ export class BackgroundManager {
     return task?.kind === 'command' && this.#rooms.commands.hasLeftovers(task)
   }
 
-  /** Ends what a command that has ended has left running; resolves with whether there was anything. */
+  /** Ends the processes that an ended command has left running. Resolves with whether there were any. */
   async killLeftovers(taskID: string): Promise<boolean> {
     const task = this.#rooms.store.get(taskID)
     return task?.kind === 'command' && isEnded(task) && this.#rooms.commands.killLeftovers(task)

@@ -1,6 +1,6 @@
 /**
- * What is wrong with how the plugin is set up: options that it does not understand, names that it shares with others. Each
- * problem is told once, in a toast and in the log, and `list_background` lists them all.
+ * Collects the problems of the plugin's setup: unknown options, tool names that other plugins use too. Each problem is
+ * reported once, in a toast and in the log, and `list_background` lists them all.
  */
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'

@@ -43,9 +43,8 @@ const plugin = {
       serverUrl,
       options,
     })
-    const opencode = connect(client, directory, systemClock)
-    // The terminal UI has its server in a worker (contract 9.7); nobody sits before another one, as far as it knows.
-    const hint = isMainThread ? undefined : viewHint(opencode)
+    // The terminal UI runs its server in a worker (contract 9.7); a server in the main thread has no screen of its own.
+    const hint = isMainThread ? undefined : viewHint(connect(client, directory, systemClock))
     const now = (): number => systemClock.now()
     const isRunProcess = isRun(process.argv.slice(2))
     const repeats = new Repeats()

@@ -129,7 +129,7 @@ interface Span {
   readonly end: number
 }
 
-/** What positions count in: the line, or the code in backticks without the backslashes that it has there. */
+/** The source of node positions: the line, or the code in backticks with its backslashes removed. */
 interface Text {
   readonly source: string
   /** Of here-documents, with the closing line: a body lies outside of the command that reads it. */

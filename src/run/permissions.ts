@@ -1,7 +1,7 @@
 /**
- * What children ask permission for. A child that asks waits without limit, and no client of the host's shows it to whom
- * it may concern; so its task says that it waits, and for what. Requests outlive what asked them: those of a task that
- * has ended are rejected.
+ * Tracks the permission requests of children. A child blocks until its request is answered, so its task becomes `waiting`
+ * and names the permission; after `permissionNoticeMs` the parent is told. OpenCode keeps the requests of a session that
+ * was aborted, so those of ended tasks are rejected here.
  */
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
@@ -157,7 +157,7 @@ export class Permissions {
   }
 
   async #look(): Promise<void> {
-    // What is asked while the list is on its way is not on it.
+    // A request that is asked while the list is on its way is not on the list.
     const before = [...this.#open.keys()]
     try {
       const requests = await this.#ports.opencode.permissions()

@@ -2,8 +2,8 @@
 import type { Clock } from '../clock.ts'
 
 /**
- * What is left of a time limit that began at a time of the wall clock, in another process perhaps. A machine's time that
- * was set back since makes it no longer than the whole.
+ * Returns the rest of a time limit whose start another process may have recorded, in milliseconds. The rest is never more
+ * than the limit, because the wall clock may have been set back since.
  */
 export function leftOf(limitMs: number, startedAt: number, clock: Clock): number {
   return Math.min(limitMs, Math.max(0, startedAt + limitMs - clock.now()))

@@ -68,7 +68,7 @@ const NAMED = 20
 /** A task's id as models write it: in capitals, in quotes, without what all ids begin with. */
 const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
 
-/** The task of an id, or of its child session, if this session launched it: any other is unknown to it. */
+/** Finds a task by its id or its child session. Rejects with a `ToolError` for a task that this session did not launch. */
 export async function ownTask(manager: BackgroundManager, given: string, sessionID: string): Promise<Task> {
   const [, digits] = LOOSE_ID.exec(given) ?? []
   const taskID = digits === undefined ? given : `bg_${digits.toLowerCase()}`
