@@ -2,10 +2,9 @@
  * One shell command as a process in a group of its own, with its output in files: it outlives the process that has
  * started it, and another one can attach to it.
  *
- * A command has ended when its shell has. What it has left running on purpose (`npm run dev &`) works on, writes to its
- * logs, in which texts are looked for still, and goes with `kill`; `setsid` takes a process out of the session, and so out of our reach. To wait for
- * such processes instead would keep a command that has done its work from ever ending, and to kill them would make `&`
- * useless.
+ * A command has ended when its shell has ended. Processes that it leaves running (`npm run dev &`) write on to its logs,
+ * where `notifyOn` texts are still searched, and `kill` ends them; a process that leaves the session (`setsid`) is out of
+ * reach. To wait for such processes would keep a finished command from ever ending, and to kill them would make `&` useless.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { accessSync, closeSync, constants, mkdirSync, rmSync, statSync } from 'node:fs'
