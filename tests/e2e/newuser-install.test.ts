@@ -134,7 +134,7 @@ test('N6: of a plugin that is missing or fails at import no log speaks, and Node
     const { id } = await server.createSession()
     await server.prompt(id, 'hello')
     await server.waitForIdle(id)
-    const told = server.log() + server.output
+    const told = (await server.log()) + server.output
     expect(told).toContain('failed to load plugin')
     expect(told).toContain('fails at start')
     for (const word of [missing, throwing, 'fails at import']) expect(told).not.toContain(word)

@@ -84,7 +84,7 @@ test('R13: a plugin that comes later wins a name of ours, which toast, list and 
   expect(answers[0]).toBe('from theirs')
   expect(toasts).toEqual([problem])
   expect(answers[1]).toContain(`⚠️ ${problem}`)
-  expect(stage.server.log().split(problem)).toHaveLength(2)
+  expect((await stage.server.log()).split(problem)).toHaveLength(2)
 })
 
 test('R13: a tool file loses to ours, and so does a plugin that comes before, which is said', async () => {
@@ -189,7 +189,7 @@ test('loaded twice, the plugin says so once, and tells each end once', async () 
   expect(turns).toBe(1)
   expect(answers[1]).toContain('(1 total)')
   expect(answers[1]).toContain(`⚠️ ${problem}`)
-  expect(stage.server.log().split(problem)).toHaveLength(2)
+  expect((await stage.server.log()).split(problem)).toHaveLength(2)
 })
 
 const ERRAND = `CALL ${JSON.stringify([backgroundTask('errand')])} END`

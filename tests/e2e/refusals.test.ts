@@ -89,7 +89,7 @@ test('options that were not understood are shown to the user at the first messag
       event.type === 'tui.toast.show' ? [event.properties.message] : [],
     )
   expect(toasts()).toEqual([expect.stringMatching(/option pollMs: .*\n*.*colour/) as string])
-  expect(stage.server.log()).toContain('opencode-background: option pollMs: ')
+  expect(await stage.server.log()).toContain('opencode-background: option pollMs: ')
 })
 
 test('a sub-agent cannot launch, however it came by the tool', async () => {

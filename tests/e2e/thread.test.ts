@@ -146,7 +146,7 @@ test("with the option debug, each step of a task stands in OpenCode's log", asyn
   await parent.waitForNotice('done')
   for (const step of ['slotTaken, starting', 'prompted, running', 'ended, completed']) {
     const line = new RegExp(`opencode-background: \\[BG-DEBUG [0-9:.]{12}\\] ${id}: ${step}`)
-    await expect.poll(() => stage.server.log()).toMatch(line)
+    expect(await stage.server.log()).toMatch(line)
   }
 })
 

@@ -116,7 +116,7 @@ test('without tmux it is said once why there are no panes', async () => {
       await parent.waitForNotice(`\n${name}\n`)
     }
     const said = /message="[^"]*option tmux: no panes, since OpenCode does not run inside tmux/g
-    await expect.poll(() => outside.server.log().match(said)).toHaveLength(1)
+    expect((await outside.server.log()).match(said)).toHaveLength(1)
   } finally {
     await outside.close()
   }

@@ -2,7 +2,7 @@
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk'
 import type { Event, Message, Part, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { randomUUID } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageID as messageIDOf } from '../../src/task/id.ts'
@@ -76,8 +76,8 @@ export interface OpencodeServer extends Project {
   readonly events: EventStream
   /** stdout and stderr so far. */
   readonly output: string
-  /** The text of OpenCode's log files. */
-  log(): string
+  /** The text of OpenCode's log files, with all that was logged before this call. */
+  log(): Promise<string>
   /** Another project in the same server, in an instance of its own. */
   project(directory: string): Project
   /** Ends the process and resolves when it is gone; then removes the home. */
@@ -86,6 +86,7 @@ export interface OpencodeServer extends Project {
 
 const POLL_MS = 50
 const GONE_WITHIN_MS = 15_000
+const LOGGED_WITHIN_MS = 15_000
 /** An answer can be final some time after the last idle (contract 1.5). */
 const NET_MS = 300
 
@@ -111,12 +112,18 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
     get output() {
       return server.output
     },
-    log() {
-      if (!existsSync(home.logs)) return ''
-      return readdirSync(home.logs)
-        .toSorted()
-        .map((file) => readFileSync(join(home.logs, file), 'utf8'))
-        .join('')
+    async log() {
+      // OpenCode answers a log call before the line is in the file, and writes the lines in the order of the calls.
+      const mark = randomUUID()
+      const body = { service: 'test', level: 'info' as const, message: mark }
+      await createOpencodeClient({ baseUrl: url, directory, headers }).app.log({ body, throwOnError: true })
+      const deadline = Date.now() + LOGGED_WITHIN_MS
+      for (;;) {
+        const text = logText(home.logs)
+        if (text.includes(mark)) return text
+        if (Date.now() > deadline) throw new Error(`OpenCode has not written the line ${mark} to its log`)
+        await sleep(POLL_MS)
+      }
     },
     project: (other) => projectAt(url, other, headers),
     async stop({ signal = 'SIGTERM', keepHome = false } = {}) {
@@ -127,6 +134,13 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
       rmSync(home.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
     },
   }
+}
+
+function logText(directory: string): string {
+  return readdirSync(directory)
+    .toSorted()
+    .map((file) => readFileSync(join(directory, file), 'utf8'))
+    .join('')
 }
 
 /** Rejects where a process of this home outlives its server. */

@@ -183,7 +183,7 @@ async function examine(
   const laps = await Promise.all(parents.map((parent) => examineOne(server, model, kind, parent)))
   const ids = new Set(parents.map(({ id }) => id))
   const peak = mostAtOnce(model.requests.filter(({ parentSessionID = '' }) => ids.has(parentSessionID)))
-  const complaints = server.log().match(/^.*level=(?:WARN|ERROR).*opencode-background: .*$/gm) ?? []
+  const complaints = (await server.log()).match(/^.*level=(?:WARN|ERROR).*opencode-background: .*$/gm) ?? []
   const sum = (figure: (lap: (typeof laps)[number]) => number): number =>
     laps.reduce((total, lap) => total + figure(lap), 0)
   return {
