@@ -1,21 +1,23 @@
 /**
- * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. Without
- * versions it goes from the newest in the registry downwards, and stops at the first that is older than the pinned
- * one and fails. It prints a table for the README; the exit code is 1 where the pinned version fails.
+ * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. A version is
+ * `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it goes from the newest in the
+ * registry downwards, and stops at the first that is older than the pinned one and fails. It prints a table for the README; the exit code is 1 where the pinned version fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
-import { opencodeBinary } from '../tests/harness/process.ts'
+import { binaryPackages, opencodeBinary } from '../tests/harness/process.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const pinned = z
   .object({ devDependencies: z.object({ 'opencode-ai': z.string() }) })
   .parse(createRequire(import.meta.url)('../package.json')).devDependencies['opencode-ai']
+
+const SDK = '@opencode-ai/sdk'
 
 /** What we rely on at the host. */
 const CONTRACT = 'tests/contract/real.test.ts'
@@ -69,44 +71,82 @@ interface Seen {
   readonly main: Part
 }
 
-/** The newest and the first version of each minor, newest first; and the pinned one. */
+/**
+ * The newest and the first version of each minor, newest first; the pinned one; and the newest SDK where it is of a
+ * later minor than the newest OpenCode.
+ */
 function choose(): string[] {
-  const all = z
-    .array(z.string())
-    .parse(JSON.parse(npm('view', 'opencode-ai', 'versions', '--json')))
-    .filter((version) => /^\d+\.\d+\.\d+$/.test(version))
-    .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }))
-  const minor = (version = ''): string => version.replace(/\.\d+$/, '')
+  const all = versionsOf(binaryPackages()[0])
+  const [newestSdk = ''] = versionsOf(SDK)
   const isEdge = (version: string, at: number): boolean =>
     minor(version) !== minor(all[at - 1]) || minor(version) !== minor(all[at + 1])
-  return all.filter((version, at) => version === pinned || isEdge(version, at))
+  const hosts = all.filter((version, at) => version === pinned || isEdge(version, at))
+  return minor(newestSdk) === minor(all[0]) ? hosts : [`sdk@${newestSdk}`, ...hosts]
+}
+
+/** The released versions of a package that the registry has, newest first. */
+function versionsOf(name: string): string[] {
+  return z
+    .array(z.string())
+    .parse(JSON.parse(npm('view', name, 'versions', '--json')))
+    .filter((version) => /^\d+\.\d+\.\d+$/.test(version))
+    .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }))
+}
+
+function minor(version = ''): string {
+  return version.replace(/\.\d+$/, '')
 }
 
 function npm(...args: string[]): string {
   return execFileSync('npm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
 }
 
-/** Installs the version into a directory of its own, and runs the tests on it. */
-function testOn(version: string): Seen {
-  const place = mkdtempSync(join(tmpdir(), `opencode-${version}-`))
+/** Runs the tests on what is named by `1.18.33` (a version of OpenCode) or `sdk@1.19.3` (one of the SDK). */
+function testOn(subject: string): Seen {
+  const place = mkdtempSync(join(tmpdir(), `opencode-${subject}-`))
   try {
-    npm('install', '--prefix', place, '--no-save', '--no-audit', '--no-fund', `opencode-ai@${version}`)
-    process.env['OPENCODE_MODULES'] = join(place, 'node_modules')
-    const runs = execFileSync(opencodeBinary(), ['--version'], { encoding: 'utf8' }).trim()
-    if (runs !== version) throw new Error(`The binary of ${version} says that it is ${runs}`)
-
-    const report = join(place, 'report.json')
-    const args = ['vitest', 'run', CONTRACT, ...MAIN, '--reporter=json', `--outputFile=${report}`]
-    spawnSync('npx', args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
-    const files = reportSchema.parse(JSON.parse(readFileSync(report, 'utf8'))).testResults
-    const isContract = ({ name }: { readonly name: string }): boolean => name.endsWith(CONTRACT)
-    return {
-      version,
-      contract: count(files.filter(isContract)),
-      main: count(files.filter((file) => !isContract(file))),
-    }
+    return subject.startsWith('sdk@') ? testOnSdk(subject, place) : testOnHost(subject, place)
   } finally {
     rmSync(place, { recursive: true, force: true })
+  }
+}
+
+/** Takes the binary from its platform's package, which can be newer than the newest `opencode-ai`. */
+function testOnHost(version: string, place: string): Seen {
+  const binary = `${binaryPackages()[0]}@${version}`
+  npm('install', '--prefix', place, '--no-save', '--no-audit', '--no-fund', binary)
+  process.env['OPENCODE_MODULES'] = join(place, 'node_modules')
+  const runs = execFileSync(opencodeBinary(), ['--version'], { encoding: 'utf8' }).trim()
+  if (runs !== version) throw new Error(`The binary of ${version} says that it is ${runs}`)
+  return { version, ...runTests(root) }
+}
+
+/** Compiles and tests a clone of the last commit, with that version of the SDK. */
+function testOnSdk(subject: string, place: string): Seen {
+  delete process.env['OPENCODE_MODULES']
+  execFileSync('git', ['clone', '--quiet', root, place])
+  npm('ci', '--prefix', place)
+  npm('install', '--prefix', place, '--no-save', `${SDK}@${subject.slice('sdk@'.length)}`)
+  const types = spawnSync('npx', ['tsc', '-p', '.'], { cwd: place, encoding: 'utf8' })
+  const failures = types.status === 0 ? [] : [{ title: 'the types', why: types.stdout }]
+  const { contract, main } = runTests(place)
+  return {
+    version: `${pinned}, ${subject}`,
+    contract: { ...contract, failures: [...failures, ...contract.failures] },
+    main,
+  }
+}
+
+function runTests(cwd: string): Pick<Seen, 'contract' | 'main'> {
+  const report = join(mkdtempSync(join(tmpdir(), 'report-')), 'report.json')
+  const args = ['vitest', 'run', CONTRACT, ...MAIN, '--reporter=json', `--outputFile=${report}`]
+  spawnSync('npx', args, { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
+  const files = reportSchema.parse(JSON.parse(readFileSync(report, 'utf8'))).testResults
+  rmSync(dirname(report), { recursive: true })
+  const isContract = ({ name }: { readonly name: string }): boolean => name.endsWith(CONTRACT)
+  return {
+    contract: count(files.filter(isContract)),
+    main: count(files.filter((file) => !isContract(file))),
   }
 }
 

@@ -116,12 +116,17 @@ export function opencodeBinary(): string {
   const require = createRequire(import.meta.url)
   const modules =
     process.env['OPENCODE_MODULES'] ?? dirname(dirname(require.resolve('opencode-ai/package.json')))
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
-  const name = `opencode-${platform}-${process.arch}`
-  const names = hasAvx2() ? [name, `${name}-baseline`] : [`${name}-baseline`, name]
+  const names = binaryPackages()
   const binary = names.map((it) => join(modules, it, 'bin', 'opencode')).find((path) => existsSync(path))
   if (binary === undefined) throw new Error(`None of ${names.join(', ')} is installed`)
   return binary
+}
+
+/** The packages that have OpenCode's binary for this machine, the best one first. */
+export function binaryPackages(): readonly [string, string] {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  const name = `opencode-${platform}-${process.arch}`
+  return hasAvx2() ? [name, `${name}-baseline`] : [`${name}-baseline`, name]
 }
 
 /** Only Linux says it in a file; elsewhere the usual binary is tried first. */
