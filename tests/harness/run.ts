@@ -19,7 +19,8 @@ export async function startRun(
   words: readonly string[] = ['run'],
 ): Promise<Run> {
   const home = createHome()
-  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
+  const config = { snapshot: false, ...options.config }
+  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ ...options, config })))
   // A message in the arguments would be wrapped in quotes (contract 10.4).
   const child = spawn(opencodeBinary(), [...words], {
     cwd: home.directory,
