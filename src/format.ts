@@ -50,20 +50,23 @@ export function formatLimit(limitMs: number, task: Task): string {
     : `${after} its limit (timeout)`
 }
 
-/** Why a text is no whole answer, in the words that stand before it. */
-export function incompleteText(incomplete: Incomplete): string {
-  switch (incomplete) {
-    case 'noAnswer':
-      return 'It ended without a final answer. Its last text:'
-    case 'length':
-      return "The model's output limit cut its answer off:"
-    case 'contentFilter':
-      return "The provider's content filter cut its answer off:"
-    case 'noEnd':
-      return 'Its answer has no normal end:'
-    case 'steps':
-      return "It used up its agent's steps, and was told to stop:"
-  }
+/**
+ * Why the text of a run that completed is no whole answer, in the words that stand before the text. The text can be older
+ * than the answer that was cut off.
+ */
+export function incompleteText(incomplete: Incomplete, text: string): string {
+  const hasText = text !== ''
+  if (incomplete === 'noAnswer' && !hasText) return 'It ended without a word.'
+  return `${INCOMPLETE[incomplete]} ${hasText ? 'Its last text:' : 'It said nothing.'}`
+}
+
+/** Why the text is no whole answer, in a sentence. */
+export const INCOMPLETE: Readonly<Record<Incomplete, string>> = {
+  noAnswer: 'It ended without a final answer.',
+  length: "The model's output limit cut its answer off.",
+  contentFilter: "The provider's content filter cut its answer off.",
+  noEnd: 'Its answer has no normal end.',
+  steps: "It used up its agent's steps, and was told to stop.",
 }
 
 /**

@@ -56,6 +56,16 @@ export function ends(
   return `${head.text.replace(/\n$/, '')}\n${leftOut}\n${textOf(bytes.subarray(from))}`
 }
 
+/** The last of a text that fits, and how many bytes come before it. */
+export function tailOf(
+  text: string,
+  limits: PageLimits,
+): { readonly text: string; readonly leftOutBytes: number } {
+  const bytes = Buffer.from(text)
+  const start = tailStart(bytes, limits)
+  return { text: textOf(bytes.subarray(start)), leftOutBytes: start }
+}
+
 /** Where the last of a text begins that is no more than this. */
 function tailStart(bytes: Uint8Array, limits: PageLimits): number {
   let start = Math.max(0, bytes.length - limits.bytes)

@@ -22,7 +22,7 @@ function escaped(character: string): string {
 /** Plain, and without tags by which OpenCode or a notice of ours speaks to a model; code stays as it is. */
 export function forModel(text: string): string {
   return plain(text)
-    .replaceAll(/<(?=\s*\/?\s*(?:background_task|system[-_]reminder|task_(?:result|error))\b)/gi, '&lt;')
+    .replaceAll(/<(?=\s*(?:\/\s*)?(?:background_task|system[-_]reminder|task_(?:result|error))\b)/gi, '&lt;')
     .replaceAll(/<(?=task\s+[\w-]+=|\/task\s*>)/g, '&lt;')
 }
 

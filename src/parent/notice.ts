@@ -245,14 +245,12 @@ function errorLines(task: EndedTask, room: number): string[] {
 }
 
 function emptyLines(task: EndedTask): string[] {
-  if (task.status !== 'completed') return []
+  if (task.status !== 'completed' || task.incomplete) return []
   return [task.kind === 'agent' ? 'It ended without a word.' : 'It ended without any output.']
 }
 
 function incompleteLines(task: EndedTask, text: string): string[] {
-  return task.status === 'completed' && task.incomplete && text !== ''
-    ? [incompleteText(task.incomplete)]
-    : []
+  return task.status === 'completed' && task.incomplete ? [incompleteText(task.incomplete, text)] : []
 }
 
 /** Partial output must not look like a result. */

@@ -1,5 +1,5 @@
 /** What the messages of a child prove about the end of its run. Pure: the detector decides when to ask. */
-import { cutMiddle, leftOut } from '../format.ts'
+import { cutMiddle, INCOMPLETE, leftOut } from '../format.ts'
 import { errorText, type StoredMessage } from '../opencode.ts'
 import type { Failure, Incomplete, Usage } from '../task/task.ts'
 import { isToolStep, readTranscript, textOf, type Answer } from './transcript.ts'
@@ -77,16 +77,16 @@ function judgeStored(
     if (rejected?.type !== 'tool' || rejected.state.status !== 'error') return undefined
     return { ending: failed(rejected.state.error), holds: 'ifIdle' }
   }
+  const cut = incompleteOf(answer)
   if (text === '' && usage.toolCalls === 0) {
-    return {
-      ending: failed('the agent ended without a word and without using a tool', 'empty'),
-      holds: 'always',
-    }
+    const why = cut === undefined || cut === 'noAnswer' ? [] : [INCOMPLETE[cut]]
+    const message = ['the agent ended without a word and without using a tool', ...why].join('. ')
+    return { ending: failed(message, 'empty'), holds: 'always' }
   }
   // With the last of its steps OpenCode tells the model to stop and to say what is left (seen). An agent of one step is made
   // to answer at once.
   const isStopped = maxSteps > 1 && steps >= maxSteps
-  const incomplete = incompleteOf(answer) ?? (isStopped ? 'steps' : undefined)
+  const incomplete = cut ?? (isStopped ? 'steps' : undefined)
   return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
 }
 

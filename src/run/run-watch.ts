@@ -43,14 +43,8 @@ const STAYS_IDLE_MS = 2000
 
 /** So many answers in a row without a tool call or a finish that is known, and the run is given up. */
 const LOOPS = 5
-/** Finishes upon which the host does not ask again, or has a reason to. */
-const KNOWN_FINISHES: ReadonlySet<string> = new Set([
-  'stop',
-  'length',
-  'content-filter',
-  'tool-calls',
-  'error',
-])
+/** Finishes upon which the host does not ask again, whether or not the answer holds a tool call. */
+const KNOWN_FINISHES: ReadonlySet<string> = new Set(['stop', 'length', 'content-filter', 'error'])
 
 const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
 
@@ -107,7 +101,10 @@ export class RunWatch {
     return this.#loop.answers
   }
 
-  /** Of each answer the last message without a finish, or with one that nobody knows, has the host ask again (seen). */
+  /**
+   * Counts the answers that get nowhere: OpenCode asks the model again after one without a finish, with a finish that it does
+   * not know, and with `tool-calls` but no tool call (seen). A tool call resets the count (`hear`).
+   */
   sawMessage(info: Message): void {
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
     if (info.id === this.#loop.messageID) return

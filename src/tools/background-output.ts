@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { readerOf } from '../reader.ts'
-import { nameForModel } from '../plain.ts'
+import { brief, nameForModel } from '../plain.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './command-text.ts'
 import { NOTICE_COMES, noteOn } from './note.ts'
@@ -14,6 +14,9 @@ import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } 
 
 /** A longer wait is cut to this: models ask for an hour. */
 const LONGEST_BLOCK_MS = 600_000
+
+/** A provider can answer with a whole page. */
+const ERROR_LENGTH = 2000
 
 const UNREADABLE = 'Its session cannot be read (any more).'
 const WENT_ON =
@@ -117,7 +120,9 @@ function unfinishedLines(
   if (task.status === 'waiting') lines.push('The user can answer in the session of the task.')
   if (!transcript) return [...lines, '', NOTICE_COMES]
   const { activity, usage } = transcript
-  const last = activity ? `${activity.what}, ${formatDuration(now - activity.at)} ago` : 'none yet'
+  const last = activity
+    ? `${nameForModel(activity.what)}, ${formatDuration(now - activity.at)} ago`
+    : 'none yet'
   return [...lines, `last activity: ${last}`, usageLine(usage), '', NOTICE_COMES]
 }
 
@@ -125,7 +130,7 @@ function endedLines(task: EndedTask): string[] {
   const duration =
     task.startedAt === undefined ? 'never started' : formatDuration(task.endedAt - task.startedAt)
   const lines = [`status: ${task.status}`, `duration: ${duration}`, usageLine(task.usage)]
-  if (task.status === 'failed') lines.push(`reason: ${task.failure.reason}`, `error: ${task.failure.message}`)
+  if (task.status === 'failed') lines.push(`reason: ${task.failure.reason}`, `error: ${brief(task.failure.message, ERROR_LENGTH)}`)
   if (task.status === 'cancelled') lines.push(`cancelled by: ${task.by === 'parent' ? 'you' : 'the user'}`)
   return lines
 }
@@ -133,13 +138,15 @@ function endedLines(task: EndedTask): string[] {
 function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number | undefined): string[] {
   if (!transcript) return [UNREADABLE]
   const since = transcript.goesOn ? [WENT_ON] : []
-  if (transcript.text === '') return ['It said nothing.', ...since]
-  return [...since, headingOf(task), partOf(transcript.text, offset)]
+  const { text } = transcript
+  return [...since, headingOf(task, text), ...(text === '' ? [] : [partOf(text, offset)])]
 }
 
-function headingOf(task: EndedTask): string {
-  if (task.status !== 'completed') return 'what it had said last:'
-  return task.incomplete ? incompleteText(task.incomplete) : 'result:'
+/** The line before the text of a run, which is '' where it said nothing. */
+function headingOf(task: EndedTask, text: string): string {
+  if (task.status === 'completed' && task.incomplete) return incompleteText(task.incomplete, text)
+  if (text === '') return 'It said nothing.'
+  return task.status === 'completed' ? 'result:' : 'what it had said last:'
 }
 
 function partOf(text: string, offset: number | undefined): string {

@@ -1,8 +1,8 @@
 /** Commands, as the tools show them. Pure. */
 import { exitHint } from '../command/exit-hint.ts'
-import { exitCodeText, type CommandOutput, type Stream, type Tail } from '../command/files.ts'
+import { exitCodeText, type CommandOutput, type Stream } from '../command/files.ts'
 import { cutMiddle, formatDuration } from '../format.ts'
-import type { Piece } from '../pages.ts'
+import { tailOf, type Piece } from '../pages.ts'
 import { nameForModel } from '../plain.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../task/task.ts'
 import { NOTICE_COMES } from './note.ts'
@@ -13,6 +13,8 @@ export const RULE = '━'.repeat(59)
 
 /** A longer command is written to a file, or known to who asks for it. */
 const SPAN_BYTES = 1000
+/** Of each stream, as a model reads it: both fit into an answer, with the table. */
+const STREAM = { bytes: 22_000, lines: 900 }
 /** No output is worth a longer fence. */
 const LONGEST_FENCE = 32
 
@@ -102,7 +104,9 @@ function pageLines(piece: Piece): string[] {
 }
 
 function streamLines(sign: string, stream: Stream, output: CommandOutput, names: ToolNames): string[] {
-  const { text, leftOutBytes }: Tail = output[stream]
+  const kept = output[stream]
+  const { text, leftOutBytes: cutBytes } = tailOf(kept.text, STREAM)
+  const leftOutBytes = kept.leftOutBytes + cutBytes
   const ask = `${names.check_background} with offset: 0${stream === 'stdout' ? '' : `, stream: "${stream}"`}`
   const part = leftOutBytes === 0 ? '' : `, its end. ${leftOutBytes} bytes come before it: ${ask}`
   const lines = fenced(`${sign} **Output (${stream})**${part}`, text)

@@ -2,7 +2,9 @@
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
+import { leftOut } from '../format.ts'
 import { HostError } from '../opencode.ts'
+import { ends } from '../pages.ts'
 import { forModel, nameForModel } from '../plain.ts'
 import type { Task } from '../task/task.ts'
 import { inEnglish } from '../english.ts'
@@ -102,13 +104,21 @@ function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult
   return typeof result === 'string' ? result + lines : { ...result, output: result.output + lines }
 }
 
+/** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
+const LONGEST_ANSWER = { bytes: 51_000, lines: 1990 }
+
+/** Cleans an answer for the model, and cuts the middle of one that is too long. */
+function bounded(text: string): string {
+  return ends(forModel(text), LONGEST_ANSWER, leftOut)
+}
+
 /** What a model reads of an answer, and what clients show of it. */
 function shown(result: ToolResult): ToolResult {
-  if (typeof result === 'string') return forModel(result)
+  if (typeof result === 'string') return bounded(result)
   const { title } = result
   return {
     ...result,
-    output: forModel(result.output),
+    output: bounded(result.output),
     ...(title !== undefined && { title: nameForModel(title) }),
   }
 }

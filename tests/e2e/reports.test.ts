@@ -55,6 +55,28 @@ test("R2: an answer that the model's output limit cut off is told as that", asyn
   expect(output).toContain("The model's output limit cut its answer off")
 })
 
+test('R2: a cut is told though nothing was said, and a text before it is not taken for what was cut', async () => {
+  const thought = { reasoning: 'thinking and thinking', finish: 'length' }
+  const look = { tools: [{ name: 'read', args: { filePath: 'README.md' } }] }
+  const answers: Record<string, Reply[]> = {
+    alone: [thought],
+    'after a tool': [look, thought],
+    'after words': [{ ...look, text: 'I will look first.' }, thought],
+  }
+  const parent = await stage.parent(({ messages }) => {
+    const [asked = ''] = messages.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
+    return answers[asked]?.shift() ?? { text: 'unexpected' }
+  })
+  await parent.launch(...Object.keys(answers))
+  await parent.waitForNotice('I will look first.')
+  await parent.quiet()
+  const cut = "The model's output limit cut its answer off."
+  const texts = parent.noticeText
+  expect(texts).toContain(`<error>the agent ended without a word and without using a tool. ${cut}</error>`)
+  expect(texts).toContain(`${cut} It said nothing.\n</background_task>`)
+  expect(texts).toContain(`${cut} Its last text:\n<partial>I will look first.</partial>`)
+})
+
 test('R2: an answer that the content filter cut off is an error of the host, and told as failed', async () => {
   const parent = await stage.parent(() => ({ text: 'Half of an answ', finish: 'content_filter' }))
   await parent.launch('tell')
@@ -81,6 +103,24 @@ test('R4: no control character of a command reaches a model, and what was remove
   const [shown = ''] = await parent.call([call('check_background', { taskId: id })])
   expect(shown).toContain('a\\x00b\\x01c')
   expect(`${shown}${parent.noticeText}`).not.toMatch(/[^\P{Cc}\n\t]/u)
+})
+
+test('R19: an answer has the end of its output though all of it is written out, or the error is long', async () => {
+  const words = { text: 'a line of words\n'.repeat(6000), ...READ }
+  const parent = await stage.parent(inOrder(words, { status: 400, text: 'bad\n'.repeat(1500) }))
+  const zeros = await start(parent, {
+    command: 'head -c 60000 /dev/zero; echo END 1; head -c 60000 /dev/zero >&2; echo END 2 >&2',
+  })
+  await parent.waitForNotice(zeros)
+  const [failed] = await parent.launch('tell')
+  await parent.waitForNotice('status="failed"')
+  const answers = await parent.call([
+    call('check_background', { task_id: zeros }),
+    call('background_output', { task_id: failed }),
+  ])
+  expect(answers[0]).toMatch(/END 1\n[^]*END 2\n/)
+  expect(answers[1]).toMatch(/a line of words$/)
+  for (const answer of answers) expect(answer).not.toContain('truncated')
 })
 
 test('R5: what a weak model writes is taken as what it means', async () => {
@@ -329,16 +369,19 @@ test('R20: where nobody answers a question for a permission, the parent is told 
   events.close()
 })
 
-test('R22: a model that answers without an end is asked five times, and its run is told as failed', async () => {
-  const parent = await stage.parent(() => ({ text: 'half', finish: 'something_new' }))
-  await parent.launch('go round')
-  await parent.waitForNotice('without an end or a tool call')
-  await parent.quiet()
-  expect(parent.noticeText).toContain('status="failed"')
-  expect(parent.noticeText).toContain('<partial>half</partial>')
-  expect(parent.childRequests.length).toBeLessThanOrEqual(8)
-  expect(parent.noticeTurns).toHaveLength(1)
-})
+test.each(['something_new', 'tool_calls'])(
+  'R22: a model that ends its answers with %o is asked five times, and its run is told as failed',
+  async (finish) => {
+    const parent = await stage.parent(() => ({ text: 'half', finish }))
+    await parent.launch('go round')
+    await parent.waitForNotice('without an end or a tool call')
+    await parent.quiet()
+    expect(parent.noticeText).toContain('status="failed"')
+    expect(parent.noticeText).toContain('<partial>half</partial>')
+    expect(parent.childRequests.length).toBeLessThanOrEqual(8)
+    expect(parent.noticeTurns).toHaveLength(1)
+  },
+)
 
 test('R26: a text of 30,000 characters stands shortened in a notice and a list', async () => {
   const parent = await stage.parent(never)
