@@ -442,8 +442,10 @@ export class BackgroundManager {
       if (this.#rooms.store.findBySession(sessionID)) return
       this.#rooms.waits.personWrote(sessionID)
       await this.recover(sessionID)
+      // What is owed then is for the next instance to tell.
+      if (this.#rooms.disposal.signal.aborted) return
       this.#problems.personWrote()
-      this.#rooms.gate.personWrote(sessionID, message.time.created)
+      this.#rooms.gate.personWrote(sessionID, { id: message.id, createdAt: message.time.created })
       this.#rooms.patience.personWrote(sessionID, client)
       const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))

@@ -3,9 +3,10 @@
  * no turn follows, over when the parent's model has seen it.
  *
  *   sending ⇄ sent → resting → over
+ *           riding ─┘
  *
- * `resting` is in the parent's history, or rides on a message of the user's, and waits for the parent's next turn:
- * nothing is sent for it any more.
+ * `riding`: the notices are parts of a message of the user's, whose turn reads them. `resting`: the message is in the
+ * parent's history and waits for the parent's next turn; nothing is sent for it any more.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
@@ -28,9 +29,10 @@ export interface Letter {
 
 /**
  * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
- * and nothing of it is stored there. `removed`: the user has undone it before it was seen.
+ * and nothing of it is stored there. `removed`: the user has undone it before it was seen. `unheard`: it rides on a message
+ * that starts no turn, as a plugin's message without a reply, and the parent may be woken.
  */
-export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed'
+export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed' | 'unheard'
 
 export interface DeliveryListeners {
   readonly onSent: () => void
@@ -56,16 +58,16 @@ export class Delivery {
   readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
   readonly #isRide: boolean
-  #step: 'sending' | 'sent' | 'resting' | 'over'
+  #step: 'sending' | 'sent' | 'riding' | 'resting' | 'over'
   #attempts = 0
-  #sentAt = 0
+  #sentAt: number
   #cancelPause = (): void => {}
 
-  /** @param step `resting` where the letter rides on a message that the user is just sending */
+  /** @param step `riding` on a message that the user is just sending; `resting` where it was stored before a restart */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
     letter: Letter,
-    step: 'sending' | 'resting',
+    step: 'sending' | 'riding' | 'resting',
     on: DeliveryListeners,
   ) {
     this.letter = letter
@@ -74,7 +76,8 @@ export class Delivery {
     this.#clock = ports.clock
     this.#log = ports.log
     this.#step = step
-    this.#isRide = step === 'resting'
+    this.#sentAt = ports.clock.monotonic()
+    this.#isRide = step !== 'sending'
     this.#on = on
     this.#reception = new ReceptionTracker(letter.messageID)
   }
@@ -93,7 +96,7 @@ export class Delivery {
 
   /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
   get isUnderWay(): boolean {
-    return this.#step === 'sending' || this.#step === 'sent'
+    return this.#step === 'sending' || this.#step === 'sent' || this.#step === 'riding'
   }
 
   async send(): Promise<void> {
@@ -145,24 +148,34 @@ export class Delivery {
 
   /** Gives up a ride on a message that was never stored, as when another plugin refused it; true where that is so. */
   reclaim(): boolean {
-    if (this.#step !== 'resting' || this.#reception.reception !== 'missing') return false
+    if (!this.#isRide || this.#isOver() || this.#reception.reception !== 'missing') return false
     this.stop()
     return true
   }
 
   /** The net: a parent that is idle although our message was never seen to be answered is looked at. */
   async sawStatuses(statuses: Statuses): Promise<void> {
-    if (this.#step !== 'sent' || this.letter.parentID in statuses) return
+    const step = this.#step
+    if ((step !== 'sent' && step !== 'riding') || this.letter.parentID in statuses) return
     try {
       await this.#read()
+      if (this.#settle() || this.#step !== step) return
+      if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
+      if (step === 'riding') await this.#endRide()
+      else if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
+      else this.#rest()
     } catch (error) {
       if (error instanceof HostError && error.reason === 'notFound') this.#end('gone')
-      return
     }
-    if (this.#settle() || this.#step !== 'sent') return
-    if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
-    if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
-    else this.#rest()
+  }
+
+  /** No turn has followed the message that it rides on. */
+  async #endRide(): Promise<void> {
+    const { type } = await this.#gate.admission(this.letter.parentID)
+    if (this.#step !== 'riding') return
+    if (type === 'gone') this.#end('gone')
+    else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unheard')
+    else this.#step = 'resting'
   }
 
   /** The parent may be woken again: what is stored there unread is sent again, which starts its turn. */
@@ -217,6 +230,6 @@ export class Delivery {
   }
 
   #backOff(firstMs: number): number {
-    return Math.min(LONGEST_PAUSE_MS, firstMs * 2 ** (this.#attempts - 1))
+    return Math.min(LONGEST_PAUSE_MS, firstMs * 2 ** Math.max(0, this.#attempts - 1))
   }
 }

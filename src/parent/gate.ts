@@ -24,8 +24,8 @@ export type GateListener = (parentID: string, change: 'opened' | 'interrupted') 
  *   unknown → busy ⇄ retrying → idle | unsettled
  *      any ─────────────────────→ interrupted → written → busy
  *
- * `written`: a message was stored that may be a person's. Only the turn upon it shows that it was meant to be answered: a
- * plugin's message without a reply wakes nobody.
+ * `written`: a message comes in that may be a person's. Only an answer to it shows that it was meant to be answered: a
+ * plugin's message without a reply wakes nobody, nor does a turn that another plugin begins after it.
  * `unsettled` has ended, or will, with more than one idle, so that another says nothing.
  */
 type Turn = 'unknown' | 'busy' | 'retrying' | 'idle' | 'unsettled' | 'interrupted' | 'written'
@@ -34,8 +34,15 @@ interface Parent {
   /** `undefined` where the host has not told it yet. */
   session: Session | 'gone' | undefined
   turn: Turn
-  /** When a person wrote last, in milliseconds since the Unix epoch. */
-  writtenAt: number
+  /** The newest message that may be a person's. */
+  written: { readonly id: string; readonly createdAt: number }
+  /** The newest message that is stored there and is no answer. */
+  newest: { readonly id: string; readonly createdAt: number }
+  /**
+   * The message that an answer to `written` names as its parent, once that is stored: the newest one by then, which another
+   * plugin may have put in from the same hook.
+   */
+  awaitedID: string | undefined
   /** The newest event that said idle. */
   idleEventID?: string
 }
@@ -58,8 +65,7 @@ export class Gate {
     const known = this.#parents.get(parentID)
     if (known?.session === 'gone') throw new HostError('notFound', `Session ${parentID} was deleted`)
     if (known?.session) return known.session
-    const parent: Parent = known ?? { session: undefined, turn: 'unknown', writtenAt: 0 }
-    this.#parents.set(parentID, parent)
+    const parent = known ?? this.#add(parentID)
     const asked = await this.#opencode.session(parentID)
     // An event that came meanwhile is newer than what was asked before it.
     parent.session ??= asked
@@ -94,13 +100,28 @@ export class Gate {
     return this.session(parentID)
   }
 
-  /** A person has written in the session, whose turn ends an interruption. It may become a parent in that turn. */
-  personWrote(sessionID: string, at: number): void {
-    const parent = this.#parents.get(sessionID)
-    if (parent) {
-      parent.turn = this.#isInterrupted(sessionID) ? 'written' : 'unknown'
-      parent.writtenAt = at
-    } else this.#parents.set(sessionID, { session: undefined, turn: 'unknown', writtenAt: at })
+  /**
+   * A message comes into the session that may be a person's, and whose answer ends an interruption. The session may become a
+   * parent in that turn.
+   */
+  personWrote(sessionID: string, message: { readonly id: string; readonly createdAt: number }): void {
+    const parent = this.#parents.get(sessionID) ?? this.#add(sessionID)
+    parent.turn = this.#isInterrupted(sessionID) ? 'written' : 'unknown'
+    parent.written = message
+    parent.awaitedID = undefined
+  }
+
+  #add(sessionID: string): Parent {
+    const none = { id: '', createdAt: 0 }
+    const parent: Parent = {
+      session: undefined,
+      turn: 'unknown',
+      written: none,
+      newest: none,
+      awaitedID: undefined,
+    }
+    this.#parents.set(sessionID, parent)
+    return parent
   }
 
   /** Whether a person has stopped it, and no turn upon a message of theirs was seen since. */
@@ -161,31 +182,42 @@ export class Gate {
     else if (turn !== 'unsettled') this.#change(sessionID, 'idle')
   }
 
-  /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
   #sawMessage(info: Message): void {
-    if (info.role !== 'assistant' || info.error?.name !== 'MessageAbortedError') return
     const parent = this.#parents.get(info.sessionID)
     if (!parent) return
-    if (info.time.created >= parent.writtenAt) this.#change(info.sessionID, 'interrupted')
-    else if (parent.turn === 'idle') this.#change(info.sessionID, 'unsettled')
+    if (info.role === 'user') sawStored(parent, info)
+    else if (info.error?.name === 'MessageAbortedError') this.#sawAborted(parent, info)
+    else if (parent.turn === 'written' && info.parentID === parent.awaitedID) {
+      parent.turn = 'busy'
+      // A notice that found it closed just now was too late for the message of the user's.
+      this.#tell(info.sessionID, 'opened')
+    }
+  }
+
+  /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
+  #sawAborted(parent: Parent, { sessionID, time }: Message): void {
+    if (time.created >= parent.written.createdAt) this.#change(sessionID, 'interrupted')
+    else if (parent.turn === 'idle') this.#change(sessionID, 'unsettled')
   }
 
   #change(sessionID: string, turn: Turn): void {
     const parent = this.#parents.get(sessionID)
     // Only a person ends an interruption: whatever else runs there since, another plugin has begun.
     if (!parent || parent.turn === 'interrupted') return
-    // The end of the interrupted turn can come behind what was written.
-    if (parent.turn === 'written' && turn !== 'busy' && turn !== 'interrupted') return
-    const before = parent.turn
+    // The end of the interrupted turn can come behind what was written, and a turn that is no answer to it.
+    if (parent.turn === 'written' && turn !== 'interrupted') return
     parent.turn = turn
     if (turn === 'interrupted') this.#tell(sessionID, 'interrupted')
-    // A notice that found it closed just now was too late for the message of the user's.
-    if (before === 'written' && turn === 'busy') this.#tell(sessionID, 'opened')
   }
 
   #tell(parentID: string, change: 'opened' | 'interrupted'): void {
     for (const listener of this.#listeners) listener(parentID, change)
   }
+}
+
+function sawStored(parent: Parent, { id, time: { created: createdAt } }: Message): void {
+  if (createdAt >= parent.newest.createdAt) parent.newest = { id, createdAt }
+  if (id === parent.written.id) parent.awaitedID ??= parent.newest.id
 }
 
 /** What a session runs on just now. A prompt that named no variant is kept as `default`, which none of them is. */

@@ -32,6 +32,9 @@ const LONGEST_DEBOUNCES = 10
 /** Added to the time in an id, it sorts a notice behind what the user writes within the next 30 days. */
 const BEHIND_USER_MS = 30 * 24 * 3_600_000
 
+const REMINDER =
+  '[Automatic notice, not from the user. It stands before this, with the message that nobody has answered.]'
+
 export class Mailbox {
   readonly #parentID: string
   readonly #clock: Clock
@@ -98,8 +101,7 @@ export class Mailbox {
    * @param wakes whether not to wait for the last of the tasks, where the option `wake` says so
    */
   sendSoon({ waits = false, wakes = false } = {}): void {
-    if (this.#unsent.size === 0 || this.#options.wake === 'never') return
-    if (this.#options.wake === 'all' && !wakes && this.#isAnyToEnd()) return
+    if (this.#unsent.size === 0 || !this.#mayWake(wakes)) return
     const since = this.#moment?.since ?? this.#clock.monotonic()
     this.stop()
     if (!waits && !this.#store.isAtWork(this.#parentID)) {
@@ -110,6 +112,25 @@ export class Mailbox {
     const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.monotonic()
     const cancel = this.#clock.after(Math.min(debounceMs, left), () => this.#flush())
     this.#moment = { since, cancel }
+  }
+
+  /**
+   * Sends a line that wakes the parent for notices which are stored there and which no turn has read. False where the option
+   * `wake` has them wait.
+   */
+  remind(notices: readonly Notice[]): boolean {
+    const [first] = notices
+    if (!first || !this.#mayWake(!notices.every(isEndNotice))) return false
+    const [at, key] = [this.#clock.now(), `${noticeKey(first)} unheard`]
+    const part = { id: partID(key, at), text: REMINDER, synthetic: true }
+    this.#send({ parentID: this.#parentID, messageID: messageID(key, at), parts: [part] }, notices)
+    return true
+  }
+
+  /** @param wakes whether not to wait for the last of the tasks, where the option `wake` says so */
+  #mayWake(wakes: boolean): boolean {
+    const { wake } = this.#options
+    return wake !== 'never' && (wake !== 'all' || wakes || !this.#isAnyToEnd())
   }
 
   /** Whether a task is unfinished that will end by itself: a server, a command without a time limit, does not. */

@@ -69,6 +69,7 @@ const ENDS: Readonly<Record<DeliveryEnd, string>> = {
   gone: 'no notice: its parent is gone',
   closed: "notice waits for the user's next message: the parent may not be woken",
   removed: 'notice undone by the user before it was read',
+  unheard: 'nobody answers the message that the notice rides on',
 }
 
 const NONE: ReadonlySet<Sent> = new Set()
@@ -220,7 +221,7 @@ export class Outbox {
     }
     const { notices, parts } = mailbox.take()
     this.#tellStories(notices, "notice goes along with the user's message")
-    if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'resting')
+    if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'riding')
     return parts
   }
 
@@ -332,7 +333,7 @@ export class Outbox {
     )
   }
 
-  #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'resting'): Delivery {
+  #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'riding' | 'resting'): Delivery {
     const onEnd = (end: DeliveryEnd): void => {
       this.#tellStories(sent.notices, ENDS[end])
       this.#forget(sent)
@@ -342,6 +343,8 @@ export class Outbox {
         for (const { task } of sent.notices.filter(isEndNotice)) this.#ports.onSettled(task)
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
       else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
+      else if (end === 'unheard' && !this.#mailbox(letter.parentID).remind(sent.notices))
+        this.#deliver(letter, sent.notices, 'resting')
     }
     const onSent = (): void => {
       this.#tellStories(sent.notices, 'notice sent')

@@ -151,6 +151,10 @@ test('R8: a message of a plugin that nobody is to answer does not open an interr
     const body = { noReply: true, parts: [{ type: 'text' as const, text: 'by the way', ...part }] }
     await session.prompt({ path: { id: parent.id }, body, throwOnError: true })
   }
+  // Another plugin has the session go on.
+  const turn = { parts: [{ type: 'text' as const, text: 'a reminder', synthetic: true }] }
+  await session.prompt({ path: { id: parent.id }, body: turn, throwOnError: true })
+  await stage.settle()
   const before = parent.requests.length
   release({ text: 'kept for later' })
   await parent.childrenAreIdle()

@@ -35,6 +35,8 @@ type ModelOfUser = UserMessage['model']
 export interface UserPromptOptions {
   readonly agent?: string
   readonly model?: ModelOfUser
+  /** Stores the message, and starts no turn. */
+  readonly noReply?: boolean
 }
 
 /** From a prompt's being accepted to its message's being stored; the prompts of a session take turns. */
@@ -406,7 +408,7 @@ export class FakeHost {
 
   async #take(
     sessionID: string,
-    { messageID: id, agent: name = 'build', model, parts }: Prompt,
+    { messageID: id, agent: name = 'build', model, parts, noReply = false }: Prompt & UserPromptOptions,
   ): Promise<void> {
     const known = this.agents.find((each) => each.name === name)
     if (known === undefined) {
@@ -433,7 +435,8 @@ export class FakeHost {
       if (lives !== this.#lives || !this.#store.has(sessionID)) return
       this.#store.savePart(part as Part)
     }
-    if (!this.#runs.has(sessionID)) this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
+    if (!noReply && !this.#runs.has(sessionID))
+      this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
   }
 
   /** The variant is not sticky (contract 4.10). */

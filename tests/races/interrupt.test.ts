@@ -125,6 +125,43 @@ test('a notice that the user undoes before it was read rides on what the user wr
   expect(lastAsked(stage)).toContain('result of one')
 })
 
+test("a notice that rides on a plugin's message without a reply wakes its parent, and is told once", async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  const turns = (): number => host.modelRequests.filter(({ sessionID }) => sessionID === parentID).length
+  await launch('one')
+  await launch('two')
+  answer('one')
+  await clock.advance(50)
+  host.userPrompt(parentID, 'the user likes tea', { noReply: true })
+  await clock.advance(1000)
+  expect(turns()).toBe(0)
+  await clock.advance(60_000)
+  expect(turns()).toBe(1)
+  expect(notices()).toHaveLength(1)
+  expect(lastAsked(stage)).toContain('[Automatic notice')
+  answer('two')
+  await clock.advance(60_000)
+  expect(turns()).toBe(2)
+  expect(notices()).toHaveLength(2)
+})
+
+test("a notice that rides on a plugin's message in an interrupted parent waits for the user", async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, parentID, notices } = stage
+  await launch('one')
+  await occupy(stage)
+  await interrupt(stage)
+  answer('one')
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'the user likes tea', { noReply: true })
+  await clock.advance(120_000)
+  expect(lastAsked(stage)).toBe('occupy')
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
 test('a notice that rides on a message which is refused rides on the next one', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, manager } = stage

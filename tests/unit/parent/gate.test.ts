@@ -149,7 +149,30 @@ test('a variant that nobody has chosen is not sent', async () => {
 })
 
 /** What the events of a parent's turns are, in short: `error` is one of the model's, `aborted` is the user's. */
-type Word = 'busy' | 'retry' | 'idle' | 'error' | 'aborted' | 'message aborted' | 'writes' | 'the same again'
+type Word =
+  | 'busy'
+  | 'retry'
+  | 'idle'
+  | 'error'
+  | 'aborted'
+  | 'message aborted'
+  | 'stored'
+  | 'a message from the same hook'
+  | 'a message of a plugin'
+  | 'answered'
+  | 'the plugin is answered'
+  | 'the hook is answered'
+  | 'writes'
+  | 'the same again'
+
+const IDS: Partial<Record<Word, string>> = {
+  stored: 'msg_15',
+  'a message from the same hook': 'msg_16',
+  'a message of a plugin': 'msg_30',
+  answered: 'msg_15',
+  'the plugin is answered': 'msg_30',
+  'the hook is answered': 'msg_16',
+}
 
 function eventOf(word: Exclude<Word, 'writes' | 'the same again'>, id: string): Event {
   switch (word) {
@@ -161,6 +184,19 @@ function eventOf(word: Exclude<Word, 'writes' | 'the same again'>, id: string): 
     case 'message aborted': {
       const error = { name: 'MessageAbortedError' }
       const info = { role: 'assistant', sessionID: PARENT, time: { created: 10, completed: 20 }, error }
+      return { id, type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
+    }
+    case 'stored':
+    case 'a message from the same hook':
+    case 'a message of a plugin':
+    case 'answered':
+    case 'the plugin is answered':
+    case 'the hook is answered': {
+      const isAnswer = word.endsWith('answered')
+      const messageID = IDS[word] ?? ''
+      const named = isAnswer ? { id: 'msg_99', parentID: messageID } : { id: messageID }
+      const time = { created: isAnswer ? 99 : Number(messageID.slice(4)) }
+      const info = { ...named, role: isAnswer ? 'assistant' : 'user', sessionID: PARENT, time }
       return { id, type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
     }
     default:
@@ -179,7 +215,7 @@ async function after(...words: readonly Word[]): Promise<string> {
   answer(sessionWith({}))
   await known
   for (const [index, word] of words.entries()) {
-    if (word === 'writes') gate.personWrote(PARENT, 15)
+    if (word === 'writes') gate.personWrote(PARENT, { id: 'msg_15', createdAt: 15 })
     else if (word === 'the same again') gate.handleEvent(eventOf('idle', `evt_${index - 1}`))
     else gate.handleEvent(eventOf(word, `evt_${index}`))
   }
@@ -194,7 +230,14 @@ test.each<{ story: string; words: Word[] }>([
   { story: 'and another plugin has it go on', words: ['busy', 'aborted', 'idle', 'busy', 'idle'] },
   {
     story: 'and a message was stored that nobody answers',
-    words: ['busy', 'aborted', 'idle', 'writes', 'idle'],
+    words: ['busy', 'aborted', 'idle', 'writes', 'stored', 'idle'],
+  },
+  {
+    story: 'and another plugin has it go on after a message that nobody answers',
+    words: [
+      ...(['busy', 'aborted', 'idle', 'writes', 'stored', 'idle'] as const),
+      ...(['a message of a plugin', 'busy', 'the plugin is answered', 'idle'] as const),
+    ],
   },
 ])('a parent that the user interrupts $story may not be woken', async ({ words }) => {
   expect(await after(...words)).toBe('closed')
@@ -206,12 +249,22 @@ test.each<{ story: string; words: Word[] }>([
   { story: 'a retry went well', words: ['busy', 'retry', 'busy', 'idle'] },
   {
     story: 'the user has written since, and is answered',
-    words: ['busy', 'aborted', 'idle', 'writes', 'busy'],
+    words: ['busy', 'aborted', 'idle', 'writes', 'stored', 'busy', 'answered'],
   },
   { story: 'its idle is told twice', words: ['busy', 'idle', 'the same again'] },
   {
     story: 'the user has written since, and the end of the interrupted turn comes late',
-    words: ['busy', 'aborted', 'idle', 'writes', 'busy', 'message aborted', 'busy', 'idle'],
+    words: [
+      ...(['busy', 'aborted', 'idle', 'writes', 'stored', 'busy'] as const),
+      ...(['message aborted', 'answered', 'idle'] as const),
+    ],
+  },
+  {
+    story: 'the user has written since, and a plugin has put in a message of its own from the hook',
+    words: [
+      ...(['busy', 'aborted', 'idle', 'writes', 'a message from the same hook', 'stored'] as const),
+      ...(['busy', 'the hook is answered'] as const),
+    ],
   },
 ])('a parent may be woken when $story', async ({ words }) => {
   expect(await after(...words)).toBe('open')
