@@ -111,7 +111,10 @@ export function buildRooms(
   )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
-  const patience = new Patience({ clock, store, outbox, gate }, options.run.waitMs)
+  const patience = new Patience(
+    { clock, store, outbox, gate, isListening: (task) => commands.isListening(task) },
+    { waitMs: options.run.waitMs, defaultLimitMs: options.commands.timeoutMs },
+  )
   const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, stories, catalogue, records, gate, names }, options)

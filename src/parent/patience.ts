@@ -9,7 +9,8 @@
 import type { Clock } from '../clock.ts'
 import type { Session } from '../opencode.ts'
 import type { TaskStore } from '../task/store.ts'
-import type { Task } from '../task/task.ts'
+import { leftOf } from '../task/time-limit.ts'
+import { outlivesDefault, type CommandTask, type Task } from '../task/task.ts'
 import type { Gate } from './gate.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -18,7 +19,19 @@ interface Ports {
   readonly gate: Gate
   readonly store: TaskStore
   readonly outbox: Outbox
+  /** Whether a command listens on a port now, where that is known. */
+  readonly isListening: (task: CommandTask) => boolean
 }
+
+export interface PatienceOptions {
+  /** How long a session may be held in all for one message of its user. */
+  readonly waitMs: number
+  /** The time limit of a command that names none. */
+  readonly defaultLimitMs: number
+}
+
+/** Nothing tells that a command begins to listen, or that the default limit is over of one that has none any more. */
+const CHECK_MS = 2000
 
 /** What a client names with a message, as the hook `chat.message` is told. */
 export interface NamedByClient {
@@ -32,7 +45,7 @@ const DENIED_BY_RUN = ['question', 'plan_enter', 'plan_exit']
 
 export class Patience {
   readonly #ports: Ports
-  readonly #waitMs: number
+  readonly #options: PatienceOptions
   /** Until when each session may be held, on the monotonic clock. */
   readonly #deadlines = new Map<string, number>()
   /** Ends the wait of each session that is held. */
@@ -40,10 +53,9 @@ export class Patience {
   /** Sessions whose newest message of a person may come from `opencode run`. */
   readonly #unattended = new Set<string>()
 
-  /** @param waitMs how long a session may be held in all for one message of its user */
-  constructor(ports: Ports, waitMs: number) {
+  constructor(ports: Ports, options: PatienceOptions) {
     this.#ports = ports
-    this.#waitMs = waitMs
+    this.#options = options
     ports.gate.subscribe((parentID, change) => {
       if (change === 'interrupted') this.#held.get(parentID)?.()
     })
@@ -67,21 +79,30 @@ export class Patience {
     { onlyForRun = false }: { readonly onlyForRun?: boolean | undefined } = {},
   ): Promise<void> {
     const { clock, store, outbox } = this.#ports
+    if (onlyForRun && !(await this.#isOfRun(parentID))) return
     if (!this.#awaits(parentID)) return
-    if (onlyForRun && (!(await this.#isOfRun(parentID)) || !this.#awaits(parentID))) return
-    const deadline = this.#deadlines.get(parentID) ?? clock.monotonic() + this.#waitMs
+    const deadline = this.#deadlines.get(parentID) ?? clock.monotonic() + this.#options.waitMs
     this.#deadlines.set(parentID, deadline)
     const left = deadline - clock.monotonic()
     if (left <= 0) return
     await new Promise<void>((resolve) => {
       const release = (): void => {
         unsubscribes.forEach((unsubscribe) => unsubscribe())
+        cancelCheck()
         this.#held.delete(parentID)
         resolve()
       }
       const look = (): void => {
         if (!this.#awaits(parentID)) release()
       }
+      let cancelCheck = (): void => {}
+      const checkLater = (): void => {
+        cancelCheck = clock.after(CHECK_MS, () => {
+          checkLater()
+          look()
+        })
+      }
+      checkLater()
       const unsubscribes = [store.subscribe(look), outbox.subscribe(look), clock.after(left, release)]
       this.#held.set(parentID, release)
     })
@@ -103,16 +124,23 @@ export class Patience {
       case 'nothing':
         return [...store.unfinished(parentID)].some((id) => {
           const task = store.get(id)
-          return task !== undefined && !isService(task)
+          return task !== undefined && !this.#isService(task)
         })
     }
   }
-}
 
-/** A command without a time limit, as a server is, may never end; what is awaited in its output has been told. */
-function isService(task: Task): boolean {
-  if (task.kind !== 'command' || task.timeoutMs > 0) return false
-  return task.notifyOn.length === 0 || 'saw' in task
+  /**
+   * Whether a command may never end, as a server does not: it was given no time limit, or it listens on a port. One that lost
+   * the default limit by a text of `notify_on` may be a build as well, and is awaited until that limit would be over.
+   */
+  #isService(task: Task): boolean {
+    const { clock, isListening } = this.#ports
+    if (task.kind !== 'command' || task.timeoutMs > 0) return false
+    const { saw, listens, startedAt } = { saw: undefined, listens: undefined, startedAt: undefined, ...task }
+    if (task.notifyOn.length > 0 && !saw) return false
+    if (!outlivesDefault(task) || listens || isListening(task)) return true
+    return leftOf(this.#options.defaultLimitMs, startedAt ?? task.createdAt, clock) === 0
+  }
 }
 
 /** OpenCode's other clients name an agent and a model with each message, or an id for it (seen). */

@@ -261,10 +261,19 @@ export class CommandRunner implements Runner<CommandTask> {
    */
   outlivesLimit(task: CommandTask): boolean {
     if (outlivesDefault(task)) return true
-    const child = this.#live.get(task.id)
-    const port = task.timeoutIsDefault && child?.isAlive ? listeningPort(child.pid) : undefined
+    const port = task.timeoutIsDefault ? this.#portOf(task) : undefined
     if (port === undefined) return false
     return this.#dispatch(task, { type: 'listens', listening: { port, at: this.#ports.clock.now() } })
+  }
+
+  /** Whether a command listens on a port now; false where that is not known. */
+  isListening(task: CommandTask): boolean {
+    return this.#portOf(task) !== undefined
+  }
+
+  #portOf({ id }: CommandTask): number | undefined {
+    const child = this.#live.get(id)
+    return child?.isAlive ? listeningPort(child.pid) : undefined
   }
 
   /** Another process is to know when it has no time limit any more. */

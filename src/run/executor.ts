@@ -17,7 +17,7 @@ import {
 import { until } from '../task/until.ts'
 import type { Runner } from './runner.ts'
 import type { Scheduler } from './scheduler.ts'
-import { leftOf } from './time-limit.ts'
+import { leftOf } from '../task/time-limit.ts'
 
 /** Who wants work to stop: the session that launched it, or a person. */
 export type Canceller = 'parent' | 'user'

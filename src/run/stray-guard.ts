@@ -12,7 +12,7 @@ import { attach } from '../command/process.ts'
 import { errorText } from '../opencode.ts'
 import type { Log } from '../log.ts'
 import type { Owners } from '../task/owner.ts'
-import { leftOf } from './time-limit.ts'
+import { leftOf } from '../task/time-limit.ts'
 
 interface Ports {
   readonly clock: Clock

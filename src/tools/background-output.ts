@@ -130,7 +130,8 @@ function endedLines(task: EndedTask): string[] {
   const duration =
     task.startedAt === undefined ? 'never started' : formatDuration(task.endedAt - task.startedAt)
   const lines = [`status: ${task.status}`, `duration: ${duration}`, usageLine(task.usage)]
-  if (task.status === 'failed') lines.push(`reason: ${task.failure.reason}`, `error: ${brief(task.failure.message, ERROR_LENGTH)}`)
+  if (task.status === 'failed')
+    lines.push(`reason: ${task.failure.reason}`, `error: ${brief(task.failure.message, ERROR_LENGTH)}`)
   if (task.status === 'cancelled') lines.push(`cancelled by: ${task.by === 'parent' ? 'you' : 'the user'}`)
   return lines
 }

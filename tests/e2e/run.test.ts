@@ -60,6 +60,25 @@ test('`opencode run` waits for a text that is awaited in the output of a server,
   expect(isRunning('sleep 1330')).toBe(false)
 })
 
+test('`opencode run` waits for the end of a test run of which a text has appeared', async () => {
+  play(() => ({ text: 'done' }))
+  const args = { command: 'sleep 1; echo FAIL one; sleep 4; echo all tests ran', notify_on: ['FAIL'] }
+  const { code } = await (await startWith([{ name: 'run_background', args }])).ended
+  expect(code).toBe(0)
+  const told = model.requests.flatMap(({ messages }) => messages).map(({ content }) => content)
+  expect(told.join('\n')).toContain('all tests ran</result>')
+})
+
+test('`opencode run` does not wait for a server that is ready and listens, though it has no timeout', async () => {
+  play(() => ({ text: 'done' }))
+  const server = 'require("net").createServer().listen(0, () => console.log("READY"))'
+  const args = { command: `node -e '${server}'`, notify_on: ['READY'] }
+  const { code } = await (await startWith([{ name: 'run_background', args }])).ended
+  expect(code).toBe(0)
+  const told = model.requests.flatMap(({ messages }) => messages).map(({ content }) => content)
+  expect(told.join('\n')).toContain('Its output has: READY')
+})
+
 test('`opencode run` waits no longer than it may, and what it leaves is stopped', async () => {
   play(() => new Promise(() => {}))
   const { output, code } = await (await start(['endless'], { run: { waitMs: 2000 } })).ended

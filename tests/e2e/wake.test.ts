@@ -115,3 +115,26 @@ test.each(Object.keys(stories))('a parent is woken after %s', async (name) => {
   await parent.waitForNotice('wake up')
   expect(parent.noticeTurns.length).toBeGreaterThan(0)
 })
+
+test("a notice that goes along with a plugin's message without a reply wakes its parent", async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(({ messages }) =>
+    messages.at(-1)?.content === 'quick' ? reply : new Promise(() => {}),
+  )
+  await parent.launch('quick', 'slow')
+  await parent.quietBesidesChildren()
+  const before = parent.requests.length
+  await stage.frozen(async () => {
+    release({ text: 'the quick result' })
+    await parent.childrenAreIdle('quick')
+    await stage.settle()
+    await stage.server.prompt(parent.id, 'the user likes tea', { noReply: true })
+  })
+  await stage.pass(10_000)
+  await expect.poll(() => parent.requests.length).toBe(before + 1)
+  await parent.quietBesidesChildren()
+  await stage.pass(60_000)
+  expect(parent.requests).toHaveLength(before + 1)
+  expect(parent.noticeText.split('the quick result')).toHaveLength(2)
+  await parent.call([{ name: 'background_cancel', args: { all: true } }])
+})

@@ -14,7 +14,10 @@ export interface Alone {
 
 /** Starts `opencode` in this home. */
 export async function openAlone(home: Home, model: ScriptedModel): Promise<Alone> {
-  writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ model, config: { snapshot: false } })))
+  writeFileSync(
+    join(home.config, 'opencode.json'),
+    JSON.stringify(configuration({ model, config: { snapshot: false } })),
+  )
   const terminal = await openTerminal({ home: home.path })
   return {
     terminal,
