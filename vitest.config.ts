@@ -43,8 +43,8 @@ const fast = ['unit', 'races'].map((name) => ({
 const patient = { poll: { timeout: 30_000 } }
 
 /**
- * Tests with real processes. All of them wait for what they mean, so they share the machine: two at a time, since a real
- * OpenCode takes a core for the second in which it starts.
+ * Tests with real processes. All of them wait for what they mean, so they share the machine: three at a time on two cores,
+ * because they wait for a third of their time.
  */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
@@ -59,7 +59,7 @@ const real = [
     testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: patient,
-    maxWorkers: 2,
+    maxWorkers: 3,
     sequence: { groupOrder: 1 },
   },
 }))
