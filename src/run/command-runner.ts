@@ -19,6 +19,7 @@ import {
   type Tail,
   type TailOptions,
 } from '../command/files.ts'
+import { mayWatch } from '../command/exit-hint.ts'
 import type { Machine } from '../command/machine.ts'
 import { isDiskFull, markTold, removeOld } from '../command/retention.ts'
 import { listeningPort } from '../command/ports.ts'
@@ -397,7 +398,7 @@ function isUnseen(task: Task | undefined): boolean {
 function isEndedWatcher(task: CommandTask, end: CommandEnd, now: number): boolean {
   const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
   const isWell = end.type === 'exited' && end.code === 0
-  return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && /\bwatch\b/i.test(task.command)
+  return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && mayWatch(task.command)
 }
 
 /** Lines about a command that has just ended, to stand behind its output. */
