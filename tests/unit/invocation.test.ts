@@ -8,7 +8,12 @@ test.for([
   '--print-logs --log-level WARN run hello',
   '-m anthropic/claude --agent serve run hello',
   '--title run --dir web run serve',
-  '--something-new run hello',
+  '--cors web run hello',
+  '--mdns-domain pr run hello',
+  '--mdns web run hello',
+  '--print-logs --pure run hello',
+  '--pure true run hello',
+  '--no-replay run hello',
   '--something-new 5 run hello',
   'run --port 4096 -- -x',
 ])('R17: `opencode %s` is a run, whatever stands before', (line) => {
@@ -24,6 +29,12 @@ test.for([
   'github run',
   '--agent run',
   '--mini',
+  '--something-new run hello',
+  '--continue run',
+  '--print-logs web run',
+  '--cors=a web run',
+  'some/folder run',
+  '-- run',
   'some/folder',
 ])('R17: `opencode %s` is none', (line) => {
   expect(isRun(line.split(' '))).toBe(false)
