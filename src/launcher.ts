@@ -97,7 +97,8 @@ export class Launcher {
   }
 
   /** The same for a shell command. */
-  async launchCommand({ parentID, ...request }: CommandRequest): Promise<CommandTask> {
+  async launchCommand({ parentID, ...given }: CommandRequest): Promise<CommandTask> {
+    const request = { ...given, timeoutMs: limitOf(given) }
     if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
     return explained(async () => {
       const { records, store, stories, clock } = this.#ports
@@ -202,6 +203,12 @@ function childRules({ permission = [] }: Session, denied: readonly string[]): Pe
     action: 'deny' as const,
   }))
   return [...inherited, ...own]
+}
+
+/** The time limit of a command. Records are JSON, which has no `Infinity`. */
+function limitOf({ timeoutMs }: Pick<CommandWork, 'timeoutMs'>): number {
+  if (timeoutMs >= 0) return timeoutMs === Infinity ? 0 : timeoutMs
+  throw new ToolError(`timeoutMs: must be 0 (no limit) or more, and not ${timeoutMs}.`)
 }
 
 /** What fails in the host is told so that the caller knows what to do. */

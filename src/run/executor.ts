@@ -43,9 +43,6 @@ interface Ports {
 /** Why work is to stop: somebody wants it, or its time is over. The outcome of what was stopped names the first two. */
 type StopReason = Canceller | 'timeout'
 
-/** A timer of more would ring at once. */
-const LONGEST_MS = 2 ** 31 - 1
-
 export class Executor {
   readonly #ports: Ports
   /** What has not ended: how to stop it, and how to forget its time limit. */
@@ -147,7 +144,7 @@ export class Executor {
     const limitMs = task.kind === 'agent' ? this.#timeoutMs : task.timeoutMs
     if (limitMs > 0) {
       const leftMs = leftOf(limitMs, task.startedAt, clock)
-      work.cancelLimit = clock.after(Math.min(LONGEST_MS, leftMs), () => this.#timeIsOver(task.id))
+      work.cancelLimit = clock.after(leftMs, () => this.#timeIsOver(task.id))
     }
     const { signal } = work.stop
     const outcome =

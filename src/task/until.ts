@@ -4,7 +4,7 @@ import type { TaskStore } from './store.ts'
 import type { Task } from './task.ts'
 
 export interface UntilOptions {
-  /** Milliseconds; 0: no limit. */
+  /** Milliseconds; 0: no limit. Less is over already, and so is what is no number. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal | undefined
 }
@@ -18,7 +18,8 @@ export function until(
 ): Promise<Task | undefined> {
   return new Promise((resolve) => {
     const task = store.get(taskID)
-    if (!task || isWanted(task) || signal?.aborted) {
+    const isOver = signal?.aborted || timeoutMs < 0 || Number.isNaN(timeoutMs)
+    if (!task || isWanted(task) || isOver) {
       resolve(task && isWanted(task) ? task : undefined)
       return
     }

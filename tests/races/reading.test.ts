@@ -353,3 +353,27 @@ test('each mistake of a caller has a code of its own, and nothing is done', asyn
   answer('work')
   await clock.advance(1000)
 })
+
+test('a wait of any length waits, and one whose time is over before it begins does not', async () => {
+  const { clock, launch, answer, manager } = createFakeStage()
+  const { id } = await launch('one')
+  const timesOut = [-1, Number.NaN, Number.NEGATIVE_INFINITY].map((timeoutMs) =>
+    manager.waitForCompletion(id, { timeoutMs }),
+  )
+  expect((await Promise.all(timesOut)).map(({ type }) => type)).toEqual(['timedOut', 'timedOut', 'timedOut'])
+  const waits = [0, 2 ** 31, Infinity].map((timeoutMs) => manager.waitForCompletion(id, { timeoutMs }))
+  await clock.advance(60_000)
+  answer('one')
+  await clock.advance(1000)
+  expect((await Promise.all(waits)).map(({ type }) => type)).toEqual(['ended', 'ended', 'ended'])
+})
+
+test('a command is refused a time limit that is none, and a limit without end is no limit', async () => {
+  const { clock, manager, parentID } = createFakeStage()
+  const request = { parentID, command: 'true', cwd: '/', description: 'x', notifyOn: [] }
+  for (const timeoutMs of [-1, Number.NaN])
+    await expect(manager.run({ ...request, timeoutMs })).rejects.toMatchObject({ code: 'badArgument' })
+  const task = manager.run({ ...request, timeoutMs: Infinity })
+  await clock.advance(1000)
+  expect((await task).timeoutMs).toBe(0)
+})

@@ -12,6 +12,9 @@ interface Timer {
   handle: NodeJS.Timeout | undefined
 }
 
+/** No test lasts that long; a longer timer would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 class SkippingClock implements Clock {
   #skippedMs = 0
   #setByMs = 0
@@ -81,7 +84,9 @@ class SkippingClock implements Clock {
   }
 
   #arm(callback: () => void, delayMs: number): NodeJS.Timeout | undefined {
-    return this.#frozenAt === undefined ? setTimeout(callback, delayMs).unref() : undefined
+    return this.#frozenAt === undefined
+      ? setTimeout(callback, Math.min(delayMs, LONGEST_TIMER_MS)).unref()
+      : undefined
   }
 
   #fire(timer: Timer): void {
