@@ -8,6 +8,7 @@
 import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'
 import { inEnglish } from './english.ts'
+import { brief } from './plain.ts'
 
 /** What each option means, in Markdown. */
 export const meanings = z.registry<{ readonly description: string }>()
@@ -44,28 +45,30 @@ export function parseAs<Schema extends z.ZodMiniType>(
   input: unknown,
 ): Parsed<z.output<Schema>> {
   const problems: string[] = []
-  let remaining: unknown = structuredClone(input ?? {})
+  let remaining: unknown = input ?? {}
   for (;;) {
     const result = schema.safeParse(remaining, inEnglish)
     if (result.success) return { options: result.data, problems }
     for (const issue of result.error.issues) {
       if (issue.code === 'unrecognized_keys') {
         for (const key of issue.keys) {
-          remove(remaining, [...issue.path, key])
+          remaining = without(remaining, [...issue.path, key])
           problems.push(unknownText(schema, issue.path, key))
         }
         continue
       }
       const { path, message } = issue
-      if (path.length === 0) remaining = {}
-      else remove(remaining, path)
-      problems.push(`${path.length === 0 ? 'options' : path.join('.')}: ${message}; the default is used`)
+      remaining = path.length === 0 ? {} : without(remaining, path)
+      problems.push(`${path.length === 0 ? 'options' : nameOf(path)}: ${message}; the default is used`)
     }
   }
 }
 
 /** Further from each of our names than this, a key is not meant as one of them. */
 const FAR = 4
+
+/** A key is whatever somebody wrote, and is shown in the terminal. */
+const KEY_LENGTH = 60
 
 /** Names an unknown option, and the nearest known one. */
 function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: string): string {
@@ -74,14 +77,28 @@ function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: s
     schema.parse({}),
   )
   const near = closest(key, Object.keys(known as object))
-  const named = (name: string): string => [...path, name].join('.')
-  const hint = distance(key, near) < FAR ? `; did you mean ${named(near)}?` : ''
-  return `${named(key)}: there is no such option${hint}`
+  const hint = nestedText(known as object, key) ?? (distance(key, near) < FAR ? nameOf([...path, near]) : '')
+  return `${nameOf([...path, key])}: there is no such option${hint === '' ? '' : `; did you mean ${hint}?`}`
 }
 
-function remove(target: unknown, path: readonly PropertyKey[]): void {
-  const [key, ...rest] = path
-  if (typeof target !== 'object' || target === null || key === undefined) return
-  if (rest.length === 0) Reflect.deleteProperty(target, key)
-  else remove(Reflect.get(target, key), rest)
+/** An option of a group, which the README names with dots: how it is written. */
+function nestedText(known: object, key: string): string | undefined {
+  const [first = '', ...rest] = key.split('.')
+  const inside: unknown = Object.hasOwn(known, first) ? Reflect.get(known, first) : undefined
+  if (rest.length === 0 || typeof inside !== 'object' || inside === null) return undefined
+  const inner = rest.join('.')
+  return `"${first}": { ${nestedText(inside, inner) ?? `"${brief(inner, KEY_LENGTH)}": …`} }`
+}
+
+function nameOf(path: readonly PropertyKey[]): string {
+  return path.map((key) => brief(String(key), KEY_LENGTH)).join('.')
+}
+
+/** A copy without what is at the path. The user's own object stays as it is, and may hold what cannot be cloned. */
+function without(target: unknown, [key, ...rest]: readonly PropertyKey[]): unknown {
+  if (typeof target !== 'object' || target === null || key === undefined) return target
+  const copy: Record<PropertyKey, unknown> = { ...target }
+  if (rest.length === 0) Reflect.deleteProperty(copy, key)
+  else copy[key] = without(copy[key], rest)
+  return copy
 }

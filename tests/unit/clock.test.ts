@@ -27,7 +27,7 @@ test('a delay longer than a timer of Node can be is kept', () => {
 })
 
 test('a delay without end never ends, and can be cancelled at any time', () => {
-  const callback = vi.fn()
+  const callback = vi.fn<() => void>()
   const cancels = [systemClock.after(Infinity, callback), systemClock.after(100 * DAY_MS, callback)]
   vi.advanceTimersByTime(50 * DAY_MS)
   for (const cancel of cancels) cancel()
@@ -37,7 +37,7 @@ test('a delay without end never ends, and can be cancelled at any time', () => {
 })
 
 test('a delay that is none fires at once, and once', () => {
-  const callback = vi.fn()
+  const callback = vi.fn<() => void>()
   for (const delayMs of [0, -1, Number.NaN, Number.NEGATIVE_INFINITY]) systemClock.after(delayMs, callback)
   vi.advanceTimersByTime(1)
   expect(callback).toHaveBeenCalledTimes(4)

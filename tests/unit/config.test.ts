@@ -77,3 +77,45 @@ test('N7: an unknown option is named with the nearest that there is', () => {
     'timoutMs: there is no such option; did you mean timeoutMs?',
   ])
 })
+
+test('a value that cannot be cloned harms no other option, and the given object stays as it is', () => {
+  const given = { debug: true, onEnd() {}, notify: { wake: () => 'all', debounceMs: 5 }, colour: Symbol('x') }
+  const { options, problems } = parseOptions(given)
+  expect(options).toEqual({ ...defaults, debug: true, notify: { ...defaults.notify, debounceMs: 5 } })
+  for (const name of ['colour', 'notify.wake', 'onEnd'])
+    expect(problems.filter((problem) => problem.startsWith(`${name}: `))).toHaveLength(1)
+  expect(problems).toHaveLength(3)
+  expect(Object.keys(given)).toEqual(['debug', 'onEnd', 'notify', 'colour'])
+  expect(Object.keys(given.notify)).toEqual(['wake', 'debounceMs'])
+})
+
+test('options that are no plain object of the present one are read all the same', () => {
+  const circular: Record<string, unknown> = { debug: true }
+  circular['self'] = circular
+  const hostile = JSON.parse('{"__proto__":{"debug":1},"constructor":2,"notify":{"__proto__":1}}') as object
+  const inherited = Object.create({ pollMs: 'soon' }) as object
+  for (const given of [circular, hostile, inherited, () => {}, Symbol('x'), 5n])
+    expect(parseOptions(given).options.pollMs).toBe(5000)
+})
+
+test('a key is named on one line, without control characters, and not in full length', () => {
+  const given = {
+    ['k'.repeat(30_000)]: 1,
+    '\u001B[31mtimoutMs\u202E\n': 1,
+    concurrency: { providers: { ['p'.repeat(30_000)]: 0 }, ['.'.repeat(30_000)]: 1 },
+    [`notify.${'w'.repeat(30_000)}`]: 1,
+  }
+  for (const problem of parseOptions(given).problems) {
+    expect(problem.length).toBeLessThan(250)
+    expect(problem).toMatch(/^[^\p{Cc}\p{Bidi_Control}]*$/u)
+  }
+})
+
+test('an option of a group that is written as the README names it is told how to be written', () => {
+  const given = { 'concurrency.total': 4, 'concurrency.providers.anthropic': 3, 'constructor.name': 1 }
+  expect(parseOptions(given).problems.toSorted()).toEqual([
+    'concurrency.providers.anthropic: there is no such option; did you mean "concurrency": { "providers": { "anthropic": … } }?',
+    'concurrency.total: there is no such option; did you mean "concurrency": { "total": … }?',
+    'constructor.name: there is no such option',
+  ])
+})
