@@ -10,11 +10,13 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const KEPT_DAYS = 7
 /** A disk with less room than this is full: some file systems keep a little for themselves. */
 const FULL_BYTES = 1_000_000
+/** The file by which a directory is noted as told. */
+const TOLD = 'told'
 
 /** Notes that nobody is owed the end of a command any more. A directory without this is not removed to make room. */
 export function markTold(directory: string): void {
   // Its command, or somebody else, may have removed it.
-  if (existsSync(directory)) writeFileSync(join(directory, 'told'), '', { mode: 0o600 })
+  if (existsSync(directory)) writeFileSync(join(directory, TOLD), '', { mode: 0o600 })
 }
 
 /** Whether the disk of a directory is full, as far as the system tells. */
@@ -30,13 +32,15 @@ export function isDiskFull(directory: string): boolean {
 interface Kept {
   readonly directory: string
   readonly bytes: number
-  /** Milliseconds since the Unix epoch. */
+  /** The newest time of any file, in milliseconds since the Unix epoch: what a command has left running may write on. */
   readonly writtenAt: number
+  /** When its end was written; of one that left none, the newest time of its own files. */
+  readonly endedAt: number
 }
 
 /**
  * Removes the directories in `root` of commands that have ended: those to which nobody has written for a week, and of those
- * whose ends were told the oldest, until all together take no more than `maxTotalBytes`. Rejects where one cannot be
+ * whose ends were told the ones that ended longest ago, until all together take no more than `maxTotalBytes`. Rejects where one cannot be
  * removed; a root that is not there has none.
  */
 export async function removeOld(root: string, maxTotalBytes: number, clock: Clock): Promise<void> {
@@ -45,7 +49,7 @@ export async function removeOld(root: string, maxTotalBytes: number, clock: Cloc
   const all = await Promise.all(directories.map((directory) => measured(directory)))
   const before = clock.now() - KEPT_DAYS * DAY_MS
   const old = all.filter(({ directory, writtenAt }) => writtenAt < before && !isRunning(directory))
-  const kept = all.filter((each) => !old.includes(each)).toSorted((a, b) => a.writtenAt - b.writtenAt)
+  const kept = all.filter((each) => !old.includes(each)).toSorted((a, b) => a.endedAt - b.endedAt)
   let tooMuch = kept.reduce((sum, { bytes }) => sum + bytes, 0) - maxTotalBytes
   const room = kept.filter(({ directory, bytes }) => {
     if (tooMuch <= 0 || !mayGo(directory)) return false
@@ -56,22 +60,24 @@ export async function removeOld(root: string, maxTotalBytes: number, clock: Cloc
 }
 
 function mayGo(directory: string): boolean {
-  if (!existsSync(join(directory, 'told')) || isRunning(directory)) return false
+  if (!existsSync(join(directory, TOLD)) || isRunning(directory)) return false
   const identity = readIdentity(directory)
   return identity === undefined || !isGroupAlive(identity.pid)
 }
 
-/** The newest time of any file counts: processes that a command has left running may write after its end. */
 async function measured(directory: string): Promise<Kept> {
   const names = await readdir(directory).catch(() => [])
-  const stats = await Promise.all(
-    [directory, ...names.map((name) => join(directory, name))].map((path) =>
-      stat(path).catch(() => undefined),
-    ),
+  const files = await Promise.all(
+    names.map(async (name) => ({ name, stats: await stat(join(directory, name)).catch(() => undefined) })),
   )
+  const own = await stat(directory).catch(() => undefined)
+  const newest = (of: typeof files): number => Math.max(0, ...of.map(({ stats }) => stats?.mtimeMs ?? 0))
   return {
     directory,
-    bytes: stats.reduce((sum, it) => sum + (it?.isFile() ? it.size : 0), 0),
-    writtenAt: Math.max(...stats.map((it) => it?.mtimeMs ?? 0)),
+    bytes: files.reduce((sum, { stats }) => sum + (stats?.isFile() ? stats.size : 0), 0),
+    writtenAt: Math.max(own?.mtimeMs ?? 0, newest(files)),
+    endedAt:
+      newest(files.filter(({ name }) => name === 'exit')) ||
+      newest(files.filter(({ name }) => name !== TOLD)),
   }
 }

@@ -179,10 +179,12 @@ describe('much output', () => {
 describe('what is cleaned up', () => {
   const DAY_MS = 24 * 60 * 60 * 1000
 
-  /** As if nobody had written to it for so many days. */
-  function age(directory: string, days: number): void {
+  const FILES = ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', 'told', '.']
+
+  /** As if nobody had written to it, or to these files, for so many days. */
+  function age(directory: string, days: number, names: readonly string[] = FILES): void {
     const at = new Date(Date.now() - days * DAY_MS)
-    for (const name of ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', 'told', '.']) {
+    for (const name of names) {
       if (existsSync(join(directory, name))) utimesSync(join(directory, name), at, at)
     }
   }
@@ -229,6 +231,28 @@ describe('what is cleaned up', () => {
     expect(await kept(100_000)).toEqual([...ended, 'left', 'running'])
     expect(await kept(55_000)).toEqual(['untold', 'older', 'newest', 'left', 'running'])
     expect(await kept(0)).toEqual(['untold', 'left', 'running'])
+  })
+
+  test('is what ended longest ago, however lately that was told', async () => {
+    const root = temporaryDirectory()
+    const place = (name: string) => join(root, name)
+    const children = ['told late', 'lost, told late', 'newer'].map((name) =>
+      run(name.startsWith('lost') ? 'sleep 100' : 'true', { directory: place(name) }),
+    )
+    children[1]?.process.killNow()
+    await Promise.all(children.map(({ process: child }) => child.ended))
+    for (const [days, name] of ['newer', 'lost, told late', 'told late'].entries()) {
+      writeFileSync(join(place(name), 'stdout'), Buffer.alloc(10_000))
+      age(place(name), days + 1)
+    }
+    for (const name of ['newer', 'told late', 'lost, told late']) markTold(place(name))
+    age(place('newer'), 0.5, ['told', '.'])
+    const kept = async (maxTotalBytes: number): Promise<string[]> => {
+      await removeOld(root, maxTotalBytes, systemClock)
+      return ['told late', 'lost, told late', 'newer'].filter((name) => existsSync(place(name)))
+    }
+    expect(await kept(25_000)).toEqual(['lost, told late', 'newer'])
+    expect(await kept(15_000)).toEqual(['newer'])
   })
 
   test('is nothing where no command has ever run', async () => {
