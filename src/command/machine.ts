@@ -20,13 +20,29 @@ export type Surroundings = Pick<Machine, 'shell' | 'env'>
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 /** Shells of the language of the lines that models write. What an account is given to keep it out is none of them. */
 const KNOWN_SHELLS: ReadonlySet<string> = new Set(['bash', 'zsh', 'sh', 'dash', 'ash', 'ksh', 'mksh'])
-/** Shells of another language, which `/etc/shells` may list. */
+/**
+ * Programs that `/etc/shells` may list, and that do not read the language of these lines. Any other of the list is taken:
+ * an administrator may have listed it to restrict an account.
+ */
 const FOREIGN_SHELLS: ReadonlySet<string> = new Set([
   'fish',
   'nu',
-  'pwsh',
+  'elvish',
+  'xonsh',
+  'murex',
+  'ion',
+  'ysh',
+  'ngs',
+  'es',
+  'rc',
   'tcsh',
   'csh',
+  'scsh',
+  'pwsh',
+  'pwsh-preview',
+  'powershell',
+  'screen',
+  'tmux',
   'nologin',
   'false',
   'true',
