@@ -2,60 +2,98 @@
  * What a model may write in the arguments of a tool, taken as what it means: the host checks none of them (contract 11.5),
  * and each refusal costs a turn. The table of it is in docs/arguments.md. Pure.
  *
- * - Names in any case and with or without underscores, and the aliases below.
- * - `null`, `""` and blanks: the argument is left out.
- * - Numbers and booleans as texts; a text where a list is expected, also as JSON; a choice in any case.
+ * - Names in any case and with or without underscores, and the aliases below. One argument under two names must have one
+ *   value.
+ * - `null`, `""` and blanks, also as the entry of a list: left out.
+ * - Numbers and booleans as texts; a text where a list is expected, also as JSON; a list of one where one is expected; a
+ *   choice in any case.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { closest, distance } from 'fastest-levenshtein'
 import type * as z from 'zod/mini'
+import { brief } from '../plain.ts'
 
-/** Other names that models use for an argument, where a tool has it. */
-export const ALIASES: Readonly<Record<string, readonly string[]>> = {
+/** Other names that models use for an argument, where a tool has it. A model may write any name: this is no object. */
+export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
   // As in OpenCode's own task and bash tools.
-  subagenttype: ['agent'],
-  workdir: ['cwd'],
-  workingdirectory: ['cwd'],
-  directory: ['cwd'],
-  subagent: ['agent'],
-  agentname: ['agent'],
-  agenttype: ['agent'],
-  id: ['task_id'],
-  task: ['task_id'],
-  title: ['description', 'label'],
-  name: ['description', 'label'],
-  description: ['label'],
-  label: ['description'],
-  cmd: ['command'],
-  timeoutms: ['timeout'],
-  tail: ['tail_lines'],
-  lines: ['tail_lines'],
-  limit: ['message_limit'],
-}
+  ['subagenttype', ['agent']],
+  ['workdir', ['cwd']],
+  ['workingdirectory', ['cwd']],
+  ['directory', ['cwd']],
+  ['subagent', ['agent']],
+  ['agentname', ['agent']],
+  ['agenttype', ['agent']],
+  ['id', ['task_id']],
+  ['task', ['task_id']],
+  ['title', ['description', 'label']],
+  ['name', ['description', 'label']],
+  ['description', ['label']],
+  ['label', ['description']],
+  ['cmd', ['command']],
+  ['timeoutms', ['timeout']],
+  ['tail', ['tail_lines']],
+  ['lines', ['tail_lines']],
+  ['limit', ['message_limit']],
+])
+
+/** A `task` that is none of these names the work. */
+const LIKE_AN_ID = /^\W*(?:(?:bg|ses)_\w+|[0-9a-f]{8})\W*$/i
+const NAME_OF_WORK = ['description', 'label', 'task_id']
+
+/** Flags of other tools that ask for what ours do in any case. */
+const GIVEN_ANYHOW: ReadonlySet<string> = new Set(['runinbackground', 'isbackground', 'background'])
+
+/** Arguments whose value is a name, which no text for nothing is. */
+const NAMES: ReadonlySet<string> = new Set(['task_id', 'agent', 'model'])
 
 /** A name that is further from ours than this is not meant as one of them. */
 const FAR = 4
+/** How much is shown of a name that is not ours. */
+const NAME_LENGTH = 60
 
 export interface Given {
   /** By our names, as the schema expects them. */
   readonly values: Readonly<Record<string, unknown>>
   /** A sentence for each argument that the tool does not have. */
   readonly unknown: readonly string[]
+  /** A sentence for each argument that was given two values, so that only the model knows which one it means. */
+  readonly clashes: readonly string[]
+}
+
+interface Taken {
+  /** As the model has named it. */
+  readonly given: string
+  readonly value: unknown
 }
 
 /** Takes what a model has written for the arguments of a tool. */
 export function takeArguments(input: unknown, shape: z.core.$ZodShape): Given {
   const names = Object.keys(shape)
   const byKey = new Map(names.map((name) => [keyOf(name), name]))
-  const values: Record<string, unknown> = {}
+  const taken = new Map<string, Taken>()
   const unknown: string[] = []
-  for (const [given, value] of Object.entries(objectOf(input))) {
-    if (isEmpty(value)) continue
-    const name = byKey.get(keyOf(given)) ?? ALIASES[keyOf(given)]?.find((alias) => names.includes(alias))
-    if (name === undefined) unknown.push(unknownText(given, names))
-    // Our own name wins where an alias says something else.
-    else if (!(name in values) || keyOf(given) === keyOf(name)) values[name] = coerced(value, shape[name])
+  const clashes: string[] = []
+  for (const [given, written] of Object.entries(objectOf(input))) {
+    const key = keyOf(given)
+    const name = byKey.get(key) ?? aliasesOf(key, written).find((alias) => names.includes(alias))
+    if (name === undefined) {
+      if (!isEmpty(written) && !(GIVEN_ANYHOW.has(key) && booleanOf(written) === true))
+        unknown.push(unknownText(given, names))
+      continue
+    }
+    const value = coerced(written, shape[name])
+    if (isEmpty(value) || isNothing(value, name, shape[name])) continue
+    const before = taken.get(name)
+    if (!before) taken.set(name, { given, value })
+    else if (!isDeepStrictEqual(before.value, value)) clashes.push(clashText(before.given, given, name))
   }
-  return { values, unknown }
+  const values = Object.fromEntries([...taken].map(([name, { value }]) => [name, value]))
+  return { values, unknown, clashes }
+}
+
+function aliasesOf(key: string, value: unknown): readonly string[] {
+  if (key === 'task' && !(typeof value === 'string' && LIKE_AN_ID.test(value))) return NAME_OF_WORK
+  return ALIASES.get(key) ?? []
 }
 
 function keyOf(name: string): string {
@@ -80,22 +118,44 @@ function isEmpty(value: unknown): boolean {
   return value === null || value === undefined || (typeof value === 'string' && value.trim() === '')
 }
 
+/** Whether it is a text for nothing, where a text cannot be meant. */
+function isNothing(value: unknown, name: string, schema: z.core.$ZodType | undefined): boolean {
+  if (typeof value !== 'string') return false
+  if (NAMES.has(name)) return /^\s*(?:null|undefined|none)\s*$/i.test(value)
+  const { type } = innermost(schema) ?? {}
+  return type !== 'string' && type !== 'array' && /^\s*(?:null|undefined)\s*$/i.test(value)
+}
+
 function unknownText(given: string, names: readonly string[]): string {
   const near = closest(given, [...names])
   const hint =
     distance(keyOf(given), keyOf(near)) < FAR ? `did you mean ${near}?` : `it has ${names.join(', ')}.`
-  return `${given.slice(0, 60)}: there is no such argument; ${hint}`
+  return `${brief(given, NAME_LENGTH)}: there is no such argument; ${hint}`
+}
+
+function clashText(first: string, second: string, name: string): string {
+  const both = [first, second].map((given) => brief(given, NAME_LENGTH)).join(' and ')
+  return `${both} are one argument, and have two values: give ${name} alone.`
 }
 
 function coerced(value: unknown, schema: z.core.$ZodType | undefined): unknown {
   const def = innermost(schema)
+  if (def?.type === 'array')
+    return (
+      listOf(value)
+        ?.map((item) => coerced(item, def.element))
+        .filter((item) => !isEmpty(item)) ?? value
+    )
+  if (Array.isArray(value)) {
+    const [only, ...others] = value as readonly unknown[]
+    // Several are refused.
+    return others.length > 0 || Array.isArray(only) ? value : coerced(only, schema)
+  }
   switch (def?.type) {
     case 'number':
       return typeof value === 'string' && /^\s*-?\d+(\.\d+)?\s*$/.test(value) ? Number(value) : value
     case 'boolean':
-      return typeof value === 'string' ? (BOOLEANS[value.trim().toLowerCase()] ?? value) : value
-    case 'array':
-      return listOf(value)
+      return booleanOf(value)
     case 'enum':
       return typeof value === 'string' ? value.trim().toLowerCase() : value
     case 'string':
@@ -105,17 +165,34 @@ function coerced(value: unknown, schema: z.core.$ZodType | undefined): unknown {
   }
 }
 
-const BOOLEANS: Readonly<Record<string, boolean>> = { true: true, false: false, yes: true, no: false }
-
-function listOf(value: unknown): unknown {
+function booleanOf(value: unknown): unknown {
   if (typeof value !== 'string') return value
+  switch (value.trim().toLowerCase()) {
+    case 'true':
+    case 'yes':
+      return true
+    case 'false':
+    case 'no':
+      return false
+    default:
+      return value
+  }
+}
+
+/** `undefined` for what is no list, nor an entry of one. */
+function listOf(value: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(value)) return value as readonly unknown[]
+  if (typeof value === 'number') return [value]
+  if (typeof value !== 'string') return undefined
   const list = value.trim().startsWith('[') ? parsed(value) : undefined
-  return Array.isArray(list) ? list : [value]
+  return Array.isArray(list) ? (list as readonly unknown[]) : [value]
 }
 
 interface Definition {
   readonly type: string
   readonly innerType?: z.core.$ZodType
+  /** Of a list. */
+  readonly element?: z.core.$ZodType
 }
 
 /** What a schema is beneath its default, or its being optional. */

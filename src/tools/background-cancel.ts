@@ -17,7 +17,10 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
       all: described(z.optional(z.boolean()), 'All unfinished'),
     },
-    async execute({ task_id, all }, context) {
+    async execute({ task_id: given, all: flag }, context) {
+      const isAll = given?.toLowerCase() === 'all'
+      const task_id = isAll ? undefined : given
+      const all = flag ?? isAll
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')
       if (task_id !== undefined) {
         return cancelText(manager, await ownTask(manager, task_id, context.sessionID))

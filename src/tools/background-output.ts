@@ -10,7 +10,7 @@ import { NOTICE_COMES, noteOn } from './note.ts'
 import { endsText, OFFSET, PAGE, pageText } from './page-text.ts'
 import { storyText } from './story-text.ts'
 import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
-import { defineTool, described, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
+import { defineTool, described, MILLISECONDS, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
 /** A longer wait is cut to this: models ask for an hour. */
 const LONGEST_BLOCK_MS = 600_000
@@ -39,12 +39,9 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
       block: flag('Wait until it ends or timeout passes'),
-      timeout: described(
-        z._default(z.int().check(z.minimum(1), z.maximum(2 ** 31 - 1)), 120_000),
-        'Of block, in ms',
-      ),
+      timeout: described(z._default(MILLISECONDS, 120_000), 'Of block, in ms'),
       full_session: flag('The transcript instead of the result'),
-      message_limit: described(z.optional(z.int().check(z.minimum(1))), 'Only so many of its last messages'),
+      message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Only so many of its last messages'),
       include_thinking: flag('In the transcript'),
       include_tool_results: flag('In the transcript'),
       offset: OFFSET,
@@ -56,7 +53,8 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       // Whoever reads the story has not read the result.
       if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
-        ...(block && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
+        // No time is no wait; to the manager it would be no limit.
+        ...(block && timeout > 0 && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
         piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
         reader: readerOf(context),
@@ -64,7 +62,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       // Whoever asks for a part of the transcript wants the transcript.
       const { full_session, message_limit: limit } = session
       const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
-      const wantsTranscript = full_session || limit !== undefined || thinking || toolResults
+      const wantsTranscript = full_session || (limit ?? 0) > 0 || thinking || toolResults
       const transcript = wantsTranscript ? { limit, thinking, toolResults } : undefined
       return answerOf(manager, report, now(), { transcript, offset })
     },

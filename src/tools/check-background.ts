@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { readerOf } from '../reader.ts'
+import { ToolError } from '../tool-error.ts'
 import { answerOf } from './background-output.ts'
 import { OFFSET, PAGE } from './page-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
@@ -12,11 +13,15 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
     description: 'Look at a background command: its status, exit code, and the last of its output.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
-      tail_lines: described(z.optional(z.int().check(z.minimum(1))), 'Only the last lines of each stream'),
+      tail_lines: described(z.optional(z.int().check(z.minimum(0))), 'Only the last lines of each stream'),
       offset: OFFSET,
       stream: described(z._default(z.enum(['stdout', 'stderr']), 'stdout'), 'Of offset'),
     },
     async execute({ task_id, tail_lines: tailLines, offset, stream }, context) {
+      if (tailLines && offset !== undefined)
+        throw new ToolError(
+          'Give either tail_lines or offset, not both: one is the end, the other a page from there on.',
+        )
       const { id } = await ownTask(manager, task_id, context.sessionID)
       const piece = offset === undefined ? undefined : { stream, offset, bytes: PAGE.bytes }
       const report = await manager.output(id, {

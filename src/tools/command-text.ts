@@ -95,7 +95,9 @@ function proofOf(task: CommandTask): string {
 function outputLines(output: CommandOutput, names: ToolNames): string[] {
   if (output.isGone) return ['', 'Its output is gone: its files were removed.']
   const lines = [...streamLines('📤', 'stdout', output, names), ...streamLines('⚠️', 'stderr', output, names)]
-  return lines.length === 0 ? ['', 'No output.'] : lines
+  if (lines.length > 0) return lines
+  const bytes = output.stdout.leftOutBytes + output.stderr.leftOutBytes
+  return ['', bytes === 0 ? 'No output.' : `Its output has ${bytes} bytes.`]
 }
 
 function pageLines(piece: Piece): string[] {

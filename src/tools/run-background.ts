@@ -9,12 +9,10 @@ import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 import { noteOn } from './note.ts'
 import type { Repeats } from './repeats.ts'
-import { defineTool, described, type ToolContext, type ToolDefinition } from './tool.ts'
+import { defineTool, described, MILLISECONDS, type ToolContext, type ToolDefinition } from './tool.ts'
 
 /** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
 const LONGEST = 20_000
-/** A smaller number is meant as seconds. */
-const LEAST_TIMEOUT_MS = 1000
 /** Of a command that was given no label: its beginning. */
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
@@ -43,19 +41,7 @@ export function runBackground(
         'For the shell',
       ),
       cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
-      timeout: described(
-        z.optional(
-          z.int().check(
-            z.minimum(0),
-            z.maximum(2 ** 31 - 1),
-            z.refine(
-              (ms) => ms === 0 || ms >= LEAST_TIMEOUT_MS,
-              'must be 0 or at least 1000: it is in milliseconds',
-            ),
-          ),
-        ),
-        `In ms, default ${timeoutMs}; 0: none, as for servers`,
-      ),
+      timeout: described(z.optional(MILLISECONDS), `In ms, default ${timeoutMs}; 0: none, as for servers`),
       label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
       notify_on: described(
         z._default(z.array(z.string().check(z.minLength(1))), []),

@@ -2,13 +2,13 @@
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
-import { leftOut } from '../format.ts'
+import { cutMiddle, leftOut } from '../format.ts'
 import { HostError } from '../opencode.ts'
 import { ends } from '../pages.ts'
 import { forModel, nameForModel } from '../plain.ts'
 import type { Task } from '../task/task.ts'
 import { inEnglish } from '../english.ts'
-import { ToolError } from '../tool-error.ts'
+import { ToolError, type ToolErrorCode } from '../tool-error.ts'
 import { takeArguments } from './arguments.ts'
 import type { Repeats } from './repeats.ts'
 
@@ -31,10 +31,11 @@ export function defineTool<Shape extends z.core.$ZodShape>(
   const schema = z.object(source.args)
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
     try {
-      const { values, unknown } = takeArguments(input, source.args)
+      const { values, unknown, clashes } = takeArguments(input, source.args)
       const parsed = schema.safeParse(values, inEnglish)
       const problems = [
         ...(source.looksOnly ? [] : unknown),
+        ...clashes,
         ...(parsed.success ? [] : [problemsOf(parsed.error, values)]),
       ]
       if (!parsed.success || problems.length > 0)
@@ -46,14 +47,20 @@ export function defineTool<Shape extends z.core.$ZodShape>(
       const result = await (repeats ? repeats.once(`${name}`, parsed.data, context, work) : work())
       return shown(withRemarks(result, unknown))
     } catch (error) {
-      if (error instanceof HostError)
-        throw new ToolError(forModel(`${error.message}. Try again.`), 'hostFailed')
-      if (error instanceof ToolError) throw new ToolError(forModel(error.message), error.code)
+      if (error instanceof HostError) throw refusal(`${error.message}. Try again.`, 'hostFailed')
+      if (error instanceof ToolError) throw refusal(error.message, error.code)
       throw error
     }
   }
   // The host's types come with a zod of their own; at run time it takes any zod 4.
   return { description: source.description, args: source.args, execute } as unknown as ToolDefinition
+}
+
+/** In bytes. A message repeats what the model has written, as a path or a name, which may have any length. */
+const LONGEST_REFUSAL = 2000
+
+function refusal(message: string, code: ToolErrorCode): ToolError {
+  return new ToolError(cutMiddle(forModel(message), LONGEST_REFUSAL, leftOut), code)
 }
 
 /**
@@ -64,6 +71,14 @@ export function described<Schema extends z.ZodMiniType>(schema: Schema, descript
   return Object.assign(schema.clone(), { description })
 }
 
+/** A smaller number is meant as seconds. */
+const LEAST_MS = 1000
+
+/** A time that a model gives. */
+export const MILLISECONDS = z.int().check(
+  z.minimum(0),
+  z.refine((ms) => ms === 0 || ms >= LEAST_MS, 'must be 0 or at least 1000: it is in milliseconds'),
+)
 /** How many tasks an answer names. */
 const NAMED = 20
 
@@ -125,9 +140,17 @@ function shown(result: ToolResult): ToolResult {
 
 function problemsOf(error: z.core.$ZodError, values: Readonly<Record<string, unknown>>): string {
   return error.issues
-    .map(({ path, message }) => {
-      const isMissing = path.length === 1 && !(String(path[0]) in values)
-      return `${path.join('.') || 'arguments'}: ${isMissing ? 'must not be empty' : message}.`
-    })
+    .map(({ path, message }) => `${path.join('.') || 'arguments'}: ${problemOf(path, message, values)}.`)
     .join(' ')
+}
+
+function problemOf(
+  [name, ...inside]: readonly PropertyKey[],
+  message: string,
+  values: Readonly<Record<PropertyKey, unknown>>,
+): string {
+  if (name === undefined || inside.length > 0) return message
+  if (values[name] === undefined) return 'must not be empty'
+  if (!Array.isArray(values[name])) return message
+  return `takes one value, and not a list${name === 'task_id' ? ': make a call for each' : ''}`
 }

@@ -94,7 +94,7 @@ test('block ends with the status when its timeout passes, and the notice comes l
   const child = heldChild('too late')
   const parent = await stage.parent(child.script)
   const [id] = await parent.launch('take your time')
-  const [answer] = await parent.call([output({ task_id: id, block: true, timeout: 300 })])
+  const [answer] = await parent.call([output({ task_id: id, block: true, timeout: 1000 })])
   expect(answer).toContain('status: running')
   child.release()
   await parent.waitForNotice('too late')

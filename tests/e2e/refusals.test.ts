@@ -31,12 +31,12 @@ test('an agent that is for people only is refused as such', async () => {
 
 test('an empty prompt, a missing agent, and arguments of the wrong type are named', async () => {
   expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
-  const bad = await refusal({ name: 'background_task', args: { prompt: {}, agent: [] } })
+  const bad = await refusal({ name: 'background_task', args: { prompt: {}, agent: {} } })
   expect(bad).toContain('agent: ')
   expect(bad).toContain('prompt: ')
   const nameless = { prompt: 'x', description: 'x' }
   expect(await refusal({ name: 'background_task', args: nameless })).toContain('agent: a new task needs it')
-  expect(await refusal({ name: 'background_output', args: { task_id: 'bg_1', timeout: 0 } })).toContain(
+  expect(await refusal({ name: 'background_output', args: { task_id: 'bg_1', timeout: -1 } })).toContain(
     'timeout: ',
   )
   expect(await refusal({ name: 'list_background', args: { status: 'lost' } })).toContain('status: ')
