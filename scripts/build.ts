@@ -14,7 +14,7 @@ const ENTRIES = {
   server: 'server.ts',
   manager: 'library.ts',
   panes: 'panes.ts',
-  claims: 'command/claims.ts',
+  'required-permissions': 'work/command/required-permissions/required-permissions.ts',
 }
 
 /** What is imported where it is needed stays a file of its own, beside the entries. */
@@ -56,7 +56,7 @@ export async function bundle(
   return join(outdir, `${Object.keys(entries)[0]}.js`)
 }
 
-/** The parser of command lines (`src/command/line.ts`), which is read when the first line is. */
+/** The parser of command lines (`src/work/command/required-permissions/line.ts`), which is read when the first line is. */
 async function addParser(outdir: string): Promise<void> {
   const script = require.resolve('@vscode/tree-sitter-wasm')
   await bundleWith({

@@ -4,9 +4,9 @@
  * module, and fails where a type that its declarations name is not exported here.
  */
 export { BackgroundManager } from './manager.ts'
-export { readerOf } from './reader.ts'
+export { readerOf } from './host/reader.ts'
 export { isEnded } from './task/task.ts'
-export { HostError } from './opencode.ts'
+export { HostError } from './host/opencode.ts'
 export { ToolError, type ToolErrorCode } from './tool-error.ts'
 
 export type {
@@ -20,19 +20,19 @@ export type {
   WaitOptions,
   WaitResult,
 } from './manager.ts'
-export type { Client } from './opencode.ts'
+export type { Client } from './host/opencode.ts'
 export type { OptionsInput } from './config.ts'
-export type { CommandRequest, LaunchRequest } from './launcher.ts'
-export type { Changes } from './continuer.ts'
-export type { Reader } from './reader.ts'
+export type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
+export type { Changes } from './launch/continuer.ts'
+export type { Reader } from './host/reader.ts'
 export type { Receipt } from './parent/history.ts'
-export type { NamedByClient } from './parent/patience.ts'
-export type { Retry } from './run/quota.ts'
-export type { ShellEnvInput, ShellEnvOutput } from './run/shell-env.ts'
-export type { Activity, RunSummary } from './run/transcript.ts'
-export type { CommandOutput, Stream, Tail } from './command/files.ts'
-export type { Piece } from './pages.ts'
-export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './message.ts'
+export type { NamedByClient } from './parent/headless-hold.ts'
+export type { Retry } from './work/agent/provider-backoff.ts'
+export type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
+export type { Activity, RunSummary } from './work/agent/transcript.ts'
+export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
+export type { Piece } from './text/pages.ts'
+export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
 export type { Step, Story } from './story.ts'
 export type {
   AgentTask,

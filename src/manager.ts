@@ -3,27 +3,27 @@
  * that wait for them. It holds no state of tasks; that is the store's.
  */
 import { parseOptions, type OptionsInput } from './config.ts'
-import type { CommandOutput, Stream } from './command/files.ts'
-import type { Surroundings } from './command/machine.ts'
-import type { Changes } from './continuer.ts'
-import { forkedFrom } from './forks.ts'
-import type { CommandRequest, LaunchRequest } from './launcher.ts'
+import type { CommandOutput, Stream } from './work/command/files.ts'
+import type { Surroundings } from './work/command/machine.ts'
+import type { Changes } from './launch/continuer.ts'
+import { forkedFrom } from './parent/forks.ts'
+import type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
 import { unfinishedText } from './parent/notice.ts'
 import type { Hold } from './parent/outbox.ts'
-import type { NamedByClient } from './parent/patience.ts'
-import type { Reader } from './reader.ts'
-import type { MessageToRead, TaskMessage } from './message.ts'
-import { errorText, HostError, type Client, type Event, type StoredMessage } from './opencode.ts'
-import type { Piece } from './pages.ts'
-import { Problems } from './problems.ts'
-import type { OthersTask } from './recovery.ts'
+import type { NamedByClient } from './parent/headless-hold.ts'
+import type { Reader } from './host/reader.ts'
+import type { MessageToRead, TaskMessage } from './host/message.ts'
+import { errorText, HostError, type Client, type Event, type StoredMessage } from './host/opencode.ts'
+import type { Piece } from './text/pages.ts'
+import { Problems } from './setup/problems.ts'
+import type { OthersTask } from './restart/recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
-import type { Retry } from './run/quota.ts'
-import type { ShellEnvInput, ShellEnvOutput } from './run/shell-env.ts'
-import { readTranscript, type RunSummary } from './run/transcript.ts'
+import type { Retry } from './work/agent/provider-backoff.ts'
+import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
+import { readTranscript, type RunSummary } from './work/agent/transcript.ts'
 import type { Story } from './story.ts'
-import { until } from './task/until.ts'
+import { until } from './task/wait-for.ts'
 import {
   isEnded,
   type CommandTask,
@@ -104,7 +104,7 @@ export interface TaskReport {
   readonly receipt: Receipt
 }
 
-export type { OthersTask } from './recovery.ts'
+export type { OthersTask } from './restart/recovery.ts'
 
 /** An event as the hook `event` is given it. */
 export interface PluginEvent {

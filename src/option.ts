@@ -7,8 +7,8 @@
  */
 import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'
-import { inEnglish } from './english.ts'
-import { brief } from './plain.ts'
+import { inEnglish } from './text/zod-locale.ts'
+import { brief } from './text/sanitize.ts'
 
 /** What each option means, in Markdown. */
 export const meanings = z.registry<{ readonly description: string }>()

@@ -5,10 +5,10 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Clock } from './clock.ts'
-import type { Machine } from './command/machine.ts'
+import type { Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
-import type { Log } from './log.ts'
-import { errorText, type Opencode } from './opencode.ts'
+import type { Log } from './host/log.ts'
+import { errorText, type Opencode } from './host/opencode.ts'
 import type { TaskStore } from './task/store.ts'
 import { isActive, isEnded, type Task } from './task/task.ts'
 

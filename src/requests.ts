@@ -4,13 +4,13 @@
  * metadata of the task's session (`task/request.ts`) and is answered there. It is the user's act: the parent is told of
  * a task that was stopped so.
  */
-import { cutMiddle } from './format.ts'
-import type { Log } from './log.ts'
-import type { Continuer } from './continuer.ts'
-import { errorText, type Event } from './opencode.ts'
-import type { Recovery } from './recovery.ts'
-import type { CommandRunner } from './run/command-runner.ts'
-import type { Executor } from './run/executor.ts'
+import { cutMiddle } from './text/format.ts'
+import type { Log } from './host/log.ts'
+import type { Continuer } from './launch/continuer.ts'
+import { errorText, type Event } from './host/opencode.ts'
+import type { Recovery } from './restart/recovery.ts'
+import type { CommandRunner } from './work/command/command-runner.ts'
+import type { Executor } from './work/executor.ts'
 import type { Teller } from './story.ts'
 import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/record.ts'

@@ -3,10 +3,10 @@
  * record in its session says what must last.
  */
 import type { Clock } from './clock.ts'
-import { formatAsked } from './format.ts'
-import type { Log } from './log.ts'
-import type { Part } from './opencode.ts'
-import { brief } from './plain.ts'
+import { formatAsked } from './text/format.ts'
+import type { Log } from './host/log.ts'
+import type { Part } from './host/opencode.ts'
+import { brief } from './text/sanitize.ts'
 import type { TaskStore } from './task/store.ts'
 import { isEnded, type Task, type TaskEvent } from './task/task.ts'
 

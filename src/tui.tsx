@@ -4,7 +4,7 @@
  */
 import type { TuiPluginApi, TuiPluginModule } from '@opencode-ai/plugin/tui'
 import { systemClock } from './clock.ts'
-import { readingMs } from './format.ts'
+import { readingMs } from './text/format.ts'
 import { readRecord } from './task/record.ts'
 import { VIEW_COMMAND } from './task/request.ts'
 import { ask } from './tui/ask.ts'

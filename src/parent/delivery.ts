@@ -9,7 +9,7 @@
  * parent's history and waits for the parent's next turn; nothing is sent for it any more.
  */
 import type { Clock } from '../clock.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../host/log.ts'
 import {
   errorText,
   HostError,
@@ -17,7 +17,7 @@ import {
   type Opencode,
   type Statuses,
   type TextPart,
-} from '../opencode.ts'
+} from '../host/opencode.ts'
 import type { Gate } from './gate.ts'
 import { ReceptionTracker } from './reception.ts'
 

@@ -2,7 +2,7 @@
  * May this parent be written to now, and as whom? A person may be at work there, or may have stopped it. The host's
  * events keep the answer fresh, so that no launch asks again; a notice does, since what it may do harm to is the user's.
  */
-import { HostError, type Event, type Message, type Opencode, type Session } from '../opencode.ts'
+import { HostError, type Event, type Message, type Opencode, type Session } from '../host/opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 
 export type Admission =

@@ -1,5 +1,5 @@
 /** What a parent's messages say of its tasks. They are gone through once, however many tasks are asked for. */
-import type { StoredMessage } from '../opencode.ts'
+import type { StoredMessage } from '../host/opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { endKey, ridingKey } from './notice.ts'

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
-import type { TextPart } from '../opencode.ts'
+import type { TextPart } from '../host/opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Letter } from './delivery.ts'

@@ -1,5 +1,5 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
-import { exitHint } from '../command/exit-hint.ts'
+import { exitHint } from '../text/exit-hint.ts'
 import {
   cutMiddle,
   leftOut,
@@ -8,8 +8,8 @@ import {
   formatDuration,
   formatTokens,
   incompleteText,
-} from '../format.ts'
-import { brief, forModel, nameForModel } from '../plain.ts'
+} from '../text/format.ts'
+import { brief, forModel, nameForModel } from '../text/sanitize.ts'
 import {
   isEnded,
   outlivesDefault,

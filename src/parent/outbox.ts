@@ -4,11 +4,11 @@
  * seen it.
  */
 import type { Clock } from '../clock.ts'
-import type { Log } from '../log.ts'
-import type { MessageToRead } from '../message.ts'
-import type { Event, Opencode, TextPart } from '../opencode.ts'
-import type { Reader } from '../reader.ts'
-import type { StatusPoll } from '../status.ts'
+import type { Log } from '../host/log.ts'
+import type { MessageToRead } from '../host/message.ts'
+import type { Event, Opencode, TextPart } from '../host/opencode.ts'
+import type { Reader } from '../host/reader.ts'
+import type { StatusPoll } from '../host/status-poll.ts'
 import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'

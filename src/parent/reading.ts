@@ -10,9 +10,9 @@
  * stored it.
  */
 import type { Clock } from '../clock.ts'
-import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../opencode.ts'
-import type { Reader } from '../reader.ts'
-import type { StatusPoll } from '../status.ts'
+import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../host/opencode.ts'
+import type { Reader } from '../host/reader.ts'
+import type { StatusPoll } from '../host/status-poll.ts'
 
 export interface Reading {
   /** Whether the call has the end, and returns it. */

@@ -1,5 +1,5 @@
 /** Has the parent's model seen a message of ours? Read from the parent's messages, as events bring them or as stored. */
-import type { Message } from '../opencode.ts'
+import type { Message } from '../host/opencode.ts'
 
 /**
  * `missing`: not stored. `unanswered`: stored, and no model call has followed. `interrupted`: the user stopped the

@@ -5,7 +5,7 @@
  * session.
  */
 import * as z from 'zod/mini'
-import type { Log } from '../log.ts'
+import type { Log } from '../host/log.ts'
 import {
   errorText,
   HostError,
@@ -14,7 +14,7 @@ import {
   type Opencode,
   type PermissionRuleset,
   type Session,
-} from '../opencode.ts'
+} from '../host/opencode.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import { readRequest, REQUEST_KEY } from './request.ts'

@@ -11,7 +11,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { closest, distance } from 'fastest-levenshtein'
 import type * as z from 'zod/mini'
-import { brief } from '../plain.ts'
+import { brief } from '../text/sanitize.ts'
 
 /** Other names that models use for an argument, where a tool has it. A model may write any name: this is no object. */
 export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([

@@ -1,11 +1,11 @@
 /** The tool that stops tasks. */
 import * as z from 'zod/mini'
-import { formatDuration } from '../format.ts'
+import { formatDuration } from '../text/format.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { isEnded, type Task } from '../task/task.ts'
-import { nameForModel } from '../plain.ts'
+import { nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { codeSpan } from './command-text.ts'
+import { codeSpan } from './render/command-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function backgroundCancel(manager: BackgroundManager): ToolDefinition {

@@ -1,15 +1,15 @@
 /** The tool that looks at a task: its result when it has ended, what it does while it runs. */
 import * as z from 'zod/mini'
-import { formatCost, formatDuration, formatTokens, incompleteText } from '../format.ts'
+import { formatCost, formatDuration, formatTokens, incompleteText } from '../text/format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
-import { readerOf } from '../reader.ts'
-import { brief, nameForModel } from '../plain.ts'
+import { readerOf } from '../host/reader.ts'
+import { brief, nameForModel } from '../text/sanitize.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
-import { commandText } from './command-text.ts'
-import { NOTICE_COMES, noteOn } from './note.ts'
-import { endsText, OFFSET, PAGE, pageText } from './page-text.ts'
-import { storyText } from './story-text.ts'
-import { transcriptText, type TranscriptOptions } from './transcript-text.ts'
+import { commandText } from './render/command-text.ts'
+import { NOTICE_COMES, noteOn } from './render/status-note.ts'
+import { endsText, OFFSET, PAGE, pageText } from './render/page-text.ts'
+import { storyText } from './render/story-text.ts'
+import { transcriptText, type TranscriptOptions } from './render/transcript-text.ts'
 import { defineTool, described, MILLISECONDS, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
 /** A longer wait is cut to this: models ask for an hour. */

@@ -2,9 +2,9 @@
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
-import { brief, nameForModel } from '../plain.ts'
+import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { noteOn } from './note.ts'
+import { noteOn } from './render/status-note.ts'
 import type { Repeats } from './repeats.ts'
 import {
   defineTool,

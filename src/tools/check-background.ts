@@ -1,10 +1,10 @@
 /** The tool that shows a command and the last of its output. */
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
-import { readerOf } from '../reader.ts'
+import { readerOf } from '../host/reader.ts'
 import { ToolError } from '../tool-error.ts'
 import { answerOf } from './background-output.ts'
-import { OFFSET, PAGE } from './page-text.ts'
+import { OFFSET, PAGE } from './render/page-text.ts'
 import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 
 export function checkBackground(manager: BackgroundManager, now: () => number): ToolDefinition {

@@ -3,7 +3,7 @@
  * are known only once the host is asked, and as few words as possible.
  */
 import type { BackgroundManager } from '../manager.ts'
-import type { Definition } from './clashes.ts'
+import type { Definition } from '../setup/clashes.ts'
 
 export async function completeDefinition(
   manager: BackgroundManager,

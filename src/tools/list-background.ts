@@ -1,11 +1,11 @@
 /** The tool that lists what a session has launched. */
 import * as z from 'zod/mini'
-import { formatCost, formatDuration, formatTokens } from '../format.ts'
+import { formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
-import { nameForModel } from '../plain.ts'
+import { nameForModel } from '../text/sanitize.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
-import { RULE } from './command-text.ts'
-import { noteOn } from './note.ts'
+import { RULE } from './render/command-text.ts'
+import { noteOn } from './render/status-note.ts'
 import { defineTool, described, processText, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'

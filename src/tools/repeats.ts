@@ -2,7 +2,7 @@
  * Recognises repeated tool calls. When the model's answer breaks off behind a tool call, OpenCode asks the model again in
  * the same message, without the result of the call (seen): a launch would be made twice.
  */
-import type { Event } from '../opencode.ts'
+import type { Event } from '../host/opencode.ts'
 import type { ToolContext, ToolResult } from './tool.ts'
 
 type Calls = Map<string, Promise<ToolResult>[]>

@@ -2,12 +2,12 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
-import { formatDuration } from '../format.ts'
+import { formatDuration } from '../text/format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { brief, nameForModel } from '../plain.ts'
+import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { codeSpan, RULE, statusText } from './command-text.ts'
-import { noteOn } from './note.ts'
+import { codeSpan, RULE, statusText } from './render/command-text.ts'
+import { noteOn } from './render/status-note.ts'
 import type { Repeats } from './repeats.ts'
 import { defineTool, described, MILLISECONDS, type ToolContext, type ToolDefinition } from './tool.ts'
 
@@ -106,7 +106,7 @@ async function ask(
 ): Promise<string | undefined> {
   const { directory: project, worktree } = context
   // Many servers never run a command, and each would read this at its start.
-  const { claimsOf } = await import('../command/claims.ts')
+  const { claimsOf } = await import('../work/command/required-permissions/required-permissions.ts')
   const where = { cwd, directory: project, worktree }
   const { patterns, always, directories, shell } = await claimsOf(command, where, machine)
   const metadata = { command }

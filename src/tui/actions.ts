@@ -1,5 +1,5 @@
 /** What a person may do with a task in its state. Pure. */
-import { formatAsked } from '../format.ts'
+import { formatAsked } from '../text/format.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
 export type Action =

@@ -2,7 +2,7 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Show } from 'solid-js'
 import { badgeOf } from './rows.ts'
-import { createSeen } from './views.ts'
+import { createSeen } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 
 export function Badge(props: { api: TuiPluginApi; watches: Watches; sessionID: string }) {

@@ -1,7 +1,7 @@
 /** What the terminal UI asks of OpenCode, which may run elsewhere. Every call rejects where it is not done. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import type { Message, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
-import { errorText } from '../opencode.ts'
+import { errorText } from '../host/opencode.ts'
 
 type Reply = 'once' | 'always' | 'reject'
 type Metadata = Readonly<Record<string, unknown>>

@@ -1,6 +1,6 @@
 /** What stands where: the lines of the sidebar, the badge, the entries of the dialog. Pure. */
-import { formatAsked, formatCost, formatDuration, formatTokens } from '../format.ts'
-import { fit, widthOf } from './fit.ts'
+import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
+import { fit, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 
 /** A colour of the theme, by its name there. */

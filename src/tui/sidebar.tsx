@@ -2,7 +2,7 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Index, Show } from 'solid-js'
 import { sidebarOf, type Row } from './rows.ts'
-import { createSeen } from './views.ts'
+import { createSeen } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 
 /** The sidebar has 42 columns, of which its own margins and a scroll bar take some. */

@@ -1,5 +1,5 @@
 /** What a task has said: the result of an agent, from its session; the last output of a command, from the server. */
-import { readTranscript } from '../run/transcript.ts'
+import { readTranscript } from '../work/agent/transcript.ts'
 import type { Answer, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import type { Host } from './host.ts'

@@ -3,7 +3,7 @@
  * permission the server part tells already.
  */
 import type { Clock } from '../clock.ts'
-import { fit } from './fit.ts'
+import { fit } from './truncate.ts'
 import { detailOf, doerOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 

@@ -4,9 +4,9 @@
  */
 import { Bench } from 'tinybench'
 import { parseOptions } from '../../src/config.ts'
-import type { Client, Event, Opencode } from '../../src/opencode.ts'
+import type { Client, Event, Opencode } from '../../src/host/opencode.ts'
 import { buildRooms, type Rooms } from '../../src/rooms.ts'
-import { Scheduler } from '../../src/run/scheduler.ts'
+import { Scheduler } from '../../src/work/queue.ts'
 import plugin from '../../src/server.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'

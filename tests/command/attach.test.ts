@@ -5,10 +5,10 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { attach, type CommandProcess } from '../../src/command/process.ts'
+import { attach, type CommandProcess } from '../../src/work/command/process.ts'
 import { groupOf, run, temporaryDirectory, written } from './commands.ts'
 
-const source = new URL('../../src/command/process.ts', import.meta.url).href
+const source = new URL('../../src/work/command/process.ts', import.meta.url).href
 const clock = new URL('../../src/clock.ts', import.meta.url).href
 
 type Departure = 'killed with SIGKILL' | 'done'

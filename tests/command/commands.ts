@@ -10,7 +10,7 @@ import {
   type AttachOptions,
   type CommandProcess,
   type StartOptions,
-} from '../../src/command/process.ts'
+} from '../../src/work/command/process.ts'
 import { processStat, systemOwners } from '../../src/task/owner.ts'
 
 const GRACE_MS = 300

@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writ
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { readEnd, WRAPPER } from '../../src/command/files.ts'
-import { CommandProcess } from '../../src/command/process.ts'
+import { readEnd, WRAPPER } from '../../src/work/command/files.ts'
+import { CommandProcess } from '../../src/work/command/process.ts'
 import { outputOf, run, temporaryDirectory } from './commands.ts'
 
 const ALL = { bytes: 10_000 }

@@ -3,8 +3,8 @@ import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { readTail, type Tail, type TailOptions } from '../../src/command/files.ts'
-import { markTold, removeOld } from '../../src/command/retention.ts'
+import { readTail, type Tail, type TailOptions } from '../../src/work/command/files.ts'
+import { markTold, removeOld } from '../../src/work/command/retention.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { residentBytes, run, temporaryDirectory, written } from './commands.ts'
 

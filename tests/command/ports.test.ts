@@ -1,6 +1,6 @@
 /** The ports on which a command listens. */
 import { expect, test } from 'vitest'
-import { listeningPort } from '../../src/command/ports.ts'
+import { listeningPort } from '../../src/work/command/listening-port.ts'
 import { run, written } from './commands.ts'
 
 const LISTEN = `'${process.execPath}' -e "

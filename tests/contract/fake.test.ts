@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { Event } from '../../src/opencode.ts'
+import type { Event } from '../../src/host/opencode.ts'
 import { FakeHost } from '../harness/fake-host.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { hostContract } from './contract.ts'

@@ -1,5 +1,13 @@
 /** What the contract suite needs of a host, be it the real binary or the fake. */
-import type { Event, NewSession, Opencode, Part, Prompt, Session, StoredMessage } from '../../src/opencode.ts'
+import type {
+  Event,
+  NewSession,
+  Opencode,
+  Part,
+  Prompt,
+  Session,
+  StoredMessage,
+} from '../../src/host/opencode.ts'
 import type { ModelRequest, Reply, Script } from '../harness/script.ts'
 import { heldReply, inOrder } from '../harness/replies.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import type { Session } from '../../src/opencode.ts'
+import type { Session } from '../../src/host/opencode.ts'
 import type { ContractTest } from './contract-test.ts'
 import { never } from '../harness/replies.ts'
 import type { HostUnderTest, Observed } from './host-under-test.ts'

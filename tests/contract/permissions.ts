@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import type { PermissionRequest } from '../../src/opencode.ts'
+import type { PermissionRequest } from '../../src/host/opencode.ts'
 import { inOrder } from '../harness/replies.ts'
 import type { ContractTest } from './contract-test.ts'
 import { newChild, type HostUnderTest, type Observed } from './host-under-test.ts'

@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import { HostError } from '../../src/opencode.ts'
+import { HostError } from '../../src/host/opencode.ts'
 import type { ContractTest } from './contract-test.ts'
 import { READ, inOrder, never } from '../harness/replies.ts'
 import type { Reply } from '../harness/script.ts'

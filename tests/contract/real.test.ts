@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/clock.ts'
-import { connect } from '../../src/opencode.ts'
+import { connect } from '../../src/host/opencode.ts'
 import { startModel } from '../harness/model.ts'
 import { startOpencode } from '../harness/server.ts'
 import { hostContract } from './contract.ts'

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bundle } from '../../scripts/build.ts'
-import type { Claims } from '../../src/command/claims.ts'
+import type { Claims } from '../../src/work/command/required-permissions/required-permissions.ts'
 import { subscribe, type EventStream } from '../harness/event-stream.ts'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { probePlugin } from '../harness/plugin.ts'
@@ -185,7 +185,10 @@ let server: OpencodeServer
 let places: Record<keyof typeof FOLDERS, Place>
 
 beforeAll(async () => {
-  await bundle(ours, { claims: 'command/claims.ts', 'bash-parser': 'command/bash-parser.ts' })
+  await bundle(ours, {
+    'required-permissions': 'work/command/required-permissions/required-permissions.ts',
+    'bash-parser': 'work/command/required-permissions/bash-parser.ts',
+  })
   model = await startModel(({ messages }) => {
     const last = messages.at(-1)
     if (last?.role !== 'user') return { text: 'done' }
@@ -289,7 +292,7 @@ async function asksOf(
 ): Promise<readonly Ask[]> {
   const cwd = resolve(project.directory, workdir)
   const claims = (await probe.run(
-    `const { claimsOf, claimsFor } = await import(${JSON.stringify(join(ours, 'claims.js'))})
+    `const { claimsOf, claimsFor } = await import(${JSON.stringify(join(ours, 'required-permissions.js'))})
      const { bashCommandsOf } = await import(${JSON.stringify(join(ours, 'bash-parser.js'))})
      const line = ${JSON.stringify(command)}
      const where = { ...input, cwd: ${JSON.stringify(cwd)} }

@@ -19,7 +19,7 @@ beforeAll(async () => {
   place = mkdtempSync(join(tmpdir(), 'opencode-command-'))
   const source = (path: string): string => fileURLToPath(new URL(`../../src/${path}`, import.meta.url))
   await build({
-    entryPoints: { process: source('command/process.ts'), clock: source('clock.ts') },
+    entryPoints: { process: source('work/command/process.ts'), clock: source('clock.ts') },
     outdir: place,
     outExtension: { '.js': '.mjs' },
     bundle: true,

@@ -30,7 +30,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/CHANGELOG.md',
     'package/LICENSE',
     'package/README.md',
-    'package/dist/claims.js',
+    'package/dist/required-permissions.js',
     'package/dist/manager.js',
     'package/dist/options.schema.json',
     'package/dist/panes.js',

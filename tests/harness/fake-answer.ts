@@ -1,5 +1,5 @@
 /** The rules about answers that the fake host's loop goes by: what is asked, what answers it, what went wrong. */
-import type { Event, Message, StoredMessage } from '../../src/opencode.ts'
+import type { Event, Message, StoredMessage } from '../../src/host/opencode.ts'
 import type { Reply } from './script.ts'
 
 export type UserMessage = Extract<Message, { role: 'user' }>

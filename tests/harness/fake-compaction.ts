@@ -2,7 +2,7 @@
  * What the fake host does when a conversation is too long for its model: it stores a request for a summary, and once
  * it has the summary a message to go on from it, which then is what the run answers.
  */
-import type { Part, StoredMessage } from '../../src/opencode.ts'
+import type { Part, StoredMessage } from '../../src/host/opencode.ts'
 import type { AssistantMessage, Failure } from './fake-answer.ts'
 import type { ModelRequest, Reply } from './script.ts'
 

@@ -1,13 +1,13 @@
 /** The ways in which a call of the fake host can go wrong on a test's order, each once and in the order given. */
 import type { Clock } from '../../src/clock.ts'
-import { HostError, type Opencode } from '../../src/opencode.ts'
+import { HostError, type Opencode } from '../../src/host/opencode.ts'
 
 type Method = keyof Opencode
 
 /** `fail`: refused. `hang`: never reached the host. `loseAnswer`: took effect, but nobody was told. */
 type Fault = { readonly kind: 'fail'; readonly error: HostError } | { readonly kind: 'hang' | 'loseAnswer' }
 
-/** The limit of `connect`: a port call never waits longer (src/opencode.ts). */
+/** The limit of `connect`: a port call never waits longer (src/host/opencode.ts). */
 const CALL_LIMIT_MS = 15_000
 
 export class FakeFaults {

@@ -20,7 +20,7 @@ import {
   type Session,
   type SessionStatus,
   type StoredMessage,
-} from '../../src/opencode.ts'
+} from '../../src/host/opencode.ts'
 import { unknownError, type UserMessage } from './fake-answer.ts'
 import { FakeFaults } from './fake-faults.ts'
 import { FakeModel, type FakeRequest } from './fake-model.ts'

@@ -1,5 +1,5 @@
 /** How the fake host asks the scripted model: the request that it makes of a session, and the log of them. */
-import type { PermissionRuleset, Session, StoredMessage } from '../../src/opencode.ts'
+import type { PermissionRuleset, Session, StoredMessage } from '../../src/host/opencode.ts'
 import { sinceCompaction } from './fake-compaction.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 

@@ -3,7 +3,7 @@
  * its exits and its oddities are those of the real loop; the contract's sections are named where they matter.
  */
 import type { Clock } from '../../src/clock.ts'
-import type { Message, Part, SessionStatus } from '../../src/opencode.ts'
+import type { Message, Part, SessionStatus } from '../../src/host/opencode.ts'
 import {
   backOffMs,
   failureOf,

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { BackgroundManager } from '../../src/manager.ts'
-import type { Client, Opencode, Statuses } from '../../src/opencode.ts'
+import type { Client, Opencode, Statuses } from '../../src/host/opencode.ts'
 import { FakeHost } from './fake-host.ts'
 import { pause } from './fake-run.ts'
 import { ManualClock } from './manual-clock.ts'

@@ -1,8 +1,8 @@
 /** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
-import type { Machine } from '../../src/command/machine.ts'
+import type { Machine } from '../../src/work/command/machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager, type OutputOptions, type TaskReport } from '../../src/manager.ts'
-import type { Client, Opencode } from '../../src/opencode.ts'
+import type { Client, Opencode } from '../../src/host/opencode.ts'
 import { isEnded, type Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
 import { lookAfterTest } from './left.ts'

@@ -10,7 +10,7 @@ import {
   type Part,
   type Session,
   type StoredMessage,
-} from '../../src/opencode.ts'
+} from '../../src/host/opencode.ts'
 
 /** Tells an event of the given type. */
 export type Emit = <Type extends Event['type']>(

@@ -1,5 +1,5 @@
 /** Stored messages of a session, as the host returns them, in as few words as a test needs. */
-import type { Message, Part, StoredMessage } from '../../src/opencode.ts'
+import type { Message, Part, StoredMessage } from '../../src/host/opencode.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HostError } from '../../src/opencode.ts'
+import { HostError } from '../../src/host/opencode.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
 test('cancelled while its answer is under way: the task ends once, and is told exactly if it was completed', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HostError } from '../../src/opencode.ts'
+import { HostError } from '../../src/host/opencode.ts'
 import { heldReply } from '../harness/replies.ts'
 import { pause } from '../harness/fake-run.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'

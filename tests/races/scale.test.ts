@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Event } from '../../src/opencode.ts'
+import type { Event } from '../../src/host/opencode.ts'
 import plugin from '../../src/server.ts'
 import { bytesPerCall } from '../harness/allocations.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'

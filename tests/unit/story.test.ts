@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import type { Part } from '../../src/opencode.ts'
+import type { Part } from '../../src/host/opencode.ts'
 import { Stories } from '../../src/story.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { NO_USAGE } from '../../src/task/task.ts'
-import { storyText } from '../../src/tools/story-text.ts'
+import { storyText } from '../../src/tools/render/story-text.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { pendingTask } from '../harness/tasks.ts'
 

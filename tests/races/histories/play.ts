@@ -1,6 +1,6 @@
 /** Has a history happen: each step is what a user, a parent's model, the host or fate would do. */
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
-import { HostError, type Event } from '../../../src/opencode.ts'
+import { HostError, type Event } from '../../../src/host/opencode.ts'
 import type { Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'

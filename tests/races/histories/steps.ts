@@ -1,6 +1,6 @@
 /** What can happen in a history, and how often. */
 import fc from 'fast-check'
-import type { Opencode } from '../../../src/opencode.ts'
+import type { Opencode } from '../../../src/host/opencode.ts'
 
 /** More than a few are of no use: what goes wrong, goes wrong between two or three. */
 export const TASKS = 5

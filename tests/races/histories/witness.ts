@@ -1,5 +1,5 @@
 /** Sees what the sessions' models see, from outside of the plugin: who was told what, and what ran at the same time. */
-import type { StoredMessage } from '../../../src/opencode.ts'
+import type { StoredMessage } from '../../../src/host/opencode.ts'
 import type { FakeHost } from '../../harness/fake-host.ts'
 import type { FakeRequest } from '../../harness/fake-model.ts'
 import type { ManualClock } from '../../harness/manual-clock.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HostError, type Event, type Opencode, type Session } from '../../../src/opencode.ts'
+import { HostError, type Event, type Opencode, type Session } from '../../../src/host/opencode.ts'
 import { Gate } from '../../../src/parent/gate.ts'
 
 const PARENT = 'ses_parent'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Message } from '../../../src/opencode.ts'
+import type { Message } from '../../../src/host/opencode.ts'
 import { ReceptionTracker } from '../../../src/parent/reception.ts'
 import { assistantMessage, userMessage } from '../../harness/messages.ts'
 

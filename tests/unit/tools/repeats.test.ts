@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Event } from '../../../src/opencode.ts'
+import type { Event } from '../../../src/host/opencode.ts'
 import { Repeats } from '../../../src/tools/repeats.ts'
 
 const step = { sessionID: 'ses_1', messageID: 'msg_1' }

@@ -1,0 +1,338 @@
+/**
+ * The few calls of OpenCode that we use, as a port: `{ data, error }` unwrapped, each with a time limit,
+ * so that no caller can wait for ever for a server that does not answer.
+ *
+ * The rest of the server part knows OpenCode through this file and the host's types only.
+ * What each call really does is in the contract suite (tests/contract).
+ */
+import type { PluginInput } from '@opencode-ai/plugin'
+import type {
+  Agent,
+  Message,
+  Part,
+  PermissionRequest,
+  PermissionRuleset,
+  Session,
+  SessionStatus,
+} from '@opencode-ai/sdk/v2'
+import type { Clock } from '../clock.ts'
+import { readingMs } from '../text/format.ts'
+
+export type {
+  Agent,
+  Event,
+  Message,
+  Part,
+  PermissionRequest,
+  PermissionRuleset,
+  Session,
+  SessionStatus,
+} from '@opencode-ai/sdk/v2'
+
+/** The client that OpenCode hands to a plugin. Only its parts are named, because its types belong to one version. */
+export interface Client {
+  readonly app: object
+  readonly config: object
+  readonly session: object
+  readonly tui: object
+}
+
+export interface NewSession {
+  readonly parentID: string
+  readonly title: string
+  readonly permission: PermissionRuleset
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+export interface TextPart {
+  readonly id: string
+  readonly text: string
+  /** True for text that no person wrote: OpenCode's clients do not show it as the user's. */
+  readonly synthetic: boolean
+}
+
+export interface Prompt {
+  /** Ours, so that sending it twice stores it once. Starts with `msg`. */
+  readonly messageID: string
+  /** Left out: the host's default agent, to which it then switches the session for good (contract 4.10). */
+  readonly agent?: string
+  /** Left out: the agent's own model, else the session's. The variant is not sticky, so it belongs in each prompt. */
+  readonly model?: { readonly providerID: string; readonly modelID: string; readonly variant?: string }
+  readonly parts: readonly TextPart[]
+}
+
+export interface StoredMessage {
+  readonly info: Message
+  readonly parts: readonly Part[]
+}
+
+/** Of a provider that is set up here: its models by their ids. */
+export interface Provider {
+  readonly id: string
+  readonly models: Readonly<Record<string, unknown>>
+}
+
+/** Session id → status. An idle session is absent, and so is one that never started or that nobody knows. */
+export type Statuses = Readonly<Record<string, SessionStatus>>
+
+/** Every call rejects with a `HostError`, and with nothing else. */
+export interface Opencode {
+  agents(): Promise<readonly Agent[]>
+  providers(): Promise<readonly Provider[]>
+  /** The tools that the user keeps for primary agents (`experimental.primary_tools`). */
+  primaryTools(): Promise<readonly string[]>
+  createSession(session: NewSession): Promise<Session>
+  session(sessionID: string): Promise<Session>
+  /** The sessions of which this one is the parent. */
+  children(sessionID: string): Promise<readonly Session[]>
+  /** Replaces the whole metadata object of the session. */
+  replaceMetadata(sessionID: string, metadata: Readonly<Record<string, unknown>>): Promise<void>
+  /** Resolves when the host has taken the message over, which does not say that a turn follows. */
+  prompt(sessionID: string, prompt: Prompt): Promise<void>
+  /** Leaves a message for people, which no model is asked to answer, nor reads. */
+  note(sessionID: string, text: string): Promise<void>
+  /** Resolves when what ran has stopped. The children of the session go on. */
+  abort(sessionID: string): Promise<void>
+  /** What is asked of the user just now, in all sessions. */
+  permissions(): Promise<readonly PermissionRequest[]>
+  /** With a message the session reads it and goes on; without one its turn ends (contract 8.2). */
+  rejectPermission(requestID: string, message?: string): Promise<void>
+  /** All messages of a session, the oldest first. */
+  messages(sessionID: string): Promise<readonly StoredMessage[]>
+  statuses(): Promise<Statuses>
+  /** Has the hooks `shell.env` called for this directory: opens a terminal there, and closes it (e2e/command-rows). */
+  callShellHooks(cwd: string): Promise<void>
+  log(level: 'info' | 'warn', message: string): Promise<void>
+  /** Shows a warning in the terminal UIs that are open. */
+  warn(message: string): Promise<void>
+}
+
+/**
+ * Why the host did not do what we asked: `notFound` (the session does not exist), `refused` (it answered with
+ * another error), `noAnswer` (it did not answer within the limit, or could not be reached).
+ */
+export class HostError extends Error {
+  readonly reason: 'notFound' | 'refused' | 'noAnswer'
+
+  constructor(reason: HostError['reason'], message: string) {
+    super(message)
+    this.name = 'HostError'
+    this.reason = reason
+  }
+}
+
+/** What the generated client resolves to. */
+interface SdkResult<Data> {
+  data?: Data | undefined
+  error?: unknown
+  response?: Response
+}
+
+interface RawClient {
+  get(request: object): Promise<SdkResult<unknown>>
+  post(request: object): Promise<SdkResult<unknown>>
+}
+
+const PLUGIN = 'opencode-background'
+const CALL_LIMIT_MS = 15_000
+
+/** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
+export function connect(
+  given: Client,
+  directory: string,
+  clock: Clock,
+  callLimitMs = CALL_LIMIT_MS,
+): Opencode {
+  const client = given as PluginInput['client']
+  const query = { directory }
+  // The client has no methods for these endpoints, but what lies beneath it reaches every one (contract 3.7).
+  const { _client: raw } = client as unknown as { readonly _client: RawClient }
+  async function call<Data>(
+    name: string,
+    run: (signal: AbortSignal) => Promise<SdkResult<Data>>,
+  ): Promise<Data> {
+    const controller = new AbortController()
+    let stopTimer = (): void => {}
+    const limit = new Promise<never>((_, reject) => {
+      stopTimer = clock.after(callLimitMs, () => {
+        reject(new HostError('noAnswer', `OpenCode did not answer ${name} within ${callLimitMs} ms`))
+        controller.abort()
+      })
+    })
+    try {
+      const result = await Promise.race([run(controller.signal), limit])
+      if (result.error !== undefined) throw refusal(name, result.error, result.response)
+      return result.data as Data
+    } catch (error) {
+      if (error instanceof HostError) throw error
+      throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(error)}`)
+    } finally {
+      stopTimer()
+    }
+  }
+
+  return {
+    agents: () =>
+      call('app.agents', (signal) => client.app.agents({ signal, query }) as Promise<SdkResult<Agent[]>>),
+
+    providers: async () => {
+      const { providers } = await call('config.providers', (signal) =>
+        client.config.providers({ signal, query }),
+      )
+      return providers
+    },
+
+    primaryTools: async () => {
+      const { experimental } = await call('config.get', (signal) => client.config.get({ signal, query }))
+      return experimental?.primary_tools ?? []
+    },
+
+    createSession: (body) =>
+      // The v1 types know parentID and title only; the server takes and keeps the rest (contract 3.1).
+      call(
+        'session.create',
+        (signal) => client.session.create({ body, signal, query }) as Promise<SdkResult<Session>>,
+      ),
+
+    session: (sessionID) =>
+      call(
+        'session.get',
+        (signal) =>
+          client.session.get({ path: { id: sessionID }, signal, query }) as Promise<SdkResult<Session>>,
+      ),
+
+    children: (sessionID) =>
+      call(
+        'session.children',
+        (signal) =>
+          client.session.children({ path: { id: sessionID }, signal, query }) as Promise<
+            SdkResult<Session[]>
+          >,
+      ),
+
+    replaceMetadata: async (sessionID, metadata) => {
+      const body = { metadata } as object
+      await call('session.update', (signal) =>
+        client.session.update({ path: { id: sessionID }, body, signal, query }),
+      )
+    },
+
+    prompt: async (sessionID, { messageID, agent, model, parts }) => {
+      const body = {
+        messageID,
+        ...(agent !== undefined && { agent }),
+        ...(model && { model: { providerID: model.providerID, modelID: model.modelID } }),
+        ...(model?.variant !== undefined && { variant: model.variant }),
+        parts: parts.map((part) => ({ type: 'text' as const, ...part })),
+      }
+      await call('session.promptAsync', (signal) =>
+        client.session.promptAsync({ path: { id: sessionID }, body, signal, query }),
+      )
+    },
+
+    note: async (sessionID, text) => {
+      const body = { noReply: true, parts: [{ type: 'text' as const, text, ignored: true }] }
+      await call('session.prompt', (signal) =>
+        client.session.prompt({ path: { id: sessionID }, body, signal, query }),
+      )
+    },
+
+    abort: async (sessionID) => {
+      await call('session.abort', (signal) =>
+        client.session.abort({ path: { id: sessionID }, signal, query }),
+      )
+    },
+
+    permissions: () =>
+      call(
+        'permission.list',
+        (signal) => raw.get({ url: '/permission', query, signal }) as Promise<SdkResult<PermissionRequest[]>>,
+      ),
+
+    rejectPermission: async (requestID, message) => {
+      const body = { reply: 'reject', ...(message !== undefined && { message }) }
+      const headers = { 'content-type': 'application/json' }
+      const url = `/permission/${requestID}/reply`
+      await call('permission.reply', (signal) => raw.post({ url, query, body, headers, signal }))
+    },
+
+    messages: (sessionID) =>
+      call('session.messages', async (signal) => {
+        const request = { path: { id: sessionID }, signal, query }
+        const listed = (await client.session.messages(request)) as SdkResult<StoredMessage[]>
+        return listed.response?.status === 400 ? messagesInPages(raw, request, listed) : listed
+      }),
+
+    statuses: () =>
+      call(
+        'session.status',
+        (signal) => client.session.status({ signal, query }) as Promise<SdkResult<Statuses>>,
+      ),
+
+    callShellHooks: async (cwd) => {
+      const body = { command: '/bin/sh', args: ['-c', ':'], cwd, title: PLUGIN }
+      const { id } = await call('pty.create', (signal) => client.pty.create({ body, signal, query }))
+      await call('pty.remove', (signal) => client.pty.remove({ path: { id }, signal, query }))
+    },
+
+    log: async (level, message) => {
+      // The host's log does not show the service that it is told.
+      const body = { service: PLUGIN, level, message: `${PLUGIN}: ${message}` }
+      await call('app.log', (signal) => client.app.log({ body, signal, query }))
+    },
+
+    warn: async (message) => {
+      const body = { title: PLUGIN, message, variant: 'warning' as const, duration: readingMs(message) }
+      await call('tui.showToast', (signal) => client.tui.showToast({ body, signal, query }))
+    },
+  }
+}
+
+/** Few enough for one that cannot be listed to be found in some calls. */
+const PAGE = 64
+
+/**
+ * All messages of a session of which the host lists none, since one of them has a form that its own check of the list does
+ * not know. It checks no page but the last (seen), so the pages are halved until they come.
+ */
+async function messagesInPages(
+  raw: RawClient,
+  { path, query, signal }: { path: { id: string }; query: object; signal: AbortSignal },
+  listed: SdkResult<StoredMessage[]>,
+): Promise<SdkResult<StoredMessage[]>> {
+  const url = `/session/${path.id}/message`
+  const read = async (limit: number, before: string | undefined): Promise<readonly StoredMessage[]> => {
+    const page = await raw.get({
+      url,
+      query: { ...query, limit, ...(before !== undefined && { before }) },
+      signal,
+    })
+    if (page.error !== undefined) {
+      if (limit > 1) return read(Math.floor(limit / 2), before)
+      // It is the oldest one that cannot be read.
+      if (before !== undefined) return []
+      throw refusal('session.messages', listed.error, listed.response)
+    }
+    const messages = page.data as StoredMessage[]
+    const next = page.response?.headers.get('x-next-cursor')
+    return next ? [...(await read(limit, next)), ...messages] : messages
+  }
+  return { data: [...(await read(PAGE, undefined))] }
+}
+
+function refusal(name: string, error: unknown, response: Response | undefined): HostError {
+  const reason = response?.status === 404 ? 'notFound' : 'refused'
+  return new HostError(reason, `OpenCode refused ${name}: ${errorText(error)}`)
+}
+
+/** The text of an error of the host, whose shapes vary (contract 3.4). */
+export function errorText(error: unknown): string {
+  if (typeof error === 'string') return error
+  if (typeof error !== 'object' || error === null) return String(error)
+  if ('data' in error && typeof error.data === 'object' && error.data !== null && 'message' in error.data) {
+    return String(error.data.message)
+  }
+  if ('message' in error && typeof error.message === 'string') return error.message
+  if ('name' in error) return String(error.name)
+  return JSON.stringify(error)
+}

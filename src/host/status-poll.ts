@@ -1,0 +1,55 @@
+/**
+ * One `session.status` poll for everybody: a single call per interval, however many tasks there are, and none while
+ * nobody listens. Events are faster; this is the net beneath them, so a poll that fails is simply the next one's.
+ */
+import type { Clock } from '../clock.ts'
+import type { Log } from './log.ts'
+import { errorText, type Opencode, type Statuses } from './opencode.ts'
+
+export type StatusListener = (statuses: Statuses) => void
+
+export class StatusPoll {
+  readonly #opencode: Opencode
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #intervalMs: number
+  readonly #listeners = new Set<StatusListener>()
+  #cancelNext: (() => void) | undefined
+
+  constructor(ports: { opencode: Opencode; clock: Clock; log: Log }, intervalMs: number) {
+    this.#opencode = ports.opencode
+    this.#clock = ports.clock
+    this.#log = ports.log
+    this.#intervalMs = intervalMs
+  }
+
+  /** Calls the listener with each poll's answer until the function returned is called. */
+  subscribe(listener: StatusListener): () => void {
+    this.#listeners.add(listener)
+    if (!this.#cancelNext) this.#schedule()
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size > 0) return
+      this.#cancelNext?.()
+      this.#cancelNext = undefined
+    }
+  }
+
+  #schedule(): void {
+    this.#cancelNext = this.#clock.after(this.#intervalMs, () => {
+      void this.#poll()
+    })
+  }
+
+  async #poll(): Promise<void> {
+    const mine = this.#cancelNext
+    try {
+      const statuses = await this.#opencode.statuses()
+      for (const listener of this.#listeners) listener(statuses)
+    } catch (error) {
+      this.#log.warn(`status poll failed: ${errorText(error)}`)
+    }
+    // While we waited, the last listener may have left, and another may have come and begun anew.
+    if (this.#cancelNext === mine && this.#listeners.size > 0) this.#schedule()
+  }
+}

@@ -1,0 +1,224 @@
+/** Decides whether a task can be launched, and creates it: its child session with the record, and its place in the store. */
+import type { Catalogue } from './catalogue.ts'
+import type { Clock } from '../clock.ts'
+import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from '../host/opencode.ts'
+import { modelOf, type Gate } from '../parent/gate.ts'
+import type { Teller } from '../story.ts'
+import { newPromptID, newTaskID } from '../task/id.ts'
+import type { TaskRecords } from '../task/record.ts'
+import type { TaskStore } from '../task/store.ts'
+import { type CommandTask, type CommandWork, type Task, type TaskModel } from '../task/task.ts'
+import type { ToolNames } from '../tool-names.ts'
+import { refuseEmptyPrompt, ToolError } from '../tool-error.ts'
+
+export interface LaunchRequest {
+  /** The session that launches, and that is told. */
+  readonly parentID: string
+  /** The name of a sub-agent. */
+  readonly agent: string
+  /** The whole task: the child sees nothing else. */
+  readonly prompt: string
+  /** Three to five words, for people. */
+  readonly description: string
+  /** As `provider/model`. Left out: the agent's own, else the parent's with its variant. */
+  readonly model?: string | undefined
+  /** Of the model that is named here: the host's word for reasoning effort. */
+  readonly variant?: string | undefined
+}
+
+export interface CommandRequest extends Omit<CommandWork, 'kind'> {
+  /** The session that runs it, and that is told. */
+  readonly parentID: string
+  /** A few words, for people. */
+  readonly description: string
+}
+
+/** What a child may not do beside using our tools: start work of its own, or ask the user questions that nobody would see. */
+const CHILD_DENIES = ['task', 'question']
+
+interface Ports {
+  readonly catalogue: Catalogue
+  readonly clock: Clock
+  readonly store: TaskStore
+  readonly records: TaskRecords
+  readonly gate: Gate
+  readonly stories: Teller
+  readonly names: ToolNames
+}
+
+export class Launcher {
+  readonly #ports: Ports
+  readonly #limits: { readonly maxTasksPerSession: number }
+  /** Launches whose child is being created, for each parent: they count against its limit already. */
+  readonly #launching = new Map<string, number>()
+  /** The ids of their tasks, which are not in the store yet. */
+  readonly #chosenIDs = new Set<string>()
+
+  constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
+    this.#ports = ports
+    this.#limits = limits
+  }
+
+  /** Rejects with a `ToolError` where the request cannot be met; nothing is created then. */
+  async launch(request: LaunchRequest): Promise<Task> {
+    const { parentID, agent, prompt, description } = request
+    refuseEmptyPrompt(prompt)
+    return this.admitted(parentID, async () => {
+      const { catalogue, records, store, stories, clock } = this.#ports
+      const [parent, chosen, primaryTools] = await Promise.all([
+        this.#parent(parentID),
+        catalogue.agent(agent),
+        catalogue.primaryTools(),
+      ])
+      const model = await this.#model(request, chosen, parent)
+      const createdAt = clock.now()
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          {
+            id,
+            kind: 'agent',
+            run: 1,
+            parentID,
+            agent: chosen.name,
+            ...(model && { model }),
+            ...(chosen.steps !== undefined && { maxSteps: chosen.steps }),
+            description,
+            prompt,
+            promptIDs: [newPromptID({ id, run: 1 }, createdAt)],
+            createdAt,
+          },
+          childRules(parent, [...Object.values(this.#ports.names), ...primaryTools]),
+        )
+        store.add(task)
+        stories.tell(task.id, 'queued')
+        return task
+      })
+    })
+  }
+
+  /** The same for a shell command. */
+  async launchCommand({ parentID, ...given }: CommandRequest): Promise<CommandTask> {
+    const request = { ...given, timeoutMs: limitOf(given) }
+    if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
+    return explained(async () => {
+      const { records, store, stories, clock } = this.#ports
+      await this.#parent(parentID)
+      return this.#withID(async (id) => {
+        const task = await records.create(
+          { id, kind: 'command', run: 1, parentID, createdAt: clock.now(), ...request },
+          [],
+        )
+        store.add(task)
+        stories.tell(task.id, 'queued')
+        return task
+      })
+    })
+  }
+
+  /**
+   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or
+   * where the host fails.
+   */
+  async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
+    const launching = this.#launching.get(parentID) ?? 0
+    this.#refuseTooMany(parentID, launching)
+    this.#launching.set(parentID, launching + 1)
+    try {
+      return await explained(work)
+    } finally {
+      const left = (this.#launching.get(parentID) ?? 1) - 1
+      if (left === 0) this.#launching.delete(parentID)
+      else this.#launching.set(parentID, left)
+    }
+  }
+
+  /** The session that launches. Rejects with a `ToolError` where it does not exist, or is a child itself. */
+  async #parent(parentID: string): Promise<Session> {
+    const parent = await this.#ports.gate.session(parentID).catch((error: unknown) => {
+      if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
+      throw new ToolError(`There is no session ${parentID}.`, 'unknownSession', { cause: error })
+    })
+    if (parent.parentID === undefined) return parent
+    throw new ToolError(
+      'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
+      'childSession',
+    )
+  }
+
+  #refuseTooMany(parentID: string, launching: number): void {
+    const { store } = this.#ports
+    const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
+    const { maxTasksPerSession } = this.#limits
+    if (unfinished.length + launching < maxTasksPerSession) return
+    const ids = unfinished.join(', ')
+    throw new ToolError(
+      `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
+        'Wait for notices, or cancel some.',
+      'tooManyTasks',
+    )
+  }
+
+  async #model(
+    { model, variant }: LaunchRequest,
+    agent: Agent,
+    parent: Session,
+  ): Promise<TaskModel | undefined> {
+    if (model !== undefined) {
+      return { ...(await this.#ports.catalogue.model(model)), ...(variant !== undefined && { variant }) }
+    }
+    if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
+    return modelOf(parent)
+  }
+
+  /** Does what adds a task with an id that no other has, nor one that is being launched at the same time. */
+  async #withID<Result>(add: (id: string) => Promise<Result>): Promise<Result> {
+    const id = this.#unusedID()
+    this.#chosenIDs.add(id)
+    try {
+      return await add(id)
+    } finally {
+      this.#chosenIDs.delete(id)
+    }
+  }
+
+  #unusedID(): string {
+    const id = newTaskID()
+    return this.#ports.store.get(id) || this.#chosenIDs.has(id) ? this.#unusedID() : id
+  }
+}
+
+/**
+ * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Tools
+ * are denied by name: a pattern would take tools of others along.
+ *
+ * @param denied besides what no child may use
+ */
+function childRules({ permission = [] }: Session, denied: readonly string[]): PermissionRuleset {
+  const inherited = permission.filter(
+    (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
+  )
+  const own = [...CHILD_DENIES, ...denied].map((name) => ({
+    permission: name,
+    pattern: '*',
+    action: 'deny' as const,
+  }))
+  return [...inherited, ...own]
+}
+
+/** The time limit of a command. Records are JSON, which has no `Infinity`. */
+function limitOf({ timeoutMs }: Pick<CommandWork, 'timeoutMs'>): number {
+  if (timeoutMs >= 0) return timeoutMs === Infinity ? 0 : timeoutMs
+  throw new ToolError(`timeoutMs: must be 0 (no limit) or more, and not ${timeoutMs}.`)
+}
+
+/** What fails in the host is told so that the caller knows what to do. */
+async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error
+    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`, 'hostFailed', {
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,93 @@
+/** Numbers, long texts and requests, as people and models read them. Pure. */
+import { nameForModel } from './sanitize.ts'
+import type { Asked, Incomplete, Task } from '../task/task.ts'
+
+const SHORTEST_TOAST_MS = 5000
+const LONGEST_TOAST_MS = 30_000
+/** Of a character. */
+const READING_MS = 50
+
+/** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000
+  if (seconds < 59.95) return `${seconds.toFixed(1)}s`
+  const whole = Math.round(seconds)
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return `${minutes}m ${whole % 60}s`
+  return `${Math.floor(minutes / 60)}h ${minutes % 60}m`
+}
+
+/** `950`, `18.2k`, `1.3M`. */
+export function formatTokens(count: number): string {
+  if (count < 1000) return String(count)
+  if (count < 999_950) return `${(count / 1000).toFixed(1)}k`
+  return `${(count / 1_000_000).toFixed(1)}M`
+}
+
+/** US dollars: `$0`, `$0.0004`, `$0.04`, `$1.20`. */
+export function formatCost(dollars: number): string {
+  if (dollars === 0) return '$0'
+  if (dollars >= 0.01) return `$${dollars.toFixed(2)}`
+  return `$${dollars.toPrecision(1)}`
+}
+
+/** How long a toast of this text is shown: the host's own 5 s are too short for several sentences. */
+export function readingMs(text: string): number {
+  return Math.min(LONGEST_TOAST_MS, SHORTEST_TOAST_MS + READING_MS * text.length)
+}
+
+/** What a task waits for, in a few words. */
+export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
+  return nameForModel(asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '))
+}
+
+/** Why a task was stopped at its time limit. */
+export function formatLimit(limitMs: number, task: Task): string {
+  const after = `stopped after ${formatDuration(limitMs)}, which is`
+  if (task.kind === 'agent') return `${after} its limit (timeoutMs)`
+  return task.timeoutIsDefault
+    ? `${after} the default limit: give a timeout, or 0 for none`
+    : `${after} its limit (timeout)`
+}
+
+/**
+ * Why the text of a run that completed is no whole answer, in the words that stand before the text. The text can be older
+ * than the answer that was cut off.
+ */
+export function incompleteText(incomplete: Incomplete, text: string): string {
+  const hasText = text !== ''
+  if (incomplete === 'noAnswer' && !hasText) return 'It ended without a word.'
+  return `${INCOMPLETE[incomplete]} ${hasText ? 'Its last text:' : 'It said nothing.'}`
+}
+
+/** Why the text is no whole answer, in a sentence. */
+export const INCOMPLETE: Readonly<Record<Incomplete, string>> = {
+  noAnswer: 'It ended without a final answer.',
+  length: "The model's output limit cut its answer off.",
+  contentFilter: "The provider's content filter cut its answer off.",
+  noEnd: 'Its answer has no normal end.',
+  steps: "It used up its agent's steps, and was told to stop.",
+}
+
+/**
+ * A text of at most `maxBytes` bytes of UTF-8: where it is longer, its middle gives way to `marker`, because the
+ * beginning says what it is about and the end what came of it.
+ */
+export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes: number) => string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= maxBytes) return text
+  const half = Math.floor(maxBytes / 2)
+  const head = decodeWhole(bytes.subarray(0, half))
+  const tail = decodeWhole(bytes.subarray(bytes.length - half))
+  return `${head}\n${marker(bytes.length - Buffer.byteLength(head) - Buffer.byteLength(tail))}\n${tail}`
+}
+
+/** The marker where nothing more is to be said. */
+export function leftOut(bytes: number): string {
+  return `[… ${bytes} bytes left out …]`
+}
+
+/** Decodes a slice of UTF-8 without the halves of characters at its edges. */
+function decodeWhole(bytes: Buffer): string {
+  return bytes.toString('utf8').replace(/^\uFFFD+|\uFFFD+$/g, '')
+}

@@ -1,0 +1,133 @@
+/** Commands, as the tools show them. Pure. */
+import { exitHint } from '../../text/exit-hint.ts'
+import { exitCodeText, type CommandOutput, type Stream } from '../../work/command/files.ts'
+import { cutMiddle, formatDuration } from '../../text/format.ts'
+import { tailOf, type Piece } from '../../text/pages.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
+import { NOTICE_COMES } from './status-note.ts'
+import { pageText } from './page-text.ts'
+import type { ToolNames } from '../../tool-names.ts'
+
+export const RULE = '━'.repeat(59)
+
+/** A longer command is written to a file, or known to who asks for it. */
+const SPAN_BYTES = 1000
+/** Of each stream, as a model reads it: both fit into an answer, with the table. */
+const STREAM = { bytes: 22_000, lines: 900 }
+/** No output is worth a longer fence. */
+const LONGEST_FENCE = 32
+
+/** A line of code in a table cell. */
+export function codeSpan(whole: string): string {
+  const text = cutMiddle(whole, SPAN_BYTES, (bytes) => `[… ${bytes} bytes …]`)
+  const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
+  const ticks = line.includes('`') ? '``' : '`'
+  return `${ticks}${line}${ticks}`
+}
+
+export function statusText(task: CommandTask, note: string | undefined): string {
+  const noted = note === undefined ? '' : `, ${note}`
+  switch (task.status) {
+    case 'pending':
+      return `⏳ pending${noted}`
+    case 'starting':
+    case 'running':
+    case 'waiting':
+      return `⏳ running${noted}`
+    case 'completed':
+      return '✅ **DONE**'
+    case 'failed':
+      return task.failure.reason === 'timeout' ? '⏰ **TIMEOUT**' : '❌ **ERROR**'
+    case 'cancelled':
+      return '🛑 **KILLED**'
+  }
+}
+
+/** All that is known of a command, with the last of its output, or the page of it that was asked for. */
+export function commandText(
+  task: CommandTask,
+  note: string | undefined,
+  output: CommandOutput,
+  now: number,
+  names: ToolNames,
+  piece?: Piece,
+): string {
+  const sign =
+    task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
+  const { directory } = output
+  const rows: [string, string | undefined][] = [
+    ['Command', codeSpan(task.command)],
+    ['Status', statusText(task, note)],
+    ['Duration', durationText(task, now)],
+    ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? exitCodeText(task.exit.code) : undefined],
+    ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],
+    ['Note', isEnded(task) ? exitHint(task) : undefined],
+    ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
+    ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
+    [
+      'Left running',
+      output.hasLeftovers ? `what it has started; ${names.kill_background} ends it` : undefined,
+    ],
+    [
+      'Files',
+      task.status === 'pending' || output.isGone ? undefined : codeSpan(`${directory}/{stdout,stderr}`),
+    ],
+  ]
+  return [
+    `${sign} **Task ${task.id}** (${nameForModel(task.description)})`,
+    RULE,
+    '| Property | Value |',
+    '|----------|-------|',
+    ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
+    RULE,
+    ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
+    ...(isEnded(task) ? [] : ['', `💡 ${NOTICE_COMES}`]),
+  ].join('\n')
+}
+
+/** By what a command has proved to be a server. */
+function proofOf(task: CommandTask): string {
+  const { listens } = { listens: undefined, ...task }
+  return listens ? `it listens on port ${listens.port}` : 'its output has a text of notify_on'
+}
+
+function outputLines(output: CommandOutput, names: ToolNames): string[] {
+  if (output.isGone) return ['', 'Its output is gone: its files were removed.']
+  const lines = [...streamLines('📤', 'stdout', output, names), ...streamLines('⚠️', 'stderr', output, names)]
+  if (lines.length > 0) return lines
+  const bytes = output.stdout.leftOutBytes + output.stderr.leftOutBytes
+  return ['', bytes === 0 ? 'No output.' : `Its output has ${bytes} bytes.`]
+}
+
+function pageLines(piece: Piece): string[] {
+  const { text, after } = pageText(piece)
+  return ['', ...fenced(`📤 **Output**, from offset ${piece.offset}`, text), after]
+}
+
+function streamLines(sign: string, stream: Stream, output: CommandOutput, names: ToolNames): string[] {
+  const kept = output[stream]
+  const { text, leftOutBytes: cutBytes } = tailOf(kept.text, STREAM)
+  const leftOutBytes = kept.leftOutBytes + cutBytes
+  const ask = `${names.check_background} with offset: 0${stream === 'stdout' ? '' : `, stream: "${stream}"`}`
+  const part = leftOutBytes === 0 ? '' : `, its end. ${leftOutBytes} bytes come before it: ${ask}`
+  const lines = fenced(`${sign} **Output (${stream})**${part}`, text)
+  return lines.length === 0 ? [] : ['', ...lines]
+}
+
+function fenced(heading: string, text: string): string[] {
+  if (text === '') return []
+  const fence = '`'.repeat(Math.min(LONGEST_FENCE, Math.max(3, 1 + longestRun(text))))
+  return [`${heading}:`, fence, text.replace(/\n$/, ''), fence]
+}
+
+/** Of backticks: what stands in a fence of more cannot end it. */
+function longestRun(text: string): number {
+  return Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length))
+}
+
+export function durationText(task: CommandTask, now: number): string | undefined {
+  if (task.status === 'pending') return undefined
+  if (!isEnded(task)) return `${formatDuration(now - task.startedAt)}...`
+  return task.startedAt === undefined ? 'never started' : formatDuration(task.endedAt - task.startedAt)
+}

@@ -1,0 +1,31 @@
+/** What keeps a task from going on, as far as we know, in the same words in every answer. */
+import { formatAsked, formatDuration } from '../../text/format.ts'
+import type { BackgroundManager } from '../../manager.ts'
+import type { Task } from '../../task/task.ts'
+
+/** For a model that looks at what has not ended: some look again and again. */
+export const NOTICE_COMES = 'A notice comes by itself when it ends. Do other work, or end your turn.'
+
+export function noteOn(manager: BackgroundManager, task: Task): string | undefined {
+  if (manager.hasLeftovers(task.id)) return 'has left something running'
+  switch (task.status) {
+    case 'pending': {
+      const heldMs = manager.heldFor(task.id)
+      if (heldMs !== undefined) return `provider retrying, for ${formatDuration(heldMs)}`
+      const place = manager.placeInQueue(task.id)
+      return place === undefined ? undefined : `number ${place + 1} in the queue`
+    }
+    case 'waiting':
+      return `for a permission: ${formatAsked(task.asks)}`
+    default: {
+      const retry = manager.retryOf(task.id)
+      if (retry) {
+        return `provider retry ${retry.attempt} in ${formatDuration(retry.inMs)}: ${retry.message}`
+      }
+      const loops = manager.loopsOf(task.id)
+      if (loops > 1) return `its model has answered ${loops} times in a row without an end or a tool call`
+      const stalledMs = manager.stalledFor(task.id)
+      return stalledMs === undefined ? undefined : `silent for ${formatDuration(stalledMs)}`
+    }
+  }
+}

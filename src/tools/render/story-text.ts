@@ -1,0 +1,30 @@
+/** The story of a task as text. Pure. */
+import { formatDuration } from '../../text/format.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import { LAST_STEPS, type Story } from '../../story.ts'
+import type { Task } from '../../task/task.ts'
+
+/** A line for each step, with its time since the first. */
+export function storyText(task: Task, story: Story | undefined, now: number): string {
+  const { id, description, status, createdAt } = task
+  const { steps, forgotten } = story ?? { steps: [], forgotten: 0 }
+  // What was asked for before OpenCode was started again is known by its record alone.
+  const from = Math.min(createdAt, steps[0]?.at ?? createdAt)
+  const lines = steps.map(({ at, what, times }) =>
+    line(at - from, times > 1 ? `${what} (${times} times)` : what),
+  )
+  if (forgotten > 0) lines.splice(lines.length - LAST_STEPS, 0, `  … ${forgotten} steps left out …`)
+  return [
+    `task_id: ${id}`,
+    `description: ${nameForModel(description)}`,
+    `status: ${status}`,
+    '',
+    `Asked for at ${new Date(createdAt).toISOString()}. Steps since OpenCode knows it:`,
+    ...(lines.length > 0 ? lines : ['  none is kept.']),
+    line(now - from, 'now'),
+  ].join('\n')
+}
+
+function line(sinceMs: number, what: string): string {
+  return `  +${formatDuration(sinceMs)}  ${what}`
+}

@@ -1,0 +1,182 @@
+/**
+ * Tracks the permission requests of children. A child blocks until its request is answered, so its task becomes `waiting`
+ * and names the permission; after `permissionNoticeMs` the parent is told. OpenCode keeps the requests of a session that
+ * was aborted, so those of ended tasks are rejected here.
+ */
+import type { Clock } from '../../clock.ts'
+import type { Options } from '../../config.ts'
+import { formatAsked } from '../../text/format.ts'
+import type { Log } from '../../host/log.ts'
+import {
+  errorText,
+  HostError,
+  type Event,
+  type Opencode,
+  type PermissionRequest,
+} from '../../host/opencode.ts'
+import { brief } from '../../text/sanitize.ts'
+import type { StatusPoll } from '../../host/status-poll.ts'
+import type { TaskStore } from '../../task/store.ts'
+import { isActive, isEnded, type Task } from '../../task/task.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly statuses: StatusPoll
+}
+
+/** How often the host's list is looked at while tasks are at work, in case an event was lost. */
+const LOOK_MS = 30_000
+
+/** A command may be as long as a file. */
+const TOAST_LENGTH = 300
+
+type PermissionOptions = Pick<Options, 'permissionNoticeMs' | 'permissionTimeoutMs'>
+
+interface Open {
+  readonly taskID: string
+  readonly cancelNotice: () => void
+  cancelLimit: () => void
+}
+
+export class Permissions {
+  readonly #ports: Ports
+  readonly #options: PermissionOptions
+  /** Requests that nobody has answered. */
+  readonly #open = new Map<string, Open>()
+  /** Tasks at work. */
+  readonly #active = new Set<string>()
+  readonly #unsubscribe: () => void
+  #lookedAt = 0
+  #stopPolling: (() => void) | undefined
+
+  constructor(ports: Ports, options: PermissionOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#unsubscribe = ports.store.subscribe((task) => {
+      if (isActive(task)) this.#active.add(task.id)
+      else this.#active.delete(task.id)
+      if (isEnded(task)) this.#forget(task)
+      this.#poll()
+    })
+  }
+
+  handleEvent(event: Event): void {
+    switch (event.type) {
+      case 'permission.asked':
+        this.#asked(event.properties)
+        return
+      case 'permission.replied':
+        this.#replied(event.properties.requestID)
+        return
+      default:
+        return
+    }
+  }
+
+  dispose(): void {
+    this.#unsubscribe()
+    for (const request of this.#open.values()) cancelTimers(request)
+    this.#open.clear()
+    this.#stopPolling?.()
+    this.#stopPolling = undefined
+  }
+
+  #asked({ id, sessionID, permission, patterns }: PermissionRequest): void {
+    const { log, opencode, store } = this.#ports
+    const task = store.findBySession(sessionID)
+    if (task?.kind !== 'agent' || this.#open.has(id)) return
+    if (!store.dispatch(task.id, { type: 'asked', request: { id, permission, patterns } })) return
+    const { permissionNoticeMs, permissionTimeoutMs } = this.#options
+    this.#open.set(id, {
+      taskID: task.id,
+      cancelNotice: permissionNoticeMs > 0 ? this.#tellAfter(permissionNoticeMs, task.id, id) : () => {},
+      cancelLimit: () => {},
+    })
+    if (permissionTimeoutMs > 0) this.#expireAfter(permissionTimeoutMs, id)
+    const what = formatAsked([{ permission, patterns }])
+    opencode
+      .warn(brief(`${task.description} (@${task.agent}) waits for a permission: ${what}`, TOAST_LENGTH))
+      .catch((error: unknown) => log.warn(errorText(error)))
+  }
+
+  #replied(requestID: string): void {
+    const request = this.#open.get(requestID)
+    if (!request) return
+    cancelTimers(request)
+    this.#open.delete(requestID)
+    this.#ports.store.dispatch(request.taskID, { type: 'replied', requestID })
+  }
+
+  #forget({ id }: Task): void {
+    for (const [requestID, request] of this.#open) {
+      if (request.taskID !== id) continue
+      cancelTimers(request)
+      this.#open.delete(requestID)
+      this.#reject(requestID)
+    }
+  }
+
+  /** Has the parent told of a request unless it is answered before. Returns how to prevent that. */
+  #tellAfter(delayMs: number, taskID: string, requestID: string): () => void {
+    const { clock, store } = this.#ports
+    return clock.after(delayMs, () => {
+      store.dispatch(taskID, { type: 'unanswered', requestID, at: clock.now() })
+    })
+  }
+
+  /** Rejects a request unless it is answered before, and tries that again where it fails. */
+  #expireAfter(delayMs: number, requestID: string): void {
+    const request = this.#open.get(requestID)
+    if (!request) return
+    request.cancelLimit = this.#ports.clock.after(delayMs, () => {
+      const message = `Nobody answered within ${this.#options.permissionTimeoutMs / 1000} s. Do without it, or say that you cannot.`
+      this.#expireAfter(LOOK_MS, requestID)
+      this.#reject(requestID, message)
+    })
+  }
+
+  #reject(requestID: string, message?: string): void {
+    this.#ports.opencode.rejectPermission(requestID, message).catch((error: unknown) => {
+      // Somebody was faster.
+      if (error instanceof HostError && error.reason === 'notFound') return
+      this.#ports.log.warn(`a permission could not be rejected: ${errorText(error)}`)
+    })
+  }
+
+  /** The net beneath the events, while something is at work. */
+  #poll(): void {
+    const { clock, statuses } = this.#ports
+    if (this.#active.size === 0) {
+      this.#stopPolling?.()
+      this.#stopPolling = undefined
+    } else if (!this.#stopPolling) {
+      this.#lookedAt = clock.monotonic()
+      this.#stopPolling = statuses.subscribe(() => {
+        if (clock.monotonic() - this.#lookedAt < LOOK_MS) return
+        this.#lookedAt = clock.monotonic()
+        void this.#look()
+      })
+    }
+  }
+
+  async #look(): Promise<void> {
+    // A request that is asked while the list is on its way is not on the list.
+    const before = [...this.#open.keys()]
+    try {
+      const requests = await this.#ports.opencode.permissions()
+      for (const request of requests) this.#asked(request)
+      const ids = new Set(requests.map(({ id }) => id))
+      for (const id of before) if (!ids.has(id)) this.#replied(id)
+    } catch (error) {
+      this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
+    }
+  }
+}
+
+function cancelTimers({ cancelNotice, cancelLimit }: Open): void {
+  cancelNotice()
+  cancelLimit()
+}

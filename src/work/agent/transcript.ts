@@ -1,0 +1,196 @@
+/** What the messages of a child session say: its answer, what it has used, what it does just now. Pure. */
+import type { Message, Part, StoredMessage } from '../../host/opencode.ts'
+import type { Usage } from '../../task/task.ts'
+
+type AssistantMessage = Extract<Message, { role: 'assistant' }>
+
+export interface Answer {
+  readonly info: AssistantMessage
+  readonly parts: readonly Part[]
+}
+
+/** A run, as its messages tell it. */
+export interface RunSummary {
+  /**
+   * The last text that the run has said, behind its answers to earlier messages of ours, which it may have finished
+   * before it saw the next. '' where it said nothing.
+   */
+  readonly text: string
+  /** Whether the session's model has answered somebody else since the run ended. */
+  readonly goesOn: boolean
+  /** How many model calls were made for the run. */
+  readonly steps: number
+  readonly usage: Usage
+  /** What it did last, in a few words, and when. */
+  readonly activity: Activity | undefined
+}
+
+export interface Transcript extends RunSummary {
+  /** Whether any message of ours is stored. */
+  readonly prompted: boolean
+  /** Whether any model call was made for the run. */
+  readonly begun: boolean
+  /**
+   * What was asked last on behalf of the run, and the assistant message that answers it: the newest message of ours,
+   * or what the host put in when the context was full, first a request for a summary and then a message to go on.
+   */
+  readonly asked: 'prompt' | 'summary' | 'continuation'
+  readonly answer: Answer | undefined
+  /** The newest assistant message of the run, whatever it answers. */
+  readonly newest: Answer | undefined
+}
+
+export interface Activity {
+  readonly what: string
+  /** Milliseconds since the Unix epoch. */
+  readonly at: number
+}
+
+/**
+ * So soon after its turn was stopped or has failed, what is said to a child goes on with its run: a plugin that falls back
+ * to another model does that. No person is so fast.
+ */
+export const GOES_ON_WITHIN_MS = 300
+
+/**
+ * Reads a run: what was stored from the first of the messages `promptIDs` on, as far as its answer to the last of them, or
+ * to one by which another plugin has gone on with it.
+ */
+export function readTranscript(messages: readonly StoredMessage[], promptIDs: readonly string[]): Transcript {
+  const start = messages.findIndex((message) => promptIDs.includes(message.info.id))
+  const run = start === -1 ? [] : messages.slice(start)
+  const { asked, index } = lastAsked(run, [...promptIDs, ...goingOn(run)])
+  const end = answerIndex(run, index)
+  const until = answersIn(end === -1 ? run : run.slice(0, end + 1))
+  const own = until.filter(({ info }) => !info.summary)
+  const last = own.findLast(({ parts }) => textOf(parts) !== '')
+  const earlier = answersIn(run.slice(0, index)).filter(
+    (answer) => answer.info.id !== last?.info.id && isFinalAnswer(answer),
+  )
+  return {
+    prompted: start !== -1,
+    begun: until.length > 0,
+    asked,
+    answer: end === -1 ? undefined : until.at(-1),
+    newest: until.at(-1),
+    text: [...earlier, ...(last ? [last] : [])]
+      .map(({ parts }) => textOf(parts))
+      .filter((text) => text !== '')
+      .join('\n\n'),
+    goesOn: end !== -1 && answersIn(run.slice(end + 1)).some(({ info }) => !info.summary),
+    steps: until.length,
+    usage: {
+      toolCalls: until.reduce(
+        (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,
+        0,
+      ),
+      tokens: until.reduce((sum, { info }) => sum + tokensOf(info), 0),
+      cost: until.reduce((sum, { info }) => sum + info.cost, 0),
+    },
+    activity: own.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
+  }
+}
+
+/** The messages that were stored soon after the end of a turn that was stopped or has failed. */
+function goingOn(run: readonly StoredMessage[]): string[] {
+  const ids: string[] = []
+  let stoppedAt = Number.NEGATIVE_INFINITY
+  for (const { info, parts } of run) {
+    if (info.role === 'assistant') {
+      const isStopped = info.error !== undefined || info.finish === undefined
+      stoppedAt =
+        isStopped && info.time.completed !== undefined ? info.time.completed : Number.NEGATIVE_INFINITY
+      continue
+    }
+    const laterMs = info.time.created - stoppedAt
+    stoppedAt = Number.NEGATIVE_INFINITY
+    // By this one the host goes on itself, when the context is full.
+    if (parts.some(({ type }) => type === 'compaction')) continue
+    if (laterMs >= 0 && laterMs <= GOES_ON_WITHIN_MS) ids.push(info.id)
+  }
+  return ids
+}
+
+function answersIn(run: readonly StoredMessage[]): Answer[] {
+  return run.flatMap(({ info, parts }): Answer[] => (info.role === 'assistant' ? [{ info, parts }] : []))
+}
+
+/**
+ * Follows the host's own messages: a full context is summarised, and the message after that continues the run, unless
+ * the context became full with the very answer, which then stands.
+ */
+function lastAsked(
+  run: readonly StoredMessage[],
+  promptIDs: readonly string[],
+): { readonly asked: Transcript['asked']; readonly index: number } {
+  let asked: Transcript['asked'] = 'prompt'
+  let index = 0
+  for (const [position, { info, parts }] of run.entries()) {
+    if (info.role !== 'user') continue
+    if (promptIDs.includes(info.id)) asked = 'prompt'
+    else if (parts.some((part) => part.type === 'compaction' && part.auto)) {
+      const end = answerIndex(run.slice(0, position), index)
+      if (answersIn(run.slice(end, end + 1)).some(isFinalAnswer)) continue
+      asked = 'summary'
+    } else if (asked === 'summary') asked = 'continuation'
+    else continue
+    index = position
+  }
+  return { asked, index }
+}
+
+/**
+ * Where in the run the answer to the message at `askedIndex` is, -1 for nowhere. Every step of a loop names the newest
+ * user message that it has seen. So what names another one does not answer ours, unless somebody wrote in the child
+ * before ours was answered: then the loop went on under the name of that message, and its newest step speaks for both.
+ */
+function answerIndex(run: readonly StoredMessage[], askedIndex: number): number {
+  const askedID = run[askedIndex]?.info.id
+  const named = run.findLastIndex(({ info }) => info.role === 'assistant' && info.parentID === askedID)
+  const [answer] = answersIn(run.slice(named, named + 1))
+  if (named !== -1 && answer && !isToolStep(answer)) return named
+  return run.findLastIndex(
+    ({ info }, index) => info.role === 'assistant' && index > askedIndex && !info.summary,
+  )
+}
+
+function isFinalAnswer(answer: Answer): boolean {
+  const { info } = answer
+  return info.finish !== undefined && !info.error && !info.summary && !isToolStep(answer)
+}
+
+/** A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). */
+export function isToolStep({ info, parts }: Answer): boolean {
+  return (
+    info.finish === 'tool-calls' || info.finish === 'unknown' || parts.some((part) => part.type === 'tool')
+  )
+}
+
+export function textOf(parts: readonly Part[]): string {
+  return parts
+    .flatMap((part) => (part.type === 'text' && !part.ignored ? [part.text] : []))
+    .join('\n')
+    .trim()
+}
+
+function tokensOf({ tokens }: AssistantMessage): number {
+  return tokens.input + tokens.output + tokens.reasoning + tokens.cache.read + tokens.cache.write
+}
+
+function activityOf(info: AssistantMessage, part: Part): Activity[] {
+  switch (part.type) {
+    case 'tool': {
+      const { state } = part
+      const title = 'title' in state && state.title ? ` ${state.title}` : ''
+      return [{ what: `${part.tool}${title}`, at: 'time' in state ? state.time.start : info.time.created }]
+    }
+    case 'reasoning':
+      return [{ what: 'thinking', at: part.time.end ?? part.time.start }]
+    case 'text':
+      return part.text === ''
+        ? []
+        : [{ what: 'writing', at: part.time?.end ?? part.time?.start ?? info.time.created }]
+    default:
+      return []
+  }
+}

@@ -1,0 +1,443 @@
+/** Runs shell commands, and finds those again that have outlived the process which began them. */
+import { join } from 'node:path'
+import type { Clock } from '../../clock.ts'
+import {
+  endedAt,
+  exitCodeText,
+  startedAt,
+  isRunning,
+  logPath,
+  readEnd,
+  readIdentity,
+  readPiece,
+  readTail,
+  writeBelonging,
+  type Belonging,
+  type CommandEnd,
+  type CommandOutput,
+  type Stream,
+  type Tail,
+  type TailOptions,
+} from './files.ts'
+import { mayWatch } from '../../text/exit-hint.ts'
+import type { Machine } from './machine.ts'
+import { isDiskFull, markTold, removeOld } from './retention.ts'
+import { listeningPort } from './listening-port.ts'
+import { attach, start, type CommandProcess } from './process.ts'
+import type { Options } from '../../config.ts'
+import { formatLimit } from '../../text/format.ts'
+import type { Log } from '../../host/log.ts'
+import { errorText, type Opencode } from '../../host/opencode.ts'
+import { plain } from '../../text/sanitize.ts'
+import type { Piece } from '../../text/pages.ts'
+import type { Owners } from '../../task/owner.ts'
+import type { TaskStore } from '../../task/store.ts'
+import {
+  isEnded,
+  NO_USAGE,
+  outlivesDefault,
+  type CommandTask,
+  type Failure,
+  type Outcome,
+  type Task,
+  type TaskEvent,
+} from '../../task/task.ts'
+import type { Runner } from '../runner.ts'
+import type { ShellEnv } from './shell-env.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly machine: Machine
+  readonly owners: Owners
+  readonly shellEnv: Pick<ShellEnv, 'of'>
+  /** The tool that ends what a command has left running; `undefined` for none. */
+  readonly killTool: string | undefined
+}
+
+type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs' | 'shellEnv'> & {
+  /** How much of each stream is told at the end, with what is said of the rest. */
+  readonly toldBytes: number
+}
+
+/** The state of a command at its end, besides its output. */
+interface Remains {
+  /** Whether something that it has started runs on. */
+  readonly hasLeft: boolean
+  /** Whether texts are waited for of which none has appeared. */
+  readonly isUnseen: boolean
+}
+
+const WORDS_BYTES = 300
+
+/** A watcher that ends with its input does so as soon as it has built once. */
+const WATCHER_ENDS_MS = 60_000
+const WATCHER_ADVICE =
+  '[If it is a watcher: some end when their input does, and this one had none. open_stdin: true keeps it open.]'
+
+/** How much of each stream is shown when it is asked for: the host lets twice that through, with some words. */
+const TAIL = { bytes: 22_000, lines: 900 }
+/** How much of each stream is left in the session of the command. */
+const NOTE = { bytes: 4000 }
+/** The directories of all commands are looked through, which takes longer the more there are. */
+const BETWEEN_CLEANINGS_MS = 60_000
+const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
+const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
+
+export class CommandRunner implements Runner<CommandTask> {
+  readonly #ports: Ports
+  readonly #limits: Limits
+  /** By the ids of their tasks: what runs, and what has ended and left something running. */
+  readonly #live = new Map<string, CommandProcess>()
+  #cleanedAt = Number.NEGATIVE_INFINITY
+  #cancelCleaning: (() => void) | undefined
+  /** While something runs that must not outlive us. */
+  #stopListening: (() => void) | undefined
+
+  constructor(ports: Ports, limits: Limits) {
+    this.#ports = ports
+    this.#limits = limits
+  }
+
+  /** Begins the command, or goes on with one that another process has begun. */
+  async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
+    const { clock, machine, shellEnv, store } = this.#ports
+    const isToStart = readIdentity(this.#directory(task)) === undefined
+    const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
+    // It may have been stopped while the hooks were called, or with its instance.
+    const now = store.get(task.id)
+    if (signal.aborted || (now && isEnded(now))) return cancelled(signal, '')
+    let isTooMuch = false
+    let child: CommandProcess
+    let killed: Promise<void> | undefined
+    const kill = (): void => {
+      killed = child.kill()
+    }
+    // A signal that comes while it is being started is then heard behind that, when it is kept.
+    this.#stopListening ??= this.#ports.machine.onTermination(() => this.dispose())
+    try {
+      child = this.#begin(task, added, () => {
+        isTooMuch = true
+        // It writes on while it is asked to end.
+        child.killNow()
+        kill()
+      })
+      this.#live.set(task.id, child)
+    } catch (error) {
+      this.#letGo(task.id)
+      return failed(
+        'error',
+        `it could not be started${isFull(error) ? ', as the disk is full' : ''}: ${errorText(error)}`,
+        '',
+      )
+    }
+    onPrompted()
+    if (!('saw' in task)) {
+      child.watchFor(task.notifyOn, (text) => {
+        // Output after it was told to end is of no interest.
+        if (!signal.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
+      })
+    }
+    signal.addEventListener('abort', kill)
+    if (signal.aborted) kill()
+    const end = await child.ended
+    await killed
+    signal.removeEventListener('abort', kill)
+    const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
+    void child.gone.then(() => this.#gone(task.id, child, remains))
+    void this.#leaveNote(task)
+    const advice = [
+      ...(isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []),
+      ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
+    ]
+    if (this.#live.has(task.id)) this.#cleanSoon()
+    const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
+    const exit = end.type === 'lost' ? {} : { exit: end }
+    // It may have ended by itself before it could be killed.
+    if (isTooMuch && end.type !== 'exited') {
+      const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
+      return { ...failed('output', message, text), ...exit }
+    }
+    if (!signal.aborted) return outcomeOf(end, text)
+    return { ...cancelled(signal, text), ...exit }
+  }
+
+  /** How a command has ended that nobody watched, and when; `undefined` while it runs. */
+  remainsOf(task: CommandTask): { readonly outcome: Outcome; readonly at: number } | undefined {
+    const directory = this.#directory(task)
+    if (isRunning(directory)) return undefined
+    const end = readEnd(directory)
+    const unwatched = isUnseen(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
+    const text = joined([this.textOf(task), ...unwatched])
+    const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
+    const at = endedAt(directory) ?? this.#ports.clock.now()
+    // Who kept it within its time meanwhile had nobody to tell.
+    const ranMs = at - (this.startedAt(task) ?? at)
+    if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
+      const limit = formatLimit(task.timeoutMs, task)
+      return { outcome: { ...failed('timeout', limit, text), exit: end }, at }
+    }
+    return { outcome: end ? outcomeOf(end, text) : failed('interrupted', message, text), at }
+  }
+
+  /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
+  startedAt(task: CommandTask): number | undefined {
+    return startedAt(this.#directory(task))
+  }
+
+  /**
+   * The last of what it wrote, both streams apart.
+   *
+   * @param bytes of each stream; by default, what is told at the end
+   */
+  textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
+    const output = this.outputOf(task, { bytes })
+    return output.isGone ? OUTPUT_IS_GONE : bothStreams(output)
+  }
+
+  /** @param tail how much of each stream; never more than the host lets through */
+  outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
+    const directory = this.#directory(task)
+    const bytes = Math.min(tail.bytes ?? TAIL.bytes, TAIL.bytes)
+    const lines = Math.min(tail.lines ?? TAIL.lines, TAIL.lines)
+    const read = (stream: Stream): Tail => {
+      try {
+        return readTail(directory, stream, { bytes, lines })
+      } catch (error) {
+        return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
+      }
+    }
+    return {
+      directory,
+      stdout: read('stdout'),
+      stderr: read('stderr'),
+      hasLeftovers: this.hasLeftovers(task),
+      isGone: this.#isGone(task),
+    }
+  }
+
+  /** Whether the files of a command that was started are not there any more. */
+  #isGone(before: CommandTask): boolean {
+    const now = this.#ports.store.get(before.id)
+    const task = now?.kind === 'command' ? now : before
+    const isBegun = task.status !== 'pending' && task.status !== 'starting'
+    if (!isBegun || this.startedAt(task) !== undefined) return false
+    // One that could not be started has no exit, and has never had any files.
+    return !isEnded(task) || task.exit !== undefined
+  }
+
+  /** Nobody is owed the end of a task any more: the files of a command may go where room is needed. */
+  endWasTold(task: Task): void {
+    if (task.kind !== 'command') return
+    try {
+      markTold(this.#directory(task))
+    } catch (error) {
+      this.#ports.log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
+    }
+  }
+
+  /** So many bytes of what it wrote to a stream, from `offset` on. */
+  pieceOf(task: CommandTask, stream: Stream, offset: number, bytes: number): Piece {
+    return readPiece(this.#directory(task), stream, offset, bytes)
+  }
+
+  /** Whether a command has ended, and something that it has started runs on. */
+  hasLeftovers(task: CommandTask): boolean {
+    return isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
+  }
+
+  /** Ends what a command that has ended has left running; false where that is nothing. */
+  async killLeftovers(task: CommandTask): Promise<boolean> {
+    const child = this.#live.get(task.id)
+    if (!child?.isAlive) return false
+    await child.kill()
+    return true
+  }
+
+  /**
+   * Whether a command goes on although its time is over: nobody has asked for the limit, and it has proved to be a server,
+   * by a text of `notifyOn` or by a port on which it listens.
+   */
+  outlivesLimit(task: CommandTask): boolean {
+    if (outlivesDefault(task)) return true
+    const port = task.timeoutIsDefault ? this.#portOf(task) : undefined
+    if (port === undefined) return false
+    return this.#dispatch(task, { type: 'listens', listening: { port, at: this.#ports.clock.now() } })
+  }
+
+  /** Whether a command listens on a port now; false where that is not known. */
+  isListening(task: CommandTask): boolean {
+    return this.#portOf(task) !== undefined
+  }
+
+  #portOf({ id }: CommandTask): number | undefined {
+    const child = this.#live.get(id)
+    return child?.isAlive ? listeningPort(child.pid) : undefined
+  }
+
+  /** Another process is to know when it has no time limit any more. */
+  #dispatch({ id }: CommandTask, event: TaskEvent): boolean {
+    const { log, store } = this.#ports
+    if (!store.dispatch(id, event)) return false
+    const task = store.get(id)
+    if (task?.kind !== 'command' || isEnded(task)) return true
+    try {
+      this.#writeBelonging(task)
+    } catch (error) {
+      log.warn(`${id}: its files could not be written to: ${errorText(error)}`)
+    }
+    return true
+  }
+
+  #writeBelonging(task: CommandTask): void {
+    writeBelonging(this.#directory(task), this.#belonging(task))
+  }
+
+  #belonging({ timeoutMs, timeoutIsDefault = false }: CommandTask): Belonging {
+    return { owner: this.#ports.owners.self, timeoutMs, timeoutIsDefault }
+  }
+
+  /** The instance ends, and what it has begun ends with it. */
+  dispose(): void {
+    this.#cancelCleaning?.()
+    for (const child of this.#live.values()) child.killNow()
+    this.#live.clear()
+    this.#stopListening?.()
+    this.#stopListening = undefined
+  }
+
+  #begin(task: CommandTask, added: NodeJS.ProcessEnv, onTooMuchOutput: () => void): CommandProcess {
+    const { clock, log, machine } = this.#ports
+    const directory = this.#directory(task)
+    const options = { directory, clock, ...this.#limits, onTooMuchOutput }
+    const { id, command, cwd, hasOpenInput = false } = task
+    const belonging = this.#belonging(task)
+    const identity = readIdentity(directory)
+    if (identity) {
+      this.#writeBelonging(task)
+      return attach({ ...identity, ...options })
+    }
+    this.#cleanSoon()
+    log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
+    const { shell = machine.shell } = task
+    return start({
+      command,
+      cwd,
+      shell,
+      env: { ...machine.env, ...added },
+      hasOpenInput,
+      belonging,
+      ...options,
+    })
+  }
+
+  /** At each start and end of a command, but not often. */
+  #cleanSoon(): void {
+    const { clock } = this.#ports
+    const waitMs = this.#cleanedAt + BETWEEN_CLEANINGS_MS - clock.monotonic()
+    this.#cancelCleaning ??= clock.after(Math.max(0, waitMs), () => {
+      this.#cancelCleaning = undefined
+      this.#cleanedAt = clock.monotonic()
+      this.#clean()
+    })
+  }
+
+  #clean(): void {
+    const { clock, log, machine } = this.#ports
+    removeOld(machine.root, this.#limits.maxTotalBytes, clock).catch((error: unknown) => {
+      log.warn(`what old commands have left could not be removed: ${errorText(error)}`)
+    })
+  }
+
+  /** Nothing of a command runs any more. A text that was awaited from what it had left running cannot appear now. */
+  #gone(taskID: string, { wasToldToEnd }: CommandProcess, { hasLeft, isUnseen: unseen }: Remains): void {
+    const { clock, store } = this.#ports
+    this.#letGo(taskID)
+    if (hasLeft && unseen && !wasToldToEnd)
+      store.dispatch(taskID, { type: 'saw', sighting: { at: clock.now() } })
+  }
+
+  #letGo(taskID: string): void {
+    this.#live.delete(taskID)
+    if (this.#live.size > 0) return
+    this.#stopListening?.()
+    this.#stopListening = undefined
+  }
+
+  #directory({ id }: CommandTask): string {
+    return join(this.#ports.machine.root, id)
+  }
+
+  /** For whoever opens its session; no model reads it. */
+  async #leaveNote(task: CommandTask): Promise<void> {
+    const { opencode, log } = this.#ports
+    try {
+      await opencode.note(task.sessionID, plain(bothStreams(this.outputOf(task, NOTE))) || 'No output.')
+    } catch (error) {
+      log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
+    }
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}
+
+function joined(parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('\n\n')
+}
+
+/** Whether texts are waited for of which none has appeared. */
+function isUnseen(task: Task | undefined): boolean {
+  return task?.kind === 'command' && task.notifyOn.length > 0 && !('saw' in task && task.saw)
+}
+
+/** Whether a command that has just ended may be a watcher that had better not. */
+function isEndedWatcher(task: CommandTask, end: CommandEnd, now: number): boolean {
+  const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
+  const isWell = end.type === 'exited' && end.code === 0
+  return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && mayWatch(task.command)
+}
+
+/** Lines about a command that has just ended, to stand behind its output. */
+function remainsText({ hasLeft, isUnseen: unseen }: Remains, killTool: string | undefined): string[] {
+  if (!hasLeft) return unseen ? ['[None of its notify_on texts appeared.]'] : []
+  const watched = unseen ? ' Their output is watched for its notify_on texts.' : ''
+  const hint = killTool === undefined ? '' : `: ${killTool} ends them`
+  return [`[It has left processes running${hint}.${watched}]`]
+}
+
+function bothStreams(output: CommandOutput): string {
+  const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
+    const { text, leftOutBytes } = output[stream]
+    const before =
+      leftOutBytes === 0
+        ? ''
+        : `[… ${leftOutBytes} bytes before this are in ${logPath(output.directory, stream)} …]\n`
+    return text === '' ? '' : `${before}${text.replace(/\n+$/, '')}`
+  })
+  if (err === '') return out
+  return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
+}
+
+function outcomeOf(end: CommandEnd, text: string): Outcome {
+  switch (end.type) {
+    case 'exited':
+      if (end.code === 0) return { status: 'completed', text, usage: NO_USAGE, exit: end }
+      return { ...failed('exit', `exit code ${exitCodeText(end.code)}`, text), exit: end }
+    case 'killed':
+      return { ...failed('exit', `ended by ${end.signal}`, text), exit: end }
+    case 'lost':
+      return failed('interrupted', 'it is gone, and has left no exit code', text)
+  }
+}
+
+function cancelled({ reason }: AbortSignal, text: string): Outcome {
+  return { status: 'cancelled', by: reason === 'user' ? 'user' : 'parent', text, usage: NO_USAGE }
+}
+
+function failed(reason: Failure['reason'], message: string, text: string): Outcome & { status: 'failed' } {
+  return { status: 'failed', failure: { reason, message }, text, usage: NO_USAGE }
+}

@@ -1,0 +1,273 @@
+/** The directory of a command: its output, how it ended, and which process it is. */
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import * as z from 'zod/mini'
+import type { Piece } from '../../text/pages.ts'
+import { drawnLast } from './redraw.ts'
+import { ownerSchema, processKey, type Owner } from '../../task/owner.ts'
+
+export type Stream = 'stdout' | 'stderr'
+
+/** The ends of both streams of a command, and the directory in which the files of these names have all of them. */
+export interface CommandOutput extends Readonly<Record<Stream, Tail>> {
+  readonly directory: string
+  /** Whether it has ended, and something that it has started runs on. */
+  readonly hasLeftovers: boolean
+  /** Whether its files were removed, by itself or to make room. */
+  readonly isGone: boolean
+}
+
+/** How a command ended. `lost`: it is gone without a word, as after a reboot of the machine. */
+export type CommandEnd =
+  | { readonly type: 'exited'; readonly code: number }
+  | { readonly type: 'killed'; readonly signal: NodeJS.Signals }
+  | { readonly type: 'lost' }
+
+/** Which process it is: a pid is given again, a pid with its key is not. */
+export interface Identity {
+  readonly pid: number
+  /** See `processKey`; empty where the command had ended before it could be asked. */
+  readonly key: string
+}
+
+export interface Tail {
+  /** Without escape sequences. Whole lines, unless the last one alone is longer than what was asked for. */
+  readonly text: string
+  /** How many bytes of the log come before it; of a log that is no text, roughly. */
+  readonly leftOutBytes: number
+}
+
+export interface TailOptions {
+  /** At most so many of the last bytes, before escape sequences are removed. */
+  readonly bytes: number
+  /** At most so many of the last lines; all by default. */
+  readonly lines?: number
+}
+
+const NEWLINE = 0x0a
+const CARRIAGE_RETURN = 0x0d
+
+/** How many times as much is read of a log that draws over itself: what is drawn over would hide what came before. */
+const REDRAWN = 16
+
+/**
+ * Runs `$2` in the shell `$1`, and leaves its exit status in the directory `$3`. It outlives what the group is sent
+ * by handling it, since what it ignored, the command would ignore. A status above 128 may be a signal's or the
+ * command's own; sh says on its standard error when it is a signal's, but for SIGINT and SIGPIPE (seen: dash, busybox,
+ * mksh, and bash where it is not in its POSIX mode).
+ *
+ * Its input is at its end, or with `open` for `$4` one that never comes to it: a pipe of which the command has the other
+ * end too, so that it does not depend on whoever has started it.
+ */
+export const WRAPPER = `(set +o posix) 2>/dev/null && set +o posix
+if [ "$4" = open ] && mkfifo -m 600 "$3/stdin"; then exec <>"$3/stdin" && rm "$3/stdin"; fi
+trap : HUP INT QUIT TERM
+exec 3>&2 2>"$3/exit.new"
+(exec "$1" -c "$2" 2>&3 3>&-)
+set -- "$3" "$?"
+trap '' HUP INT QUIT TERM
+if [ -s "$1/exit.new" ]; then how=signal; else how=status; fi
+echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
+exit "$2"`
+
+/** Creates what the wrapper expects, and opens the logs. The directory must be there, without either. */
+export function openLogs(directory: string): Readonly<Record<Stream, number>> {
+  // The command's umask is its own; the mode of a file that is there already does not depend on it.
+  writeFileSync(join(directory, 'exit.new'), '', { mode: 0o600, flag: 'wx' })
+  const stdout = openSync(logPath(directory, 'stdout'), 'ax', 0o600)
+  try {
+    return { stdout, stderr: openSync(logPath(directory, 'stderr'), 'ax', 0o600) }
+  } catch (error) {
+    closeSync(stdout)
+    throw error
+  }
+}
+
+export function logPath(directory: string, stream: Stream): string {
+  return join(directory, stream)
+}
+
+/** Lets a process that has no other record of the command find it. */
+export function writeIdentity(directory: string, { pid, key }: Identity): void {
+  writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
+}
+
+/** Whose command it is, and its limit, for a process that finds it when the one that began it is gone. */
+export interface Belonging {
+  readonly owner: Owner
+  /** 0: no limit. */
+  readonly timeoutMs: number
+  /** Whether nobody has asked for that limit. */
+  readonly timeoutIsDefault?: boolean
+}
+
+const belongingSchema = z.object({
+  owner: ownerSchema,
+  timeoutMs: z.number(),
+  timeoutIsDefault: z.exactOptional(z.boolean()),
+})
+
+export function writeBelonging(directory: string, belonging: Belonging): void {
+  writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })
+}
+
+/** `undefined` where it was not written, or not by us. */
+export function readBelonging(directory: string): Belonging | undefined {
+  try {
+    return belongingSchema.parse(JSON.parse(readFileSync(join(directory, 'task'), 'utf8')))
+  } catch {
+    return undefined
+  }
+}
+
+/** `undefined` for a command that was never started. */
+export function readIdentity(directory: string): Identity | undefined {
+  const [, pid, key] = /^(\d+) (.*)\n$/.exec(readText(join(directory, 'process')) ?? '') ?? []
+  return pid === undefined || key === undefined ? undefined : { pid: Number(pid), key }
+}
+
+/** In milliseconds since the Unix epoch; `undefined` for a command that was never started. */
+export function startedAt(directory: string): number | undefined {
+  return writtenAt(join(directory, 'process'))
+}
+
+/** When its end was written, in milliseconds since the Unix epoch; `undefined` where it was not. */
+export function endedAt(directory: string): number | undefined {
+  return writtenAt(join(directory, 'exit'))
+}
+
+function writtenAt(path: string): number | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats && Math.round(stats.mtimeMs)
+}
+
+/** How the command ended, as its wrapper has written it; `undefined` where it has not. */
+export function readEnd(directory: string): CommandEnd | undefined {
+  const [, how, status] = /^(signal|status) (\d+)\n$/.exec(readText(join(directory, 'exit')) ?? '') ?? []
+  if (status === undefined) return undefined
+  const code = Number(status)
+  const signal = how === 'signal' ? signalOf(code) : undefined
+  return signal === undefined ? { type: 'exited', code } : { type: 'killed', signal }
+}
+
+/** An exit code; shells give one above 128 for a signal, and a program may return it by itself. */
+export function exitCodeText(code: number): string {
+  const signal = signalOf(code)
+  return signal === undefined ? `${code}` : `${code}, as after ${signal}`
+}
+
+function signalOf(code: number): NodeJS.Signals | undefined {
+  const found = Object.entries(constants.signals).find(([, number]) => number === code - 128)
+  return found?.[0] as NodeJS.Signals | undefined
+}
+
+/** In bytes; 0 for a log that has been removed, or cannot be reached. */
+export function logSize(directory: string, stream: Stream): number {
+  try {
+    return statSync(logPath(directory, stream)).size
+  } catch {
+    return 0
+  }
+}
+
+/**
+ * The end of a log, of which no more is read than that, unless it draws over itself. Empty for a log that has been
+ * removed.
+ */
+export function readTail(directory: string, stream: Stream, { bytes, lines = Infinity }: TailOptions): Tail {
+  if (logSize(directory, stream) === 0) return { text: '', leftOutBytes: 0 }
+  const file = openSync(logPath(directory, stream), 'r')
+  try {
+    const { size } = fstatSync(file)
+    // The byte before what is asked for tells whether that begins at the beginning of a line.
+    const end = readLast(file, size, bytes + 1)
+    const read = end.includes(CARRIAGE_RETURN) ? readLast(file, size, bytes * REDRAWN + 1) : end
+    const drawn = drawnLast(read)
+    const shown = drawn.subarray(Math.max(0, drawn.length - bytes - 1))
+    const isCut = read.length < size || drawn.length > bytes
+    const start = lastLines(shown, isCut ? firstLine(shown) : 0, lines)
+    // `stream` leaves out a last character of which only the beginning has been written so far.
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(shown.subarray(start), { stream: true })
+    // Each byte that is no text has become a character of three.
+    const [kept, left] = lastBytes(stripVTControlCharacters(text), bytes)
+    const before =
+      drawn === read ? drawn.length - shown.length + start : lineStart(read, shown.subarray(start))
+    return { text: kept, leftOutBytes: size - read.length + before + left }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** So many bytes of a log from `offset` on, in bytes. Empty for a log that has been removed. */
+export function readPiece(directory: string, stream: Stream, offset: number, bytes: number): Piece {
+  const size = logSize(directory, stream)
+  if (offset >= size) return { bytes: Buffer.alloc(0), offset, size }
+  const file = openSync(logPath(directory, stream), 'r')
+  try {
+    const buffer = Buffer.alloc(Math.min(bytes, size - offset))
+    return { bytes: buffer.subarray(0, readSync(file, buffer, 0, buffer.length, offset)), offset, size }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function readLast(file: number, size: number, bytes: number): Buffer {
+  const from = Math.max(0, size - bytes)
+  const buffer = Buffer.alloc(size - from)
+  return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, from))
+}
+
+/** Where so many lines begin as the end has; what draws over itself has as many as are shown of it. */
+function lineStart(read: Buffer, end: Buffer): number {
+  let lines = end.length === 0 || end.at(-1) === NEWLINE ? 0 : 1
+  for (let at = end.indexOf(NEWLINE); at !== -1; at = end.indexOf(NEWLINE, at + 1)) lines++
+  return lastLines(read, 0, lines)
+}
+
+/** The end of a text, and how many bytes come before it. */
+function lastBytes(text: string, count: number): [end: string, leftOut: number] {
+  const encoded = Buffer.from(text)
+  if (encoded.length <= count) return [text, 0]
+  const end = encoded
+    .subarray(encoded.length - count)
+    .toString('utf8')
+    .replace(/^\uFFFD+/, '')
+  return [end, encoded.length - Buffer.byteLength(end)]
+}
+
+/** Where the first whole line begins, its first byte being one too many; of a single line, its first character. */
+function firstLine(read: Buffer): number {
+  const newline = read.indexOf(NEWLINE)
+  if (newline !== -1 && newline < read.length - 1) return newline + 1
+  let start = 1
+  while (((read[start] ?? 0) & 0xc0) === 0x80) start++
+  return start
+}
+
+/** Where the last so many lines begin, not before `start`. A newline at the end begins no line. */
+function lastLines(read: Buffer, start: number, lines: number): number {
+  let end = read.at(-1) === NEWLINE ? read.length - 1 : read.length
+  if (lines <= 0) return read.length
+  for (let line = 0; line < lines; line++) {
+    end = end > start ? read.subarray(start, end).lastIndexOf(NEWLINE) + start : start - 1
+    if (end < start) return start
+  }
+  return end + 1
+}
+
+/** Whether the command of this directory has been started, and has not ended. */
+export function isRunning(directory: string): boolean {
+  if (readEnd(directory)) return false
+  const identity = readIdentity(directory)
+  return identity !== undefined && identity.key !== '' && processKey(identity.pid) === identity.key
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Keeps commands within their time that have outlived the process which began them, until somebody speaks in their
+ * session again: whose they are, and what is owed of them, stays as it is. One without a limit goes on.
+ */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../../clock.ts'
+import { isRunning, readBelonging, readIdentity, startedAt } from './files.ts'
+import type { Machine } from './machine.ts'
+import { listeningPort } from './listening-port.ts'
+import { attach } from './process.ts'
+import { errorText } from '../../host/opencode.ts'
+import type { Log } from '../../host/log.ts'
+import type { Owners } from '../../task/owner.ts'
+import { leftOf } from '../../task/time-limit.ts'
+
+interface Ports {
+  readonly clock: Clock
+  readonly log: Log
+  readonly machine: Machine
+  readonly owners: Owners
+}
+
+/** A process may be killed at any time, so what it leaves is looked for now and then; a look costs a few files. */
+const BETWEEN_LOOKS_MS = 60_000
+
+export class StrayGuard {
+  readonly #ports: Ports
+  readonly #killGraceMs: number
+  readonly #guarded = new Map<string, () => void>()
+  #lookedAt = Number.NEGATIVE_INFINITY
+
+  constructor(ports: Ports, killGraceMs: number) {
+    this.#ports = ports
+    this.#killGraceMs = killGraceMs
+  }
+
+  /** Looks for strays, but not often. Never rejects. */
+  async look(): Promise<void> {
+    const { clock, log, machine } = this.#ports
+    if (clock.monotonic() - this.#lookedAt < BETWEEN_LOOKS_MS) return
+    this.#lookedAt = clock.monotonic()
+    try {
+      const names = await readdir(machine.root).catch(() => [])
+      for (const name of names) this.#guard(name)
+    } catch (error) {
+      log.warn(`commands that were left behind could not be looked after: ${errorText(error)}`)
+    }
+  }
+
+  dispose(): void {
+    for (const cancel of this.#guarded.values()) cancel()
+    this.#guarded.clear()
+  }
+
+  #guard(taskID: string): void {
+    const { clock, log, machine } = this.#ports
+    const directory = join(machine.root, taskID)
+    if (this.#guarded.has(taskID) || !isRunning(directory) || !this.#isStray(directory)) return
+    const [identity, from] = [readIdentity(directory), startedAt(directory)]
+    const { timeoutMs = 0, timeoutIsDefault = false } = readBelonging(directory) ?? {}
+    if (!identity || from === undefined || timeoutMs === 0) return
+    const end = (): void => {
+      this.#guarded.delete(taskID)
+      // Somebody may have taken it over meanwhile, who ends it then, and says why.
+      if (!isRunning(directory) || !this.#isStray(directory)) return
+      // A server runs on until somebody speaks in its session, as it does beside its OpenCode.
+      if (timeoutIsDefault && listeningPort(identity.pid) !== undefined) return
+      log.warn(`${taskID}: is over its limit, and is being killed`)
+      void attach({ ...identity, directory, clock, killGraceMs: this.#killGraceMs }).kill()
+    }
+    this.#guarded.set(taskID, clock.after(leftOf(timeoutMs, from, clock), end))
+  }
+
+  #isStray(directory: string): boolean {
+    const belonging = readBelonging(directory)
+    return belonging !== undefined && this.#ports.owners.isGone(belonging.owner)
+  }
+}

@@ -1,0 +1,83 @@
+/** How long the directories of commands are kept, and which go first where they take too much room. */
+import { existsSync, statfsSync, writeFileSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../../clock.ts'
+import { isRunning, readIdentity } from './files.ts'
+import { isGroupAlive } from './process-group.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const KEPT_DAYS = 7
+/** A disk with less room than this is full: some file systems keep a little for themselves. */
+const FULL_BYTES = 1_000_000
+/** The file by which a directory is noted as told. */
+const TOLD = 'told'
+
+/** Notes that nobody is owed the end of a command any more. A directory without this is not removed to make room. */
+export function markTold(directory: string): void {
+  // Its command, or somebody else, may have removed it.
+  if (existsSync(directory)) writeFileSync(join(directory, TOLD), '', { mode: 0o600 })
+}
+
+/** Whether the disk of a directory is full, as far as the system tells. */
+export function isDiskFull(directory: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(directory)
+    return bavail * bsize < FULL_BYTES
+  } catch {
+    return false
+  }
+}
+
+interface Kept {
+  readonly directory: string
+  readonly bytes: number
+  /** The newest time of any file, in milliseconds since the Unix epoch: what a command has left running may write on. */
+  readonly writtenAt: number
+  /** When its end was written; of one that left none, the newest time of its own files. */
+  readonly endedAt: number
+}
+
+/**
+ * Removes the directories in `root` of commands that have ended: those to which nobody has written for a week, and of those
+ * whose ends were told the ones that ended longest ago, until all together take no more than `maxTotalBytes`. Rejects where one cannot be
+ * removed; a root that is not there has none.
+ */
+export async function removeOld(root: string, maxTotalBytes: number, clock: Clock): Promise<void> {
+  const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
+  const directories = entries.filter((it) => it.isDirectory()).map(({ name }) => join(root, name))
+  const all = await Promise.all(directories.map((directory) => measured(directory)))
+  const before = clock.now() - KEPT_DAYS * DAY_MS
+  const old = all.filter(({ directory, writtenAt }) => writtenAt < before && !isRunning(directory))
+  const kept = all.filter((each) => !old.includes(each)).toSorted((a, b) => a.endedAt - b.endedAt)
+  let tooMuch = kept.reduce((sum, { bytes }) => sum + bytes, 0) - maxTotalBytes
+  const room = kept.filter(({ directory, bytes }) => {
+    if (tooMuch <= 0 || !mayGo(directory)) return false
+    tooMuch -= bytes
+    return true
+  })
+  await Promise.all([...old, ...room].map(({ directory }) => rm(directory, { recursive: true, force: true })))
+}
+
+function mayGo(directory: string): boolean {
+  if (!existsSync(join(directory, TOLD)) || isRunning(directory)) return false
+  const identity = readIdentity(directory)
+  return identity === undefined || !isGroupAlive(identity.pid)
+}
+
+async function measured(directory: string): Promise<Kept> {
+  const names = await readdir(directory).catch(() => [])
+  const files = await Promise.all(
+    names.map(async (name) => ({ name, stats: await stat(join(directory, name)).catch(() => undefined) })),
+  )
+  const own = await stat(directory).catch(() => undefined)
+  const newest = (of: typeof files): number => Math.max(0, ...of.map(({ stats }) => stats?.mtimeMs ?? 0))
+  return {
+    directory,
+    bytes: files.reduce((sum, { stats }) => sum + (stats?.isFile() ? stats.size : 0), 0),
+    writtenAt: Math.max(own?.mtimeMs ?? 0, newest(files)),
+    endedAt:
+      newest(files.filter(({ name }) => name === 'exit')) ||
+      newest(files.filter(({ name }) => name !== TOLD)),
+  }
+}

@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { connect, type Client } from '../../../src/host/opencode.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+
+/**
+ * A client of a host that checks the form of what it lists in whole, and of the last page alone, as OpenCode does it; of these
+ * messages it does not know the form.
+ */
+function client(count: number, broken: ReadonlySet<number>): { client: Client; calls: () => number } {
+  const stored = Array.from({ length: count }, (_, index) => ({ info: { id: `msg_${index}` }, parts: [] }))
+  let calls = 0
+  const answer = (from: number, to: number, isChecked: boolean): object => {
+    calls += 1
+    const isBad = isChecked && [...broken].some((index) => index >= from && index < to)
+    const headers = new Headers(from > 0 ? { 'x-next-cursor': `${from}` } : {})
+    if (isBad) return { error: { name: 'BadRequest' }, response: new Response('', { status: 400 }) }
+    return { data: stored.slice(from, to), response: new Response('', { headers }) }
+  }
+  return {
+    client: {
+      session: { messages: () => Promise.resolve(answer(0, count, true)) },
+      _client: {
+        get({ query }: { query: { limit: number; before?: string } }) {
+          const to = Number(query.before ?? count)
+          const from = Math.max(0, to - query.limit)
+          return Promise.resolve(answer(from, to, from === 0))
+        },
+      },
+    } as unknown as Client,
+    calls: () => calls,
+  }
+}
+
+const ids = async (of: Client): Promise<readonly string[]> =>
+  (await connect(of, '/project', new ManualClock()).messages('ses_1')).map(({ info }) => info.id)
+
+test.each([1, 3, 64, 65, 300])(
+  'R14: of %i messages all are read, whichever the host cannot list',
+  async (count) => {
+    const all = Array.from({ length: count }, (_, index) => `msg_${index}`)
+    for (const broken of [1, Math.floor(count / 2), count - 1].filter(
+      (index) => index > 0 && index < count,
+    )) {
+      const host = client(count, new Set([broken]))
+      expect(await ids(host.client)).toEqual(all)
+      expect(host.calls()).toBeLessThan(20)
+    }
+  },
+)
+
+test('R14: of an oldest message that the host cannot read, all others are read', async () => {
+  expect(await ids(client(70, new Set([0])).client)).toEqual(
+    Array.from({ length: 69 }, (_, index) => `msg_${index + 1}`),
+  )
+})
+
+test('R14: where nothing can be read, the refusal says so', async () => {
+  await expect(ids(client(1, new Set([0])).client)).rejects.toThrow(
+    'OpenCode refused session.messages: BadRequest',
+  )
+})

@@ -1,0 +1,81 @@
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** A file of each room, with an import that its rule refuses, and one that it takes. */
+const CASES: Readonly<Record<string, { readonly refused: string; readonly taken: string }>> = {
+  'src/config.ts': { refused: './work/queue.ts', taken: './option.ts' },
+  'src/story.ts': { refused: './parent/outbox.ts', taken: './task/store.ts' },
+  'src/manager.ts': { refused: './tools/tool.ts', taken: './launch/launcher.ts' },
+  'src/text/planted.ts': { refused: '../task/store.ts', taken: '../task/task.ts' },
+  'src/host/planted.ts': { refused: '../task/record.ts', taken: '../text/format.ts' },
+  'src/task/planted.ts': { refused: '../parent/outbox.ts', taken: '../host/opencode.ts' },
+  'src/task/task.ts': { refused: './id.ts', taken: '' },
+  'src/launch/planted.ts': { refused: '../tools/tool.ts', taken: '../parent/gate.ts' },
+  'src/work/planted.ts': { refused: '../parent/outbox.ts', taken: '../task/store.ts' },
+  'src/work/agent/planted.ts': { refused: '../../parent/gate.ts', taken: '../queue.ts' },
+  'src/work/command/planted.ts': { refused: '../../parent/gate.ts', taken: '../../task/store.ts' },
+  'src/work/command/process.ts': { refused: '../../task/store.ts', taken: './files.ts' },
+  'src/work/command/required-permissions/planted.ts': {
+    refused: '../../../task/store.ts',
+    taken: '../machine.ts',
+  },
+  'src/parent/planted.ts': { refused: '../work/executor.ts', taken: '../task/store.ts' },
+  'src/restart/planted.ts': { refused: '../launch/launcher.ts', taken: '../parent/outbox.ts' },
+  'src/setup/planted.ts': { refused: '../tools/repeats.ts', taken: '../tools/tool.ts' },
+  'src/tools/planted.ts': { refused: '../parent/outbox.ts', taken: '../manager.ts' },
+  'src/tools/render/planted.ts': { refused: '../../work/executor.ts', taken: '../../work/command/files.ts' },
+  'src/tui/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/transcript.ts' },
+  'src/tui.tsx': { refused: 'node:fs', taken: './tui/rows.ts' },
+}
+
+test('each room refuses an import against the way of the data, and takes one along it', () => {
+  const place = mkdtempSync(join(tmpdir(), 'import-rules-'))
+  try {
+    copyFileSync(join(root, '.oxlintrc.json'), join(place, '.oxlintrc.json'))
+    const plant = (file: string, specifier: string): void => {
+      const path = join(place, file)
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, specifier === '' ? 'export {}\n' : `export * from '${specifier}'\n`)
+    }
+    const refusedIn = (): string[] => {
+      const args = ['--format=json', 'src']
+      const { stdout } = runLint(place, args)
+      const { diagnostics } = JSON.parse(stdout) as { diagnostics: { code: string; filename: string }[] }
+      return diagnostics
+        .filter(({ code }) => code.includes('no-restricted-imports'))
+        .map(({ filename }) => filename)
+        .toSorted()
+    }
+    const files = Object.keys(CASES).toSorted()
+    for (const [file, { refused }] of Object.entries(CASES)) plant(file, refused)
+    expect(refusedIn()).toEqual(files)
+    for (const [file, { taken }] of Object.entries(CASES)) plant(file, taken)
+    expect(refusedIn()).toEqual([])
+  } finally {
+    rmSync(place, { recursive: true })
+  }
+})
+
+test('each folder of src has a rule that is tried', () => {
+  const folders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
+  const tried = new Set(Object.keys(CASES).map((file) => dirname(file)))
+  expect(folders.filter((folder) => !tried.has(folder))).toEqual([])
+})
+
+function runLint(cwd: string, args: readonly string[]): { readonly stdout: string } {
+  const oxlint = join(root, 'node_modules', '.bin', 'oxlint')
+  try {
+    return { stdout: execFileSync(oxlint, args, { cwd, encoding: 'utf8' }) }
+  } catch (error) {
+    // It exits with 1 where it finds something.
+    return error as { stdout: string }
+  }
+}

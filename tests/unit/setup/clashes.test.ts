@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest'
+import { Clashes, type Definition } from '../../../src/setup/clashes.ts'
+import type { ToolContext, ToolDefinition } from '../../../src/tools/tool.ts'
+
+const NAME = 'background_output'
+const args = { task_id: { description: 'Its id' }, block: { description: 'Wait' } }
+const tool = {
+  description: 'Look at a task.',
+  args,
+  execute: (input: unknown) => (input === 'fail' ? Promise.reject(new Error('no')) : Promise.resolve('ours')),
+} as unknown as ToolDefinition
+
+const ours = (changes: object = {}): Definition => ({
+  description: tool.description,
+  jsonSchema: { properties: args },
+  ...changes,
+})
+const theirs = (): Definition => ({ description: 'Theirs.', jsonSchema: { properties: { task_id: {} } } })
+
+function clashesOf(): { clashes: Clashes; reports: readonly string[] } {
+  const reports: string[] = []
+  return { clashes: new Clashes({ [NAME]: tool }, (problem) => reports.push(problem)), reports }
+}
+
+async function call(clashes: Clashes, callID: string, input: unknown = {}): Promise<void> {
+  await clashes.tools[NAME]?.execute(input as never, { callID } as unknown as ToolContext)
+}
+
+test.for([
+  ['that one', [ours, theirs]],
+  ['ours', [theirs, ours]],
+] as const)('R13: of two definitions of a name, the later is reported as used: %s', ([winner, order]) => {
+  const { clashes, reports } = clashesOf()
+  for (let turn = 0; turn < 3; turn += 1) {
+    for (const make of order) expect(clashes.sawDefinition(NAME, make())).toBe(make === ours)
+  }
+  expect(reports).toEqual([
+    `tool ${NAME}: another plugin or a tool file defines it too, and OpenCode uses ${winner}; ` +
+      'the option toolPrefix renames ours',
+  ])
+})
+
+test('R13: a definition of ours that another plugin has rewritten is still ours', () => {
+  const { clashes, reports } = clashesOf()
+  expect(clashes.sawDefinition(NAME, ours({ description: 'In other words.' }))).toBe(true)
+  expect(clashes.sawDefinition(NAME, ours({ jsonSchema: { properties: {} } }))).toBe(true)
+  expect(clashes.sawDefinition('another_tool', theirs())).toBe(false)
+  expect(reports).toEqual([])
+})
+
+test('R13: an answer to a call that none of ours executed is reported once, and ours never are', async () => {
+  const { clashes, reports } = clashesOf()
+  await call(clashes, 'call_1')
+  await expect(call(clashes, 'call_2', 'fail')).rejects.toThrow('no')
+  clashes.sawAnswer(NAME, 'call_1')
+  clashes.sawAnswer('another_tool', 'call_3')
+  expect(reports).toEqual([])
+  clashes.sawAnswer(NAME, 'call_4')
+  clashes.sawAnswer(NAME, 'call_5')
+  expect(reports).toEqual([
+    `tool ${NAME}: another tool of that name answered a call, as one of an MCP server may; ` +
+      'the option toolPrefix renames ours',
+  ])
+})
+
+test('two copies of the plugin find each other, and the later one alone reports it', () => {
+  const [first, second] = [clashesOf(), clashesOf()]
+  for (let turn = 0; turn < 3; turn += 1) {
+    const definition = ours()
+    for (const { clashes } of [first, second]) clashes.sawDefinition(NAME, definition)
+  }
+  // The answers of the second's tools pass by the first.
+  first.clashes.sawAnswer(NAME, 'call_1')
+  expect(first.reports).toEqual([])
+  expect(second.reports).toEqual([
+    'opencode-background is loaded twice: leave one entry of it under `plugin` in opencode.json',
+  ])
+})

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import type { Tail } from '../../../../src/work/command/files.ts'
+import type { CommandTask } from '../../../../src/task/task.ts'
+import { toolNames } from '../../../../src/tool-names.ts'
+import { commandText } from '../../../../src/tools/render/command-text.ts'
+
+const ENDED: CommandTask = {
+  id: 'bg_1a2b3c4d',
+  kind: 'command',
+  run: 1,
+  sessionID: 'ses_command',
+  parentID: 'ses_parent',
+  description: 'build it',
+  command: 'npm run build',
+  cwd: '/project',
+  timeoutMs: 0,
+  notifyOn: [],
+  createdAt: 1000,
+  startedAt: 2000,
+  endedAt: 3000,
+  status: 'completed',
+  usage: { toolCalls: 0, tokens: 0, cost: 0 },
+  exit: { type: 'exited', code: 0 },
+}
+
+function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
+  const none = { text: '', leftOutBytes: 0 }
+  const streams = { stdout: { ...none, ...stdout }, stderr: none }
+  const output = { directory: '/files', ...streams, hasLeftovers, isGone: false }
+  return commandText(ENDED, undefined, output, 3000, toolNames(''))
+}
+
+test('output that is cut says how much is left out, and where it is', () => {
+  const text = textOf({ text: 'the end\n', leftOutBytes: 1234 })
+  expect(text).toContain(
+    '(stdout)**, its end. 1234 bytes come before it: check_background with offset: 0:\n```\nthe end\n```',
+  )
+  expect(text).toContain('`/files/{stdout,stderr}`')
+  expect(textOf({ text: 'all\n' })).toContain('(stdout)**:\n```\nall\n```')
+})
+
+test('output cannot end the block that it stands in', () => {
+  expect(textOf({ text: 'a ``` b ~~~~ c ```` d' })).toContain('\n`````\na ``` b ~~~~ c ```` d\n`````')
+})
+
+test('a command that has ended and left something running says so', () => {
+  expect(textOf({}, true)).toContain('| **Left running** | what it has started; kill_background ends it |')
+  expect(textOf({})).not.toContain('Left running')
+})

@@ -1,0 +1,308 @@
+import { describe, expect, test } from 'vitest'
+import { judge, type Ending } from '../../../../src/work/agent/evidence.ts'
+import { assistantMessage, compactionRequest, userMessage } from '../../../harness/messages.ts'
+
+const PROMPT = 'msg_prompt'
+
+const prompt = userMessage(PROMPT)
+const open = { created: 1 }
+
+function endingOf(...evidence: Parameters<typeof judge>): Ending | undefined {
+  return judge(...evidence)?.ending
+}
+
+describe('a run has not ended', () => {
+  test('while nothing is stored, or nothing answers its prompt', () => {
+    expect(endingOf([], [PROMPT])).toBeUndefined()
+    expect(endingOf([prompt], [PROMPT])).toBeUndefined()
+  })
+
+  test('while its answer is not final, since an error may still be written into it', () => {
+    expect(
+      endingOf([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], [PROMPT]),
+    ).toBeUndefined()
+  })
+
+  test('while a step ended in tool calls, or holds one whatever its finish says', () => {
+    const calls = assistantMessage({ parentID: PROMPT, finish: 'tool-calls' }, { tool: 'read' })
+    const stop = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'x' }, { tool: 'read' })
+    expect(endingOf([prompt, calls], [PROMPT])).toBeUndefined()
+    expect(endingOf([prompt, stop], [PROMPT])).toBeUndefined()
+  })
+
+  test('while the answer to a message that somebody wrote meanwhile is not final', () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', time: open }, { text: 'hel' })
+    expect(endingOf([prompt, step, userMessage('msg_user'), other], [PROMPT])).toBeUndefined()
+  })
+
+  test('by an answer from before its prompt', () => {
+    const old = assistantMessage({ parentID: 'msg_old', finish: 'stop' }, { text: 'old' })
+    expect(endingOf([userMessage('msg_old'), old, prompt], [PROMPT])).toBeUndefined()
+  })
+})
+
+describe('a run has ended', () => {
+  test("with its own answer, whatever was answered to somebody else's message after it", () => {
+    const own = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'stop' }, { text: 'mine' })
+    const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'hello' })
+    const ending = endingOf([prompt, own, userMessage('msg_user'), other], [PROMPT])
+    expect(ending).toMatchObject({ type: 'answered', text: 'mine', usage: { tokens: 18 } })
+  })
+
+  test("with the answer to somebody else's message, where that came before its own was complete", () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const both = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'for both' })
+    const other = userMessage('msg_user')
+    expect(endingOf([prompt, step, other, both], [PROMPT])).toMatchObject({
+      type: 'answered',
+      text: 'for both',
+    })
+    expect(endingOf([prompt, other, both], [PROMPT])).toMatchObject({ type: 'answered', text: 'for both' })
+  })
+
+  test('with a final answer: its text and what all its steps have used', () => {
+    const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
+    const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
+    expect(endingOf([prompt, step, last], [PROMPT])).toEqual({
+      type: 'answered',
+      text: 'found',
+      usage: { toolCalls: 1, tokens: 36, cost: 0.02 },
+    })
+  })
+
+  test('also when the answer was cut off by its length', () => {
+    const answer = assistantMessage({ parentID: PROMPT, finish: 'length' }, { text: 'long' })
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'answered', text: 'long' })
+  })
+
+  test('as a failure, with the text of the error', () => {
+    const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
+    const answer = assistantMessage({ parentID: PROMPT, error })
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'bad key' },
+    })
+  })
+
+  test('as a failure when the host reported an error that no message carries', () => {
+    expect(endingOf([prompt], [PROMPT], 'Model not found')).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'Model not found' },
+    })
+  })
+
+  test('as empty when it neither said nor did anything', () => {
+    expect(
+      endingOf([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], [PROMPT]),
+    ).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'empty' },
+    })
+  })
+
+  test('completed when it used tools and ended without a word, with its last text', () => {
+    const step = assistantMessage(
+      { parentID: PROMPT, finish: 'tool-calls' },
+      { text: 'reading' },
+      { tool: 'read' },
+    )
+    const last = assistantMessage({ parentID: PROMPT, finish: 'stop' })
+    expect(endingOf([prompt, step, last], [PROMPT])).toMatchObject({ type: 'answered', text: 'reading' })
+  })
+
+  test('aborted, with what it had said until then', () => {
+    const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
+    const answer = assistantMessage({ parentID: PROMPT, error }, { text: 'half' })
+    expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'aborted', text: 'half' })
+  })
+
+  test('aborted, when its last message was closed with neither a finish nor an error and the session is idle', () => {
+    expect(judge([prompt, assistantMessage({ parentID: PROMPT })], [PROMPT])).toMatchObject({
+      ending: { type: 'aborted' },
+      holds: 'ifIdle',
+    })
+  })
+
+  test('as a failure, when the user rejected what a tool had asked for and the session is idle', () => {
+    const step = assistantMessage(
+      { parentID: PROMPT, finish: 'tool-calls' },
+      { tool: 'bash', error: 'rejected' },
+    )
+    expect(judge([prompt, step], [PROMPT])).toMatchObject({
+      ending: { type: 'failed', failure: { reason: 'error', message: 'rejected' } },
+      holds: 'ifIdle',
+    })
+  })
+})
+
+describe('a run whose context was full', () => {
+  const overflowed = assistantMessage({ parentID: PROMPT, id: 'msg_1' })
+  const request = compactionRequest('msg_compact')
+  const summary = { parentID: 'msg_compact', id: 'msg_2', summary: true }
+  const summarised = assistantMessage({ ...summary, finish: 'stop' }, { text: 'SUMMARY' })
+  const onwards = userMessage('msg_continue', 3)
+
+  test('has not ended while it is summarised, nor while its continuation is under way', () => {
+    const under = assistantMessage({ ...summary, time: open })
+    expect(endingOf([prompt, overflowed, request], [PROMPT], 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, under], [PROMPT], 'context full')).toBeUndefined()
+    expect(endingOf([prompt, overflowed, request, summarised], [PROMPT], 'context full')).toBeUndefined()
+    expect(
+      endingOf([prompt, overflowed, request, summarised, onwards], [PROMPT], 'context full'),
+    ).toBeUndefined()
+  })
+
+  test('ends with the answer to the message that continued it, and its summary is not its text', () => {
+    const last = assistantMessage({ parentID: 'msg_continue', finish: 'stop' }, { text: 'done after all' })
+    const all = [prompt, overflowed, request, summarised, onwards, last]
+    expect(endingOf(all, [PROMPT], 'context full')).toMatchObject({
+      type: 'answered',
+      text: 'done after all',
+    })
+  })
+
+  test('fails with the error of the summary where even that did not fit', () => {
+    const error = { name: 'ContextOverflowError' as const, data: { message: 'too long' } }
+    const failed = assistantMessage({ ...summary, finish: 'error', error })
+    expect(endingOf([prompt, overflowed, request, failed], [PROMPT])).toMatchObject({
+      type: 'failed',
+      failure: { reason: 'error', message: 'too long' },
+    })
+  })
+
+  test('a summary that a person asked for changes nothing about the end', () => {
+    const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
+    const byHand = compactionRequest('msg_compact', false)
+    expect(endingOf([prompt, answer, byHand, summarised], [PROMPT])).toMatchObject({
+      type: 'answered',
+      text: 'found',
+    })
+  })
+})
+
+describe('an answer that fills the context', () => {
+  const summary = { id: 'msg_summary', parentID: 'msg_compact', summary: true, finish: 'stop' }
+  const full = [
+    prompt,
+    assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'the result' }),
+    compactionRequest('msg_compact'),
+    assistantMessage(summary, { text: 'a summary' }),
+    userMessage('msg_continue', 9),
+    assistantMessage({ id: 'msg_2', parentID: 'msg_continue', finish: 'stop' }, { text: 'Nothing is left.' }),
+  ]
+
+  test('stands, whatever the host asks after it', () => {
+    for (let length = 2; length <= full.length; length += 1) {
+      expect(endingOf(full.slice(0, length), [PROMPT])).toMatchObject({
+        type: 'answered',
+        text: 'the result',
+      })
+    }
+  })
+
+  test('stands beside the answer to what was said to the task since', () => {
+    const steer = userMessage('msg_steer', 20)
+    const last = assistantMessage({ id: 'msg_3', parentID: 'msg_steer', finish: 'stop' }, { text: 'more' })
+    expect(endingOf([...full, steer], [PROMPT, 'msg_steer'])).toBeUndefined()
+    expect(endingOf([...full, steer, last], [PROMPT, 'msg_steer'])).toMatchObject({ type: 'answered' })
+  })
+})
+
+test('an answer does not end a run while a message of ours that follows it is on its way', () => {
+  const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
+  expect(judge([prompt, answer], [PROMPT])?.holds).toBe('always')
+  expect(judge([prompt, answer], [PROMPT, 'msg_steer'])?.holds).toBe('ifStaysIdle')
+})
+
+test('what went wrong is kept in 4 KB: a provider can answer with a whole page', () => {
+  const message = `It is this: ${'<p>'.repeat(40_000)} the end`
+  const ending = endingOf([prompt], [PROMPT], message)
+  const bad = assistantMessage({ parentID: PROMPT, error: { name: 'UnknownError', data: { message } } })
+  for (const each of [ending, endingOf([prompt, bad], [PROMPT])]) {
+    if (each?.type !== 'failed') throw new Error('It has not failed')
+    expect(each.failure.message.length).toBeLessThan(4200)
+    expect(each.failure.message).toMatch(/^It is this: <p>[^]*bytes left out[^]*the end$/)
+  }
+})
+
+describe('the text of a run is no whole answer', () => {
+  const step = assistantMessage(
+    { parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' },
+    { text: 'I will look at the files first.' },
+    { tool: 'read' },
+  )
+
+  test('R1: where the run went on after a tool call and ended without a word', () => {
+    const silent = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' })
+    expect(endingOf([prompt, step, silent], [PROMPT])).toMatchObject({
+      type: 'answered',
+      text: 'I will look at the files first.',
+      incomplete: 'noAnswer',
+    })
+  })
+
+  test.each([
+    ['length', 'length'],
+    ['content-filter', 'contentFilter'],
+    ['error', 'noEnd'],
+    ['other', 'noEnd'],
+  ])('R2: where its finish is %s', (finish, incomplete) => {
+    const half = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish }, { text: 'Half of an answ' })
+    expect(endingOf([prompt, step, half], [PROMPT])).toMatchObject({ type: 'answered', incomplete })
+  })
+
+  const whole = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'All of it.' })
+
+  test('where the run has used up the steps that its agent may take', () => {
+    const ending = endingOf([prompt, step, whole], [PROMPT], undefined, 2)
+    expect(ending).toMatchObject({ type: 'answered', incomplete: 'steps' })
+    expect(endingOf([prompt, step, whole], [PROMPT], undefined, 3)).not.toHaveProperty('incomplete')
+    expect(endingOf([prompt, whole], [PROMPT], undefined, 1)).not.toHaveProperty('incomplete')
+  })
+
+  test('and one that has a normal end with a text is', () => {
+    expect(endingOf([prompt, step, whole], [PROMPT])).not.toHaveProperty('incomplete')
+  })
+})
+
+describe('R10: a message after a turn that was stopped or has failed', () => {
+  const [stoppedAt, aborted] = [1000, { name: 'MessageAbortedError', data: { message: 'Aborted' } } as const]
+  const stopped = assistantMessage({
+    parentID: PROMPT,
+    id: 'msg_1',
+    time: { created: 1, completed: stoppedAt },
+    error: aborted,
+  })
+  const answer = assistantMessage(
+    { parentID: 'msg_other', id: 'msg_3', finish: 'stop' },
+    { text: 'after all' },
+  )
+
+  test.each([0, 300])('has the run go on when it comes %i ms later', (laterMs) => {
+    const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
+    expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'answered', text: 'after all' })
+    expect(endingOf(messages.slice(0, 3), [PROMPT])).toMatchObject({ type: 'aborted' })
+  })
+
+  test.each([-1, 301])("is somebody else's when it comes %i ms later", (laterMs) => {
+    const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
+    expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'aborted' })
+  })
+
+  test('has it go on more than once, and not when the turn had come to its end', () => {
+    const again = { ...stopped, info: { ...stopped.info, id: 'msg_2', parentID: 'msg_again' } }
+    const first = userMessage('msg_again', stoppedAt + 20)
+    const second = userMessage('msg_other', stoppedAt + 20)
+    expect(
+      endingOf([prompt, stopped, first, again as typeof stopped, second, answer], [PROMPT]),
+    ).toMatchObject({
+      text: 'after all',
+    })
+    const done = assistantMessage(
+      { parentID: PROMPT, id: 'msg_1', time: { created: 1, completed: stoppedAt }, finish: 'stop' },
+      { text: 'done' },
+    )
+    expect(endingOf([prompt, done, second, answer], [PROMPT])).toMatchObject({ text: 'done' })
+  })
+})

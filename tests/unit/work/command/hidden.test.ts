@@ -1,0 +1,43 @@
+/** Commands hidden in every construct of bash, and in constructs within them. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { bashCommandsOf } from '../../../../src/work/command/required-permissions/bash-parser.ts'
+import { commandsOf, type SimpleCommand } from '../../../../src/work/command/required-permissions/line.ts'
+import { bashLines, CONSTRUCTS } from '../../../harness/lines.ts'
+
+/** Whose shell has no known name: what only bash takes is refused. */
+const NO_BASH = { shell: '/nonexistent', env: {} }
+
+function missing(hidden: readonly string[], commands: readonly SimpleCommand[]): readonly string[] {
+  const names = new Set(commands.map(({ tokens: [name] }) => name))
+  return hidden.filter((name) => !names.has(name))
+}
+
+test.each(Object.entries(CONSTRUCTS))('a command hidden in this is seen: %s', (_, construct) => {
+  const line = construct('rm x', 'rm y', 1)
+  const seen = bashCommandsOf(line)?.map(({ text }) => text)
+  expect(seen).toEqual(expect.arrayContaining(['rm x', 'rm y']))
+})
+
+test('of a line that the second parser takes, it sees every command', () => {
+  fc.assert(
+    fc.property(bashLines, ({ line, hidden }) => {
+      const commands = bashCommandsOf(line)
+      fc.pre(commands !== undefined)
+      expect(missing(hidden, commands)).toEqual([])
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('of a line that the first parser takes, no command is missed that the second one sees', async () => {
+  await fc.assert(
+    fc.asyncProperty(bashLines, async ({ line, hidden }) => {
+      fc.pre(bashCommandsOf(line) !== undefined)
+      const taken = await commandsOf(line, NO_BASH).catch(() => undefined)
+      fc.pre(taken !== undefined)
+      expect(missing(hidden, taken.commands)).toEqual([])
+    }),
+    { numRuns: 300 },
+  )
+})

@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest'
+import { ShellEnv } from '../../../../src/work/command/shell-env.ts'
+
+/** OpenCode calls ours first here, then another plugin's hook, which takes a while. */
+function create(hook: (cwd: string) => Record<string, string> | Promise<never>) {
+  const warnings: string[] = []
+  let atOnce = 0
+  let most = 0
+  const shellEnv: ShellEnv = new ShellEnv({
+    log: { debug: () => {}, warn: (message) => void warnings.push(message) },
+    opencode: {
+      async callShellHooks(cwd) {
+        most = Math.max(most, (atOnce += 1))
+        const output = { env: {} }
+        shellEnv.hear({ cwd }, output)
+        await Promise.resolve()
+        Object.assign(output.env, await hook(cwd))
+        atOnce -= 1
+      },
+    },
+  })
+  return { shellEnv, warnings, most: () => most }
+}
+
+test('commands have what the hooks add for their directory, one question at a time', async () => {
+  const { shellEnv, most } = create((cwd) => ({ HERE: cwd }))
+  const answers = await Promise.all(['/a', '/b', '/a'].map((cwd) => shellEnv.of(cwd)))
+  expect(answers).toEqual([{ HERE: '/a' }, { HERE: '/b' }, { HERE: '/a' }])
+  expect(most()).toBe(1)
+  expect(shellEnv.isAddedTo).toBe(false)
+})
+
+test('a hook that fails costs a command its variables, and nothing else', async () => {
+  const { shellEnv, warnings } = create(() => Promise.reject(new Error('no direnv')))
+  expect(await shellEnv.of('/a')).toEqual({})
+  expect(warnings).toEqual(['the hooks shell.env for /a: no direnv'])
+})
+
+test("variables that hooks add for OpenCode's own bash tool show that there are any, and are nobody else's", async () => {
+  const { shellEnv } = create(() => ({}))
+  const output = { env: {} }
+  const asked = shellEnv.of('/a')
+  shellEnv.hear({ cwd: '/a', sessionID: 'ses_other' }, output)
+  expect(shellEnv.isAddedTo).toBe(false)
+  Object.assign(output.env, { TOKEN: 'of that session' })
+  expect(shellEnv.isAddedTo).toBe(true)
+  expect(await asked).toEqual({})
+})

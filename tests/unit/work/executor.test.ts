@@ -1,0 +1,104 @@
+import { expect, test } from 'vitest'
+import { Executor } from '../../../src/work/executor.ts'
+import { Scheduler } from '../../../src/work/queue.ts'
+import type { Runner } from '../../../src/work/runner.ts'
+import { TaskStore } from '../../../src/task/store.ts'
+import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+import { pendingCommand, pendingTask } from '../../harness/tasks.ts'
+
+const DONE: Outcome = { status: 'completed', text: '', usage: NO_USAGE }
+
+function createExecutor(limit: number) {
+  const clock = new ManualClock()
+  const store = new TaskStore()
+  const ends = new Map<string, (outcome: Outcome) => void>()
+  const runner: Runner<Task> = {
+    run(task, onPrompted, signal) {
+      onPrompted()
+      return new Promise((resolve) => {
+        ends.set(task.id, resolve)
+        signal.addEventListener('abort', () => resolve({ ...DONE, status: 'cancelled', by: 'parent' }))
+      })
+    },
+  }
+  const lane = { scheduler: new Scheduler({ total: limit, providers: {}, models: {} }), runner }
+  const instance = new AbortController()
+  const disposal = instance.signal
+  const servers = new Set<string>()
+  const commands = { ...lane, outlivesLimit: ({ id }: Task) => servers.has(id) }
+  const executor = new Executor({ clock, store, agents: lane, commands, disposal }, 0)
+  const enqueue = (id: string): void => {
+    const task = pendingTask({ id, sessionID: `ses_${id}` })
+    store.add(task)
+    executor.enqueue(task)
+  }
+  /** One that another process has begun. */
+  const resume = (id: string): void => {
+    const task = transition(pendingTask({ id, sessionID: `ses_${id}` }), { type: 'slotTaken', at: 0 })
+    if (!task) throw new Error('a pending task did not take its slot')
+    store.add(task)
+    executor.resume(task)
+  }
+  const enqueueCommand = (id: string): void => {
+    const task = { ...pendingCommand(), id, sessionID: `ses_${id}`, timeoutMs: 1000, timeoutIsDefault: true }
+    store.add(task)
+    executor.enqueue(task)
+  }
+  return { clock, store, ends, servers, enqueue, enqueueCommand, resume, endInstance: () => instance.abort() }
+}
+
+test('what is at work already takes a slot: what comes later waits for it', async () => {
+  const { clock, store, ends, enqueue, resume } = createExecutor(1)
+  resume('found')
+  enqueue('later')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('running')
+  expect(store.get('later')?.status).toBe('pending')
+  ends.get('found')?.(DONE)
+  await clock.advance(10)
+  expect(store.get('later')?.status).toBe('running')
+})
+
+test('what is at work already goes on where no slot is free, and leaves none taken', async () => {
+  const { clock, store, ends, enqueue, resume } = createExecutor(1)
+  enqueue('first')
+  await clock.advance(10)
+  resume('found')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('running')
+  ends.get('found')?.(DONE)
+  await clock.advance(10)
+  const ended = store.get('found')
+  expect(ended && isEnded(ended)).toBe(true)
+  ends.get('first')?.(DONE)
+  await clock.advance(10)
+  enqueue('next')
+  await clock.advance(10)
+  expect(store.get('next')?.status).toBe('running')
+})
+
+test('what is found while the instance ends stays as it is, for the next one to find', async () => {
+  const { clock, store, ends, resume, endInstance } = createExecutor(1)
+  endInstance()
+  resume('found')
+  await clock.advance(10)
+  expect(store.get('found')?.status).toBe('starting')
+  expect(ends.size).toBe(0)
+})
+
+test('a command that outlives its default limit goes on when that is over, and any other is stopped', async () => {
+  const { clock, store, servers, enqueueCommand } = createExecutor(2)
+  servers.add('server')
+  enqueueCommand('server')
+  enqueueCommand('stuck')
+  await clock.advance(1010)
+  expect(store.get('server')?.status).toBe('running')
+  expect(store.get('stuck')).toMatchObject({
+    status: 'failed',
+    failure: {
+      reason: 'timeout',
+      message: 'stopped after 1.0s, which is the default limit: give a timeout, or 0 for none',
+    },
+  })
+})
