@@ -23,7 +23,7 @@ export type {
 export type { Client } from './host/opencode.ts'
 export type { OptionsInput } from './config.ts'
 export type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
-export type { Changes } from './launch/continuer.ts'
+export type { NextRunOptions } from './launch/continuer.ts'
 export type { Reader } from './host/reader.ts'
 export type { Receipt } from './parent/history.ts'
 export type { NamedByClient } from './parent/headless-hold.ts'
@@ -37,7 +37,7 @@ export type { Step, Story } from './story.ts'
 export type {
   AgentTask,
   AgentWork,
-  Asked,
+  PermissionRequested,
   CommandTask,
   CommandWork,
   EarlierRun,
@@ -46,13 +46,13 @@ export type {
   EndedTask,
   Exit,
   Failure,
-  Identity,
+  TaskIdentity,
   Incomplete,
   Listening,
-  Sighting,
+  OutputMatch,
   Started,
   Task,
-  TaskIdentity,
+  TaskDefinition,
   TaskModel,
   TaskStatus,
   UnfinishedTask,

@@ -5,7 +5,7 @@
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { CommandOutput, Stream } from './work/command/files.ts'
 import type { Surroundings } from './work/command/machine.ts'
-import type { Changes } from './launch/continuer.ts'
+import type { NextRunOptions } from './launch/continuer.ts'
 import { forkedFrom } from './parent/forks.ts'
 import type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
@@ -23,7 +23,7 @@ import type { Retry } from './work/agent/provider-backoff.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
 import { readTranscript, type RunSummary } from './work/agent/transcript.ts'
 import type { Story } from './story.ts'
-import { until } from './task/wait-for.ts'
+import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
   type CommandTask,
@@ -192,7 +192,7 @@ export class BackgroundManager {
   }
 
   /** The same for a shell command, which is asked for no permission here. */
-  async run(request: CommandRequest): Promise<CommandTask> {
+  async launchCommand(request: CommandRequest): Promise<CommandTask> {
     if (!this.#hasShellEnv && this.#rooms.shellEnv.isAddedTo) this.report(SHELL_ENV_UNHEARD)
     const task = await this.#rooms.launcher.launchCommand(request)
     this.#rooms.executor.enqueue(task)
@@ -205,7 +205,7 @@ export class BackgroundManager {
    * has ended starts its next run in the same session. Resolves with the task as it then is. Rejects with a
    * `ToolError` where it cannot be done.
    */
-  continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+  continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     return this.#rooms.continuer.continue(taskID, prompt, changes)
   }
 
@@ -256,7 +256,7 @@ export class BackgroundManager {
   /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
   stalledFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    const silentMs = task && this.#rooms.detector.silentMs(task.sessionID)
+    const silentMs = task && this.#rooms.watches.silentMs(task.sessionID)
     if (silentMs === undefined || this.#stalledAfterMs === 0) return undefined
     return silentMs >= this.#stalledAfterMs ? silentMs : undefined
   }
@@ -268,20 +268,20 @@ export class BackgroundManager {
   heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
     return task?.kind === 'agent' && task.status === 'pending' && task.model
-      ? this.#rooms.quota.heldFor(task.model.providerID)
+      ? this.#rooms.backoff.heldFor(task.model.providerID)
       : undefined
   }
 
   /** The provider's retry that a task at work waits for; `undefined` where there is none. */
   retryOf(taskID: string): Retry | undefined {
     const task = this.#rooms.store.get(taskID)
-    return task && this.#rooms.quota.retryOf(task.sessionID)
+    return task && this.#rooms.backoff.retryOf(task.sessionID)
   }
 
   /** How many answers in a row got an agent at work nowhere: no tool call, and no finish that is known. */
   loopsOf(taskID: string): number {
     const task = this.#rooms.store.get(taskID)
-    return task ? this.#rooms.detector.loopsOf(task.sessionID) : 0
+    return task ? this.#rooms.watches.loopsOf(task.sessionID) : 0
   }
 
   /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
@@ -375,8 +375,8 @@ export class BackgroundManager {
       case 'session.status':
       case 'session.error':
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.detector.handleEvent(event)
-        this.#rooms.quota.handleEvent(event)
+        this.#rooms.watches.handleEvent(event)
+        this.#rooms.backoff.handleEvent(event)
         return
       case 'session.created':
         this.#rooms.recovery.handleEvent(event)
@@ -388,7 +388,7 @@ export class BackgroundManager {
         return
       case 'session.deleted': {
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.detector.handleEvent(event)
+        this.#rooms.watches.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
         if (task?.kind === 'command') {
           void this.#rooms.executor.cancel(task.id, 'user')
@@ -399,14 +399,14 @@ export class BackgroundManager {
       case 'message.part.updated':
         this.#rooms.outbox.handleEvent(event)
         this.#rooms.stories.sawPart(event.properties.part)
-        this.#rooms.detector.hear(event.properties.sessionID, event.properties.part)
+        this.#rooms.watches.hear(event.properties.sessionID, event.properties.part)
         return
       case 'message.part.delta':
-        this.#rooms.detector.hear(event.properties.sessionID)
+        this.#rooms.watches.hear(event.properties.sessionID)
         return
       case 'message.updated':
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.detector.handleEvent(event)
+        this.#rooms.watches.handleEvent(event)
         this.#rooms.outbox.handleEvent(event)
         return
       case 'permission.asked':
@@ -446,7 +446,7 @@ export class BackgroundManager {
       if (this.#rooms.disposal.signal.aborted) return
       this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, { id: message.id, createdAt: message.time.created })
-      this.#rooms.patience.personWrote(sessionID, client)
+      this.#rooms.headlessHold.personWrote(sessionID, client)
       const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
     } catch (error) {
@@ -477,7 +477,7 @@ export class BackgroundManager {
     parentID: string,
     options: { readonly onlyForRun?: boolean | undefined } = {},
   ): Promise<void> {
-    return this.#rooms.patience.wait(parentID, options)
+    return this.#rooms.headlessHold.wait(parentID, options)
   }
 
   /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */
@@ -494,10 +494,10 @@ export class BackgroundManager {
     this.#rooms.disposal.abort()
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
-    this.#rooms.strays.dispose()
-    this.#rooms.detector.dispose()
+    this.#rooms.orphans.dispose()
+    this.#rooms.watches.dispose()
     this.#rooms.permissions.dispose()
-    this.#rooms.quota.dispose()
+    this.#rooms.backoff.dispose()
     await this.#rooms.records.flush()
   }
 
@@ -528,7 +528,8 @@ export class BackgroundManager {
   async #wait(taskID: string, { timeoutMs = 0, signal }: WaitOptions): Promise<WaitResult> {
     const { store } = this.#rooms
     const { clock } = this.#ports
-    const task = (await until({ store, clock }, taskID, isEnded, { timeoutMs, signal })) ?? this.#task(taskID)
+    const task =
+      (await waitFor({ store, clock }, taskID, isEnded, { timeoutMs, signal })) ?? this.#task(taskID)
     if (isEnded(task)) return { type: 'ended', task }
     return { type: signal?.aborted ? 'aborted' : 'timedOut', task }
   }

@@ -7,7 +7,7 @@
  */
 import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'
-import { inEnglish } from './text/zod-locale.ts'
+import { englishLocale } from './text/zod-locale.ts'
 import { brief } from './text/sanitize.ts'
 
 /** What each option means, in Markdown. */
@@ -47,7 +47,7 @@ export function parseAs<Schema extends z.ZodMiniType>(
   const problems: string[] = []
   let remaining: unknown = input ?? {}
   for (;;) {
-    const result = schema.safeParse(remaining, inEnglish)
+    const result = schema.safeParse(remaining, englishLocale)
     if (result.success) return { options: result.data, problems }
     for (const issue of result.error.issues) {
       if (issue.code === 'unrecognized_keys') {

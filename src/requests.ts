@@ -12,7 +12,7 @@ import type { Recovery } from './restart/recovery.ts'
 import type { CommandRunner } from './work/command/command-runner.ts'
 import type { Executor } from './work/executor.ts'
 import type { Teller } from './story.ts'
-import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from './task/request.ts'
+import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
 import type { Task } from './task/task.ts'
@@ -67,7 +67,7 @@ export class Requests {
     }
   }
 
-  async #do(sessionID: string, parentID: string, request: TaskRequest): Promise<Answer | undefined> {
+  async #do(sessionID: string, parentID: string, request: TaskRequest): Promise<RequestReply | undefined> {
     const { recovery, store, stories } = this.#ports
     const { kind } = request
     if (kind === 'look') {
@@ -86,7 +86,7 @@ export class Requests {
   async #answer(
     task: Task,
     { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
-  ): Promise<Answer> {
+  ): Promise<RequestReply> {
     const { commands, continuer, executor } = this.#ports
     if (run !== task.run) return { ok: false, text: `${task.id} has gone on since.` }
     try {

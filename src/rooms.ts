@@ -9,20 +9,20 @@ import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
 import { Gate } from './parent/gate.ts'
 import { Outbox } from './parent/outbox.ts'
-import { Patience } from './parent/headless-hold.ts'
+import { HeadlessHold } from './parent/headless-hold.ts'
 import { Waits } from './parent/waits.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
-import { Detector } from './work/agent/run-watches.ts'
+import { RunWatches } from './work/agent/run-watches.ts'
 import { Executor } from './work/executor.ts'
 import { Permissions } from './work/agent/permissions.ts'
-import { Quota } from './work/agent/provider-backoff.ts'
-import { Scheduler } from './work/queue.ts'
-import { SessionRunner } from './work/agent/agent-runner.ts'
+import { ProviderBackoff } from './work/agent/provider-backoff.ts'
+import { Queue } from './work/queue.ts'
+import { AgentRunner } from './work/agent/agent-runner.ts'
 import { ShellEnv } from './work/command/shell-env.ts'
-import { StrayGuard } from './work/command/orphan-reaper.ts'
+import { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
 import { Stories } from './story.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
@@ -30,7 +30,7 @@ import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
 import { toolNames } from './tool-names.ts'
 import { isEnded } from './task/task.ts'
-import { until } from './task/wait-for.ts'
+import { waitFor } from './task/wait-for.ts'
 
 /** What the rooms touch the world with; tests have their own. */
 export interface Ports {
@@ -76,11 +76,11 @@ export function buildRooms(
   const host = { opencode, clock, log, store }
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
-  const scheduler = new Scheduler(options.concurrency)
-  const commandScheduler = new Scheduler({ total: options.concurrency.commands, providers: {}, models: {} })
-  const detector = new Detector({ ...host, statuses })
-  const runner = new SessionRunner(
-    { ...host, detector, stories, disposal: disposal.signal },
+  const queue = new Queue(options.concurrency)
+  const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
+  const watches = new RunWatches({ ...host, statuses })
+  const runner = new AgentRunner(
+    { ...host, watches, stories, disposal: disposal.signal },
     options.startTimeoutMs,
   )
   const shellEnv = new ShellEnv(host)
@@ -92,9 +92,9 @@ export function buildRooms(
     {
       clock,
       store,
-      agents: { scheduler, runner },
+      agents: { queue, runner },
       commands: {
-        scheduler: commandScheduler,
+        queue: commandQueue,
         runner: commands,
         outlivesLimit: (task) => commands.outlivesLimit(task),
       },
@@ -102,7 +102,7 @@ export function buildRooms(
     },
     options.timeoutMs,
   )
-  const quota = new Quota({ clock, store, scheduler, stories })
+  const backoff = new ProviderBackoff({ clock, store, queue, stories })
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
   const outbox = new Outbox(
@@ -111,12 +111,12 @@ export function buildRooms(
   )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
-  const patience = new Patience(
+  const headlessHold = new HeadlessHold(
     { clock, store, outbox, gate, isListening: (task) => commands.isListening(task) },
     { waitMs: options.run.waitMs, defaultLimitMs: options.commands.timeoutMs },
   )
-  const strays = new StrayGuard({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ strays, ...host, stories, owners, records, outbox, executor, commands })
+  const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
+  const recovery = new Recovery({ orphans, ...host, stories, owners, records, outbox, executor, commands })
   const launcher = new Launcher({ clock, store, stories, catalogue, records, gate, names }, options)
   const continuer = new Continuer({
     clock,
@@ -126,8 +126,9 @@ export function buildRooms(
     records,
     launcher,
     runner,
-    started: (taskID) => until({ store, clock }, taskID, (task) => task.status !== 'starting'),
-    stopped: (taskID) => (executor.isStopping(taskID) ? until({ store, clock }, taskID, isEnded) : undefined),
+    started: (taskID) => waitFor({ store, clock }, taskID, (task) => task.status !== 'starting'),
+    stopped: (taskID) =>
+      executor.isStopping(taskID) ? waitFor({ store, clock }, taskID, isEnded) : undefined,
     enqueue: (task) => executor.enqueue(task),
   })
   if (options.tmux.enabled && server) {
@@ -142,19 +143,19 @@ export function buildRooms(
     names,
     shellEnv,
     disposal,
-    strays,
+    orphans,
     store,
     stories,
     catalogue,
     commands,
-    detector,
+    watches,
     executor,
-    quota,
+    backoff,
     permissions,
     records,
     gate,
     outbox,
-    patience,
+    headlessHold,
     recovery,
     requests,
     waits: new Waits(),

@@ -6,7 +6,7 @@ import type { Catalogue } from './catalogue.ts'
 import type { Clock } from '../clock.ts'
 import type { Launcher } from './launcher.ts'
 import { errorText, HostError } from '../host/opencode.ts'
-import type { SessionRunner } from '../work/agent/agent-runner.ts'
+import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
 import type { TaskRecords } from '../task/record.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -14,7 +14,7 @@ import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task
 import { refuseEmptyPrompt, ToolError, unknownTask } from '../tool-error.ts'
 
 /** What the next run has of its own. */
-export interface Changes {
+export interface NextRunOptions {
   readonly description?: string | undefined
   /** As `provider/model`. Only a task that has ended can go on with another. */
   readonly model?: string | undefined
@@ -32,7 +32,7 @@ interface Ports {
   readonly disposal: AbortSignal
   readonly launcher: Launcher
   readonly records: TaskRecords
-  readonly runner: SessionRunner
+  readonly runner: AgentRunner
   readonly store: TaskStore
   /** Resolves when a task that is being started has been, or has ended. */
   readonly started: (taskID: string) => Promise<unknown>
@@ -53,14 +53,14 @@ export class Continuer {
    * Resolves with the task as it then is, once that would outlive a crash. Rejects with a `ToolError` where it cannot be
    * done; nothing is lost then.
    */
-  async continue(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+  async continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     refuseEmptyPrompt(prompt)
     const task = await this.#say(taskID, prompt, changes)
     await this.#ports.records.written(task.sessionID)
     return this.#ports.store.get(taskID) ?? task
   }
 
-  async #say(taskID: string, prompt: string, changes: Changes = {}): Promise<Task> {
+  async #say(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     const { store, started, stopped } = this.#ports
     const task = store.get(taskID)
     if (!task) throw unknownTask(taskID)
@@ -125,7 +125,7 @@ export class Continuer {
   #nextRun(
     task: EndedTask & AgentTask,
     said: string,
-    { description, model: name, askedBy }: Changes,
+    { description, model: name, askedBy }: NextRunOptions,
     sentID?: string,
   ): Promise<boolean> {
     const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports

@@ -21,7 +21,7 @@ import {
 import type { Gate } from './gate.ts'
 import { ReceptionTracker } from './reception.ts'
 
-export interface Letter {
+export interface NoticeMessage {
   readonly parentID: string
   readonly messageID: string
   readonly parts: readonly TextPart[]
@@ -50,7 +50,7 @@ const TURN_LIMIT_MS = 5000
 const SENDS_WITHOUT_TURN = 5
 
 export class Delivery {
-  readonly letter: Letter
+  readonly letter: NoticeMessage
   readonly #opencode: Opencode
   readonly #gate: Pick<Gate, 'admission'>
   readonly #clock: Clock
@@ -66,7 +66,7 @@ export class Delivery {
   /** @param step `riding` on a message that the user is just sending; `resting` where it was stored before a restart */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
-    letter: Letter,
+    letter: NoticeMessage,
     step: 'sending' | 'riding' | 'resting',
     on: DeliveryListeners,
   ) {

@@ -23,7 +23,7 @@ interface Ports {
   readonly isListening: (task: CommandTask) => boolean
 }
 
-export interface PatienceOptions {
+export interface HeadlessOptions {
   /** How long a session may be held in all for one message of its user. */
   readonly waitMs: number
   /** The time limit of a command that names none. */
@@ -43,9 +43,9 @@ export interface NamedByClient {
 /** Denied in each session that `opencode run` creates (seen): nobody is there to answer. */
 const DENIED_BY_RUN = ['question', 'plan_enter', 'plan_exit']
 
-export class Patience {
+export class HeadlessHold {
   readonly #ports: Ports
-  readonly #options: PatienceOptions
+  readonly #options: HeadlessOptions
   /** Until when each session may be held, on the monotonic clock. */
   readonly #deadlines = new Map<string, number>()
   /** Ends the wait of each session that is held. */
@@ -53,7 +53,7 @@ export class Patience {
   /** Sessions whose newest message of a person may come from `opencode run`. */
   readonly #unattended = new Set<string>()
 
-  constructor(ports: Ports, options: PatienceOptions) {
+  constructor(ports: Ports, options: HeadlessOptions) {
     this.#ports = ports
     this.#options = options
     ports.gate.subscribe((parentID, change) => {

@@ -8,7 +8,7 @@ import type { Options } from '../config.ts'
 import type { TextPart } from '../host/opencode.ts'
 import { messageID, partID } from '../task/id.ts'
 import type { TaskStore } from '../task/store.ts'
-import type { Letter } from './delivery.ts'
+import type { NoticeMessage } from './delivery.ts'
 import {
   closingText,
   isEndNotice,
@@ -40,7 +40,7 @@ export class Mailbox {
   readonly #clock: Clock
   readonly #store: TaskStore
   readonly #options: NotifyOptions
-  readonly #send: (letter: Letter, notices: readonly Notice[]) => void
+  readonly #send: (letter: NoticeMessage, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
   /** By their keys, in the order in which they came. */
   #unsent = new Map<string, Notice>()
@@ -56,7 +56,7 @@ export class Mailbox {
     },
     parentID: string,
     options: NotifyOptions,
-    send: (letter: Letter, notices: readonly Notice[]) => void,
+    send: (letter: NoticeMessage, notices: readonly Notice[]) => void,
   ) {
     this.#clock = ports.clock
     this.#store = ports.store

@@ -9,15 +9,15 @@ import {
   formatTokens,
   incompleteText,
 } from '../text/format.ts'
-import { brief, forModel, nameForModel } from '../text/sanitize.ts'
+import { brief, sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import {
   isEnded,
   outlivesDefault,
-  type Asked,
+  type PermissionRequested,
   type EndedTask,
   type Exit,
   type Listening,
-  type Sighting,
+  type OutputMatch,
   type Task,
   type Usage,
 } from '../task/task.ts'
@@ -28,9 +28,9 @@ import {
  */
 export type Notice =
   | EndNotice
-  | { readonly task: Task; readonly sighting: Sighting }
+  | { readonly task: Task; readonly sighting: OutputMatch }
   | { readonly task: Task; readonly listening: Listening }
-  | { readonly task: Task; readonly unanswered: readonly Asked[]; readonly at: number }
+  | { readonly task: Task; readonly unanswered: readonly PermissionRequested[]; readonly at: number }
 
 export interface EndNotice {
   readonly task: EndedTask
@@ -183,7 +183,7 @@ function besideEndText(notice: Exclude<Notice, EndNotice>): string {
     : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`
 }
 
-function sightingText(task: Task, { text }: Sighting): string {
+function sightingText(task: Task, { text }: OutputMatch): string {
   if (text === undefined)
     return 'The processes that it had left running have ended. None of its notify_on texts appeared.'
   const isUnlimited = task.kind === 'command' && !isEnded(task) && outlivesDefault(task)
@@ -268,7 +268,7 @@ function shortened(text: string, room: number): string {
 
 /** Text of a child cannot end its own notice, nor begin another; code with types such as `Partial` stays as it is. */
 function harmless(text: string): string {
-  return forModel(text)
+  return sanitizeForModel(text)
     .replaceAll(/<(?=\s*\/\s*(?:result|partial|error)\b)/gi, '&lt;')
     .replaceAll(/<(?=(?:result|partial|error)\b)/g, '&lt;')
 }

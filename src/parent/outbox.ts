@@ -12,7 +12,7 @@ import type { StatusPoll } from '../host/status-poll.ts'
 import type { Teller } from '../story.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
-import { Delivery, type DeliveryEnd, type Letter } from './delivery.ts'
+import { Delivery, type DeliveryEnd, type NoticeMessage } from './delivery.ts'
 import type { Admission, Gate } from './gate.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
 import {
@@ -333,7 +333,11 @@ export class Outbox {
     )
   }
 
-  #deliver(letter: Letter, notices: readonly Notice[], step: 'sending' | 'riding' | 'resting'): Delivery {
+  #deliver(
+    letter: NoticeMessage,
+    notices: readonly Notice[],
+    step: 'sending' | 'riding' | 'resting',
+  ): Delivery {
     const onEnd = (end: DeliveryEnd): void => {
       this.#tellStories(sent.notices, ENDS[end])
       this.#forget(sent)
@@ -426,6 +430,6 @@ function isUnanswered(task: Task): boolean {
   return task.status === 'waiting' && task.asks.some(({ unansweredAt }) => unansweredAt !== undefined)
 }
 
-function bytesOf({ parts }: Letter): number {
+function bytesOf({ parts }: NoticeMessage): number {
   return parts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
 }

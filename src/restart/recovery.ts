@@ -13,7 +13,7 @@ import type { Outbox } from '../parent/outbox.ts'
 import type { CommandRunner } from '../work/command/command-runner.ts'
 import { judge, type Verdict } from '../work/agent/evidence.ts'
 import type { Executor } from '../work/executor.ts'
-import type { StrayGuard } from '../work/command/orphan-reaper.ts'
+import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
 import { readTranscript, type Transcript } from '../work/agent/transcript.ts'
 import type { Teller } from '../story.ts'
 import type { Owner, Owners } from '../task/owner.ts'
@@ -40,7 +40,7 @@ interface Ports {
   readonly outbox: Outbox
   readonly executor: Executor
   readonly commands: CommandRunner
-  readonly strays: StrayGuard
+  readonly orphans: OrphanReaper
 }
 
 type EndedAgentTask = EndedTask & AgentTask
@@ -81,7 +81,7 @@ export class Recovery {
 
   /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
   recover(parentID: string): Promise<void> {
-    void this.#ports.strays.look()
+    void this.#ports.orphans.look()
     const known = this.#recovered.get(parentID)
     if (known) return known
     this.#forgetOld()

@@ -26,7 +26,7 @@ const requestSchema = z.object({
 })
 
 export type TaskRequest = z.infer<typeof requestSchema>
-export type Answer = NonNullable<TaskRequest['answer']>
+export type RequestReply = NonNullable<TaskRequest['answer']>
 
 /** The request that stands in a session's metadata, answered or not. */
 export function readRequest(

@@ -18,7 +18,7 @@ export interface TaskModel {
   readonly variant?: string
 }
 
-export interface Identity {
+export interface TaskIdentity {
   /** `bg_` and 8 hexadecimal digits. */
   readonly id: string
   /** Counts the times that work was started in this session, from 1. */
@@ -73,10 +73,10 @@ export interface CommandWork {
 export type Work = AgentWork | CommandWork
 
 /** What does not change while a task lives. */
-export type TaskIdentity = Identity & Work
+export type TaskDefinition = TaskIdentity & Work
 
 /** What is known of a task before its child session exists. */
-export type Draft = Omit<Identity, 'sessionID'> & Work
+export type Draft = Omit<TaskIdentity, 'sessionID'> & Work
 
 /** What a run has consumed so far. */
 export interface Usage {
@@ -94,7 +94,7 @@ export type Exit =
   | { readonly type: 'killed'; readonly signal: string }
 
 /** A text of `notifyOn` that has appeared; without one, all that a command had left running has ended, and none has. */
-export interface Sighting {
+export interface OutputMatch {
   readonly text?: string
   readonly at: number
 }
@@ -106,7 +106,7 @@ export interface Listening {
 }
 
 /** What a child asks permission for, in the host's words. */
-export interface Asked {
+export interface PermissionRequested {
   readonly id: string
   readonly permission: string
   readonly patterns: readonly string[]
@@ -143,7 +143,7 @@ export type Outcome = { readonly text: string; readonly usage: Usage; readonly e
 
 export interface Started {
   readonly startedAt: number
-  readonly saw?: Sighting
+  readonly saw?: OutputMatch
   readonly listens?: Listening
 }
 
@@ -154,7 +154,7 @@ export interface Ended {
   readonly usage: Usage
   /** Of a command that was started and is known to have ended. */
   readonly exit?: Exit
-  readonly saw?: Sighting
+  readonly saw?: OutputMatch
   readonly listens?: Listening
 }
 
@@ -163,16 +163,19 @@ export type End =
   | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
   | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
 
-export type Task = TaskIdentity &
+export type Task = TaskDefinition &
   (
     | { readonly status: 'pending' }
     | ({ readonly status: 'starting' } & Started)
     | ({ readonly status: 'running' } & Started)
-    | ({ readonly status: 'waiting'; readonly asks: readonly [Asked, ...Asked[]] } & Started)
+    | ({
+        readonly status: 'waiting'
+        readonly asks: readonly [PermissionRequested, ...PermissionRequested[]]
+      } & Started)
     | End
   )
 
-export type EarlierRun = Pick<Identity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
+export type EarlierRun = Pick<TaskIdentity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
 
 export type TaskStatus = Task['status']
 export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
@@ -191,10 +194,10 @@ export type TaskEvent =
    * A text that was waited for has appeared in the output of a command, or cannot appear any more; only the first one
    * counts. It may come after the end, from what the command has left running.
    */
-  | { readonly type: 'saw'; readonly sighting: Sighting }
+  | { readonly type: 'saw'; readonly sighting: OutputMatch }
   /** The default time limit of a command is over, and it serves somebody. */
   | { readonly type: 'listens'; readonly listening: Listening }
-  | { readonly type: 'asked'; readonly request: Asked }
+  | { readonly type: 'asked'; readonly request: PermissionRequested }
   /** Nobody has answered for so long that the parent is to be told. */
   | { readonly type: 'unanswered'; readonly requestID: string; readonly at: number }
   | { readonly type: 'replied'; readonly requestID: string }
@@ -202,9 +205,9 @@ export type TaskEvent =
   /** More was said after the end: the next run is asked for. */
   | { readonly type: 'continued'; readonly next: NextRun }
 
-export type NextRun = Pick<Identity, 'createdAt'> &
+export type NextRun = Pick<TaskIdentity, 'createdAt'> &
   Pick<AgentWork, 'prompt' | 'promptIDs'> &
-  Partial<Pick<Identity, 'description'> & Pick<AgentWork, 'model' | 'askedBy'>>
+  Partial<Pick<TaskIdentity, 'description'> & Pick<AgentWork, 'model' | 'askedBy'>>
 
 /** How many ends of earlier runs a task keeps. */
 const EARLIER_RUNS = 8
@@ -279,7 +282,7 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
   }
 }
 
-function saw(task: Extract<CommandTask, Started | Ended>, sighting: Sighting): Task | undefined {
+function saw(task: Extract<CommandTask, Started | Ended>, sighting: OutputMatch): Task | undefined {
   return task.saw ? undefined : unlimited({ ...task, saw: sighting })
 }
 
@@ -293,7 +296,7 @@ export function outlivesDefault({ timeoutIsDefault = false, timeoutMs }: Command
   return timeoutIsDefault && timeoutMs === 0
 }
 
-function asked(task: UnfinishedTask, request: Asked): Task | undefined {
+function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
   // The host's answer to the prompt may be later than what comes of it.
   if (task.status === 'running' || task.status === 'starting')
     return { ...task, status: 'waiting', asks: [request] }
@@ -304,7 +307,7 @@ function asked(task: UnfinishedTask, request: Asked): Task | undefined {
 /** All that is asked by now is told with it. */
 function unanswered(task: UnfinishedTask, requestID: string, at: number): Task | undefined {
   if (task.status !== 'waiting') return undefined
-  const isUntold = ({ unansweredAt }: Asked): boolean => unansweredAt === undefined
+  const isUntold = ({ unansweredAt }: PermissionRequested): boolean => unansweredAt === undefined
   if (!task.asks.some((ask) => ask.id === requestID && isUntold(ask))) return undefined
   const [first, ...others] = task.asks.map((ask) => (isUntold(ask) ? { ...ask, unansweredAt: at } : ask))
   return first && { ...task, asks: [first, ...others] }

@@ -10,7 +10,7 @@ export interface UntilOptions {
 }
 
 /** Resolves with the task once it is as wanted; with `undefined` when it was not so in time, and for an unknown task. */
-export function until(
+export function waitFor(
   { store, clock }: { readonly store: TaskStore; readonly clock: Clock },
   taskID: string,
   isWanted: (task: Task) => boolean,

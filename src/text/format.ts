@@ -1,6 +1,6 @@
 /** Numbers, long texts and requests, as people and models read them. Pure. */
 import { nameForModel } from './sanitize.ts'
-import type { Asked, Incomplete, Task } from '../task/task.ts'
+import type { PermissionRequested, Incomplete, Task } from '../task/task.ts'
 
 const SHORTEST_TOAST_MS = 5000
 const LONGEST_TOAST_MS = 30_000
@@ -37,7 +37,7 @@ export function readingMs(text: string): number {
 }
 
 /** What a task waits for, in a few words. */
-export function formatAsked(asks: readonly Pick<Asked, 'permission' | 'patterns'>[]): string {
+export function formatAsked(asks: readonly Pick<PermissionRequested, 'permission' | 'patterns'>[]): string {
   return nameForModel(asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '))
 }
 

@@ -2,7 +2,7 @@
  * Long texts, a page at a time: an answer of a tool holds only so much, past which the host would cut its end off (contract
  * 11.7). Offsets count bytes of UTF-8. Pure.
  */
-import { forModel } from './sanitize.ts'
+import { sanitizeForModel } from './sanitize.ts'
 
 /** Some of a text, or of a file, from `offset` on. */
 export interface Piece {
@@ -130,5 +130,5 @@ function textOf(bytes: Uint8Array): string {
 
 /** As a model reads it. */
 function sizeOf(text: string): number {
-  return Buffer.byteLength(forModel(text))
+  return Buffer.byteLength(sanitizeForModel(text))
 }

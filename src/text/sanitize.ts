@@ -8,7 +8,7 @@ import stripAnsi from 'strip-ansi'
  * Without escape sequences. Each other control character but newline and tab, and each mark of direction, which shows a
  * text in another order than it has, stands as an escape (`\x00`, `\u202e`); half a surrogate pair as U+FFFD.
  */
-export function plain(text: string): string {
+export function sanitize(text: string): string {
   return stripAnsi(Buffer.from(text).toString())
     .replaceAll(/\r\n?/g, '\n')
     .replaceAll(/[^\P{Cc}\n\t]|\p{Bidi_Control}/gu, escaped)
@@ -20,15 +20,15 @@ function escaped(character: string): string {
 }
 
 /** Plain, and without tags by which OpenCode or a notice of ours speaks to a model; code stays as it is. */
-export function forModel(text: string): string {
-  return plain(text)
+export function sanitizeForModel(text: string): string {
+  return sanitize(text)
     .replaceAll(/<(?=\s*(?:\/\s*)?(?:background_task|system[-_]reminder|task_(?:result|error))\b)/gi, '&lt;')
     .replaceAll(/<(?=task\s+[\w-]+=|\/task\s*>)/g, '&lt;')
 }
 
 /** On one line. */
 export function oneLine(text: string): string {
-  return plain(text).replaceAll(/\s+/g, ' ').trim()
+  return sanitize(text).replaceAll(/\s+/g, ' ').trim()
 }
 
 /** A text on one line of at most so many characters, where cells do not count; a longer one ends in `…`. */
@@ -43,5 +43,5 @@ const NAME_LENGTH = 200
 
 /** A name for a model: on one line, bounded, and harmless. */
 export function nameForModel(text: string): string {
-  return forModel(brief(text, NAME_LENGTH))
+  return sanitizeForModel(brief(text, NAME_LENGTH))
 }

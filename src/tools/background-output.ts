@@ -6,7 +6,7 @@ import { readerOf } from '../host/reader.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './render/command-text.ts'
-import { NOTICE_COMES, noteOn } from './render/status-note.ts'
+import { NOTICE_COMES, statusNote } from './render/status-note.ts'
 import { endsText, OFFSET, PAGE, pageText } from './render/page-text.ts'
 import { storyText } from './render/story-text.ts'
 import { transcriptText, type TranscriptOptions } from './render/transcript-text.ts'
@@ -81,7 +81,7 @@ export function answerOf(
   wanted: Wanted = {},
 ): Exclude<ToolResult, string> {
   const { task, output, piece, receipt } = report
-  const note = noteOn(manager, task)
+  const note = statusNote(manager, task)
   return {
     title: task.description,
     output:

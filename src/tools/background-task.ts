@@ -4,7 +4,7 @@ import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { noteOn } from './render/status-note.ts'
+import { statusNote } from './render/status-note.ts'
 import type { Repeats } from './repeats.ts'
 import {
   defineTool,
@@ -68,7 +68,7 @@ async function launch(manager: BackgroundManager, args: Args, context: ToolConte
   await ask(context, agent, description)
   const request = { parentID: context.sessionID, agent, prompt, description }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
-  return answer(task, noteOn(manager, task))
+  return answer(task, statusNote(manager, task))
 }
 
 async function say(
@@ -93,7 +93,7 @@ async function say(
     ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),
   })
-  return answer(task, noteOn(manager, task), before)
+  return answer(task, statusNote(manager, task), before)
 }
 
 /** The model that is asked for; `undefined` for the usual one. */

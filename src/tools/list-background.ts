@@ -5,7 +5,7 @@ import type { BackgroundManager, OthersTask } from '../manager.ts'
 import { nameForModel } from '../text/sanitize.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './render/command-text.ts'
-import { noteOn } from './render/status-note.ts'
+import { statusNote } from './render/status-note.ts'
 import { defineTool, described, processText, type ToolDefinition } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
@@ -52,7 +52,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
           '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
           '|---------|--------|-------|------|----------|--------|------|',
         )
-        lines.push(...listed.map((task) => row(task, noteOn(manager, task), now())))
+        lines.push(...listed.map((task) => row(task, statusNote(manager, task), now())))
         lines.push(
           ...(ended.length > ENDED_ROWS
             ? [`${ended.length - ENDED_ROWS} older ones that have ended are not listed.`]

@@ -7,7 +7,7 @@ import type { BackgroundManager } from '../manager.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './render/command-text.ts'
-import { noteOn } from './render/status-note.ts'
+import { statusNote } from './render/status-note.ts'
 import type { Repeats } from './repeats.ts'
 import { defineTool, described, MILLISECONDS, type ToolContext, type ToolDefinition } from './tool.ts'
 
@@ -54,7 +54,7 @@ export function runBackground(
       const cwd = await directory(resolve(context.directory, given))
       const shell = await ask(context, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0
-      const task = await manager.run({
+      const task = await manager.launchCommand({
         parentID: context.sessionID,
         command,
         ...(shell !== undefined && { shell }),
@@ -72,7 +72,7 @@ export function runBackground(
         '|----------|-------|',
         `| **Task ID** | \`${task.id}\` |`,
         `| **Command** | ${codeSpan(command)} |`,
-        `| **Status** | ${statusText(task, noteOn(manager, task))} |`,
+        `| **Status** | ${statusText(task, statusNote(manager, task))} |`,
         `| **Working Dir** | ${codeSpan(cwd)} |`,
         ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
         ...(isDefault

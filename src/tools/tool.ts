@@ -5,9 +5,9 @@ import type { BackgroundManager, OthersTask } from '../manager.ts'
 import { cutMiddle, leftOut } from '../text/format.ts'
 import { HostError } from '../host/opencode.ts'
 import { ends } from '../text/pages.ts'
-import { forModel, nameForModel } from '../text/sanitize.ts'
+import { sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import type { Task } from '../task/task.ts'
-import { inEnglish } from '../text/zod-locale.ts'
+import { englishLocale } from '../text/zod-locale.ts'
 import { ToolError, type ToolErrorCode } from '../tool-error.ts'
 import { takeArguments } from './arguments.ts'
 import type { Repeats } from './repeats.ts'
@@ -32,7 +32,7 @@ export function defineTool<Shape extends z.core.$ZodShape>(
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
     try {
       const { values, unknown, clashes } = takeArguments(input, source.args)
-      const parsed = schema.safeParse(values, inEnglish)
+      const parsed = schema.safeParse(values, englishLocale)
       const problems = [
         ...(source.looksOnly ? [] : unknown),
         ...clashes,
@@ -60,7 +60,7 @@ export function defineTool<Shape extends z.core.$ZodShape>(
 const LONGEST_REFUSAL = 2000
 
 function refusal(message: string, code: ToolErrorCode): ToolError {
-  return new ToolError(cutMiddle(forModel(message), LONGEST_REFUSAL, leftOut), code)
+  return new ToolError(cutMiddle(sanitizeForModel(message), LONGEST_REFUSAL, leftOut), code)
 }
 
 /**
@@ -124,7 +124,7 @@ const LONGEST_ANSWER = { bytes: 51_000, lines: 1990 }
 
 /** Cleans an answer for the model, and cuts the middle of one that is too long. */
 function bounded(text: string): string {
-  return ends(forModel(text), LONGEST_ANSWER, leftOut)
+  return ends(sanitizeForModel(text), LONGEST_ANSWER, leftOut)
 }
 
 /** What a model reads of an answer, and what clients show of it. */

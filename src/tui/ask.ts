@@ -4,7 +4,7 @@
  */
 import type { Event } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
-import { readRequest, REQUEST_KEY, type Answer, type TaskRequest } from '../task/request.ts'
+import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import type { Host } from './host.ts'
 
@@ -24,11 +24,11 @@ export async function ask(
   { host, clock, onSessionUpdated }: Ports,
   { sessionID, run }: Pick<Task, 'sessionID' | 'run'>,
   request: Omit<TaskRequest, 'id' | 'run' | 'answer'>,
-): Promise<Answer> {
+): Promise<RequestReply> {
   const id = crypto.randomUUID()
   let cancelLimit = (): void => {}
   let stopListening = (): void => {}
-  const answered = new Promise<Answer>((resolve, reject) => {
+  const answered = new Promise<RequestReply>((resolve, reject) => {
     stopListening = onSessionUpdated(({ properties: { info } }) => {
       const found = info.id === sessionID ? readRequest(info.metadata) : undefined
       if (found?.id === id && found.answer) resolve(found.answer)

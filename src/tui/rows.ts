@@ -1,6 +1,6 @@
 /** What stands where: the lines of the sidebar, the badge, the entries of the dialog. Pure. */
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
-import { fit, widthOf } from './truncate.ts'
+import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 
 /** A colour of the theme, by its name there. */
@@ -110,13 +110,13 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
   return inOrder([...views.filter(isUnfinished), ...ended]).map((view) => {
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
-    const title = `${SIGNS[phase]} ${fit(task.description, Math.floor(width / 2))}`
+    const title = `${SIGNS[phase]} ${truncate(task.description, Math.floor(width / 2))}`
     const doer = task.kind === 'agent' ? task.agent : 'command'
     const about = [doer, detailOf(view)].filter((text) => text !== undefined).join(' · ')
     return {
       taskID: task.id,
       title,
-      description: fit(about, Math.max(0, width - widthOf(title) - widthOf(footer) - 3)),
+      description: truncate(about, Math.max(0, width - widthOf(title) - widthOf(footer) - 3)),
       footer,
       category: TITLES[phase],
     }
@@ -166,9 +166,9 @@ function rowOf(view: TaskView, now: number, width: number): Row {
     sessionID: task.sessionID,
     sign: SIGNS[phase],
     tone: TONES[phase],
-    label: fit(`${doerOf(view)} ${task.description}`, room),
+    label: truncate(`${doerOf(view)} ${task.description}`, room),
     time,
-    detail: detail === undefined ? undefined : fit(detail, width - 2),
+    detail: detail === undefined ? undefined : truncate(detail, width - 2),
     // A light theme's own warning colour is hard to read: the sign alone has it.
     detailTone: phase === 'waiting' ? 'text' : 'textMuted',
   }

@@ -1,10 +1,10 @@
 /** What a task has said: the result of an agent, from its session; the last output of a command, from the server. */
 import { readTranscript } from '../work/agent/transcript.ts'
-import type { Answer, TaskRequest } from '../task/request.ts'
+import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import type { Host } from './host.ts'
 
-type Ask = (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<Answer>
+type Ask = (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<RequestReply>
 
 export async function textOf(task: Task, host: Pick<Host, 'messages'>, ask: Ask): Promise<string> {
   if (task.kind === 'command') {

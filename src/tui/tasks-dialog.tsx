@@ -3,11 +3,11 @@ import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo, createSignal } from 'solid-js'
 import { errorText } from '../host/opencode.ts'
-import { plain } from '../text/sanitize.ts'
-import type { Answer, TaskRequest } from '../task/request.ts'
+import { sanitize } from '../text/sanitize.ts'
+import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import { choicesFor, type Action } from './actions.ts'
-import { fit } from './truncate.ts'
+import { truncate } from './truncate.ts'
 import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
@@ -21,7 +21,7 @@ export interface Desk {
   readonly watch: Watch
   /** One sentence for each option that was not understood. */
   readonly problems: readonly string[]
-  readonly ask: (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<Answer>
+  readonly ask: (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<RequestReply>
 }
 
 /** What the host's dialog of this size takes of its width for itself, about. */
@@ -83,7 +83,7 @@ function openTask(desk: Desk, view: TaskView): void {
   const choices = choicesFor(view)
   api.ui.dialog.replace(() => (
     <api.ui.DialogSelect
-      title={fit(view.task.description, TITLE_WIDTH)}
+      title={truncate(view.task.description, TITLE_WIDTH)}
       options={choices.map(({ title, action }) => ({ title, value: action }))}
       onSelect={({ value }) => act(desk, view, value)}
     />
@@ -105,7 +105,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
     case 'continue':
       api.ui.dialog.replace(() => (
         <api.ui.DialogPrompt
-          title={fit(`Say to: ${task.description}`, TITLE_WIDTH)}
+          title={truncate(`Say to: ${task.description}`, TITLE_WIDTH)}
           placeholder="Message"
           onConfirm={(prompt) => {
             api.ui.dialog.clear()
@@ -147,13 +147,13 @@ function confirmCancelAll(desk: Desk): void {
 }
 
 /** An agent at work is stopped as by ESC in its session; of the rest the host knows nothing. */
-async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<Answer | void> {
+async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<RequestReply | void> {
   if (task.kind === 'command' || phase === 'pending') return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
 }
 
 /** Says so where something did not come about; that it did is seen. */
-function tell({ api }: Desk, doing: Promise<Answer | void>): void {
+function tell({ api }: Desk, doing: Promise<RequestReply | void>): void {
   const run = async (): Promise<void> => {
     try {
       const answer = await doing
@@ -168,11 +168,11 @@ function tell({ api }: Desk, doing: Promise<Answer | void>): void {
 /** What comes late has its place from the beginning: it would take that of what was opened meanwhile. */
 async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
   const [text, setText] = createSignal('…')
-  const title = fit(task.description, TITLE_WIDTH)
+  const title = truncate(task.description, TITLE_WIDTH)
   api.ui.dialog.replace(() => <Reader api={api} title={title} text={text()} />)
   api.ui.dialog.setSize('xlarge')
   try {
-    setText(plain(await textOf(task, host, ask)))
+    setText(sanitize(await textOf(task, host, ask)))
   } catch (error) {
     setText(`✗ ${errorText(error)}`)
     throw error

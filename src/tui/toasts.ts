@@ -3,7 +3,7 @@
  * permission the server part tells already.
  */
 import type { Clock } from '../clock.ts'
-import { fit } from './truncate.ts'
+import { truncate } from './truncate.ts'
 import { detailOf, doerOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
@@ -71,5 +71,5 @@ function toastFor(ended: readonly TaskView[], all: readonly TaskView[]): Toast |
     others.length === 0
       ? `${first.task.description} (${doerOf(first)}) failed: ${detailOf(first) ?? ''}`
       : `${failed.length} tasks failed: ${failed.map(({ task }) => task.description).join(', ')}`
-  return { variant: 'error', message: [fit(`✗ ${what}`, WIDTH), ...end].join('\n') }
+  return { variant: 'error', message: [truncate(`✗ ${what}`, WIDTH), ...end].join('\n') }
 }

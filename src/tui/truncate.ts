@@ -10,7 +10,7 @@ export function widthOf(text: string): number {
 }
 
 /** A text on one line of at most `width` cells; a longer one ends in `…`. No more of it is measured than that takes. */
-export function fit(text: string, width: number): string {
+export function truncate(text: string, width: number): string {
   const line = oneLine(text)
   let kept = ''
   let used = 0

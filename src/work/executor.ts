@@ -14,9 +14,9 @@ import {
   type Outcome,
   type Task,
 } from '../task/task.ts'
-import { until } from '../task/wait-for.ts'
+import { waitFor } from '../task/wait-for.ts'
 import type { Runner } from './runner.ts'
-import type { Scheduler } from './queue.ts'
+import type { Queue } from './queue.ts'
 import { leftOf } from '../task/time-limit.ts'
 
 /** Who wants work to stop: the session that launched it, or a person. */
@@ -24,7 +24,7 @@ export type Canceller = 'parent' | 'user'
 
 /** A kind of work: what queues it, and what does it. */
 interface Lane<Kind extends Task> {
-  readonly scheduler: Scheduler
+  readonly queue: Queue
   readonly runner: Runner<Kind>
 }
 
@@ -62,7 +62,7 @@ export class Executor {
       return
     }
     this.#begin(task)
-    this.#scheduler(task).add(task, () => this.#start(task.id))
+    this.#queue(task).add(task, () => this.#start(task.id))
   }
 
   /** Takes a task that is at work already, begun by a process before this one: it has a slot, or the next that is free. */
@@ -71,7 +71,7 @@ export class Executor {
     if (this.#ports.disposal.aborted) return
     this.#begin(task)
     const work = this.#run(task)
-    this.#scheduler(task).add(task, () => work)
+    this.#queue(task).add(task, () => work)
   }
 
   #begin({ id }: Task): void {
@@ -81,7 +81,7 @@ export class Executor {
   /** How many wait for a slot before this task; `undefined` where it does not wait. */
   placeInQueue(taskID: string): number | undefined {
     const task = this.#ports.store.get(taskID)
-    return task && this.#scheduler(task).place(taskID)
+    return task && this.#queue(task).placeOf(taskID)
   }
 
   /**
@@ -90,7 +90,7 @@ export class Executor {
    */
   async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
     if (!this.cancelPending(taskID, by)) this.#stop(taskID, by)
-    const task = await until(this.#ports, taskID, isEnded)
+    const task = await waitFor(this.#ports, taskID, isEnded)
     return task && isEnded(task) ? task : undefined
   }
 
@@ -103,7 +103,7 @@ export class Executor {
   cancelPending(taskID: string, by: Canceller): boolean {
     const task = this.#ports.store.get(taskID)
     if (task?.status !== 'pending') return false
-    this.#scheduler(task).remove(taskID)
+    this.#queue(task).remove(taskID)
     this.#end(taskID, { status: 'cancelled', by, text: '', usage: NO_USAGE })
     return true
   }
@@ -112,7 +112,7 @@ export class Executor {
   dispose(): void {
     for (const task of this.#ports.store.all()) {
       this.#end(task.id, interrupted(task))
-      this.#scheduler(task).remove(task.id)
+      this.#queue(task).remove(task.id)
     }
   }
 
@@ -154,8 +154,8 @@ export class Executor {
     this.#end(task.id, signal.reason === 'timeout' ? timedOut(outcome, task, limitMs) : outcome)
   }
 
-  #scheduler({ kind }: Task): Scheduler {
-    return kind === 'agent' ? this.#ports.agents.scheduler : this.#ports.commands.scheduler
+  #queue({ kind }: Task): Queue {
+    return kind === 'agent' ? this.#ports.agents.queue : this.#ports.commands.queue
   }
 
   #end(taskID: string, outcome: Outcome): void {

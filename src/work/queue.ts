@@ -11,7 +11,7 @@ import { FairQueue, type FairOptions } from './fair-queue.ts'
 export type Limits = Pick<Options['concurrency'], 'total' | 'providers' | 'models'>
 
 /** What decides when work may run. */
-export interface Claim {
+export interface QueueEntry {
   readonly id: string
   readonly parentID: string
   /** Absent where there is none, or the host will choose it; only the limit on all holds then. */
@@ -20,7 +20,7 @@ export interface Claim {
 
 type FairPQueue = PQueue<FairQueue, FairOptions>
 
-export class Scheduler {
+export class Queue {
   readonly #total: FairPQueue
   readonly #providers: Map<string, FairPQueue>
   readonly #models: ReadonlyMap<string, FairPQueue>
@@ -36,7 +36,7 @@ export class Scheduler {
   }
 
   /** Runs `work` when its turn comes. `work` deals with its own errors. */
-  add({ id, parentID, model }: Claim, work: () => Promise<void>): void {
+  add({ id, parentID, model }: QueueEntry, work: () => Promise<void>): void {
     const waiting = { controller: new AbortController(), queue: this.#total }
     const { signal } = waiting.controller
     this.#waiting.set(id, waiting)
@@ -102,7 +102,7 @@ export class Scheduler {
   }
 
   /** How many start before this one, where it waits now; `undefined` where it does not wait. */
-  place(id: string): number | undefined {
+  placeOf(id: string): number | undefined {
     return this.#waiting.get(id)?.queue.sizeBy({ id })
   }
 }

@@ -6,7 +6,7 @@ import { Bench } from 'tinybench'
 import { parseOptions } from '../../src/config.ts'
 import type { Client, Event, Opencode } from '../../src/host/opencode.ts'
 import { buildRooms, type Rooms } from '../../src/rooms.ts'
-import { Scheduler } from '../../src/work/queue.ts'
+import { Queue } from '../../src/work/queue.ts'
 import plugin from '../../src/server.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
@@ -142,13 +142,13 @@ function queued(): Case {
     name: 'scheduler, one of 10,000 queued tasks: queued, started, ended',
     count: MANY,
     async run() {
-      const scheduler = new Scheduler({ total: SLOTS, providers: {}, models: {} })
+      const queue = new Queue({ total: SLOTS, providers: {}, models: {} })
       let running = 0
       let peak = 0
       let left = MANY
       await new Promise<void>((resolve) => {
         for (let index = 0; index < MANY; index += 1) {
-          scheduler.add({ id: `bg_${index}`, parentID: `ses_${index % PARENTS}` }, async () => {
+          queue.add({ id: `bg_${index}`, parentID: `ses_${index % PARENTS}` }, async () => {
             running += 1
             peak = Math.max(peak, running)
             await Promise.resolve()

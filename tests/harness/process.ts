@@ -12,7 +12,7 @@ export interface ServerProcess {
   readonly output: string
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>
-  /** Ends it; resolves when it is gone. After ten seconds of patience with SIGKILL. */
+  /** Ends it; resolves when it is gone. After ten seconds with SIGKILL. */
   stop(signal: NodeJS.Signals): Promise<void>
 }
 

@@ -128,7 +128,7 @@ export async function startStage({
   const look = async (): Promise<string[]> => {
     // A test may have ended it itself.
     if (!isAlive(server.pid)) return []
-    return (await Promise.all([server, ...projects].map((project) => strays(project)))).flat()
+    return (await Promise.all([server, ...projects].map((project) => orphans(project)))).flat()
   }
   const stopLooking = lookAfterEachTest(look)
   const drain = (ms: number): Promise<void> => goOn('drain', ms)
@@ -207,7 +207,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** The children that are at work although their tasks have ended, once all that is under way has come to its end. */
-async function strays({ client, directory }: Project): Promise<string[]> {
+async function orphans({ client, directory }: Project): Promise<string[]> {
   const deadline = Date.now() + STRAYS_MS
   for (;;) {
     const left: string[] = []

@@ -68,7 +68,7 @@ test('an instance that ends while a provider is overloaded leaves no timer', asy
   expect(clock.pending).toBe(0)
 })
 
-/** Of five hours, as a provider whose quota is used up can ask for. */
+/** Of five hours, as a provider can ask for whose quota is used up. */
 const LONG_MS = 18_000_000
 
 test('R9: the hold on a provider ends when the child that caused it is cancelled', async () => {

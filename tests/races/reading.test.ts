@@ -328,7 +328,7 @@ test('each mistake of a caller has a code of its own, and nothing is done', asyn
     [() => manager.launch({ ...request, model: 'mock/none' }), 'unknownModel'],
     [() => manager.launch({ ...request, model: 'none/m1' }), 'unknownModel'],
     [() => manager.launch({ ...request, parentID: 'ses_none' }), 'unknownSession'],
-    [() => manager.run(command), 'badArgument'],
+    [() => manager.launchCommand(command), 'badArgument'],
     [() => manager.output(unknown), 'unknownTask'],
     [() => manager.cancel(unknown), 'unknownTask'],
     [() => manager.continue(unknown, 'more'), 'unknownTask'],
@@ -372,8 +372,10 @@ test('a command is refused a time limit that is none, and a limit without end is
   const { clock, manager, parentID } = createFakeStage()
   const request = { parentID, command: 'true', cwd: '/', description: 'x', notifyOn: [] }
   for (const timeoutMs of [-1, Number.NaN])
-    await expect(manager.run({ ...request, timeoutMs })).rejects.toMatchObject({ code: 'badArgument' })
-  const task = manager.run({ ...request, timeoutMs: Infinity })
+    await expect(manager.launchCommand({ ...request, timeoutMs })).rejects.toMatchObject({
+      code: 'badArgument',
+    })
+  const task = manager.launchCommand({ ...request, timeoutMs: Infinity })
   await clock.advance(1000)
   expect((await task).timeoutMs).toBe(0)
 })

@@ -6,7 +6,7 @@ import type { Task } from '../../task/task.ts'
 /** For a model that looks at what has not ended: some look again and again. */
 export const NOTICE_COMES = 'A notice comes by itself when it ends. Do other work, or end your turn.'
 
-export function noteOn(manager: BackgroundManager, task: Task): string | undefined {
+export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
   if (manager.hasLeftovers(task.id)) return 'has left something running'
   switch (task.status) {
     case 'pending': {

@@ -4,16 +4,16 @@ import { errorText, HostError, type Opencode, type Prompt } from '../../host/ope
 import type { Teller } from '../../story.ts'
 import { isActive, NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
-import type { Detector } from './run-watches.ts'
+import type { RunWatches } from './run-watches.ts'
 import type { Ending } from './evidence.ts'
 import type { RunWatch, Watched } from './run-watch.ts'
 import type { Runner } from '../runner.ts'
 
-export class SessionRunner implements Runner<AgentTask> {
+export class AgentRunner implements Runner<AgentTask> {
   readonly #opencode: Opencode
   readonly #log: Log
   readonly #store: TaskStore
-  readonly #detector: Detector
+  readonly #watches: RunWatches
   readonly #stories: Teller
   readonly #startTimeoutMs: number
   readonly #disposal: AbortSignal
@@ -23,7 +23,7 @@ export class SessionRunner implements Runner<AgentTask> {
       opencode: Opencode
       log: Log
       store: TaskStore
-      detector: Detector
+      watches: RunWatches
       stories: Teller
       disposal: AbortSignal
     },
@@ -32,7 +32,7 @@ export class SessionRunner implements Runner<AgentTask> {
     this.#opencode = ports.opencode
     this.#log = ports.log
     this.#store = ports.store
-    this.#detector = ports.detector
+    this.#watches = ports.watches
     this.#stories = ports.stories
     this.#startTimeoutMs = startTimeoutMs
     this.#disposal = ports.disposal
@@ -52,7 +52,7 @@ export class SessionRunner implements Runner<AgentTask> {
       watch.forgetIdle()
       watch.look()
     }
-    const watch = this.#detector.watch({
+    const watch = this.#watches.watch({
       sessionID,
       promptIDs: () => {
         const now = this.#store.get(task.id)

@@ -1,8 +1,8 @@
-/** What the messages of a child prove about the end of its run. Pure: the detector decides when to ask. */
+/** What the messages of a child prove about the end of its run. Pure: `RunWatch` decides when to ask. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
 import { errorText, type StoredMessage } from '../../host/opencode.ts'
 import type { Failure, Incomplete, Usage } from '../../task/task.ts'
-import { isToolStep, readTranscript, textOf, type Answer } from './transcript.ts'
+import { isToolStep, readTranscript, textOf, type AssistantTurn } from './transcript.ts'
 
 /** How a child's run ended. `aborted`: somebody stopped it; who that was, the runner knows. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
@@ -91,7 +91,7 @@ function judgeStored(
 }
 
 /** Why the text of a run that ended with this answer is no whole answer; `undefined` where it is one. */
-function incompleteOf({ info, parts }: Answer): Incomplete | undefined {
+function incompleteOf({ info, parts }: AssistantTurn): Incomplete | undefined {
   switch (info.finish) {
     case 'stop':
       return textOf(parts) === '' ? 'noAnswer' : undefined

@@ -9,12 +9,12 @@ import { brief } from '../../text/sanitize.ts'
 import type { Teller } from '../../story.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { isEnded } from '../../task/task.ts'
-import type { Scheduler } from '../queue.ts'
+import type { Queue } from '../queue.ts'
 
 interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
-  readonly scheduler: Scheduler
+  readonly queue: Queue
   readonly stories: Teller
 }
 
@@ -28,7 +28,7 @@ export interface Retry {
   readonly inMs: number
 }
 
-interface Waiting extends Omit<Retry, 'inMs'> {
+interface WaitingRetry extends Omit<Retry, 'inMs'> {
   /** When it asks again, on the monotonic clock. */
   readonly next: number
 }
@@ -38,7 +38,7 @@ const JITTER_MS = 1000
 const LONGEST_HOLD_MS = 600_000
 const MESSAGE_LENGTH = 120
 
-interface Hold {
+interface StartHold {
   /** On the monotonic clock. */
   readonly until: number
   /** When a start goes out to see, on the monotonic clock; what another child is told meanwhile does not put it off. */
@@ -46,11 +46,11 @@ interface Hold {
   readonly cancelTimer: () => void
 }
 
-export class Quota {
+export class ProviderBackoff {
   readonly #ports: Ports
-  readonly #holds = new Map<string, Hold>()
+  readonly #holds = new Map<string, StartHold>()
   /** By their sessions. */
-  readonly #retries = new Map<string, Waiting>()
+  readonly #retries = new Map<string, WaitingRetry>()
 
   constructor(ports: Ports) {
     this.#ports = ports
@@ -120,22 +120,22 @@ export class Quota {
 
   /** Holds a provider for as long as its children wait, and lets go of one for which none does. */
   #hold(providerID: string): void {
-    const { clock, scheduler } = this.#ports
+    const { clock, queue } = this.#ports
     const now = clock.monotonic()
     const waitsUntil = Math.max(0, ...this.#waiting(providerID))
     const held = this.#holds.get(providerID)
     held?.cancelTimer()
     if (waitsUntil <= now) {
       this.#holds.delete(providerID)
-      scheduler.resume(providerID)
+      queue.resume(providerID)
       return
     }
-    scheduler.pause(providerID)
+    queue.pause(providerID)
     this.#arm(providerID, waitsUntil, held?.probeAt ?? now + LONGEST_HOLD_MS)
   }
 
   #arm(providerID: string, longest: number, probeAt: number): void {
-    const { clock, scheduler } = this.#ports
+    const { clock, queue } = this.#ports
     const until = Math.min(longest, probeAt)
     const jitterMs = Math.floor(Math.random() * JITTER_MS)
     const cancelTimer = clock.after(until - clock.monotonic() + jitterMs, () => {
@@ -145,7 +145,7 @@ export class Quota {
         return
       }
       // A child waits on: one start shows whether it has to.
-      scheduler.probe(providerID)
+      queue.probe(providerID)
       this.#arm(providerID, waitsUntil, clock.monotonic() + LONGEST_HOLD_MS)
     })
     this.#holds.set(providerID, { until, probeAt, cancelTimer })

@@ -5,7 +5,7 @@ import { errorText, type Event, type Opencode, type Part } from '../../host/open
 import type { StatusPoll } from '../../host/status-poll.ts'
 import { RunWatch, type Watched } from './run-watch.ts'
 
-export class Detector {
+export class RunWatches {
   readonly #opencode: Opencode
   readonly #statuses: StatusPoll
   readonly #clock: Clock

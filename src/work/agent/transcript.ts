@@ -4,7 +4,7 @@ import type { Usage } from '../../task/task.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
-export interface Answer {
+export interface AssistantTurn {
   readonly info: AssistantMessage
   readonly parts: readonly Part[]
 }
@@ -35,9 +35,9 @@ export interface Transcript extends RunSummary {
    * or what the host put in when the context was full, first a request for a summary and then a message to go on.
    */
   readonly asked: 'prompt' | 'summary' | 'continuation'
-  readonly answer: Answer | undefined
+  readonly answer: AssistantTurn | undefined
   /** The newest assistant message of the run, whatever it answers. */
-  readonly newest: Answer | undefined
+  readonly newest: AssistantTurn | undefined
 }
 
 export interface Activity {
@@ -111,8 +111,10 @@ function goingOn(run: readonly StoredMessage[]): string[] {
   return ids
 }
 
-function answersIn(run: readonly StoredMessage[]): Answer[] {
-  return run.flatMap(({ info, parts }): Answer[] => (info.role === 'assistant' ? [{ info, parts }] : []))
+function answersIn(run: readonly StoredMessage[]): AssistantTurn[] {
+  return run.flatMap(({ info, parts }): AssistantTurn[] =>
+    info.role === 'assistant' ? [{ info, parts }] : [],
+  )
 }
 
 /**
@@ -154,13 +156,13 @@ function answerIndex(run: readonly StoredMessage[], askedIndex: number): number 
   )
 }
 
-function isFinalAnswer(answer: Answer): boolean {
+function isFinalAnswer(answer: AssistantTurn): boolean {
   const { info } = answer
   return info.finish !== undefined && !info.error && !info.summary && !isToolStep(answer)
 }
 
 /** A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). */
-export function isToolStep({ info, parts }: Answer): boolean {
+export function isToolStep({ info, parts }: AssistantTurn): boolean {
   return (
     info.finish === 'tool-calls' || info.finish === 'unknown' || parts.some((part) => part.type === 'tool')
   )

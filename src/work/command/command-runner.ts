@@ -8,11 +8,11 @@ import {
   isRunning,
   logPath,
   readEnd,
-  readIdentity,
+  readProcessIdentity,
   readPiece,
   readTail,
-  writeBelonging,
-  type Belonging,
+  writeOwner,
+  type CommandOwner,
   type CommandEnd,
   type CommandOutput,
   type Stream,
@@ -28,7 +28,7 @@ import type { Options } from '../../config.ts'
 import { formatLimit } from '../../text/format.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
-import { plain } from '../../text/sanitize.ts'
+import { sanitize } from '../../text/sanitize.ts'
 import type { Piece } from '../../text/pages.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
@@ -104,7 +104,7 @@ export class CommandRunner implements Runner<CommandTask> {
   /** Begins the command, or goes on with one that another process has begun. */
   async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
     const { clock, machine, shellEnv, store } = this.#ports
-    const isToStart = readIdentity(this.#directory(task)) === undefined
+    const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
     // It may have been stopped while the hooks were called, or with its instance.
     const now = store.get(task.id)
@@ -292,10 +292,10 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   #writeBelonging(task: CommandTask): void {
-    writeBelonging(this.#directory(task), this.#belonging(task))
+    writeOwner(this.#directory(task), this.#belonging(task))
   }
 
-  #belonging({ timeoutMs, timeoutIsDefault = false }: CommandTask): Belonging {
+  #belonging({ timeoutMs, timeoutIsDefault = false }: CommandTask): CommandOwner {
     return { owner: this.#ports.owners.self, timeoutMs, timeoutIsDefault }
   }
 
@@ -314,7 +314,7 @@ export class CommandRunner implements Runner<CommandTask> {
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
     const { id, command, cwd, hasOpenInput = false } = task
     const belonging = this.#belonging(task)
-    const identity = readIdentity(directory)
+    const identity = readProcessIdentity(directory)
     if (identity) {
       this.#writeBelonging(task)
       return attach({ ...identity, ...options })
@@ -374,7 +374,7 @@ export class CommandRunner implements Runner<CommandTask> {
   async #leaveNote(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     try {
-      await opencode.note(task.sessionID, plain(bothStreams(this.outputOf(task, NOTE))) || 'No output.')
+      await opencode.note(task.sessionID, sanitize(bothStreams(this.outputOf(task, NOTE))) || 'No output.')
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }

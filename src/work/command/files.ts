@@ -26,7 +26,7 @@ export type CommandEnd =
   | { readonly type: 'lost' }
 
 /** Which process it is: a pid is given again, a pid with its key is not. */
-export interface Identity {
+export interface ProcessIdentity {
   readonly pid: number
   /** See `processKey`; empty where the command had ended before it could be asked. */
   readonly key: string
@@ -90,12 +90,12 @@ export function logPath(directory: string, stream: Stream): string {
 }
 
 /** Lets a process that has no other record of the command find it. */
-export function writeIdentity(directory: string, { pid, key }: Identity): void {
+export function writeProcessIdentity(directory: string, { pid, key }: ProcessIdentity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
 }
 
 /** Whose command it is, and its limit, for a process that finds it when the one that began it is gone. */
-export interface Belonging {
+export interface CommandOwner {
   readonly owner: Owner
   /** 0: no limit. */
   readonly timeoutMs: number
@@ -103,27 +103,27 @@ export interface Belonging {
   readonly timeoutIsDefault?: boolean
 }
 
-const belongingSchema = z.object({
+const commandOwnerSchema = z.object({
   owner: ownerSchema,
   timeoutMs: z.number(),
   timeoutIsDefault: z.exactOptional(z.boolean()),
 })
 
-export function writeBelonging(directory: string, belonging: Belonging): void {
+export function writeOwner(directory: string, belonging: CommandOwner): void {
   writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })
 }
 
 /** `undefined` where it was not written, or not by us. */
-export function readBelonging(directory: string): Belonging | undefined {
+export function readOwner(directory: string): CommandOwner | undefined {
   try {
-    return belongingSchema.parse(JSON.parse(readFileSync(join(directory, 'task'), 'utf8')))
+    return commandOwnerSchema.parse(JSON.parse(readFileSync(join(directory, 'task'), 'utf8')))
   } catch {
     return undefined
   }
 }
 
 /** `undefined` for a command that was never started. */
-export function readIdentity(directory: string): Identity | undefined {
+export function readProcessIdentity(directory: string): ProcessIdentity | undefined {
   const [, pid, key] = /^(\d+) (.*)\n$/.exec(readText(join(directory, 'process')) ?? '') ?? []
   return pid === undefined || key === undefined ? undefined : { pid: Number(pid), key }
 }
@@ -260,7 +260,7 @@ function lastLines(read: Buffer, start: number, lines: number): number {
 /** Whether the command of this directory has been started, and has not ended. */
 export function isRunning(directory: string): boolean {
   if (readEnd(directory)) return false
-  const identity = readIdentity(directory)
+  const identity = readProcessIdentity(directory)
   return identity !== undefined && identity.key !== '' && processKey(identity.pid) === identity.key
 }
 

@@ -5,7 +5,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
-import { isRunning, readBelonging, readIdentity, startedAt } from './files.ts'
+import { isRunning, readOwner, readProcessIdentity, startedAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { listeningPort } from './listening-port.ts'
 import { attach } from './process.ts'
@@ -24,7 +24,7 @@ interface Ports {
 /** A process may be killed at any time, so what it leaves is looked for now and then; a look costs a few files. */
 const BETWEEN_LOOKS_MS = 60_000
 
-export class StrayGuard {
+export class OrphanReaper {
   readonly #ports: Ports
   readonly #killGraceMs: number
   readonly #guarded = new Map<string, () => void>()
@@ -35,7 +35,7 @@ export class StrayGuard {
     this.#killGraceMs = killGraceMs
   }
 
-  /** Looks for strays, but not often. Never rejects. */
+  /** Looks for orphans, but not often. Never rejects. */
   async look(): Promise<void> {
     const { clock, log, machine } = this.#ports
     if (clock.monotonic() - this.#lookedAt < BETWEEN_LOOKS_MS) return
@@ -57,8 +57,8 @@ export class StrayGuard {
     const { clock, log, machine } = this.#ports
     const directory = join(machine.root, taskID)
     if (this.#guarded.has(taskID) || !isRunning(directory) || !this.#isStray(directory)) return
-    const [identity, from] = [readIdentity(directory), startedAt(directory)]
-    const { timeoutMs = 0, timeoutIsDefault = false } = readBelonging(directory) ?? {}
+    const [identity, from] = [readProcessIdentity(directory), startedAt(directory)]
+    const { timeoutMs = 0, timeoutIsDefault = false } = readOwner(directory) ?? {}
     if (!identity || from === undefined || timeoutMs === 0) return
     const end = (): void => {
       this.#guarded.delete(taskID)
@@ -73,7 +73,7 @@ export class StrayGuard {
   }
 
   #isStray(directory: string): boolean {
-    const belonging = readBelonging(directory)
+    const belonging = readOwner(directory)
     return belonging !== undefined && this.#ports.owners.isGone(belonging.owner)
   }
 }

@@ -17,7 +17,7 @@ interface Place {
   overlap: Buffer
 }
 
-export class TextWatch {
+export class OutputMatcher {
   readonly #directory: string
   /** Each text with its bytes: where no escape sequences are, nothing needs to be decoded. */
   readonly #missing: Map<string, Buffer>

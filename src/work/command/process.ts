@@ -17,17 +17,17 @@ import {
   readEnd,
   readTail,
   WRAPPER,
-  writeBelonging,
-  writeIdentity,
-  type Belonging,
+  writeOwner,
+  writeProcessIdentity,
+  type CommandOwner,
   type CommandEnd,
-  type Identity,
+  type ProcessIdentity,
   type Stream,
   type Tail,
   type TailOptions,
 } from './files.ts'
 import { isGroupAlive, signalGroup } from './process-group.ts'
-import { TextWatch } from './output-match.ts'
+import { OutputMatcher } from './output-match.ts'
 
 export interface ProcessOptions {
   readonly clock: Clock
@@ -49,12 +49,12 @@ export interface StartOptions extends ProcessOptions {
   readonly env: NodeJS.ProcessEnv
   /** Whether its input stays open, with nothing in it; by default it is at its end. */
   readonly hasOpenInput?: boolean
-  readonly belonging: Belonging
+  readonly belonging: CommandOwner
   /** The command's own, which is created, private; it must not exist yet. */
   readonly directory: string
 }
 
-export interface AttachOptions extends ProcessOptions, Identity {
+export interface AttachOptions extends ProcessOptions, ProcessIdentity {
   readonly directory: string
 }
 
@@ -89,7 +89,7 @@ export function start({
   mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
   mkdirSync(directory, { mode: 0o700 })
   try {
-    writeBelonging(directory, belonging)
+    writeOwner(directory, belonging)
     const logs = openLogs(directory)
     let child: ChildProcess
     try {
@@ -108,7 +108,7 @@ export function start({
     if (child.pid === undefined) throw new Error('the system could not start it')
     const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
     try {
-      writeIdentity(directory, identity)
+      writeProcessIdentity(directory, identity)
     } catch {
       // It has removed its own files, or the disk is full: it runs, but no other process will find it.
     }
@@ -129,7 +129,7 @@ export function attach(options: AttachOptions): CommandProcess {
   return new CommandProcess(options)
 }
 
-export class CommandProcess implements Identity {
+export class CommandProcess implements ProcessIdentity {
   readonly pid: number
   readonly key: string
   /** Never rejects. */
@@ -140,7 +140,7 @@ export class CommandProcess implements Identity {
   #isKnown: boolean
   /** Settles when it has ended, and nothing is left of what it has started. */
   readonly gone: Promise<void>
-  readonly #watches = new Set<TextWatch>()
+  readonly #watches = new Set<OutputMatcher>()
   #resolve!: (end: CommandEnd) => void
   #resolveGone!: () => void
   #hasEnded = false
@@ -190,7 +190,7 @@ export class CommandProcess implements Identity {
    * sequences do not count. `onFound` must not throw.
    */
   watchFor(texts: readonly string[], onFound: (text: string) => void): void {
-    this.#watches.add(new TextWatch(this.#options.directory, texts, onFound))
+    this.#watches.add(new OutputMatcher(this.#options.directory, texts, onFound))
     if (!this.#hasEnded) this.#lookAfter(0)
   }
 

@@ -3,7 +3,7 @@ import { existsSync, statfsSync, writeFileSync } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
-import { isRunning, readIdentity } from './files.ts'
+import { isRunning, readProcessIdentity } from './files.ts'
 import { isGroupAlive } from './process-group.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -61,7 +61,7 @@ export async function removeOld(root: string, maxTotalBytes: number, clock: Cloc
 
 function mayGo(directory: string): boolean {
   if (!existsSync(join(directory, TOLD)) || isRunning(directory)) return false
-  const identity = readIdentity(directory)
+  const identity = readProcessIdentity(directory)
   return identity === undefined || !isGroupAlive(identity.pid)
 }
 

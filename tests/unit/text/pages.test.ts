@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ends, pageOf, type PageLimits, type Piece } from '../../../src/text/pages.ts'
-import { forModel } from '../../../src/text/sanitize.ts'
+import { sanitizeForModel } from '../../../src/text/sanitize.ts'
 
 const LIMITS: PageLimits = { bytes: 40, lines: 4 }
 
@@ -34,7 +34,7 @@ test('pages one after another are the whole text, whatever it holds and however 
       const pages = pagesOf(text, LIMITS, read)
       expect(pages.join('')).toBe(text)
       for (const page of pages) {
-        expect(Buffer.byteLength(forModel(page))).toBeLessThanOrEqual(LIMITS.bytes)
+        expect(Buffer.byteLength(sanitizeForModel(page))).toBeLessThanOrEqual(LIMITS.bytes)
         expect(page.split('\n').length).toBeLessThanOrEqual(LIMITS.lines + 1)
       }
     }),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { brief, forModel, nameForModel, oneLine, plain } from '../../../src/text/sanitize.ts'
+import { brief, sanitizeForModel, nameForModel, oneLine, sanitize } from '../../../src/text/sanitize.ts'
 import { noticeTexts } from '../../../src/parent/notice.ts'
 import { completedTask, failedTask } from '../../harness/tasks.ts'
 
@@ -26,8 +26,9 @@ const TAG = /<\s*(?:\/\s*)?(background_task|system[-_]reminder|task_result)|<tas
 
 describe.each(Object.entries(NASTY))('R4, R18: %s', (_, text) => {
   test('reach no terminal and no model as they are', () => {
-    for (const clean of [plain, forModel, oneLine, nameForModel]) expect(clean(text)).not.toMatch(FORBIDDEN)
-    expect(forModel(text)).not.toMatch(TAG)
+    for (const clean of [sanitize, sanitizeForModel, oneLine, nameForModel])
+      expect(clean(text)).not.toMatch(FORBIDDEN)
+    expect(sanitizeForModel(text)).not.toMatch(TAG)
     expect(nameForModel(text)).not.toMatch(TAG)
     expect(nameForModel(text).length).toBeLessThanOrEqual(220)
   })
@@ -50,14 +51,14 @@ describe.each(Object.entries(NASTY))('R4, R18: %s', (_, text) => {
 })
 
 test('R4: what was removed can be seen', () => {
-  expect(plain('a\0b\u0001c')).toBe('a\\x00b\\x01c')
-  expect(plain('a\uD83Db')).toBe('a\uFFFDb')
+  expect(sanitize('a\0b\u0001c')).toBe('a\\x00b\\x01c')
+  expect(sanitize('a\uD83Db')).toBe('a\uFFFDb')
   expect(oneLine('a\u202Eb')).toBe('a\\u202eb')
 })
 
 test('R18: code stays as it is', () => {
   const code = 'const a: Partial<Task> = x < 1 ? <Task id={1} /> : b\n\tif (a<task) return <T,>() => {}'
-  expect(forModel(code)).toBe(code)
+  expect(sanitizeForModel(code)).toBe(code)
 })
 
 test('R26: a name has a bound', () => {

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { plain } from '../../../src/text/sanitize.ts'
-import { fit, widthOf } from '../../../src/tui/truncate.ts'
+import { sanitize } from '../../../src/text/sanitize.ts'
+import { truncate, widthOf } from '../../../src/tui/truncate.ts'
 
 const measured = vi.hoisted(() => ({ length: 0 }))
 
@@ -23,17 +23,18 @@ test.each([
   ['漢字漢字漢字漢字漢字', '漢字漢字漢字漢字…'],
   ['', ''],
 ])('%j in 17 cells is %j', (text, expected) => {
-  expect(fit(text, 17)).toBe(expected)
-  expect(widthOf(fit(text, 17))).toBeLessThanOrEqual(17)
+  expect(truncate(text, 17)).toBe(expected)
+  expect(widthOf(truncate(text, 17))).toBeLessThanOrEqual(17)
 })
 
 test('no text is wider than it may be, however little room there is', () => {
-  for (const width of [0, 1, 2, 3]) expect(widthOf(fit('漢字 and more', width))).toBeLessThanOrEqual(width)
+  for (const width of [0, 1, 2, 3])
+    expect(widthOf(truncate('漢字 and more', width))).toBeLessThanOrEqual(width)
 })
 
 test('of a long text no more is measured than there is room for', () => {
   measured.length = 0
-  fit('漢字 '.repeat(10_000), 17)
+  truncate('漢字 '.repeat(10_000), 17)
   expect(measured.length).toBeGreaterThan(0)
   expect(measured.length).toBeLessThan(100)
 })
@@ -44,8 +45,8 @@ test('what joins characters takes no cell', () => {
 })
 
 test('R4: escape sequences go, and every other control character stands as an escape', () => {
-  expect(plain('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared\\x07 b\tc\nd\ne')
-  expect(plain('\u001B]0;a title\u0007x\u001B]8;;http://a\u001B\\link\u001B]8;;\u001B\\')).toBe('xlink')
-  expect(plain('rm \u202Ecod.\u202C x')).toBe('rm \\u202ecod.\\u202c x')
-  expect(plain('an end \u001B')).toBe('an end \\x1b')
+  expect(sanitize('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared\\x07 b\tc\nd\ne')
+  expect(sanitize('\u001B]0;a title\u0007x\u001B]8;;http://a\u001B\\link\u001B]8;;\u001B\\')).toBe('xlink')
+  expect(sanitize('rm \u202Ecod.\u202C x')).toBe('rm \\u202ecod.\\u202c x')
+  expect(sanitize('an end \u001B')).toBe('an end \\x1b')
 })

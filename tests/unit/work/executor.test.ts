@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Executor } from '../../../src/work/executor.ts'
-import { Scheduler } from '../../../src/work/queue.ts'
+import { Queue } from '../../../src/work/queue.ts'
 import type { Runner } from '../../../src/work/runner.ts'
 import { TaskStore } from '../../../src/task/store.ts'
 import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
@@ -22,7 +22,7 @@ function createExecutor(limit: number) {
       })
     },
   }
-  const lane = { scheduler: new Scheduler({ total: limit, providers: {}, models: {} }), runner }
+  const lane = { queue: new Queue({ total: limit, providers: {}, models: {} }), runner }
   const instance = new AbortController()
   const disposal = instance.signal
   const servers = new Set<string>()
