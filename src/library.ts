@@ -33,7 +33,7 @@ export type { Activity, RunSummary } from './work/agent/transcript.ts'
 export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
 export type { Piece } from './text/pages.ts'
 export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
-export type { Step, Story } from './story.ts'
+export type { Step, Story } from './timeline.ts'
 export type {
   AgentTask,
   AgentWork,

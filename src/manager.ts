@@ -22,7 +22,7 @@ import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
 import { readTranscript, type RunSummary } from './work/agent/transcript.ts'
-import type { Story } from './story.ts'
+import type { Story } from './timeline.ts'
 import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
@@ -286,7 +286,7 @@ export class BackgroundManager {
 
   /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
   story(taskID: string): Story | undefined {
-    return this.#rooms.stories.of(taskID)
+    return this.#rooms.timeline.of(taskID)
   }
 
   /** The name of the sub-agent that is meant. Rejects with a `ToolError` where there is none. */
@@ -398,11 +398,11 @@ export class BackgroundManager {
       }
       case 'message.part.updated':
         this.#rooms.outbox.handleEvent(event)
-        this.#rooms.stories.sawPart(event.properties.part)
-        this.#rooms.watches.hear(event.properties.sessionID, event.properties.part)
+        this.#rooms.timeline.observePart(event.properties.part)
+        this.#rooms.watches.observeActivity(event.properties.sessionID, event.properties.part)
         return
       case 'message.part.delta':
-        this.#rooms.watches.hear(event.properties.sessionID)
+        this.#rooms.watches.observeActivity(event.properties.sessionID)
         return
       case 'message.updated':
         this.#rooms.gate.handleEvent(event)
@@ -447,7 +447,7 @@ export class BackgroundManager {
       this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, { id: message.id, createdAt: message.time.created })
       this.#rooms.headlessHold.personWrote(sessionID, client)
-      const notices = this.#rooms.outbox.takeAlong(sessionID, message.id)
+      const notices = this.#rooms.outbox.piggyback(sessionID, message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
     } catch (error) {
       this.#ports.log.warn(`notices could not go along with ${message.id}: ${String(error)}`)

@@ -32,7 +32,7 @@ export interface Server {
 const CLOSE_MS = 2000
 
 /** After how long it is looked again whether a session is at work. */
-const LOOK_MS = 500
+const POLL_MS = 500
 
 /** How long OpenCode or tmux may take for an answer. */
 const LIMIT_MS = 10_000
@@ -56,7 +56,7 @@ export class Panes {
   /** One change after another. */
   #work = Promise.resolve()
   #stopListening = (): void => {}
-  #cancelLook = (): void => {}
+  #cancelPoll = (): void => {}
 
   constructor(ports: Ports, server: Server, options: Options['tmux']) {
     this.#ports = ports
@@ -70,7 +70,7 @@ export class Panes {
     })
     ports.disposal.addEventListener('abort', () => {
       unsubscribe()
-      this.#cancelLook()
+      this.#cancelPoll()
       this.#closeNow()
     })
   }
@@ -121,19 +121,19 @@ export class Panes {
   }
 
   async #isPossible(): Promise<boolean> {
-    if (this.#possible === 'unknown') this.#possible = await this.#find()
+    if (this.#possible === 'unknown') this.#possible = await this.#checkPossible()
     return this.#possible === 'yes'
   }
 
   /** What keeps the panes from being opened is said once. */
-  async #find(): Promise<'unknown' | 'yes' | 'no'> {
+  async #checkPossible(): Promise<'unknown' | 'yes' | 'no'> {
     const { clock, log, opencode } = this.#ports
     const isInTmux = Boolean(process.env['TMUX'] && process.env['TMUX_PANE'])
     const isListening = isInTmux && (await this.#isListening())
     if (isListening) return 'yes'
     if (isListening === undefined) {
-      this.#cancelLook()
-      this.#cancelLook = clock.after(LOOK_MS, () => this.#update())
+      this.#cancelPoll()
+      this.#cancelPoll = clock.after(POLL_MS, () => this.#update())
       return 'unknown'
     }
     const obstacle = isInTmux

@@ -11,7 +11,7 @@ import { errorText, type Event } from './host/opencode.ts'
 import type { Recovery } from './restart/recovery.ts'
 import type { CommandRunner } from './work/command/command-runner.ts'
 import type { Executor } from './work/executor.ts'
-import type { Teller } from './story.ts'
+import type { TimelineWriter } from './timeline.ts'
 import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/record.ts'
 import type { TaskStore } from './task/store.ts'
@@ -25,7 +25,7 @@ interface Ports {
   readonly records: TaskRecords
   readonly recovery: Recovery
   readonly store: TaskStore
-  readonly stories: Teller
+  readonly timeline: TimelineWriter
 }
 
 /** The answer stays in the session's metadata, which every client reads with the session. */
@@ -68,10 +68,10 @@ export class Requests {
   }
 
   async #do(sessionID: string, parentID: string, request: TaskRequest): Promise<RequestReply | undefined> {
-    const { recovery, store, stories } = this.#ports
+    const { recovery, store, timeline } = this.#ports
     const { kind } = request
     if (kind === 'look') {
-      await recovery.look(parentID)
+      await recovery.refreshRecords(parentID)
       return { ok: true, text: 'The records are up to date.' }
     }
     if (!store.findBySession(sessionID)) await recovery.recover(parentID)
@@ -79,7 +79,7 @@ export class Requests {
     // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
     if (!task) return undefined
     const answer = await this.#answer(task, { ...request, kind })
-    stories.tell(task.id, `${kind} was asked for in the terminal UI`)
+    timeline.add(task.id, `${kind} was asked for in the terminal UI`)
     return answer
   }
 

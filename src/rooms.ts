@@ -24,7 +24,7 @@ import { AgentRunner } from './work/agent/agent-runner.ts'
 import { ShellEnv } from './work/command/shell-env.ts'
 import { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
-import { Stories } from './story.ts'
+import { Timeline } from './timeline.ts'
 import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/record.ts'
 import { TaskStore } from './task/store.ts'
@@ -70,7 +70,7 @@ export function buildRooms(
   const { toolPrefix } = options
   const names = toolNames(toolPrefix)
   const store = new TaskStore()
-  const stories = new Stories({ clock, log, store })
+  const timeline = new Timeline({ clock, log, store })
   /** Aborted when the instance ends. */
   const disposal = new AbortController()
   const host = { opencode, clock, log, store }
@@ -80,7 +80,7 @@ export function buildRooms(
   const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
   const watches = new RunWatches({ ...host, statuses })
   const runner = new AgentRunner(
-    { ...host, watches, stories, disposal: disposal.signal },
+    { ...host, watches, timeline, disposal: disposal.signal },
     options.startTimeoutMs,
   )
   const shellEnv = new ShellEnv(host)
@@ -102,11 +102,11 @@ export function buildRooms(
     },
     options.timeoutMs,
   )
-  const backoff = new ProviderBackoff({ clock, store, queue, stories })
+  const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
   const outbox = new Outbox(
-    { ...host, statuses, gate, stories, onSettled: (task) => commands.endWasTold(task) },
+    { ...host, statuses, gate, timeline, onSettled: (task) => commands.endWasTold(task) },
     { ...options.notify, readTool: read && toolPrefix + read },
   )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
@@ -116,8 +116,8 @@ export function buildRooms(
     { waitMs: options.run.waitMs, defaultLimitMs: options.commands.timeoutMs },
   )
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ orphans, ...host, stories, owners, records, outbox, executor, commands })
-  const launcher = new Launcher({ clock, store, stories, catalogue, records, gate, names }, options)
+  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, outbox, executor, commands })
+  const launcher = new Launcher({ clock, store, timeline, catalogue, records, gate, names }, options)
   const continuer = new Continuer({
     clock,
     disposal: disposal.signal,
@@ -138,14 +138,14 @@ export function buildRooms(
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }
-  const requests = new Requests({ log, store, stories, records, recovery, executor, continuer, commands })
+  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, commands })
   return {
     names,
     shellEnv,
     disposal,
     orphans,
     store,
-    stories,
+    timeline,
     catalogue,
     commands,
     watches,

@@ -79,10 +79,11 @@ const plugin = {
       },
       async 'tool.definition'({ toolID }, output) {
         const definition = output as Definition
-        if (clashes.sawDefinition(toolID, definition)) await completeDefinition(manager, toolID, definition)
+        if (clashes.observeDefinition(toolID, definition))
+          await completeDefinition(manager, toolID, definition)
       },
       'tool.execute.after'({ tool, callID }) {
-        clashes.sawAnswer(tool, callID)
+        clashes.observeAnswer(tool, callID)
         return done
       },
       'shell.env'(input, output) {

@@ -90,7 +90,7 @@ export interface Opencode {
   /** Resolves when the host has taken the message over, which does not say that a turn follows. */
   prompt(sessionID: string, prompt: Prompt): Promise<void>
   /** Leaves a message for people, which no model is asked to answer, nor reads. */
-  note(sessionID: string, text: string): Promise<void>
+  leaveMessage(sessionID: string, text: string): Promise<void>
   /** Resolves when what ran has stopped. The children of the session go on. */
   abort(sessionID: string): Promise<void>
   /** What is asked of the user just now, in all sessions. */
@@ -230,7 +230,7 @@ export function connect(
       )
     },
 
-    note: async (sessionID, text) => {
+    leaveMessage: async (sessionID, text) => {
       const body = { noReply: true, parts: [{ type: 'text' as const, text, ignored: true }] }
       await call('session.prompt', (signal) =>
         client.session.prompt({ path: { id: sessionID }, body, signal, query }),

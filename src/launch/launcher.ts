@@ -3,7 +3,7 @@ import type { Catalogue } from './catalogue.ts'
 import type { Clock } from '../clock.ts'
 import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from '../host/opencode.ts'
 import { modelOf, type Gate } from '../parent/gate.ts'
-import type { Teller } from '../story.ts'
+import type { TimelineWriter } from '../timeline.ts'
 import { newPromptID, newTaskID } from '../task/id.ts'
 import type { TaskRecords } from '../task/record.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -42,7 +42,7 @@ interface Ports {
   readonly store: TaskStore
   readonly records: TaskRecords
   readonly gate: Gate
-  readonly stories: Teller
+  readonly timeline: TimelineWriter
   readonly names: ToolNames
 }
 
@@ -64,7 +64,7 @@ export class Launcher {
     const { parentID, agent, prompt, description } = request
     refuseEmptyPrompt(prompt)
     return this.admitted(parentID, async () => {
-      const { catalogue, records, store, stories, clock } = this.#ports
+      const { catalogue, records, store, timeline, clock } = this.#ports
       const [parent, chosen, primaryTools] = await Promise.all([
         this.#parent(parentID),
         catalogue.agent(agent),
@@ -90,7 +90,7 @@ export class Launcher {
           childRules(parent, [...Object.values(this.#ports.names), ...primaryTools]),
         )
         store.add(task)
-        stories.tell(task.id, 'queued')
+        timeline.add(task.id, 'queued')
         return task
       })
     })
@@ -101,7 +101,7 @@ export class Launcher {
     const request = { ...given, timeoutMs: limitOf(given) }
     if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
     return explained(async () => {
-      const { records, store, stories, clock } = this.#ports
+      const { records, store, timeline, clock } = this.#ports
       await this.#parent(parentID)
       return this.#withID(async (id) => {
         const task = await records.create(
@@ -109,7 +109,7 @@ export class Launcher {
           [],
         )
         store.add(task)
-        stories.tell(task.id, 'queued')
+        timeline.add(task.id, 'queued')
         return task
       })
     })

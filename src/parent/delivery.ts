@@ -50,14 +50,14 @@ const TURN_LIMIT_MS = 5000
 const SENDS_WITHOUT_TURN = 5
 
 export class Delivery {
-  readonly letter: NoticeMessage
+  readonly message: NoticeMessage
   readonly #opencode: Opencode
   readonly #gate: Pick<Gate, 'admission'>
   readonly #clock: Clock
   readonly #log: Log
   readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
-  readonly #isRide: boolean
+  readonly #isPiggybacked: boolean
   #step: 'sending' | 'sent' | 'riding' | 'resting' | 'over'
   #attempts = 0
   #sentAt: number
@@ -70,21 +70,21 @@ export class Delivery {
     step: 'sending' | 'riding' | 'resting',
     on: DeliveryListeners,
   ) {
-    this.letter = letter
+    this.message = letter
     this.#opencode = ports.opencode
     this.#gate = ports.gate
     this.#clock = ports.clock
     this.#log = ports.log
     this.#step = step
     this.#sentAt = ports.clock.monotonic()
-    this.#isRide = step !== 'sending'
+    this.#isPiggybacked = step !== 'sending'
     this.#on = on
     this.#reception = new ReceptionTracker(letter.messageID)
   }
 
   /** Whether it goes as this message, and does not ride on one of the user's. */
   sends(messageID: string): boolean {
-    return !this.#isRide && this.letter.messageID === messageID
+    return !this.#isPiggybacked && this.message.messageID === messageID
   }
 
   /** Whether it is on its way into the parent, is stored there and not yet seen by its model, or neither any more. */
@@ -100,7 +100,7 @@ export class Delivery {
   }
 
   async send(): Promise<void> {
-    const { parentID, messageID, parts } = this.letter
+    const { parentID, messageID, parts } = this.message
     this.#attempts += 1
     this.#step = 'sending'
     try {
@@ -136,32 +136,32 @@ export class Delivery {
   }
 
   /** A message of the parent was created or has changed. */
-  sawMessage(info: Message): void {
-    this.#reception.note(info)
+  observeMessage(info: Message): void {
+    this.#reception.observe(info)
     this.#settle()
   }
 
   /** A message of the parent was removed, which happens when the user goes on from where messages were undone. */
-  sawRemoved(messageID: string): void {
-    if (messageID === this.letter.messageID) this.#end('removed')
+  observeRemoval(messageID: string): void {
+    if (messageID === this.message.messageID) this.#end('removed')
   }
 
   /** Gives up a ride on a message that was never stored, as when another plugin refused it; true where that is so. */
-  reclaim(): boolean {
-    if (!this.#isRide || this.#isOver() || this.#reception.reception !== 'missing') return false
+  withdrawUnstored(): boolean {
+    if (!this.#isPiggybacked || this.#isOver() || this.#reception.reception !== 'missing') return false
     this.stop()
     return true
   }
 
   /** The net: a parent that is idle although our message was never seen to be answered is looked at. */
-  async sawStatuses(statuses: Statuses): Promise<void> {
+  async observeStatuses(statuses: Statuses): Promise<void> {
     const step = this.#step
-    if ((step !== 'sent' && step !== 'riding') || this.letter.parentID in statuses) return
+    if ((step !== 'sent' && step !== 'riding') || this.message.parentID in statuses) return
     try {
       await this.#read()
       if (this.#settle() || this.#step !== step) return
       if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
-      if (step === 'riding') await this.#endRide()
+      if (step === 'riding') await this.#endPiggyback()
       else if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
       else this.#rest()
     } catch (error) {
@@ -170,8 +170,8 @@ export class Delivery {
   }
 
   /** No turn has followed the message that it rides on. */
-  async #endRide(): Promise<void> {
-    const { type } = await this.#gate.admission(this.letter.parentID)
+  async #endPiggyback(): Promise<void> {
+    const { type } = await this.#gate.admission(this.message.parentID)
     if (this.#step !== 'riding') return
     if (type === 'gone') this.#end('gone')
     else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unheard')
@@ -180,7 +180,7 @@ export class Delivery {
 
   /** The parent may be woken again: what is stored there unread is sent again, which starts its turn. */
   resume(): void {
-    if (this.#step !== 'resting' || this.#isRide || this.#reception.reception !== 'unanswered') return
+    if (this.#step !== 'resting' || this.#isPiggybacked || this.#reception.reception !== 'unanswered') return
     this.#attempts = 0
     void this.send()
   }
@@ -198,7 +198,7 @@ export class Delivery {
   }
 
   async #read(): Promise<void> {
-    for (const { info } of await this.#opencode.messages(this.letter.parentID)) this.#reception.note(info)
+    for (const { info } of await this.#opencode.messages(this.message.parentID)) this.#reception.observe(info)
   }
 
   #settle(): boolean {

@@ -133,7 +133,7 @@ export class Gate {
   handleEvent(event: Event): void {
     switch (event.type) {
       case 'session.status':
-        this.#sawStatus(event.properties.sessionID, event.properties.status.type, event.id)
+        this.#observeStatus(event.properties.sessionID, event.properties.status.type, event.id)
         return
       case 'session.error': {
         const { sessionID, error } = event.properties
@@ -142,10 +142,10 @@ export class Gate {
         return
       }
       case 'message.updated':
-        this.#sawMessage(event.properties.info)
+        this.#observeMessage(event.properties.info)
         return
       case 'session.updated':
-        this.#sawSession(event.properties.info)
+        this.#observeSession(event.properties.info)
         return
       case 'session.deleted': {
         const parent = this.#parents.get(event.properties.info.id)
@@ -157,16 +157,16 @@ export class Gate {
     }
   }
 
-  #sawSession(session: Session): void {
+  #observeSession(session: Session): void {
     const parent = this.#parents.get(session.id)
     if (!parent) return
     const before = parent.session
     parent.session = session
     if (before === undefined || before === 'gone' || !isPutAway(before) || isPutAway(session)) return
-    if (!this.#isInterrupted(session.id)) this.#tell(session.id, 'opened')
+    if (!this.#isInterrupted(session.id)) this.#notifyListeners(session.id, 'opened')
   }
 
-  #sawStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string | undefined): void {
+  #observeStatus(sessionID: string, type: 'busy' | 'retry' | 'idle', eventID: string | undefined): void {
     const parent = this.#parents.get(sessionID)
     if (!parent) return
     const { turn } = parent
@@ -182,20 +182,20 @@ export class Gate {
     else if (turn !== 'unsettled') this.#change(sessionID, 'idle')
   }
 
-  #sawMessage(info: Message): void {
+  #observeMessage(info: Message): void {
     const parent = this.#parents.get(info.sessionID)
     if (!parent) return
-    if (info.role === 'user') sawStored(parent, info)
-    else if (info.error?.name === 'MessageAbortedError') this.#sawAborted(parent, info)
+    if (info.role === 'user') observeStored(parent, info)
+    else if (info.error?.name === 'MessageAbortedError') this.#observeAborted(parent, info)
     else if (parent.turn === 'written' && info.parentID === parent.awaitedID) {
       parent.turn = 'busy'
       // A notice that found it closed just now was too late for the message of the user's.
-      this.#tell(info.sessionID, 'opened')
+      this.#notifyListeners(info.sessionID, 'opened')
     }
   }
 
   /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
-  #sawAborted(parent: Parent, { sessionID, time }: Message): void {
+  #observeAborted(parent: Parent, { sessionID, time }: Message): void {
     if (time.created >= parent.written.createdAt) this.#change(sessionID, 'interrupted')
     else if (parent.turn === 'idle') this.#change(sessionID, 'unsettled')
   }
@@ -207,15 +207,15 @@ export class Gate {
     // The end of the interrupted turn can come behind what was written, and a turn that is no answer to it.
     if (parent.turn === 'written' && turn !== 'interrupted') return
     parent.turn = turn
-    if (turn === 'interrupted') this.#tell(sessionID, 'interrupted')
+    if (turn === 'interrupted') this.#notifyListeners(sessionID, 'interrupted')
   }
 
-  #tell(parentID: string, change: 'opened' | 'interrupted'): void {
+  #notifyListeners(parentID: string, change: 'opened' | 'interrupted'): void {
     for (const listener of this.#listeners) listener(parentID, change)
   }
 }
 
-function sawStored(parent: Parent, { id, time: { created: createdAt } }: Message): void {
+function observeStored(parent: Parent, { id, time: { created: createdAt } }: Message): void {
   if (createdAt >= parent.newest.createdAt) parent.newest = { id, createdAt }
   if (id === parent.written.id) parent.awaitedID ??= parent.newest.id
 }

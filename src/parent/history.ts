@@ -2,7 +2,7 @@
 import type { StoredMessage } from '../host/opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
-import { endKey, ridingKey } from './notice.ts'
+import { endKey, piggybackKey } from './notice.ts'
 import { ReceptionTracker, type Reception } from './reception.ts'
 
 /** Metadata of a tool's result that names the end which the tool returns; empty where the task has not ended. */
@@ -44,13 +44,13 @@ export class History {
 
   /** Where the notice of this key stands, by itself or on a message of the user's, and what became of it. */
   notice(key: string): { readonly messageID: string; readonly reception: Reception } | undefined {
-    const index = this.#places.get(keyDigest(key)) ?? this.#places.get(keyDigest(ridingKey(key)))
+    const index = this.#places.get(keyDigest(key)) ?? this.#places.get(keyDigest(piggybackKey(key)))
     if (index === undefined) return undefined
     const messageID = this.messages[index]?.info.id ?? ''
     const tracker = new ReceptionTracker(messageID)
     for (let next = index; next < this.messages.length; next += 1) {
       const info = this.messages[next]?.info
-      if (info) tracker.note(info)
+      if (info) tracker.observe(info)
       // Mostly so after a message or two.
       if (info?.role === 'assistant' && tracker.reception === 'answered') break
     }

@@ -15,7 +15,7 @@ import {
   noticedAt,
   noticeKey,
   noticeTexts,
-  ridingKey,
+  piggybackKey,
   type Notice,
 } from './notice.ts'
 
@@ -148,7 +148,7 @@ export class Mailbox {
     // They stand behind the user's words, and have ids of their own kind: a part of which the id is stored already
     // would go to the message that has it (contract 4.18).
     const parts = this.#parts(notices, (key, at) => ({
-      key: ridingKey(key),
+      key: piggybackKey(key),
       at: at + BEHIND_USER_MS,
     }))
     return { notices, parts: parts.map((part) => ({ ...part, text: `\n\n${part.text}` })) }

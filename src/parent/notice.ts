@@ -50,7 +50,7 @@ const NAMED = 1
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey(notice: Notice): string {
   if (isEndNotice(notice)) return endKey(notice.task)
-  if ('sighting' in notice) return sightingKey(notice.task)
+  if ('sighting' in notice) return outputMatchKey(notice.task)
   return 'listening' in notice ? listeningKey(notice.task) : unansweredKey(notice.task)
 }
 
@@ -62,7 +62,7 @@ export function endKey({ id, run }: Task): string {
   return `${id} ${run} ended`
 }
 
-export function sightingKey({ id, run }: Task): string {
+export function outputMatchKey({ id, run }: Task): string {
   return `${id} ${run} saw`
 }
 
@@ -94,7 +94,7 @@ export function noticedAt(notice: Notice): number {
 }
 
 /** The same for a notice that rides on a message of the user's. */
-export function ridingKey(key: string): string {
+export function piggybackKey(key: string): string {
   return `${key} with the user's message`
 }
 
@@ -177,13 +177,13 @@ function noticeText(notice: Notice, room: number): string {
 }
 
 function besideEndText(notice: Exclude<Notice, EndNotice>): string {
-  if ('sighting' in notice) return sightingText(notice.task, notice.sighting)
+  if ('sighting' in notice) return outputMatchText(notice.task, notice.sighting)
   return 'listening' in notice
     ? listeningText(notice.task, notice.listening)
     : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`
 }
 
-function sightingText(task: Task, { text }: OutputMatch): string {
+function outputMatchText(task: Task, { text }: OutputMatch): string {
   if (text === undefined)
     return 'The processes that it had left running have ended. None of its notify_on texts appeared.'
   const isUnlimited = task.kind === 'command' && !isEnded(task) && outlivesDefault(task)

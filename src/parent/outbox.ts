@@ -9,7 +9,7 @@ import type { MessageToRead } from '../host/message.ts'
 import type { Event, Opencode, TextPart } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
-import type { Teller } from '../story.ts'
+import type { TimelineWriter } from '../timeline.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type NoticeMessage } from './delivery.ts'
@@ -20,7 +20,7 @@ import {
   isEndNotice,
   listeningKey,
   noticeKey,
-  sightingKey,
+  outputMatchKey,
   unansweredKey,
   type Notice,
 } from './notice.ts'
@@ -34,13 +34,13 @@ interface Ports {
   readonly store: TaskStore
   readonly statuses: StatusPoll
   readonly gate: Gate
-  readonly stories: Teller
+  readonly timeline: TimelineWriter
   /** Called when nobody is owed the end of a run any more. */
   readonly onSettled: (task: EndedTask) => void
 }
 
 /** A delivery, and what is told by it that the parent has not read elsewhere. */
-interface Sent {
+interface OpenDelivery {
   readonly delivery: Delivery
   notices: readonly Notice[]
 }
@@ -72,14 +72,14 @@ const ENDS: Readonly<Record<DeliveryEnd, string>> = {
   unheard: 'nobody answers the message that the notice rides on',
 }
 
-const NONE: ReadonlySet<Sent> = new Set()
+const NONE: ReadonlySet<OpenDelivery> = new Set()
 
 export class Outbox {
   readonly #ports: Ports
   readonly #options: NotifyOptions
   readonly #mailboxes = new Map<string, Mailbox>()
   /** What is under way or rests, by its parent: an event must find it without a look at all others. */
-  readonly #sent = new Map<string, Set<Sent>>()
+  readonly #sent = new Map<string, Set<OpenDelivery>>()
   readonly #readings: Readings
   /** By the keys of their notices. */
   readonly #held = new Map<string, Held>()
@@ -122,14 +122,14 @@ export class Outbox {
       if (over === 'stored' && end) this.#settle(end)
       held.readings.delete(reading)
       if (held.readings.size === 0) this.#free(key, held)
-      this.#tell()
+      this.#notifyListeners()
     })
     held.readings.add(reading)
     return {
       read: (ended) => {
         end = ended
         reading.read()
-        this.#tell()
+        this.#notifyListeners()
       },
       release: () => reading.giveUp(),
     }
@@ -139,7 +139,7 @@ export class Outbox {
     const known = this.#held.get(key)
     if (known) return known
     const notice = this.#mailboxes.get(parentID)?.remove(key)
-    if (notice) this.#tellStories([notice], 'notice kept back: a tool call reads the end')
+    if (notice) this.#addSteps([notice], 'notice kept back: a tool call reads the end')
     const held: Held = { parentID, taskID: id, readings: new Set(), notice, onFree: new Set() }
     this.#held.set(key, held)
     return held
@@ -149,7 +149,7 @@ export class Outbox {
   #free(key: string, { parentID, taskID, notice, onFree }: Held): void {
     this.#held.delete(key)
     if (notice) {
-      this.#tellStories([notice], 'notice owed')
+      this.#addSteps([notice], 'notice owed')
       this.#mailbox(parentID).put(notice)
     } else this.#sendOthersOf(taskID)
     for (const listener of onFree) listener()
@@ -157,12 +157,17 @@ export class Outbox {
 
   /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
   #settle(task: EndedTask): void {
-    this.#ports.stories.tell(task.id, 'its end was read: no notice is owed')
+    this.#ports.timeline.add(task.id, 'its end was read: no notice is owed')
     this.#ports.onSettled(task)
     // Reading the end also settles what was to be told of the task before it.
     const held = this.#held.get(endKey(task))
     if (held) held.notice = undefined
-    this.#withdraw(task.parentID, [endKey(task), sightingKey(task), listeningKey(task), unansweredKey(task)])
+    this.#withdraw(task.parentID, [
+      endKey(task),
+      outputMatchKey(task),
+      listeningKey(task),
+      unansweredKey(task),
+    ])
     this.#poll()
   }
 
@@ -174,13 +179,13 @@ export class Outbox {
   inherit(notice: Notice, history: History): void {
     const { parentID } = notice.task
     const stored = history.notice(noticeKey(notice))
-    this.#tellStories([notice], 'notice owed from before OpenCode started')
+    this.#addSteps([notice], 'notice owed from before OpenCode started')
     if (!stored) {
       this.#mailbox(parentID).keep([notice])
       return
     }
     const delivery = this.#deliver({ ...stored, parentID, parts: [] }, [notice], 'resting')
-    for (const { info } of history.messages) delivery.sawMessage(info)
+    for (const { info } of history.messages) delivery.observeMessage(info)
   }
 
   /** Calls the listener when something was sent or is owed no more. Returns how to stop that. */
@@ -211,16 +216,16 @@ export class Outbox {
   }
 
   /** What is to ride on a message that the user is just sending to a parent. */
-  takeAlong(parentID: string, messageID: string): readonly TextPart[] {
+  piggyback(parentID: string, messageID: string): readonly TextPart[] {
     const mailbox = this.#mailboxes.get(parentID)
     if (!mailbox) return []
     for (const sent of this.#sentTo(parentID)) {
-      if (!sent.delivery.reclaim()) continue
+      if (!sent.delivery.withdrawUnstored()) continue
       this.#forget(sent)
       mailbox.keep(sent.notices)
     }
     const { notices, parts } = mailbox.take()
-    this.#tellStories(notices, "notice goes along with the user's message")
+    this.#addSteps(notices, "notice goes along with the user's message")
     if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'riding')
     return parts
   }
@@ -234,7 +239,7 @@ export class Outbox {
     const read = new Map(messages.map((message) => [message.info.id, message]))
     let stored: ReadonlySet<string> | undefined
     for (const { delivery } of this.#all()) {
-      const { parentID, messageID, parts } = delivery.letter
+      const { parentID, messageID, parts } = delivery.message
       const message = read.get(messageID)
       if (!message) continue
       stored ??= new Set(messages.flatMap((each) => each.parts.map(({ id }) => id)))
@@ -252,17 +257,17 @@ export class Outbox {
         const sent = this.#sent.get(info.sessionID)
         if (!sent) return
         for (const { delivery } of sent) {
-          delivery.sawMessage(info)
-          this.#tell()
+          delivery.observeMessage(info)
+          this.#notifyListeners()
         }
         return
       }
       case 'message.part.updated':
-        this.#readings.sawPart(event.properties.part)
+        this.#readings.observePart(event.properties.part)
         return
       case 'message.removed': {
         const { sessionID, messageID } = event.properties
-        for (const { delivery } of this.#sentTo(sessionID)) delivery.sawRemoved(messageID)
+        for (const { delivery } of this.#sentTo(sessionID)) delivery.observeRemoval(messageID)
         return
       }
       default:
@@ -280,7 +285,7 @@ export class Outbox {
     for (const { delivery } of this.#all()) delivery.stop()
     this.#sent.clear()
     this.#poll()
-    this.#tell()
+    this.#notifyListeners()
   }
 
   /** What was not sent yet of these notices is not owed any more. */
@@ -296,14 +301,14 @@ export class Outbox {
 
   #ended(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
-      this.#ports.stories.tell(task.id, 'no notice: its parent has cancelled it')
+      this.#ports.timeline.add(task.id, 'no notice: its parent has cancelled it')
       this.#ports.onSettled(task)
       this.#sendOthersOf(task.id)
       return
     }
     const notice = { task, text }
     const held = this.#held.get(endKey(task))
-    this.#tellStories([notice], held ? 'notice kept back: a tool call waits for the end' : 'notice owed')
+    this.#addSteps([notice], held ? 'notice kept back: a tool call waits for the end' : 'notice owed')
     if (held) held.notice = notice
     else this.#mailbox(task.parentID).put(notice)
   }
@@ -320,7 +325,7 @@ export class Outbox {
     const ports = { ...this.#ports, unreadBytes: () => this.#unreadBytes(parentID) }
     const mailbox = new Mailbox(ports, parentID, this.#options, (letter, notices) => {
       void this.#deliver(letter, notices, 'sending').send()
-      this.#tell()
+      this.#notifyListeners()
     })
     this.#mailboxes.set(parentID, mailbox)
     return mailbox
@@ -328,7 +333,7 @@ export class Outbox {
 
   #unreadBytes(parentID: string): number {
     return [...this.#sentTo(parentID)].reduce(
-      (sum, { delivery }) => sum + (delivery.place === 'past' ? 0 : bytesOf(delivery.letter)),
+      (sum, { delivery }) => sum + (delivery.place === 'past' ? 0 : bytesOf(delivery.message)),
       0,
     )
   }
@@ -339,10 +344,10 @@ export class Outbox {
     step: 'sending' | 'riding' | 'resting',
   ): Delivery {
     const onEnd = (end: DeliveryEnd): void => {
-      this.#tellStories(sent.notices, ENDS[end])
+      this.#addSteps(sent.notices, ENDS[end])
       this.#forget(sent)
       this.#poll()
-      this.#tell()
+      this.#notifyListeners()
       if (end === 'told' || end === 'gone')
         for (const { task } of sent.notices.filter(isEndNotice)) this.#ports.onSettled(task)
       if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
@@ -351,12 +356,12 @@ export class Outbox {
         this.#deliver(letter, sent.notices, 'resting')
     }
     const onSent = (): void => {
-      this.#tellStories(sent.notices, 'notice sent')
-      this.#tell()
+      this.#addSteps(sent.notices, 'notice sent')
+      this.#notifyListeners()
     }
     const gate = { admission: () => this.#admission(sent) }
     const ports = { ...this.#ports, gate }
-    const sent: Sent = { notices, delivery: new Delivery(ports, letter, step, { onSent, onEnd }) }
+    const sent: OpenDelivery = { notices, delivery: new Delivery(ports, letter, step, { onSent, onEnd }) }
     const others = this.#sent.get(letter.parentID)
     if (others) others.add(sent)
     else this.#sent.set(letter.parentID, new Set([sent]))
@@ -365,32 +370,32 @@ export class Outbox {
   }
 
   /** Waits while tool calls read all that the message tells. */
-  async #admission(sent: Sent): Promise<Admission> {
+  async #admission(sent: OpenDelivery): Promise<Admission> {
     const held = this.#heldFor(sent)
     if (held) await new Promise<void>((resolve) => held.onFree.add(resolve))
-    const admission = await this.#ports.gate.admission(sent.delivery.letter.parentID)
+    const admission = await this.#ports.gate.admission(sent.delivery.message.parentID)
     return this.#heldFor(sent) ? this.#admission(sent) : admission
   }
 
-  #heldFor({ notices }: Sent): Held | undefined {
+  #heldFor({ notices }: OpenDelivery): Held | undefined {
     const held = notices.map((notice) => this.#held.get(noticeKey(notice)))
     return held.includes(undefined) ? undefined : held[0]
   }
 
-  #tellStories(notices: readonly Notice[], what: string): void {
-    for (const { task } of notices) this.#ports.stories.tell(task.id, what)
+  #addSteps(notices: readonly Notice[], what: string): void {
+    for (const { task } of notices) this.#ports.timeline.add(task.id, what)
   }
 
-  #sentTo(parentID: string): ReadonlySet<Sent> {
+  #sentTo(parentID: string): ReadonlySet<OpenDelivery> {
     return this.#sent.get(parentID) ?? NONE
   }
 
-  *#all(): Generator<Sent> {
+  *#all(): Generator<OpenDelivery> {
     for (const sent of this.#sent.values()) yield* sent
   }
 
-  #forget(sent: Sent): void {
-    const { parentID } = sent.delivery.letter
+  #forget(sent: OpenDelivery): void {
+    const { parentID } = sent.delivery.message
     const left = this.#sent.get(parentID)
     left?.delete(sent)
     if (left?.size === 0) this.#sent.delete(parentID)
@@ -401,7 +406,7 @@ export class Outbox {
     return false
   }
 
-  #tell(): void {
+  #notifyListeners(): void {
     for (const listener of this.#listeners) listener()
   }
 
@@ -419,7 +424,7 @@ export class Outbox {
       this.#stopPolling = undefined
     } else {
       this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
-        for (const { delivery } of this.#all()) void delivery.sawStatuses(statuses)
+        for (const { delivery } of this.#all()) void delivery.observeStatuses(statuses)
         this.#poll()
       })
     }

@@ -54,7 +54,7 @@ export class Readings {
     const others = this.#open.get(reader.sessionID)
     if (others) others.add(reading)
     else this.#open.set(reader.sessionID, new Set([reading]))
-    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => this.#sawStatuses(statuses))
+    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => this.#observeStatuses(statuses))
     return {
       get isRead() {
         return reading.readAt !== undefined
@@ -69,7 +69,7 @@ export class Readings {
   }
 
   /** To be called with each part of a message that was created or has changed. */
-  sawPart(part: Part): void {
+  observePart(part: Part): void {
     if (part.type !== 'tool') return
     const { status } = part.state
     if (status !== 'completed' && status !== 'error') return
@@ -84,7 +84,7 @@ export class Readings {
   }
 
   /** The net: a session that is idle has no call at work, whatever events said. */
-  #sawStatuses(statuses: Statuses): void {
+  #observeStatuses(statuses: Statuses): void {
     for (const [sessionID, readings] of this.#open)
       if (!(sessionID in statuses)) void this.#check(sessionID, [...readings])
   }

@@ -18,7 +18,7 @@ export class ReceptionTracker {
     this.#messageID = messageID
   }
 
-  note(info: Message): void {
+  observe(info: Message): void {
     if (info.role === 'user') this.#users.set(info.id, info.time.created)
     else this.#assistants.set(info.id, info)
   }
@@ -26,7 +26,7 @@ export class ReceptionTracker {
   /** Whether a model call has begun that has it in its context. */
   get isSeen(): boolean {
     const storedAt = this.#users.get(this.#messageID)
-    return [...this.#assistants.values()].some((info) => this.#sawOurs(info, storedAt))
+    return [...this.#assistants.values()].some((info) => this.#hasSeenOurs(info, storedAt))
   }
 
   get reception(): Reception {
@@ -34,7 +34,7 @@ export class ReceptionTracker {
     if (storedAt === undefined) return 'missing'
     let reception: Reception = 'unanswered'
     for (const info of this.#assistants.values()) {
-      const sawOurs = this.#sawOurs(info, storedAt)
+      const sawOurs = this.#hasSeenOurs(info, storedAt)
       if (info.error?.name === 'MessageAbortedError') {
         if ((info.time.completed ?? 0) >= storedAt || sawOurs) reception = 'interrupted'
       } else if (sawOurs && (info.time.completed !== undefined || info.error)) return 'answered'
@@ -43,7 +43,7 @@ export class ReceptionTracker {
   }
 
   /** An answer names the newest user message that its call had seen; history is ordered by creation time. */
-  #sawOurs({ parentID }: { readonly parentID: string }, storedAt: number | undefined): boolean {
+  #hasSeenOurs({ parentID }: { readonly parentID: string }, storedAt: number | undefined): boolean {
     const answers = this.#users.get(parentID)
     return (
       parentID === this.#messageID || (answers !== undefined && storedAt !== undefined && answers > storedAt)

@@ -15,7 +15,7 @@ import { judge, type Verdict } from '../work/agent/evidence.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
 import { readTranscript, type Transcript } from '../work/agent/transcript.ts'
-import type { Teller } from '../story.ts'
+import type { TimelineWriter } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
 import { readRecord, type TaskRecords } from '../task/record.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -35,7 +35,7 @@ interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly store: TaskStore
-  readonly stories: Teller
+  readonly timeline: TimelineWriter
   readonly records: TaskRecords
   readonly outbox: Outbox
   readonly executor: Executor
@@ -45,7 +45,7 @@ interface Ports {
 
 type EndedAgentTask = EndedTask & AgentTask
 
-interface Found {
+interface RecordedTask {
   readonly session: Session
   readonly task: Task
 }
@@ -81,7 +81,7 @@ export class Recovery {
 
   /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
   recover(parentID: string): Promise<void> {
-    void this.#ports.orphans.look()
+    void this.#ports.orphans.scan()
     const known = this.#recovered.get(parentID)
     if (known) return known
     this.#forgetOld()
@@ -105,7 +105,7 @@ export class Recovery {
    * process may be the one in which the user goes on. A command that runs on is taken over, since somebody must see its
    * end. Rejects with a `HostError`.
    */
-  async look(parentID: string): Promise<void> {
+  async refreshRecords(parentID: string): Promise<void> {
     const { opencode, owners, records, store } = this.#ports
     const left = (await this.#records(parentID)).filter(({ task, owner }) => {
       return !isEnded(task) && owners.isGone(owner)
@@ -114,7 +114,7 @@ export class Recovery {
       left.map(async ({ session, task, owner }) => {
         const ended = task.kind === 'agent' ? await this.#endOf(task) : this.#endOfCommand(task)
         if (!ended) await this.#take({ session, task }, new History(await opencode.messages(parentID)))
-        else if (!store.findBySession(session.id)) await records.note(ended, session, owner)
+        else if (!store.findBySession(session.id)) await records.recordEnd(ended, session, owner)
       }),
     )
   }
@@ -175,7 +175,7 @@ export class Recovery {
   }
 
   /** Those of tasks that are not known here. */
-  async #records(parentID: string): Promise<(Found & { readonly owner: Owner })[]> {
+  async #records(parentID: string): Promise<(RecordedTask & { readonly owner: Owner })[]> {
     const { opencode, store } = this.#ports
     return (await opencode.children(parentID)).flatMap((session) => {
       const record = store.findBySession(session.id) ? undefined : readRecord(session)
@@ -183,7 +183,7 @@ export class Recovery {
     })
   }
 
-  async #take({ session, task }: Found, history: History): Promise<void> {
+  async #take({ session, task }: RecordedTask, history: History): Promise<void> {
     const known = this.#ports.store.findBySession(session.id)
     // Another call may have been faster, as one for a launch is.
     if (known) return
@@ -229,9 +229,9 @@ export class Recovery {
 
   /** @param before as it was recorded */
   #add(task: Task, before: Task, session: Session): void {
-    const { store, records, stories } = this.#ports
+    const { store, records, timeline } = this.#ports
     store.add(task)
-    stories.tell(task.id, `found again after a restart, ${task.status}`)
+    timeline.add(task.id, `found again after a restart, ${task.status}`)
     if (!isEnded(before)) records.adopt(task, session)
   }
 

@@ -47,7 +47,7 @@ export class Clashes {
   }
 
   /** To be called from the hook `tool.definition`. Returns whether the definition is one of ours. */
-  sawDefinition(name: string, definition: Definition): boolean {
+  observeDefinition(name: string, definition: Definition): boolean {
     this.#meetOtherCopy(definition)
     const tool = this.tools[name]
     if (!tool) return false
@@ -62,7 +62,7 @@ export class Clashes {
   }
 
   /** To be called from the hook `tool.execute.after`. */
-  sawAnswer(name: string, callID: string): void {
+  observeAnswer(name: string, callID: string): void {
     if (!this.tools[name] || this.#executed.delete(callID) || this.#copy.isLoadedTwice) return
     this.#share(name, 'another tool of that name answered a call, as one of an MCP server may')
   }

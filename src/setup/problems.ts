@@ -36,20 +36,20 @@ export class Problems {
     if (this.#all.has(problem)) return
     this.#all.add(problem)
     this.#untold.push(problem)
-    if (this.#isWatched) this.#tellSoon()
+    if (this.#isWatched) this.#reportSoon()
   }
 
   /** A person writes, and so looks on. */
   personWrote(): void {
     this.#isWatched = true
-    if (this.#untold.length > 0) this.#tellSoon()
+    if (this.#untold.length > 0) this.#reportSoon()
   }
 
   dispose(): void {
     this.#cancel?.()
   }
 
-  #tellSoon(): void {
+  #reportSoon(): void {
     this.#cancel ??= this.#ports.clock.after(GATHER_MS, () => {
       const { log, opencode } = this.#ports
       const text = this.#untold.join('\n')

@@ -249,7 +249,7 @@ export class TaskRecords {
   }
 
   /** Writes how a task has ended that nobody runs, and that stays its owner's. Rejects with a `HostError`. */
-  async note(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
+  async recordEnd(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
     const beside = withoutOpenRequest(metadata ?? {})
     await this.#opencode.replaceMetadata(task.sessionID, {
       ...beside,

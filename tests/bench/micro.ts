@@ -119,7 +119,7 @@ function owed(): Case {
       for (let parent = 0; parent < PARENTS; parent += 1) {
         const parentID = `ses_parent_${parent}`
         const messageID = `msg_user_${parent}`
-        parts += outbox.takeAlong(parentID, messageID).length
+        parts += outbox.piggyback(parentID, messageID).length
         outbox.handleEvent(
           message({ id: messageID, sessionID: parentID, role: 'user', time: { created: 10 } }),
         )
@@ -127,7 +127,7 @@ function owed(): Case {
         const answer = { id: `${messageID}_answer`, sessionID: parentID, parentID: messageID, time }
         outbox.handleEvent(message({ ...answer, role: 'assistant' }))
         must(outbox.owes(parentID) === 'nothing', 'it is told')
-        must(outbox.takeAlong(parentID, 'msg_next').length === 0, 'it is told once')
+        must(outbox.piggyback(parentID, 'msg_next').length === 0, 'it is told once')
       }
       // Each message has a closing part.
       must(parts === MANY + PARENTS, 'each notice is told')

@@ -301,7 +301,7 @@ export class FakeHost {
       permissions: () => call('permissions', undefined, () => this.permissions),
       rejectPermission: (id, message) => call('rejectPermission', undefined, () => this.#reject(id, message)),
       prompt: (id, prompt) => call('prompt', id, () => this.#prompt(id, structuredClone(prompt))),
-      note: (id) => call('note', id, () => void this.#store.session(id)),
+      leaveMessage: (id) => call('leaveMessage', id, () => void this.#store.session(id)),
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),

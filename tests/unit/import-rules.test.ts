@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** A file of each room, with an import that its rule refuses, and one that it takes. */
 const CASES: Readonly<Record<string, { readonly refused: string; readonly taken: string }>> = {
   'src/config.ts': { refused: './work/queue.ts', taken: './option.ts' },
-  'src/story.ts': { refused: './parent/outbox.ts', taken: './task/store.ts' },
+  'src/timeline.ts': { refused: './parent/outbox.ts', taken: './task/store.ts' },
   'src/manager.ts': { refused: './tools/tool.ts', taken: './launch/launcher.ts' },
   'src/text/planted.ts': { refused: '../task/store.ts', taken: '../task/task.ts' },
   'src/host/planted.ts': { refused: '../task/record.ts', taken: '../text/format.ts' },

@@ -1,7 +1,7 @@
 /** The story of a task as text. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
-import { LAST_STEPS, type Story } from '../../story.ts'
+import { LAST_STEPS, type Story } from '../../timeline.ts'
 import type { Task } from '../../task/task.ts'
 
 /** A line for each step, with its time since the first. */

@@ -1,7 +1,7 @@
 /** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode, type Prompt } from '../../host/opencode.ts'
-import type { Teller } from '../../story.ts'
+import type { TimelineWriter } from '../../timeline.ts'
 import { isActive, NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
 import type { RunWatches } from './run-watches.ts'
@@ -14,7 +14,7 @@ export class AgentRunner implements Runner<AgentTask> {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #watches: RunWatches
-  readonly #stories: Teller
+  readonly #timeline: TimelineWriter
   readonly #startTimeoutMs: number
   readonly #disposal: AbortSignal
 
@@ -24,7 +24,7 @@ export class AgentRunner implements Runner<AgentTask> {
       log: Log
       store: TaskStore
       watches: RunWatches
-      stories: Teller
+      timeline: TimelineWriter
       disposal: AbortSignal
     },
     startTimeoutMs: number,
@@ -33,7 +33,7 @@ export class AgentRunner implements Runner<AgentTask> {
     this.#log = ports.log
     this.#store = ports.store
     this.#watches = ports.watches
-    this.#stories = ports.stories
+    this.#timeline = ports.timeline
     this.#startTimeoutMs = startTimeoutMs
     this.#disposal = ports.disposal
   }
@@ -50,7 +50,7 @@ export class AgentRunner implements Runner<AgentTask> {
       await this.#abort(sessionID)
       stopped = 'done'
       watch.forgetIdle()
-      watch.look()
+      watch.check()
     }
     const watch = this.#watches.watch({
       sessionID,
@@ -61,7 +61,7 @@ export class AgentRunner implements Runner<AgentTask> {
       ...(task.maxSteps !== undefined && { maxSteps: task.maxSteps }),
       startTimeoutMs: this.#startTimeoutMs,
       stop: () => stopped,
-      onDoubt: (what) => this.#stories.tell(task.id, what),
+      onDoubt: (what) => this.#timeline.add(task.id, what),
       onBusy: () => {
         if (signal.aborted || loops > 0) void stop()
       },
@@ -121,7 +121,7 @@ export class AgentRunner implements Runner<AgentTask> {
       } else if (error instanceof HostError && error.reason === 'noAnswer') {
         this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
         onPrompted()
-        watch.look()
+        watch.check()
       } else {
         watch.end({ ...nothing, type: 'failed', failure: { reason: 'error', message: errorText(error) } })
       }

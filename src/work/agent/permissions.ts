@@ -28,7 +28,7 @@ interface Ports {
 }
 
 /** How often the host's list is looked at while tasks are at work, in case an event was lost. */
-const LOOK_MS = 30_000
+const REQUEST_POLL_MS = 30_000
 
 /** A command may be as long as a file. */
 const TOAST_LENGTH = 300
@@ -49,7 +49,7 @@ export class Permissions {
   /** Tasks at work. */
   readonly #active = new Set<string>()
   readonly #unsubscribe: () => void
-  #lookedAt = 0
+  #polledAt = 0
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: PermissionOptions) {
@@ -92,7 +92,7 @@ export class Permissions {
     const { permissionNoticeMs, permissionTimeoutMs } = this.#options
     this.#open.set(id, {
       taskID: task.id,
-      cancelNotice: permissionNoticeMs > 0 ? this.#tellAfter(permissionNoticeMs, task.id, id) : () => {},
+      cancelNotice: permissionNoticeMs > 0 ? this.#notifyAfter(permissionNoticeMs, task.id, id) : () => {},
       cancelLimit: () => {},
     })
     if (permissionTimeoutMs > 0) this.#expireAfter(permissionTimeoutMs, id)
@@ -120,7 +120,7 @@ export class Permissions {
   }
 
   /** Has the parent told of a request unless it is answered before. Returns how to prevent that. */
-  #tellAfter(delayMs: number, taskID: string, requestID: string): () => void {
+  #notifyAfter(delayMs: number, taskID: string, requestID: string): () => void {
     const { clock, store } = this.#ports
     return clock.after(delayMs, () => {
       store.dispatch(taskID, { type: 'unanswered', requestID, at: clock.now() })
@@ -133,7 +133,7 @@ export class Permissions {
     if (!request) return
     request.cancelLimit = this.#ports.clock.after(delayMs, () => {
       const message = `Nobody answered within ${this.#options.permissionTimeoutMs / 1000} s. Do without it, or say that you cannot.`
-      this.#expireAfter(LOOK_MS, requestID)
+      this.#expireAfter(REQUEST_POLL_MS, requestID)
       this.#reject(requestID, message)
     })
   }
@@ -153,16 +153,16 @@ export class Permissions {
       this.#stopPolling?.()
       this.#stopPolling = undefined
     } else if (!this.#stopPolling) {
-      this.#lookedAt = clock.monotonic()
+      this.#polledAt = clock.monotonic()
       this.#stopPolling = statuses.subscribe(() => {
-        if (clock.monotonic() - this.#lookedAt < LOOK_MS) return
-        this.#lookedAt = clock.monotonic()
-        void this.#look()
+        if (clock.monotonic() - this.#polledAt < REQUEST_POLL_MS) return
+        this.#polledAt = clock.monotonic()
+        void this.#pollRequests()
       })
     }
   }
 
-  async #look(): Promise<void> {
+  async #pollRequests(): Promise<void> {
     // A request that is asked while the list is on its way is not on the list.
     const before = [...this.#open.keys()]
     try {

@@ -6,7 +6,7 @@
 import type { Clock } from '../../clock.ts'
 import type { Event, SessionStatus } from '../../host/opencode.ts'
 import { brief } from '../../text/sanitize.ts'
-import type { Teller } from '../../story.ts'
+import type { TimelineWriter } from '../../timeline.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { isEnded } from '../../task/task.ts'
 import type { Queue } from '../queue.ts'
@@ -15,7 +15,7 @@ interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
   readonly queue: Queue
-  readonly stories: Teller
+  readonly timeline: TimelineWriter
 }
 
 /** A child that waits to ask its provider again. */
@@ -99,7 +99,7 @@ export class ProviderBackoff {
       next: clock.monotonic() + next - clock.now(),
     }
     this.#retries.set(sessionID, retry)
-    this.#ports.stories.tell(task.id, `provider retry ${attempt}: ${retry.message}`)
+    this.#ports.timeline.add(task.id, `provider retry ${attempt}: ${retry.message}`)
     if (task.model) this.#hold(retry.providerID)
   }
 

@@ -68,7 +68,7 @@ export class RunWatch {
   /** The newest of its answers that got nowhere, and how many there were in a row. */
   #loop = { messageID: '', answers: 0 }
   #cancelTimer = (): void => {}
-  #looking: 'no' | 'yes' | 'again' | 'over' = 'no'
+  #checking: 'no' | 'yes' | 'again' | 'over' = 'no'
 
   constructor(watched: Watched, opencode: Opencode, clock: Clock, log: Log, onEnd: () => void) {
     this.#watched = watched
@@ -91,7 +91,7 @@ export class RunWatch {
     return this.#clock.monotonic() - this.#heardAt
   }
 
-  hear(part?: Part): void {
+  observeActivity(part?: Part): void {
     this.#heardAt = this.#clock.monotonic()
     if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
   }
@@ -105,7 +105,7 @@ export class RunWatch {
    * Counts the answers that get nowhere: OpenCode asks the model again after one without a finish, with a finish that it does
    * not know, and with `tool-calls` but no tool call (seen). A tool call resets the count (`hear`).
    */
-  sawMessage(info: Message): void {
+  observeMessage(info: Message): void {
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
     if (info.id === this.#loop.messageID) return
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
@@ -114,15 +114,15 @@ export class RunWatch {
   }
 
   /** Looks at the messages, and again if called meanwhile. */
-  look(): void {
-    switch (this.#looking) {
+  check(): void {
+    switch (this.#checking) {
       case 'no':
-        this.#looking = 'yes'
-        void this.#look()
+        this.#checking = 'yes'
+        void this.#checkUntilSettled()
         return
       case 'yes':
         // What woke us may be newer than what is being read.
-        this.#looking = 'again'
+        this.#checking = 'again'
         return
       case 'again':
       case 'over':
@@ -130,14 +130,14 @@ export class RunWatch {
     }
   }
 
-  sawBusy(): void {
+  observeBusy(): void {
     this.#idleSince = undefined
     this.#watched.onBusy?.()
   }
 
-  sawError(text: string): void {
+  observeError(text: string): void {
     this.#error ??= text
-    this.look()
+    this.check()
   }
 
   sessionDeleted(): void {
@@ -150,7 +150,7 @@ export class RunWatch {
   }
 
   get isOver(): boolean {
-    return this.#looking === 'over'
+    return this.#checking === 'over'
   }
 
   /** Ends the watch with an ending that the messages cannot show. */
@@ -162,11 +162,11 @@ export class RunWatch {
 
   /** Ends the watch and tells nobody. */
   abandon(): void {
-    this.#looking = 'over'
+    this.#checking = 'over'
     this.#cancelTimer()
   }
 
-  async #look(): Promise<void> {
+  async #checkUntilSettled(): Promise<void> {
     try {
       const ended = await this.#conclude()
       if (ended) this.end(ended)
@@ -174,9 +174,9 @@ export class RunWatch {
       this.#log.warn(`could not look at session ${this.#watched.sessionID}: ${errorText(error)}`)
     }
     if (this.isOver) return
-    const again = this.#looking === 'again'
-    this.#looking = 'no'
-    if (again) this.look()
+    const again = this.#checking === 'again'
+    this.#checking = 'no'
+    if (again) this.check()
   }
 
   /** The ending that can be told by now. */
@@ -246,14 +246,14 @@ export class RunWatch {
     this.#cancelTimer()
     this.#cancelTimer = this.#clock.after(left, () => {
       // Busy meanwhile: then its idle will wake us.
-      if (this.#idleSince !== undefined) this.look()
+      if (this.#idleSince !== undefined) this.check()
     })
     return false
   }
 
   async #isBusy(): Promise<boolean> {
     const busy = this.#watched.sessionID in (await this.#opencode.statuses())
-    if (busy) this.sawBusy()
+    if (busy) this.observeBusy()
     return busy
   }
 }

@@ -31,8 +31,8 @@ export class RunWatches {
     this.#watches.set(watched.sessionID, watch)
     this.#stopPolling ??= this.#statuses.subscribe((statuses) => {
       for (const [sessionID, each] of this.#watches) {
-        if (sessionID in statuses) each.sawBusy()
-        else each.look()
+        if (sessionID in statuses) each.observeBusy()
+        else each.check()
       }
     })
     return watch
@@ -52,8 +52,8 @@ export class RunWatches {
   }
 
   /** Something was heard of a session. Called for every part of every answer, so it does next to nothing. */
-  hear(sessionID: string, part?: Part): void {
-    this.#watches.get(sessionID)?.hear(part)
+  observeActivity(sessionID: string, part?: Part): void {
+    this.#watches.get(sessionID)?.observeActivity(part)
   }
 
   /** How many answers in a row got a session at work nowhere. */
@@ -65,18 +65,18 @@ export class RunWatches {
     switch (event.type) {
       case 'session.status': {
         const watch = this.#watches.get(event.properties.sessionID)
-        watch?.hear()
-        if (event.properties.status.type === 'idle') watch?.look()
-        else watch?.sawBusy()
+        watch?.observeActivity()
+        if (event.properties.status.type === 'idle') watch?.check()
+        else watch?.observeBusy()
         return
       }
       case 'session.error': {
         const { sessionID, error } = event.properties
-        if (sessionID !== undefined) this.#watches.get(sessionID)?.sawError(errorText(error))
+        if (sessionID !== undefined) this.#watches.get(sessionID)?.observeError(errorText(error))
         return
       }
       case 'message.updated':
-        this.#watches.get(event.properties.info.sessionID)?.sawMessage(event.properties.info)
+        this.#watches.get(event.properties.info.sessionID)?.observeMessage(event.properties.info)
         return
       case 'session.deleted':
         this.#watches.get(event.properties.info.id)?.sessionDeleted()

@@ -147,7 +147,7 @@ export class CommandRunner implements Runner<CommandTask> {
     signal.removeEventListener('abort', kill)
     const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
-    void this.#leaveNote(task)
+    void this.#leaveOutputMessage(task)
     const advice = [
       ...(isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []),
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
@@ -371,10 +371,13 @@ export class CommandRunner implements Runner<CommandTask> {
   }
 
   /** For whoever opens its session; no model reads it. */
-  async #leaveNote(task: CommandTask): Promise<void> {
+  async #leaveOutputMessage(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     try {
-      await opencode.note(task.sessionID, sanitize(bothStreams(this.outputOf(task, NOTE))) || 'No output.')
+      await opencode.leaveMessage(
+        task.sessionID,
+        sanitize(bothStreams(this.outputOf(task, NOTE))) || 'No output.',
+      )
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
     }

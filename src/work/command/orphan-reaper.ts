@@ -22,13 +22,13 @@ interface Ports {
 }
 
 /** A process may be killed at any time, so what it leaves is looked for now and then; a look costs a few files. */
-const BETWEEN_LOOKS_MS = 60_000
+const BETWEEN_SCANS_MS = 60_000
 
 export class OrphanReaper {
   readonly #ports: Ports
   readonly #killGraceMs: number
-  readonly #guarded = new Map<string, () => void>()
-  #lookedAt = Number.NEGATIVE_INFINITY
+  readonly #limited = new Map<string, () => void>()
+  #scannedAt = Number.NEGATIVE_INFINITY
 
   constructor(ports: Ports, killGraceMs: number) {
     this.#ports = ports
@@ -36,43 +36,43 @@ export class OrphanReaper {
   }
 
   /** Looks for orphans, but not often. Never rejects. */
-  async look(): Promise<void> {
+  async scan(): Promise<void> {
     const { clock, log, machine } = this.#ports
-    if (clock.monotonic() - this.#lookedAt < BETWEEN_LOOKS_MS) return
-    this.#lookedAt = clock.monotonic()
+    if (clock.monotonic() - this.#scannedAt < BETWEEN_SCANS_MS) return
+    this.#scannedAt = clock.monotonic()
     try {
       const names = await readdir(machine.root).catch(() => [])
-      for (const name of names) this.#guard(name)
+      for (const name of names) this.#adoptLimit(name)
     } catch (error) {
       log.warn(`commands that were left behind could not be looked after: ${errorText(error)}`)
     }
   }
 
   dispose(): void {
-    for (const cancel of this.#guarded.values()) cancel()
-    this.#guarded.clear()
+    for (const cancel of this.#limited.values()) cancel()
+    this.#limited.clear()
   }
 
-  #guard(taskID: string): void {
+  #adoptLimit(taskID: string): void {
     const { clock, log, machine } = this.#ports
     const directory = join(machine.root, taskID)
-    if (this.#guarded.has(taskID) || !isRunning(directory) || !this.#isStray(directory)) return
+    if (this.#limited.has(taskID) || !isRunning(directory) || !this.#isOrphan(directory)) return
     const [identity, from] = [readProcessIdentity(directory), startedAt(directory)]
     const { timeoutMs = 0, timeoutIsDefault = false } = readOwner(directory) ?? {}
     if (!identity || from === undefined || timeoutMs === 0) return
     const end = (): void => {
-      this.#guarded.delete(taskID)
+      this.#limited.delete(taskID)
       // Somebody may have taken it over meanwhile, who ends it then, and says why.
-      if (!isRunning(directory) || !this.#isStray(directory)) return
+      if (!isRunning(directory) || !this.#isOrphan(directory)) return
       // A server runs on until somebody speaks in its session, as it does beside its OpenCode.
       if (timeoutIsDefault && listeningPort(identity.pid) !== undefined) return
       log.warn(`${taskID}: is over its limit, and is being killed`)
       void attach({ ...identity, directory, clock, killGraceMs: this.#killGraceMs }).kill()
     }
-    this.#guarded.set(taskID, clock.after(leftOf(timeoutMs, from, clock), end))
+    this.#limited.set(taskID, clock.after(leftOf(timeoutMs, from, clock), end))
   }
 
-  #isStray(directory: string): boolean {
+  #isOrphan(directory: string): boolean {
     const belonging = readOwner(directory)
     return belonging !== undefined && this.#ports.owners.isGone(belonging.owner)
   }

@@ -48,7 +48,7 @@ export class OutputMatcher {
   }
 
   /** Looks at what has been written since, but at no more than so much of each stream: nothing else goes on meanwhile. */
-  look(maxBytes: number): void {
+  search(maxBytes: number): void {
     for (const place of this.#places) {
       if (this.isDone) return
       if (logSize(this.#directory, place.stream) > place.offset) this.#lookAt(place, place.offset + maxBytes)

@@ -59,14 +59,14 @@ export interface AttachOptions extends ProcessOptions, ProcessIdentity {
 }
 
 /** How often what has no event of its own is looked at. */
-const LOOK_MS = 250
-const GROUP_LOOK_MS = 25
+const POLL_MS = 250
+const GROUP_POLL_MS = 25
 /** How often SIGKILL is sent, before it is believed that something cannot be killed. */
 const KILLS = 12
 /** How often what a command has left running is looked at: its number may be another's once it has ended. */
-const LEFTOVERS_LOOK_MS = 1000
+const LEFTOVERS_POLL_MS = 1000
 /** How much of a stream is searched at a look; nothing else goes on meanwhile. */
-const BYTES_A_LOOK = 4_000_000
+const BYTES_PER_POLL = 4_000_000
 
 /**
  * Starts a command. Throws an `Error` whose message says why it could not be started: a working directory or a shell
@@ -148,7 +148,7 @@ export class CommandProcess implements ProcessIdentity {
   #wasKilled = false
   #wasToldToEnd = false
   #killing: Promise<void> | undefined
-  #cancelLook: (() => void) | undefined
+  #cancelPoll: (() => void) | undefined
 
   constructor(options: AttachOptions, child?: ChildProcess) {
     this.#options = options
@@ -161,7 +161,7 @@ export class CommandProcess implements ProcessIdentity {
     child?.once('exit', (code, signal) => {
       this.#end(signal === null ? { type: 'exited', code: code ?? 0 } : { type: 'killed', signal })
     })
-    this.#lookAfter(0)
+    this.#pollAfter(0)
   }
 
   /** Whether something of it still runs: itself, or after its end what it has left running. */
@@ -191,7 +191,7 @@ export class CommandProcess implements ProcessIdentity {
    */
   watchFor(texts: readonly string[], onFound: (text: string) => void): void {
     this.#watches.add(new OutputMatcher(this.#options.directory, texts, onFound))
-    if (!this.#hasEnded) this.#lookAfter(0)
+    if (!this.#hasEnded) this.#pollAfter(0)
   }
 
   /** Ends the group: SIGTERM, and SIGKILL when that was not enough. Resolves when nothing is left of it. */
@@ -214,7 +214,7 @@ export class CommandProcess implements ProcessIdentity {
   /** What was being started in the moment of a signal has not heard it. What is another user's hears none. */
   async #killUntilGone(times: number): Promise<void> {
     this.#signal('SIGKILL')
-    if (!(await this.#isGone(LOOK_MS)) && times > 1) await this.#killUntilGone(times - 1)
+    if (!(await this.#isGone(POLL_MS)) && times > 1) await this.#killUntilGone(times - 1)
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -231,7 +231,7 @@ export class CommandProcess implements ProcessIdentity {
       const look = (): void => {
         if (!this.isAlive) resolve(true)
         else if (clock.monotonic() >= deadline) resolve(false)
-        else clock.after(GROUP_LOOK_MS, look)
+        else clock.after(GROUP_POLL_MS, look)
       }
       look()
     })
@@ -248,7 +248,7 @@ export class CommandProcess implements ProcessIdentity {
   }
 
   /** One timer for all that is looked at, and none when there is nothing to look for. */
-  #look(): void {
+  #poll(): void {
     // The end that the wrapper has written is proof, should the event of our own child be lost.
     const isWritten = readEnd(this.#options.directory) !== undefined
     if (isWritten || !this.#isOurChild) {
@@ -258,24 +258,24 @@ export class CommandProcess implements ProcessIdentity {
       }
       if (isWritten) {
         // The wrapper itself is about to end, and is nothing that the command has left running.
-        this.#lookAfter(GROUP_LOOK_MS)
+        this.#pollAfter(GROUP_POLL_MS)
         return
       }
     }
-    this.#lookAtSize()
-    this.#lookForTexts()
+    this.#checkSize()
+    this.#searchTexts()
     const { maxOutputBytes = Infinity } = this.#options
     const isLimited = maxOutputBytes !== Infinity && !this.#hasTooMuch
     if (this.#isOurChild && !isLimited && this.#watches.size === 0) return
-    this.#lookAfter(LOOK_MS)
+    this.#pollAfter(POLL_MS)
   }
 
-  #lookAfter(delayMs: number): void {
-    this.#cancelLook?.()
-    this.#cancelLook = this.#options.clock.after(delayMs, () => this.#look())
+  #pollAfter(delayMs: number): void {
+    this.#cancelPoll?.()
+    this.#cancelPoll = this.#options.clock.after(delayMs, () => this.#poll())
   }
 
-  #lookAtSize(): void {
+  #checkSize(): void {
     const { maxOutputBytes = Infinity, onTooMuchOutput } = this.#options
     const { stdout, stderr } = this.#sizes()
     if (this.#hasTooMuch || stdout + stderr <= maxOutputBytes) return
@@ -287,10 +287,10 @@ export class CommandProcess implements ProcessIdentity {
     return { stdout: this.size('stdout'), stderr: this.size('stderr') }
   }
 
-  #lookForTexts(): void {
+  #searchTexts(): void {
     for (const watch of this.#watches) {
       try {
-        watch.look(BYTES_A_LOOK)
+        watch.search(BYTES_PER_POLL)
       } catch {
         // The log cannot be read now; the next look goes on where this one was.
         if (this.#hasEnded) this.#watches.delete(watch)
@@ -306,30 +306,30 @@ export class CommandProcess implements ProcessIdentity {
   /** What the wrapper has written counts; where it could not write, how it ended itself. */
   #end(otherwise: CommandEnd): void {
     if (this.#hasEnded) return
-    this.#cancelLook?.()
+    this.#cancelPoll?.()
     this.#hasEnded = true
-    this.#lookAtSize()
+    this.#checkSize()
     this.#finish(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
   }
 
   /** Searches all output of before the end before that is told, in pieces. */
   #finish(end: CommandEnd, sizes: Readonly<Record<Stream, number>>): void {
-    this.#lookForTexts()
+    this.#searchTexts()
     if (!this.#haveReached(sizes)) {
-      this.#cancelLook = this.#options.clock.after(0, () => this.#finish(end, sizes))
+      this.#cancelPoll = this.#options.clock.after(0, () => this.#finish(end, sizes))
       return
     }
     this.#resolve(end)
-    this.#lookAtLeftovers()
+    this.#pollLeftovers()
   }
 
-  #lookAtLeftovers(): void {
+  #pollLeftovers(): void {
     if (this.#wasToldToEnd) this.#watches.clear()
     // In this order: after it has been found gone, it writes nothing more.
     const { isAlive } = this
-    this.#lookForTexts()
+    this.#searchTexts()
     if (isAlive || !this.#haveReached(this.#sizes())) {
-      this.#options.clock.after(isAlive ? LEFTOVERS_LOOK_MS : 0, () => this.#lookAtLeftovers())
+      this.#options.clock.after(isAlive ? LEFTOVERS_POLL_MS : 0, () => this.#pollLeftovers())
       return
     }
     this.#watches.clear()

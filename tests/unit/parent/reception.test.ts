@@ -14,7 +14,7 @@ function answer(parentID: string, changes: object = {}): Message {
 
 function receptionOf(...messages: Message[]): string {
   const tracker = new ReceptionTracker(NOTICE)
-  for (const message of messages) tracker.note(message)
+  for (const message of messages) tracker.observe(message)
   return tracker.reception
 }
 

@@ -32,7 +32,7 @@ test.for([
 ] as const)('R13: of two definitions of a name, the later is reported as used: %s', ([winner, order]) => {
   const { clashes, reports } = clashesOf()
   for (let turn = 0; turn < 3; turn += 1) {
-    for (const make of order) expect(clashes.sawDefinition(NAME, make())).toBe(make === ours)
+    for (const make of order) expect(clashes.observeDefinition(NAME, make())).toBe(make === ours)
   }
   expect(reports).toEqual([
     `tool ${NAME}: another plugin or a tool file defines it too, and OpenCode uses ${winner}; ` +
@@ -42,9 +42,9 @@ test.for([
 
 test('R13: a definition of ours that another plugin has rewritten is still ours', () => {
   const { clashes, reports } = clashesOf()
-  expect(clashes.sawDefinition(NAME, ours({ description: 'In other words.' }))).toBe(true)
-  expect(clashes.sawDefinition(NAME, ours({ jsonSchema: { properties: {} } }))).toBe(true)
-  expect(clashes.sawDefinition('another_tool', theirs())).toBe(false)
+  expect(clashes.observeDefinition(NAME, ours({ description: 'In other words.' }))).toBe(true)
+  expect(clashes.observeDefinition(NAME, ours({ jsonSchema: { properties: {} } }))).toBe(true)
+  expect(clashes.observeDefinition('another_tool', theirs())).toBe(false)
   expect(reports).toEqual([])
 })
 
@@ -52,11 +52,11 @@ test('R13: an answer to a call that none of ours executed is reported once, and 
   const { clashes, reports } = clashesOf()
   await call(clashes, 'call_1')
   await expect(call(clashes, 'call_2', 'fail')).rejects.toThrow('no')
-  clashes.sawAnswer(NAME, 'call_1')
-  clashes.sawAnswer('another_tool', 'call_3')
+  clashes.observeAnswer(NAME, 'call_1')
+  clashes.observeAnswer('another_tool', 'call_3')
   expect(reports).toEqual([])
-  clashes.sawAnswer(NAME, 'call_4')
-  clashes.sawAnswer(NAME, 'call_5')
+  clashes.observeAnswer(NAME, 'call_4')
+  clashes.observeAnswer(NAME, 'call_5')
   expect(reports).toEqual([
     `tool ${NAME}: another tool of that name answered a call, as one of an MCP server may; ` +
       'the option toolPrefix renames ours',
@@ -67,10 +67,10 @@ test('two copies of the plugin find each other, and the later one alone reports 
   const [first, second] = [clashesOf(), clashesOf()]
   for (let turn = 0; turn < 3; turn += 1) {
     const definition = ours()
-    for (const { clashes } of [first, second]) clashes.sawDefinition(NAME, definition)
+    for (const { clashes } of [first, second]) clashes.observeDefinition(NAME, definition)
   }
   // The answers of the second's tools pass by the first.
-  first.clashes.sawAnswer(NAME, 'call_1')
+  first.clashes.observeAnswer(NAME, 'call_1')
   expect(first.reports).toEqual([])
   expect(second.reports).toEqual([
     'opencode-background is loaded twice: leave one entry of it under `plugin` in opencode.json',

@@ -24,7 +24,7 @@ export interface Story {
   readonly forgotten: number
 }
 
-interface Kept {
+interface KeptStory {
   readonly steps: Step[]
   forgotten: number
   /** The tool calls at work: the host tells of one again whenever it has more output. */
@@ -32,24 +32,24 @@ interface Kept {
 }
 
 /** Who has something to say of a task. */
-export type Teller = Pick<Stories, 'tell'>
+export type TimelineWriter = Pick<Timeline, 'add'>
 
 /** Of a story, its beginning and its end are kept. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
 /** Of a step, which is one line, in characters: all of a story must pass below the host's limit (contract 11.7). */
 const STEP_LENGTH = 160
-/** Of how many ended tasks the stories are kept. */
+/** Of how many ended tasks the steps are kept. */
 const ENDED_STORIES = 100
 
-export class Stories {
+export class Timeline {
   readonly #clock: Clock
   readonly #log: Log
   readonly #store: TaskStore
-  readonly #stories = new Map<string, Kept>()
+  readonly #timeline = new Map<string, KeptStory>()
   /** The tasks whose model was asked, and has not said anything yet. */
   readonly #silent = new Set<string>()
-  /** Whose stories go first: of those that have ended, the one that was told of longest ago. */
+  /** Whose steps go first: of those that have ended, the one that was told of longest ago. */
   readonly #ended = new Set<string>()
 
   constructor(ports: { clock: Clock; log: Log; store: TaskStore }) {
@@ -61,11 +61,11 @@ export class Stories {
 
   /** What is known since this process knows the task; `undefined` for one that is unknown, or has ended long ago. */
   of(taskID: string): Story | undefined {
-    return this.#stories.get(taskID)
+    return this.#timeline.get(taskID)
   }
 
   /** Adds a step. The same step again counts. */
-  tell(taskID: string, told: string): void {
+  add(taskID: string, told: string): void {
     this.#log.debug(`${taskID}: ${told}`)
     const what = brief(told, STEP_LENGTH)
     const story = this.#keep(taskID)
@@ -84,13 +84,13 @@ export class Stories {
   }
 
   /** A part of an answer, as the host tells it. */
-  sawPart(part: Part): void {
+  observePart(part: Part): void {
     if (part.type !== 'tool' && this.#silent.size === 0) return
     const task = this.#store.findBySession(part.sessionID)
     if (!task) return
     if (this.#silent.has(task.id) && isAnswer(part, task)) {
       this.#silent.delete(task.id)
-      this.tell(task.id, 'the model answers')
+      this.add(task.id, 'the model answers')
     }
     if (part.type !== 'tool' || part.state.status === 'pending') return
     const { status } = part.state
@@ -98,19 +98,19 @@ export class Stories {
     if (status !== 'running') calls.delete(part.id)
     else if (calls.has(part.id)) return
     else calls.add(part.id)
-    this.tell(task.id, `tool ${part.tool}: ${status}`)
+    this.add(task.id, `tool ${part.tool}: ${status}`)
   }
 
-  #keep(taskID: string): Kept {
-    const known = this.#stories.get(taskID)
+  #keep(taskID: string): KeptStory {
+    const known = this.#timeline.get(taskID)
     if (known) return known
     const story = { steps: [], forgotten: 0, calls: new Set<string>() }
-    this.#stories.set(taskID, story)
+    this.#timeline.set(taskID, story)
     return story
   }
 
   #changed(task: Task, event: TaskEvent): void {
-    this.tell(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
+    this.add(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
     // The host's answer to the prompt may be later than what comes of it.
     if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
     if (isEnded(task)) this.#silent.delete(task.id)
@@ -125,7 +125,7 @@ export class Stories {
     if (this.#ended.size <= ENDED_STORIES) return
     const [oldest = ''] = this.#ended
     this.#ended.delete(oldest)
-    this.#stories.delete(oldest)
+    this.#timeline.delete(oldest)
   }
 }
 

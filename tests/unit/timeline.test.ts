@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Part } from '../../src/host/opencode.ts'
-import { Stories } from '../../src/story.ts'
+import { Timeline } from '../../src/timeline.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { NO_USAGE } from '../../src/task/task.ts'
 import { storyText } from '../../src/tools/render/story-text.ts'
@@ -12,38 +12,40 @@ function createStories() {
   const store = new TaskStore()
   const lines: string[] = []
   const log = { debug: (line: string) => void lines.push(line), warn: () => {} }
-  const stories = new Stories({ clock, log, store })
+  const timeline = new Timeline({ clock, log, store })
   const add = (id: string): void =>
     store.add(pendingTask({ id, sessionID: `ses_${id}`, createdAt: clock.now() }))
-  return { clock, store, stories, lines, add }
+  return { clock, store, timeline, lines, add }
 }
 
-const whats = (stories: Stories, id: string): readonly string[] =>
-  stories.of(id)?.steps.map(({ what }) => what) ?? []
+const whats = (timeline: Timeline, id: string): readonly string[] =>
+  timeline.of(id)?.steps.map(({ what }) => what) ?? []
 
 test('a story has each change of its task, the first sign of its model, and each tool', async () => {
-  const { clock, store, stories, lines, add } = createStories()
+  const { clock, store, timeline, lines, add } = createStories()
   add('a')
   store.dispatch('a', { type: 'slotTaken', at: 1 })
   store.dispatch('a', { type: 'prompted', at: 2 })
   const part = (changes: object): Part =>
     ({ id: 'prt_1', sessionID: 'ses_a', messageID: 'msg_answer', ...changes }) as Part
-  stories.sawPart(part({ messageID: 'msg_prompt', type: 'text', text: 'our own prompt' }))
-  stories.sawPart(part({ type: 'step-start' }))
+  timeline.observePart(part({ messageID: 'msg_prompt', type: 'text', text: 'our own prompt' }))
+  timeline.observePart(part({ type: 'step-start' }))
   await clock.advance(1500)
-  stories.sawPart(part({ type: 'text', text: 'well' }))
-  stories.sawPart(part({ type: 'text', text: 'well, well' }))
+  timeline.observePart(part({ type: 'text', text: 'well' }))
+  timeline.observePart(part({ type: 'text', text: 'well, well' }))
   const toolPart = (id: string, status: string): Part =>
     part({ id, type: 'tool', tool: 'read', state: { status } })
   for (const status of ['pending', 'running', 'running', 'completed'])
-    stories.sawPart(toolPart('prt_1', status))
+    timeline.observePart(toolPart('prt_1', status))
   // Two at once, of which the host tells by turns, as their output comes.
-  for (const id of ['prt_2', 'prt_3', 'prt_2', 'prt_3']) stories.sawPart(toolPart(id, 'running'))
-  stories.sawPart(part({ sessionID: 'ses_other', type: 'tool', tool: 'read', state: { status: 'running' } }))
+  for (const id of ['prt_2', 'prt_3', 'prt_2', 'prt_3']) timeline.observePart(toolPart(id, 'running'))
+  timeline.observePart(
+    part({ sessionID: 'ses_other', type: 'tool', tool: 'read', state: { status: 'running' } }),
+  )
   const failure = { reason: 'error' as const, message: 'too purple' }
   const outcome = { status: 'failed' as const, failure, text: '', usage: NO_USAGE }
   store.dispatch('a', { type: 'ended', at: 3, outcome })
-  expect(whats(stories, 'a')).toEqual([
+  expect(whats(timeline, 'a')).toEqual([
     'slotTaken, starting',
     'prompted, running',
     'the model answers',
@@ -55,20 +57,20 @@ test('a story has each change of its task, the first sign of its model, and each
   expect(lines[0]).toBe('a: slotTaken, starting')
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
-  const text = storyText(task, stories.of('a'), clock.now())
+  const text = storyText(task, timeline.of('a'), clock.now())
   expect(text).toContain('  +0.0s  prompted, running\n  +1.5s  the model answers\n')
   expect(text).toContain('tool read: running\n')
   expect(text).toContain('tool read: running (2 times)\n')
 })
 
 test('what others say is one line of a story, and not a long one', () => {
-  const { clock, store, stories, add } = createStories()
+  const { clock, store, timeline, add } = createStories()
   add('a')
   for (let step = 1; step <= 100; step += 1)
-    stories.tell('a', `asked: bash ${step}\n  +0.0s  ended, completed ${'夜'.repeat(2000)}`)
+    timeline.add('a', `asked: bash ${step}\n  +0.0s  ended, completed ${'夜'.repeat(2000)}`)
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
-  const text = storyText(task, stories.of('a'), clock.now())
+  const text = storyText(task, timeline.of('a'), clock.now())
   expect(text).not.toContain('\n  +0.0s  ended')
   expect(text).toContain('asked: bash 100 +0.0s ended, completed 夜')
   // Of what is longer, the host leaves out the end.
@@ -76,19 +78,19 @@ test('what others say is one line of a story, and not a long one', () => {
 })
 
 test('a story keeps its beginning and its end, and says how much it has left out', () => {
-  const { clock, store, stories, add } = createStories()
+  const { clock, store, timeline, add } = createStories()
   add('a')
-  for (let step = 1; step <= 150; step += 1) stories.tell('a', `step ${step}`)
-  expect(stories.of('a')).toMatchObject({ forgotten: 50 })
+  for (let step = 1; step <= 150; step += 1) timeline.add('a', `step ${step}`)
+  expect(timeline.of('a')).toMatchObject({ forgotten: 50 })
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
-  const text = storyText(task, stories.of('a'), clock.now())
+  const text = storyText(task, timeline.of('a'), clock.now())
   expect(text).toContain('step 20\n  … 50 steps left out …\n  +0.0s  step 71\n')
   expect(text).toContain('step 150\n')
 })
 
 test('the stories of unfinished tasks are kept, and of ended ones the last hundred', () => {
-  const { store, stories, add } = createStories()
+  const { store, timeline, add } = createStories()
   for (let number = 0; number < 120; number += 1) {
     add(`task ${number}`)
     store.dispatch(`task ${number}`, { type: 'slotTaken', at: 0 })
@@ -96,20 +98,20 @@ test('the stories of unfinished tasks are kept, and of ended ones the last hundr
   const outcome = { status: 'completed' as const, text: '', usage: NO_USAGE }
   for (let number = 1; number < 120; number += 1)
     store.dispatch(`task ${number}`, { type: 'ended', at: 0, outcome })
-  expect(stories.of('task 0')).toBeDefined()
-  expect(stories.of('task 19')).toBeUndefined()
-  expect(stories.of('task 20')).toBeDefined()
+  expect(timeline.of('task 0')).toBeDefined()
+  expect(timeline.of('task 19')).toBeUndefined()
+  expect(timeline.of('task 20')).toBeDefined()
 })
 
 test('what is still told of tasks that have ended long ago does not pile up', () => {
-  const { store, stories, add } = createStories()
+  const { store, timeline, add } = createStories()
   const outcome = { status: 'completed' as const, text: '', usage: NO_USAGE }
   for (let number = 0; number < 300; number += 1) {
     add(`task ${number}`)
     store.dispatch(`task ${number}`, { type: 'slotTaken', at: 0 })
     store.dispatch(`task ${number}`, { type: 'ended', at: 0, outcome })
   }
-  for (let number = 0; number < 300; number += 1) stories.tell(`task ${number}`, 'its end was read')
-  const kept = Array.from({ length: 300 }, (_, number) => stories.of(`task ${number}`)).filter(Boolean)
+  for (let number = 0; number < 300; number += 1) timeline.add(`task ${number}`, 'its end was read')
+  const kept = Array.from({ length: 300 }, (_, number) => timeline.of(`task ${number}`)).filter(Boolean)
   expect(kept).toHaveLength(100)
 })
