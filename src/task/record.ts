@@ -141,12 +141,28 @@ function isBegun({ kind }: Task, { type }: TaskEvent): boolean {
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
 type Recorded = z.infer<typeof recordSchema>
-/** The names of a task's fields, and its statuses. */
-type FactsOf<Each> = Each extends { readonly status: infer Status } ? keyof Each | Status : never
-/** Of these, what the schema lacks: a restart would lose it. */
+/** Each field of a type by its path, as `failure.reason`, and each value that a field names, as `failure.reason=timeout`. */
+type FactsOf<Type> = Type extends boolean
+  ? never
+  : Type extends string
+    ? string extends Type
+      ? never
+      : `=${Type}`
+    : Type extends readonly (infer Item)[]
+      ? FactsOf<Item>
+      : Type extends object
+        ? { [Key in keyof Type & string]: Key | Beneath<Key, FactsOf<NonNullable<Type[Key]>>> }[keyof Type &
+            string]
+        : never
+type Beneath<Key extends string, Fact> = Fact extends `=${string}`
+  ? `${Key}${Fact}`
+  : Fact extends string
+    ? `${Key}.${Fact}`
+    : never
+/** The facts of a task that the schema lacks: a restart would lose them. */
 type Lost = Exclude<FactsOf<Task>, FactsOf<Recorded> | 'sessionID'>
-/** Where the schema lacks something, no task can be recorded, and the compiler names it. */
-type Recordable = [Lost] extends [never] ? Task : Lost
+/** Where the schema lacks a fact, no task can be recorded, and the compiler names it. */
+type Recordable = [Lost] extends [never] ? Task : { readonly schemaLacks: Lost }
 
 /** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
 export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {

@@ -7,7 +7,7 @@ const TIME_LIMIT_MS = 240_000
 let soak: Soak
 
 beforeAll(async () => {
-  soak = await startSoak({ plugin: await buildPlugin() })
+  soak = await startSoak({ plugin: await buildPlugin(), config: { snapshot: false } })
 })
 afterAll(() => soak.close())
 

@@ -17,6 +17,8 @@ export const LIMIT = 20
 export interface SoakOptions {
   /** The absolute path of our plugin's bundle. Left out: the tasks are OpenCode's own. */
   readonly plugin?: string
+  /** Keys of `opencode.json`. */
+  readonly config?: NonNullable<OpencodeOptions['config']>
   /** Plugins besides it. */
   readonly others?: NonNullable<OpencodeOptions['plugins']>
 }
@@ -59,12 +61,13 @@ export function launchCall(kind: Kind, description: string, prompt = description
     : { name: 'task', args: { description, prompt, subagent_type: 'general', background: true } }
 }
 
-export async function startSoak({ plugin, others = [] }: SoakOptions): Promise<Soak> {
+export async function startSoak({ plugin, config = {}, others = [] }: SoakOptions): Promise<Soak> {
   const kind = plugin === undefined ? 'native' : 'ours'
   const model = await startModel()
   const options = { concurrency: { total: LIMIT }, maxTasksPerSession: 100_000 }
   const server = await startOpencode({
     model,
+    config,
     plugins: [...others, ...(plugin === undefined ? [] : [[plugin, options] as const])],
     env: { OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS: 'true' },
   })
