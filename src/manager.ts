@@ -256,7 +256,7 @@ export class BackgroundManager {
   /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
   stalledFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    const silentMs = task && this.#rooms.watches.silentMs(task.sessionID)
+    const silentMs = task && this.#rooms.agents.silentMs(task.sessionID)
     if (silentMs === undefined || this.#stalledAfterMs === 0) return undefined
     return silentMs >= this.#stalledAfterMs ? silentMs : undefined
   }
@@ -281,7 +281,7 @@ export class BackgroundManager {
   /** How many answers in a row got an agent at work nowhere: no tool call, and no finish that is known. */
   loopsOf(taskID: string): number {
     const task = this.#rooms.store.get(taskID)
-    return task ? this.#rooms.watches.loopsOf(task.sessionID) : 0
+    return task ? this.#rooms.agents.loopsOf(task.sessionID) : 0
   }
 
   /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
@@ -375,7 +375,7 @@ export class BackgroundManager {
       case 'session.status':
       case 'session.error':
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.watches.handleEvent(event)
+        this.#rooms.agents.handleEvent(event)
         this.#rooms.backoff.handleEvent(event)
         return
       case 'session.created':
@@ -388,7 +388,7 @@ export class BackgroundManager {
         return
       case 'session.deleted': {
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.watches.handleEvent(event)
+        this.#rooms.agents.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
         if (task?.kind === 'command') {
           void this.#rooms.executor.cancel(task.id, 'user')
@@ -399,14 +399,14 @@ export class BackgroundManager {
       case 'message.part.updated':
         this.#rooms.outbox.handleEvent(event)
         this.#rooms.timeline.observePart(event.properties.part)
-        this.#rooms.watches.observeActivity(event.properties.sessionID, event.properties.part)
+        this.#rooms.agents.observeActivity(event.properties.sessionID, event.properties.part)
         return
       case 'message.part.delta':
-        this.#rooms.watches.observeActivity(event.properties.sessionID)
+        this.#rooms.agents.observeActivity(event.properties.sessionID)
         return
       case 'message.updated':
         this.#rooms.gate.handleEvent(event)
-        this.#rooms.watches.handleEvent(event)
+        this.#rooms.agents.handleEvent(event)
         this.#rooms.outbox.handleEvent(event)
         return
       case 'permission.asked':
@@ -495,7 +495,7 @@ export class BackgroundManager {
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
     this.#rooms.orphans.dispose()
-    this.#rooms.watches.dispose()
+    this.#rooms.agents.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.backoff.dispose()
     await this.#rooms.records.flush()

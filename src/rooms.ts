@@ -15,7 +15,6 @@ import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
-import { RunWatches } from './work/agent/run-watches.ts'
 import { Executor } from './work/executor.ts'
 import { Permissions } from './work/agent/permissions.ts'
 import { ProviderBackoff } from './work/agent/provider-backoff.ts'
@@ -77,31 +76,15 @@ export function buildRooms(
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const queue = new Queue(options.concurrency)
-  const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
-  const watches = new RunWatches({ ...host, statuses })
-  const runner = new AgentRunner(
-    { ...host, watches, timeline, disposal: disposal.signal },
-    options.startTimeoutMs,
-  )
+  const agents = new AgentRunner({ ...host, statuses, timeline, queue, disposal: disposal.signal }, options)
   const shellEnv = new ShellEnv(host)
+  const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
   const commands = new CommandRunner(
-    { ...host, machine, owners, shellEnv, killTool: kill && toolPrefix + kill },
+    { ...host, machine, owners, shellEnv, queue: commandQueue, killTool: kill && toolPrefix + kill },
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
-  const executor = new Executor(
-    {
-      clock,
-      store,
-      agents: { queue, runner },
-      commands: {
-        queue: commandQueue,
-        runner: commands,
-        outlivesLimit: (task) => commands.outlivesLimit(task),
-      },
-      disposal: disposal.signal,
-    },
-    options.timeoutMs,
-  )
+  const kinds = { agent: agents, command: commands }
+  const executor = new Executor({ clock, store, kinds, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
@@ -125,7 +108,7 @@ export function buildRooms(
     catalogue,
     records,
     launcher,
-    runner,
+    runner: agents,
     started: (taskID) => waitFor({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) =>
       executor.isStopping(taskID) ? waitFor({ store, clock }, taskID, isEnded) : undefined,
@@ -148,7 +131,7 @@ export function buildRooms(
     timeline,
     catalogue,
     commands,
-    watches,
+    agents,
     executor,
     backoff,
     permissions,

@@ -11,10 +11,11 @@ import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type EndNotice, type Notice } from '../parent/notice.ts'
 import type { Outbox } from '../parent/outbox.ts'
 import type { CommandRunner } from '../work/command/command-runner.ts'
-import { judge, type Verdict } from '../work/agent/evidence.ts'
+import { judge, outcomeOf } from '../work/agent/evidence.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
-import { readTranscript, type Transcript } from '../work/agent/transcript.ts'
+import { readTranscript } from '../work/agent/transcript.ts'
+import { interrupted } from '../work/outcome.ts'
 import type { TimelineWriter } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
 import { readRecord, type TaskRecords } from '../task/record.ts'
@@ -25,7 +26,6 @@ import {
   type AgentTask,
   type CommandTask,
   type EndedTask,
-  type Outcome,
   type Task,
 } from '../task/task.ts'
 
@@ -272,7 +272,10 @@ function endOf(task: AgentTask, messages: readonly StoredMessage[], now: number)
   const said = readTranscript(messages, task.promptIDs)
   const { newest, prompted } = said
   const before = prompted ? startedBefore(task) : task
-  const outcome = outcomeOf(said, judge(messages, task.promptIDs, undefined, task.maxSteps))
+  const { text, usage } = said
+  const ending = judge(messages, task.promptIDs, undefined, task.maxSteps)?.ending
+  const isOwnEnd = ending?.type === 'answered' || ending?.type === 'failed'
+  const outcome = isOwnEnd ? outcomeOf(ending) : interrupted(task, prompted, { text, usage })
   // OpenCode may have been away for long since it did something last.
   const at = newest?.info.time.completed ?? said.activity?.at ?? newest?.info.time.created ?? now
   const ended = transition(before, { type: 'ended', at, outcome })
@@ -291,13 +294,4 @@ function earlierEnds(task: AgentTask, messages: readonly StoredMessage[]): EndNo
     const run = next === -1 ? messages : messages.slice(0, next)
     return { task: { ...same, ...end }, text: readTranscript(run, end.promptIDs).text }
   })
-}
-
-function outcomeOf({ text, usage, prompted }: Transcript, verdict: Verdict | undefined): Outcome {
-  const { ending } = verdict ?? {}
-  if (ending?.type === 'answered')
-    return { status: 'completed', text, usage, ...(ending.incomplete && { incomplete: ending.incomplete }) }
-  if (ending?.type === 'failed') return { status: 'failed', failure: ending.failure, text, usage }
-  const message = `OpenCode stopped before the task had ${prompted ? 'ended' : 'started'}`
-  return { status: 'failed', failure: { reason: 'interrupted', message }, text, usage }
 }

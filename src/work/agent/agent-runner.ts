@@ -1,189 +1,167 @@
-/** Runs an agent in its child session: prompts it, stops it where that is wanted, and reports how it ended. */
+/** Agents as a kind of work: runs each in its child session, and routes the session's events and status polls to its run. */
+import type { Clock } from '../../clock.ts'
 import type { Log } from '../../host/log.ts'
-import { errorText, HostError, type Opencode, type Prompt } from '../../host/opencode.ts'
-import type { TimelineWriter } from '../../timeline.ts'
-import { isActive, NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
+import { errorText, HostError, type Event, type Opencode, type Part } from '../../host/opencode.ts'
+import type { StatusPoll } from '../../host/status-poll.ts'
 import type { TaskStore } from '../../task/store.ts'
-import type { RunWatches } from './run-watches.ts'
-import type { Ending } from './evidence.ts'
-import type { RunWatch, Watched } from './run-watch.ts'
-import type { Runner } from '../runner.ts'
+import { isActive, type AgentTask, type Outcome } from '../../task/task.ts'
+import type { TimelineWriter } from '../../timeline.ts'
+import type { WorkKind } from '../kind.ts'
+import type { StopCause } from '../outcome.ts'
+import type { Queue } from '../queue.ts'
+import { AgentRun } from './agent-run.ts'
+import { promptOf, sendPrompt } from './prompt.ts'
 
-export class AgentRunner implements Runner<AgentTask> {
-  readonly #opencode: Opencode
-  readonly #log: Log
-  readonly #store: TaskStore
-  readonly #watches: RunWatches
-  readonly #timeline: TimelineWriter
-  readonly #startTimeoutMs: number
-  readonly #disposal: AbortSignal
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly statuses: StatusPoll
+  readonly timeline: TimelineWriter
+  readonly queue: Queue
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
+}
 
-  constructor(
-    ports: {
-      opencode: Opencode
-      log: Log
-      store: TaskStore
-      watches: RunWatches
-      timeline: TimelineWriter
-      disposal: AbortSignal
-    },
-    startTimeoutMs: number,
-  ) {
-    this.#opencode = ports.opencode
-    this.#log = ports.log
-    this.#store = ports.store
-    this.#watches = ports.watches
-    this.#timeline = ports.timeline
-    this.#startTimeoutMs = startTimeoutMs
-    this.#disposal = ports.disposal
+export interface AgentOptions {
+  /** How long a run may take, in milliseconds; 0: no limit. */
+  readonly timeoutMs: number
+  /** How long a prompted session may be idle without a final answer, in milliseconds. */
+  readonly startTimeoutMs: number
+}
+
+export class AgentRunner implements WorkKind<AgentTask> {
+  readonly queue: Queue
+  readonly #ports: Ports
+  readonly #options: AgentOptions
+  /** By their sessions. */
+  readonly #runs = new Map<string, AgentRun>()
+  #stopPolling: (() => void) | undefined
+
+  constructor(ports: Ports, options: AgentOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.queue = ports.queue
   }
 
-  async run(task: AgentTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
+  timeLimitOf(): number {
+    return this.#options.timeoutMs
+  }
+
+  outlivesLimit(): boolean {
+    return false
+  }
+
+  async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
-    let stopped: ReturnType<Watched['stop']> = 'none'
-    let loops = 0
-    const stop = async (): Promise<void> => {
-      if (stopped === 'underWay') return
-      stopped = 'underWay'
-      // A prompt that is on its way would start a turn behind the abort.
-      await prompting
-      await this.#abort(sessionID)
-      stopped = 'done'
-      watch.forgetIdle()
-      watch.check()
-    }
-    const watch = this.#watches.watch({
-      sessionID,
-      promptIDs: () => {
-        const now = this.#store.get(task.id)
-        return now?.kind === 'agent' ? now.promptIDs : task.promptIDs
-      },
-      ...(task.maxSteps !== undefined && { maxSteps: task.maxSteps }),
-      startTimeoutMs: this.#startTimeoutMs,
-      stop: () => stopped,
-      onDoubt: (what) => this.#timeline.add(task.id, what),
-      onBusy: () => {
-        if (signal.aborted || loops > 0) void stop()
-      },
-      onLoop: (answers) => {
-        loops = answers
-        void stop()
-      },
+    const run = new AgentRun(task, this.#ports, {
+      startTimeoutMs: this.#options.startTimeoutMs,
+      abort: () => this.#abort(sessionID),
+      onOver: () => this.#forget(sessionID, run),
     })
-    const isWanted = (): boolean => !signal.aborted && !watch.isOver
-    const prompting = this.#prompt(task, watch, onPrompted, isWanted)
-    const onAbort = (): void => void stop()
-    signal.addEventListener('abort', onAbort)
-    const ending = await watch.ending
-    signal.removeEventListener('abort', onAbort)
-    // Deleting a session does not stop what runs in it (contract 1.11).
-    if (ending.type === 'deleted') await this.#abort(sessionID)
-    return loops > 0 && !signal.aborted ? loopedOutcome(ending, loops) : outcomeOf(ending, signal)
+    // Before the prompt is sent, so that no event is missed.
+    this.#runs.set(sessionID, run)
+    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
+      for (const [id, each] of this.#runs) {
+        if (id in statuses) each.observeBusy()
+        else each.check()
+      }
+    })
+    run.start(onStarted)
+    const onStop = (): void => run.stop(stop.reason as StopCause)
+    stop.addEventListener('abort', onStop)
+    const outcome = await run.outcome
+    stop.removeEventListener('abort', onStop)
+    return outcome
   }
 
   /**
-   * Says something more to a running task: its model reads it at its next step. Rejects with a `HostError` where the
-   * session cannot have heard it.
+   * Sends one more prompt to a running task: its model reads it at its next step. Rejects with a `HostError` where the
+   * session cannot have received it.
    */
   async steer(task: AgentTask, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
+    const { log, opencode, store } = this.#ports
     const isAtWork = (): boolean => {
-      const now = this.#store.get(task.id)
+      const now = store.get(task.id)
       return now?.run === task.run && isActive(now)
     }
     try {
-      await this.#send(task.sessionID, promptOf(task, prompt.promptID, prompt.text), isAtWork)
+      await sendPrompt(opencode, task.sessionID, promptOf(task, prompt.promptID, prompt.text), isAtWork)
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
-      this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
+      log.warn(`${task.id}: ${error.message}; it may have been accepted, so the session is watched`)
     }
   }
 
-  /** Stops what runs in the session of a task; to be called outside of its runs. */
+  /** Stops what runs in the session of a task; to be called outside of its runs. Never rejects. */
   abort({ sessionID }: AgentTask): Promise<void> {
     return this.#abort(sessionID)
   }
 
-  /** Hands the prompt over. Whether it was heard, only the watch can tell; this reports what it cannot see. */
-  async #prompt(
-    task: AgentTask,
-    watch: RunWatch,
-    onPrompted: () => void,
-    isWanted: () => boolean,
-  ): Promise<void> {
-    const prompt = promptOf(task, task.promptIDs[0], task.prompt)
-    const nothing = { text: '', usage: NO_USAGE }
-    try {
-      await this.#send(task.sessionID, prompt, isWanted)
-      onPrompted()
-    } catch (error) {
-      if (error instanceof HostError && error.reason === 'notFound') {
-        watch.end({ ...nothing, type: 'deleted' })
-      } else if (error instanceof HostError && error.reason === 'noAnswer') {
-        this.#log.warn(`${task.id}: ${error.message}; it may have been heard, so the session is watched`)
-        onPrompted()
-        watch.check()
-      } else {
-        watch.end({ ...nothing, type: 'failed', failure: { reason: 'error', message: errorText(error) } })
+  /** For how many milliseconds no event of a session at work has come; `undefined` for any other. */
+  silentMs(sessionID: string): number | undefined {
+    return this.#runs.get(sessionID)?.silentMs
+  }
+
+  /** How many answers in a row got a session at work nowhere. */
+  loopsOf(sessionID: string): number {
+    return this.#runs.get(sessionID)?.loops ?? 0
+  }
+
+  /** A part of an answer has come. */
+  observeActivity(sessionID: string, part?: Part): void {
+    this.#runs.get(sessionID)?.observeActivity(part)
+  }
+
+  handleEvent(event: Event): void {
+    switch (event.type) {
+      case 'session.status': {
+        const run = this.#runs.get(event.properties.sessionID)
+        run?.observeActivity()
+        if (event.properties.status.type === 'idle') run?.check()
+        else run?.observeBusy()
+        return
       }
+      case 'session.error': {
+        const { sessionID, error } = event.properties
+        if (sessionID !== undefined) this.#runs.get(sessionID)?.observeError(errorText(error))
+        return
+      }
+      case 'message.updated':
+        this.#runs.get(event.properties.info.sessionID)?.observeMessage(event.properties.info)
+        return
+      case 'session.deleted':
+        this.#runs.get(event.properties.info.id)?.observeDeleted()
+        return
+      default:
+        return
     }
   }
 
-  /** Sends once more where no answer came: the message has an id of ours, so that it is stored once all the same. */
-  async #send(sessionID: string, prompt: Prompt, isWanted: () => boolean): Promise<void> {
-    try {
-      await this.#opencode.prompt(sessionID, prompt)
-    } catch (error) {
-      if (!(error instanceof HostError) || error.reason !== 'noAnswer' || !isWanted()) throw error
-      await this.#opencode.prompt(sessionID, prompt)
-    }
+  /** Abandons all runs: their outcomes never come. */
+  dispose(): void {
+    for (const run of this.#runs.values()) run.abandon()
+    this.#runs.clear()
+    this.#stopPolling?.()
+    this.#stopPolling = undefined
+  }
+
+  #forget(sessionID: string, run: AgentRun): void {
+    if (this.#runs.get(sessionID) === run) this.#runs.delete(sessionID)
+    if (this.#runs.size > 0) return
+    this.#stopPolling?.()
+    this.#stopPolling = undefined
   }
 
   async #abort(sessionID: string): Promise<void> {
     // What runs there by now may be the next instance's.
-    if (this.#disposal.aborted) return
+    if (this.#ports.disposal.aborted) return
     try {
-      await this.#opencode.abort(sessionID)
+      await this.#ports.opencode.abort(sessionID)
     } catch (error) {
       // It is tried again when the next event or poll shows the session at work.
-      this.#log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
+      this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
     }
-  }
-}
-
-function promptOf(task: AgentTask, promptID: string, text: string): Prompt {
-  return {
-    messageID: promptID,
-    agent: task.agent,
-    ...(task.model && { model: task.model }),
-    // The id of the message is unique, and so is what follows from it.
-    parts: [{ id: promptID.replace(/^msg/, 'prt'), text, synthetic: false }],
-  }
-}
-
-/** A run that we have given up; one that came to its own end all the same has that. */
-function loopedOutcome(ending: Ending, answers: number): Outcome {
-  const isOwn = ending.type === 'deleted' || (ending.type === 'answered' && !ending.incomplete)
-  if (isOwn) return outcomeOf(ending, NOT_STOPPED)
-  const { text, usage } = ending
-  const message = `stopped: its model answered ${answers} times in a row without an end or a tool call, as when its provider sends something else`
-  return { status: 'failed', failure: { reason: 'empty', message }, text, usage }
-}
-
-const NOT_STOPPED = new AbortController().signal
-
-function outcomeOf(ending: Ending, signal: AbortSignal): Outcome {
-  const { text, usage } = ending
-  const by = signal.aborted && signal.reason !== 'user' ? 'parent' : 'user'
-  switch (ending.type) {
-    case 'answered':
-      return { status: 'completed', text, usage, ...(ending.incomplete && { incomplete: ending.incomplete }) }
-    case 'aborted':
-    case 'deleted':
-      return { status: 'cancelled', by, text, usage }
-    case 'failed':
-      // A session that was told to stop and then stays idle has stopped.
-      if (signal.aborted && ending.failure.reason === 'timeout')
-        return { status: 'cancelled', by, text, usage }
-      return { status: 'failed', failure: ending.failure, text, usage }
   }
 }

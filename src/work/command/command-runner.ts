@@ -25,7 +25,6 @@ import { isDiskFull, markTold, removeOld } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
 import { attach, start, type CommandProcess } from './process.ts'
 import type { Options } from '../../config.ts'
-import { formatLimit } from '../../text/format.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
 import { sanitize } from '../../text/sanitize.ts'
@@ -34,15 +33,15 @@ import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
 import {
   isEnded,
-  NO_USAGE,
   outlivesDefault,
   type CommandTask,
-  type Failure,
   type Outcome,
   type Task,
   type TaskEvent,
 } from '../../task/task.ts'
-import type { Runner } from '../runner.ts'
+import type { WorkKind } from '../kind.ts'
+import { completed, failed, interrupted, stopped, timeLimit, type Said, type StopCause } from '../outcome.ts'
+import type { Queue } from '../queue.ts'
 import type { ShellEnv } from './shell-env.ts'
 
 interface Ports {
@@ -53,6 +52,7 @@ interface Ports {
   readonly machine: Machine
   readonly owners: Owners
   readonly shellEnv: Pick<ShellEnv, 'of'>
+  readonly queue: Queue
   /** The tool that ends what a command has left running; `undefined` for none. */
   readonly killTool: string | undefined
 }
@@ -86,7 +86,8 @@ const BETWEEN_CLEANINGS_MS = 60_000
 const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
-export class CommandRunner implements Runner<CommandTask> {
+export class CommandRunner implements WorkKind<CommandTask> {
+  readonly queue: Queue
   readonly #ports: Ports
   readonly #limits: Limits
   /** By the ids of their tasks: what runs, and what has ended and left something running. */
@@ -98,31 +99,39 @@ export class CommandRunner implements Runner<CommandTask> {
 
   constructor(ports: Ports, limits: Limits) {
     this.#ports = ports
+    this.queue = ports.queue
     this.#limits = limits
   }
 
+  timeLimitOf({ timeoutMs }: CommandTask): number {
+    return timeoutMs
+  }
+
   /** Begins the command, or goes on with one that another process has begun. */
-  async run(task: CommandTask, onPrompted: () => void, signal: AbortSignal): Promise<Outcome> {
+  async run(task: CommandTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
     // It may have been stopped while the hooks were called, or with its instance.
     const now = store.get(task.id)
-    if (signal.aborted || (now && isEnded(now))) return cancelled(signal, '')
-    let isTooMuch = false
+    if (stop.aborted) return stopped(stop.reason as StopCause)
+    if (now && isEnded(now)) return interrupted(task, false)
     let child: CommandProcess
+    /** Why it is being killed: the first cause. */
+    let cause: StopCause | undefined
     let killed: Promise<void> | undefined
-    const kill = (): void => {
+    const kill = (why: StopCause): void => {
+      cause ??= why
       killed = child.kill()
     }
+    const onStop = (): void => kill(stop.reason as StopCause)
     // A signal that comes while it is being started is then heard behind that, when it is kept.
     this.#stopListening ??= this.#ports.machine.onTermination(() => this.dispose())
     try {
       child = this.#begin(task, added, () => {
-        isTooMuch = true
         // It writes on while it is asked to end.
         child.killNow()
-        kill()
+        kill({ type: 'output', limitBytes: this.#limits.maxOutputBytes })
       })
       this.#live.set(task.id, child)
     } catch (error) {
@@ -130,21 +139,20 @@ export class CommandRunner implements Runner<CommandTask> {
       return failed(
         'error',
         `it could not be started${isFull(error) ? ', as the disk is full' : ''}: ${errorText(error)}`,
-        '',
       )
     }
-    onPrompted()
+    onStarted()
     if (!('saw' in task)) {
       child.watchFor(task.notifyOn, (text) => {
         // Output after it was told to end is of no interest.
-        if (!signal.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
+        if (!stop.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
       })
     }
-    signal.addEventListener('abort', kill)
-    if (signal.aborted) kill()
+    stop.addEventListener('abort', onStop)
+    if (stop.aborted) onStop()
     const end = await child.ended
     await killed
-    signal.removeEventListener('abort', kill)
+    stop.removeEventListener('abort', onStop)
     const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
@@ -154,14 +162,9 @@ export class CommandRunner implements Runner<CommandTask> {
     ]
     if (this.#live.has(task.id)) this.#cleanSoon()
     const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
-    const exit = end.type === 'lost' ? {} : { exit: end }
-    // It may have ended by itself before it could be killed.
-    if (isTooMuch && end.type !== 'exited') {
-      const message = `killed after more than ${this.#limits.maxOutputBytes} bytes of output, which is its limit`
-      return { ...failed('output', message, text), ...exit }
-    }
-    if (!signal.aborted) return outcomeOf(end, text)
-    return { ...cancelled(signal, text), ...exit }
+    // A command that wrote too much may have ended by itself before it was killed.
+    const hasOwnEnd = cause?.type === 'output' && end.type === 'exited'
+    return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
   }
 
   /** How a command has ended that nobody watched, and when; `undefined` while it runs. */
@@ -171,15 +174,14 @@ export class CommandRunner implements Runner<CommandTask> {
     const end = readEnd(directory)
     const unwatched = isUnseen(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
     const text = joined([this.textOf(task), ...unwatched])
-    const message = `OpenCode stopped before the command had ${this.startedAt(task) === undefined ? 'started' : 'ended'}`
     const at = endedAt(directory) ?? this.#ports.clock.now()
     // Who kept it within its time meanwhile had nobody to tell.
     const ranMs = at - (this.startedAt(task) ?? at)
     if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
-      const limit = formatLimit(task.timeoutMs, task)
-      return { outcome: { ...failed('timeout', limit, text), exit: end }, at }
+      return { outcome: stopped(timeLimit(task.timeoutMs, task), { text, exit: end }), at }
     }
-    return { outcome: end ? outcomeOf(end, text) : failed('interrupted', message, text), at }
+    const hasStarted = this.startedAt(task) !== undefined
+    return { outcome: end ? outcomeOf(end, text) : interrupted(task, hasStarted, { text }), at }
   }
 
   /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
@@ -426,21 +428,17 @@ function bothStreams(output: CommandOutput): string {
 }
 
 function outcomeOf(end: CommandEnd, text: string): Outcome {
+  const said: Said = { text, ...exitOf(end) }
   switch (end.type) {
     case 'exited':
-      if (end.code === 0) return { status: 'completed', text, usage: NO_USAGE, exit: end }
-      return { ...failed('exit', `exit code ${exitCodeText(end.code)}`, text), exit: end }
+      return end.code === 0 ? completed(said) : failed('exit', `exit code ${exitCodeText(end.code)}`, said)
     case 'killed':
-      return { ...failed('exit', `ended by ${end.signal}`, text), exit: end }
+      return failed('exit', `ended by ${end.signal}`, said)
     case 'lost':
-      return failed('interrupted', 'it is gone, and has left no exit code', text)
+      return failed('interrupted', 'it is gone, and has left no exit code', said)
   }
 }
 
-function cancelled({ reason }: AbortSignal, text: string): Outcome {
-  return { status: 'cancelled', by: reason === 'user' ? 'user' : 'parent', text, usage: NO_USAGE }
-}
-
-function failed(reason: Failure['reason'], message: string, text: string): Outcome & { status: 'failed' } {
-  return { status: 'failed', failure: { reason, message }, text, usage: NO_USAGE }
+function exitOf(end: CommandEnd): Pick<Said, 'exit'> {
+  return end.type === 'lost' ? {} : { exit: end }
 }

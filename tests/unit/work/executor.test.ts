@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { Executor } from '../../../src/work/executor.ts'
 import { Queue } from '../../../src/work/queue.ts'
-import type { Runner } from '../../../src/work/runner.ts'
+import type { WorkKind } from '../../../src/work/kind.ts'
+import { stopped, type StopCause } from '../../../src/work/outcome.ts'
 import { TaskStore } from '../../../src/task/store.ts'
 import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
@@ -13,21 +14,22 @@ function createExecutor(limit: number) {
   const clock = new ManualClock()
   const store = new TaskStore()
   const ends = new Map<string, (outcome: Outcome) => void>()
-  const runner: Runner<Task> = {
-    run(task, onPrompted, signal) {
-      onPrompted()
+  const servers = new Set<string>()
+  const kind: WorkKind<Task> = {
+    queue: new Queue({ total: limit, providers: {}, models: {} }),
+    timeLimitOf: (task) => (task.kind === 'command' ? task.timeoutMs : 0),
+    outlivesLimit: ({ id }) => servers.has(id),
+    run(task, onStarted, stop) {
+      onStarted()
       return new Promise((resolve) => {
         ends.set(task.id, resolve)
-        signal.addEventListener('abort', () => resolve({ ...DONE, status: 'cancelled', by: 'parent' }))
+        stop.addEventListener('abort', () => resolve(stopped(stop.reason as StopCause)))
       })
     },
   }
-  const lane = { queue: new Queue({ total: limit, providers: {}, models: {} }), runner }
   const instance = new AbortController()
   const disposal = instance.signal
-  const servers = new Set<string>()
-  const commands = { ...lane, outlivesLimit: ({ id }: Task) => servers.has(id) }
-  const executor = new Executor({ clock, store, agents: lane, commands, disposal }, 0)
+  const executor = new Executor({ clock, store, kinds: { agent: kind, command: kind }, disposal })
   const enqueue = (id: string): void => {
     const task = pendingTask({ id, sessionID: `ses_${id}` })
     store.add(task)
