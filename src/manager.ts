@@ -3,7 +3,6 @@
  * that wait for them. It holds no state of tasks; that is the store's.
  */
 import { parseOptions, type OptionsInput } from './config.ts'
-import type { CommandOutput, Stream } from './work/command/files.ts'
 import type { Surroundings } from './work/command/machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
 import { forkedFrom } from './parent/forks.ts'
@@ -13,15 +12,13 @@ import { unfinishedText } from './parent/notice.ts'
 import type { Hold } from './parent/outbox.ts'
 import type { NamedByClient } from './parent/headless-hold.ts'
 import type { Reader } from './host/reader.ts'
-import type { MessageToRead, TaskMessage } from './host/message.ts'
-import { errorText, HostError, type Client, type Event, type StoredMessage } from './host/opencode.ts'
-import type { Piece } from './text/pages.ts'
+import type { MessageToRead } from './host/message.ts'
+import { errorText, type Client, type Event } from './host/opencode.ts'
 import { Problems } from './setup/problems.ts'
 import type { OthersTask } from './restart/recovery.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
-import { readTranscript, type RunSummary } from './work/agent/transcript.ts'
 import type { Story } from './timeline.ts'
 import { waitFor } from './task/wait-for.ts'
 import {
@@ -32,6 +29,7 @@ import {
   type UnfinishedTask,
   type Usage,
 } from './task/task.ts'
+import { kindOf, type ReportOptions, type WorkKind, type WorkReport } from './work/kind.ts'
 import { unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'
 
@@ -75,28 +73,15 @@ export interface WaitOptions {
 }
 
 /** Waits for the end first where `timeoutMs` is given. */
-export interface OutputOptions extends WaitOptions {
-  /** Of a command: only so many of the last lines of each stream. */
-  readonly tailLines?: number | undefined
-  /** Of a command: so many bytes of a stream from `offset` on as well, in bytes. */
-  readonly piece?: { readonly stream: Stream; readonly offset: number; readonly bytes: number } | undefined
-}
+export interface OutputOptions extends WaitOptions, ReportOptions {}
 
 /** Why a wait is over: the task has ended, the time has passed, or the signal was given. */
 export type WaitResult =
   | { readonly type: 'ended'; readonly task: EndedTask }
   | { readonly type: 'timedOut' | 'aborted'; readonly task: UnfinishedTask }
 
-export interface TaskReport {
+export interface TaskReport extends WorkReport {
   readonly task: Task
-  /** Of a command: the ends of both streams, and the directory of the files that hold all of them. */
-  readonly output: CommandOutput | undefined
-  /** The piece that was asked for. */
-  readonly piece?: Piece
-  /** What its session says of the run; `undefined` before it has started, and when the session was deleted. */
-  readonly transcript: RunSummary | undefined
-  /** All messages of its session, those of earlier runs too, the oldest first. */
-  readonly messages: readonly TaskMessage[]
   /**
    * To be part of the metadata that the tool returns. After a restart it shows that the end was read; without it the end
    * is told again then. Empty where the task has not ended.
@@ -316,22 +301,14 @@ export class BackgroundManager {
    * and with a `HostError` where its session could not be read; its notice is then still owed.
    */
   async output(taskID: string, options: OutputOptions = {}): Promise<TaskReport> {
-    const { timeoutMs, tailLines, piece: asked, reader } = options
+    const { timeoutMs, reader } = options
     const hold = this.#hold(taskID, reader)
     try {
       if (timeoutMs !== undefined) await this.#waitToRead(taskID, options)
       const task = this.#task(taskID)
-      const messages = await this.#messages(task)
+      const report = await this.#kindOf(task).report(task, options)
       if (isEnded(task)) hold?.read(task)
-      const transcript =
-        messages.length === 0 || task.kind !== 'agent' ? undefined : readTranscript(messages, task.promptIDs)
-      const tail = tailLines === undefined ? {} : { lines: tailLines }
-      const output = task.kind === 'command' ? this.#rooms.commands.outputOf(task, tail) : undefined
-      const piece =
-        task.kind === 'command' && asked
-          ? this.#rooms.commands.pieceOf(task, asked.stream, asked.offset, asked.bytes)
-          : undefined
-      return { task, transcript, messages, output, ...(piece && { piece }), receipt: receiptOf(task) }
+      return { task, ...report, receipt: receiptOf(task) }
     } finally {
       hold?.release()
     }
@@ -349,16 +326,16 @@ export class BackgroundManager {
     return task
   }
 
-  /** Whether a command has ended, and something that it has started runs on. */
+  /** Whether a task has ended, and something that it has started runs on. */
   hasLeftovers(taskID: string): boolean {
     const task = this.#rooms.store.get(taskID)
-    return task?.kind === 'command' && this.#rooms.commands.hasLeftovers(task)
+    return task !== undefined && this.#kindOf(task).hasLeftovers(task)
   }
 
-  /** Ends the processes that an ended command has left running. Resolves with whether there were any. */
+  /** Ends the processes that an ended task has left running. Resolves with whether there were any. */
   async killLeftovers(taskID: string): Promise<boolean> {
     const task = this.#rooms.store.get(taskID)
-    return task?.kind === 'command' && isEnded(task) && this.#rooms.commands.killLeftovers(task)
+    return task !== undefined && this.#kindOf(task).killLeftovers(task)
   }
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
@@ -390,10 +367,9 @@ export class BackgroundManager {
         this.#rooms.gate.handleEvent(event)
         this.#rooms.agents.handleEvent(event)
         const task = this.#rooms.store.findBySession(event.properties.info.id)
-        if (task?.kind === 'command') {
-          void this.#rooms.executor.cancel(task.id, 'user')
-          void this.killLeftovers(task.id)
-        } else if (task) this.#rooms.executor.cancelPending(task.id, 'user')
+        if (!task) return
+        void this.#rooms.executor.cancel(task.id, 'user')
+        void this.killLeftovers(task.id)
         return
       }
       case 'message.part.updated':
@@ -542,16 +518,8 @@ export class BackgroundManager {
     await (reader ? this.#rooms.waits.during(reader.sessionID, signal, wait) : wait(signal))
   }
 
-  /** None before the first prompt, and none of a session that was deleted. */
-  async #messages(task: Task): Promise<readonly StoredMessage[]> {
-    if (task.kind === 'command' || (task.status === 'pending' && task.run === 1)) return []
-    try {
-      return await this.#ports.opencode.messages(task.sessionID)
-    } catch (error) {
-      // Anything else can be tried again.
-      if (error instanceof HostError && error.reason === 'notFound') return []
-      throw error
-    }
+  #kindOf(task: Task): WorkKind<Task> {
+    return kindOf(this.#rooms.kinds, task)
   }
 }
 

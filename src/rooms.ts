@@ -18,6 +18,7 @@ import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
 import { Permissions } from './work/agent/permissions.ts'
 import { ProviderBackoff } from './work/agent/provider-backoff.ts'
+import { kindOf } from './work/kind.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
 import { ShellEnv } from './work/command/shell-env.ts'
@@ -89,7 +90,7 @@ export function buildRooms(
   const permissions = new Permissions({ ...host, statuses }, options)
   const gate = new Gate(opencode)
   const outbox = new Outbox(
-    { ...host, statuses, gate, timeline, onSettled: (task) => commands.endWasTold(task) },
+    { ...host, statuses, gate, timeline, onSettled: (task) => kindOf(kinds, task).endWasTold(task) },
     { ...options.notify, readTool: read && toolPrefix + read },
   )
   // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
@@ -99,7 +100,7 @@ export function buildRooms(
     { waitMs: options.run.waitMs, defaultLimitMs: options.commands.timeoutMs },
   )
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, outbox, executor, commands })
+  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, outbox, executor, kinds })
   const launcher = new Launcher({ clock, store, timeline, catalogue, records, gate, names }, options)
   const continuer = new Continuer({
     clock,
@@ -131,6 +132,7 @@ export function buildRooms(
     timeline,
     catalogue,
     commands,
+    kinds,
     agents,
     executor,
     backoff,

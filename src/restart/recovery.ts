@@ -6,28 +6,18 @@
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
-import { errorText, type Event, type Opencode, type Session, type StoredMessage } from '../host/opencode.ts'
+import { errorText, type Event, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
-import { isEndNotice, noticesBesideEnd, type EndNotice, type Notice } from '../parent/notice.ts'
+import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
 import type { Outbox } from '../parent/outbox.ts'
-import type { CommandRunner } from '../work/command/command-runner.ts'
-import { judge, outcomeOf } from '../work/agent/evidence.ts'
+import { kindOf, type WorkKinds } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
-import { readTranscript } from '../work/agent/transcript.ts'
-import { interrupted } from '../work/outcome.ts'
 import type { TimelineWriter } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
 import { readRecord, type TaskRecords } from '../task/record.ts'
 import type { TaskStore } from '../task/store.ts'
-import {
-  isEnded,
-  transition,
-  type AgentTask,
-  type CommandTask,
-  type EndedTask,
-  type Task,
-} from '../task/task.ts'
+import { isEnded, type Task } from '../task/task.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -39,11 +29,9 @@ interface Ports {
   readonly records: TaskRecords
   readonly outbox: Outbox
   readonly executor: Executor
-  readonly commands: CommandRunner
+  readonly kinds: WorkKinds
   readonly orphans: OrphanReaper
 }
-
-type EndedAgentTask = EndedTask & AgentTask
 
 interface RecordedTask {
   readonly session: Session
@@ -106,34 +94,18 @@ export class Recovery {
    * end. Rejects with a `HostError`.
    */
   async refreshRecords(parentID: string): Promise<void> {
-    const { opencode, owners, records, store } = this.#ports
+    const { kinds, opencode, owners, records, store } = this.#ports
     const left = (await this.#records(parentID)).filter(({ task, owner }) => {
       return !isEnded(task) && owners.isGone(owner)
     })
     await Promise.all(
       left.map(async ({ session, task, owner }) => {
-        const ended = task.kind === 'agent' ? await this.#endOf(task) : this.#endOfCommand(task)
-        if (!ended) await this.#take({ session, task }, new History(await opencode.messages(parentID)))
-        else if (!store.findBySession(session.id)) await records.recordEnd(ended, session, owner)
+        const found = await kindOf(kinds, task).recover(task, () => false)
+        if (!isEnded(found.task))
+          await this.#take({ session, task }, new History(await opencode.messages(parentID)))
+        else if (!store.findBySession(session.id)) await records.recordEnd(found.task, session, owner)
       }),
     )
-  }
-
-  async #endOf(task: AgentTask): Promise<EndedTask | undefined> {
-    const { opencode, clock } = this.#ports
-    return endOf(task, await opencode.messages(task.sessionID), clock.now())
-  }
-
-  /** `undefined` for one that runs on. */
-  #endOfCommand(task: CommandTask): Task | undefined {
-    const remains = this.#ports.commands.remainsOf(task)
-    return remains && transition(this.#begun(task), { type: 'ended', ...remains })
-  }
-
-  /** That it was started shows in its files. */
-  #begun(task: CommandTask): Task {
-    const startedAt = this.#ports.commands.startedAt(task)
-    return startedAt === undefined ? task : startedBefore(task, startedAt)
   }
 
   handleEvent(event: Event): void {
@@ -183,115 +155,27 @@ export class Recovery {
     })
   }
 
-  async #take({ session, task }: RecordedTask, history: History): Promise<void> {
-    const known = this.#ports.store.findBySession(session.id)
+  async #take({ session, task: recorded }: RecordedTask, history: History): Promise<void> {
+    const { executor, kinds, records, store, timeline } = this.#ports
     // Another call may have been faster, as one for a launch is.
-    if (known) return
-    if (task.kind === 'agent') await this.#takeAgent(task, session, history)
-    else this.#takeCommand(task, session, history)
-  }
-
-  async #takeAgent(recorded: AgentTask, session: Session, history: History): Promise<void> {
-    const { opencode, store, clock } = this.#ports
-    const isSettled = isEnded(recorded) && history.knows(recorded)
-    // An instance that ends knows of its tasks only that they have not ended before its eyes.
-    const task = isSettled ? recorded : reopened(recorded)
-    const areKnown = earlierEnds(recorded, []).every(({ task: earlier }) => history.knows(earlier))
-    // They may be long: what all are told is not read again.
-    const messages = isSettled && areKnown ? [] : await opencode.messages(session.id)
-    const ended = isEnded(task) ? task : endOf(task, messages, clock.now())
-    if (!ended || store.findBySession(session.id)) return
-    this.#add(ended, task, session)
-    if (!isEnded(task)) await this.#stop(ended, messages)
-    const { text } = readTranscript(messages, ended.promptIDs)
-    this.#inherit([...earlierEnds(ended, messages), { task: ended, text }], history)
-  }
-
-  /** A command outlives the process that began it. */
-  #takeCommand(task: CommandTask, session: Session, history: History): void {
-    const { commands, executor } = this.#ports
-    const before = this.#begun(task)
-    const remains = isEnded(task) ? undefined : commands.remainsOf(task)
-    if (!isEnded(before) && !remains) {
-      const running = transition(before, { type: 'prompted', at: task.createdAt }) ?? before
-      this.#add(running, task, session)
-      executor.resume(running)
-      this.#inherit(noticesBesideEnd(running), history)
-      return
-    }
-    const { at = 0, outcome } = remains ?? {}
-    const ended = outcome ? transition(before, { type: 'ended', at, outcome }) : before
-    if (!ended || !isEnded(ended)) return
-    this.#add(ended, task, session)
-    const text = outcome?.text ?? commands.textOf(task)
-    this.#inherit([{ task: ended, text }, ...noticesBesideEnd(ended)], history)
-  }
-
-  /** @param before as it was recorded */
-  #add(task: Task, before: Task, session: Session): void {
-    const { store, records, timeline } = this.#ports
+    if (store.findBySession(session.id)) return
+    const { task, ends, stopRest } = await kindOf(kinds, recorded).recover(recorded, (end) =>
+      history.knows(end),
+    )
+    if (store.findBySession(session.id)) return
     store.add(task)
     timeline.add(task.id, `found again after a restart, ${task.status}`)
-    if (!isEnded(before)) records.adopt(task, session)
+    if (!isEnded(recorded)) records.adopt(task, session)
+    if (!isEnded(task)) executor.resume(task)
+    await stopRest?.()
+    this.#inherit([...ends, ...noticesBesideEnd(task)], history)
   }
 
   #inherit(notices: readonly Notice[], history: History): void {
     for (const notice of notices) {
-      if (isEndNotice(notice) && history.knows(notice.task)) this.#ports.commands.endWasTold(notice.task)
+      if (isEndNotice(notice) && history.knows(notice.task))
+        kindOf(this.#ports.kinds, notice.task).endWasTold(notice.task)
       else this.#ports.outbox.inherit(notice, history)
     }
   }
-
-  /** What was sent while its instance ended can have started after that (seen on the fake host). */
-  async #stop({ sessionID, promptIDs }: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
-    const asked = messages.findLast(({ info }) => info.role === 'user')
-    // What a person has asked there since is theirs.
-    if (asked && !promptIDs.includes(asked.info.id)) return
-    try {
-      await this.#ports.opencode.abort(sessionID)
-    } catch (error) {
-      this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
-    }
-  }
-}
-
-/** The record is from when the task was asked for; that it was started shows elsewhere. */
-function startedBefore(task: Task, at = task.createdAt): Task {
-  return transition(task, { type: 'slotTaken', at }) ?? task
-}
-
-/** A task that was recorded as interrupted, as one that has not ended; any other as it is. */
-function reopened(task: AgentTask): AgentTask {
-  if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
-  const { startedAt: _startedAt, endedAt: _endedAt, usage: _usage, failure: _failure, ...rest } = task
-  return { ...rest, status: 'pending' }
-}
-
-/** How a run ended of which nobody has seen the end. */
-function endOf(task: AgentTask, messages: readonly StoredMessage[], now: number): EndedAgentTask | undefined {
-  const said = readTranscript(messages, task.promptIDs)
-  const { newest, prompted } = said
-  const before = prompted ? startedBefore(task) : task
-  const { text, usage } = said
-  const ending = judge(messages, task.promptIDs, undefined, task.maxSteps)?.ending
-  const isOwnEnd = ending?.type === 'answered' || ending?.type === 'failed'
-  const outcome = isOwnEnd ? outcomeOf(ending) : interrupted(task, prompted, { text, usage })
-  // OpenCode may have been away for long since it did something last.
-  const at = newest?.info.time.completed ?? said.activity?.at ?? newest?.info.time.created ?? now
-  const ended = transition(before, { type: 'ended', at, outcome })
-  return ended?.kind === 'agent' && isEnded(ended) ? ended : undefined
-}
-
-/** The ends of the runs before this one: each may have been owed still when the next was asked for. */
-function earlierEnds(task: AgentTask, messages: readonly StoredMessage[]): EndNotice[] {
-  const { id, kind, sessionID, parentID, agent, description, prompt } = task
-  const same = { id, kind, sessionID, parentID, agent, description, prompt }
-  const earlier = task.earlier ?? []
-  return earlier.map((end, index) => {
-    // What comes behind the next run's prompt is not this run's.
-    const [nextID] = (earlier[index + 1] ?? task).promptIDs
-    const next = messages.findIndex(({ info }) => info.id === nextID)
-    const run = next === -1 ? messages : messages.slice(0, next)
-    return { task: { ...same, ...end }, text: readTranscript(run, end.promptIDs).text }
-  })
 }

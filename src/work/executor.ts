@@ -7,13 +7,16 @@ import type { TaskStore } from '../task/store.ts'
 import { leftOf } from '../task/time-limit.ts'
 import { isEnded, type EndedTask, type Outcome, type Task } from '../task/task.ts'
 import { waitFor } from '../task/wait-for.ts'
-import { kindOf, type WorkKind, type WorkKinds } from './kind.ts'
+import type { WorkKind } from './kind.ts'
 import { cancelled, interrupted, timeLimit, type Canceller, type StopCause } from './outcome.ts'
+
+/** The part of a kind that running needs. */
+export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outlivesLimit' | 'run'>
 
 interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
-  readonly kinds: WorkKinds
+  readonly kinds: Readonly<Record<Task['kind'], RunnableKind>>
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -118,8 +121,8 @@ export class Executor {
     this.#end(task.id, await kind.run(task, onStarted, work.stop.signal))
   }
 
-  #kindOf(task: Task): WorkKind<Task> {
-    return kindOf(this.#ports.kinds, task)
+  #kindOf({ kind }: Task): RunnableKind {
+    return this.#ports.kinds[kind]
   }
 
   #end(taskID: string, outcome: Outcome): void {

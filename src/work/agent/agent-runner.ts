@@ -1,16 +1,25 @@
 /** Agents as a kind of work: runs each in its child session, and routes the session's events and status polls to its run. */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../host/log.ts'
-import { errorText, HostError, type Event, type Opencode, type Part } from '../../host/opencode.ts'
+import {
+  errorText,
+  HostError,
+  type Event,
+  type Opencode,
+  type Part,
+  type StoredMessage,
+} from '../../host/opencode.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import type { TaskStore } from '../../task/store.ts'
-import { isActive, type AgentTask, type Outcome } from '../../task/task.ts'
+import { isActive, isEnded, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
 import type { TimelineWriter } from '../../timeline.ts'
-import type { WorkKind } from '../kind.ts'
+import type { Recovered, WorkKind, WorkReport } from '../kind.ts'
 import type { StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
+import { earlierEnds, endOf, reopened } from './recover.ts'
+import { readTranscript } from './transcript.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -75,6 +84,41 @@ export class AgentRunner implements WorkKind<AgentTask> {
     stop.removeEventListener('abort', onStop)
     return outcome
   }
+
+  async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
+    const { clock, opencode } = this.#ports
+    const isSettled = isEnded(recorded) && isTold(recorded)
+    // An instance that ends records its tasks as interrupted, though their sessions may show another end.
+    const task = isSettled ? recorded : reopened(recorded)
+    const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
+    // They may be long, and are needed for ends alone that are still to be told.
+    const messages = isSettled && areToldToo ? [] : await opencode.messages(recorded.sessionID)
+    const ended = endOf(task, messages, clock.now())
+    const { text } = readTranscript(messages, ended.promptIDs)
+    return {
+      task: ended,
+      ends: [...earlierEnds(ended, messages), { task: ended, text }],
+      ...(!isEnded(task) && { stopRest: () => this.#stopRest(ended, messages) }),
+    }
+  }
+
+  /** None before the first prompt, and none of a session that was deleted. */
+  async report(task: AgentTask): Promise<WorkReport> {
+    const isPrompted = task.status !== 'pending' || task.run > 1
+    const messages = isPrompted ? await this.#messages(task.sessionID) : []
+    const transcript = messages.length === 0 ? undefined : readTranscript(messages, task.promptIDs)
+    return { messages, transcript, output: undefined }
+  }
+
+  hasLeftovers(): boolean {
+    return false
+  }
+
+  killLeftovers(): Promise<boolean> {
+    return Promise.resolve(false)
+  }
+
+  endWasTold(): void {}
 
   /**
    * Sends one more prompt to a running task: its model reads it at its next step. Rejects with a `HostError` where the
@@ -145,6 +189,24 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#runs.clear()
     this.#stopPolling?.()
     this.#stopPolling = undefined
+  }
+
+  /** A prompt that was sent while its instance ended can have started a turn after that (seen on the fake host). */
+  async #stopRest({ sessionID, promptIDs }: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
+    const asked = messages.findLast(({ info }) => info.role === 'user')
+    // A turn that a person has asked for since stays theirs.
+    if (asked && !promptIDs.includes(asked.info.id)) return
+    await this.#abort(sessionID)
+  }
+
+  async #messages(sessionID: string): Promise<readonly StoredMessage[]> {
+    try {
+      return await this.#ports.opencode.messages(sessionID)
+    } catch (error) {
+      // Anything else can be tried again.
+      if (error instanceof HostError && error.reason === 'notFound') return []
+      throw error
+    }
   }
 
   #forget(sessionID: string, run: AgentRun): void {

@@ -28,18 +28,18 @@ import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
 import { sanitize } from '../../text/sanitize.ts'
-import type { Piece } from '../../text/pages.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
 import {
   isEnded,
   outlivesDefault,
+  transition,
   type CommandTask,
   type Outcome,
   type Task,
   type TaskEvent,
 } from '../../task/task.ts'
-import type { WorkKind } from '../kind.ts'
+import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { completed, failed, interrupted, stopped, timeLimit, type Said, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import type { ShellEnv } from './shell-env.ts'
@@ -167,26 +167,49 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
   }
 
-  /** How a command has ended that nobody watched, and when; `undefined` while it runs. */
-  remainsOf(task: CommandTask): { readonly outcome: Outcome; readonly at: number } | undefined {
+  /** A command outlives the process that began it: its files show whether it runs on, and how it ended. */
+  recover(recorded: CommandTask): Promise<Recovered> {
+    if (isEnded(recorded)) {
+      return Promise.resolve({ task: recorded, ends: [{ task: recorded, text: this.textOf(recorded) }] })
+    }
+    const since = this.#startedAt(recorded)
+    const begun =
+      since === undefined ? recorded : (transition(recorded, { type: 'slotTaken', at: since }) ?? recorded)
+    if (isRunning(this.#directory(recorded))) {
+      const running = transition(begun, { type: 'prompted', at: recorded.createdAt }) ?? begun
+      return Promise.resolve({ task: running, ends: [] })
+    }
+    const { at, outcome } = this.#endOfUnobserved(recorded)
+    const ended = transition(begun, { type: 'ended', at, outcome })
+    if (!ended || !isEnded(ended)) throw new Error(`${recorded.id} cannot end as ${outcome.status}`)
+    return Promise.resolve({ task: ended, ends: [{ task: ended, text: outcome.text }] })
+  }
+
+  /** How a command has ended that no process observed, and when. */
+  #endOfUnobserved(task: CommandTask): { readonly outcome: Outcome; readonly at: number } {
     const directory = this.#directory(task)
-    if (isRunning(directory)) return undefined
+    const since = this.#startedAt(task)
     const end = readEnd(directory)
     const unwatched = isUnseen(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
     const text = joined([this.textOf(task), ...unwatched])
     const at = endedAt(directory) ?? this.#ports.clock.now()
-    // Who kept it within its time meanwhile had nobody to tell.
-    const ranMs = at - (this.startedAt(task) ?? at)
-    if (end?.type === 'killed' && task.timeoutMs > 0 && ranMs >= task.timeoutMs) {
+    // An orphan that was killed for its time limit had nobody to report that to.
+    const isOverLimit = task.timeoutMs > 0 && at - (since ?? at) >= task.timeoutMs
+    if (end?.type === 'killed' && isOverLimit)
       return { outcome: stopped(timeLimit(task.timeoutMs, task), { text, exit: end }), at }
-    }
-    const hasStarted = this.startedAt(task) !== undefined
-    return { outcome: end ? outcomeOf(end, text) : interrupted(task, hasStarted, { text }), at }
+    const outcome = end ? outcomeOf(end, text) : interrupted(task, since !== undefined, { text })
+    return { outcome, at }
   }
 
   /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
-  startedAt(task: CommandTask): number | undefined {
+  #startedAt(task: CommandTask): number | undefined {
     return startedAt(this.#directory(task))
+  }
+
+  report(task: CommandTask, { tailLines, piece: asked }: ReportOptions): Promise<WorkReport> {
+    const output = this.outputOf(task, tailLines === undefined ? {} : { lines: tailLines })
+    const piece = asked && readPiece(this.#directory(task), asked.stream, asked.offset, asked.bytes)
+    return Promise.resolve({ messages: [], transcript: undefined, output, ...(piece && { piece }) })
   }
 
   /**
@@ -225,24 +248,18 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const now = this.#ports.store.get(before.id)
     const task = now?.kind === 'command' ? now : before
     const isBegun = task.status !== 'pending' && task.status !== 'starting'
-    if (!isBegun || this.startedAt(task) !== undefined) return false
+    if (!isBegun || this.#startedAt(task) !== undefined) return false
     // One that could not be started has no exit, and has never had any files.
     return !isEnded(task) || task.exit !== undefined
   }
 
   /** Nobody is owed the end of a task any more: the files of a command may go where room is needed. */
-  endWasTold(task: Task): void {
-    if (task.kind !== 'command') return
+  endWasTold(task: CommandTask): void {
     try {
       markTold(this.#directory(task))
     } catch (error) {
       this.#ports.log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
     }
-  }
-
-  /** So many bytes of what it wrote to a stream, from `offset` on. */
-  pieceOf(task: CommandTask, stream: Stream, offset: number, bytes: number): Piece {
-    return readPiece(this.#directory(task), stream, offset, bytes)
   }
 
   /** Whether a command has ended, and something that it has started runs on. */
@@ -253,7 +270,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   /** Ends what a command that has ended has left running; false where that is nothing. */
   async killLeftovers(task: CommandTask): Promise<boolean> {
     const child = this.#live.get(task.id)
-    if (!child?.isAlive) return false
+    if (!isEnded(task) || !child?.isAlive) return false
     await child.kill()
     return true
   }

@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest'
-import { Executor } from '../../../src/work/executor.ts'
+import { Executor, type RunnableKind } from '../../../src/work/executor.ts'
 import { Queue } from '../../../src/work/queue.ts'
-import type { WorkKind } from '../../../src/work/kind.ts'
 import { stopped, type StopCause } from '../../../src/work/outcome.ts'
 import { TaskStore } from '../../../src/task/store.ts'
-import { isEnded, NO_USAGE, transition, type Outcome, type Task } from '../../../src/task/task.ts'
+import { isEnded, NO_USAGE, transition, type Outcome } from '../../../src/task/task.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 import { pendingCommand, pendingTask } from '../../harness/tasks.ts'
 
@@ -15,7 +14,7 @@ function createExecutor(limit: number) {
   const store = new TaskStore()
   const ends = new Map<string, (outcome: Outcome) => void>()
   const servers = new Set<string>()
-  const kind: WorkKind<Task> = {
+  const kind: RunnableKind = {
     queue: new Queue({ total: limit, providers: {}, models: {} }),
     timeLimitOf: (task) => (task.kind === 'command' ? task.timeoutMs : 0),
     outlivesLimit: ({ id }) => servers.has(id),
