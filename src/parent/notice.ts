@@ -1,5 +1,6 @@
 /** The text that a parent reads when its tasks have ended. Pure. */
 import { exitHint } from '../text/exit-hint.ts'
+import { wordsOf } from '../text/words.ts'
 import {
   cutMiddle,
   leftOut,
@@ -156,14 +157,12 @@ function firstOf(ids: Iterable<string>, count: number): string[] {
 /** What a parent's model is to remember when its conversation is summed up. */
 export function unfinishedText(tasks: readonly Task[]): string[] {
   if (tasks.length === 0) return []
-  const lines = tasks.map((task) => `- ${task.id}, ${workerOf(task)}: ${nameForModel(task.description)}`)
+  const lines = tasks.map(
+    (task) => `- ${task.id}, ${wordsOf(task).workerInSentence(task)}: ${nameForModel(task.description)}`,
+  )
   const head =
     'Background tasks of this session that have not ended. A notice comes by itself for each. Keep their ids in the summary:'
   return [[head, ...lines].join('\n')]
-}
-
-function workerOf(task: Task): string {
-  return task.kind === 'agent' ? `agent ${task.agent}` : 'a command'
 }
 
 function noticeText(notice: Notice, room: number): string {
@@ -246,7 +245,7 @@ function errorLines(task: EndedTask, room: number): string[] {
 
 function emptyLines(task: EndedTask): string[] {
   if (task.status !== 'completed' || task.incomplete) return []
-  return [task.kind === 'agent' ? 'It ended without a word.' : 'It ended without any output.']
+  return [wordsOf(task).silentEnd]
 }
 
 function incompleteLines(task: EndedTask, text: string): string[] {

@@ -15,6 +15,7 @@ import {
   type PermissionRuleset,
   type Session,
 } from '../host/opencode.ts'
+import { wordsOf } from '../text/words.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import { readRequest, REQUEST_KEY } from './request.ts'
@@ -212,8 +213,7 @@ export class TaskRecords {
     const pending = { ...draft, status: 'pending' as const }
     const session = await this.#opencode.createSession({
       parentID: draft.parentID,
-      // The host's clients take the agent's name from this form of title (TUI notes, section 2).
-      title: `${draft.description} (${draft.kind === 'agent' ? `@${draft.agent} subagent` : 'command'})`,
+      title: `${draft.description} (${wordsOf(draft).titleSuffix(draft)})`,
       permission,
       metadata: { [RECORD_KEY]: this.#recordOf({ ...pending, sessionID: '' }) },
     })

@@ -1,5 +1,6 @@
 /** Numbers, long texts and requests, as people and models read them. Pure. */
 import { nameForModel } from './sanitize.ts'
+import { wordsOf } from './words.ts'
 import type { PermissionRequested, Incomplete, Task } from '../task/task.ts'
 
 const SHORTEST_TOAST_MS = 5000
@@ -43,11 +44,7 @@ export function formatAsked(asks: readonly Pick<PermissionRequested, 'permission
 
 /** Why a task was stopped at its time limit. */
 export function formatLimit(limitMs: number, task: Task): string {
-  const after = `stopped after ${formatDuration(limitMs)}, which is`
-  if (task.kind === 'agent') return `${after} its limit (timeoutMs)`
-  return task.timeoutIsDefault
-    ? `${after} the default limit: give a timeout, or 0 for none`
-    : `${after} its limit (timeout)`
+  return `stopped after ${formatDuration(limitMs)}, which is ${wordsOf(task).limit(task)}`
 }
 
 /**

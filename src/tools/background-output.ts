@@ -4,6 +4,7 @@ import { formatCost, formatDuration, formatTokens, incompleteText } from '../tex
 import type { BackgroundManager, TaskReport } from '../manager.ts'
 import { readerOf } from '../host/reader.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
+import { wordsOf } from '../text/words.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './render/command-text.ts'
 import { NOTICE_COMES, statusNote } from './render/status-note.ts'
@@ -99,10 +100,12 @@ function describe(report: TaskReport, now: number, note: string | undefined, wan
   if (transcript)
     lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))
-  const agent = task.kind === 'agent' ? [`agent: ${task.agent}`] : []
-  return [`task_id: ${task.id}`, ...agent, `description: ${nameForModel(task.description)}`, ...lines].join(
-    '\n',
-  )
+  return [
+    `task_id: ${task.id}`,
+    ...wordsOf(task).lines(task),
+    `description: ${nameForModel(task.description)}`,
+    ...lines,
+  ].join('\n')
 }
 
 function unfinishedLines(

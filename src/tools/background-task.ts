@@ -1,4 +1,5 @@
 /** The tool that hands work to another agent, or says more to one that has work. */
+import { wordsOf } from '../text/words.ts'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
@@ -122,7 +123,7 @@ function answer(task: Task, note: string | undefined, before?: Task): ToolResult
   const lines = [
     `task_id: ${id}`,
     `status: ${status}${note === undefined ? '' : ` (${note})`}`,
-    ...(task.kind === 'agent' ? [`agent: ${task.agent}`] : []),
+    ...wordsOf(task).lines(task),
     `description: ${nameForModel(description)}`,
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)

@@ -2,6 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
+import { wordsOf } from '../text/words.ts'
 import { nameForModel } from '../text/sanitize.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
 import { RULE } from './render/command-text.ts'
@@ -80,7 +81,7 @@ function othersLine(others: OthersTask): string {
 }
 
 function row(task: Task, note: string | undefined, now: number): string {
-  const worker = task.kind === 'agent' ? task.agent : 'command'
+  const worker = wordsOf(task).worker(task)
   const usages = usagesOf(task)
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]

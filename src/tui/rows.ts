@@ -1,4 +1,5 @@
 /** What stands where: the lines of the sidebar, the badge, the entries of the dialog. Pure. */
+import { wordsOf } from '../text/words.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
@@ -111,8 +112,9 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
     const title = `${SIGNS[phase]} ${truncate(task.description, Math.floor(width / 2))}`
-    const doer = task.kind === 'agent' ? task.agent : 'command'
-    const about = [doer, detailOf(view)].filter((text) => text !== undefined).join(' · ')
+    const about = [wordsOf(task).worker(task), detailOf(view)]
+      .filter((text) => text !== undefined)
+      .join(' · ')
     return {
       taskID: task.id,
       title,
@@ -132,7 +134,7 @@ export function totalOf(views: readonly TaskView[]): string {
 
 /** Who does the task: the name of the agent, or that it is a command. */
 export function doerOf({ task }: TaskView): string {
-  return task.kind === 'agent' ? task.agent : '$'
+  return wordsOf(task).mark(task)
 }
 
 /** What is to be said of a task besides its name. */

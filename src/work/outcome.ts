@@ -1,5 +1,6 @@
 /** Makes each kind of end, in one place. Pure. */
 import { formatLimit } from '../text/format.ts'
+import { wordsOf } from '../text/words.ts'
 import {
   NO_USAGE,
   type Exit,
@@ -44,8 +45,7 @@ export function cancelled(by: Canceller, said = NOTHING): Outcome {
 
 /** OpenCode ended before the work did. */
 export function interrupted(task: Task, hasStarted: boolean, said = NOTHING): Outcome {
-  const work = task.kind === 'agent' ? 'task' : 'command'
-  const message = `OpenCode stopped before the ${work} had ${hasStarted ? 'ended' : 'started'}`
+  const message = `OpenCode stopped before the ${wordsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
   return failed('interrupted', message, said)
 }
 

@@ -137,7 +137,7 @@ export function managerOf({ client, directory, serverUrl }: PluginInput, name?: 
 export async function use(manager: BackgroundManager, request: LaunchRequest, model?: string): Promise<string[]> {
   const { id }: Task = await manager.launch({ ...request, model, variant: model })
   const command = { parentID: 's', command: 'x', cwd: '/', description: 'd', timeoutMs: 0, notifyOn: [] }
-  const exit = (await manager.run(command)).kind
+  const exit = (await manager.launchCommand(command)).kind
   await manager.continue(id, 'more', { description: model })
   const reader = readerOf({ sessionID: 's', messageID: 'm' })
   const waited = await manager.waitForCompletion(id, { timeoutMs: total, signal: undefined, reader })
