@@ -3,7 +3,7 @@
  * which the types, the table in the README and the schema for editors are made (`scripts/options.ts`).
  *
  * A bad value falls back to its own default, alone, and is named in `problems`: an option must never keep the plugin
- * from loading, because the host would not say why it is missing (TUI notes, section 1).
+ * from loading, because the host would not say why it is missing (contract 14.1).
  */
 import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'

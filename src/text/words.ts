@@ -10,7 +10,7 @@ interface Words<Kind extends Work> {
   readonly workerInSentence: (work: Kind) => string
   /** The same, in the few cells of a sidebar. */
   readonly mark: (work: Kind) => string
-  /** Who does it, in the title of its session: OpenCode's clients read the agent's name from this form (TUI notes, 2). */
+  /** Who does it, in the title of its session: OpenCode's clients read the agent's name from this form (contract 14.2). */
   readonly titleSuffix: (work: Kind) => string
   /** An end without any text. */
   readonly silentEnd: string

@@ -17,7 +17,7 @@ const BEFORE_THE_SUMMARY = [
 
 export function compaction(test: ContractTest): void {
   describe('a context that is full', () => {
-    test('is told as an error of a session that stays busy, and has one idle at its end', async ({
+    test('is told as an error of a session that stays busy, and has one idle at its end (15.4)', async ({
       child,
       host,
     }) => {
@@ -37,7 +37,7 @@ export function compaction(test: ContractTest): void {
       ])
     })
 
-    test('is summarised at the host’s own request, and continued by a message of the host', async ({
+    test('is summarised at the host’s own request, and continued by a message of the host (15.4)', async ({
       child,
       host,
     }) => {

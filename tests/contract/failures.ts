@@ -45,7 +45,7 @@ export function failures(test: ContractTest): void {
       expect(texts).toEqual(['', 'whole'])
     })
 
-    test('leaves a message that was queued behind it unanswered, and says so by no event', async ({
+    test('leaves a message that was queued behind it unanswered, and says so by no event (15.3)', async ({
       child,
       host,
     }) => {

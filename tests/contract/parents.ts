@@ -27,7 +27,7 @@ export function parents(test: ContractTest): void {
       expect(session).not.toHaveProperty('model')
     })
 
-    test('has the agent, model and variant of its last prompt', async ({ child, host }) => {
+    test('has the agent, model and variant of its last prompt (15.6)', async ({ child, host }) => {
       await child.turn('one', { agent: 'plan', model: LOW })
       expect(await host.opencode.session(child.id)).toMatchObject({
         agent: 'plan',
@@ -35,7 +35,7 @@ export function parents(test: ContractTest): void {
       })
     })
 
-    test('whose last prompt named no variant has the variant "default"', async ({ child, host }) => {
+    test('whose last prompt named no variant has the variant "default" (15.6)', async ({ child, host }) => {
       await child.turn('one', { agent: 'plan', model: LOW })
       await child.turn('two', { agent: 'build', model: { providerID: 'mock', modelID: 'm2' } })
       const { agent, model } = await host.opencode.session(child.id)
@@ -101,7 +101,7 @@ export function parents(test: ContractTest): void {
       expect(child.conversation(2)).toEqual(['user: one', 'assistant: ok', 'user: again'])
     })
 
-    test('cannot undo while it is busy', async ({ child, host }) => {
+    test('cannot undo while it is busy (15.7)', async ({ child, host }) => {
       await child.turn('one')
       host.setScript(never)
       await child.asked('two')

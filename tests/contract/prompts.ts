@@ -69,7 +69,7 @@ export function prompts(test: ContractTest): void {
       expect((await child.answeredTo()).at(-1)).toBe('N5')
     })
 
-    test('of more than some forty parts is stored with pauses, in which a busy session reads what is there', async ({
+    test('of more than forty parts is stored with pauses, in which a busy session reads what is there (15.5)', async ({
       child,
       host,
     }) => {
@@ -100,7 +100,7 @@ export function prompts(test: ContractTest): void {
       expect(wasReadInParts()).toBe(true)
     })
 
-    test('keeps its parts in the order of their ids, not as they were sent', async ({ child }) => {
+    test('keeps its parts in the order of their ids, not as they were sent (15.1)', async ({ child }) => {
       await child.turn('hello', { parts: [child.part('2', 'B'), child.part('1', 'A')] })
       expect(child.conversation(0)).toEqual(['user: AB'])
     })
