@@ -27,12 +27,18 @@ import { ViewHint } from './setup/view-hint.ts'
 interface ServerPlugin {
   readonly id: string
   readonly server: (input: never, options?: Record<string, unknown>) => Promise<object>
+  readonly setup: () => Promise<never>
 }
 
 const PLUGIN = 'opencode-background'
 
+const UNSUPPORTED =
+  'opencode-background supports OpenCode 1, from 1.18.15 on. This OpenCode loads plugins by `setup`, as OpenCode 2 does.'
+
 const plugin = {
   id: PLUGIN,
+  /** OpenCode 2 calls this, and not `server`. */
+  setup: () => Promise.reject(new Error(UNSUPPORTED)),
   server({ client, directory, serverUrl }, options) {
     const own = toolNames('')
     const manager = new BackgroundManager({
@@ -102,7 +108,7 @@ const plugin = {
       },
     })
   },
-} satisfies PluginModule
+} satisfies PluginModule & Pick<ServerPlugin, 'setup'>
 
 function viewHint(opencode: Opencode): ViewHint {
   const show = (text: string): void => void opencode.warn(text).catch(() => {})

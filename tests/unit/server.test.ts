@@ -1,0 +1,11 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import plugin from '../../src/server.ts'
+
+test('an OpenCode that loads plugins by setup is told which versions this one supports', async () => {
+  const { engines } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    engines: { opencode: string }
+  }
+  const oldest = engines.opencode.replace('>=', '')
+  await expect(plugin.setup()).rejects.toThrow(`supports OpenCode 1, from ${oldest} on`)
+})
