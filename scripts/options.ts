@@ -11,7 +11,7 @@ export function optionsJSONSchema(): JSONSchema {
   return { title: 'Options of opencode-background', ...schemaOf(optionsSchema) }
 }
 
-/** The README's table of the options, formatted as Prettier does it. */
+/** The table of docs/options.md, formatted as Prettier does it. */
 export async function optionsTable(): Promise<string> {
   const rows = rowsOf(schemaOf(optionsSchema))
   const table = ['| option | default | meaning |', '| --- | --- | --- |', ...rows].join('\n')

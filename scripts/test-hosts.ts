@@ -1,7 +1,7 @@
 /**
  * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. A version is
  * `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it goes from the newest in the
- * registry downwards, and stops at the first that is older than the pinned one and fails. It prints a table for the README; the exit code is 1 where the pinned version fails.
+ * registry downwards, and stops at the first that is older than the pinned one and fails. It prints a table for docs/compatibility.md; the exit code is 1 where the pinned version fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

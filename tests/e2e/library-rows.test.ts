@@ -15,8 +15,7 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-const [LOOK_UP = ''] = examplesIn('README.md')
-const [REVIEW = ''] = examplesIn('docs/library.md')
+const [LOOK_UP = '', REVIEW = ''] = examplesIn('docs/library.md')
 
 /** An author's plugin with a tool for each way to read. */
 const READING = `
@@ -350,7 +349,7 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(await toldBy(parent)).toBe(1)
   })
 
-  test("N3: the README's example works beside the plugin, and neither touches the other's tasks", async () => {
+  test("N3: the first example of docs/library.md works beside the plugin, and neither touches the other's tasks", async () => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(({ messages }) =>
       messages.at(-1)?.content === 'ours' ? reply : { text: 'found by the other plugin' },
@@ -416,10 +415,10 @@ describe('an author’s plugin on the real OpenCode', () => {
   })
 })
 
-test("N5: the README's steps for a plugin file in .opencode/plugin work, word by word", async () => {
+test('N5: the steps of docs/library.md for a plugin file in .opencode/plugin work, word by word', async () => {
   const { path, directory } = createHome()
-  const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  const [, steps = ''] = /^npm (install --prefix \.opencode .*)$/m.exec(readme) ?? []
+  const page = readFileSync(join(root, 'docs', 'library.md'), 'utf8')
+  const [, steps = ''] = /^npm (install --prefix \.opencode .*)$/m.exec(page) ?? []
   // The host's package needs a registry; it is put where npm would put it.
   const packed = { 'opencode-background': await tarball(), '@opencode-ai/plugin': '--offline' }
   const words = steps.split(' ').map((word) => packed[word as keyof typeof packed] ?? word)
@@ -428,7 +427,7 @@ test("N5: the README's steps for a plugin file in .opencode/plugin work, word by
   const config = join(directory, '.opencode')
   addHostTypes(config)
   for (const file of ['package.json', 'package-lock.json']) noteHostTypes(join(config, file))
-  const [, name = ''] = /write this file as `\.opencode\/(plugin\/[\w.-]+)`/.exec(readme) ?? []
+  const [, name = ''] = /write this file as `\.opencode\/(plugin\/[\w.-]+)`/.exec(page) ?? []
   writeFileSync(join(config, name), LOOK_UP)
   const stage = await startStage({ home: path, plugins: [] })
   try {

@@ -4,7 +4,7 @@ import { parseOptions } from '../../src/config.ts'
 
 const defaults = parseOptions(undefined).options
 
-test('no options give the defaults, which the table in the README shows', () => {
+test('no options give the defaults, which the table in docs/options.md shows', () => {
   expect(parseOptions(undefined)).toEqual({ options: defaults, problems: [] })
   expect(parseOptions({})).toEqual({ options: defaults, problems: [] })
   expect(defaults).toMatchObject({ concurrency: { total: 10 }, timeoutMs: 0, tmux: { enabled: false } })
@@ -111,7 +111,7 @@ test('a key is named on one line, without control characters, and not in full le
   }
 })
 
-test('an option of a group that is written as the README names it is told how to be written', () => {
+test('an option of a group that is written as docs/options.md names it is told how to be written', () => {
   const given = { 'concurrency.total': 4, 'concurrency.providers.anthropic': 3, 'constructor.name': 1 }
   expect(parseOptions(given).problems.toSorted()).toEqual([
     'concurrency.providers.anthropic: there is no such option; did you mean "concurrency": { "providers": { "anthropic": … } }?',

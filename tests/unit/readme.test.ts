@@ -1,25 +1,27 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { optionsTable } from '../../scripts/options.ts'
 import plugin from '../../src/server.ts'
 
-const README = fileURLToPath(new URL('../../README.md', import.meta.url))
-const OPTIONS = /(?<=\n## Options\n\n)\|[^]*?\|(?=\n\n)/
+const page = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url))
+const OPTIONS_PAGE = page('docs/options.md')
+const OPTIONS = /(?<=\n\n)\| option[^]*?\|(?=\n\n)/
 
-test('the table of options in the README has each option, with its default and what it means', async () => {
+test('the table in docs/options.md has each option, with its default and what it means', async () => {
   const table = await optionsTable()
-  const readme = readFileSync(README, 'utf8')
-  expect(readme).toMatch(OPTIONS)
-  await expect(readme.replace(OPTIONS, () => table)).toMatchFileSnapshot(README)
+  const text = readFileSync(OPTIONS_PAGE, 'utf8')
+  expect(text).toMatch(OPTIONS)
+  await expect(text.replace(OPTIONS, () => table)).toMatchFileSnapshot(OPTIONS_PAGE)
 })
 
-/** The arguments that the README names for each tool; a row without a name belongs to the one above. */
-function argumentsInReadme(): Map<string, Set<string>> {
+/** The arguments that docs/tools.md names for each tool; a row without a name belongs to the one above. */
+function argumentsInPage(): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>()
-  const [section = ''] = /## The tools\n[^]*?\n## /.exec(readFileSync(README, 'utf8')) ?? []
+  const text = readFileSync(page('docs/tools.md'), 'utf8')
   let tool = ''
-  for (const [, named = '', cell = ''] of section.matchAll(/^\| (?:`(\w+)`)? *\| (.*?) \|/gm)) {
+  for (const [, named = '', cell = ''] of text.matchAll(/^\| (?:`(\w+)`)? *\| (.*?) \|/gm)) {
     tool = named || tool
     const names = found.get(tool) ?? new Set()
     found.set(tool, names)
@@ -31,12 +33,43 @@ function argumentsInReadme(): Map<string, Set<string>> {
 /** Both spellings are taken. */
 const keyOf = (name: string): string => name.replaceAll('_', '').toLowerCase()
 
-test('the table of tools in the README has each tool, with each of its arguments and no other', async () => {
+test('the table in docs/tools.md has each tool, with each of its arguments and no other', async () => {
   const hooks = await plugin.server({ client: {}, directory: '/nowhere' } as never)
   const { tool } = hooks as { readonly tool: Readonly<Record<string, { readonly args: object }>> }
   const defined = Object.entries(tool).map(
     ([name, { args }]) => [name, Object.keys(args).map(keyOf).toSorted()] as const,
   )
-  const named = [...argumentsInReadme()].map(([name, names]) => [name, [...names].toSorted()] as const)
+  const named = [...argumentsInPage()].map(([name, names]) => [name, [...names].toSorted()] as const)
   expect(Object.fromEntries(named)).toEqual(Object.fromEntries(defined))
+})
+
+test('the README has at most 120 lines, each tool, and options with the defaults that they have', async () => {
+  const readme = readFileSync(page('README.md'), 'utf8')
+  expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(120)
+  const { tool } = (await plugin.server({ client: {}, directory: '/nowhere' } as never)) as { tool: object }
+  for (const name of Object.keys(tool)) expect(readme).toContain(`| \`${name}\` `)
+  const all = await optionsTable()
+  const rows = [...readme.matchAll(/^\| `([\w.]+)` +\| (\S+) +\| .*\|$/gm)].filter(
+    ([, name = '']) => !(name in tool),
+  )
+  expect(rows.length).toBeGreaterThan(3)
+  for (const [, name = '', value = ''] of rows)
+    expect(all.replaceAll(/ +/g, ' ')).toContain(`| \`${name}\` | ${value} |`)
+})
+
+test('each link between the documents leads to a file that is there', () => {
+  const root = page('.')
+  const pages = ['.', 'docs', 'docs/bench'].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(root, folder, name)),
+  )
+  const broken = pages.flatMap((path) =>
+    [...readFileSync(path, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)]
+      .map(([, target = '']) => join(dirname(path), target))
+      .filter((target) => !existsSync(target))
+      .map((target) => `${relative(root, path)}: ${relative(root, target)}`),
+  )
+  expect(pages.length).toBeGreaterThan(5)
+  expect(broken).toEqual([])
 })
