@@ -172,7 +172,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
     if (isEnded(recorded)) {
       return Promise.resolve({ task: recorded, ends: [{ task: recorded, text: this.textOf(recorded) }] })
     }
-    const since = this.#startedAt(recorded)
+    // A full disk can keep the identity of a process from being written, and not its end.
+    const since = this.#startedAt(recorded) ?? endedAt(this.#directory(recorded))
     const begun =
       since === undefined ? recorded : (transition(recorded, { type: 'slotTaken', at: since }) ?? recorded)
     if (isRunning(this.#directory(recorded))) {
