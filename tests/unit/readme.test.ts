@@ -73,3 +73,23 @@ test('each link between the documents leads to a file that is there', () => {
   expect(pages.length).toBeGreaterThan(5)
   expect(broken).toEqual([])
 })
+
+test('each test that a document names is there', () => {
+  const root = page('.')
+  const pages = ['.', 'docs'].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(root, folder, name)),
+  )
+  const named = pages.flatMap((path) =>
+    [
+      ...readFileSync(path, 'utf8').matchAll(
+        /`((?:unit|races|e2e|tui|contract|faults|command)\/[a-z][a-z/-]*)`/g,
+      ),
+    ].map(([, name = '']) => name),
+  )
+  const isThere = (name: string): boolean =>
+    ['', '.ts', '.test.ts'].some((end) => existsSync(join(root, 'tests', name + end)))
+  expect(named.length).toBeGreaterThan(50)
+  expect([...new Set(named)].filter((name) => !isThere(name))).toEqual([])
+})
