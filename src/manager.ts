@@ -418,7 +418,7 @@ export class BackgroundManager {
       if (this.#rooms.store.findBySession(sessionID)) return
       this.#rooms.waits.personWrote(sessionID)
       await this.recover(sessionID)
-      // What is owed then is for the next instance to tell.
+      // The next instance delivers the pending notices.
       if (this.#rooms.disposal.signal.aborted) return
       this.#problems.personWrote()
       this.#rooms.gate.personWrote(sessionID, { id: message.id, createdAt: message.time.created })

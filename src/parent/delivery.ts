@@ -66,11 +66,11 @@ export class Delivery {
   /** @param step `riding` on a message that the user is just sending; `resting` where it was stored before a restart */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
-    letter: NoticeMessage,
+    message: NoticeMessage,
     step: 'sending' | 'riding' | 'resting',
     on: DeliveryListeners,
   ) {
-    this.message = letter
+    this.message = message
     this.#opencode = ports.opencode
     this.#gate = ports.gate
     this.#clock = ports.clock
@@ -79,7 +79,7 @@ export class Delivery {
     this.#sentAt = ports.clock.monotonic()
     this.#isPiggybacked = step !== 'sending'
     this.#on = on
-    this.#reception = new ReceptionTracker(letter.messageID)
+    this.#reception = new ReceptionTracker(message.messageID)
   }
 
   /** Whether it goes as this message, and does not ride on one of the user's. */
@@ -185,7 +185,7 @@ export class Delivery {
     void this.send()
   }
 
-  /** Gives the letter up. */
+  /** Gives the message up. */
   stop(): void {
     this.#step = 'over'
     this.#cancelPause()

@@ -40,7 +40,7 @@ export class Mailbox {
   readonly #clock: Clock
   readonly #store: TaskStore
   readonly #options: NotifyOptions
-  readonly #send: (letter: NoticeMessage, notices: readonly Notice[]) => void
+  readonly #send: (message: NoticeMessage, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
   /** By their keys, in the order in which they came. */
   #unsent = new Map<string, Notice>()
@@ -56,7 +56,7 @@ export class Mailbox {
     },
     parentID: string,
     options: NotifyOptions,
-    send: (letter: NoticeMessage, notices: readonly Notice[]) => void,
+    send: (message: NoticeMessage, notices: readonly Notice[]) => void,
   ) {
     this.#clock = ports.clock
     this.#store = ports.store

@@ -323,8 +323,8 @@ export class Outbox {
     const known = this.#mailboxes.get(parentID)
     if (known) return known
     const ports = { ...this.#ports, unreadBytes: () => this.#unreadBytes(parentID) }
-    const mailbox = new Mailbox(ports, parentID, this.#options, (letter, notices) => {
-      void this.#deliver(letter, notices, 'sending').send()
+    const mailbox = new Mailbox(ports, parentID, this.#options, (message, notices) => {
+      void this.#deliver(message, notices, 'sending').send()
       this.#notifyListeners()
     })
     this.#mailboxes.set(parentID, mailbox)
@@ -339,7 +339,7 @@ export class Outbox {
   }
 
   #deliver(
-    letter: NoticeMessage,
+    message: NoticeMessage,
     notices: readonly Notice[],
     step: 'sending' | 'riding' | 'resting',
   ): Delivery {
@@ -350,10 +350,10 @@ export class Outbox {
       this.#notifyListeners()
       if (end === 'told' || end === 'gone')
         for (const { task } of sent.notices.filter(isEndNotice)) this.#ports.onSettled(task)
-      if (end === 'closed') this.#mailbox(letter.parentID).keep(sent.notices)
-      else if (end === 'removed') this.#putBack(letter.parentID, sent.notices)
-      else if (end === 'unheard' && !this.#mailbox(letter.parentID).remind(sent.notices))
-        this.#deliver(letter, sent.notices, 'resting')
+      if (end === 'closed') this.#mailbox(message.parentID).keep(sent.notices)
+      else if (end === 'removed') this.#putBack(message.parentID, sent.notices)
+      else if (end === 'unheard' && !this.#mailbox(message.parentID).remind(sent.notices))
+        this.#deliver(message, sent.notices, 'resting')
     }
     const onSent = (): void => {
       this.#addSteps(sent.notices, 'notice sent')
@@ -361,10 +361,10 @@ export class Outbox {
     }
     const gate = { admission: () => this.#admission(sent) }
     const ports = { ...this.#ports, gate }
-    const sent: OpenDelivery = { notices, delivery: new Delivery(ports, letter, step, { onSent, onEnd }) }
-    const others = this.#sent.get(letter.parentID)
+    const sent: OpenDelivery = { notices, delivery: new Delivery(ports, message, step, { onSent, onEnd }) }
+    const others = this.#sent.get(message.parentID)
     if (others) others.add(sent)
-    else this.#sent.set(letter.parentID, new Set([sent]))
+    else this.#sent.set(message.parentID, new Set([sent]))
     this.#poll()
     return sent.delivery
   }

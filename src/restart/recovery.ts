@@ -60,14 +60,14 @@ export class Recovery {
   readonly #created = new Map<string, number>()
   /** The sessions that were looked at, or are being. */
   readonly #recovered = new Map<string, Promise<void>>()
-  /** Of the sessions that were looked at: what is another process's. */
+  /** Tasks that another process runs, by the sessions that were recovered. */
   readonly #others = new Map<string, readonly OthersTask[]>()
 
   constructor(ports: Ports) {
     this.#ports = ports
   }
 
-  /** Resolves when the tasks of a session are known. Never rejects: what fails is tried again at the next call. */
+  /** Adds the recorded tasks of a session to the store. Never rejects: the next call retries after a failure. */
   recover(parentID: string): Promise<void> {
     void this.#ports.orphans.scan()
     const known = this.#recovered.get(parentID)

@@ -2,19 +2,19 @@
 import type { AgentWork, CommandWork, Task, Work } from '../task/task.ts'
 
 interface Words<Kind extends Work> {
-  /** What a task of this kind is called. */
+  /** The noun for a task of this kind. */
   readonly noun: string
-  /** Who does it, in a list. */
+  /** The worker, in a list. */
   readonly worker: (work: Kind) => string
-  /** The same, in a sentence for a model. */
+  /** The worker, in a sentence for a model. */
   readonly workerInSentence: (work: Kind) => string
-  /** The same, in the few cells of a sidebar. */
+  /** The worker, in the few cells of a sidebar. */
   readonly mark: (work: Kind) => string
-  /** Who does it, in the title of its session: OpenCode's clients read the agent's name from this form (contract 14.2). */
+  /** The worker, in the title of its session: OpenCode's clients read the agent's name from this form (contract 14.2). */
   readonly titleSuffix: (work: Kind) => string
   /** An end without any text. */
   readonly silentEnd: string
-  /** Where its time limit comes from. */
+  /** The source of its time limit. */
   readonly limit: (work: Kind) => string
   /** The lines that only this kind has in an answer about a task. */
   readonly lines: (work: Kind) => readonly string[]

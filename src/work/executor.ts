@@ -83,7 +83,7 @@ export class Executor {
     return true
   }
 
-  /** The instance ends: what is unfinished is interrupted. The host has aborted the sessions already (contract 9.4). */
+  /** Interrupts all unfinished tasks, because the instance ends. OpenCode has aborted their sessions already (contract 9.4). */
   dispose(): void {
     for (const task of this.#ports.store.all()) {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))

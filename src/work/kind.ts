@@ -34,7 +34,7 @@ export interface WorkKind<Kind extends Task> {
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
   /** Whether a task has ended, and something that it has started runs on. */
   hasLeftovers(task: Kind): boolean
-  /** Ends what an ended task has left running. Resolves with whether there was anything. */
+  /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
   killLeftovers(task: Kind): Promise<boolean>
   /** Nobody is owed the end of a task any more. */
   endWasTold(task: Kind): void

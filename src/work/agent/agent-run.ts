@@ -30,7 +30,7 @@ import { judge, outcomeOf, type Ending } from './evidence.ts'
 import { sendPrompt, promptOf } from './prompt.ts'
 import { GOES_ON_WITHIN_MS, readTranscript } from './transcript.ts'
 
-interface Ports {
+export interface AgentRunPorts {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
@@ -64,7 +64,7 @@ export class AgentRun {
   /** Never rejects. */
   readonly outcome: Promise<Outcome>
   readonly #task: AgentTask
-  readonly #ports: Ports
+  readonly #ports: AgentRunPorts
   readonly #options: AgentRunOptions
   #resolve!: (outcome: Outcome) => void
   #state: 'running' | 'stopping' | 'stopped' | 'over' = 'running'
@@ -80,7 +80,7 @@ export class AgentRun {
   #loop = { messageID: '', answers: 0 }
   #cancelTimer = (): void => {}
 
-  constructor(task: AgentTask, ports: Ports, options: AgentRunOptions) {
+  constructor(task: AgentTask, ports: AgentRunPorts, options: AgentRunOptions) {
     this.#task = task
     this.#ports = ports
     this.#options = options

@@ -1,33 +1,17 @@
 /** Agents as a kind of work: runs each in its child session, and routes the session's events and status polls to its run. */
-import type { Clock } from '../../clock.ts'
-import type { Log } from '../../host/log.ts'
-import {
-  errorText,
-  HostError,
-  type Event,
-  type Opencode,
-  type Part,
-  type StoredMessage,
-} from '../../host/opencode.ts'
+import { errorText, HostError, type Event, type Part, type StoredMessage } from '../../host/opencode.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
-import type { TaskStore } from '../../task/store.ts'
 import { isActive, isEnded, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
-import type { TimelineWriter } from '../../timeline.ts'
 import type { Recovered, WorkKind, WorkReport } from '../kind.ts'
 import type { StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
-import { AgentRun } from './agent-run.ts'
+import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
 import { earlierEnds, endOf, reopened } from './recover.ts'
 import { readTranscript } from './transcript.ts'
 
-interface Ports {
-  readonly opencode: Opencode
-  readonly clock: Clock
-  readonly log: Log
-  readonly store: TaskStore
+interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
-  readonly timeline: TimelineWriter
   readonly queue: Queue
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -217,7 +201,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   async #abort(sessionID: string): Promise<void> {
-    // What runs there by now may be the next instance's.
+    // The next instance may have started a turn there.
     if (this.#ports.disposal.aborted) return
     try {
       await this.#ports.opencode.abort(sessionID)

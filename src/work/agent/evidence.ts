@@ -1,4 +1,4 @@
-/** What the messages of a child prove about the end of its run. Pure: `AgentRun` decides when to ask. */
+/** Judges from the messages of a child session whether and how its run ended. Pure: `AgentRun` decides when to judge. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
 import { errorText, type StoredMessage } from '../../host/opencode.ts'
 import type { Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'

@@ -32,7 +32,7 @@ export function isDiskFull(directory: string): boolean {
 interface Kept {
   readonly directory: string
   readonly bytes: number
-  /** The newest time of any file, in milliseconds since the Unix epoch: what a command has left running may write on. */
+  /** The newest time of any file, in milliseconds since the Unix epoch: leftover processes may still write. */
   readonly writtenAt: number
   /** When its end was written; of one that left none, the newest time of its own files. */
   readonly endedAt: number
