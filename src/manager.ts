@@ -13,9 +13,10 @@ import type { Hold } from './parent/outbox.ts'
 import type { NamedByClient } from './parent/headless-hold.ts'
 import type { Reader } from './host/reader.ts'
 import type { MessageToRead } from './host/message.ts'
+import { observersOf, type Observers } from './events.ts'
 import { errorText, type Client, type Event } from './host/opencode.ts'
 import { Problems } from './setup/problems.ts'
-import type { OthersTask } from './restart/recovery.ts'
+import type { OthersTask } from './parent/parent-tasks.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
@@ -23,6 +24,7 @@ import type { Story } from './timeline.ts'
 import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
+  NO_USAGE,
   type CommandTask,
   type EndedTask,
   type Task,
@@ -89,7 +91,7 @@ export interface TaskReport extends WorkReport {
   readonly receipt: Receipt
 }
 
-export type { OthersTask } from './restart/recovery.ts'
+export type { OthersTask } from './parent/parent-tasks.ts'
 
 /** An event as the hook `event` is given it. */
 export interface PluginEvent {
@@ -105,12 +107,6 @@ export interface NewMessage {
   readonly parts: object[]
 }
 
-/**
- * How long after an interruption the tasks are cancelled that are to be: an instance that ends interrupts its sessions
- * first, some milliseconds before it says so (contract 9.4), and that is nobody's wish to cancel.
- */
-const INTERRUPTION_SETTLES_MS = 500
-
 const SHELL_ENV_UNHEARD =
   'another plugin adds variables to the environment of shell commands (shell.env), which background commands do not have; ' +
   'the option commands.shellEnv: true gives them to these as well'
@@ -122,6 +118,7 @@ export class BackgroundManager {
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
+  readonly #observers: Observers
   readonly #problems: Problems
   readonly #stalledAfterMs: number
   readonly #hasShellEnv: boolean
@@ -144,11 +141,7 @@ export class BackgroundManager {
     this.commands = { ...options.commands, enabled }
     this.#stalledAfterMs = options.stalledAfterMs
     this.#hasShellEnv = options.commands.shellEnv
-    if (options.onInterrupt === 'cancel') {
-      this.#rooms.gate.subscribe((parentID, change) => {
-        if (change === 'interrupted') this.#cancelSoon(parentID)
-      })
-    }
+    this.#observers = observersOf(this.#rooms)
   }
 
   /** One sentence for each option that was not understood, and for what else was reported. */
@@ -200,17 +193,17 @@ export class BackgroundManager {
 
   /** What a session launched, the oldest first. */
   list(parentID: string): readonly Task[] {
-    return this.#rooms.store.listByParent(parentID).toSorted((a, b) => launchedAt(a) - launchedAt(b))
+    return this.#rooms.parents.find(parentID)?.tasks.list() ?? []
   }
 
   /** What the runs of agents that a session launched have used together, of those that have ended. */
   used(parentID: string): Usage {
-    return this.#rooms.store.used(parentID)
+    return this.#rooms.parents.find(parentID)?.tasks.used ?? NO_USAGE
   }
 
   /** What a session launched in another process of OpenCode that is still there: it tells their ends. */
   others(parentID: string): readonly OthersTask[] {
-    return this.#rooms.recovery.others(parentID)
+    return this.#rooms.parents.find(parentID)?.tasks.others ?? []
   }
 
   /**
@@ -340,61 +333,15 @@ export class BackgroundManager {
 
   /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
   async cancelAll(parentID: string): Promise<number> {
-    const unfinished = [...this.#rooms.store.unfinished(parentID)]
+    const unfinished = [...(this.#rooms.parents.find(parentID)?.tasks.unfinishedIDs ?? [])]
     const ended = await Promise.all(unfinished.map((taskID) => this.cancel(taskID)))
     return ended.filter((task) => task?.status === 'cancelled').length
   }
 
   /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */
-  handleEvent(told: PluginEvent): void {
-    const event = told as Event
-    switch (event.type) {
-      case 'session.status':
-      case 'session.error':
-        this.#rooms.gate.handleEvent(event)
-        this.#rooms.agents.handleEvent(event)
-        this.#rooms.backoff.handleEvent(event)
-        return
-      case 'session.created':
-        this.#rooms.recovery.handleEvent(event)
-        return
-      case 'session.updated':
-        this.#rooms.gate.handleEvent(event)
-        this.#rooms.records.handleEvent(event)
-        this.#rooms.requests.handleEvent(event)
-        return
-      case 'session.deleted': {
-        this.#rooms.gate.handleEvent(event)
-        this.#rooms.agents.handleEvent(event)
-        const task = this.#rooms.store.findBySession(event.properties.info.id)
-        if (!task) return
-        void this.#rooms.executor.cancel(task.id, 'user')
-        void this.killLeftovers(task.id)
-        return
-      }
-      case 'message.part.updated':
-        this.#rooms.outbox.handleEvent(event)
-        this.#rooms.timeline.observePart(event.properties.part)
-        this.#rooms.agents.observeActivity(event.properties.sessionID, event.properties.part)
-        return
-      case 'message.part.delta':
-        this.#rooms.agents.observeActivity(event.properties.sessionID)
-        return
-      case 'message.updated':
-        this.#rooms.gate.handleEvent(event)
-        this.#rooms.agents.handleEvent(event)
-        this.#rooms.outbox.handleEvent(event)
-        return
-      case 'permission.asked':
-      case 'permission.replied':
-        this.#rooms.permissions.handleEvent(event)
-        return
-      case 'message.removed':
-        this.#rooms.outbox.handleEvent(event)
-        return
-      default:
-        return
-    }
+  handleEvent(event: PluginEvent): void {
+    const observe = this.#observers[event.type as Event['type']] as ((event: PluginEvent) => void) | undefined
+    observe?.(event)
   }
 
   /**
@@ -414,16 +361,16 @@ export class BackgroundManager {
     { message, parts }: NewMessage,
   ): Promise<void> {
     try {
-      if (!parts.some(isPersonal) || this.#rooms.outbox.isOurs(sessionID, message.id)) return
-      if (this.#rooms.store.findBySession(sessionID)) return
-      this.#rooms.waits.personWrote(sessionID)
+      if (!parts.some(isPersonal) || this.#rooms.store.findBySession(sessionID)) return
+      const parent = this.#rooms.parents.of(sessionID)
+      if (parent.outbox.isOurs(message.id)) return
+      parent.waits.personWrote()
       await this.recover(sessionID)
       // The next instance delivers the pending notices.
       if (this.#rooms.disposal.signal.aborted) return
       this.#problems.personWrote()
-      this.#rooms.gate.personWrote(sessionID, { id: message.id, createdAt: message.time.created })
-      this.#rooms.headlessHold.personWrote(sessionID, client)
-      const notices = this.#rooms.outbox.piggyback(sessionID, message.id)
+      parent.personWrote({ id: message.id, createdAt: message.time.created }, client)
+      const notices = parent.outbox.piggyback(message.id)
       parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
     } catch (error) {
       this.#ports.log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
@@ -435,7 +382,8 @@ export class BackgroundManager {
    * as a whole.
    */
   completeMessages(messages: readonly MessageToRead[]): void {
-    this.#rooms.outbox.complete(messages)
+    const [first] = messages
+    if (first) this.#rooms.parents.find(first.info.sessionID)?.outbox.complete(messages)
   }
 
   /** To be called from the hook `shell.env`, for the option `commands.shellEnv`. */
@@ -449,11 +397,11 @@ export class BackgroundManager {
    *
    * @param options `onlyForRun`: in a server, hold the session only where its client seems to be `opencode run --attach`
    */
-  waitForNotice(
+  async waitForNotice(
     parentID: string,
     options: { readonly onlyForRun?: boolean | undefined } = {},
   ): Promise<void> {
-    return this.#rooms.headlessHold.wait(parentID, options)
+    await this.#rooms.parents.find(parentID)?.hold.wait(options)
   }
 
   /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */
@@ -466,8 +414,8 @@ export class BackgroundManager {
    */
   async dispose(): Promise<void> {
     this.#problems.dispose()
-    this.#rooms.outbox.dispose()
     this.#rooms.disposal.abort()
+    this.#rooms.parents.dispose()
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
     this.#rooms.orphans.dispose()
@@ -475,17 +423,6 @@ export class BackgroundManager {
     this.#rooms.permissions.dispose()
     this.#rooms.backoff.dispose()
     await this.#rooms.records.flush()
-  }
-
-  /** The user has interrupted the parent, and wants its tasks to stop with it. */
-  #cancelSoon(parentID: string): void {
-    const { signal } = this.#rooms.disposal
-    const cancelTimer = this.#ports.clock.after(INTERRUPTION_SETTLES_MS, () => {
-      signal.removeEventListener('abort', cancelTimer)
-      for (const taskID of this.#rooms.store.unfinished(parentID))
-        void this.#rooms.executor.cancel(taskID, 'user')
-    })
-    signal.addEventListener('abort', cancelTimer)
   }
 
   /** Throws a `ToolError` where there is no such task. */
@@ -498,7 +435,8 @@ export class BackgroundManager {
   /** `undefined` where the reader says nothing of what the task's parent reads. */
   #hold(taskID: string, reader: Reader | undefined): Hold | undefined {
     const task = this.#task(taskID)
-    return reader?.sessionID === task.parentID ? this.#rooms.outbox.hold(task, reader) : undefined
+    if (reader?.sessionID !== task.parentID) return undefined
+    return this.#rooms.parents.of(task.parentID).outbox.hold(task, reader)
   }
 
   async #wait(taskID: string, { timeoutMs = 0, signal }: WaitOptions): Promise<WaitResult> {
@@ -515,7 +453,7 @@ export class BackgroundManager {
     const { reader, signal } = options
     const wait = (ended?: AbortSignal): Promise<WaitResult> =>
       this.#wait(taskID, { ...options, ...(ended && { signal: ended }) })
-    await (reader ? this.#rooms.waits.during(reader.sessionID, signal, wait) : wait(signal))
+    await (reader ? this.#rooms.parents.of(reader.sessionID).waits.during(signal, wait) : wait(signal))
   }
 
   #kindOf(task: Task): WorkKind<Task> {
@@ -530,9 +468,4 @@ export class BackgroundManager {
 function isPersonal(part: object): boolean {
   const { synthetic, ignored } = part as { readonly synthetic?: unknown; readonly ignored?: unknown }
   return synthetic !== true && ignored !== true
-}
-
-/** When its first run was asked for, as far as is known. */
-function launchedAt(task: Task): number {
-  return (task.kind === 'agent' ? task.earlier?.[0] : undefined)?.createdAt ?? task.createdAt
 }

@@ -112,12 +112,11 @@ export class Panes {
     if (this.#ports.disposal.aborted || (next.length === 0 && over.length === 0)) return
     if (next.length > 0 && !(await this.#isPossible())) return
     await this.#arrange()
-    await next.reduce(async (before, task) => {
-      await before
+    for (const task of next) {
       await this.#open(task)
-      // Else the next one may find no room.
+      // Otherwise tmux may have no room for the next pane.
       await this.#arrange()
-    }, Promise.resolve())
+    }
   }
 
   async #isPossible(): Promise<boolean> {

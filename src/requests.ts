@@ -7,7 +7,7 @@
 import { cutMiddle } from './text/format.ts'
 import type { Log } from './host/log.ts'
 import type { Continuer } from './launch/continuer.ts'
-import { errorText, type Event } from './host/opencode.ts'
+import { errorText, type Session } from './host/opencode.ts'
 import type { Recovery } from './restart/recovery.ts'
 import type { CommandRunner } from './work/command/command-runner.ts'
 import type { Executor } from './work/executor.ts'
@@ -43,16 +43,15 @@ export class Requests {
     this.#ports = ports
   }
 
-  handleEvent(event: Event): void {
-    if (event.type !== 'session.updated') return
-    const { id: sessionID, parentID, metadata } = event.properties.info
+  observeSession({ id: sessionID, parentID, metadata }: Session): void {
     if (parentID === undefined || metadata?.[REQUEST_KEY] === undefined) return
     const request = readRequest(metadata)
     if (!request || request.answer) return
     const key = `${sessionID} ${request.id}`
     if (this.#taken.has(key)) return
-    if (this.#taken.size === KEPT_REQUESTS) this.#taken.clear()
     this.#taken.add(key)
+    const [oldest = ''] = this.#taken
+    if (this.#taken.size > KEPT_REQUESTS) this.#taken.delete(oldest)
     void this.#take(sessionID, parentID, request)
   }
 

@@ -3,14 +3,13 @@ import { Catalogue } from './launch/catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
+import { taskObserver } from './events.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
-import { Gate } from './parent/gate.ts'
-import { Outbox } from './parent/outbox.ts'
-import { HeadlessHold } from './parent/headless-hold.ts'
-import { Waits } from './parent/waits.ts'
+import { CancelOnInterrupt } from './parent/cancel-on-interrupt.ts'
+import { Parents } from './parent/parents.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
@@ -88,20 +87,31 @@ export function buildRooms(
   const executor = new Executor({ clock, store, kinds, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
-  const gate = new Gate(opencode)
-  const outbox = new Outbox(
-    { ...host, statuses, gate, timeline, onSettled: (task) => kindOf(kinds, task).endWasTold(task) },
-    { ...options.notify, readTool: read && toolPrefix + read },
+  const cancelByUser = (taskID: string): Promise<unknown> => executor.cancel(taskID, 'user')
+  const interrupts = new CancelOnInterrupt({ clock, disposal: disposal.signal, cancel: cancelByUser })
+  const parents = new Parents(
+    {
+      ...host,
+      disposal: disposal.signal,
+      statuses,
+      timeline,
+      isService: (task) => kindOf(kinds, task).isService(task),
+      onSettled: (task) => kindOf(kinds, task).endWasTold(task),
+      cancel: cancelByUser,
+      onInterrupt: ({ tasks }) => {
+        if (options.onInterrupt === 'cancel') interrupts.cancelSoon(tasks)
+      },
+    },
+    {
+      ...options.notify,
+      readTool: read && toolPrefix + read,
+      headlessWaitMs: options.run.waitMs,
+    },
   )
-  // Behind the outbox: nobody waits for the record of an end, and the parent does for its notice.
   const records = new TaskRecords(host, owners.self)
-  const headlessHold = new HeadlessHold(
-    { clock, store, outbox, gate, isListening: (task) => commands.isListening(task) },
-    { waitMs: options.run.waitMs, defaultLimitMs: options.commands.timeoutMs },
-  )
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, outbox, executor, kinds })
-  const launcher = new Launcher({ clock, store, timeline, catalogue, records, gate, names }, options)
+  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kinds })
+  const launcher = new Launcher({ clock, store, timeline, catalogue, records, parents, names }, options)
   const continuer = new Continuer({
     clock,
     disposal: disposal.signal,
@@ -123,6 +133,7 @@ export function buildRooms(
     )
   }
   const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, commands })
+  store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
   return {
     names,
     shellEnv,
@@ -138,12 +149,9 @@ export function buildRooms(
     backoff,
     permissions,
     records,
-    gate,
-    outbox,
-    headlessHold,
+    parents,
     recovery,
     requests,
-    waits: new Waits(),
     launcher,
     continuer,
   }

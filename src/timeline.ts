@@ -7,7 +7,7 @@ import { formatAsked } from './text/format.ts'
 import type { Log } from './host/log.ts'
 import type { Part } from './host/opencode.ts'
 import { brief } from './text/sanitize.ts'
-import type { TaskStore } from './task/store.ts'
+import type { StoreEvent, TaskStore } from './task/store.ts'
 import { isEnded, type Task, type TaskEvent } from './task/task.ts'
 
 export interface Step {
@@ -56,7 +56,14 @@ export class Timeline {
     this.#clock = ports.clock
     this.#log = ports.log
     this.#store = ports.store
-    ports.store.subscribe((task, event) => this.#changed(task, event))
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    if (event.type === 'added') return
+    this.add(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
+    // The host's answer to the prompt may be later than what comes of it.
+    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
+    if (isEnded(task)) this.#silent.delete(task.id)
   }
 
   /** What is known since this process knows the task; `undefined` for one that is unknown, or has ended long ago. */
@@ -107,13 +114,6 @@ export class Timeline {
     const story = { steps: [], forgotten: 0, calls: new Set<string>() }
     this.#timeline.set(taskID, story)
     return story
-  }
-
-  #changed(task: Task, event: TaskEvent): void {
-    this.add(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
-    // The host's answer to the prompt may be later than what comes of it.
-    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
-    if (isEnded(task)) this.#silent.delete(task.id)
   }
 
   /** @param taskID of whom something was told just now */

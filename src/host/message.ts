@@ -62,6 +62,6 @@ export type ToolCallState = { readonly input: Readonly<Record<string, unknown>> 
 
 /** A message that a model is about to read. More parts can be pushed onto it. */
 export interface MessageToRead {
-  readonly info: { readonly id: string }
+  readonly info: { readonly id: string; readonly sessionID: string }
   readonly parts: { readonly id: string }[]
 }

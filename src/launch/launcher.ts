@@ -2,7 +2,9 @@
 import type { Catalogue } from './catalogue.ts'
 import type { Clock } from '../clock.ts'
 import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from '../host/opencode.ts'
-import { modelOf, type Gate } from '../parent/gate.ts'
+import { modelOf } from '../parent/gate.ts'
+import type { Parent } from '../parent/parent.ts'
+import type { Parents } from '../parent/parents.ts'
 import type { TimelineWriter } from '../timeline.ts'
 import { newPromptID, newTaskID } from '../task/id.ts'
 import type { TaskRecords } from '../task/record.ts'
@@ -41,7 +43,7 @@ interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
   readonly records: TaskRecords
-  readonly gate: Gate
+  readonly parents: Parents
   readonly timeline: TimelineWriter
   readonly names: ToolNames
 }
@@ -49,9 +51,7 @@ interface Ports {
 export class Launcher {
   readonly #ports: Ports
   readonly #limits: { readonly maxTasksPerSession: number }
-  /** Launches whose child is being created, for each parent: they count against its limit already. */
-  readonly #launching = new Map<string, number>()
-  /** The ids of their tasks, which are not in the store yet. */
+  /** The ids of tasks that are being created, and are not in the store yet. */
   readonly #chosenIDs = new Set<string>()
 
   constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
@@ -100,7 +100,7 @@ export class Launcher {
   async launchCommand({ parentID, ...given }: CommandRequest): Promise<CommandTask> {
     const request = { ...given, timeoutMs: limitOf(given) }
     if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
-    return explained(async () => {
+    const launch = explained(async () => {
       const { records, store, timeline, clock } = this.#ports
       await this.#parent(parentID)
       return this.#withID(async (id) => {
@@ -113,6 +113,7 @@ export class Launcher {
         return task
       })
     })
+    return this.#ports.parents.of(parentID).launch('command', launch)
   }
 
   /**
@@ -120,21 +121,15 @@ export class Launcher {
    * where the host fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
-    const launching = this.#launching.get(parentID) ?? 0
-    this.#refuseTooMany(parentID, launching)
-    this.#launching.set(parentID, launching + 1)
-    try {
-      return await explained(work)
-    } finally {
-      const left = (this.#launching.get(parentID) ?? 1) - 1
-      if (left === 0) this.#launching.delete(parentID)
-      else this.#launching.set(parentID, left)
-    }
+    const parent = this.#ports.parents.of(parentID)
+    this.#refuseTooMany(parent)
+    return parent.launch('agent', explained(work))
   }
 
   /** The session that launches. Rejects with a `ToolError` where it does not exist, or is a child itself. */
   async #parent(parentID: string): Promise<Session> {
-    const parent = await this.#ports.gate.session(parentID).catch((error: unknown) => {
+    const { gate } = this.#ports.parents.of(parentID)
+    const parent = await gate.session().catch((error: unknown) => {
       if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
       throw new ToolError(`There is no session ${parentID}.`, 'unknownSession', { cause: error })
     })
@@ -145,12 +140,12 @@ export class Launcher {
     )
   }
 
-  #refuseTooMany(parentID: string, launching: number): void {
-    const { store } = this.#ports
-    const unfinished = [...store.unfinished(parentID)].filter((id) => store.get(id)?.kind === 'agent')
+  #refuseTooMany({ tasks, launches }: Parent): void {
+    const launching = [...launches.values()].filter((kind) => kind === 'agent')
+    const unfinished = [...tasks.unfinished()].filter(({ kind }) => kind === 'agent')
     const { maxTasksPerSession } = this.#limits
-    if (unfinished.length + launching < maxTasksPerSession) return
-    const ids = unfinished.join(', ')
+    if (unfinished.length + launching.length < maxTasksPerSession) return
+    const ids = unfinished.map(({ id }) => id).join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
         'Wait for notices, or cancel some.',

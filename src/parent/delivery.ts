@@ -1,12 +1,12 @@
 /**
- * One message of notices on its way to one parent: frozen when it is first sent, sent again with the same ids while
- * no turn follows, over when the parent's model has seen it.
+ * One message of notices on its way to one parent. Its ids are frozen when it is first sent, so that it can be sent again
+ * while no turn follows. It is over when the parent's model has seen it.
  *
- *   sending ⇄ sent → resting → over
- *           riding ─┘
+ *   sending ⇄ sent → resting      a message of our own; `resume` sends a resting one again
+ *   piggybacked → stored          parts of a message of the user's, or a message from before a restart
+ *   any → over
  *
- * `riding`: the notices are parts of a message of the user's, whose turn reads them. `resting`: the message is in the
- * parent's history and waits for the parent's next turn; nothing is sent for it any more.
+ * `resting` and `stored`: the message is in the parent's history and waits for the parent's next turn; nothing is sent.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
@@ -29,8 +29,8 @@ export interface NoticeMessage {
 
 /**
  * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
- * and nothing of it is stored there. `removed`: the user has undone it before it was seen. `unheard`: it rides on a message
- * that starts no turn, as a plugin's message without a reply, and the parent may be woken.
+ * and nothing of it is stored there. `removed`: the user has undone it before it was seen. `unheard`: the message that it
+ * is part of starts no turn, as a plugin's message without a reply, and the parent may be woken.
  */
 export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed' | 'unheard'
 
@@ -57,17 +57,16 @@ export class Delivery {
   readonly #log: Log
   readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
-  readonly #isPiggybacked: boolean
-  #step: 'sending' | 'sent' | 'riding' | 'resting' | 'over'
+  #step: 'sending' | 'sent' | 'resting' | 'piggybacked' | 'stored' | 'over'
   #attempts = 0
   #sentAt: number
   #cancelPause = (): void => {}
 
-  /** @param step `riding` on a message that the user is just sending; `resting` where it was stored before a restart */
+  /** @param step `piggybacked` on a message that the user is just sending; `stored` before a restart */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
     message: NoticeMessage,
-    step: 'sending' | 'riding' | 'resting',
+    step: 'sending' | 'piggybacked' | 'stored',
     on: DeliveryListeners,
   ) {
     this.message = message
@@ -77,14 +76,17 @@ export class Delivery {
     this.#log = ports.log
     this.#step = step
     this.#sentAt = ports.clock.monotonic()
-    this.#isPiggybacked = step !== 'sending'
     this.#on = on
     this.#reception = new ReceptionTracker(message.messageID)
   }
 
-  /** Whether it goes as this message, and does not ride on one of the user's. */
+  /** Whether it is sent as this message of its own. */
   sends(messageID: string): boolean {
     return !this.#isPiggybacked && this.message.messageID === messageID
+  }
+
+  get #isPiggybacked(): boolean {
+    return this.#step === 'piggybacked' || this.#step === 'stored'
   }
 
   /** Whether it is on its way into the parent, is stored there and not yet seen by its model, or neither any more. */
@@ -96,7 +98,7 @@ export class Delivery {
 
   /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
   get isUnderWay(): boolean {
-    return this.#step === 'sending' || this.#step === 'sent' || this.#step === 'riding'
+    return this.#step === 'sending' || this.#step === 'sent' || this.#step === 'piggybacked'
   }
 
   async send(): Promise<void> {
@@ -104,7 +106,7 @@ export class Delivery {
     this.#attempts += 1
     this.#step = 'sending'
     try {
-      const admitted = await this.#gate.admission(parentID)
+      const admitted = await this.#gate.admission()
       if (this.#isOver()) return
       if (admitted.type === 'gone') {
         this.#end('gone')
@@ -114,7 +116,7 @@ export class Delivery {
         if (this.#attempts > 1) await this.#read()
         if (this.#step !== 'sending' || this.#settle()) return
         // The way may have been opened while we read.
-        if ((await this.#gate.admission(parentID)).type === 'closed') this.#rest()
+        if ((await this.#gate.admission()).type === 'closed') this.#rest()
         else void this.send()
         return
       }
@@ -146,9 +148,9 @@ export class Delivery {
     if (messageID === this.message.messageID) this.#end('removed')
   }
 
-  /** Gives up a ride on a message that was never stored, as when another plugin refused it; true where that is so. */
+  /** Gives up where the user's message was never stored, as when another plugin refused it; true where that is so. */
   withdrawUnstored(): boolean {
-    if (!this.#isPiggybacked || this.#isOver() || this.#reception.reception !== 'missing') return false
+    if (!this.#isPiggybacked || this.#reception.reception !== 'missing') return false
     this.stop()
     return true
   }
@@ -156,12 +158,12 @@ export class Delivery {
   /** The net: a parent that is idle although our message was never seen to be answered is looked at. */
   async observeStatuses(statuses: Statuses): Promise<void> {
     const step = this.#step
-    if ((step !== 'sent' && step !== 'riding') || this.message.parentID in statuses) return
+    if ((step !== 'sent' && step !== 'piggybacked') || this.message.parentID in statuses) return
     try {
       await this.#read()
       if (this.#settle() || this.#step !== step) return
       if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
-      if (step === 'riding') await this.#endPiggyback()
+      if (step === 'piggybacked') await this.#endPiggyback()
       else if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
       else this.#rest()
     } catch (error) {
@@ -169,18 +171,18 @@ export class Delivery {
     }
   }
 
-  /** No turn has followed the message that it rides on. */
+  /** No turn has followed the user's message. */
   async #endPiggyback(): Promise<void> {
-    const { type } = await this.#gate.admission(this.message.parentID)
-    if (this.#step !== 'riding') return
+    const { type } = await this.#gate.admission()
+    if (this.#step !== 'piggybacked') return
     if (type === 'gone') this.#end('gone')
     else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unheard')
-    else this.#step = 'resting'
+    else this.#step = 'stored'
   }
 
   /** The parent may be woken again: what is stored there unread is sent again, which starts its turn. */
   resume(): void {
-    if (this.#step !== 'resting' || this.#isPiggybacked || this.#reception.reception !== 'unanswered') return
+    if (this.#step !== 'resting' || this.#reception.reception !== 'unanswered') return
     this.#attempts = 0
     void this.send()
   }
@@ -210,7 +212,7 @@ export class Delivery {
       this.#end('told')
     } else if (reception === 'interrupted') {
       this.#cancelPause()
-      this.#step = 'resting'
+      this.#step = this.#isPiggybacked ? 'stored' : 'resting'
     } else return false
     return true
   }

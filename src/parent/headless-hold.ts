@@ -8,26 +8,18 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Session } from '../host/opencode.ts'
-import type { TaskStore } from '../task/store.ts'
-import { leftOf } from '../task/time-limit.ts'
-import { outlivesDefault, type CommandTask, type Task } from '../task/task.ts'
+import type { Task } from '../task/task.ts'
 import type { Gate } from './gate.ts'
 import type { Outbox } from './outbox.ts'
+import type { ParentTasks } from './parent-tasks.ts'
 
 interface Ports {
   readonly clock: Clock
   readonly gate: Gate
-  readonly store: TaskStore
+  readonly tasks: ParentTasks
   readonly outbox: Outbox
-  /** Whether a command listens on a port now, where that is known. */
-  readonly isListening: (task: CommandTask) => boolean
-}
-
-export interface HeadlessOptions {
-  /** How long a session may be held in all for one message of its user. */
-  readonly waitMs: number
-  /** The time limit of a command that names none. */
-  readonly defaultLimitMs: number
+  /** Whether a task may never end, as a server does not. */
+  readonly isService: (task: Task) => boolean
 }
 
 /** Nothing tells that a command begins to listen, or that the default limit is over of one that has none any more. */
@@ -45,101 +37,83 @@ const DENIED_BY_RUN = ['question', 'plan_enter', 'plan_exit']
 
 export class HeadlessHold {
   readonly #ports: Ports
-  readonly #options: HeadlessOptions
-  /** Until when each session may be held, on the monotonic clock. */
-  readonly #deadlines = new Map<string, number>()
-  /** Ends the wait of each session that is held. */
-  readonly #held = new Map<string, () => void>()
-  /** Sessions whose newest message of a person may come from `opencode run`. */
-  readonly #unattended = new Set<string>()
+  /** How long the parent may be held in all for one message of its user, in milliseconds. */
+  readonly #waitMs: number
+  /** Until when it may be held, on the monotonic clock; `undefined` where it was not since its user's message. */
+  #deadline: number | undefined
+  /** Ends each wait of the moment. */
+  readonly #held = new Set<() => void>()
+  /** Whether the newest message of a person may come from `opencode run`. */
+  #isUnattended = false
 
-  constructor(ports: Ports, options: HeadlessOptions) {
+  constructor(ports: Ports, waitMs: number) {
     this.#ports = ports
-    this.#options = options
-    ports.gate.subscribe((parentID, change) => {
-      if (change === 'interrupted') this.#held.get(parentID)?.()
-    })
+    this.#waitMs = waitMs
   }
 
   /** Whoever writes in a session that is held sits before it, and is not kept waiting. */
-  personWrote(sessionID: string, client: NamedByClient): void {
-    const release = this.#held.get(sessionID)
-    this.#deadlines.delete(sessionID)
-    if (release || isAttended(client)) this.#unattended.delete(sessionID)
-    else this.#unattended.add(sessionID)
-    release?.()
+  personWrote(client: NamedByClient): void {
+    this.#deadline = undefined
+    this.#isUnattended = this.#held.size === 0 && !isAttended(client)
+    this.release()
   }
 
   /**
-   * Resolves when a notice is on its way into the session, when there is none to come, or when the time is over. Never
+   * Resolves when a notice is on its way into the parent, when there is none to come, or when the time is over. Never
    * rejects.
    */
-  async wait(
-    parentID: string,
-    { onlyForRun = false }: { readonly onlyForRun?: boolean | undefined } = {},
-  ): Promise<void> {
-    const { clock, store, outbox } = this.#ports
-    if (onlyForRun && !(await this.#isOfRun(parentID))) return
-    if (!this.#awaits(parentID)) return
-    const deadline = this.#deadlines.get(parentID) ?? clock.monotonic() + this.#options.waitMs
-    this.#deadlines.set(parentID, deadline)
-    const left = deadline - clock.monotonic()
+  async wait({ onlyForRun = false }: { readonly onlyForRun?: boolean | undefined } = {}): Promise<void> {
+    if (onlyForRun && !(await this.#isOfRun())) return
+    if (!this.#isAwaiting()) return
+    const { clock } = this.#ports
+    this.#deadline ??= clock.monotonic() + this.#waitMs
+    const left = this.#deadline - clock.monotonic()
     if (left <= 0) return
     await new Promise<void>((resolve) => {
-      const release = (): void => {
-        unsubscribes.forEach((unsubscribe) => unsubscribe())
-        cancelCheck()
-        this.#held.delete(parentID)
-        resolve()
-      }
-      const look = (): void => {
-        if (!this.#awaits(parentID)) release()
-      }
       let cancelCheck = (): void => {}
       const checkLater = (): void => {
         cancelCheck = clock.after(CHECK_MS, () => {
           checkLater()
-          look()
+          this.check()
         })
       }
       checkLater()
-      const unsubscribes = [store.subscribe(look), outbox.subscribe(look), clock.after(left, release)]
-      this.#held.set(parentID, release)
+      const cancelDeadline = clock.after(left, () => release())
+      const release = (): void => {
+        cancelCheck()
+        cancelDeadline()
+        this.#held.delete(release)
+        resolve()
+      }
+      this.#held.add(release)
     })
   }
 
-  async #isOfRun(parentID: string): Promise<boolean> {
-    if (!this.#unattended.has(parentID)) return false
-    // A session that cannot be asked for is not held.
-    return this.#ports.gate.session(parentID).then(wasCreatedByRun, () => false)
+  /** Something has changed that the parent may be held for. */
+  check(): void {
+    if (this.#held.size > 0 && !this.#isAwaiting()) this.release()
   }
 
-  #awaits(parentID: string): boolean {
-    const { store, outbox } = this.#ports
-    switch (outbox.owes(parentID)) {
+  /** Lets the parent end its turn. */
+  release(): void {
+    for (const release of this.#held) release()
+  }
+
+  async #isOfRun(): Promise<boolean> {
+    // A session that cannot be asked for is not held.
+    return this.#isUnattended && (await this.#ports.gate.session().then(wasCreatedByRun, () => false))
+  }
+
+  #isAwaiting(): boolean {
+    const { isService, outbox, tasks } = this.#ports
+    switch (outbox.owes()) {
       case 'sent':
         return false
       case 'unsent':
         return true
       case 'nothing':
-        return [...store.unfinished(parentID)].some((id) => {
-          const task = store.get(id)
-          return task !== undefined && !this.#isService(task)
-        })
+        return [...tasks.unfinished()].some((task) => !isService(task))
     }
-  }
-
-  /**
-   * Whether a command may never end, as a server does not: it was given no time limit, or it listens on a port. One that lost
-   * the default limit by a text of `notify_on` may be a build as well, and is awaited until that limit would be over.
-   */
-  #isService(task: Task): boolean {
-    const { clock, isListening } = this.#ports
-    if (task.kind !== 'command' || task.timeoutMs > 0) return false
-    const { saw, listens, startedAt } = { saw: undefined, listens: undefined, startedAt: undefined, ...task }
-    if (task.notifyOn.length > 0 && !saw) return false
-    if (!outlivesDefault(task) || listens || isListening(task)) return true
-    return leftOf(this.#options.defaultLimitMs, startedAt ?? task.createdAt, clock) === 0
   }
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import type { TextPart } from '../host/opencode.ts'
 import { messageID, partID } from '../task/id.ts'
-import type { TaskStore } from '../task/store.ts'
+import { isOpenEnded } from '../task/task.ts'
 import type { NoticeMessage } from './delivery.ts'
 import {
   closingText,
@@ -18,6 +18,7 @@ import {
   piggybackKey,
   type Notice,
 } from './notice.ts'
+import type { ParentTasks } from './parent-tasks.ts'
 
 export interface NotifyOptions extends Readonly<Options['notify']> {
   /** The tool that reads more of a task, which a notice names; `undefined` for none. */
@@ -38,7 +39,7 @@ const REMINDER =
 export class Mailbox {
   readonly #parentID: string
   readonly #clock: Clock
-  readonly #store: TaskStore
+  readonly #tasks: ParentTasks
   readonly #options: NotifyOptions
   readonly #send: (message: NoticeMessage, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
@@ -50,7 +51,7 @@ export class Mailbox {
   constructor(
     ports: {
       clock: Clock
-      store: TaskStore
+      tasks: ParentTasks
       /** How much of what was sent stands before the parent unread. */
       unreadBytes: () => number
     },
@@ -59,7 +60,7 @@ export class Mailbox {
     send: (message: NoticeMessage, notices: readonly Notice[]) => void,
   ) {
     this.#clock = ports.clock
-    this.#store = ports.store
+    this.#tasks = ports.tasks
     this.#unreadBytes = ports.unreadBytes
     this.#parentID = parentID
     this.#options = options
@@ -104,7 +105,7 @@ export class Mailbox {
     if (this.#unsent.size === 0 || !this.#mayWake(wakes)) return
     const since = this.#moment?.since ?? this.#clock.monotonic()
     this.stop()
-    if (!waits && !this.#store.isAtWork(this.#parentID)) {
+    if (!waits && !this.#tasks.isAnyActive) {
       this.#flush()
       return
     }
@@ -135,16 +136,13 @@ export class Mailbox {
 
   /** Whether a task is unfinished that will end by itself: a server, a command without a time limit, does not. */
   #isAnyToEnd(): boolean {
-    for (const id of this.#store.unfinished(this.#parentID)) {
-      const task = this.#store.get(id)
-      if (task?.kind !== 'command' || task.timeoutMs > 0) return true
-    }
+    for (const task of this.#tasks.unfinished()) if (!isOpenEnded(task)) return true
     return false
   }
 
   /** Empties the mailbox for a message that the user is just sending: its parts, and the notices in them. */
   take(): { readonly notices: readonly Notice[]; readonly parts: readonly TextPart[] } {
-    const notices = this.#empty()
+    const notices = this.empty()
     // They stand behind the user's words, and have ids of their own kind: a part of which the id is stored already
     // would go to the message that has it (contract 4.18).
     const parts = this.#parts(notices, (key, at) => ({
@@ -162,7 +160,7 @@ export class Mailbox {
 
   /** Freezes what is here into one message. */
   #flush(): void {
-    const notices = this.#empty()
+    const notices = this.empty()
     const [first] = notices
     if (!first) return
     const parts = this.#parts(notices, (key, at) => ({ key, at }))
@@ -187,12 +185,13 @@ export class Mailbox {
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
-    const unfinished = this.#store.unfinished(this.#parentID)
-    const closing = closingText(notices, unfinished, this.#store.used(this.#parentID), this.#options.readTool)
+    const { unfinishedIDs, used } = this.#tasks
+    const closing = closingText(notices, unfinishedIDs, used, this.#options.readTool)
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 
-  #empty(): readonly Notice[] {
+  /** Takes all notices out. */
+  empty(): readonly Notice[] {
     this.stop()
     const notices = [...this.#unsent.values()]
     this.#unsent.clear()

@@ -1,16 +1,16 @@
 /**
- * What the parents are still owed. A task that ends owes its parent one notice, unless the parent itself cancelled it
- * or has read its end first. Each parent has a mailbox; what leaves it is a delivery until the parent's model has
- * seen it.
+ * What one parent is still owed. A task that ends owes its parent one notice, unless the parent itself cancelled it or has
+ * read its end first. A notice waits in the mailbox, and leaves it in a delivery, which lasts until the parent's model has
+ * seen it. While a tool call reads an end, the notice of that end is held.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
 import type { MessageToRead } from '../host/message.ts'
-import type { Event, Opencode, TextPart } from '../host/opencode.ts'
+import type { Message, Opencode, Part, TextPart } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
 import type { TimelineWriter } from '../timeline.ts'
-import type { TaskStore } from '../task/store.ts'
+import type { StoreEvent } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type NoticeMessage } from './delivery.ts'
 import type { Admission, Gate } from './gate.ts'
@@ -25,35 +25,38 @@ import {
   type Notice,
 } from './notice.ts'
 import type { History } from './history.ts'
+import type { ParentTasks } from './parent-tasks.ts'
 import { Readings, type Reading } from './reading.ts'
 
-interface Ports {
+export interface OutboxPorts {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
-  readonly store: TaskStore
   readonly statuses: StatusPoll
   readonly gate: Gate
+  readonly tasks: ParentTasks
   readonly timeline: TimelineWriter
   /** Called when nobody is owed the end of a run any more. */
   readonly onSettled: (task: EndedTask) => void
+  /** Called when something was sent, or is owed no more. */
+  readonly onChange: () => void
 }
 
-/** A delivery, and what is told by it that the parent has not read elsewhere. */
+/** A delivery, and those of its notices that the parent has not read elsewhere. */
 interface OpenDelivery {
   readonly delivery: Delivery
   notices: readonly Notice[]
 }
 
-/** The end of a run that tool calls of its parent wait for, or have read. */
-interface Held {
-  readonly parentID: string
+/** The end of a run that tool calls of the parent wait for, or have read. */
+interface HeldEnd {
   readonly taskID: string
   readonly readings: Set<Reading>
   /** Kept back meanwhile; `undefined` where the run has not ended, and where it is owed no notice. */
   notice: Notice | undefined
-  /** What is to be sent when nobody reads any more. */
-  readonly onFree: Set<() => void>
+  /** Resolves when no call reads any more. */
+  readonly freed: Promise<void>
+  readonly free: () => void
 }
 
 /** How a tool call keeps a notice back. */
@@ -72,103 +75,82 @@ const ENDS: Readonly<Record<DeliveryEnd, string>> = {
   unheard: 'nobody answers the message that the notice rides on',
 }
 
-const NONE: ReadonlySet<OpenDelivery> = new Set()
-
 export class Outbox {
-  readonly #ports: Ports
-  readonly #options: NotifyOptions
-  readonly #mailboxes = new Map<string, Mailbox>()
-  /** What is under way or rests, by its parent: an event must find it without a look at all others. */
-  readonly #sent = new Map<string, Set<OpenDelivery>>()
+  readonly #ports: OutboxPorts
+  readonly #parentID: string
+  readonly #mailbox: Mailbox
+  readonly #deliveries = new Set<OpenDelivery>()
   readonly #readings: Readings
   /** By the keys of their notices. */
-  readonly #held = new Map<string, Held>()
-  readonly #unsubscribe: () => void
-  readonly #listeners = new Set<() => void>()
+  readonly #held = new Map<string, HeldEnd>()
   #stopPolling: (() => void) | undefined
 
-  constructor(ports: Ports, options: NotifyOptions) {
+  constructor(ports: OutboxPorts, parentID: string, options: NotifyOptions) {
     this.#ports = ports
-    this.#options = options
-    this.#readings = new Readings(ports)
-    this.#unsubscribe = ports.store.subscribe((task, event) => {
-      // Nobody needs to be told any more that it waits.
-      if ((event.type === 'replied' && !isUnanswered(task)) || event.type === 'ended')
-        this.#withdraw(task.parentID, [unansweredKey(task)])
-      if (event.type === 'ended' && isEnded(task)) this.#ended(task, event.outcome.text)
-      if (event.type === 'saw') this.#mailbox(task.parentID).put({ task, sighting: event.sighting })
-      if (event.type === 'listens') this.#mailbox(task.parentID).put({ task, listening: event.listening })
-      if (event.type === 'unanswered' && task.status === 'waiting')
-        this.#mailbox(task.parentID).put({ task, unanswered: task.asks, at: event.at })
-    })
-    ports.gate.subscribe((parentID, change) => {
-      // The way is often opened by a message of the user's, which is stored a moment later.
-      if (change !== 'opened') return
-      this.#mailboxes.get(parentID)?.sendSoon({ waits: true })
-      for (const { delivery } of this.#sentTo(parentID)) delivery.resume()
-      this.#poll()
-    })
+    this.#parentID = parentID
+    this.#readings = new Readings(ports, parentID)
+    this.#mailbox = new Mailbox(
+      { ...ports, unreadBytes: () => this.#unreadBytes() },
+      parentID,
+      options,
+      (message, notices) => {
+        void this.#deliver(message, notices, 'sending').send()
+        ports.onChange()
+      },
+    )
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    switch (event.type) {
+      case 'saw':
+        return this.#mailbox.put({ task, sighting: event.sighting })
+      case 'listens':
+        return this.#mailbox.put({ task, listening: event.listening })
+      case 'unanswered':
+        if (task.status === 'waiting') this.#mailbox.put({ task, unanswered: task.asks, at: event.at })
+        return
+      case 'replied':
+        if (!isUnanswered(task)) this.#withdraw([unansweredKey(task)])
+        return
+      case 'ended':
+        this.#withdraw([unansweredKey(task)])
+        if (isEnded(task)) this.#end(task, event.outcome.text)
+        return
+      default:
+        return
+    }
+  }
+
+  /** The way is often opened by a message of the user's, which is stored a moment later. */
+  gateOpened(): void {
+    this.#mailbox.sendSoon({ waits: true })
+    for (const { delivery } of this.#deliveries) delivery.resume()
+    this.#poll()
   }
 
   /**
-   * Keeps the notice of a run back while a tool call of its parent waits for its end or reads it, and settles or
+   * Keeps the notice of a run back while a tool call of the parent waits for its end or reads it, and settles or
    * releases it when the call is over.
    */
   hold(task: Task, reader: Reader): Hold {
     const key = endKey(task)
-    const held = this.#heldOf(key, task)
+    const held = this.#held.get(key) ?? this.#holdEnd(key, task.id)
     let end: EndedTask | undefined
     const reading = this.#readings.begin(reader, (over) => {
       if (over === 'stored' && end) this.#settle(end)
       held.readings.delete(reading)
-      if (held.readings.size === 0) this.#free(key, held)
-      this.#notifyListeners()
+      if (held.readings.size === 0) this.#freeEnd(key, held)
+      this.#ports.onChange()
     })
     held.readings.add(reading)
     return {
       read: (ended) => {
         end = ended
         reading.read()
-        this.#notifyListeners()
+        this.#ports.onChange()
       },
       release: () => reading.giveUp(),
     }
-  }
-
-  #heldOf(key: string, { id, parentID }: Task): Held {
-    const known = this.#held.get(key)
-    if (known) return known
-    const notice = this.#mailboxes.get(parentID)?.remove(key)
-    if (notice) this.#addSteps([notice], 'notice kept back: a tool call reads the end')
-    const held: Held = { parentID, taskID: id, readings: new Set(), notice, onFree: new Set() }
-    this.#held.set(key, held)
-    return held
-  }
-
-  /** Nobody reads the end any more: its notice is sent, if it is still owed. */
-  #free(key: string, { parentID, taskID, notice, onFree }: Held): void {
-    this.#held.delete(key)
-    if (notice) {
-      this.#addSteps([notice], 'notice owed')
-      this.#mailbox(parentID).put(notice)
-    } else this.#sendOthersOf(taskID)
-    for (const listener of onFree) listener()
-  }
-
-  /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
-  #settle(task: EndedTask): void {
-    this.#ports.timeline.add(task.id, 'its end was read: no notice is owed')
-    this.#ports.onSettled(task)
-    // Reading the end also settles what was to be told of the task before it.
-    const held = this.#held.get(endKey(task))
-    if (held) held.notice = undefined
-    this.#withdraw(task.parentID, [
-      endKey(task),
-      outputMatchKey(task),
-      listeningKey(task),
-      unansweredKey(task),
-    ])
-    this.#poll()
   }
 
   /**
@@ -177,56 +159,46 @@ export class Outbox {
    * @param history of the parent: a message that holds the notice is read with the next turn, if it is not undone
    */
   inherit(notice: Notice, history: History): void {
-    const { parentID } = notice.task
     const stored = history.notice(noticeKey(notice))
     this.#addSteps([notice], 'notice owed from before OpenCode started')
     if (!stored) {
-      this.#mailbox(parentID).keep([notice])
+      this.#mailbox.keep([notice])
       return
     }
-    const delivery = this.#deliver({ ...stored, parentID, parts: [] }, [notice], 'resting')
+    const message = { ...stored, parentID: this.#parentID, parts: [] }
+    const delivery = this.#deliver(message, [notice], 'stored')
     for (const { info } of history.messages) delivery.observeMessage(info)
   }
 
-  /** Calls the listener when something was sent or is owed no more. Returns how to stop that. */
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => {
-      this.#listeners.delete(listener)
-    }
-  }
-
   /**
-   * Whether a parent has a notice before it that it has not read yet, or is still to be sent one. A tool call that returns
+   * Whether the parent has a notice before it that it has not read yet, or is still to be sent one. A tool call that returns
    * an end counts as a notice that was sent: the parent goes on with what the call returns.
    */
-  owes(parentID: string): 'sent' | 'unsent' | 'nothing' {
-    const held = [...this.#held.values()].filter((each) => each.parentID === parentID)
+  owes(): 'sent' | 'unsent' | 'nothing' {
+    const held = [...this.#held.values()]
     if (held.some(({ readings }) => [...readings].some(({ isRead }) => isRead))) return 'sent'
-    const places = new Set([...this.#sentTo(parentID)].map(({ delivery }) => delivery.place))
+    const places = new Set([...this.#deliveries].map(({ delivery }) => delivery.place))
     if (places.has('queued')) return 'sent'
     const isHeld = held.some(({ notice }) => notice !== undefined)
-    const isGathering = this.#mailboxes.get(parentID)?.isSending ?? false
-    return isHeld || isGathering || places.has('sending') ? 'unsent' : 'nothing'
+    return isHeld || this.#mailbox.isSending || places.has('sending') ? 'unsent' : 'nothing'
   }
 
-  /** Whether a message to a parent is one that we send. */
-  isOurs(parentID: string, messageID: string): boolean {
-    return [...this.#sentTo(parentID)].some(({ delivery }) => delivery.sends(messageID))
+  /** Whether a message to the parent is one that we send. */
+  isOurs(messageID: string): boolean {
+    return [...this.#deliveries].some(({ delivery }) => delivery.sends(messageID))
   }
 
-  /** What is to ride on a message that the user is just sending to a parent. */
-  piggyback(parentID: string, messageID: string): readonly TextPart[] {
-    const mailbox = this.#mailboxes.get(parentID)
-    if (!mailbox) return []
-    for (const sent of this.#sentTo(parentID)) {
+  /** The parts that go along with a message which the user is just sending to the parent. */
+  piggyback(messageID: string): readonly TextPart[] {
+    for (const sent of this.#deliveries) {
       if (!sent.delivery.withdrawUnstored()) continue
-      this.#forget(sent)
-      mailbox.keep(sent.notices)
+      this.#deliveries.delete(sent)
+      this.#mailbox.keep(sent.notices)
     }
-    const { notices, parts } = mailbox.take()
+    const { notices, parts } = this.#mailbox.take()
     this.#addSteps(notices, "notice goes along with the user's message")
-    if (parts.length > 0) this.#deliver({ parentID, messageID, parts }, notices, 'riding')
+    if (parts.length > 0)
+      this.#deliver({ parentID: this.#parentID, messageID, parts }, notices, 'piggybacked')
     return parts
   }
 
@@ -235,10 +207,10 @@ export class Outbox {
    * part, and a session at work can read it in between (seen).
    */
   complete(messages: readonly MessageToRead[]): void {
-    if (this.#sent.size === 0) return
+    if (this.#deliveries.size === 0) return
     const read = new Map(messages.map((message) => [message.info.id, message]))
     let stored: ReadonlySet<string> | undefined
-    for (const { delivery } of this.#all()) {
+    for (const { delivery } of this.#deliveries) {
       const { parentID, messageID, parts } = delivery.message
       const message = read.get(messageID)
       if (!message) continue
@@ -250,89 +222,101 @@ export class Outbox {
     }
   }
 
-  handleEvent(event: Event): void {
-    switch (event.type) {
-      case 'message.updated': {
-        const { info } = event.properties
-        const sent = this.#sent.get(info.sessionID)
-        if (!sent) return
-        for (const { delivery } of sent) {
-          delivery.observeMessage(info)
-          this.#notifyListeners()
-        }
-        return
-      }
-      case 'message.part.updated':
-        this.#readings.observePart(event.properties.part)
-        return
-      case 'message.removed': {
-        const { sessionID, messageID } = event.properties
-        for (const { delivery } of this.#sentTo(sessionID)) delivery.observeRemoval(messageID)
-        return
-      }
-      default:
-        return
+  observeMessage(info: Message): void {
+    for (const { delivery } of this.#deliveries) {
+      delivery.observeMessage(info)
+      this.#ports.onChange()
     }
   }
 
-  /** Sends nothing any more: what is owed then is the record's to keep. */
-  dispose(): void {
-    this.#unsubscribe()
-    this.#readings.dispose()
-    this.#held.clear()
-    for (const mailbox of this.#mailboxes.values()) mailbox.stop()
-    this.#mailboxes.clear()
-    for (const { delivery } of this.#all()) delivery.stop()
-    this.#sent.clear()
-    this.#poll()
-    this.#notifyListeners()
+  observePart(part: Part): void {
+    this.#readings.observePart(part)
   }
 
-  /** What was not sent yet of these notices is not owed any more. */
-  #withdraw(parentID: string, keys: readonly string[]): void {
-    for (const key of keys) this.#mailboxes.get(parentID)?.remove(key)
-    for (const sent of this.#sentTo(parentID)) {
+  observeRemoval(messageID: string): void {
+    for (const { delivery } of this.#deliveries) delivery.observeRemoval(messageID)
+  }
+
+  /** The parent was deleted: nobody is owed anything any more. */
+  settleAll(): void {
+    const held = [...this.#held.values()].flatMap(({ notice }) => notice ?? [])
+    const sent = [...this.#deliveries].flatMap(({ notices }) => notices)
+    this.#settleEnds([...this.#mailbox.empty(), ...held, ...sent], 'gone')
+    this.dispose()
+  }
+
+  /** Sends nothing any more. The record keeps what is owed. */
+  dispose(): void {
+    this.#readings.dispose()
+    this.#held.clear()
+    this.#mailbox.stop()
+    for (const { delivery } of this.#deliveries) delivery.stop()
+    this.#deliveries.clear()
+    this.#poll()
+    this.#ports.onChange()
+  }
+
+  #holdEnd(key: string, taskID: string): HeldEnd {
+    const notice = this.#mailbox.remove(key)
+    if (notice) this.#addSteps([notice], 'notice kept back: a tool call reads the end')
+    let free = (): void => {}
+    const freed = new Promise<void>((resolve) => {
+      free = resolve
+    })
+    const held = { taskID, readings: new Set<Reading>(), notice, freed, free }
+    this.#held.set(key, held)
+    return held
+  }
+
+  /** No call reads the end any more: its notice is sent, if it is still owed. */
+  #freeEnd(key: string, { taskID, notice, free }: HeldEnd): void {
+    this.#held.delete(key)
+    if (notice) {
+      this.#addSteps([notice], 'notice owed')
+      this.#mailbox.put(notice)
+    } else if (!this.#ports.tasks.unfinishedIDs.has(taskID)) this.#mailbox.sendSoon()
+    free()
+  }
+
+  /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
+  #settle(task: EndedTask): void {
+    this.#ports.timeline.add(task.id, 'its end was read: no notice is owed')
+    this.#ports.onSettled(task)
+    const held = this.#held.get(endKey(task))
+    if (held) held.notice = undefined
+    // Reading the end also settles the earlier notices of the task.
+    this.#withdraw([endKey(task), outputMatchKey(task), listeningKey(task), unansweredKey(task)])
+    this.#poll()
+  }
+
+  /** Drops these notices as far as they were not sent yet. */
+  #withdraw(keys: readonly string[]): void {
+    for (const key of keys) this.#mailbox.remove(key)
+    for (const sent of this.#deliveries) {
       sent.notices = sent.notices.filter((notice) => !keys.includes(noticeKey(notice)))
       if (sent.notices.length > 0) continue
       sent.delivery.stop()
-      this.#forget(sent)
+      this.#deliveries.delete(sent)
     }
   }
 
-  #ended(task: EndedTask, text: string): void {
+  #end(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
       this.#ports.timeline.add(task.id, 'no notice: its parent has cancelled it')
       this.#ports.onSettled(task)
-      this.#sendOthersOf(task.id)
+      // Notices of its siblings may have waited for the last of them.
+      this.#mailbox.sendSoon()
       return
     }
     const notice = { task, text }
     const held = this.#held.get(endKey(task))
     this.#addSteps([notice], held ? 'notice kept back: a tool call waits for the end' : 'notice owed')
     if (held) held.notice = notice
-    else this.#mailbox(task.parentID).put(notice)
+    else this.#mailbox.put(notice)
   }
 
-  /** There is nothing to tell of a task, but notices of its siblings may have waited for the last of them. */
-  #sendOthersOf(taskID: string): void {
-    const task = this.#ports.store.get(taskID)
-    if (task && isEnded(task)) this.#mailboxes.get(task.parentID)?.sendSoon()
-  }
-
-  #mailbox(parentID: string): Mailbox {
-    const known = this.#mailboxes.get(parentID)
-    if (known) return known
-    const ports = { ...this.#ports, unreadBytes: () => this.#unreadBytes(parentID) }
-    const mailbox = new Mailbox(ports, parentID, this.#options, (message, notices) => {
-      void this.#deliver(message, notices, 'sending').send()
-      this.#notifyListeners()
-    })
-    this.#mailboxes.set(parentID, mailbox)
-    return mailbox
-  }
-
-  #unreadBytes(parentID: string): number {
-    return [...this.#sentTo(parentID)].reduce(
+  #unreadBytes(): number {
+    return [...this.#deliveries].reduce(
       (sum, { delivery }) => sum + (delivery.place === 'past' ? 0 : bytesOf(delivery.message)),
       0,
     )
@@ -341,43 +325,48 @@ export class Outbox {
   #deliver(
     message: NoticeMessage,
     notices: readonly Notice[],
-    step: 'sending' | 'riding' | 'resting',
+    step: 'sending' | 'piggybacked' | 'stored',
   ): Delivery {
-    const onEnd = (end: DeliveryEnd): void => {
-      this.#addSteps(sent.notices, ENDS[end])
-      this.#forget(sent)
-      this.#poll()
-      this.#notifyListeners()
-      if (end === 'told' || end === 'gone')
-        for (const { task } of sent.notices.filter(isEndNotice)) this.#ports.onSettled(task)
-      if (end === 'closed') this.#mailbox(message.parentID).keep(sent.notices)
-      else if (end === 'removed') this.#putBack(message.parentID, sent.notices)
-      else if (end === 'unheard' && !this.#mailbox(message.parentID).remind(sent.notices))
-        this.#deliver(message, sent.notices, 'resting')
-    }
+    const onEnd = (end: DeliveryEnd): void => this.#delivered(sent, end)
     const onSent = (): void => {
       this.#addSteps(sent.notices, 'notice sent')
-      this.#notifyListeners()
+      this.#ports.onChange()
     }
-    const gate = { admission: () => this.#admission(sent) }
-    const ports = { ...this.#ports, gate }
+    const ports = { ...this.#ports, gate: { admission: () => this.#admission(sent) } }
     const sent: OpenDelivery = { notices, delivery: new Delivery(ports, message, step, { onSent, onEnd }) }
-    const others = this.#sent.get(message.parentID)
-    if (others) others.add(sent)
-    else this.#sent.set(message.parentID, new Set([sent]))
+    this.#deliveries.add(sent)
     this.#poll()
     return sent.delivery
   }
 
-  /** Waits while tool calls read all that the message tells. */
+  #delivered(sent: OpenDelivery, end: DeliveryEnd): void {
+    const { notices, delivery } = sent
+    this.#deliveries.delete(sent)
+    this.#poll()
+    if (end === 'told' || end === 'gone') this.#settleEnds(notices, end)
+    else this.#addSteps(notices, ENDS[end])
+    this.#ports.onChange()
+    if (end === 'closed' || end === 'removed') this.#mailbox.keep(notices)
+    // The user has undone the message before it was read, and goes on from there with another just now.
+    if (end === 'removed') this.#mailbox.sendSoon({ waits: true })
+    if (end === 'unheard' && !this.#mailbox.remind(notices))
+      this.#deliver(delivery.message, notices, 'stored')
+  }
+
+  #settleEnds(notices: readonly Notice[], end: 'told' | 'gone'): void {
+    this.#addSteps(notices, ENDS[end])
+    for (const { task } of notices.filter(isEndNotice)) this.#ports.onSettled(task)
+  }
+
+  /** Waits while tool calls read every end that the message reports. */
   async #admission(sent: OpenDelivery): Promise<Admission> {
     const held = this.#heldFor(sent)
-    if (held) await new Promise<void>((resolve) => held.onFree.add(resolve))
-    const admission = await this.#ports.gate.admission(sent.delivery.message.parentID)
+    if (held) await held.freed
+    const admission = await this.#ports.gate.admission()
     return this.#heldFor(sent) ? this.#admission(sent) : admission
   }
 
-  #heldFor({ notices }: OpenDelivery): Held | undefined {
+  #heldFor({ notices }: OpenDelivery): HeldEnd | undefined {
     const held = notices.map((notice) => this.#held.get(noticeKey(notice)))
     return held.includes(undefined) ? undefined : held[0]
   }
@@ -386,48 +375,17 @@ export class Outbox {
     for (const { task } of notices) this.#ports.timeline.add(task.id, what)
   }
 
-  #sentTo(parentID: string): ReadonlySet<OpenDelivery> {
-    return this.#sent.get(parentID) ?? NONE
-  }
-
-  *#all(): Generator<OpenDelivery> {
-    for (const sent of this.#sent.values()) yield* sent
-  }
-
-  #forget(sent: OpenDelivery): void {
-    const { parentID } = sent.delivery.message
-    const left = this.#sent.get(parentID)
-    left?.delete(sent)
-    if (left?.size === 0) this.#sent.delete(parentID)
-  }
-
-  #isUnderWay(): boolean {
-    for (const { delivery } of this.#all()) if (delivery.isUnderWay) return true
-    return false
-  }
-
-  #notifyListeners(): void {
-    for (const listener of this.#listeners) listener()
-  }
-
-  /** The user has undone the message before it was read, and goes on from there with another just now. */
-  #putBack(parentID: string, notices: readonly Notice[]): void {
-    const mailbox = this.#mailbox(parentID)
-    mailbox.keep(notices)
-    mailbox.sendSoon({ waits: true })
-  }
-
-  /** The poll of statuses is the net for messages that are under way, and runs while there are any. */
+  /** Polls statuses while a message is under way, in case its events are lost. */
   #poll(): void {
-    if (!this.#isUnderWay()) {
+    if (![...this.#deliveries].some(({ delivery }) => delivery.isUnderWay)) {
       this.#stopPolling?.()
       this.#stopPolling = undefined
-    } else {
-      this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
-        for (const { delivery } of this.#all()) void delivery.observeStatuses(statuses)
-        this.#poll()
-      })
+      return
     }
+    this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
+      for (const { delivery } of this.#deliveries) void delivery.observeStatuses(statuses)
+      this.#poll()
+    })
   }
 }
 

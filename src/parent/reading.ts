@@ -41,19 +41,18 @@ type ToolPart = Extract<Part, { type: 'tool' }>
 
 export class Readings {
   readonly #ports: Ports
-  /** By the sessions of their calls: most events are of other sessions. */
-  readonly #open = new Map<string, Set<OpenReading>>()
+  readonly #parentID: string
+  readonly #open = new Set<OpenReading>()
   #stopPolling: (() => void) | undefined
 
-  constructor(ports: Ports) {
+  constructor(ports: Ports, parentID: string) {
     this.#ports = ports
+    this.#parentID = parentID
   }
 
   begin(reader: Reader, onOver: (end: 'stored' | 'dropped') => void): Reading {
     const reading: OpenReading = { reader, onOver, readAt: undefined }
-    const others = this.#open.get(reader.sessionID)
-    if (others) others.add(reading)
-    else this.#open.set(reader.sessionID, new Set([reading]))
+    this.#open.add(reading)
     this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => this.#observeStatuses(statuses))
     return {
       get isRead() {
@@ -68,12 +67,12 @@ export class Readings {
     }
   }
 
-  /** To be called with each part of a message that was created or has changed. */
+  /** A part of a message of the parent was created or has changed. */
   observePart(part: Part): void {
     if (part.type !== 'tool') return
     const { status } = part.state
     if (status !== 'completed' && status !== 'error') return
-    for (const reading of this.#open.get(part.sessionID) ?? []) {
+    for (const reading of this.#open) {
       if (isOf(reading.reader, part)) this.#over(reading, status === 'completed' ? 'stored' : 'dropped')
     }
   }
@@ -83,16 +82,15 @@ export class Readings {
     this.#poll()
   }
 
-  /** The net: a session that is idle has no call at work, whatever events said. */
+  /** The net: a parent that is idle has no call at work, whatever events said. */
   #observeStatuses(statuses: Statuses): void {
-    for (const [sessionID, readings] of this.#open)
-      if (!(sessionID in statuses)) void this.#check(sessionID, [...readings])
+    if (!(this.#parentID in statuses)) void this.#check([...this.#open])
   }
 
-  async #check(sessionID: string, readings: readonly OpenReading[]): Promise<void> {
+  async #check(readings: readonly OpenReading[]): Promise<void> {
     let stored: readonly StoredMessage[] = []
     try {
-      stored = await this.#ports.opencode.messages(sessionID)
+      stored = await this.#ports.opencode.messages(this.#parentID)
     } catch (error) {
       // The next poll tries again. A session that cannot be read shows no call.
       if (error instanceof HostError && error.reason === 'noAnswer') return
@@ -105,10 +103,7 @@ export class Readings {
   }
 
   #over(reading: OpenReading, end: 'stored' | 'dropped'): void {
-    const { sessionID } = reading.reader
-    const others = this.#open.get(sessionID)
-    if (others?.delete(reading) !== true) return
-    if (others.size === 0) this.#open.delete(sessionID)
+    if (!this.#open.delete(reading)) return
     this.#poll()
     reading.onOver(end)
   }

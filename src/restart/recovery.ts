@@ -6,10 +6,11 @@
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
-import { errorText, type Event, type Opencode, type Session } from '../host/opencode.ts'
+import { errorText, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
-import type { Outbox } from '../parent/outbox.ts'
+import type { Parent } from '../parent/parent.ts'
+import type { Parents } from '../parent/parents.ts'
 import { kindOf, type WorkKinds } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
@@ -27,7 +28,7 @@ interface Ports {
   readonly store: TaskStore
   readonly timeline: TimelineWriter
   readonly records: TaskRecords
-  readonly outbox: Outbox
+  readonly parents: Parents
   readonly executor: Executor
   readonly kinds: WorkKinds
   readonly orphans: OrphanReaper
@@ -36,13 +37,6 @@ interface Ports {
 interface RecordedTask {
   readonly session: Session
   readonly task: Task
-}
-
-/** A task that another process of OpenCode runs, which is still there. */
-export interface OthersTask {
-  readonly task: Task
-  /** The process, and the machine's host name. */
-  readonly owner: { readonly pid: number; readonly host: string }
 }
 
 /**
@@ -56,12 +50,6 @@ const AT_ONCE = 4
 
 export class Recovery {
   readonly #ports: Ports
-  /** When the newest sessions were created, on the monotonic clock, the oldest first. */
-  readonly #created = new Map<string, number>()
-  /** The sessions that were looked at, or are being. */
-  readonly #recovered = new Map<string, Promise<void>>()
-  /** Tasks that another process runs, by the sessions that were recovered. */
-  readonly #others = new Map<string, readonly OthersTask[]>()
 
   constructor(ports: Ports) {
     this.#ports = ports
@@ -70,22 +58,9 @@ export class Recovery {
   /** Adds the recorded tasks of a session to the store. Never rejects: the next call retries after a failure. */
   recover(parentID: string): Promise<void> {
     void this.#ports.orphans.scan()
-    const known = this.#recovered.get(parentID)
-    if (known) return known
-    this.#forgetOld()
-    if (this.#created.delete(parentID)) {
-      const nothing = Promise.resolve()
-      this.#recovered.set(parentID, nothing)
-      return nothing
-    }
-    const recovering = this.#tryToRecover(parentID)
-    this.#recovered.set(parentID, recovering)
-    return recovering
-  }
-
-  /** The tasks of a session that another process runs, as they were when the session was last looked at. */
-  others(parentID: string): readonly OthersTask[] {
-    return this.#others.get(parentID) ?? []
+    const parent = this.#ports.parents.of(parentID)
+    parent.recovered ??= this.#isNew(parent) ? Promise.resolve() : this.#tryToRecover(parent)
+    return parent.recovered
   }
 
   /**
@@ -108,42 +83,30 @@ export class Recovery {
     )
   }
 
-  handleEvent(event: Event): void {
-    if (event.type !== 'session.created' || event.properties.info.parentID !== undefined) return
-    this.#forgetOld()
-    this.#created.set(event.properties.info.id, this.#ports.clock.monotonic())
+  #isNew({ createdAt }: Parent): boolean {
+    return createdAt !== undefined && this.#ports.clock.monotonic() - createdAt < NEW_MS
   }
 
-  #forgetOld(): void {
-    const oldest = this.#ports.clock.monotonic() - NEW_MS
-    for (const [sessionID, at] of this.#created) {
-      if (at > oldest) return
-      this.#created.delete(sessionID)
-    }
-  }
-
-  async #tryToRecover(parentID: string): Promise<void> {
+  async #tryToRecover(parent: Parent): Promise<void> {
     try {
-      if (await this.#recover(parentID)) return
+      if (await this.#recover(parent)) return
     } catch (error) {
-      this.#ports.log.warn(`the tasks of ${parentID} could not be recovered: ${errorText(error)}`)
+      this.#ports.log.warn(`the tasks of ${parent.id} could not be recovered: ${errorText(error)}`)
     }
-    this.#recovered.delete(parentID)
+    parent.recovered = undefined
   }
 
   /** False where some are another process's that is still there, and may be left behind later. */
-  async #recover(parentID: string): Promise<boolean> {
+  async #recover({ id, tasks }: Parent): Promise<boolean> {
     const { opencode, owners } = this.#ports
-    const records = await this.#records(parentID)
+    const records = await this.#records(id)
     const left = records.filter(({ owner }) => owners.isGone(owner))
-    const others = records.filter((record) => !left.includes(record))
-    if (others.length > 0) this.#others.set(parentID, others)
-    else this.#others.delete(parentID)
+    tasks.others = records.filter((record) => !left.includes(record))
     if (left.length > 0) {
-      const history = new History(await opencode.messages(parentID))
+      const history = new History(await opencode.messages(id))
       await new PQueue({ concurrency: AT_ONCE }).addAll(left.map((found) => () => this.#take(found, history)))
     }
-    return others.length === 0
+    return tasks.others.length === 0
   }
 
   /** Those of tasks that are not known here. */
@@ -175,7 +138,7 @@ export class Recovery {
     for (const notice of notices) {
       if (isEndNotice(notice) && history.knows(notice.task))
         kindOf(this.#ports.kinds, notice.task).endWasTold(notice.task)
-      else this.#ports.outbox.inherit(notice, history)
+      else this.#ports.parents.of(notice.task.parentID).outbox.inherit(notice, history)
     }
   }
 }

@@ -9,7 +9,6 @@ import type { Log } from '../host/log.ts'
 import {
   errorText,
   HostError,
-  type Event,
   type Message,
   type Opencode,
   type PermissionRuleset,
@@ -19,14 +18,14 @@ import { wordsOf } from '../text/words.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import { readRequest, REQUEST_KEY } from './request.ts'
-import type { TaskStore } from './store.ts'
-import { isEnded, type AgentTask, type Draft, type EndedTask, type Task, type TaskEvent } from './task.ts'
+import type { StoreEvent, TaskStore } from './store.ts'
+import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
 
 /** The key of ours in a session's metadata. */
 const RECORD_KEY = 'background'
 
 /** After these the record is out of date. */
-const RECORDED: ReadonlySet<TaskEvent['type']> = new Set([
+const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
   'appended',
   'steered',
   'saw',
@@ -134,7 +133,7 @@ const workSchema = z.discriminatedUnion('kind', [
 ])
 
 /** That a command has begun shows nowhere else: the host knows nothing of it. */
-function isBegun({ kind }: Task, { type }: TaskEvent): boolean {
+function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
   return kind === 'command' && type === 'prompted'
 }
 
@@ -199,10 +198,11 @@ export class TaskRecords {
     this.#log = ports.log
     this.#store = ports.store
     this.#owner = owner
-    this.#store.subscribe((task, event) => {
-      if (event.type === 'saw' && isEnded(task)) this.#rewrite(task)
-      else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
-    })
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    if (event.type === 'saw' && isEnded(task)) this.#rewrite(task)
+    else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
   }
 
   /** Creates the child session with the record in it. Rejects with a `HostError`. */
@@ -273,9 +273,7 @@ export class TaskRecords {
     })
   }
 
-  handleEvent(event: Event): void {
-    if (event.type !== 'session.updated') return
-    const { id, metadata } = event.properties.info
+  observeSession({ id, metadata }: Session): void {
     if (metadata && this.#metadata.has(id)) this.#metadata.set(id, metadata)
   }
 

@@ -1,39 +1,23 @@
 /**
  * The only writer of tasks. Everything else holds ids, asks for the task when it needs it, and changes it by
- * dispatching an event; what follows from a change (record, notice, waiters) hangs on `subscribe`.
+ * dispatching an event; what follows from a change (step, notice, record, waiters) hangs on `subscribe`.
  */
-import {
-  isActive,
-  isEnded,
-  NO_USAGE,
-  transition,
-  usagesOf,
-  usedTogether,
-  type Task,
-  type TaskEvent,
-  type Usage,
-} from './task.ts'
+import { transition, type Task, type TaskEvent } from './task.ts'
 
-export type StoreListener = (task: Task, event: TaskEvent) => void
+/** `added`: a new task, or one from before a restart. */
+export type StoreEvent = TaskEvent | { readonly type: 'added' }
+
+export type StoreListener = (task: Task, event: StoreEvent) => void
 
 export class TaskStore {
   readonly #tasks = new Map<string, Task>()
   readonly #bySession = new Map<string, string>()
-  readonly #byParent = new Map<string, Set<string>>()
-  /** What is asked at each launch and each end must cost the same however many others there are. */
-  readonly #unfinishedByParent = new Map<string, Set<string>>()
-  readonly #activeByParent = new Map<string, Set<string>>()
-  readonly #usedByParent = new Map<string, Usage>()
   readonly #listeners = new Set<StoreListener>()
 
-  /** Takes a new task, or one from before a restart. */
   add(task: Task): void {
     if (this.#tasks.has(task.id)) throw new Error(`task ${task.id} exists already`)
-    this.#tasks.set(task.id, task)
     this.#bySession.set(task.sessionID, task.id)
-    keepIn(this.#byParent, task, true)
-    this.#index(task)
-    this.#use(task.parentID, usagesOf(task))
+    this.#change(task, { type: 'added' })
   }
 
   /** Applies the event; true where it took effect, false where it lost its race or the task is unknown. */
@@ -41,11 +25,15 @@ export class TaskStore {
     const task = this.#tasks.get(id)
     const next = task && transition(task, event)
     if (!next) return false
-    this.#tasks.set(id, next)
-    this.#index(next)
-    if (event.type === 'ended') this.#use(next.parentID, [event.outcome.usage])
-    for (const listener of this.#listeners) listener(next, event)
+    this.#change(next, event)
     return true
+  }
+
+  /** Forgets a task, whose parent was deleted. */
+  remove(id: string): void {
+    const task = this.#tasks.get(id)
+    if (task) this.#bySession.delete(task.sessionID)
+    this.#tasks.delete(id)
   }
 
   get(id: string): Task | undefined {
@@ -55,26 +43,6 @@ export class TaskStore {
   findBySession(sessionID: string): Task | undefined {
     const id = this.#bySession.get(sessionID)
     return id === undefined ? undefined : this.#tasks.get(id)
-  }
-
-  /** What a session launched, the oldest first. */
-  listByParent(parentID: string): Task[] {
-    return [...(this.#byParent.get(parentID) ?? [])].flatMap((id) => this.#tasks.get(id) ?? [])
-  }
-
-  /** The ids of what a session launched and has not ended. */
-  unfinished(parentID: string): ReadonlySet<string> {
-    return this.#unfinishedByParent.get(parentID) ?? NONE
-  }
-
-  /** Whether something that a session launched is at work. */
-  isAtWork(parentID: string): boolean {
-    return this.#activeByParent.has(parentID)
-  }
-
-  /** What the runs of agents that a session launched have used together, of those that have ended. */
-  used(parentID: string): Usage {
-    return this.#usedByParent.get(parentID) ?? NO_USAGE
   }
 
   all(): IterableIterator<Task> {
@@ -89,21 +57,8 @@ export class TaskStore {
     }
   }
 
-  #use(parentID: string, usages: readonly Usage[]): void {
-    this.#usedByParent.set(parentID, usedTogether([this.used(parentID), ...usages]))
+  #change(task: Task, event: StoreEvent): void {
+    this.#tasks.set(task.id, task)
+    for (const listener of this.#listeners) listener(task, event)
   }
-
-  #index(task: Task): void {
-    keepIn(this.#unfinishedByParent, task, !isEnded(task))
-    keepIn(this.#activeByParent, task, isActive(task))
-  }
-}
-
-const NONE: ReadonlySet<string> = new Set()
-
-function keepIn(index: Map<string, Set<string>>, { id, parentID }: Task, belongs: boolean): void {
-  const siblings = index.get(parentID)
-  if (belongs && siblings) siblings.add(id)
-  else if (belongs) index.set(parentID, new Set([id]))
-  else if (siblings?.delete(id) && siblings.size === 0) index.delete(parentID)
 }

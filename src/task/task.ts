@@ -296,6 +296,11 @@ export function outlivesDefault({ timeoutIsDefault = false, timeoutMs }: Command
   return timeoutIsDefault && timeoutMs === 0
 }
 
+/** Whether nothing ends a task but itself or a cancel, as with a server. */
+export function isOpenEnded(task: Task): boolean {
+  return task.kind === 'command' && task.timeoutMs === 0
+}
+
 function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
   // The host's answer to the prompt may be later than what comes of it.
   if (task.status === 'running' || task.status === 'starting')

@@ -36,6 +36,8 @@ export class Executor {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
       return
     }
+    // Its parent may have been deleted meanwhile, which cancels it.
+    if (this.#ports.store.get(task.id)?.status !== 'pending') return
     this.#begin(task)
     this.#kindOf(task).queue.add(task, () => this.#start(task.id))
   }

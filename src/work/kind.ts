@@ -32,6 +32,8 @@ export interface WorkKind<Kind extends Task> {
   recover(recorded: Kind, isTold: (task: EndedTask) => boolean): Promise<Recovered>
   /** Reads the work of a task for whoever looks at it. Rejects with a `HostError`. */
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
+  /** Whether an unfinished task may never end, as a server does not. */
+  isService(task: Kind): boolean
   /** Whether a task has ended, and something that it has started runs on. */
   hasLeftovers(task: Kind): boolean
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */

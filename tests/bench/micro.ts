@@ -4,11 +4,12 @@
  */
 import { Bench } from 'tinybench'
 import { parseOptions } from '../../src/config.ts'
-import type { Client, Event, Opencode } from '../../src/host/opencode.ts'
+import type { Client, Event, Message, Opencode } from '../../src/host/opencode.ts'
 import { buildRooms, type Rooms } from '../../src/rooms.ts'
 import { Queue } from '../../src/work/queue.ts'
 import plugin from '../../src/server.ts'
 import { TaskStore } from '../../src/task/store.ts'
+import { isEnded } from '../../src/task/task.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { pendingTask, USAGE } from '../harness/tasks.ts'
@@ -92,8 +93,8 @@ function dispatch(): Case {
     run() {
       const store = new TaskStore()
       let heard = 0
-      store.subscribe(() => (heard += 1))
       for (let index = 0; index < MANY; index += 1) store.add(task(index))
+      store.subscribe(() => (heard += 1))
       const outcome = { status: 'completed' as const, text: 'done', usage: USAGE }
       for (let index = 0; index < MANY; index += 1) {
         store.dispatch(`bg_${index}`, { type: 'slotTaken', at: 1 })
@@ -101,7 +102,7 @@ function dispatch(): Case {
         store.dispatch(`bg_${index}`, { type: 'ended', at: 3, outcome })
       }
       must(heard === 3 * MANY, 'each event took effect')
-      must(store.unfinished('ses_parent_0').size === 0, 'all have ended')
+      must([...store.all()].every(isEnded), 'all have ended')
     },
   }
 }
@@ -113,26 +114,27 @@ function owed(): Case {
     count: MANY,
     run() {
       const rooms = roomsWithoutHost()
-      const { store, outbox } = rooms
+      const { store, parents } = rooms
       for (let index = 0; index < MANY; index += 1) end(rooms, index)
       let parts = 0
       for (let parent = 0; parent < PARENTS; parent += 1) {
         const parentID = `ses_parent_${parent}`
         const messageID = `msg_user_${parent}`
-        parts += outbox.piggyback(parentID, messageID).length
-        outbox.handleEvent(
+        const { outbox } = parents.of(parentID)
+        parts += outbox.piggyback(messageID).length
+        outbox.observeMessage(
           message({ id: messageID, sessionID: parentID, role: 'user', time: { created: 10 } }),
         )
         const time = { created: 11, completed: 12 }
         const answer = { id: `${messageID}_answer`, sessionID: parentID, parentID: messageID, time }
-        outbox.handleEvent(message({ ...answer, role: 'assistant' }))
-        must(outbox.owes(parentID) === 'nothing', 'it is told')
-        must(outbox.piggyback(parentID, 'msg_next').length === 0, 'it is told once')
+        outbox.observeMessage(message({ ...answer, role: 'assistant' }))
+        must(outbox.owes() === 'nothing', 'it is told')
+        must(outbox.piggyback('msg_next').length === 0, 'it is told once')
       }
       // Each message has a closing part.
       must(parts === MANY + PARENTS, 'each notice is told')
       must([...store.all()].length === MANY, 'all are known')
-      outbox.dispose()
+      parents.dispose()
     },
   }
 }
@@ -163,8 +165,8 @@ function queued(): Case {
   }
 }
 
-function message(info: object): Event {
-  return { id: 'evt', type: 'message.updated', properties: { info } } as Event
+function message(info: object): Message {
+  return info as Message
 }
 
 function task(index: number): ReturnType<typeof pendingTask> {

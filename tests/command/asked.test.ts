@@ -25,7 +25,6 @@ test('no command runs that nobody was asked about, in lines of every construct, 
   // Few at a time: the machine is shared.
   for (let at = 0; at < lines.length; at += 4) {
     const some = lines.slice(at, at + 4).map((line, index) => unasked(line, join(world, String(at + index))))
-    // oxlint-disable-next-line no-await-in-loop
     results.push(...(await Promise.all(some)))
   }
   const taken = results.filter((result) => result !== undefined)

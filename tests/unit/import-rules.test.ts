@@ -12,6 +12,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/config.ts': { refused: './work/queue.ts', taken: './option.ts' },
   'src/timeline.ts': { refused: './parent/outbox.ts', taken: './task/store.ts' },
   'src/manager.ts': { refused: './tools/tool.ts', taken: './launch/launcher.ts' },
+  'src/events.ts': { refused: './tools/tool.ts', taken: './rooms.ts' },
   'src/text/planted.ts': { refused: '../task/store.ts', taken: '../task/task.ts' },
   'src/host/planted.ts': { refused: '../task/record.ts', taken: '../text/format.ts' },
   'src/task/planted.ts': { refused: '../parent/outbox.ts', taken: '../host/opencode.ts' },

@@ -13,6 +13,7 @@ function createStories() {
   const lines: string[] = []
   const log = { debug: (line: string) => void lines.push(line), warn: () => {} }
   const timeline = new Timeline({ clock, log, store })
+  store.subscribe((task, event) => timeline.observeTask(task, event))
   const add = (id: string): void =>
     store.add(pendingTask({ id, sessionID: `ses_${id}`, createdAt: clock.now() }))
   return { clock, store, timeline, lines, add }

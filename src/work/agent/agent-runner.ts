@@ -1,5 +1,12 @@
 /** Agents as a kind of work: runs each in its child session, and routes the session's events and status polls to its run. */
-import { errorText, HostError, type Event, type Part, type StoredMessage } from '../../host/opencode.ts'
+import {
+  errorText,
+  HostError,
+  type Message,
+  type Part,
+  type SessionStatus,
+  type StoredMessage,
+} from '../../host/opencode.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import { isActive, isEnded, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
 import type { Recovered, WorkKind, WorkReport } from '../kind.ts'
@@ -94,6 +101,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return { messages, transcript, output: undefined }
   }
 
+  isService(): boolean {
+    return false
+  }
+
   hasLeftovers(): boolean {
     return false
   }
@@ -142,29 +153,23 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#runs.get(sessionID)?.observeActivity(part)
   }
 
-  handleEvent(event: Event): void {
-    switch (event.type) {
-      case 'session.status': {
-        const run = this.#runs.get(event.properties.sessionID)
-        run?.observeActivity()
-        if (event.properties.status.type === 'idle') run?.check()
-        else run?.observeBusy()
-        return
-      }
-      case 'session.error': {
-        const { sessionID, error } = event.properties
-        if (sessionID !== undefined) this.#runs.get(sessionID)?.observeError(errorText(error))
-        return
-      }
-      case 'message.updated':
-        this.#runs.get(event.properties.info.sessionID)?.observeMessage(event.properties.info)
-        return
-      case 'session.deleted':
-        this.#runs.get(event.properties.info.id)?.observeDeleted()
-        return
-      default:
-        return
-    }
+  observeStatus(sessionID: string, { type }: SessionStatus): void {
+    const run = this.#runs.get(sessionID)
+    run?.observeActivity()
+    if (type === 'idle') run?.check()
+    else run?.observeBusy()
+  }
+
+  observeError(sessionID: string, error: unknown): void {
+    this.#runs.get(sessionID)?.observeError(errorText(error))
+  }
+
+  observeMessage(info: Message): void {
+    this.#runs.get(info.sessionID)?.observeMessage(info)
+  }
+
+  observeDeleted(sessionID: string): void {
+    this.#runs.get(sessionID)?.observeDeleted()
   }
 
   /** Abandons all runs: their outcomes never come. */

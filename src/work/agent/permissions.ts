@@ -7,13 +7,7 @@ import type { Clock } from '../../clock.ts'
 import type { Options } from '../../config.ts'
 import { formatAsked } from '../../text/format.ts'
 import type { Log } from '../../host/log.ts'
-import {
-  errorText,
-  HostError,
-  type Event,
-  type Opencode,
-  type PermissionRequest,
-} from '../../host/opencode.ts'
+import { errorText, HostError, type Opencode, type PermissionRequest } from '../../host/opencode.ts'
 import { brief } from '../../text/sanitize.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import type { TaskStore } from '../../task/store.ts'
@@ -48,43 +42,29 @@ export class Permissions {
   readonly #open = new Map<string, Open>()
   /** Tasks at work. */
   readonly #active = new Set<string>()
-  readonly #unsubscribe: () => void
   #polledAt = 0
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: PermissionOptions) {
     this.#ports = ports
     this.#options = options
-    this.#unsubscribe = ports.store.subscribe((task) => {
-      if (isActive(task)) this.#active.add(task.id)
-      else this.#active.delete(task.id)
-      if (isEnded(task)) this.#forget(task)
-      this.#poll()
-    })
   }
 
-  handleEvent(event: Event): void {
-    switch (event.type) {
-      case 'permission.asked':
-        this.#asked(event.properties)
-        return
-      case 'permission.replied':
-        this.#replied(event.properties.requestID)
-        return
-      default:
-        return
-    }
+  observeTask(task: Task): void {
+    if (isActive(task)) this.#active.add(task.id)
+    else this.#active.delete(task.id)
+    if (isEnded(task)) this.#forget(task)
+    this.#poll()
   }
 
   dispose(): void {
-    this.#unsubscribe()
     for (const request of this.#open.values()) cancelTimers(request)
     this.#open.clear()
     this.#stopPolling?.()
     this.#stopPolling = undefined
   }
 
-  #asked({ id, sessionID, permission, patterns }: PermissionRequest): void {
+  observeAsked({ id, sessionID, permission, patterns }: PermissionRequest): void {
     const { log, opencode, store } = this.#ports
     const task = store.findBySession(sessionID)
     if (task?.kind !== 'agent' || this.#open.has(id)) return
@@ -102,7 +82,7 @@ export class Permissions {
       .catch((error: unknown) => log.warn(errorText(error)))
   }
 
-  #replied(requestID: string): void {
+  observeReplied(requestID: string): void {
     const request = this.#open.get(requestID)
     if (!request) return
     cancelTimers(request)
@@ -167,9 +147,9 @@ export class Permissions {
     const before = [...this.#open.keys()]
     try {
       const requests = await this.#ports.opencode.permissions()
-      for (const request of requests) this.#asked(request)
+      for (const request of requests) this.observeAsked(request)
       const ids = new Set(requests.map(({ id }) => id))
-      for (const id of before) if (!ids.has(id)) this.#replied(id)
+      for (const id of before) if (!ids.has(id)) this.observeReplied(id)
     } catch (error) {
       this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
     }

@@ -4,11 +4,11 @@
  * cancelled. A provider can name hours: after `LONGEST_HOLD_MS` one start goes out to see.
  */
 import type { Clock } from '../../clock.ts'
-import type { Event, SessionStatus } from '../../host/opencode.ts'
+import type { SessionStatus } from '../../host/opencode.ts'
 import { brief } from '../../text/sanitize.ts'
 import type { TimelineWriter } from '../../timeline.ts'
 import type { TaskStore } from '../../task/store.ts'
-import { isEnded } from '../../task/task.ts'
+import { isEnded, type Task } from '../../task/task.ts'
 import type { Queue } from '../queue.ts'
 
 interface Ports {
@@ -54,9 +54,10 @@ export class ProviderBackoff {
 
   constructor(ports: Ports) {
     this.#ports = ports
-    ports.store.subscribe((task) => {
-      if (isEnded(task)) this.#over(task.sessionID)
-    })
+  }
+
+  observeTask(task: Task): void {
+    if (isEnded(task)) this.#over(task.sessionID)
   }
 
   /** For how many milliseconds more the starts on a provider are held back; `undefined` where they are not. */
@@ -73,9 +74,7 @@ export class ProviderBackoff {
     return { ...retry, inMs: Math.max(0, next - this.#ports.clock.monotonic()) }
   }
 
-  handleEvent(event: Event): void {
-    if (event.type !== 'session.status') return
-    const { sessionID, status } = event.properties
+  observeStatus(sessionID: string, status: SessionStatus): void {
     if (status.type === 'retry') this.#waits(sessionID, status)
     else if (status.type === 'idle') this.#over(sessionID)
     else this.#asks(sessionID)

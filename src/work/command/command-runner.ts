@@ -30,8 +30,10 @@ import { errorText, type Opencode } from '../../host/opencode.ts'
 import { sanitize } from '../../text/sanitize.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
+import { leftOf } from '../../task/time-limit.ts'
 import {
   isEnded,
+  isOpenEnded,
   outlivesDefault,
   transition,
   type CommandTask,
@@ -57,7 +59,10 @@ interface Ports {
   readonly killTool: string | undefined
 }
 
-type Limits = Pick<Options['commands'], 'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs' | 'shellEnv'> & {
+type Limits = Pick<
+  Options['commands'],
+  'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs' | 'shellEnv' | 'timeoutMs'
+> & {
   /** How much of each stream is told at the end, with what is said of the rest. */
   readonly toldBytes: number
 }
@@ -287,9 +292,20 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return this.#dispatch(task, { type: 'listens', listening: { port, at: this.#ports.clock.now() } })
   }
 
-  /** Whether a command listens on a port now; false where that is not known. */
-  isListening(task: CommandTask): boolean {
-    return this.#portOf(task) !== undefined
+  /**
+   * Whether a command was given no time limit, or listens on a port. One that lost the default limit by a text of
+   * `notifyOn` may be a build as well, and counts as a service from when that limit would be over.
+   */
+  isService(task: CommandTask): boolean {
+    if (!isOpenEnded(task)) return false
+    const {
+      saw,
+      listens,
+      startedAt: since,
+    } = { saw: undefined, listens: undefined, startedAt: undefined, ...task }
+    if (task.notifyOn.length > 0 && !saw) return false
+    if (!outlivesDefault(task) || listens || this.#portOf(task) !== undefined) return true
+    return leftOf(this.#limits.timeoutMs, since ?? task.createdAt, this.#ports.clock) === 0
   }
 
   #portOf({ id }: CommandTask): number | undefined {

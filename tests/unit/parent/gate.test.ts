@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HostError, type Event, type Opencode, type Session } from '../../../src/host/opencode.ts'
+import { HostError, type Message, type Opencode, type Session } from '../../../src/host/opencode.ts'
 import { Gate } from '../../../src/parent/gate.ts'
 
 const PARENT = 'ses_parent'
@@ -9,8 +9,8 @@ function sessionWith(changes: Partial<Session>): Session {
   return { id: PARENT, agent: 'build', model: { id: 'm1', providerID: 'mock' }, time, ...changes } as Session
 }
 
-function updated(info: Session): Event {
-  return { id: 'evt', type: 'session.updated', properties: { sessionID: info.id, info } }
+function gateOf(opencode: Opencode): Gate {
+  return new Gate(opencode, PARENT, () => {})
 }
 
 interface Host {
@@ -19,8 +19,8 @@ interface Host {
   readonly asked: () => number
   /** Answers the first question; from then on it answers at once. */
   readonly answer: (session: Session | HostError) => void
-  /** Changes the parent, and returns the event that says so. */
-  readonly told: (session: Session) => Event
+  /** Changes the parent, and returns it. */
+  readonly told: (session: Session) => Session
 }
 
 function host(): Host {
@@ -48,101 +48,88 @@ function host(): Host {
     },
     told(changed) {
       now = changed
-      return updated(changed)
+      return changed
     },
   }
 }
 
 test('a parent is asked for anew at each notice, since its user may be at work in another process', async () => {
   const { opencode, asked, answer, told } = host()
-  const gate = new Gate(opencode)
-  const first = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const first = gate.admission()
   answer(sessionWith({}))
   expect(await first).toEqual({ type: 'open', agent: 'build', model: { providerID: 'mock', modelID: 'm1' } })
   // No event of it comes here.
   told(sessionWith({ agent: 'plan', model: { id: 'm3', providerID: 'mock', variant: 'high' } }))
-  expect(await gate.admission(PARENT)).toEqual({
+  expect(await gate.admission()).toEqual({
     type: 'open',
     agent: 'plan',
     model: { providerID: 'mock', modelID: 'm3', variant: 'high' },
   })
   told(sessionWith({ revert: { messageID: 'msg_1' } }))
-  expect(await gate.admission(PARENT)).toEqual({ type: 'closed' })
+  expect(await gate.admission()).toEqual({ type: 'closed' })
   expect(asked()).toBe(3)
 })
 
 test('for a launch a parent is asked for once, and its events are believed from then on', async () => {
   const { opencode, asked, answer, told } = host()
-  const gate = new Gate(opencode)
-  const first = gate.session(PARENT)
+  const gate = gateOf(opencode)
+  const first = gate.session()
   answer(sessionWith({}))
   await first
-  gate.handleEvent(told(sessionWith({ agent: 'plan' })))
-  expect(await gate.session(PARENT)).toMatchObject({ agent: 'plan' })
+  gate.observeSession(told(sessionWith({ agent: 'plan' })))
+  expect(await gate.session()).toMatchObject({ agent: 'plan' })
   expect(asked()).toBe(1)
 })
 
 test('an event that comes while the host is being asked is newer than its answer', async () => {
   const { opencode, answer, told } = host()
-  const gate = new Gate(opencode)
-  const admission = gate.admission(PARENT)
-  gate.handleEvent(told(sessionWith({ agent: 'plan' })))
+  const gate = gateOf(opencode)
+  const admission = gate.admission()
+  gate.observeSession(told(sessionWith({ agent: 'plan' })))
   answer(sessionWith({ agent: 'build' }))
   expect(await admission).toMatchObject({ agent: 'plan' })
-  expect(await gate.admission(PARENT)).toMatchObject({ agent: 'plan' })
+  expect(await gate.admission()).toMatchObject({ agent: 'plan' })
 })
 
 test('a parent with undone messages may not be written to, until the undo is over', async () => {
   const { opencode, answer, told } = host()
-  const gate = new Gate(opencode)
-  const admission = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const admission = gate.admission()
   answer(sessionWith({ revert: { messageID: 'msg_1' } }))
   expect(await admission).toEqual({ type: 'closed' })
-  gate.handleEvent(told(sessionWith({})))
-  expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
+  gate.observeSession(told(sessionWith({})))
+  expect(await gate.admission()).toMatchObject({ type: 'open' })
 })
 
 test('a parent that was deleted is gone, whether an event or the host says so', async () => {
   const { opencode, answer } = host()
-  const gate = new Gate(opencode)
-  const unknown = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const unknown = gate.admission()
   answer(new HostError('notFound', 'no such session'))
   expect(await unknown).toEqual({ type: 'gone' })
-  const known = gate.admission(PARENT)
+  const known = gate.admission()
   answer(sessionWith({}))
   await known
-  gate.handleEvent({
-    id: 'evt',
-    type: 'session.deleted',
-    properties: { sessionID: PARENT, info: sessionWith({}) },
-  })
-  expect(await gate.admission(PARENT)).toEqual({ type: 'gone' })
+  gate.observeDeleted()
+  expect(await gate.admission()).toEqual({ type: 'gone' })
 })
 
 test('a host that does not answer is an error, and is asked again', async () => {
   const { opencode, asked, answer } = host()
-  const gate = new Gate(opencode)
-  const refused = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const refused = gate.admission()
   answer(new HostError('noAnswer', 'too busy'))
   await expect(refused).rejects.toThrow('too busy')
-  const again = gate.admission(PARENT)
+  const again = gate.admission()
   answer(sessionWith({}))
   await again
   expect(asked()).toBe(2)
 })
 
-test('a session that is no parent of ours is not remembered', () => {
-  const { opencode, asked, told } = host()
-  const gate = new Gate(opencode)
-  gate.handleEvent(told(sessionWith({})))
-  expect(asked()).toBe(0)
-  void gate.admission(PARENT)
-  expect(asked()).toBe(1)
-})
-
 test('a variant that nobody has chosen is not sent', async () => {
   const { opencode, answer } = host()
-  const admission = new Gate(opencode).admission(PARENT)
+  const admission = gateOf(opencode).admission()
   answer(sessionWith({ model: { id: 'm1', providerID: 'mock', variant: 'default' } }))
   expect(await admission).toMatchObject({ model: { providerID: 'mock', modelID: 'm1' } })
   expect(await admission).not.toHaveProperty('model.variant')
@@ -174,52 +161,45 @@ const IDS: Partial<Record<Word, string>> = {
   'the hook is answered': 'msg_16',
 }
 
-function eventOf(word: Exclude<Word, 'writes' | 'the same again'>, id: string): Event {
+function observe(gate: Gate, word: Exclude<Word, 'the same again'>, eventID: string): void {
   switch (word) {
+    case 'writes':
+      return gate.personWrote({ id: 'msg_15', createdAt: 15 })
     case 'error':
-    case 'aborted': {
-      const name = word === 'aborted' ? 'MessageAbortedError' : 'APIError'
-      return { id, type: 'session.error', properties: { sessionID: PARENT, error: { name } } } as Event
-    }
+      return gate.observeError('APIError')
+    case 'aborted':
+      return gate.observeError('MessageAbortedError')
     case 'message aborted': {
       const error = { name: 'MessageAbortedError' }
-      const info = { role: 'assistant', sessionID: PARENT, time: { created: 10, completed: 20 }, error }
-      return { id, type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
+      const time = { created: 10, completed: 20 }
+      return gate.observeMessage({ role: 'assistant', sessionID: PARENT, time, error } as Message)
     }
-    case 'stored':
-    case 'a message from the same hook':
-    case 'a message of a plugin':
-    case 'answered':
-    case 'the plugin is answered':
-    case 'the hook is answered': {
+    case 'busy':
+    case 'retry':
+    case 'idle':
+      return gate.observeStatus(word, eventID)
+    default: {
       const isAnswer = word.endsWith('answered')
       const messageID = IDS[word] ?? ''
       const named = isAnswer ? { id: 'msg_99', parentID: messageID } : { id: messageID }
       const time = { created: isAnswer ? 99 : Number(messageID.slice(4)) }
       const info = { ...named, role: isAnswer ? 'assistant' : 'user', sessionID: PARENT, time }
-      return { id, type: 'message.updated', properties: { sessionID: PARENT, info } } as unknown as Event
+      return gate.observeMessage(info as Message)
     }
-    default:
-      return {
-        id,
-        type: 'session.status',
-        properties: { sessionID: PARENT, status: { type: word } },
-      } as Event
   }
 }
 
 async function after(...words: readonly Word[]): Promise<string> {
   const { opencode, answer } = host()
-  const gate = new Gate(opencode)
-  const known = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const known = gate.admission()
   answer(sessionWith({}))
   await known
   for (const [index, word] of words.entries()) {
-    if (word === 'writes') gate.personWrote(PARENT, { id: 'msg_15', createdAt: 15 })
-    else if (word === 'the same again') gate.handleEvent(eventOf('idle', `evt_${index - 1}`))
-    else gate.handleEvent(eventOf(word, `evt_${index}`))
+    if (word === 'the same again') observe(gate, 'idle', `evt_${index - 1}`)
+    else observe(gate, word, `evt_${index}`)
   }
-  return (await gate.admission(PARENT)).type
+  return (await gate.admission()).type
 }
 
 test.each<{ story: string; words: Word[] }>([
@@ -272,10 +252,10 @@ test.each<{ story: string; words: Word[] }>([
 
 test('a parent in the archive may not be woken, until it is taken out, which leaves a 0', async () => {
   const { opencode, answer, told } = host()
-  const gate = new Gate(opencode)
-  const admission = gate.admission(PARENT)
+  const gate = gateOf(opencode)
+  const admission = gate.admission()
   answer(sessionWith({ time: { created: 0, updated: 0, archived: 1 } }))
   expect(await admission).toEqual({ type: 'closed' })
-  gate.handleEvent(told(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
-  expect(await gate.admission(PARENT)).toMatchObject({ type: 'open' })
+  gate.observeSession(told(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
+  expect(await gate.admission()).toMatchObject({ type: 'open' })
 })

@@ -1,0 +1,76 @@
+/** What each event means for the rooms: one table for the host's events, one list for the changes of tasks. */
+import type { Event } from './host/opencode.ts'
+import type { Rooms } from './rooms.ts'
+import type { StoreListener } from './task/store.ts'
+import { kindOf } from './work/kind.ts'
+
+/** What is done upon each event of the host. Synchronous, and a lookup or two for a session that is none of ours. */
+export type Observers = {
+  readonly [Type in Event['type']]?: (event: Extract<Event, { type: Type }>) => void
+}
+
+export function observersOf(rooms: Rooms): Observers {
+  const { agents, backoff, executor, kinds, parents, permissions, records, requests, store, timeline } = rooms
+  return {
+    'session.created': ({ properties: { info } }) => {
+      if (info.parentID === undefined) parents.observeCreated(info.id)
+    },
+    'session.updated': ({ properties: { info } }) => {
+      parents.find(info.id)?.gate.observeSession(info)
+      records.observeSession(info)
+      requests.observeSession(info)
+    },
+    'session.status': ({ id, properties: { sessionID, status } }) => {
+      parents.find(sessionID)?.gate.observeStatus(status.type, id)
+      agents.observeStatus(sessionID, status)
+      backoff.observeStatus(sessionID, status)
+    },
+    'session.error': ({ properties: { sessionID, error } }) => {
+      if (sessionID === undefined) return
+      parents.find(sessionID)?.gate.observeError(error?.name)
+      agents.observeError(sessionID, error)
+    },
+    'session.deleted': ({ properties: { info } }) => {
+      parents.find(info.id)?.gate.observeDeleted()
+      agents.observeDeleted(info.id)
+      const task = store.findBySession(info.id)
+      if (!task) return
+      void executor.cancel(task.id, 'user')
+      void kindOf(kinds, task).killLeftovers(task)
+    },
+    'message.updated': ({ properties: { info } }) => {
+      const parent = parents.find(info.sessionID)
+      parent?.gate.observeMessage(info)
+      parent?.outbox.observeMessage(info)
+      agents.observeMessage(info)
+    },
+    'message.part.updated': ({ properties: { sessionID, part } }) => {
+      parents.find(sessionID)?.outbox.observePart(part)
+      timeline.observePart(part)
+      agents.observeActivity(sessionID, part)
+    },
+    'message.part.delta': ({ properties: { sessionID } }) => agents.observeActivity(sessionID),
+    'message.removed': ({ properties: { sessionID, messageID } }) =>
+      parents.find(sessionID)?.outbox.observeRemoval(messageID),
+    'permission.asked': ({ properties }) => permissions.observeAsked(properties),
+    'permission.replied': ({ properties }) => permissions.observeReplied(properties.requestID),
+  }
+}
+
+type TaskObservers = Pick<Rooms, 'backoff' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'>
+
+/** What follows from a change of a task, in this order. */
+export function taskObserver(rooms: TaskObservers): StoreListener {
+  const { backoff, disposal, parents, permissions, records, timeline } = rooms
+  return (task, event) => {
+    // The step of an end stands before those of its notice.
+    timeline.observeTask(task, event)
+    if (!disposal.signal.aborted) {
+      backoff.observeTask(task)
+      permissions.observeTask(task)
+    }
+    // The notice of an end is sent before its record is written, because only the notice is awaited.
+    parents.observeTask(task, event)
+    records.observeTask(task, event)
+  }
+}

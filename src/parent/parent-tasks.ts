@@ -1,0 +1,78 @@
+/**
+ * What one session has launched. Indexed by state, because each launch and each end asks for it, and must cost the same
+ * however many tasks there are. The tasks themselves are the store's.
+ */
+import type { StoreEvent, TaskStore } from '../task/store.ts'
+import { isActive, isEnded, NO_USAGE, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
+
+/** A task that another process of OpenCode runs, which is still there. */
+export interface OthersTask {
+  readonly task: Task
+  /** The process, and the machine's host name. */
+  readonly owner: { readonly pid: number; readonly host: string }
+}
+
+export class ParentTasks {
+  /** Tasks that another process runs, as of the last look at their records. */
+  others: readonly OthersTask[] = []
+  readonly #store: TaskStore
+  readonly #ids = new Set<string>()
+  readonly #unfinished = new Set<string>()
+  readonly #active = new Set<string>()
+  #used = NO_USAGE
+
+  constructor(store: TaskStore) {
+    this.#store = store
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    if (event.type === 'added') this.#used = usedTogether([this.#used, ...usagesOf(task)])
+    else if (event.type === 'ended') this.#used = usedTogether([this.#used, event.outcome.usage])
+    this.#ids.add(task.id)
+    keep(this.#unfinished, task.id, !isEnded(task))
+    keep(this.#active, task.id, isActive(task))
+  }
+
+  get ids(): ReadonlySet<string> {
+    return this.#ids
+  }
+
+  get unfinishedIDs(): ReadonlySet<string> {
+    return this.#unfinished
+  }
+
+  /** The tasks that have not ended. */
+  *unfinished(): Generator<Task> {
+    for (const id of this.#unfinished) {
+      const task = this.#store.get(id)
+      if (task) yield task
+    }
+  }
+
+  /** Whether a task has a slot and has not ended. */
+  get isAnyActive(): boolean {
+    return this.#active.size > 0
+  }
+
+  /** The usage of all agents' runs that have ended. */
+  get used(): Usage {
+    return this.#used
+  }
+
+  /** All tasks, the oldest launch first. */
+  list(): Task[] {
+    return [...this.#ids]
+      .flatMap((id) => this.#store.get(id) ?? [])
+      .toSorted((a, b) => launchedAt(a) - launchedAt(b))
+  }
+}
+
+function keep(ids: Set<string>, id: string, belongs: boolean): void {
+  if (belongs) ids.add(id)
+  else ids.delete(id)
+}
+
+/** When the first run of a task was asked for, as far as is known. */
+function launchedAt(task: Task): number {
+  return (task.kind === 'agent' ? task.earlier?.[0] : undefined)?.createdAt ?? task.createdAt
+}

@@ -1,0 +1,73 @@
+/** The sessions that launch tasks, each with all that is known of it. The only place that maps a session to it, and forgets it. */
+import type { StoreEvent } from '../task/store.ts'
+import type { Task } from '../task/task.ts'
+import type { GateChange } from './gate.ts'
+import { Parent, type ParentOptions, type ParentPorts } from './parent.ts'
+
+interface Ports extends ParentPorts {
+  /** Cancels a task; resolves when it has really stopped. */
+  readonly cancel: (taskID: string) => Promise<unknown>
+  /** Called when the user has interrupted a parent. */
+  readonly onInterrupt: (parent: Parent) => void
+}
+
+export class Parents {
+  readonly #ports: Ports
+  readonly #options: ParentOptions
+  readonly #parents = new Map<string, Parent>()
+
+  constructor(ports: Ports, options: ParentOptions) {
+    this.#ports = ports
+    this.#options = options
+  }
+
+  /** The parent of this id, which is created where it is not known. */
+  of(id: string): Parent {
+    return this.#parents.get(id) ?? this.#add(id)
+  }
+
+  find(id: string): Parent | undefined {
+    return this.#parents.get(id)
+  }
+
+  /** A session was created in this process: no other has left anything there yet. */
+  observeCreated(id: string): void {
+    if (!this.#parents.has(id)) this.#add(id, this.#ports.clock.monotonic())
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    const parent = event.type === 'added' ? this.of(task.parentID) : this.find(task.parentID)
+    parent?.observeTask(task, event)
+  }
+
+  dispose(): void {
+    for (const parent of this.#parents.values()) parent.dispose()
+  }
+
+  #add(id: string, createdAt?: number): Parent {
+    const onGateChange = (change: GateChange): void => {
+      if (change === 'interrupted') this.#ports.onInterrupt(parent)
+      else if (change === 'deleted') void this.#delete(parent)
+      else if (change === 'unknown' && parent.tasks.ids.size === 0) this.#forget(parent)
+    }
+    const parent = new Parent(id, this.#ports, this.#options, onGateChange, createdAt)
+    this.#parents.set(id, parent)
+    return parent
+  }
+
+  /** A deleted parent leaves nothing behind: its tasks are cancelled, and forgotten with it. */
+  async #delete(parent: Parent): Promise<void> {
+    const { launches, outbox, tasks } = parent
+    while (launches.size > 0 || tasks.unfinishedIDs.size > 0) {
+      const cancels = [...tasks.unfinishedIDs].map((taskID) => this.#ports.cancel(taskID))
+      await Promise.allSettled([...launches.keys(), ...cancels])
+    }
+    outbox.settleAll()
+    for (const taskID of tasks.ids) this.#ports.store.remove(taskID)
+    this.#forget(parent)
+  }
+
+  #forget(parent: Parent): void {
+    if (this.#parents.get(parent.id) === parent) this.#parents.delete(parent.id)
+  }
+}
