@@ -123,7 +123,7 @@ export const optionsSchema = z.strictObject({
       'how long a command that is told to end may take before it is killed',
     ),
   }),
-  run: group({
+  headless: group({
     waitMs: option(
       milliseconds,
       600_000,

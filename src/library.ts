@@ -12,14 +12,13 @@ export { ToolError, type ToolErrorCode } from './tool-error.ts'
 export type {
   ManagerInput,
   NamedTools,
-  NewMessage,
   OthersTask,
   OutputOptions,
-  PluginEvent,
   TaskReport,
   WaitOptions,
   WaitResult,
 } from './manager.ts'
+export type { ManagerHooks, NewMessage, PluginEvent } from './hooks.ts'
 export type { Client } from './host/opencode.ts'
 export type { OptionsInput } from './config.ts'
 export type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
@@ -34,7 +33,8 @@ export type { ReportOptions, WorkReport } from './work/kind.ts'
 export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
 export type { Piece } from './text/pages.ts'
 export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
-export type { Step, Story } from './timeline.ts'
+export type { StepListener, Story } from './timeline.ts'
+export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {
   AgentTask,
   AgentWork,

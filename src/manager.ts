@@ -8,19 +8,15 @@ import type { NextRunOptions } from './launch/continuer.ts'
 import { forkedFrom } from './parent/forks.ts'
 import type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
-import { unfinishedText } from './parent/notice.ts'
 import type { Hold } from './parent/outbox.ts'
-import type { NamedByClient } from './parent/headless-hold.ts'
 import type { Reader } from './host/reader.ts'
-import type { MessageToRead } from './host/message.ts'
-import { observersOf, type Observers } from './events.ts'
-import { errorText, type Client, type Event } from './host/opencode.ts'
+import { hooksOf, type ManagerHooks } from './hooks.ts'
+import { errorText, type Client } from './host/opencode.ts'
 import { Problems } from './setup/problems.ts'
 import type { OthersTask } from './parent/parent-tasks.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
-import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
-import type { Story } from './timeline.ts'
+import type { StepListener, Story } from './timeline.ts'
 import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
@@ -93,20 +89,6 @@ export interface TaskReport extends WorkReport {
 
 export type { OthersTask } from './parent/parent-tasks.ts'
 
-/** An event as the hook `event` is given it. */
-export interface PluginEvent {
-  readonly id?: string
-  readonly type: string
-  readonly properties: object
-}
-
-/** What the hook `chat.message` is given of a message that is about to be stored. */
-export interface NewMessage {
-  readonly message: { readonly id: string; readonly time: { readonly created: number } }
-  /** More can be pushed onto it. */
-  readonly parts: object[]
-}
-
 const SHELL_ENV_UNHEARD =
   'another plugin adds variables to the environment of shell commands (shell.env), which background commands do not have; ' +
   'the option commands.shellEnv: true gives them to these as well'
@@ -118,7 +100,7 @@ export class BackgroundManager {
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
-  readonly #observers: Observers
+  readonly #hooks: ManagerHooks
   readonly #problems: Problems
   readonly #stalledAfterMs: number
   readonly #hasShellEnv: boolean
@@ -141,7 +123,7 @@ export class BackgroundManager {
     this.commands = { ...options.commands, enabled }
     this.#stalledAfterMs = options.stalledAfterMs
     this.#hasShellEnv = options.commands.shellEnv
-    this.#observers = observersOf(this.#rooms)
+    this.#hooks = hooksOf(this.#rooms, this.#ports, this.#problems, () => this.dispose())
   }
 
   /** One sentence for each option that was not understood, and for what else was reported. */
@@ -338,12 +320,6 @@ export class BackgroundManager {
     return ended.filter((task) => task?.status === 'cancelled').length
   }
 
-  /** To be called with each event of the host. Synchronous, and cheap for an event that concerns no task. */
-  handleEvent(event: PluginEvent): void {
-    const observe = this.#observers[event.type as Event['type']] as ((event: PluginEvent) => void) | undefined
-    observe?.(event)
-  }
-
   /**
    * Finds the tasks of a session again that were left behind by a restart. Asks the host once for each session, when
    * something is first done in it. Never rejects.
@@ -352,61 +328,17 @@ export class BackgroundManager {
     return this.#rooms.recovery.recover(parentID)
   }
 
-  /**
-   * To be called from the hook `chat.message`: where a person writes to a session that is owed notices, they go along
-   * as parts of that message. Never rejects, since that would cost the user the message (contract 1.13).
-   */
-  async handleChatMessage(
-    { sessionID, ...client }: { readonly sessionID: string } & NamedByClient,
-    { message, parts }: NewMessage,
-  ): Promise<void> {
-    try {
-      if (!parts.some(isPersonal) || this.#rooms.store.findBySession(sessionID)) return
-      const parent = this.#rooms.parents.of(sessionID)
-      if (parent.outbox.isOurs(message.id)) return
-      parent.waits.personWrote()
-      await this.recover(sessionID)
-      // The next instance delivers the pending notices.
-      if (this.#rooms.disposal.signal.aborted) return
-      this.#problems.personWrote()
-      parent.personWrote({ id: message.id, createdAt: message.time.created }, client)
-      const notices = parent.outbox.piggyback(message.id)
-      parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
-    } catch (error) {
-      this.#ports.log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
-    }
+  /** The hooks by which this manager learns what happens in OpenCode, to be spread into what a plugin returns. */
+  hooks(): ManagerHooks {
+    return this.#hooks
   }
 
   /**
-   * To be called from the hook `experimental.chat.messages.transform`: a notice that the host is still storing is read
-   * as a whole.
+   * Calls the listener with each step of each task from now on: its transitions, its tool calls, and what becomes of its
+   * notices. The steps of a task so far are in `story`. Returns how to stop that.
    */
-  completeMessages(messages: readonly MessageToRead[]): void {
-    const [first] = messages
-    if (first) this.#rooms.parents.find(first.info.sessionID)?.outbox.complete(messages)
-  }
-
-  /** To be called from the hook `shell.env`, for the option `commands.shellEnv`. */
-  handleShellEnv(input: ShellEnvInput, output: ShellEnvOutput): void {
-    this.#rooms.shellEnv.hear(input, output)
-  }
-
-  /**
-   * To be called from the hook `experimental.text.complete` in a process that ends when its session is idle, as
-   * `opencode run` does: resolves when the session has a notice to go on with, or nothing to wait for.
-   *
-   * @param options `onlyForRun`: in a server, hold the session only where its client seems to be `opencode run --attach`
-   */
-  async waitForNotice(
-    parentID: string,
-    options: { readonly onlyForRun?: boolean | undefined } = {},
-  ): Promise<void> {
-    await this.#rooms.parents.find(parentID)?.hold.wait(options)
-  }
-
-  /** To be given to a model that sums a session up: what is at work for it, so that it still knows. */
-  compactionContext(sessionID: string): readonly string[] {
-    return unfinishedText(this.list(sessionID).filter((task) => !isEnded(task)))
+  on(listener: StepListener): () => void {
+    return this.#rooms.timeline.subscribe(listener)
   }
 
   /**
@@ -459,13 +391,4 @@ export class BackgroundManager {
   #kindOf(task: Task): WorkKind<Task> {
     return kindOf(this.#rooms.kinds, task)
   }
-}
-
-/**
- * What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. What no model is to
- * read, as a plugin's note to the user, is marked as ignored.
- */
-function isPersonal(part: object): boolean {
-  const { synthetic, ignored } = part as { readonly synthetic?: unknown; readonly ignored?: unknown }
-  return synthetic !== true && ignored !== true
 }

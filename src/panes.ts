@@ -11,12 +11,14 @@ import type { Log } from './host/log.ts'
 import { errorText, type Opencode } from './host/opencode.ts'
 import type { TaskStore } from './task/store.ts'
 import { isActive, isEnded, type Task } from './task/task.ts'
+import type { Timeline } from './timeline.ts'
 
 interface Ports {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
   readonly store: TaskStore
+  readonly timeline: Pick<Timeline, 'subscribe'>
   readonly machine: Machine
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -63,10 +65,10 @@ export class Panes {
     this.#server = server
     this.#options = options
     if (ports.disposal.aborted) return
-    const unsubscribe = ports.store.subscribe((task, { type }) => {
-      if (task.kind !== 'agent') return
-      if (type === 'prompted') this.#update()
-      if (type === 'ended') this.#linger(task.id)
+    const unsubscribe = ports.timeline.subscribe((step, task) => {
+      if (step.type !== 'transition' || task.kind !== 'agent') return
+      if (step.event === 'prompted') this.#update()
+      if (step.event === 'ended') this.#linger(task.id)
     })
     ports.disposal.addEventListener('abort', () => {
       unsubscribe()

@@ -78,7 +78,7 @@ export class Requests {
     // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
     if (!task) return undefined
     const answer = await this.#answer(task, { ...request, kind })
-    timeline.add(task.id, `${kind} was asked for in the terminal UI`)
+    timeline.add(task.id, { type: 'request', request: kind })
     return answer
   }
 

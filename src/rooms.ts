@@ -6,6 +6,7 @@ import type { Options } from './config.ts'
 import { taskObserver } from './events.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
+import { isRun } from './host/invocation.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
 import { CancelOnInterrupt } from './parent/cancel-on-interrupt.ts'
@@ -38,6 +39,8 @@ export interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly machine: Machine
+  /** Whether this process is `opencode run`, which exits as soon as its session is idle. */
+  readonly isRun: boolean
   /** What panes of a terminal can be attached to; absent where nobody has said. */
   readonly server?: Server
 }
@@ -57,7 +60,16 @@ export function realPorts(
   const log = hostLog((level, message) => opencode.log(level, message), { debug })
   const owners = systemOwners(name, directory)
   const server = serverUrl && { url: serverUrl, directory }
-  return { opencode, clock, log, owners, machine: thisMachine, ...(server && { server }) }
+  const isRunProcess = isRun(process.argv.slice(2))
+  return {
+    opencode,
+    clock,
+    log,
+    owners,
+    machine: thisMachine,
+    isRun: isRunProcess,
+    ...(server && { server }),
+  }
 }
 
 /** @param tools those that notices name, without their prefix */
@@ -105,10 +117,10 @@ export function buildRooms(
     {
       ...options.notify,
       readTool: read && toolPrefix + read,
-      headlessWaitMs: options.run.waitMs,
+      headlessWaitMs: options.headless.waitMs,
     },
   )
-  const records = new TaskRecords(host, owners.self)
+  const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kinds })
   const launcher = new Launcher({ clock, store, timeline, catalogue, records, parents, names }, options)
@@ -128,7 +140,8 @@ export function buildRooms(
   if (options.tmux.enabled && server) {
     // Few users want them, and each server would read their code at its start.
     import('./panes.ts').then(
-      ({ Panes }) => new Panes({ ...host, machine, disposal: disposal.signal }, server, options.tmux),
+      ({ Panes }) =>
+        new Panes({ ...host, timeline, machine, disposal: disposal.signal }, server, options.tmux),
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }

@@ -4,7 +4,6 @@ import { dirname } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { systemClock } from './clock.ts'
 import { thisMachine } from './work/command/machine.ts'
-import { isRun } from './host/invocation.ts'
 import { BackgroundManager } from './manager.ts'
 import { connect, type Event, type Opencode } from './host/opencode.ts'
 import { toolNames } from './tool-names.ts'
@@ -52,10 +51,8 @@ const plugin = {
     // The terminal UI runs its server in a worker (contract 9.7); a server in the main thread has no screen of its own.
     const hint = isMainThread ? undefined : viewHint(connect(client, directory, systemClock))
     const now = (): number => systemClock.now()
-    const isRunProcess = isRun(process.argv.slice(2))
     const repeats = new Repeats()
-    /** One for all events: most are not ours, and must leave nothing behind. */
-    const done = Promise.resolve()
+    const hooks = manager.hooks()
     const { toolNames: names, commands } = manager
     const tools = {
       [names.background_task]: backgroundTask(manager, repeats),
@@ -70,18 +67,13 @@ const plugin = {
     }
     const clashes = new Clashes(tools, (problem) => manager.report(problem))
     return Promise.resolve({
+      ...hooks,
       tool: clashes.tools,
       // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
       event({ event }) {
         repeats.handleEvent(event as Event)
-        manager.handleEvent(event)
         hint?.handleEvent(event as Event)
-        return done
-      },
-      'chat.message': (input, output) => manager.handleChatMessage(input, output),
-      'experimental.chat.messages.transform'(_, { messages }) {
-        manager.completeMessages(messages)
-        return Promise.resolve()
+        return hooks.event({ event })
       },
       async 'tool.definition'({ toolID }, output) {
         const definition = output as Definition
@@ -90,21 +82,11 @@ const plugin = {
       },
       'tool.execute.after'({ tool, callID }) {
         clashes.observeAnswer(tool, callID)
-        return done
-      },
-      'shell.env'(input, output) {
-        manager.handleShellEnv(input, output)
-        return done
-      },
-      'experimental.text.complete': ({ sessionID }) =>
-        manager.waitForNotice(sessionID, { onlyForRun: !isRunProcess }),
-      'experimental.session.compacting'({ sessionID }, { context }) {
-        context.push(...manager.compactionContext(sessionID))
         return Promise.resolve()
       },
       dispose() {
         hint?.dispose()
-        return manager.dispose()
+        return hooks.dispose()
       },
     })
   },

@@ -1,28 +1,26 @@
 /**
- * What happened to each task, step by step, so that "why is it stuck?" has an answer. In memory alone, and bounded: the
- * record in its session says what must last.
+ * What happened to each task, step by step, so that "why is it stuck?" has an answer. Bounded: the first and the last steps
+ * of a task, of all unfinished tasks and of the last ended ones. A task's record keeps the newest steps over a restart.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from './clock.ts'
 import { formatAsked } from './text/format.ts'
 import type { Log } from './host/log.ts'
-import type { Part } from './host/opencode.ts'
+import { errorText, type Part } from './host/opencode.ts'
 import { brief } from './text/sanitize.ts'
+import { stepText } from './text/step-text.ts'
+import type { NewStep, NoticeStep, Step } from './task/step.ts'
 import type { StoreEvent, TaskStore } from './task/store.ts'
 import { isEnded, type Task, type TaskEvent } from './task/task.ts'
-
-export interface Step {
-  /** Milliseconds since the Unix epoch. */
-  readonly at: number
-  readonly what: string
-  /** How often in a row; `at` is that of the first time. */
-  readonly times: number
-}
 
 export interface Story {
   readonly steps: readonly Step[]
   /** How many more there were behind the first ones. */
   readonly forgotten: number
 }
+
+/** Called with each step of a task, when it happens, and the task as it is then. */
+export type StepListener = (step: Step, task: Task) => void
 
 interface KeptStory {
   readonly steps: Step[]
@@ -32,13 +30,15 @@ interface KeptStory {
 }
 
 /** Who has something to say of a task. */
-export type TimelineWriter = Pick<Timeline, 'add'>
+export type TimelineWriter = Pick<Timeline, 'add' | 'addNotice'>
 
 /** Of a story, its beginning and its end are kept. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
-/** Of a step, which is one line, in characters: all of a story must pass below the host's limit (contract 11.7). */
-const STEP_LENGTH = 160
+/** How many of the newest steps a record keeps. */
+const RECORDED_STEPS = 40
+/** Of a detail, in characters: all of a story must pass below the host's limit (contract 11.7). */
+const DETAIL_LENGTH = 140
 /** Of how many ended tasks the steps are kept. */
 const ENDED_STORIES = 100
 
@@ -46,11 +46,12 @@ export class Timeline {
   readonly #clock: Clock
   readonly #log: Log
   readonly #store: TaskStore
-  readonly #timeline = new Map<string, KeptStory>()
+  readonly #stories = new Map<string, KeptStory>()
   /** The tasks whose model was asked, and has not said anything yet. */
   readonly #silent = new Set<string>()
-  /** Whose steps go first: of those that have ended, the one that was told of longest ago. */
+  /** Whose steps go first: of those that have ended, the one whose newest step is the oldest. */
   readonly #ended = new Set<string>()
+  readonly #listeners = new Set<StepListener>()
 
   constructor(ports: { clock: Clock; log: Log; store: TaskStore }) {
     this.#clock = ports.clock
@@ -58,36 +59,64 @@ export class Timeline {
     this.#store = ports.store
   }
 
-  observeTask(task: Task, event: StoreEvent): void {
-    if (event.type === 'added') return
-    this.add(task.id, `${event.type}, ${task.status}${detailOf(task, event)}`)
-    // The host's answer to the prompt may be later than what comes of it.
-    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
-    if (isEnded(task)) this.#silent.delete(task.id)
-  }
-
-  /** What is known since this process knows the task; `undefined` for one that is unknown, or has ended long ago. */
+  /** `undefined` for a task that is unknown, or has ended long ago. */
   of(taskID: string): Story | undefined {
-    return this.#timeline.get(taskID)
+    return this.#stories.get(taskID)
   }
 
-  /** Adds a step. The same step again counts. */
-  add(taskID: string, told: string): void {
-    this.#log.debug(`${taskID}: ${told}`)
-    const what = brief(told, STEP_LENGTH)
+  /** The newest steps of a task, for its record. */
+  newest(taskID: string): readonly Step[] {
+    return this.#stories.get(taskID)?.steps.slice(-RECORDED_STEPS) ?? []
+  }
+
+  /** Calls the listener with each step from now on. Returns how to stop that. */
+  subscribe(listener: StepListener): () => void {
+    this.#listeners.add(listener)
+    return () => {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** Puts the steps of a record before those of this process. */
+  restore(taskID: string, steps: readonly Step[]): void {
+    this.#keep(taskID).steps.unshift(...steps)
+  }
+
+  /** Adds a step. A repetition of the step before it is counted there. */
+  add(taskID: string, happened: NewStep): void {
+    this.#log.debug(`${taskID}: ${stepText(happened)}`)
     const story = this.#keep(taskID)
     const { steps } = story
     const last = steps.at(-1)
-    if (last?.what === what) {
-      steps[steps.length - 1] = { ...last, times: last.times + 1 }
-      return
-    }
-    steps.push({ at: this.#clock.now(), what, times: 1 })
+    const step: Step = { at: this.#clock.now(), times: 1, ...briefed(happened) }
+    const isRepeated = last && isDeepStrictEqual(last, { ...step, at: last.at, times: last.times })
+    if (isRepeated) steps[steps.length - 1] = { ...last, times: last.times + 1 }
+    else steps.push(step)
     if (steps.length > FIRST_STEPS + LAST_STEPS) {
       steps.splice(FIRST_STEPS, 1)
       story.forgotten += 1
     }
     this.#forgetOldest(taskID)
+    this.#notifyListeners(taskID, step)
+  }
+
+  addNotice(taskID: string, notice: NoticeStep): void {
+    this.add(taskID, { type: 'notice', notice })
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    if (event.type === 'added') return
+    const detail = detailOf(task, event)
+    const { status } = task
+    this.add(task.id, {
+      type: 'transition',
+      event: event.type,
+      status,
+      ...(detail !== undefined && { detail }),
+    })
+    // The host's answer to the prompt may be later than what comes of it.
+    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
+    if (isEnded(task)) this.#silent.delete(task.id)
   }
 
   /** A part of an answer, as the host tells it. */
@@ -97,7 +126,7 @@ export class Timeline {
     if (!task) return
     if (this.#silent.has(task.id) && isAnswer(part, task)) {
       this.#silent.delete(task.id)
-      this.add(task.id, 'the model answers')
+      this.add(task.id, { type: 'answering' })
     }
     if (part.type !== 'tool' || part.state.status === 'pending') return
     const { status } = part.state
@@ -105,18 +134,18 @@ export class Timeline {
     if (status !== 'running') calls.delete(part.id)
     else if (calls.has(part.id)) return
     else calls.add(part.id)
-    this.add(task.id, `tool ${part.tool}: ${status}`)
+    this.add(task.id, { type: 'tool', tool: part.tool, state: status })
   }
 
   #keep(taskID: string): KeptStory {
-    const known = this.#timeline.get(taskID)
+    const known = this.#stories.get(taskID)
     if (known) return known
     const story = { steps: [], forgotten: 0, calls: new Set<string>() }
-    this.#timeline.set(taskID, story)
+    this.#stories.set(taskID, story)
     return story
   }
 
-  /** @param taskID of whom something was told just now */
+  /** @param taskID the task of the newest step */
   #forgetOldest(taskID: string): void {
     const task = this.#store.get(taskID)
     this.#ended.delete(taskID)
@@ -125,7 +154,19 @@ export class Timeline {
     if (this.#ended.size <= ENDED_STORIES) return
     const [oldest = ''] = this.#ended
     this.#ended.delete(oldest)
-    this.#timeline.delete(oldest)
+    this.#stories.delete(oldest)
+  }
+
+  #notifyListeners(taskID: string, step: Step): void {
+    const task = this.#store.get(taskID)
+    if (!task) return
+    for (const listener of this.#listeners) {
+      try {
+        listener(step, task)
+      } catch (error) {
+        this.#log.warn(`a listener of ${taskID} failed: ${errorText(error)}`)
+      }
+    }
   }
 }
 
@@ -134,19 +175,33 @@ function isAnswer(part: Part, task: Task): boolean {
   return part.type === 'text' || part.type === 'reasoning' || part.type === 'tool'
 }
 
-function detailOf(task: Task, event: TaskEvent): string {
-  switch (event.type) {
-    case 'asked':
-      return `: ${formatAsked([event.request])}`
-    case 'saw':
-      return `: ${event.sighting.text ?? 'none of its texts'}`
-    case 'listens':
-      return `: on port ${event.listening.port}, no time limit`
-    case 'ended':
-      return task.status === 'failed' ? `: ${task.failure.reason}: ${task.failure.message}` : ''
-    case 'continued':
-      return `: run ${task.run}`
+/** What others say is one line of a story, and not a long one. */
+function briefed(step: NewStep): NewStep {
+  switch (step.type) {
+    case 'transition':
+      return step.detail === undefined ? step : { ...step, detail: brief(step.detail, DETAIL_LENGTH) }
+    case 'tool':
+      return { ...step, tool: brief(step.tool, DETAIL_LENGTH) }
+    case 'retry':
+      return { ...step, message: brief(step.message, DETAIL_LENGTH) }
     default:
-      return ''
+      return step
+  }
+}
+
+function detailOf(task: Task, event: TaskEvent): string | undefined {
+  switch (event.type) {
+    case 'permissionAsked':
+      return formatAsked([event.request])
+    case 'outputMatched':
+      return event.match.text
+    case 'listening':
+      return `${event.listening.port}`
+    case 'ended':
+      return task.status === 'failed' ? `${task.failure.reason}: ${task.failure.message}` : undefined
+    case 'continued':
+      return `${task.run}`
+    default:
+      return undefined
   }
 }

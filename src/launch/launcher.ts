@@ -90,7 +90,7 @@ export class Launcher {
           childRules(parent, [...Object.values(this.#ports.names), ...primaryTools]),
         )
         store.add(task)
-        timeline.add(task.id, 'queued')
+        timeline.add(task.id, { type: 'queued' })
         return task
       })
     })
@@ -109,7 +109,7 @@ export class Launcher {
           [],
         )
         store.add(task)
-        timeline.add(task.id, 'queued')
+        timeline.add(task.id, { type: 'queued' })
         return task
       })
     })

@@ -28,11 +28,11 @@ export interface NoticeMessage {
 }
 
 /**
- * `told`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
- * and nothing of it is stored there. `removed`: the user has undone it before it was seen. `unheard`: the message that it
+ * `confirmed`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
+ * and nothing of it is stored there. `undone`: the user has undone it before it was seen. `unanswered`: the message that it
  * is part of starts no turn, as a plugin's message without a reply, and the parent may be woken.
  */
-export type DeliveryEnd = 'told' | 'gone' | 'closed' | 'removed' | 'unheard'
+export type DeliveryEnd = 'confirmed' | 'gone' | 'closed' | 'undone' | 'unanswered'
 
 export interface DeliveryListeners {
   readonly onSent: () => void
@@ -145,7 +145,7 @@ export class Delivery {
 
   /** A message of the parent was removed, which happens when the user goes on from where messages were undone. */
   observeRemoval(messageID: string): void {
-    if (messageID === this.message.messageID) this.#end('removed')
+    if (messageID === this.message.messageID) this.#end('undone')
   }
 
   /** Gives up where the user's message was never stored, as when another plugin refused it; true where that is so. */
@@ -176,7 +176,7 @@ export class Delivery {
     const { type } = await this.#gate.admission()
     if (this.#step !== 'piggybacked') return
     if (type === 'gone') this.#end('gone')
-    else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unheard')
+    else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unanswered')
     else this.#step = 'stored'
   }
 
@@ -209,7 +209,7 @@ export class Delivery {
     if (reception === 'answered') {
       // The events of the turn can be faster than the answer to the prompt that began it.
       if (this.#step === 'sending') this.#on.onSent()
-      this.#end('told')
+      this.#end('confirmed')
     } else if (reception === 'interrupted') {
       this.#cancelPause()
       this.#step = this.#isPiggybacked ? 'stored' : 'resting'

@@ -29,7 +29,7 @@ import {
  */
 export type Notice =
   | EndNotice
-  | { readonly task: Task; readonly sighting: OutputMatch }
+  | { readonly task: Task; readonly match: OutputMatch }
   | { readonly task: Task; readonly listening: Listening }
   | { readonly task: Task; readonly unanswered: readonly PermissionRequested[]; readonly at: number }
 
@@ -51,7 +51,7 @@ const NAMED = 1
 /** What makes a notice the same notice, however often it is made. */
 export function noticeKey(notice: Notice): string {
   if (isEndNotice(notice)) return endKey(notice.task)
-  if ('sighting' in notice) return outputMatchKey(notice.task)
+  if ('match' in notice) return outputMatchKey(notice.task)
   return 'listening' in notice ? listeningKey(notice.task) : unansweredKey(notice.task)
 }
 
@@ -64,7 +64,7 @@ export function endKey({ id, run }: Task): string {
 }
 
 export function outputMatchKey({ id, run }: Task): string {
-  return `${id} ${run} saw`
+  return `${id} ${run} matched`
 }
 
 export function unansweredKey({ id, run }: Task): string {
@@ -72,25 +72,25 @@ export function unansweredKey({ id, run }: Task): string {
 }
 
 export function listeningKey({ id, run }: Task): string {
-  return `${id} ${run} listens`
+  return `${id} ${run} listening`
 }
 
 /** The notices that a parent is owed of a command besides the one of its end. */
 export function noticesBesideEnd(task: Task): Notice[] {
-  const { saw, listens } = { saw: undefined, listens: undefined, ...task }
+  const { matched, listening } = { matched: undefined, listening: undefined, ...task }
   // The notice of an end makes those of earlier moments needless.
   const isOwed = (found: { readonly at: number } | undefined): boolean =>
     found !== undefined && !(isEnded(task) && found.at <= task.endedAt)
   return [
-    ...(saw && isOwed(saw) ? [{ task, sighting: saw }] : []),
-    ...(listens && isOwed(listens) ? [{ task, listening: listens }] : []),
+    ...(matched && isOwed(matched) ? [{ task, match: matched }] : []),
+    ...(listening && isOwed(listening) ? [{ task, listening }] : []),
   ]
 }
 
 /** When that happened of which it tells. */
 export function noticedAt(notice: Notice): number {
   if (isEndNotice(notice)) return notice.task.endedAt
-  if ('sighting' in notice) return notice.sighting.at
+  if ('match' in notice) return notice.match.at
   return 'listening' in notice ? notice.listening.at : notice.at
 }
 
@@ -176,7 +176,7 @@ function noticeText(notice: Notice, room: number): string {
 }
 
 function besideEndText(notice: Exclude<Notice, EndNotice>): string {
-  if ('sighting' in notice) return outputMatchText(notice.task, notice.sighting)
+  if ('match' in notice) return outputMatchText(notice.task, notice.match)
   return 'listening' in notice
     ? listeningText(notice.task, notice.listening)
     : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`

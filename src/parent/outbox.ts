@@ -10,6 +10,7 @@ import type { Message, Opencode, Part, TextPart } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
 import type { TimelineWriter } from '../timeline.ts'
+import type { NoticeStep } from '../task/step.ts'
 import type { StoreEvent } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Delivery, type DeliveryEnd, type NoticeMessage } from './delivery.ts'
@@ -67,14 +68,6 @@ export interface Hold {
   readonly release: () => void
 }
 
-const ENDS: Readonly<Record<DeliveryEnd, string>> = {
-  told: "notice confirmed: the parent's model has read it",
-  gone: 'no notice: its parent is gone',
-  closed: "notice waits for the user's next message: the parent may not be woken",
-  removed: 'notice undone by the user before it was read',
-  unheard: 'nobody answers the message that the notice rides on',
-}
-
 export class Outbox {
   readonly #ports: OutboxPorts
   readonly #parentID: string
@@ -102,14 +95,15 @@ export class Outbox {
 
   observeTask(task: Task, event: StoreEvent): void {
     switch (event.type) {
-      case 'saw':
-        return this.#mailbox.put({ task, sighting: event.sighting })
-      case 'listens':
+      case 'outputMatched':
+        return this.#mailbox.put({ task, match: event.match })
+      case 'listening':
         return this.#mailbox.put({ task, listening: event.listening })
-      case 'unanswered':
-        if (task.status === 'waiting') this.#mailbox.put({ task, unanswered: task.asks, at: event.at })
+      case 'permissionUnanswered':
+        if (task.status === 'waiting')
+          this.#mailbox.put({ task, unanswered: task.permissionRequests, at: event.at })
         return
-      case 'replied':
+      case 'permissionReplied':
         if (!isUnanswered(task)) this.#withdraw([unansweredKey(task)])
         return
       case 'ended':
@@ -160,7 +154,7 @@ export class Outbox {
    */
   inherit(notice: Notice, history: History): void {
     const stored = history.notice(noticeKey(notice))
-    this.#addSteps([notice], 'notice owed from before OpenCode started')
+    this.#addSteps([notice], 'inherited')
     if (!stored) {
       this.#mailbox.keep([notice])
       return
@@ -196,7 +190,7 @@ export class Outbox {
       this.#mailbox.keep(sent.notices)
     }
     const { notices, parts } = this.#mailbox.take()
-    this.#addSteps(notices, "notice goes along with the user's message")
+    this.#addSteps(notices, 'piggybacked')
     if (parts.length > 0)
       this.#deliver({ parentID: this.#parentID, messageID, parts }, notices, 'piggybacked')
     return parts
@@ -258,7 +252,7 @@ export class Outbox {
 
   #holdEnd(key: string, taskID: string): HeldEnd {
     const notice = this.#mailbox.remove(key)
-    if (notice) this.#addSteps([notice], 'notice kept back: a tool call reads the end')
+    if (notice) this.#addSteps([notice], 'held')
     let free = (): void => {}
     const freed = new Promise<void>((resolve) => {
       free = resolve
@@ -272,7 +266,7 @@ export class Outbox {
   #freeEnd(key: string, { taskID, notice, free }: HeldEnd): void {
     this.#held.delete(key)
     if (notice) {
-      this.#addSteps([notice], 'notice owed')
+      this.#addSteps([notice], 'owed')
       this.#mailbox.put(notice)
     } else if (!this.#ports.tasks.unfinishedIDs.has(taskID)) this.#mailbox.sendSoon()
     free()
@@ -280,7 +274,7 @@ export class Outbox {
 
   /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
   #settle(task: EndedTask): void {
-    this.#ports.timeline.add(task.id, 'its end was read: no notice is owed')
+    this.#ports.timeline.addNotice(task.id, 'settled')
     this.#ports.onSettled(task)
     const held = this.#held.get(endKey(task))
     if (held) held.notice = undefined
@@ -302,7 +296,7 @@ export class Outbox {
 
   #end(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
-      this.#ports.timeline.add(task.id, 'no notice: its parent has cancelled it')
+      this.#ports.timeline.addNotice(task.id, 'cancelled')
       this.#ports.onSettled(task)
       // Notices of its siblings may have waited for the last of them.
       this.#mailbox.sendSoon()
@@ -310,7 +304,7 @@ export class Outbox {
     }
     const notice = { task, text }
     const held = this.#held.get(endKey(task))
-    this.#addSteps([notice], held ? 'notice kept back: a tool call waits for the end' : 'notice owed')
+    this.#addSteps([notice], held ? 'held' : 'owed')
     if (held) held.notice = notice
     else this.#mailbox.put(notice)
   }
@@ -329,7 +323,7 @@ export class Outbox {
   ): Delivery {
     const onEnd = (end: DeliveryEnd): void => this.#delivered(sent, end)
     const onSent = (): void => {
-      this.#addSteps(sent.notices, 'notice sent')
+      this.#addSteps(sent.notices, 'sent')
       this.#ports.onChange()
     }
     const ports = { ...this.#ports, gate: { admission: () => this.#admission(sent) } }
@@ -343,18 +337,18 @@ export class Outbox {
     const { notices, delivery } = sent
     this.#deliveries.delete(sent)
     this.#poll()
-    if (end === 'told' || end === 'gone') this.#settleEnds(notices, end)
-    else this.#addSteps(notices, ENDS[end])
+    if (end === 'confirmed' || end === 'gone') this.#settleEnds(notices, end)
+    else this.#addSteps(notices, end)
     this.#ports.onChange()
-    if (end === 'closed' || end === 'removed') this.#mailbox.keep(notices)
+    if (end === 'closed' || end === 'undone') this.#mailbox.keep(notices)
     // The user has undone the message before it was read, and goes on from there with another just now.
-    if (end === 'removed') this.#mailbox.sendSoon({ waits: true })
-    if (end === 'unheard' && !this.#mailbox.remind(notices))
+    if (end === 'undone') this.#mailbox.sendSoon({ waits: true })
+    if (end === 'unanswered' && !this.#mailbox.remind(notices))
       this.#deliver(delivery.message, notices, 'stored')
   }
 
-  #settleEnds(notices: readonly Notice[], end: 'told' | 'gone'): void {
-    this.#addSteps(notices, ENDS[end])
+  #settleEnds(notices: readonly Notice[], end: 'confirmed' | 'gone'): void {
+    this.#addSteps(notices, end)
     for (const { task } of notices.filter(isEndNotice)) this.#ports.onSettled(task)
   }
 
@@ -371,8 +365,8 @@ export class Outbox {
     return held.includes(undefined) ? undefined : held[0]
   }
 
-  #addSteps(notices: readonly Notice[], what: string): void {
-    for (const { task } of notices) this.#ports.timeline.add(task.id, what)
+  #addSteps(notices: readonly Notice[], step: NoticeStep): void {
+    for (const { task } of notices) this.#ports.timeline.addNotice(task.id, step)
   }
 
   /** Polls statuses while a message is under way, in case its events are lost. */
@@ -390,7 +384,10 @@ export class Outbox {
 }
 
 function isUnanswered(task: Task): boolean {
-  return task.status === 'waiting' && task.asks.some(({ unansweredAt }) => unansweredAt !== undefined)
+  return (
+    task.status === 'waiting' &&
+    task.permissionRequests.some(({ unansweredAt }) => unansweredAt !== undefined)
+  )
 }
 
 function bytesOf({ parts }: NoticeMessage): number {

@@ -14,7 +14,8 @@ import type { Parents } from '../parent/parents.ts'
 import { kindOf, type WorkKinds } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
-import type { TimelineWriter } from '../timeline.ts'
+import type { Step } from '../task/step.ts'
+import type { Timeline } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
 import { readRecord, type TaskRecords } from '../task/record.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -26,7 +27,7 @@ interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly store: TaskStore
-  readonly timeline: TimelineWriter
+  readonly timeline: Timeline
   readonly records: TaskRecords
   readonly parents: Parents
   readonly executor: Executor
@@ -37,6 +38,8 @@ interface Ports {
 interface RecordedTask {
   readonly session: Session
   readonly task: Task
+  /** The newest steps that the record has. */
+  readonly steps: readonly Step[]
 }
 
 /**
@@ -74,10 +77,10 @@ export class Recovery {
       return !isEnded(task) && owners.isGone(owner)
     })
     await Promise.all(
-      left.map(async ({ session, task, owner }) => {
+      left.map(async ({ session, task, steps, owner }) => {
         const found = await kindOf(kinds, task).recover(task, () => false)
         if (!isEnded(found.task))
-          await this.#take({ session, task }, new History(await opencode.messages(parentID)))
+          await this.#take({ session, task, steps }, new History(await opencode.messages(parentID)))
         else if (!store.findBySession(session.id)) await records.recordEnd(found.task, session, owner)
       }),
     )
@@ -118,7 +121,7 @@ export class Recovery {
     })
   }
 
-  async #take({ session, task: recorded }: RecordedTask, history: History): Promise<void> {
+  async #take({ session, task: recorded, steps }: RecordedTask, history: History): Promise<void> {
     const { executor, kinds, records, store, timeline } = this.#ports
     // Another call may have been faster, as one for a launch is.
     if (store.findBySession(session.id)) return
@@ -127,7 +130,8 @@ export class Recovery {
     )
     if (store.findBySession(session.id)) return
     store.add(task)
-    timeline.add(task.id, `found again after a restart, ${task.status}`)
+    timeline.restore(task.id, steps)
+    timeline.add(task.id, { type: 'recovered', status: task.status })
     if (!isEnded(recorded)) records.adopt(task, session)
     if (!isEnded(task)) executor.resume(task)
     await stopRest?.()

@@ -18,6 +18,7 @@ import { wordsOf } from '../text/words.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
 import { readRequest, REQUEST_KEY } from './request.ts'
+import type { Step } from './step.ts'
 import type { StoreEvent, TaskStore } from './store.ts'
 import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
 
@@ -28,11 +29,63 @@ const RECORD_KEY = 'background'
 const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
   'appended',
   'steered',
-  'saw',
-  'listens',
+  'outputMatched',
+  'listening',
   'ended',
   'continued',
 ])
+
+const statuses = z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled'])
+
+const stepSchema = z.intersection(
+  z.object({ at: z.number(), times: z.number() }),
+  z.discriminatedUnion('type', [
+    z.object({ type: z.literal('queued') }),
+    z.object({ type: z.literal('recovered'), status: statuses }),
+    z.object({
+      type: z.literal('transition'),
+      event: z.enum([
+        'slotTaken',
+        'prompted',
+        'appended',
+        'steered',
+        'outputMatched',
+        'listening',
+        'permissionAsked',
+        'permissionUnanswered',
+        'permissionReplied',
+        'ended',
+        'continued',
+      ]),
+      status: statuses,
+      detail: z.exactOptional(z.string()),
+    }),
+    z.object({ type: z.literal('answering') }),
+    z.object({ type: z.literal('tool'), tool: z.string(), state: z.enum(['running', 'completed', 'error']) }),
+    z.object({ type: z.literal('idle'), detail: z.string() }),
+    z.object({ type: z.literal('retry'), attempt: z.number(), message: z.string() }),
+    z.object({ type: z.literal('request'), request: z.enum(['cancel', 'continue', 'output']) }),
+    z.object({
+      type: z.literal('notice'),
+      notice: z.enum([
+        'owed',
+        'inherited',
+        'held',
+        'settled',
+        'piggybacked',
+        'sent',
+        'confirmed',
+        'closed',
+        'undone',
+        'unanswered',
+        'gone',
+        'cancelled',
+      ]),
+    }),
+  ]),
+)
+
+const stepsSchema = z.object({ steps: z.array(stepSchema) })
 
 const identitySchema = z.object({
   version: z.literal(1),
@@ -44,11 +97,11 @@ const identitySchema = z.object({
   createdAt: z.number(),
 })
 
-const saw = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
+const matched = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
 
-const listens = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
+const listening = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
 
-const started = { startedAt: z.number(), saw, listens }
+const started = { startedAt: z.number(), matched, listening }
 
 const usage = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
 
@@ -62,8 +115,8 @@ const ended = {
       z.object({ type: z.literal('killed'), signal: z.string() }),
     ]),
   ),
-  saw,
-  listens,
+  matched,
+  listening,
 }
 
 const endSchema = z.discriminatedUnion('status', [
@@ -93,7 +146,11 @@ const askedSchema = z.object({
 const stateSchema = z.discriminatedUnion('status', [
   z.object({ status: z.literal('pending') }),
   z.object({ ...started, status: z.literal(['starting', 'running']) }),
-  z.object({ ...started, status: z.literal('waiting'), asks: z.tuple([askedSchema], askedSchema) }),
+  z.object({
+    ...started,
+    status: z.literal('waiting'),
+    permissionRequests: z.tuple([askedSchema], askedSchema),
+  }),
   endSchema,
 ])
 
@@ -137,7 +194,7 @@ function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
   return kind === 'command' && type === 'prompted'
 }
 
-/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, and who runs it. */
+/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, its newest steps, and who runs it. */
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
 type Recorded = z.infer<typeof recordSchema>
@@ -159,17 +216,25 @@ type Beneath<Key extends string, Fact> = Fact extends `=${string}`
   : Fact extends string
     ? `${Key}.${Fact}`
     : never
-/** The facts of a task that the schema lacks: a restart would lose them. */
-type Lost = Exclude<FactsOf<Task>, FactsOf<Recorded> | 'sessionID'>
+/** The facts of a task and its steps that the schema lacks: a restart would lose them. */
+type Lost = Exclude<
+  FactsOf<Task> | FactsOf<{ steps: Step[] }>,
+  FactsOf<Recorded> | FactsOf<z.infer<typeof stepsSchema>> | 'sessionID'
+>
 /** Where the schema lacks a fact, no task can be recorded, and the compiler names it. */
 type Recordable = [Lost] extends [never] ? Task : { readonly schemaLacks: Lost }
 
-/** The task that a session is the record of, and who runs it; `undefined` where it is none that we understand. */
-export function readRecord({ id: sessionID, metadata }: Session): { task: Task; owner: Owner } | undefined {
+/** The task that a session is the record of, its newest steps, and who runs it; `undefined` where it is none that we understand. */
+export function readRecord({
+  id: sessionID,
+  metadata,
+}: Session): { task: Task; owner: Owner; steps: readonly Step[] } | undefined {
   const parsed = recordSchema.safeParse(metadata?.[RECORD_KEY])
   if (!parsed.success) return undefined
   const { version: _, owner, ...task } = parsed.data
-  return { task: { ...task, sessionID }, owner }
+  // Another version may know other steps; the task can be read without them.
+  const { data } = stepsSchema.safeParse(metadata?.[RECORD_KEY])
+  return { task: { ...task, sessionID }, owner, steps: data?.steps ?? [] }
 }
 
 /**
@@ -188,12 +253,23 @@ export class TaskRecords {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #owner: Owner
+  readonly #timeline: { newest: (taskID: string) => readonly Step[] }
   /** The newest write for each session: they must arrive in their order. */
   readonly #writing = new Map<string, Promise<void>>()
   /** What others keep in the metadata of the sessions of unfinished tasks: writing replaces the whole object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
-  constructor(ports: { opencode: Opencode; log: Log; store: TaskStore }, owner: Owner) {
+  constructor(
+    ports: {
+      opencode: Opencode
+      log: Log
+      store: TaskStore
+      /** The newest steps of a task are written with its record. */
+      timeline: { newest: (taskID: string) => readonly Step[] }
+    },
+    owner: Owner,
+  ) {
+    this.#timeline = ports.timeline
     this.#opencode = ports.opencode
     this.#log = ports.log
     this.#store = ports.store
@@ -201,7 +277,7 @@ export class TaskRecords {
   }
 
   observeTask(task: Task, event: StoreEvent): void {
-    if (event.type === 'saw' && isEnded(task)) this.#rewrite(task)
+    if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
     else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
   }
 
@@ -326,6 +402,6 @@ export class TaskRecords {
   }
 
   #recordOf({ sessionID: _, ...task }: Recordable, owner = this.#owner): object {
-    return { ...task, version: 1, owner }
+    return { ...task, version: 1, owner, steps: this.#timeline.newest(task.id) }
   }
 }

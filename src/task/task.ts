@@ -143,8 +143,8 @@ export type Outcome = { readonly text: string; readonly usage: Usage; readonly e
 
 export interface Started {
   readonly startedAt: number
-  readonly saw?: OutputMatch
-  readonly listens?: Listening
+  readonly matched?: OutputMatch
+  readonly listening?: Listening
 }
 
 export interface Ended {
@@ -154,8 +154,8 @@ export interface Ended {
   readonly usage: Usage
   /** Of a command that was started and is known to have ended. */
   readonly exit?: Exit
-  readonly saw?: OutputMatch
-  readonly listens?: Listening
+  readonly matched?: OutputMatch
+  readonly listening?: Listening
 }
 
 export type End =
@@ -170,7 +170,7 @@ export type Task = TaskDefinition &
     | ({ readonly status: 'running' } & Started)
     | ({
         readonly status: 'waiting'
-        readonly asks: readonly [PermissionRequested, ...PermissionRequested[]]
+        readonly permissionRequests: readonly [PermissionRequested, ...PermissionRequested[]]
       } & Started)
     | End
   )
@@ -194,13 +194,13 @@ export type TaskEvent =
    * A text that was waited for has appeared in the output of a command, or cannot appear any more; only the first one
    * counts. It may come after the end, from what the command has left running.
    */
-  | { readonly type: 'saw'; readonly sighting: OutputMatch }
+  | { readonly type: 'outputMatched'; readonly match: OutputMatch }
   /** The default time limit of a command is over, and it serves somebody. */
-  | { readonly type: 'listens'; readonly listening: Listening }
-  | { readonly type: 'asked'; readonly request: PermissionRequested }
+  | { readonly type: 'listening'; readonly listening: Listening }
+  | { readonly type: 'permissionAsked'; readonly request: PermissionRequested }
   /** Nobody has answered for so long that the parent is to be told. */
-  | { readonly type: 'unanswered'; readonly requestID: string; readonly at: number }
-  | { readonly type: 'replied'; readonly requestID: string }
+  | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
+  | { readonly type: 'permissionReplied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
   /** More was said after the end: the next run is asked for. */
   | { readonly type: 'continued'; readonly next: NextRun }
@@ -247,7 +247,7 @@ export function isActive(task: Task): boolean {
 export function transition(task: Task, event: TaskEvent): Task | undefined {
   if (isEnded(task)) {
     if (event.type === 'continued' && task.kind === 'agent') return continued(task, event.next)
-    if (event.type === 'saw' && task.kind === 'command') return saw(task, event.sighting)
+    if (event.type === 'outputMatched' && task.kind === 'command') return matched(task, event.match)
     return undefined
   }
   switch (event.type) {
@@ -263,17 +263,17 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
       return task.kind === 'agent' && (task.status === 'running' || task.status === 'waiting')
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
         : undefined
-    case 'saw':
-      return task.status === 'running' && task.kind === 'command' ? saw(task, event.sighting) : undefined
-    case 'listens':
+    case 'outputMatched':
+      return task.status === 'running' && task.kind === 'command' ? matched(task, event.match) : undefined
+    case 'listening':
       return task.status === 'running' && task.kind === 'command' && !outlivesDefault(task)
-        ? unlimited({ ...task, listens: event.listening })
+        ? unlimited({ ...task, listening: event.listening })
         : undefined
-    case 'asked':
+    case 'permissionAsked':
       return asked(task, event.request)
-    case 'unanswered':
+    case 'permissionUnanswered':
       return unanswered(task, event.requestID, event.at)
-    case 'replied':
+    case 'permissionReplied':
       return replied(task, event.requestID)
     case 'ended':
       return ended(task, event.at, event.outcome)
@@ -282,8 +282,8 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
   }
 }
 
-function saw(task: Extract<CommandTask, Started | Ended>, sighting: OutputMatch): Task | undefined {
-  return task.saw ? undefined : unlimited({ ...task, saw: sighting })
+function matched(task: Extract<CommandTask, Started | Ended>, match: OutputMatch): Task | undefined {
+  return task.matched ? undefined : unlimited({ ...task, matched: match })
 }
 
 /** A server runs on when its default limit is over: what is ready is one. */
@@ -304,25 +304,30 @@ export function isOpenEnded(task: Task): boolean {
 function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
   // The host's answer to the prompt may be later than what comes of it.
   if (task.status === 'running' || task.status === 'starting')
-    return { ...task, status: 'waiting', asks: [request] }
-  if (task.status !== 'waiting' || task.asks.some(({ id }) => id === request.id)) return undefined
-  return { ...task, asks: [...task.asks, request] }
+    return { ...task, status: 'waiting', permissionRequests: [request] }
+  if (task.status !== 'waiting' || task.permissionRequests.some(({ id }) => id === request.id))
+    return undefined
+  return { ...task, permissionRequests: [...task.permissionRequests, request] }
 }
 
 /** All that is asked by now is told with it. */
 function unanswered(task: UnfinishedTask, requestID: string, at: number): Task | undefined {
   if (task.status !== 'waiting') return undefined
   const isUntold = ({ unansweredAt }: PermissionRequested): boolean => unansweredAt === undefined
-  if (!task.asks.some((ask) => ask.id === requestID && isUntold(ask))) return undefined
-  const [first, ...others] = task.asks.map((ask) => (isUntold(ask) ? { ...ask, unansweredAt: at } : ask))
-  return first && { ...task, asks: [first, ...others] }
+  if (!task.permissionRequests.some((ask) => ask.id === requestID && isUntold(ask))) return undefined
+  const [first, ...others] = task.permissionRequests.map((ask) =>
+    isUntold(ask) ? { ...ask, unansweredAt: at } : ask,
+  )
+  return first && { ...task, permissionRequests: [first, ...others] }
 }
 
 function replied(task: UnfinishedTask, requestID: string): Task | undefined {
   if (task.status !== 'waiting') return undefined
-  const { asks, ...rest } = task
-  const [first, ...others] = asks.filter(({ id }) => id !== requestID)
-  return first ? { ...rest, status: 'waiting', asks: [first, ...others] } : { ...rest, status: 'running' }
+  const { permissionRequests, ...rest } = task
+  const [first, ...others] = permissionRequests.filter(({ id }) => id !== requestID)
+  return first
+    ? { ...rest, status: 'waiting', permissionRequests: [first, ...others] }
+    : { ...rest, status: 'running' }
 }
 
 function continued(task: EndedTask & AgentWork, next: NextRun): Task {
@@ -361,7 +366,7 @@ function continued(task: EndedTask & AgentWork, next: NextRun): Task {
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
-  const { asks: _, ...rest } = { asks: undefined, ...task }
+  const { permissionRequests: _, ...rest } = { permissionRequests: undefined, ...task }
   const { usage, exit } = outcome
   const common = { ...rest, endedAt, usage, ...(exit && { exit }) }
   switch (outcome.status) {

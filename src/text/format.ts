@@ -38,8 +38,12 @@ export function readingMs(text: string): number {
 }
 
 /** What a task waits for, in a few words. */
-export function formatAsked(asks: readonly Pick<PermissionRequested, 'permission' | 'patterns'>[]): string {
-  return nameForModel(asks.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '))
+export function formatAsked(
+  permissionRequests: readonly Pick<PermissionRequested, 'permission' | 'patterns'>[],
+): string {
+  return nameForModel(
+    permissionRequests.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '),
+  )
 }
 
 /** Why a task was stopped at its time limit. */

@@ -12,8 +12,8 @@ export interface Choice {
 }
 
 export function choicesFor(view: TaskView): readonly Choice[] {
-  const { task, asks } = view
-  const answers = asks.flatMap((ask): Choice[] => {
+  const { task, permissionRequests } = view
+  const answers = permissionRequests.flatMap((ask): Choice[] => {
     const what = formatAsked([ask])
     const answer = { type: 'answer', requestID: ask.id } as const
     return [

@@ -139,13 +139,13 @@ export function doerOf({ task }: TaskView): string {
 
 /** What is to be said of a task besides its name. */
 export function detailOf(view: TaskView): string | undefined {
-  const { task, phase, asks, activity } = view
+  const { task, phase, permissionRequests, activity } = view
   switch (phase) {
     case 'waiting':
-      return `waits: ${formatAsked(asks)}`
+      return `waits: ${formatAsked(permissionRequests)}`
     case 'running':
       if (task.kind === 'agent') return activity ?? 'starting'
-      if ('saw' in task && task.saw?.text !== undefined) return `said: ${task.saw.text}`
+      if ('matched' in task && task.matched?.text !== undefined) return `said: ${task.matched.text}`
       return task.command === task.description ? undefined : task.command
     case 'pending':
       return 'waits for its turn'

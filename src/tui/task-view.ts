@@ -13,13 +13,13 @@ export interface Live {
   /** What it did last, in a few words. */
   readonly activity?: string
   /** What it asks permission for, the oldest first. */
-  readonly asks: readonly PermissionRequest[]
+  readonly permissionRequests: readonly PermissionRequest[]
 }
 
 export interface TaskView {
   readonly task: Task
   readonly phase: Phase
-  readonly asks: readonly PermissionRequest[]
+  readonly permissionRequests: readonly PermissionRequest[]
   /** What it does just now; `undefined` where that is not known, and once it has ended. */
   readonly activity: string | undefined
   /** Milliseconds since the Unix epoch; `undefined` where it has not begun. */
@@ -30,7 +30,7 @@ export interface TaskView {
   readonly cost: number
 }
 
-export const NOT_SEEN: Live = { status: { type: 'idle' }, asks: [] }
+export const NOT_SEEN: Live = { status: { type: 'idle' }, permissionRequests: [] }
 
 export function viewOf(task: Task, session: Session, live: Live): TaskView {
   const phase = phaseOf(task, live)
@@ -39,7 +39,7 @@ export function viewOf(task: Task, session: Session, live: Live): TaskView {
   return {
     task,
     phase,
-    asks: phase === 'waiting' ? live.asks : [],
+    permissionRequests: phase === 'waiting' ? live.permissionRequests : [],
     activity: ended ? undefined : activityOf(live),
     begunAt,
     endedAt: ended?.endedAt,
@@ -71,9 +71,9 @@ export function doing(part: Part, directory: string): string | undefined {
 }
 
 /** The record of an agent says that it waits for its turn until it has ended: its session says more. */
-function phaseOf(task: Task, { status, begunAt, asks }: Live): Phase {
+function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Phase {
   if (isEnded(task)) return task.status
-  if (asks.length > 0) return 'waiting'
+  if (permissionRequests.length > 0) return 'waiting'
   if (status.type !== 'idle' || begunAt !== undefined) return 'running'
   return task.kind === 'command' && task.status !== 'pending' ? 'running' : 'pending'
 }

@@ -111,14 +111,16 @@ export class Watch {
         return
       case 'permission.asked': {
         const { sessionID, id } = event.properties
-        this.#update(sessionID, ({ asks }) => ({
-          asks: [...asks.filter((ask) => ask.id !== id), event.properties],
+        this.#update(sessionID, ({ permissionRequests }) => ({
+          permissionRequests: [...permissionRequests.filter((ask) => ask.id !== id), event.properties],
         }))
         return
       }
       case 'permission.replied': {
         const { sessionID, requestID } = event.properties
-        this.#update(sessionID, ({ asks }) => ({ asks: asks.filter((ask) => ask.id !== requestID) }))
+        this.#update(sessionID, ({ permissionRequests }) => ({
+          permissionRequests: permissionRequests.filter((ask) => ask.id !== requestID),
+        }))
         return
       }
       default:
@@ -144,7 +146,7 @@ export class Watch {
       const status = statuses[session.id]
       if (status) this.#statusChanged(session.id, status)
       else this.#forgetRun(session.id)
-      this.#update(session.id, () => ({ asks: asksOf(session, permissions) }))
+      this.#update(session.id, () => ({ permissionRequests: asksOf(session, permissions) }))
     }
     this.#changed()
     for (const event of meanwhile) this.#handle(event)
@@ -195,8 +197,12 @@ export class Watch {
     const task = readRecord(session)?.task
     if (task?.parentID !== this.#parentID) return
     const before = this.#children.get(session.id)
-    const { status, asks } = before?.live ?? NOT_SEEN
-    const next = { status, asks, ...(status.type !== 'idle' && { begunAt: this.#ports.clock.now() }) }
+    const { status, permissionRequests } = before?.live ?? NOT_SEEN
+    const next = {
+      status,
+      permissionRequests,
+      ...(status.type !== 'idle' && { begunAt: this.#ports.clock.now() }),
+    }
     const live = before && before.task.run === task.run ? before.live : next
     this.#children.set(session.id, { session, task, live })
     this.#changed()

@@ -71,6 +71,7 @@ async function ourDelta(): Promise<Case> {
   const { id, sessionID } = await launch('stream')
   await clock.advance(100)
   const event = delta(sessionID)
+  const hooks = manager.hooks()
   let stalls = 0
   return {
     name: 'event hook, streaming delta of our child',
@@ -80,7 +81,7 @@ async function ourDelta(): Promise<Case> {
       await clock.advance(2000)
       if (manager.stalledFor(id) !== undefined) stalls += 1
       must(stalls > 0, 'a silent child is stalled')
-      for (let index = 0; index < EVENTS; index += 1) manager.handleEvent(event)
+      for (let index = 0; index < EVENTS; index += 1) void hooks.event({ event })
       must(manager.stalledFor(id) === undefined, 'the child was heard')
     },
   }
@@ -192,6 +193,7 @@ function roomsWithoutHost(): Rooms {
       clock: new ManualClock(),
       log: { debug: () => {}, warn: () => {} },
       owners: { self, isGone: () => false },
+      isRun: true,
       machine: { root: '/nonexistent', shell: '/nonexistent', env: {}, onTermination: () => () => {} },
     },
     parseOptions({ notify: { wake: 'never' } }).options,

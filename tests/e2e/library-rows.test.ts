@@ -94,10 +94,7 @@ const server: Plugin = async ({ client, directory }) => {
         },
       }),
     },
-    event: async ({ event }) => manager.handleEvent(event),
-    'chat.message': async (input, output) => manager.handleChatMessage(input, output),
-    'experimental.chat.messages.transform': async (_, output) => manager.completeMessages(output.messages),
-    dispose: () => manager.dispose(),
+    ...manager.hooks(),
   }
 }
 
@@ -157,13 +154,10 @@ export async function use(manager: BackgroundManager, request: LaunchRequest, mo
 }
 
 export function hooksOf(manager: BackgroundManager): Hooks {
-  return {
-    event: async ({ event }) => manager.handleEvent(event),
-    'chat.message': (input, output) => manager.handleChatMessage(input, output),
-    'experimental.chat.messages.transform': async (_, { messages }) => manager.completeMessages(messages),
-    'experimental.text.complete': ({ sessionID }) => manager.waitForNotice(sessionID),
-    dispose: () => manager.dispose(),
-  }
+  manager.on((step, task) => {
+    if (step.type === 'transition' && step.event === 'ended') console.log(task.description, step.status)
+  })
+  return manager.hooks()
 }
 `
 

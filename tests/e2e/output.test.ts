@@ -52,12 +52,12 @@ test('the story of a task has its steps with their times, from its slot to the c
   const steps = story.split('\n').flatMap((line) => /^ {2}\+\d+\.\ds {2}(.*)$/.exec(line)?.[1] ?? [])
   expect(steps).toEqual([
     'queued',
-    'slotTaken, starting',
-    'prompted, running',
+    'starting',
+    'running',
     'the model answers',
     'tool read: running',
     'tool read: completed',
-    'ended, completed',
+    'completed',
     'notice owed',
     'notice sent',
     "notice confirmed: the parent's model has read it",

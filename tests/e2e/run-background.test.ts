@@ -70,12 +70,12 @@ test('the story of a command says when it ran, what was seen in its output, and 
   const steps = [...story.matchAll(/^ {2}\+\d+\.\ds {2}(.*)$/gm)].map(([, what]) => what)
   expect(steps).toEqual([
     'queued',
-    'slotTaken, starting',
-    'prompted, running',
-    'saw, running: ready',
+    'starting',
+    'running',
+    'output matched: ready',
     'notice sent',
     "notice confirmed: the parent's model has read it",
-    'ended, failed: exit: exit code 3',
+    'failed: exit: exit code 3',
     'notice owed',
     'notice sent',
     "notice confirmed: the parent's model has read it",

@@ -81,7 +81,7 @@ test('`opencode run` does not wait for a server that is ready and listens, thoug
 
 test('`opencode run` waits no longer than it may, and what it leaves is stopped', async () => {
   play(() => new Promise(() => {}))
-  const { output, code } = await (await start(['endless'], { run: { waitMs: 2000 } })).ended
+  const { output, code } = await (await start(['endless'], { headless: { waitMs: 2000 } })).ended
   expect(output).toContain('Noted.')
   expect(code).toBe(0)
   const child = model.requests.find(({ parentSessionID }) => parentSessionID !== undefined)

@@ -71,10 +71,11 @@ export function createFakeScale({ parents, total }: ScaleOptions): Scale {
       clock,
       log: { debug: () => {}, warn: () => {} },
       owners: { self, isGone: () => false },
+      isRun: true,
       machine: { root: '/nonexistent', shell: '/nonexistent', env: {}, onTermination: () => () => {} },
     },
   )
-  host.onEvent((event) => manager?.handleEvent(event))
+  host.onEvent((event) => void manager?.hooks().event({ event }))
   const parentIDs = Array.from({ length: parents }, () => host.createRootSession().id)
   let laps = 0
 

@@ -106,7 +106,7 @@ const LONG_MS = 600_000
 const A_WHILE_MS = 60_000
 
 /** The children wait until they are answered; the parent's model has nothing to say. */
-export function createFakeStage(options: object = {}): FakeStage {
+export function createFakeStage(options: object = {}, { isRun = true } = {}): FakeStage {
   const clock = new ManualClock()
   let isAnswered = false
   const replies = new Map<string, { promise: Promise<Reply>; resolve: (reply: Reply) => void }>()
@@ -149,12 +149,13 @@ export function createFakeStage(options: object = {}): FakeStage {
         log,
         owners: ownersOf(pid, living),
         machine: NO_MACHINE,
+        isRun,
       },
     )
-    const own = manager
-    host.onEvent((event) => own.handleEvent(event))
-    host.onChatMessage = (sessionID, message) => own.handleChatMessage({ sessionID }, message)
-    host.onMessagesRead = (messages) => own.completeMessages(messages)
+    const hooks = manager.hooks()
+    host.onEvent((event) => void hooks.event({ event }))
+    host.onChatMessage = (sessionID, message) => hooks['chat.message']({ sessionID }, message)
+    host.onMessagesRead = (messages) => void hooks['experimental.chat.messages.transform']({}, { messages })
   }
   startInstance()
 

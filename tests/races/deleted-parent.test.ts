@@ -44,6 +44,7 @@ test('a parent that is deleted is forgotten, and so is a session that the host d
       clock,
       log: { debug: () => {}, warn: () => {} },
       owners: { self, isGone: () => false },
+      isRun: true,
       machine: NO_MACHINE,
     },
     parseOptions({}).options,

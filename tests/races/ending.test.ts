@@ -1,3 +1,4 @@
+import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
@@ -21,9 +22,9 @@ test('the story of a child says that its model answers, also before its prompt w
   host.latencyMs = () => 50
   answer('swift')
   await clock.advance(5000)
-  const steps = manager.story(id)?.steps.map(({ what }) => what) ?? []
+  const steps = manager.story(id)?.steps.map(stepText) ?? []
   expect(steps).toContain('the model answers')
-  expect(steps.indexOf('the model answers')).toBeLessThan(steps.indexOf('ended, completed'))
+  expect(steps.indexOf('the model answers')).toBeLessThan(steps.indexOf('completed'))
 })
 
 test('a prompt that the host never heard is sent again, and heard once', async () => {
@@ -42,13 +43,13 @@ test('the story of a task says what was seen and not believed, and what became o
   await clock.advance(100)
   answer('bad', { status: 400, text: 'too purple' })
   await clock.advance(10_000)
-  expect(manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+  expect(manager.story(id)?.steps.map(stepText)).toEqual([
     'queued',
-    'slotTaken, starting',
-    'prompted, running',
+    'starting',
+    'running',
     expect.stringMatching(/^seen idle: failed, if it stays so for \d+ s$/),
     'seen idle: failed, if it stays so for 0.3 s',
-    'ended, failed: error: too purple',
+    'failed: error: too purple',
     'notice owed',
     'notice sent',
     "notice confirmed: the parent's model has read it",
@@ -57,7 +58,7 @@ test('the story of a task says what was seen and not believed, and what became o
 
 test('the story of a task says that it waits, for its turn or for a permission, and that its end was read', async () => {
   const { clock, host, manager, launch, answer, read } = createFakeStage({ concurrency: { total: 1 } })
-  const stepsOf = (id: string) => manager.story(id)?.steps.map(({ what }) => what)
+  const stepsOf = (id: string) => manager.story(id)?.steps.map(stepText)
   const first = await launch('first')
   const second = await launch('second')
   await clock.advance(100)
@@ -73,13 +74,13 @@ test('the story of a task says that it waits, for its turn or for a permission, 
   await reading
   expect(stepsOf(first.id)).toEqual([
     'queued',
-    'slotTaken, starting',
-    'prompted, running',
-    'asked, waiting: bash rm -rf build',
-    'replied, running',
+    'starting',
+    'running',
+    'waiting for a permission: bash rm -rf build',
+    'permission answered, running',
     'the model answers',
-    'ended, completed',
-    'notice kept back: a tool call waits for the end',
+    'completed',
+    'notice held: a tool call reads the end',
     'its end was read: no notice is owed',
   ])
   answer('second')
@@ -119,7 +120,7 @@ test('an event that comes while the messages are being read makes them be read a
     await slow
     return before
   }
-  manager.handleEvent(statusIdle(sessionID))
+  void manager.hooks().event({ event: statusIdle(sessionID) })
   answer('late')
   await clock.advance(100)
   release()
@@ -139,7 +140,7 @@ test('a full context is not taken for an abort, at whatever moment the messages 
   }
   const { id, sessionID } = await launch('read everything')
   for (let passed = 0; passed < 200; passed += 1) {
-    manager.handleEvent(statusIdle(sessionID))
+    void manager.hooks().event({ event: statusIdle(sessionID) })
     await clock.advance(1)
   }
   expect(manager.get(id)?.status).toBe('completed')
@@ -151,7 +152,7 @@ test('an idle of another turn does not end a task, though nothing else is heard 
   const { clock, manager, launch } = createFakeStage({ pollMs: 600_000 })
   const { id, sessionID } = await launch('patient')
   await clock.advance(100)
-  for (let times = 0; times < 3; times += 1) manager.handleEvent(statusIdle(sessionID))
+  for (let times = 0; times < 3; times += 1) void manager.hooks().event({ event: statusIdle(sessionID) })
   await clock.advance(120_000)
   expect(manager.get(id)?.status).toBe('running')
   const cancelled = manager.cancel(id)
@@ -264,7 +265,7 @@ test('messages that were read before the session was idle do not decide', async 
     return stored.slice(0, step + 1)
   }
   const error = { name: 'UnknownError', data: { message: 'something else' } }
-  manager.handleEvent({ type: 'session.error', properties: { sessionID, error } })
+  void manager.hooks().event({ event: { type: 'session.error', properties: { sessionID, error } } })
   await clock.advance(10)
   finish({ text: 'all good' })
   await clock.advance(1000)
@@ -280,7 +281,7 @@ test('a task of which nothing is heard for long is shown as silent until it spea
   expect(manager.stalledFor(id)).toBeGreaterThan(60_000)
   expect(manager.get(id)?.status).toBe('running')
   const part = { id: 'prt_1', messageID: 'msg_1', sessionID, type: 'text', text: 'still here' }
-  manager.handleEvent({ type: 'message.part.updated', properties: { sessionID, part } })
+  void manager.hooks().event({ event: { type: 'message.part.updated', properties: { sessionID, part } } })
   expect(manager.stalledFor(id)).toBeUndefined()
   answer('slow')
   await clock.advance(1000)

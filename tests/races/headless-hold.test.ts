@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest'
+import type { BackgroundManager } from '../../src/manager.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
 /** Whether the wait of the parent is over. */
-function wait({ manager, parentID }: FakeStage): { isOver: boolean } {
+function wait({ manager, parentID: sessionID }: { manager: BackgroundManager; parentID: string }): {
+  isOver: boolean
+} {
   const waiting = { isOver: false }
-  void manager.waitForNotice(parentID).then(() => {
+  const hooks = manager.hooks()
+  void hooks['experimental.text.complete']({ sessionID }).then(() => {
     waiting.isOver = true
     return undefined
   })
@@ -45,7 +49,7 @@ test('a session is held until a notice is in it, and again while it answers and 
 })
 
 test('a session is held no longer than it may be in all', async () => {
-  const stage = createFakeStage({ run: { waitMs: 3000 } })
+  const stage = createFakeStage({ headless: { waitMs: 3000 } })
   const { clock, launch } = stage
   await launch('endless')
   await clock.advance(100)
@@ -73,17 +77,15 @@ test('a session whose last task it has cancelled itself is held no longer', asyn
 
 /** A session as `opencode run --attach` creates it in a server, with a task at work. */
 async function ofRun(options?: object): Promise<{ stage: FakeStage; parentID: string; write: Write }> {
-  const stage = createFakeStage(options)
+  const stage = createFakeStage(options, { isRun: false })
   const { host, manager, clock } = stage
   const denied = ['question', 'plan_enter', 'plan_exit']
   const permission = denied.map((name) => ({ permission: name, pattern: '*', action: 'deny' as const }))
   const { id: parentID } = host.createRootSession({ permission })
   const write: Write = (client) => {
     const message = { id: `msg_${clock.now()}`, time: { created: clock.now() } }
-    return manager.handleChatMessage(
-      { sessionID: parentID, ...client },
-      { message, parts: [{ type: 'text' }] },
-    )
+    const hooks = manager.hooks()
+    return hooks['chat.message']({ sessionID: parentID, ...client }, { message, parts: [{ type: 'text' }] })
   }
   await write({})
   await manager.launch({ parentID, agent: 'general', prompt: 'errand', description: 'errand' })
@@ -93,19 +95,9 @@ async function ofRun(options?: object): Promise<{ stage: FakeStage; parentID: st
 
 type Write = (client: object) => Promise<void>
 
-/** Whether the hold of the session is over, as a server holds it. */
-function held({ manager }: FakeStage, parentID: string): { isOver: boolean } {
-  const waiting = { isOver: false }
-  void manager.waitForNotice(parentID, { onlyForRun: true }).then(() => {
-    waiting.isOver = true
-    return undefined
-  })
-  return waiting
-}
-
 test('R17: a server holds a session of `opencode run --attach` until a notice is in it', async () => {
   const { stage, parentID } = await ofRun()
-  const waiting = held(stage, parentID)
+  const waiting = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(60_000)
   expect(waiting.isOver).toBe(false)
   stage.answer('errand')
@@ -118,45 +110,43 @@ test.for([{ agent: 'build', model: {} }, { messageID: 'msg_1' }])(
   async (client) => {
     const { stage, parentID, write } = await ofRun()
     await write(client)
-    const waiting = held(stage, parentID)
+    const waiting = wait({ manager: stage.manager, parentID })
     await stage.clock.advance(0)
     expect(waiting.isOver).toBe(true)
   },
 )
 
 test('R17: a server holds no session that another client has created', async () => {
-  const stage = createFakeStage()
+  const stage = createFakeStage({}, { isRun: false })
   await stage.launch('errand')
   await stage.clock.advance(100)
-  const waiting = held(stage, stage.parentID)
+  const waiting = wait(stage)
   await stage.clock.advance(0)
   expect(waiting.isOver).toBe(true)
 })
 
 test('R17: whoever writes in a session that is held is not kept waiting, then or later', async () => {
   const { stage, parentID, write } = await ofRun()
-  const first = held(stage, parentID)
+  const first = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(1000)
   expect(first.isOver).toBe(false)
   await write({})
-  const second = held(stage, parentID)
+  const second = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(0)
   expect([first.isOver, second.isOver]).toEqual([true, true])
 })
 
 test('R17: ESC, and the end of the instance, let a session go that is held', async () => {
   const { stage, parentID } = await ofRun()
-  const first = held(stage, parentID)
+  const first = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(1000)
   const error = { name: 'MessageAbortedError' as const, data: { message: 'aborted' } }
-  stage.manager.handleEvent({
-    id: 'evt_1',
-    type: 'session.error',
-    properties: { sessionID: parentID, error },
+  void stage.manager.hooks().event({
+    event: { id: 'evt_1', type: 'session.error', properties: { sessionID: parentID, error } },
   })
   await stage.clock.advance(0)
   expect(first.isOver).toBe(true)
-  const second = held(stage, parentID)
+  const second = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(1000)
   expect(second.isOver).toBe(false)
   await stage.manager.dispose()
@@ -165,12 +155,12 @@ test('R17: ESC, and the end of the instance, let a session go that is held', asy
 })
 
 test('R17: a session is held anew for each message of `opencode run --attach`', async () => {
-  const { stage, parentID, write } = await ofRun({ run: { waitMs: 3000 } })
-  const first = held(stage, parentID)
+  const { stage, parentID, write } = await ofRun({ headless: { waitMs: 3000 } })
+  const first = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(3100)
   expect(first.isOver).toBe(true)
   await write({})
-  const second = held(stage, parentID)
+  const second = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(2900)
   expect(second.isOver).toBe(false)
   await stage.clock.advance(200)

@@ -173,7 +173,7 @@ test('a notice that rides on a message which is refused rides on the next one', 
   // Another plugin throws after ours has added to it: nothing is stored (contract 1.13).
   const refused = { id: 'msg_refused', time: { created: clock.now() } }
   const parts: object[] = [{ type: 'text', text: 'refused' }]
-  await manager.handleChatMessage({ sessionID: parentID }, { message: refused, parts })
+  await manager.hooks()['chat.message']({ sessionID: parentID }, { message: refused, parts })
   expect(parts).toHaveLength(3)
   await clock.advance(60_000)
   host.userPrompt(parentID, 'again')
@@ -401,7 +401,7 @@ test('a notice to which another plugin adds a part of its own does not pass for 
         text: 'Mind the rules.',
       })
     }
-    return manager.handleChatMessage({ sessionID }, message)
+    return manager.hooks()['chat.message']({ sessionID }, message)
   }
   await clock.advance(100)
   answer('one')

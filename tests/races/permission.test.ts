@@ -10,7 +10,7 @@ test('a task that asks for permissions waits for all of them, says for what, and
   await clock.advance(10)
   expect(manager.get(id)).toMatchObject({
     status: 'waiting',
-    asks: [
+    permissionRequests: [
       { permission: 'bash', patterns: ['rm -rf build'] },
       { permission: 'edit', patterns: ['a.ts'] },
     ],

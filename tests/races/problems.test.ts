@@ -7,10 +7,8 @@ const toastsOf = ({ host }: FakeStage): string[] =>
 /** A message of the user's, as the hook `chat.message` is told of it. */
 async function write({ manager, parentID, clock }: FakeStage): Promise<void> {
   const message = { id: 'msg_user', time: { created: clock.now() } }
-  await manager.handleChatMessage(
-    { sessionID: parentID },
-    { message, parts: [{ type: 'text', text: 'hello' }] },
-  )
+  const hooks = manager.hooks()
+  await hooks['chat.message']({ sessionID: parentID }, { message, parts: [{ type: 'text', text: 'hello' }] })
 }
 
 test('problems are told when a person writes, together, once, and not before', async () => {

@@ -1,3 +1,4 @@
+import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { isEnded } from '../../src/task/task.ts'
 import { pause } from '../harness/fake-run.ts'
@@ -14,9 +15,9 @@ test('an end that a tool call reads is settled when the call is stored, and not 
   await clock.advance(1000)
   expect((await report).task.status).toBe('completed')
   const settled = 'its end was read: no notice is owed'
-  expect(manager.story(id)?.steps.map(({ what }) => what)).not.toContain(settled)
+  expect(manager.story(id)?.steps.map(stepText)).not.toContain(settled)
   await clock.advance(60_000)
-  expect(manager.story(id)?.steps.map(({ what }) => what)).toContain(settled)
+  expect(manager.story(id)?.steps.map(stepText)).toContain(settled)
   expect(notices()).toEqual([])
 })
 
@@ -277,7 +278,9 @@ test('`opencode run` goes on as soon as a tool call has read the last end', asyn
   const { clock, launch, answer, manager, parentID, read } = createFakeStage()
   const { id } = await launch('one')
   // OpenCode stores no call before the text in front of it has been let go.
-  const stored = new Promise((resolve) => setImmediate(resolve)).then(() => manager.waitForNotice(parentID))
+  const stored = new Promise((resolve) => setImmediate(resolve)).then(() =>
+    manager.hooks()['experimental.text.complete']({ sessionID: parentID }),
+  )
   const report = read(id, { timeoutMs: 0 }, { end: stored })
   await clock.advance(100)
   answer('one')

@@ -1,3 +1,4 @@
+import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
@@ -53,8 +54,8 @@ test('an ended task goes on when the user asks for it, once, and its parent is t
   await clock.advance(1000)
   expect(manager.get(id)).toMatchObject({ status: 'running', run: 2 })
   expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: true } })
-  const steps = manager.story(id)?.steps.map(({ what }) => what)
-  expect(steps).toContain('continue was asked for in the terminal UI')
+  const steps = manager.story(id)?.steps.map(stepText)
+  expect(steps).toContain('continue requested in the terminal UI')
   answer('more', { text: 'and more' })
   await clock.advance(10_000)
   expect(notices().filter((text) => text.includes('run="2" asker="user"'))).toHaveLength(1)

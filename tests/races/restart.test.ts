@@ -1,3 +1,4 @@
+import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
@@ -33,8 +34,32 @@ test('the story of a task that was found again says so, and what became of its n
   await clock.advance(1000)
   host.userPrompt(parentID, 'where were we')
   await clock.advance(10_000)
-  expect(stage.manager.story(id)?.steps.map(({ what }) => what)).toEqual([
+  expect(stage.manager.story(id)?.steps.map(stepText)).toEqual([
     'found again after a restart, failed',
+    'notice owed from before OpenCode started',
+    "notice goes along with the user's message",
+    "notice confirmed: the parent's model has read it",
+  ])
+})
+
+test('the record of a task that has ended keeps its steps over a restart', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID } = stage
+  const { id } = await stage.launch('work')
+  await clock.advance(100)
+  stage.answer('work')
+  await clock.advance(1000)
+  stage.crash()
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  expect(stage.manager.story(id)?.steps.map(stepText)).toEqual([
+    'queued',
+    'starting',
+    'running',
+    'the model answers',
+    'completed',
+    'notice owed',
+    'found again after a restart, completed',
     'notice owed from before OpenCode started',
     "notice goes along with the user's message",
     "notice confirmed: the parent's model has read it",

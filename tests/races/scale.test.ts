@@ -32,7 +32,7 @@ test('a streaming delta of a child of ours leaves at most a number on the heap',
   const { sessionID } = await launch('stream')
   await clock.advance(100)
   const event = delta(sessionID)
-  expect(bytesPerCall(() => manager.handleEvent(event))).toBeLessThan(17)
+  expect(bytesPerCall(() => void manager.hooks().event({ event: event }))).toBeLessThan(17)
 })
 
 test('the poll looks at what runs, however many tasks have ended', async () => {

@@ -4,6 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { optionsSchema } from '../../src/config.ts'
 import type { Opencode, Statuses } from '../../src/host/opencode.ts'
 import { Panes } from '../../src/panes.ts'
+import { Timeline } from '../../src/timeline.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { createFakeStage, NO_MACHINE } from '../harness/fake-stage.ts'
@@ -35,7 +36,9 @@ async function beside(there: Statuses) {
     warn: () => Promise.resolve(),
   } as Partial<Opencode> as Opencode
   const disposal = new AbortController()
-  const ports = { opencode, clock, log, store, machine: NO_MACHINE, disposal: disposal.signal }
+  const timeline = new Timeline({ clock, log, store })
+  store.subscribe((task, event) => timeline.observeTask(task, event))
+  const ports = { opencode, clock, log, store, timeline, machine: NO_MACHINE, disposal: disposal.signal }
   const url = new URL(`http://127.0.0.1:${(other.address() as AddressInfo).port}`)
   const panes = new Panes(ports, { url, directory: '/project' }, optionsSchema.parse({}).tmux)
   expect(panes).toBeDefined()

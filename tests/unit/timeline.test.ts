@@ -1,3 +1,4 @@
+import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import type { Part } from '../../src/host/opencode.ts'
 import { Timeline } from '../../src/timeline.ts'
@@ -20,7 +21,7 @@ function createStories() {
 }
 
 const whats = (timeline: Timeline, id: string): readonly string[] =>
-  timeline.of(id)?.steps.map(({ what }) => what) ?? []
+  timeline.of(id)?.steps.map(stepText) ?? []
 
 test('a story has each change of its task, the first sign of its model, and each tool', async () => {
   const { clock, store, timeline, lines, add } = createStories()
@@ -47,19 +48,19 @@ test('a story has each change of its task, the first sign of its model, and each
   const outcome = { status: 'failed' as const, failure, text: '', usage: NO_USAGE }
   store.dispatch('a', { type: 'ended', at: 3, outcome })
   expect(whats(timeline, 'a')).toEqual([
-    'slotTaken, starting',
-    'prompted, running',
+    'starting',
+    'running',
     'the model answers',
     'tool read: running',
     'tool read: completed',
     'tool read: running',
-    'ended, failed: error: too purple',
+    'failed: error: too purple',
   ])
-  expect(lines[0]).toBe('a: slotTaken, starting')
+  expect(lines[0]).toBe('a: starting')
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
   const text = storyText(task, timeline.of('a'), clock.now())
-  expect(text).toContain('  +0.0s  prompted, running\n  +1.5s  the model answers\n')
+  expect(text).toContain('  +0.0s  running\n  +1.5s  the model answers\n')
   expect(text).toContain('tool read: running\n')
   expect(text).toContain('tool read: running (2 times)\n')
 })
@@ -68,12 +69,16 @@ test('what others say is one line of a story, and not a long one', () => {
   const { clock, store, timeline, add } = createStories()
   add('a')
   for (let step = 1; step <= 100; step += 1)
-    timeline.add('a', `asked: bash ${step}\n  +0.0s  ended, completed ${'夜'.repeat(2000)}`)
+    timeline.add('a', {
+      type: 'retry',
+      attempt: 1,
+      message: `busy ${step}\n  +0.0s  completed ${'夜'.repeat(2000)}`,
+    })
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
   const text = storyText(task, timeline.of('a'), clock.now())
-  expect(text).not.toContain('\n  +0.0s  ended')
-  expect(text).toContain('asked: bash 100 +0.0s ended, completed 夜')
+  expect(text).not.toContain('\n  +0.0s  completed')
+  expect(text).toContain('provider retry 1: busy 100 +0.0s completed 夜')
   // Of what is longer, the host leaves out the end.
   expect(Buffer.byteLength(text)).toBeLessThan(51_200)
 })
@@ -81,7 +86,7 @@ test('what others say is one line of a story, and not a long one', () => {
 test('a story keeps its beginning and its end, and says how much it has left out', () => {
   const { clock, store, timeline, add } = createStories()
   add('a')
-  for (let step = 1; step <= 150; step += 1) timeline.add('a', `step ${step}`)
+  for (let step = 1; step <= 150; step += 1) timeline.add('a', { type: 'idle', detail: `step ${step}` })
   expect(timeline.of('a')).toMatchObject({ forgotten: 50 })
   const task = store.get('a')
   if (!task) throw new Error('the task is gone')
@@ -112,7 +117,7 @@ test('what is still told of tasks that have ended long ago does not pile up', ()
     store.dispatch(`task ${number}`, { type: 'slotTaken', at: 0 })
     store.dispatch(`task ${number}`, { type: 'ended', at: 0, outcome })
   }
-  for (let number = 0; number < 300; number += 1) timeline.add(`task ${number}`, 'its end was read')
+  for (let number = 0; number < 300; number += 1) timeline.addNotice(`task ${number}`, 'settled')
   const kept = Array.from({ length: 300 }, (_, number) => timeline.of(`task ${number}`)).filter(Boolean)
   expect(kept).toHaveLength(100)
 })

@@ -88,8 +88,8 @@ export function commandText(
 
 /** By what a command has proved to be a server. */
 function proofOf(task: CommandTask): string {
-  const { listens } = { listens: undefined, ...task }
-  return listens ? `it listens on port ${listens.port}` : 'its output has a text of notify_on'
+  const { listening } = { listening: undefined, ...task }
+  return listening ? `it listens on port ${listening.port}` : 'its output has a text of notify_on'
 }
 
 function outputLines(output: CommandOutput, names: ToolNames): string[] {

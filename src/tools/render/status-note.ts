@@ -16,7 +16,7 @@ export function statusNote(manager: BackgroundManager, task: Task): string | und
       return place === undefined ? undefined : `number ${place + 1} in the queue`
     }
     case 'waiting':
-      return `for a permission: ${formatAsked(task.asks)}`
+      return `for a permission: ${formatAsked(task.permissionRequests)}`
     default: {
       const retry = manager.retryOf(task.id)
       if (retry) {

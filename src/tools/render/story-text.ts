@@ -1,6 +1,7 @@
 /** The story of a task as text. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
+import { stepText } from '../../text/step-text.ts'
 import { LAST_STEPS, type Story } from '../../timeline.ts'
 import type { Task } from '../../task/task.ts'
 
@@ -10,16 +11,17 @@ export function storyText(task: Task, story: Story | undefined, now: number): st
   const { steps, forgotten } = story ?? { steps: [], forgotten: 0 }
   // What was asked for before OpenCode was started again is known by its record alone.
   const from = Math.min(createdAt, steps[0]?.at ?? createdAt)
-  const lines = steps.map(({ at, what, times }) =>
-    line(at - from, times > 1 ? `${what} (${times} times)` : what),
-  )
+  const lines = steps.map((step) => {
+    const what = nameForModel(stepText(step))
+    return line(step.at - from, step.times > 1 ? `${what} (${step.times} times)` : what)
+  })
   if (forgotten > 0) lines.splice(lines.length - LAST_STEPS, 0, `  … ${forgotten} steps left out …`)
   return [
     `task_id: ${id}`,
     `description: ${nameForModel(description)}`,
     `status: ${status}`,
     '',
-    `Asked for at ${new Date(createdAt).toISOString()}. Steps since OpenCode knows it:`,
+    `Asked for at ${new Date(createdAt).toISOString()}. Steps:`,
     ...(lines.length > 0 ? lines : ['  none is kept.']),
     line(now - from, 'now'),
   ].join('\n')

@@ -308,8 +308,8 @@ export class AgentRun {
     return isBusy
   }
 
-  #addDoubt(text: string): void {
-    this.#ports.timeline.add(this.#task.id, text)
+  #addDoubt(detail: string): void {
+    this.#ports.timeline.add(this.#task.id, { type: 'idle', detail })
   }
 }
 

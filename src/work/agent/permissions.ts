@@ -68,7 +68,7 @@ export class Permissions {
     const { log, opencode, store } = this.#ports
     const task = store.findBySession(sessionID)
     if (task?.kind !== 'agent' || this.#open.has(id)) return
-    if (!store.dispatch(task.id, { type: 'asked', request: { id, permission, patterns } })) return
+    if (!store.dispatch(task.id, { type: 'permissionAsked', request: { id, permission, patterns } })) return
     const { permissionNoticeMs, permissionTimeoutMs } = this.#options
     this.#open.set(id, {
       taskID: task.id,
@@ -87,7 +87,7 @@ export class Permissions {
     if (!request) return
     cancelTimers(request)
     this.#open.delete(requestID)
-    this.#ports.store.dispatch(request.taskID, { type: 'replied', requestID })
+    this.#ports.store.dispatch(request.taskID, { type: 'permissionReplied', requestID })
   }
 
   #forget({ id }: Task): void {
@@ -103,7 +103,7 @@ export class Permissions {
   #notifyAfter(delayMs: number, taskID: string, requestID: string): () => void {
     const { clock, store } = this.#ports
     return clock.after(delayMs, () => {
-      store.dispatch(taskID, { type: 'unanswered', requestID, at: clock.now() })
+      store.dispatch(taskID, { type: 'permissionUnanswered', requestID, at: clock.now() })
     })
   }
 

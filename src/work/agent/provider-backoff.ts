@@ -98,7 +98,7 @@ export class ProviderBackoff {
       next: clock.monotonic() + next - clock.now(),
     }
     this.#retries.set(sessionID, retry)
-    this.#ports.timeline.add(task.id, `provider retry ${attempt}: ${retry.message}`)
+    this.#ports.timeline.add(task.id, { type: 'retry', attempt, message: retry.message })
     if (task.model) this.#hold(retry.providerID)
   }
 

@@ -147,10 +147,10 @@ export class CommandRunner implements WorkKind<CommandTask> {
       )
     }
     onStarted()
-    if (!('saw' in task)) {
+    if (!('matched' in task)) {
       child.watchFor(task.notifyOn, (text) => {
         // Output after it was told to end is of no interest.
-        if (!stop.aborted) this.#dispatch(task, { type: 'saw', sighting: { text, at: clock.now() } })
+        if (!stop.aborted) this.#dispatch(task, { type: 'outputMatched', match: { text, at: clock.now() } })
       })
     }
     stop.addEventListener('abort', onStop)
@@ -289,7 +289,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     if (outlivesDefault(task)) return true
     const port = task.timeoutIsDefault ? this.#portOf(task) : undefined
     if (port === undefined) return false
-    return this.#dispatch(task, { type: 'listens', listening: { port, at: this.#ports.clock.now() } })
+    return this.#dispatch(task, { type: 'listening', listening: { port, at: this.#ports.clock.now() } })
   }
 
   /**
@@ -299,12 +299,12 @@ export class CommandRunner implements WorkKind<CommandTask> {
   isService(task: CommandTask): boolean {
     if (!isOpenEnded(task)) return false
     const {
-      saw,
-      listens,
+      matched,
+      listening,
       startedAt: since,
-    } = { saw: undefined, listens: undefined, startedAt: undefined, ...task }
-    if (task.notifyOn.length > 0 && !saw) return false
-    if (!outlivesDefault(task) || listens || this.#portOf(task) !== undefined) return true
+    } = { matched: undefined, listening: undefined, startedAt: undefined, ...task }
+    if (task.notifyOn.length > 0 && !matched) return false
+    if (!outlivesDefault(task) || listening || this.#portOf(task) !== undefined) return true
     return leftOf(this.#limits.timeoutMs, since ?? task.createdAt, this.#ports.clock) === 0
   }
 
@@ -392,7 +392,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const { clock, store } = this.#ports
     this.#letGo(taskID)
     if (hasLeft && unseen && !wasToldToEnd)
-      store.dispatch(taskID, { type: 'saw', sighting: { at: clock.now() } })
+      store.dispatch(taskID, { type: 'outputMatched', match: { at: clock.now() } })
   }
 
   #letGo(taskID: string): void {
@@ -430,7 +430,7 @@ function joined(parts: readonly string[]): string {
 
 /** Whether texts are waited for of which none has appeared. */
 function isUnseen(task: Task | undefined): boolean {
-  return task?.kind === 'command' && task.notifyOn.length > 0 && !('saw' in task && task.saw)
+  return task?.kind === 'command' && task.notifyOn.length > 0 && !('matched' in task && task.matched)
 }
 
 /** Whether a command that has just ended may be a watcher that had better not. */

@@ -29,14 +29,18 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   prompted: [{ type: 'prompted', at: 3 }],
   appended: [{ type: 'appended', prompt: 'And these.' }],
   steered: [{ type: 'steered', promptID: 'msg_steer' }],
-  saw: [{ type: 'saw', sighting: { text: 'ready', at: 4 } }],
-  listens: [{ type: 'listens', listening: { port: 3000, at: 4 } }],
-  asked: ['one', 'two'].map((id) => ({
-    type: 'asked',
+  outputMatched: [{ type: 'outputMatched', match: { text: 'ready', at: 4 } }],
+  listening: [{ type: 'listening', listening: { port: 3000, at: 4 } }],
+  permissionAsked: ['one', 'two'].map((id) => ({
+    type: 'permissionAsked',
     request: { id, permission: 'bash', patterns: ['rm x'] },
   })),
-  unanswered: ['one', 'two'].map((requestID) => ({ type: 'unanswered', requestID, at: 5 })),
-  replied: ['one', 'two'].map((requestID) => ({ type: 'replied', requestID })),
+  permissionUnanswered: ['one', 'two'].map((requestID) => ({
+    type: 'permissionUnanswered',
+    requestID,
+    at: 5,
+  })),
+  permissionReplied: ['one', 'two'].map((requestID) => ({ type: 'permissionReplied', requestID })),
   ended: [completed, failed, cancelled].map((outcome) => ({ type: 'ended', at: 5, outcome })),
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
 }
@@ -75,17 +79,17 @@ describe('transition', () => {
   })
 
   test('a text that a command was watched for counts once, from what it left running too', () => {
-    const events = [slotTaken, prompted, end(completed), ...EVENTS.saw]
+    const events = [slotTaken, prompted, end(completed), ...EVENTS.outputMatched]
     const ended = events.reduce<Task | undefined>(
       (task, event) => task && transition(task, event),
       pendingCommand(),
     )
-    expect(ended).toMatchObject({ status: 'completed', saw: { text: 'ready', at: 4 } })
-    expect(ended && transition(ended, { type: 'saw', sighting: { at: 9 } })).toBeUndefined()
-    expect(after(slotTaken, prompted, end(completed), ...EVENTS.saw)).toBeUndefined()
+    expect(ended).toMatchObject({ status: 'completed', matched: { text: 'ready', at: 4 } })
+    expect(ended && transition(ended, { type: 'outputMatched', match: { at: 9 } })).toBeUndefined()
+    expect(after(slotTaken, prompted, end(completed), ...EVENTS.outputMatched)).toBeUndefined()
   })
 
-  test.each([...EVENTS.saw, ...EVENTS.listens])(
+  test.each([...EVENTS.outputMatched, ...EVENTS.listening])(
     'a default time limit is no limit any more for a command that $type, and one that was asked for stays',
     (event) => {
       const [byDefault, asked] = [true, false].map((timeoutIsDefault) =>
@@ -121,11 +125,13 @@ describe('transition', () => {
         for (const event of events) {
           const next = transition(task, event)
           if (!next) continue
-          expect(isEnded(next)).toBe(event.type === 'ended' || (event.type === 'saw' && isEnded(task)))
+          expect(isEnded(next)).toBe(
+            event.type === 'ended' || (event.type === 'outputMatched' && isEnded(task)),
+          )
           if (event.type === 'ended') ends.set(next.run, (ends.get(next.run) ?? 0) + 1)
           expect(next.run).toBe(event.type === 'continued' ? task.run + 1 : task.run)
           expect(progress(next) - progress(task)).toBeGreaterThanOrEqual(MOVING.has(event.type) ? 1 : 0)
-          expect(next.status !== 'waiting' || next.asks.length > 0).toBe(true)
+          expect(next.status !== 'waiting' || next.permissionRequests.length > 0).toBe(true)
           expect(next.kind === 'agent' || next.run === 1).toBe(true)
           task = next
         }

@@ -38,7 +38,7 @@ describe.each(Object.entries(NASTY))('R4, R18: %s', (_, text) => {
     const notices = [
       { task: named, text },
       { task: failedTask('error', text), text },
-      { task: named, sighting: { text, at: 1 } },
+      { task: named, match: { text, at: 1 } },
     ]
     for (const told of noticeTexts(notices, 4096, 0)) {
       expect(told).not.toMatch(FORBIDDEN)

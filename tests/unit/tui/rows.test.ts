@@ -67,7 +67,7 @@ test('each state has a sign of its own, and says what it waits for or does', () 
   const views = [
     view('queued'),
     view('mapping', PENDING, { ...RUNNING, activity: 'read src/auth.ts' }),
-    view('asking', PENDING, { ...RUNNING, asks: [ASK] }),
+    view('asking', PENDING, { ...RUNNING, permissionRequests: [ASK] }),
     view('broken', FAILED),
     view('over', completed(NOW - 1000)),
   ]
@@ -87,7 +87,7 @@ test('each state has a sign of its own, and says what it waits for or does', () 
 test('a command runs from when its record says so, and shows the text that was waited for', () => {
   const state = { status: 'running', startedAt: NOW - 5000 }
   const running = command('dev server', state)
-  const ready = command('dev server', { ...state, saw: { text: 'listening', at: NOW } })
+  const ready = command('dev server', { ...state, matched: { text: 'listening', at: NOW } })
   const { rows = [] } = sidebarOf([running, ready, command('later', PENDING)], NOW, WIDTH) ?? {}
   expect(rows.map(({ sign, label, time, detail }) => [sign, label, time, detail])).toEqual([
     ['●', '$ dev server', '5s', 'npm run dev'],
@@ -157,7 +157,7 @@ test('what can be done with a task follows from its state', () => {
     'Cancel it',
     'Copy its id: id',
   ])
-  expect(titles(view('asks', PENDING, { ...RUNNING, asks: [ASK] })).slice(0, 3)).toEqual([
+  expect(titles(view('asks', PENDING, { ...RUNNING, permissionRequests: [ASK] })).slice(0, 3)).toEqual([
     'Allow once: bash rm -rf build',
     'Always allow: bash rm *',
     'Reject: bash rm -rf build',
