@@ -106,7 +106,7 @@ describe('texts in the output', () => {
     expect(found).toEqual(['early'])
     await child.gone
     expect(found).toEqual(['early', 'late'])
-    expect(child.wasToldToEnd).toBe(false)
+    expect(child.wasSignalled).toBe(false)
     const { process: killed } = run(
       '(trap "echo told; exit" TERM; echo up; while :; do sleep 0.1; done) & sleep 0.3',
     )
@@ -116,7 +116,7 @@ describe('texts in the output', () => {
     await killed.kill()
     await killed.gone
     expect(heard).toEqual(['up'])
-    expect(killed.wasToldToEnd).toBe(true)
+    expect(killed.wasSignalled).toBe(true)
   })
 
   test('cost no timer once they are found, nor when the command has ended', async () => {

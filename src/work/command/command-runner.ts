@@ -6,22 +6,26 @@ import {
   exitCodeText,
   startedAt,
   isRunning,
-  logPath,
   readEnd,
   readProcessIdentity,
   readPiece,
-  readTail,
   writeOwner,
   type CommandOwner,
   type CommandEnd,
   type CommandOutput,
-  type Stream,
-  type Tail,
   type TailOptions,
 } from './files.ts'
-import { mayWatch } from '../../text/exit-hint.ts'
 import type { Machine } from './machine.ts'
-import { isDiskFull, markTold, removeOld } from './retention.ts'
+import {
+  isUnmatched,
+  paragraphs,
+  readStreams,
+  remainsText,
+  streamsText,
+  watcherText,
+  type Remains,
+} from './command-output.ts'
+import { isDiskFull, markTold, Retention } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
 import { attach, start, type CommandProcess } from './process.ts'
 import type { Options } from '../../config.ts'
@@ -38,7 +42,6 @@ import {
   transition,
   type CommandTask,
   type Outcome,
-  type Task,
   type TaskEvent,
 } from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
@@ -67,27 +70,10 @@ type Limits = Pick<
   readonly toldBytes: number
 }
 
-/** The state of a command at its end, besides its output. */
-interface Remains {
-  /** Whether something that it has started runs on. */
-  readonly hasLeft: boolean
-  /** Whether texts are waited for of which none has appeared. */
-  readonly isUnseen: boolean
-}
-
 const WORDS_BYTES = 300
 
-/** A watcher that ends with its input does so as soon as it has built once. */
-const WATCHER_ENDS_MS = 60_000
-const WATCHER_ADVICE =
-  '[If it is a watcher: some end when their input does, and this one had none. open_stdin: true keeps it open.]'
-
-/** How much of each stream is shown when it is asked for: the host lets twice that through, with some words. */
-const TAIL = { bytes: 22_000, lines: 900 }
 /** How much of each stream is left in the session of the command. */
 const NOTE = { bytes: 4000 }
-/** The directories of all commands are looked through, which takes longer the more there are. */
-const BETWEEN_CLEANINGS_MS = 60_000
 const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
@@ -97,8 +83,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   readonly #limits: Limits
   /** By the ids of their tasks: what runs, and what has ended and left something running. */
   readonly #live = new Map<string, CommandProcess>()
-  #cleanedAt = Number.NEGATIVE_INFINITY
-  #cancelCleaning: (() => void) | undefined
+  readonly #retention: Retention
   /** While something runs that must not outlive us. */
   #stopListening: (() => void) | undefined
 
@@ -106,6 +91,10 @@ export class CommandRunner implements WorkKind<CommandTask> {
     this.#ports = ports
     this.queue = ports.queue
     this.#limits = limits
+    const { clock, log, machine } = ports
+    this.#retention = new Retention(clock, machine.root, limits.maxTotalBytes, (error) =>
+      log.warn(`the files of old commands could not be removed: ${errorText(error)}`),
+    )
   }
 
   timeLimitOf({ timeoutMs }: CommandTask): number {
@@ -158,15 +147,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const end = await child.ended
     await killed
     stop.removeEventListener('abort', onStop)
-    const remains = { hasLeft: child.isAlive, isUnseen: isUnseen(store.get(task.id)) }
+    const remains = { hasLeft: child.isAlive, isUnmatched: isUnmatched(store.get(task.id)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
     const advice = [
-      ...(isEndedWatcher(task, end, clock.now()) ? [WATCHER_ADVICE] : []),
+      ...watcherText(task, end, clock.now()),
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
     ]
-    if (this.#live.has(task.id)) this.#cleanSoon()
-    const text = joined([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
+    if (this.#live.has(task.id)) this.#retention.cleanSoon()
+    const text = paragraphs([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
     // A command that wrote too much may have ended by itself before it was killed.
     const hasOwnEnd = cause?.type === 'output' && end.type === 'exited'
     return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
@@ -196,8 +185,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const directory = this.#directory(task)
     const since = this.#startedAt(task)
     const end = readEnd(directory)
-    const unwatched = isUnseen(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
-    const text = joined([this.textOf(task), ...unwatched])
+    const unwatched = isUnmatched(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
+    const text = paragraphs([this.textOf(task), ...unwatched])
     const at = endedAt(directory) ?? this.#ports.clock.now()
     // An orphan that was killed for its time limit had nobody to report that to.
     const isOverLimit = task.timeoutMs > 0 && at - (since ?? at) >= task.timeoutMs
@@ -225,28 +214,14 @@ export class CommandRunner implements WorkKind<CommandTask> {
    */
   textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
     const output = this.outputOf(task, { bytes })
-    return output.isGone ? OUTPUT_IS_GONE : bothStreams(output)
+    return output.isGone ? OUTPUT_IS_GONE : streamsText(output.directory, output)
   }
 
   /** @param tail how much of each stream; never more than the host lets through */
   outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
     const directory = this.#directory(task)
-    const bytes = Math.min(tail.bytes ?? TAIL.bytes, TAIL.bytes)
-    const lines = Math.min(tail.lines ?? TAIL.lines, TAIL.lines)
-    const read = (stream: Stream): Tail => {
-      try {
-        return readTail(directory, stream, { bytes, lines })
-      } catch (error) {
-        return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
-      }
-    }
-    return {
-      directory,
-      stdout: read('stdout'),
-      stderr: read('stderr'),
-      hasLeftovers: this.hasLeftovers(task),
-      isGone: this.#isGone(task),
-    }
+    const [hasLeftovers, isGone] = [this.hasLeftovers(task), this.#isGone(task)]
+    return { directory, ...readStreams(directory, tail), hasLeftovers, isGone }
   }
 
   /** Whether the files of a command that was started are not there any more. */
@@ -337,7 +312,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** The instance ends, and what it has begun ends with it. */
   dispose(): void {
-    this.#cancelCleaning?.()
+    this.#retention.dispose()
     for (const child of this.#live.values()) child.killNow()
     this.#live.clear()
     this.#stopListening?.()
@@ -355,7 +330,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
       this.#writeBelonging(task)
       return attach({ ...identity, ...options })
     }
-    this.#cleanSoon()
+    this.#retention.cleanSoon()
     log.debug(`${id}: Starting: ${command} (cwd: ${cwd})`)
     const { shell = machine.shell } = task
     return start({
@@ -369,29 +344,11 @@ export class CommandRunner implements WorkKind<CommandTask> {
     })
   }
 
-  /** At each start and end of a command, but not often. */
-  #cleanSoon(): void {
-    const { clock } = this.#ports
-    const waitMs = this.#cleanedAt + BETWEEN_CLEANINGS_MS - clock.monotonic()
-    this.#cancelCleaning ??= clock.after(Math.max(0, waitMs), () => {
-      this.#cancelCleaning = undefined
-      this.#cleanedAt = clock.monotonic()
-      this.#clean()
-    })
-  }
-
-  #clean(): void {
-    const { clock, log, machine } = this.#ports
-    removeOld(machine.root, this.#limits.maxTotalBytes, clock).catch((error: unknown) => {
-      log.warn(`what old commands have left could not be removed: ${errorText(error)}`)
-    })
-  }
-
   /** Nothing of a command runs any more. A text that was awaited from what it had left running cannot appear now. */
-  #gone(taskID: string, { wasToldToEnd }: CommandProcess, { hasLeft, isUnseen: unseen }: Remains): void {
+  #gone(taskID: string, { wasSignalled }: CommandProcess, { hasLeft, isUnmatched: none }: Remains): void {
     const { clock, store } = this.#ports
     this.#letGo(taskID)
-    if (hasLeft && unseen && !wasToldToEnd)
+    if (hasLeft && none && !wasSignalled)
       store.dispatch(taskID, { type: 'outputMatched', match: { at: clock.now() } })
   }
 
@@ -409,10 +366,11 @@ export class CommandRunner implements WorkKind<CommandTask> {
   /** For whoever opens its session; no model reads it. */
   async #leaveOutputMessage(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
+    const directory = this.#directory(task)
     try {
       await opencode.leaveMessage(
         task.sessionID,
-        sanitize(bothStreams(this.outputOf(task, NOTE))) || 'No output.',
+        sanitize(streamsText(directory, readStreams(directory, NOTE))) || 'No output.',
       )
     } catch (error) {
       log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
@@ -422,43 +380,6 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
 function isFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-}
-
-function joined(parts: readonly string[]): string {
-  return parts.filter((part) => part !== '').join('\n\n')
-}
-
-/** Whether texts are waited for of which none has appeared. */
-function isUnseen(task: Task | undefined): boolean {
-  return task?.kind === 'command' && task.notifyOn.length > 0 && !('matched' in task && task.matched)
-}
-
-/** Whether a command that has just ended may be a watcher that had better not. */
-function isEndedWatcher(task: CommandTask, end: CommandEnd, now: number): boolean {
-  const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
-  const isWell = end.type === 'exited' && end.code === 0
-  return isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && mayWatch(task.command)
-}
-
-/** Lines about a command that has just ended, to stand behind its output. */
-function remainsText({ hasLeft, isUnseen: unseen }: Remains, killTool: string | undefined): string[] {
-  if (!hasLeft) return unseen ? ['[None of its notify_on texts appeared.]'] : []
-  const watched = unseen ? ' Their output is watched for its notify_on texts.' : ''
-  const hint = killTool === undefined ? '' : `: ${killTool} ends them`
-  return [`[It has left processes running${hint}.${watched}]`]
-}
-
-function bothStreams(output: CommandOutput): string {
-  const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
-    const { text, leftOutBytes } = output[stream]
-    const before =
-      leftOutBytes === 0
-        ? ''
-        : `[… ${leftOutBytes} bytes before this are in ${logPath(output.directory, stream)} …]\n`
-    return text === '' ? '' : `${before}${text.replace(/\n+$/, '')}`
-  })
-  if (err === '') return out
-  return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
 }
 
 function outcomeOf(end: CommandEnd, text: string): Outcome {

@@ -58,14 +58,14 @@ export interface AttachOptions extends ProcessOptions, ProcessIdentity {
   readonly directory: string
 }
 
-/** How often what has no event of its own is looked at. */
+/** Interval of the poll for what has no event. */
 const POLL_MS = 250
 const GROUP_POLL_MS = 25
-/** How often SIGKILL is sent, before it is believed that something cannot be killed. */
+/** How often SIGKILL is sent before the group counts as one that cannot be killed. */
 const KILLS = 12
-/** How often what a command has left running is looked at: its number may be another's once it has ended. */
+/** Interval of the poll for leftovers: their group number may be another's once they have ended. */
 const LEFTOVERS_POLL_MS = 1000
-/** How much of a stream is searched at a look; nothing else goes on meanwhile. */
+/** How much of a stream one poll searches, because it blocks this process meanwhile. */
 const BYTES_PER_POLL = 4_000_000
 
 /**
@@ -129,24 +129,37 @@ export function attach(options: AttachOptions): CommandProcess {
   return new CommandProcess(options)
 }
 
+/**
+ * The states of a command, each left by a poll or by the exit of our own child:
+ *
+ *   running → draining → leftovers → gone
+ *
+ * `running`: its shell runs. `draining`: its shell has ended, and the output from before its end is still being searched.
+ * `leftovers`: `ended` has resolved, and what the command has left running is polled. `gone`: nothing of it runs, so that
+ * the system may give its process number to another.
+ *
+ * A signal is no state of its own: the newest one sent decides whether texts are still searched, and what an end without
+ * a word of the wrapper means.
+ */
 export class CommandProcess implements ProcessIdentity {
   readonly pid: number
   readonly key: string
   /** Never rejects. */
   readonly ended: Promise<CommandEnd>
-  readonly #options: AttachOptions
-  readonly #isOurChild: boolean
-  /** Whether the group is known to be the command's, and not a later one of the same number. */
-  #isKnown: boolean
   /** Settles when it has ended, and nothing is left of what it has started. */
   readonly gone: Promise<void>
+  readonly #options: AttachOptions
+  readonly #isOurChild: boolean
+  /** Whether the group was the command's when this process found it, and not a later one of the same number. */
+  readonly #isOurGroup: boolean
   readonly #watches = new Set<OutputMatcher>()
   #resolve!: (end: CommandEnd) => void
   #resolveGone!: () => void
-  #hasEnded = false
-  #hasTooMuch = false
-  #wasKilled = false
-  #wasToldToEnd = false
+  #state: 'running' | 'draining' | 'leftovers' | 'gone' = 'running'
+  /** The strongest signal that we have sent while it ran, or after its end. */
+  #sent: 'SIGTERM' | 'SIGKILL' | undefined
+  /** The limit on its output in bytes, until it has passed it. */
+  #limitBytes: number | 'passed'
   #killing: Promise<void> | undefined
   #cancelPoll: (() => void) | undefined
 
@@ -155,7 +168,8 @@ export class CommandProcess implements ProcessIdentity {
     this.pid = options.pid
     this.key = options.key
     this.#isOurChild = child !== undefined
-    this.#isKnown = this.#isOurChild || this.#isLeading()
+    this.#isOurGroup = this.#isOurChild || this.#isLeading()
+    this.#limitBytes = options.maxOutputBytes ?? Infinity
     this.ended = new Promise((resolve) => (this.#resolve = resolve))
     this.gone = new Promise((resolve) => (this.#resolveGone = resolve))
     child?.once('exit', (code, signal) => {
@@ -169,9 +183,9 @@ export class CommandProcess implements ProcessIdentity {
     return this.#isOurs() && isGroupAlive(this.pid)
   }
 
-  /** Whether it was told to end, by us. */
-  get wasToldToEnd(): boolean {
-    return this.#wasToldToEnd
+  /** Whether we have sent it a signal to end. */
+  get wasSignalled(): boolean {
+    return this.#sent !== undefined
   }
 
   /** In bytes. */
@@ -186,12 +200,12 @@ export class CommandProcess implements ProcessIdentity {
 
   /**
    * Calls `onFound` once at most for each text that the output has in it, from its beginning; before `ended` resolves for
-   * what was written until then, and after it while something that was left runs on and was not told to end. Escape
+   * what was written until then, and after it while something that was left runs on and got no signal to end. Escape
    * sequences do not count. `onFound` must not throw.
    */
   watchFor(texts: readonly string[], onFound: (text: string) => void): void {
     this.#watches.add(new OutputMatcher(this.#options.directory, texts, onFound))
-    if (!this.#hasEnded) this.#pollAfter(0)
+    if (this.#state === 'running') this.#pollAfter(0)
   }
 
   /** Ends the group: SIGTERM, and SIGKILL when that was not enough. Resolves when nothing is left of it. */
@@ -207,53 +221,54 @@ export class CommandProcess implements ProcessIdentity {
 
   async #kill(): Promise<void> {
     this.#signal('SIGTERM')
-    if (!(await this.#isGone(this.#options.killGraceMs))) await this.#killUntilGone(KILLS)
+    let isGone = await this.#isGoneWithin(this.#options.killGraceMs)
+    // A process that was just being started missed the signal. One of another user gets none.
+    for (let times = 0; !isGone && times < KILLS; times += 1) {
+      this.#signal('SIGKILL')
+      isGone = await this.#isGoneWithin(POLL_MS)
+    }
     await this.ended
   }
 
-  /** What was being started in the moment of a signal has not heard it. What is another user's hears none. */
-  async #killUntilGone(times: number): Promise<void> {
-    this.#signal('SIGKILL')
-    if (!(await this.#isGone(POLL_MS)) && times > 1) await this.#killUntilGone(times - 1)
-  }
-
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    this.#wasToldToEnd = true
+    // One that reaches no group any more ends the search for texts as well.
+    this.#sent ??= 'SIGTERM'
     if (!this.#isOurs()) return
-    if (signal === 'SIGKILL') this.#wasKilled ||= !this.#hasEnded
+    if (signal === 'SIGKILL') this.#sent = signal
     signalGroup(this.pid, signal)
   }
 
-  #isGone(withinMs: number): Promise<boolean> {
+  #isGoneWithin(ms: number): Promise<boolean> {
     const { clock } = this.#options
-    const deadline = clock.monotonic() + withinMs
+    const deadline = clock.monotonic() + ms
     return new Promise((resolve) => {
-      const look = (): void => {
+      const check = (): void => {
         if (!this.isAlive) resolve(true)
         else if (clock.monotonic() >= deadline) resolve(false)
-        else clock.after(GROUP_POLL_MS, look)
+        else clock.after(GROUP_POLL_MS, check)
       }
-      look()
+      check()
     })
   }
 
-  /** A number is not given again while a group has it: where its process is another, the group has been empty. */
+  /** The system gives no number again while a group has it: where its process is another, the group has been empty. */
   #isOurs(): boolean {
+    if (this.#state === 'gone' || !this.#isOurGroup) return false
     const key = processKey(this.pid)
-    return this.#isKnown && (key === undefined || key === this.key)
+    return key === undefined || key === this.key
   }
 
   #isLeading(): boolean {
     return this.key !== '' && processKey(this.pid) === this.key
   }
 
-  /** One timer for all that is looked at, and none when there is nothing to look for. */
+  /** One timer for all that is polled, and none where there is nothing to poll for. */
   #poll(): void {
     // The end that the wrapper has written is proof, should the event of our own child be lost.
     const isWritten = readEnd(this.#options.directory) !== undefined
     if (isWritten || !this.#isOurChild) {
       if (!this.#isLeading()) {
-        this.#end(this.#wasKilled ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
+        this.#end(this.#sent === 'SIGKILL' ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
         return
       }
       if (isWritten) {
@@ -264,8 +279,7 @@ export class CommandProcess implements ProcessIdentity {
     }
     this.#checkSize()
     this.#searchTexts()
-    const { maxOutputBytes = Infinity } = this.#options
-    const isLimited = maxOutputBytes !== Infinity && !this.#hasTooMuch
+    const isLimited = this.#limitBytes !== Infinity && this.#limitBytes !== 'passed'
     if (this.#isOurChild && !isLimited && this.#watches.size === 0) return
     this.#pollAfter(POLL_MS)
   }
@@ -276,11 +290,10 @@ export class CommandProcess implements ProcessIdentity {
   }
 
   #checkSize(): void {
-    const { maxOutputBytes = Infinity, onTooMuchOutput } = this.#options
     const { stdout, stderr } = this.#sizes()
-    if (this.#hasTooMuch || stdout + stderr <= maxOutputBytes) return
-    this.#hasTooMuch = true
-    onTooMuchOutput?.()
+    if (this.#limitBytes === 'passed' || stdout + stderr <= this.#limitBytes) return
+    this.#limitBytes = 'passed'
+    this.#options.onTooMuchOutput?.()
   }
 
   #sizes(): Readonly<Record<Stream, number>> {
@@ -288,14 +301,15 @@ export class CommandProcess implements ProcessIdentity {
   }
 
   #searchTexts(): void {
+    const hasEnded = this.#state !== 'running'
     for (const watch of this.#watches) {
       try {
         watch.search(BYTES_PER_POLL)
       } catch {
-        // The log cannot be read now; the next look goes on where this one was.
-        if (this.#hasEnded) this.#watches.delete(watch)
+        // The log cannot be read now; the next poll goes on where this one was.
+        if (hasEnded) this.#watches.delete(watch)
       }
-      if (watch.isDone || (this.#hasEnded && this.#hasTooMuch)) this.#watches.delete(watch)
+      if (watch.isDone || (hasEnded && this.#limitBytes === 'passed')) this.#watches.delete(watch)
     }
   }
 
@@ -305,26 +319,27 @@ export class CommandProcess implements ProcessIdentity {
 
   /** What the wrapper has written counts; where it could not write, how it ended itself. */
   #end(otherwise: CommandEnd): void {
-    if (this.#hasEnded) return
+    if (this.#state !== 'running') return
     this.#cancelPoll?.()
-    this.#hasEnded = true
+    this.#state = 'draining'
     this.#checkSize()
-    this.#finish(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
+    this.#drain(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
   }
 
-  /** Searches all output of before the end before that is told, in pieces. */
-  #finish(end: CommandEnd, sizes: Readonly<Record<Stream, number>>): void {
+  /** Searches all output from before the end, in pieces, before `ended` resolves. */
+  #drain(end: CommandEnd, sizes: Readonly<Record<Stream, number>>): void {
     this.#searchTexts()
     if (!this.#haveReached(sizes)) {
-      this.#cancelPoll = this.#options.clock.after(0, () => this.#finish(end, sizes))
+      this.#cancelPoll = this.#options.clock.after(0, () => this.#drain(end, sizes))
       return
     }
+    this.#state = 'leftovers'
     this.#resolve(end)
     this.#pollLeftovers()
   }
 
   #pollLeftovers(): void {
-    if (this.#wasToldToEnd) this.#watches.clear()
+    if (this.#sent) this.#watches.clear()
     // In this order: after it has been found gone, it writes nothing more.
     const { isAlive } = this
     this.#searchTexts()
@@ -333,7 +348,7 @@ export class CommandProcess implements ProcessIdentity {
       return
     }
     this.#watches.clear()
-    this.#isKnown = false
+    this.#state = 'gone'
     this.#resolveGone()
   }
 }

@@ -6,6 +6,8 @@ import type { Clock } from '../../clock.ts'
 import { isRunning, readProcessIdentity } from './files.ts'
 import { isGroupAlive } from './process-group.ts'
 
+/** To look through all directories takes longer the more there are. */
+const BETWEEN_CLEANINGS_MS = 60_000
 const DAY_MS = 24 * 60 * 60 * 1000
 const KEPT_DAYS = 7
 /** A disk with less room than this is full: some file systems keep a little for themselves. */
@@ -26,6 +28,36 @@ export function isDiskFull(directory: string): boolean {
     return bavail * bsize < FULL_BYTES
   } catch {
     return false
+  }
+}
+
+/** Removes old directories, at each start and end of a command, but not often. */
+export class Retention {
+  readonly #clock: Clock
+  readonly #root: string
+  readonly #maxTotalBytes: number
+  readonly #onError: (error: unknown) => void
+  #cleanedAt = Number.NEGATIVE_INFINITY
+  #cancel: (() => void) | undefined
+
+  constructor(clock: Clock, root: string, maxTotalBytes: number, onError: (error: unknown) => void) {
+    this.#clock = clock
+    this.#root = root
+    this.#maxTotalBytes = maxTotalBytes
+    this.#onError = onError
+  }
+
+  cleanSoon(): void {
+    const waitMs = this.#cleanedAt + BETWEEN_CLEANINGS_MS - this.#clock.monotonic()
+    this.#cancel ??= this.#clock.after(Math.max(0, waitMs), () => {
+      this.#cancel = undefined
+      this.#cleanedAt = this.#clock.monotonic()
+      removeOld(this.#root, this.#maxTotalBytes, this.#clock).catch(this.#onError)
+    })
+  }
+
+  dispose(): void {
+    this.#cancel?.()
   }
 }
 

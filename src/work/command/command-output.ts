@@ -1,0 +1,78 @@
+/** The output of a command as text: what stands in a notice, in an answer and in its session. */
+import { errorText } from '../../host/opencode.ts'
+import { mayWatch } from '../../text/exit-hint.ts'
+import type { CommandTask, Task } from '../../task/task.ts'
+import { logPath, readTail, type CommandEnd, type Stream, type Tail, type TailOptions } from './files.ts'
+
+/** The ends of both streams. */
+export type Streams = Readonly<Record<Stream, Tail>>
+
+/** What a command leaves at its end besides its output. */
+export interface Remains {
+  /** Whether something that it has started runs on. */
+  readonly hasLeft: boolean
+  /** Whether none of the texts in `notifyOn` has appeared. */
+  readonly isUnmatched: boolean
+}
+
+/** How much of each stream can be shown at most: the host lets twice that through, with some words. */
+const MOST = { bytes: 22_000, lines: 900 }
+
+/** A watcher that ends with its input does so as soon as it has built once. */
+const WATCHER_ENDS_MS = 60_000
+const WATCHER_ADVICE =
+  '[If it is a watcher: some end when their input does, and this one had none. open_stdin: true keeps it open.]'
+
+/** @param tail how much of each stream; never more than the host lets through */
+export function readStreams(directory: string, tail: Partial<TailOptions> = {}): Streams {
+  const bytes = Math.min(tail.bytes ?? MOST.bytes, MOST.bytes)
+  const lines = Math.min(tail.lines ?? MOST.lines, MOST.lines)
+  const read = (stream: Stream): Tail => {
+    try {
+      return readTail(directory, stream, { bytes, lines })
+    } catch (error) {
+      return { text: `(could not be read: ${errorText(error)})`, leftOutBytes: 0 }
+    }
+  }
+  return { stdout: read('stdout'), stderr: read('stderr') }
+}
+
+/** Both streams one after the other, with how much of each is left out. */
+export function streamsText(directory: string, streams: Streams): string {
+  const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
+    const { text, leftOutBytes } = streams[stream]
+    const before =
+      leftOutBytes === 0
+        ? ''
+        : `[… ${leftOutBytes} bytes before this are in ${logPath(directory, stream)} …]\n`
+    return text === '' ? '' : `${before}${text.replace(/\n+$/, '')}`
+  })
+  if (err === '') return out
+  return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
+}
+
+/** Whether texts are awaited of which none has appeared. */
+export function isUnmatched(task: Task | undefined): boolean {
+  return task?.kind === 'command' && task.notifyOn.length > 0 && !('matched' in task && task.matched)
+}
+
+/** Lines about a command that has just ended, to stand behind its output. */
+export function remainsText({ hasLeft, isUnmatched: none }: Remains, killTool: string | undefined): string[] {
+  if (!hasLeft) return none ? ['[None of its notify_on texts appeared.]'] : []
+  const watched = none ? ' Their output is watched for its notify_on texts.' : ''
+  const hint = killTool === undefined ? '' : `: ${killTool} ends them`
+  return [`[It has left processes running${hint}.${watched}]`]
+}
+
+/** Advice where a command that has just ended may be a watcher that was to go on. */
+export function watcherText(task: CommandTask, end: CommandEnd, now: number): string[] {
+  const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
+  const isWell = end.type === 'exited' && end.code === 0
+  const isWatcher = isWell && ranMs < WATCHER_ENDS_MS && !task.hasOpenInput && mayWatch(task.command)
+  return isWatcher ? [WATCHER_ADVICE] : []
+}
+
+/** Paragraphs, without those that are empty. */
+export function paragraphs(parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('\n\n')
+}
