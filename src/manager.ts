@@ -148,7 +148,7 @@ export class BackgroundManager {
   async launch(request: LaunchRequest): Promise<Task> {
     const task = await this.#rooms.launcher.launch(request)
     this.#rooms.executor.enqueue(task)
-    return this.#rooms.store.get(task.id) ?? task
+    return this.#rooms.store.now(task)
   }
 
   /** The same for a shell command, which is asked for no permission here. */
@@ -156,8 +156,7 @@ export class BackgroundManager {
     if (!this.#hasShellEnv && this.#rooms.shellEnv.isAddedTo) this.report(SHELL_ENV_UNHEARD)
     const task = await this.#rooms.launcher.launchCommand(request)
     this.#rooms.executor.enqueue(task)
-    const now = this.#rooms.store.get(task.id)
-    return now?.kind === 'command' ? now : task
+    return this.#rooms.store.now(task)
   }
 
   /**
@@ -227,7 +226,7 @@ export class BackgroundManager {
    */
   heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
-    return task?.kind === 'agent' && task.status === 'pending' && task.model
+    return task?.status === 'pending' && 'model' in task && task.model
       ? this.#rooms.backoff.heldFor(task.model.providerID)
       : undefined
   }

@@ -66,7 +66,7 @@ export class Panes {
     this.#options = options
     if (ports.disposal.aborted) return
     const unsubscribe = ports.timeline.subscribe((step, task) => {
-      if (step.type !== 'transition' || task.kind !== 'agent') return
+      if (step.type !== 'transition') return
       if (step.event === 'prompted') this.#update()
       if (step.event === 'ended') this.#linger(task.id)
     })

@@ -115,7 +115,7 @@ export class Timeline {
       ...(detail !== undefined && { detail }),
     })
     // The host's answer to the prompt may be later than what comes of it.
-    if (event.type === 'slotTaken' && task.kind === 'agent') this.#silent.add(task.id)
+    if (event.type === 'slotTaken') this.#silent.add(task.id)
     if (isEnded(task)) this.#silent.delete(task.id)
   }
 
@@ -171,7 +171,7 @@ export class Timeline {
 }
 
 function isAnswer(part: Part, task: Task): boolean {
-  if (task.kind === 'agent' && task.promptIDs.includes(part.messageID)) return false
+  if ('promptIDs' in task && task.promptIDs.includes(part.messageID)) return false
   return part.type === 'text' || part.type === 'reasoning' || part.type === 'tool'
 }
 

@@ -107,8 +107,8 @@ export class Continuer {
         cause: error,
       })
     }
-    const now = store.get(task.id)
-    if (now?.kind !== 'agent' || now.run !== task.run || !isEnded(now)) return now ?? task
+    const now = store.now(task)
+    if (now.run !== task.run || !isEnded(now)) return now
     // It has ended all the same. What was said must not be worked on outside of the queue, once it is stored.
     await new Promise<void>((resolve) => {
       clock.after(STORED_WITHIN_MS, resolve)

@@ -185,7 +185,7 @@ function besideEndText(notice: Exclude<Notice, EndNotice>): string {
 function outputMatchText(task: Task, { text }: OutputMatch): string {
   if (text === undefined)
     return 'The processes that it had left running have ended. None of its notify_on texts appeared.'
-  const isUnlimited = task.kind === 'command' && !isEnded(task) && outlivesDefault(task)
+  const isUnlimited = !isEnded(task) && outlivesDefault(task)
   return `Its output has: ${nameForModel(text)}${isUnlimited ? '\nIt runs on without a time limit.' : ''}`
 }
 

@@ -74,5 +74,6 @@ function keep(ids: Set<string>, id: string, belongs: boolean): void {
 
 /** When the first run of a task was asked for, as far as is known. */
 function launchedAt(task: Task): number {
-  return (task.kind === 'agent' ? task.earlier?.[0] : undefined)?.createdAt ?? task.createdAt
+  const { earlier = [] } = { earlier: undefined, ...task }
+  return earlier[0]?.createdAt ?? task.createdAt
 }

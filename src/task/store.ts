@@ -40,6 +40,11 @@ export class TaskStore {
     return this.#tasks.get(id)
   }
 
+  /** The task as it is now; the given one where it was removed. Tasks keep their kind. */
+  now<Kind extends Task['kind']>(task: Task & { readonly kind: Kind }): Extract<Task, { kind: Kind }> {
+    return (this.#tasks.get(task.id) ?? task) as Extract<Task, { kind: Kind }>
+  }
+
   findBySession(sessionID: string): Task | undefined {
     const id = this.#bySession.get(sessionID)
     return id === undefined ? undefined : this.#tasks.get(id)

@@ -228,10 +228,10 @@ export function usedTogether(usages: readonly Usage[]): Usage {
 
 /** What each of its runs has used that has ended; a command uses nothing. */
 export function usagesOf(task: Task): Usage[] {
-  if (task.kind === 'command') return []
-  const kept = (task.earlier ?? []).map(({ usage }) => usage)
-  const earlier = task.usedBefore ? [task.usedBefore, ...kept] : kept
-  return isEnded(task) ? [...earlier, task.usage] : earlier
+  const { earlier = [], usedBefore } = { earlier: undefined, usedBefore: undefined, ...task }
+  const kept = earlier.map(({ usage }) => usage)
+  const before = usedBefore ? [usedBefore, ...kept] : kept
+  return isEnded(task) ? [...before, task.usage] : before
 }
 
 export function isEnded(task: Task): task is EndedTask {
@@ -245,30 +245,13 @@ export function isActive(task: Task): boolean {
 
 /** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
-  if (isEnded(task)) {
-    if (event.type === 'continued' && task.kind === 'agent') return continued(task, event.next)
-    if (event.type === 'outputMatched' && task.kind === 'command') return matched(task, event.match)
-    return undefined
-  }
+  const next = task.kind === 'agent' ? agentTransition(task, event) : commandTransition(task, event)
+  if (next || isEnded(task)) return next
   switch (event.type) {
     case 'slotTaken':
       return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
     case 'prompted':
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
-    case 'appended':
-      return task.status === 'pending' && task.kind === 'agent'
-        ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` }
-        : undefined
-    case 'steered':
-      return task.kind === 'agent' && (task.status === 'running' || task.status === 'waiting')
-        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
-        : undefined
-    case 'outputMatched':
-      return task.status === 'running' && task.kind === 'command' ? matched(task, event.match) : undefined
-    case 'listening':
-      return task.status === 'running' && task.kind === 'command' && !outlivesDefault(task)
-        ? unlimited({ ...task, listening: event.listening })
-        : undefined
     case 'permissionAsked':
       return asked(task, event.request)
     case 'permissionUnanswered':
@@ -277,7 +260,37 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
       return replied(task, event.requestID)
     case 'ended':
       return ended(task, event.at, event.outcome)
+    default:
+      return undefined
+  }
+}
+
+/** The events that only an agent has. */
+function agentTransition(task: AgentTask, event: TaskEvent): Task | undefined {
+  switch (event.type) {
+    case 'appended':
+      return task.status === 'pending' ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` } : undefined
+    case 'steered':
+      return task.status === 'running' || task.status === 'waiting'
+        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
+        : undefined
     case 'continued':
+      return isEnded(task) ? continued(task, event.next) : undefined
+    default:
+      return undefined
+  }
+}
+
+/** The events that only a command has. */
+function commandTransition(task: CommandTask, event: TaskEvent): Task | undefined {
+  switch (event.type) {
+    case 'outputMatched':
+      return task.status === 'running' || isEnded(task) ? matched(task, event.match) : undefined
+    case 'listening':
+      return task.status === 'running' && !outlivesDefault(task)
+        ? unlimited({ ...task, listening: event.listening })
+        : undefined
+    default:
       return undefined
   }
 }
@@ -292,13 +305,13 @@ function unlimited<Command extends CommandTask>(task: Command): Command {
 }
 
 /** Whether a command has proved to be a server, and so has no limit in place of the default one. */
-export function outlivesDefault({ timeoutIsDefault = false, timeoutMs }: CommandWork): boolean {
-  return timeoutIsDefault && timeoutMs === 0
+export function outlivesDefault(work: Work): boolean {
+  return isOpenEnded(work) && 'timeoutIsDefault' in work && (work.timeoutIsDefault ?? false)
 }
 
 /** Whether nothing ends a task but itself or a cancel, as with a server. */
-export function isOpenEnded(task: Task): boolean {
-  return task.kind === 'command' && task.timeoutMs === 0
+export function isOpenEnded(work: Work): boolean {
+  return 'timeoutMs' in work && work.timeoutMs === 0
 }
 
 function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
@@ -387,5 +400,5 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
 
 /** Whether a run that has completed answered its prompt: an answer to a steer says nothing of that. */
 function isAnswered(work: Work): work is AgentWork {
-  return work.kind === 'agent' && work.promptIDs.length === 1
+  return 'promptIDs' in work && work.promptIDs.length === 1
 }

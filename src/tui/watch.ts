@@ -173,7 +173,8 @@ export class Watch {
   /** What a task at work has done before we looked. */
   async #readBusy(sessionID: string): Promise<void> {
     const child = this.#children.get(sessionID)
-    if (child?.task.kind !== 'agent' || isEnded(child.task) || child.live.status.type === 'idle') return
+    if (!child || !('promptIDs' in child.task)) return
+    if (isEnded(child.task) || child.live.status.type === 'idle') return
     const { run, promptIDs } = child.task
     const messages = await this.#ports.host.messages(sessionID)
     const start = messages.findIndex(({ info }) => promptIDs.includes(info.id))

@@ -17,8 +17,8 @@ test('a task that asks for permissions waits for all of them, says for what, and
   })
   const toasts = host.logged.filter(({ level }) => level === 'toast')
   expect(toasts.map(({ message }) => message)).toEqual([
-    'clean (@general) waits for a permission: bash rm -rf build',
-    'clean (@general) waits for a permission: edit a.ts',
+    'clean (agent general) waits for a permission: bash rm -rf build',
+    'clean (agent general) waits for a permission: edit a.ts',
   ])
   host.replyPermission(first, 'once')
   await clock.advance(10)

@@ -283,8 +283,7 @@ export class AgentRun {
 
   /** The messages of ours that belong to the run; more may come while it goes on. */
   #promptIDs(): readonly string[] {
-    const now = this.#ports.store.get(this.#task.id)
-    return now?.kind === 'agent' ? now.promptIDs : this.#task.promptIDs
+    return this.#ports.store.now(this.#task).promptIDs
   }
 
   /** Whether the session was idle for so long, as far as is known; if not yet, it is checked again then. */

@@ -9,6 +9,7 @@ import { formatAsked } from '../../text/format.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode, type PermissionRequest } from '../../host/opencode.ts'
 import { brief } from '../../text/sanitize.ts'
+import { wordsOf } from '../../text/words.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { isActive, isEnded, type Task } from '../../task/task.ts'
@@ -67,7 +68,7 @@ export class Permissions {
   observeAsked({ id, sessionID, permission, patterns }: PermissionRequest): void {
     const { log, opencode, store } = this.#ports
     const task = store.findBySession(sessionID)
-    if (task?.kind !== 'agent' || this.#open.has(id)) return
+    if (!task || this.#open.has(id)) return
     if (!store.dispatch(task.id, { type: 'permissionAsked', request: { id, permission, patterns } })) return
     const { permissionNoticeMs, permissionTimeoutMs } = this.#options
     this.#open.set(id, {
@@ -78,7 +79,12 @@ export class Permissions {
     if (permissionTimeoutMs > 0) this.#expireAfter(permissionTimeoutMs, id)
     const what = formatAsked([{ permission, patterns }])
     opencode
-      .warn(brief(`${task.description} (@${task.agent}) waits for a permission: ${what}`, TOAST_LENGTH))
+      .warn(
+        brief(
+          `${task.description} (${wordsOf(task).workerInSentence(task)}) waits for a permission: ${what}`,
+          TOAST_LENGTH,
+        ),
+      )
       .catch((error: unknown) => log.warn(errorText(error)))
   }
 

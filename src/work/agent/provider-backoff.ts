@@ -89,9 +89,10 @@ export class ProviderBackoff {
   #waits(sessionID: string, { attempt, message, next }: Extract<SessionStatus, { type: 'retry' }>): void {
     const { clock, store } = this.#ports
     const task = store.findBySession(sessionID)
-    if (task?.kind !== 'agent' || isEnded(task)) return
+    if (!task || isEnded(task)) return
+    const model = 'model' in task ? task.model : undefined
     const retry = {
-      providerID: task.model?.providerID ?? '',
+      providerID: model?.providerID ?? '',
       attempt,
       message: brief(message, MESSAGE_LENGTH),
       // The host names it by the machine's time.
@@ -99,7 +100,7 @@ export class ProviderBackoff {
     }
     this.#retries.set(sessionID, retry)
     this.#ports.timeline.add(task.id, { type: 'retry', attempt, message: retry.message })
-    if (task.model) this.#hold(retry.providerID)
+    if (model) this.#hold(retry.providerID)
   }
 
   /** It asks again. In its time the hold goes on for the jitter, in which the provider may put it off once more. */

@@ -29,9 +29,8 @@ export function endOf(
   // OpenCode may have been away for long since it did something last.
   const at = newest?.info.time.completed ?? activity?.at ?? newest?.info.time.created ?? now
   const ended = transition(before, { type: 'ended', at, outcome })
-  if (ended?.kind !== 'agent' || !isEnded(ended))
-    throw new Error(`${task.id} cannot end as ${outcome.status}`)
-  return ended
+  if (!ended || !isEnded(ended)) throw new Error(`${task.id} cannot end as ${outcome.status}`)
+  return ended as EndedTask & AgentTask
 }
 
 /** The ends of the runs before this one: each may have been owed still when the next was asked for. */

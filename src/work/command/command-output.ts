@@ -1,7 +1,7 @@
 /** The output of a command as text: what stands in a notice, in an answer and in its session. */
 import { errorText } from '../../host/opencode.ts'
 import { mayWatch } from '../../text/exit-hint.ts'
-import type { CommandTask, Task } from '../../task/task.ts'
+import type { CommandTask } from '../../task/task.ts'
 import { logPath, readTail, type CommandEnd, type Stream, type Tail, type TailOptions } from './files.ts'
 
 /** The ends of both streams. */
@@ -52,8 +52,8 @@ export function streamsText(directory: string, streams: Streams): string {
 }
 
 /** Whether texts are awaited of which none has appeared. */
-export function isUnmatched(task: Task | undefined): boolean {
-  return task?.kind === 'command' && task.notifyOn.length > 0 && !('matched' in task && task.matched)
+export function isUnmatched(task: CommandTask): boolean {
+  return task.notifyOn.length > 0 && !('matched' in task && task.matched)
 }
 
 /** Lines about a command that has just ended, to stand behind its output. */

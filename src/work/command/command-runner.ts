@@ -147,7 +147,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const end = await child.ended
     await killed
     stop.removeEventListener('abort', onStop)
-    const remains = { hasLeft: child.isAlive, isUnmatched: isUnmatched(store.get(task.id)) }
+    const remains = { hasLeft: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
     const advice = [
@@ -226,8 +226,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** Whether the files of a command that was started are not there any more. */
   #isGone(before: CommandTask): boolean {
-    const now = this.#ports.store.get(before.id)
-    const task = now?.kind === 'command' ? now : before
+    const task = this.#ports.store.now(before)
     const isBegun = task.status !== 'pending' && task.status !== 'starting'
     if (!isBegun || this.#startedAt(task) !== undefined) return false
     // One that could not be started has no exit, and has never had any files.
@@ -289,15 +288,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   /** Another process is to know when it has no time limit any more. */
-  #dispatch({ id }: CommandTask, event: TaskEvent): boolean {
+  #dispatch(before: CommandTask, event: TaskEvent): boolean {
     const { log, store } = this.#ports
-    if (!store.dispatch(id, event)) return false
-    const task = store.get(id)
-    if (task?.kind !== 'command' || isEnded(task)) return true
+    if (!store.dispatch(before.id, event)) return false
+    const task = store.now(before)
+    if (isEnded(task)) return true
     try {
       this.#writeBelonging(task)
     } catch (error) {
-      log.warn(`${id}: its files could not be written to: ${errorText(error)}`)
+      log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
     }
     return true
   }

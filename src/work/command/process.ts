@@ -231,10 +231,8 @@ export class CommandProcess implements ProcessIdentity {
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    // One that reaches no group any more ends the search for texts as well.
-    this.#sent ??= 'SIGTERM'
     if (!this.#isOurs()) return
-    if (signal === 'SIGKILL') this.#sent = signal
+    if (this.#sent !== 'SIGKILL') this.#sent = signal
     signalGroup(this.pid, signal)
   }
 
@@ -268,7 +266,8 @@ export class CommandProcess implements ProcessIdentity {
     const isWritten = readEnd(this.#options.directory) !== undefined
     if (isWritten || !this.#isOurChild) {
       if (!this.#isLeading()) {
-        this.#end(this.#sent === 'SIGKILL' ? { type: 'killed', signal: 'SIGKILL' } : { type: 'lost' })
+        // The wrapper may have got our signal before it could catch it.
+        this.#end(this.#sent ? { type: 'killed', signal: this.#sent } : { type: 'lost' })
         return
       }
       if (isWritten) {
