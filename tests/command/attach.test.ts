@@ -5,6 +5,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { processKey } from '../../src/task/owner.ts'
 import { attach, type CommandProcess } from '../../src/work/command/process.ts'
 import { groupOf, run, temporaryDirectory, written } from './commands.ts'
 
@@ -46,6 +47,16 @@ test('a command outlives a starter that is killed with -9, and another process l
 test('a command does not keep its starter from ending, and works on', async () => {
   const child = await orphan('sleep 100', 'done')
   expect(groupOf(child.pid)).not.toEqual([])
+  await child.kill()
+  expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
+})
+
+test('a command whose wrapper is hit by our signal before it can write an end was killed by that signal', async () => {
+  // No wrapper at all stands for one that has not set its trap yet.
+  const bare = spawn('sleep', ['100'], { detached: true, stdio: 'ignore' })
+  const pid = bare.pid ?? 0
+  const directory = temporaryDirectory()
+  const child = attach({ pid, key: processKey(pid) ?? '', directory, clock: systemClock, killGraceMs: 5000 })
   await child.kill()
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
 })
