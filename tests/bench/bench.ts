@@ -4,6 +4,7 @@
  *   --samples 200           how many single children are measured of each
  *   --bursts 20             how many bursts of 5 and of 10; of 50, a quarter as many
  *   --peer name@version     another plugin beside them, from the registry, on a server of its own; more than one may be named
+ *   --old dist/server.js    another build of this plugin beside it, on a server of its own
  *   --only one,bursts       of one, bursts, calls, start, sleeping, makespan, queue
  *
  * Each sample checks that each result was told once, and the benchmark fails otherwise.
@@ -13,7 +14,7 @@ import { parseArgs } from 'node:util'
 import { startModel } from '../harness/model.ts'
 import { callsOfTask } from './calls.ts'
 import { compare, type Comparison } from './compare.ts'
-import { native, ours, PLUGIN, startPeer, startServer, type Peer } from './contender.ts'
+import { native, ours, PLUGIN, startOld, startPeer, startServer, type Peer } from './contender.ts'
 import { median, quantile, round } from './numbers.ts'
 import { launchBehind, makespans } from './queue.ts'
 import { writeResults, type Table } from './results.ts'
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     samples: { type: 'string', default: '200' },
     bursts: { type: 'string', default: '20' },
     peer: { type: 'string', multiple: true, default: [] },
+    old: { type: 'string' },
     only: { type: 'string' },
   },
 })
@@ -87,6 +89,7 @@ const name = [
   'bench',
   ...(values.only === undefined ? [] : wanted),
   ...(values.peer.length > 0 ? ['peers'] : []),
+  ...(values.old === undefined ? [] : ['old']),
 ].join('-')
 let text = ''
 try {
@@ -112,6 +115,7 @@ async function compareAll(
   const server = await startServer(model, [[PLUGIN, { concurrency: { total: 100 } }]])
   const peers: Peer[] = []
   try {
+    if (values.old !== undefined) peers.push(await startOld(model, values.old))
     for (const spec of values.peer) peers.push(await startPeer(model, spec))
     const contenders = [ours(server), native(server), ...peers.map(({ contender }) => contender)]
     for (const plan of plans) {

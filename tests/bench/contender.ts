@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createHome } from '../harness/home.ts'
 import type { ScriptedModel } from '../harness/model.ts'
@@ -65,6 +65,16 @@ const PEERS: Readonly<Record<string, PeerPlan>> = {
 export interface Peer {
   readonly contender: Contender
   stop(): Promise<void>
+}
+
+/**
+ * Starts a server of its own with another build of this plugin.
+ *
+ * @param bundle the path of its `dist/server.js`
+ */
+export async function startOld(model: ScriptedModel, bundle: string): Promise<Peer> {
+  const server = await startServer(model, [[resolve(bundle), { concurrency: { total: 100 } }]])
+  return { contender: { ...ours(server), name: 'old' }, stop: () => server.stop() }
 }
 
 /**
