@@ -47,7 +47,7 @@ test('a child whose context overflows for good is told once, as a failure, with 
 test('a child that answers nothing is told once, as a failure', async () => {
   const parent = await stage.parent(() => ({}))
   await parent.launch('say something')
-  await parent.waitForNotice('<error>the agent ended without a word and without using a tool')
+  await parent.waitForNotice('<error>the agent ended without any text or tool call')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
 })

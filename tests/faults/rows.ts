@@ -250,7 +250,7 @@ const callRows: readonly Row[] = [
     { words: 'the child is to end', act: launch },
     {
       ...WOKEN,
-      told: 'failed: the session was given its prompt but did not finish an answer, and was idle for 20 s',
+      told: 'failed: the session received its prompt but did not finish an answer, and was idle for 20 s',
     },
     endIsTold,
   ),

@@ -1,15 +1,15 @@
 /**
- * One run of an agent in its child session: prompts the session, watches it, stops it, and reads the end from its messages.
- * Events and the status poll only cause a check, because idle alone does not prove an end: it also comes before a failed
- * message is final, after somebody else's abort, and from the run before (contract, traps 1 to 3).
+ * Runs an agent once in its child session: prompts, watches and stops the session, and reads the end from its messages.
+ * Events and status polls only trigger a check, because idle does not prove an end: OpenCode also reports it before a
+ * failed message is final, after another client's abort, and for the run before (contract, traps 1 to 3).
  *
  *   running ──→ stopping ⇄ stopped
  *      └───────────┴──────────┴─────→ over
  *
- * `running`: the prompt was sent, or is being sent. An idle session without evidence of an end fails after `startTimeoutMs`.
- * `stopping`: a cause to stop is known; the abort waits for the prompt's acknowledgement, because a prompt on its way would
- * start a turn behind the abort. Idle proves nothing meanwhile. `stopped`: OpenCode has acknowledged the abort; a session
- * that stays idle has stopped, and one that is busy again is aborted again. `over`: the outcome is known, or nobody wants it.
+ * `running`: the prompt is being sent or was sent. An idle session without evidence of an end fails after
+ * `startTimeoutMs`. `stopping`: a stop was requested; the abort waits until the prompt is acknowledged, because otherwise
+ * the prompt starts a turn after the abort. Idle proves nothing meanwhile. `stopped`: OpenCode has acknowledged the abort; a
+ * session that stays idle has stopped, a busy one is aborted again. `over`: the outcome is known, or the run abandoned.
  */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../host/log.ts'
@@ -41,21 +41,21 @@ export interface AgentRunPorts {
 export interface AgentRunOptions {
   /** How long the session may be idle without a final answer before the run counts as failed. */
   readonly startTimeoutMs: number
-  /** Stops what runs in the session. Never rejects. */
+  /** Aborts the session. Never rejects. */
   readonly abort: () => Promise<void>
-  /** Called once, when no event or poll concerns the run any more. */
+  /** Called once, when the run needs no further event or poll. */
   readonly onOver: () => void
 }
 
 /**
- * How long an idle session must stay so before nothing more is expected of a message that may be on its way: an abort does
- * not prevent its turn, which then begins late (contract 4.8, 2.3).
+ * How long a session must stay idle until no accepted prompt can start a turn in it any more: an abort does not prevent
+ * that turn, which starts late (contract 4.8, 2.3).
  */
 const STAYS_IDLE_MS = 2000
 
-/** After so many answers in a row without a tool call or a known finish the run is stopped: OpenCode would ask for ever. */
+/** Answers in a row without a known finish or a tool call that stop a run: OpenCode would prompt the model for ever. */
 const LOOPS = 5
-/** Finishes upon which the host does not ask again, whether or not the answer holds a tool call. */
+/** Finishes that end a turn, unless the answer holds a tool call (contract 1.3b). */
 const KNOWN_FINISHES: ReadonlySet<string> = new Set(['stop', 'length', 'content-filter', 'error'])
 
 const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
@@ -68,15 +68,15 @@ export class AgentRun {
   readonly #options: AgentRunOptions
   #resolve!: (outcome: Outcome) => void
   #state: 'running' | 'stopping' | 'stopped' | 'over' = 'running'
-  /** Whether the messages are being read, and must be read again because something has happened since. */
+  /** Whether a check reads the messages, and whether a later event has made that check outdated. */
   #check: 'none' | 'reading' | 'outdated' = 'none'
   #cause: StopCause | undefined
   #prompting = Promise.resolve()
-  /** The text of a `session.error`, which may stand in no message. */
+  /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
   #idleSince: number | undefined
   #activeAt: number
-  /** The newest answer that got nowhere, and how many there were in a row. */
+  /** The newest completed answer, and how many answers in a row had neither a known finish nor a tool call. */
   #loop = { messageID: '', answers: 0 }
   #cancelTimer = (): void => {}
 
@@ -88,18 +88,18 @@ export class AgentRun {
     this.outcome = new Promise((resolve) => (this.#resolve = resolve))
   }
 
-  /** For how many milliseconds no event of the session has come. */
+  /** Milliseconds since the last event of the session. */
   get silentMs(): number {
     return this.#ports.clock.monotonic() - this.#activeAt
   }
 
-  /** How many answers in a row got nowhere. */
+  /** How many answers in a row had neither a known finish nor a tool call. */
   get loops(): number {
     return this.#loop.answers
   }
 
   /**
-   * Sends the prompt. Whether the session has received it, only a check can tell.
+   * Sends the prompt. Only a check shows whether the session has received it.
    *
    * @param onStarted called once, when OpenCode has acknowledged the prompt, or may have accepted it
    */
@@ -107,27 +107,27 @@ export class AgentRun {
     this.#prompting = this.#prompt(onStarted)
   }
 
-  /** Stops the run. The first cause stands. */
+  /** Stops the run. A later cause does not replace the first. */
   stop(cause: StopCause): void {
     this.#cause ??= cause
     void this.#abort()
   }
 
-  /** Ends the run without an outcome: its instance ends. */
+  /** Ends the run without resolving `outcome`. */
   abandon(): void {
     this.#state = 'over'
     this.#cancelTimer()
   }
 
-  /** An event of the session has come. Called for every part of every answer, so it does next to nothing. */
+  /** Records an event of the session. Must stay cheap, because it is called for every part of every answer. */
   observeActivity(part?: Part): void {
     this.#activeAt = this.#ports.clock.monotonic()
     if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
   }
 
   /**
-   * Counts the answers that get nowhere: OpenCode asks the model again after one without a finish, with a finish that it does
-   * not know, and with `tool-calls` but no tool call (seen). A tool call resets the count.
+   * Counts answers in a loop: OpenCode prompts the model again after an answer without a finish, with an unknown finish,
+   * or with `tool-calls` but no tool call (seen). A tool call resets the count.
    */
   observeMessage(info: Message): void {
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
@@ -151,7 +151,7 @@ export class AgentRun {
     void this.#end(DELETED)
   }
 
-  /** Reads the messages for an end, and once more if something happens meanwhile. */
+  /** Reads the messages for an end, and reads them again if this is called meanwhile. */
   check(): void {
     if (this.#state === 'over') return
     if (this.#check === 'none') {
@@ -199,12 +199,12 @@ export class AgentRun {
     if (this.#state === 'over') return
     this.abandon()
     this.#options.onOver()
-    // Deleting a session does not stop what runs in it (contract 1.11).
+    // OpenCode does not stop the turn of a deleted session (contract 1.11).
     if (ending.type === 'deleted') await this.#options.abort()
     this.#resolve(outcomeOf(ending, this.#cause))
   }
 
-  /** Awaits change the state, which the compiler does not see. */
+  /** Reads the state after an await, because the compiler still narrows it to its value before. */
   #isOver(): boolean {
     return this.#state === 'over'
   }
@@ -221,28 +221,28 @@ export class AgentRun {
     if (isOutdated) this.check()
   }
 
-  /** The ending that is proved by now. */
+  /** Returns the ending once the messages and the idle time prove it. */
   async #findEnding(): Promise<Ending | undefined> {
     const first = await this.#read()
     if (this.#isOver()) return undefined
     if (first.idleMs === undefined) return first.ending
-    // The end of the abort causes another check.
+    // The acknowledged abort triggers another check.
     if (this.#state === 'stopping') return undefined
     if (!this.#wasIdleFor(first.idleMs)) {
-      this.#addDoubt(`seen idle: ${first.ending.type}, if it stays so for ${first.idleMs / 1000} s`)
+      this.#addDoubt(`idle: ${first.ending.type} if it stays idle for ${first.idleMs / 1000} s`)
       return undefined
     }
     if (await this.#isBusy()) {
-      this.#addDoubt('seen idle, and at work again')
+      this.#addDoubt('idle, then busy again')
       return undefined
     }
     if (this.#isOver()) return undefined
-    // The session is idle now, and the messages that were read before that may be out of date.
+    // Read again, because the first messages may be older than the idle session.
     const { ending, idleMs } = await this.#read()
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined
   }
 
-  /** The end that the messages show, and for how long the session must have been idle for it to be true. */
+  /** Returns the ending that the messages show, and how long the session must stay idle to prove it. */
   async #read(): Promise<{ readonly ending: Ending; readonly idleMs: number | undefined }> {
     const { opencode } = this.#ports
     const { sessionID, maxSteps } = this.#task
@@ -260,33 +260,31 @@ export class AgentRun {
     const verdict = judge(messages, promptIDs, this.#error, maxSteps)
     if (!verdict) {
       const { prompted, ...said } = readTranscript(messages, promptIDs)
-      const what = prompted
-        ? 'was given its prompt but did not finish an answer'
-        : 'never received its prompt'
+      const what = prompted ? 'received its prompt but did not finish an answer' : 'never received its prompt'
       const message = `the session ${what}, and was idle for ${Math.round(patienceMs / 1000)} s`
       return { ending: timedOut(message, said), idleMs: patienceMs }
     }
     const { ending, holds } = verdict
     if (this.#cause) {
-      // The abort ended whatever the session was doing, unless its own end is certain.
+      // The abort ended the turn, unless the messages prove an end of its own.
       return holds === 'always'
         ? { ending, idleMs: undefined }
         : { ending: { ...ending, type: 'aborted' }, idleMs: STAYS_IDLE_MS }
     }
-    // OpenCode aborts its sessions some time before it says that the instance ends (contract 9.4).
+    // OpenCode aborts the sessions of an instance some milliseconds before it calls `dispose` (contract 9.4).
     if (ending.type === 'aborted') return { ending, idleMs: STAYS_IDLE_MS }
-    // Another plugin may fall back to another model.
+    // Another plugin may retry with a fallback model.
     if (ending.type === 'failed' && ending.failure.reason === 'error' && holds === 'always')
       return { ending, idleMs: GOES_ON_WITHIN_MS }
     return { ending, idleMs: { always: undefined, ifIdle: 0, ifStaysIdle: STAYS_IDLE_MS }[holds] }
   }
 
-  /** The messages of ours that belong to the run; more may come while it goes on. */
+  /** Returns the ids of the run's prompts; more can be sent while it runs. */
   #promptIDs(): readonly string[] {
     return this.#ports.store.now(this.#task).promptIDs
   }
 
-  /** Whether the session was idle for so long, as far as is known; if not yet, it is checked again then. */
+  /** Whether the session is known to have been idle for `idleMs`; otherwise schedules a check for that moment. */
   #wasIdleFor(idleMs: number): boolean {
     const { clock } = this.#ports
     const now = clock.monotonic()
@@ -295,7 +293,7 @@ export class AgentRun {
     if (leftMs <= 0) return true
     this.#cancelTimer()
     this.#cancelTimer = clock.after(leftMs, () => {
-      // A session that was busy meanwhile causes a check with its next idle.
+      // A session that became busy meanwhile triggers a check with its next idle.
       if (this.#idleSince !== undefined) this.check()
     })
     return false

@@ -1,4 +1,4 @@
-/** Agents as a kind of work: runs each in its child session, and routes the session's events and status polls to its run. */
+/** Runs agents, each in its child session, and routes the events and status polls of a session to its run. */
 import {
   errorText,
   HostError,
@@ -25,7 +25,7 @@ interface Ports extends AgentRunPorts {
 }
 
 export interface AgentOptions {
-  /** How long a run may take, in milliseconds; 0: no limit. */
+  /** Time limit of a run, in milliseconds; 0: no limit. */
   readonly timeoutMs: number
   /** How long a prompted session may be idle without a final answer, in milliseconds. */
   readonly startTimeoutMs: number
@@ -35,7 +35,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   readonly queue: Queue
   readonly #ports: Ports
   readonly #options: AgentOptions
-  /** By their sessions. */
+  /** By session id. */
   readonly #runs = new Map<string, AgentRun>()
   #stopPolling: (() => void) | undefined
 
@@ -60,7 +60,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
       abort: () => this.#abort(sessionID),
       onOver: () => this.#forget(sessionID, run),
     })
-    // Before the prompt is sent, so that no event is missed.
+    // Register before the prompt is sent, so that no event is missed.
     this.#runs.set(sessionID, run)
     this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
       for (const [id, each] of this.#runs) {
@@ -79,10 +79,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
   async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
     const { clock, opencode } = this.#ports
     const isSettled = isEnded(recorded) && isTold(recorded)
-    // An instance that ends records its tasks as interrupted, though their sessions may show another end.
+    // An instance records its tasks as interrupted when it ends, but their sessions may show another end.
     const task = isSettled ? recorded : reopened(recorded)
     const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
-    // They may be long, and are needed for ends alone that are still to be told.
+    // The messages can be long, and only unreported ends need them.
     const messages = isSettled && areToldToo ? [] : await opencode.messages(recorded.sessionID)
     const ended = endOf(task, messages, clock.now())
     const { text } = readTranscript(messages, ended.promptIDs)
@@ -93,7 +93,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     }
   }
 
-  /** None before the first prompt, and none of a session that was deleted. */
+  /** Reports no messages before the first prompt, and none of a deleted session. */
   async report(task: AgentTask): Promise<WorkReport> {
     const isPrompted = task.status !== 'pending' || task.run > 1
     const messages = isPrompted ? await this.#messages(task.sessionID) : []
@@ -116,7 +116,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   endWasTold(): void {}
 
   /**
-   * Sends one more prompt to a running task: its model reads it at its next step. Rejects with a `HostError` where the
+   * Sends one more prompt to a running task, whose model reads it at its next step. Rejects with a `HostError` if the
    * session cannot have received it.
    */
   async steer(task: AgentTask, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
@@ -133,22 +133,22 @@ export class AgentRunner implements WorkKind<AgentTask> {
     }
   }
 
-  /** Stops what runs in the session of a task; to be called outside of its runs. Never rejects. */
+  /** Aborts the session of a task; call it only outside the task's runs. Never rejects. */
   abort({ sessionID }: AgentTask): Promise<void> {
     return this.#abort(sessionID)
   }
 
-  /** For how many milliseconds no event of a session at work has come; `undefined` for any other. */
+  /** Milliseconds since the last event of a session at work; `undefined` for any other session. */
   silentMs(sessionID: string): number | undefined {
     return this.#runs.get(sessionID)?.silentMs
   }
 
-  /** How many answers in a row got a session at work nowhere. */
+  /** How many answers in a row of a session at work had neither a known finish nor a tool call. */
   loopsOf(sessionID: string): number {
     return this.#runs.get(sessionID)?.loops ?? 0
   }
 
-  /** A part of an answer has come. */
+  /** Records an event of the session, or a part of an answer. */
   observeActivity(sessionID: string, part?: Part): void {
     this.#runs.get(sessionID)?.observeActivity(part)
   }
@@ -172,7 +172,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#runs.get(sessionID)?.observeDeleted()
   }
 
-  /** Abandons all runs: their outcomes never come. */
+  /** Abandons all runs: their outcomes do not resolve any more. */
   dispose(): void {
     for (const run of this.#runs.values()) run.abandon()
     this.#runs.clear()
@@ -180,10 +180,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#stopPolling = undefined
   }
 
-  /** A prompt that was sent while its instance ended can have started a turn after that (seen on the fake host). */
+  /** Aborts a leftover turn: a prompt sent while its instance ended can start one afterwards (seen on the fake host). */
   async #stopRest({ sessionID, promptIDs }: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
     const asked = messages.findLast(({ info }) => info.role === 'user')
-    // A turn that a person has asked for since stays theirs.
+    // A person has started this turn since: it is not aborted.
     if (asked && !promptIDs.includes(asked.info.id)) return
     await this.#abort(sessionID)
   }
@@ -192,7 +192,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     try {
       return await this.#ports.opencode.messages(sessionID)
     } catch (error) {
-      // Anything else can be tried again.
+      // The caller can retry after any other error.
       if (error instanceof HostError && error.reason === 'notFound') return []
       throw error
     }
@@ -206,12 +206,12 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   async #abort(sessionID: string): Promise<void> {
-    // The next instance may have started a turn there.
+    // The next instance may have started a turn in this session.
     if (this.#ports.disposal.aborted) return
     try {
       await this.#ports.opencode.abort(sessionID)
     } catch (error) {
-      // It is tried again when the next event or poll shows the session at work.
+      // A run retries when the next event or poll shows the session busy.
       this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
     }
   }

@@ -1,4 +1,4 @@
-/** Judges from the messages of a child session whether and how its run ended. Pure: `AgentRun` decides when to judge. */
+/** Judges from the messages of a child session whether and how its run ended. Pure; `AgentRun` decides when to judge. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
 import { errorText, type StoredMessage } from '../../host/opencode.ts'
 import type { Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'
@@ -14,22 +14,22 @@ export type Ending = { readonly text: string; readonly usage: Usage } & (
 )
 
 /**
- * An ending that the messages show. Some show the same while the run goes on: those hold only in an idle session, or
- * only in one that stays idle, where a message of ours may be about to start a turn.
+ * An ending that the messages show. `always`: conclusive. `ifIdle`: only while the session is idle, because the messages
+ * of a run at work look alike. `ifStaysIdle`: only if it stays idle, because one of our prompts may still start a turn.
  */
 export interface Verdict {
   readonly ending: Ending
   readonly holds: 'always' | 'ifIdle' | 'ifStaysIdle'
 }
 
-/** A provider can answer with a whole page, and it stands in the record. */
+/** Limit of an error's text, because a provider can answer with a whole page and the record stores it. */
 const ERROR_BYTES = 4096
 
 /**
- * What the messages show of the run's end, or `undefined` while they show none.
+ * Returns the ending that the messages show, or `undefined` while they show none.
  *
- * @param error what a `session.error` said; decisive only where no message can carry it (contract 1.12, 1.13)
- * @param maxSteps how many model calls the agent may make in a run
+ * @param error the text of a `session.error`; decisive only if no message can carry it (contract 1.12, 1.13)
+ * @param maxSteps the agent's limit of model calls in a run
  */
 export function judge(
   messages: readonly StoredMessage[],
@@ -39,7 +39,7 @@ export function judge(
 ): Verdict | undefined {
   const verdict = judgeStored(messages, promptIDs, error, maxSteps)
   const stored = new Set(messages.map(({ info }) => info.id))
-  // A message is stored some milliseconds after it was taken over, and then has the run go on.
+  // OpenCode stores a prompt some milliseconds after it has accepted it, and the run then continues.
   const awaited = promptIDs.slice(1).some((id) => !stored.has(id))
   return verdict && awaited ? { ...verdict, holds: 'ifStaysIdle' } : verdict
 }
@@ -56,24 +56,24 @@ function judgeStored(
     return { ...said, type: 'failed', failure: { reason, message: cutMiddle(message, ERROR_BYTES, leftOut) } }
   }
   if (!begun) return error === undefined ? undefined : { ending: failedEnding(error), holds: 'always' }
-  // A message that was queued behind a turn which then fails or is stopped is never answered.
+  // OpenCode never answers a prompt that was queued behind a turn which failed or was aborted.
   if (!answer && newest?.info.time.completed !== undefined) {
     if (newest.info.error?.name === 'MessageAbortedError')
       return { ending: { ...said, type: 'aborted' }, holds: 'ifStaysIdle' }
     if (newest.info.error) return { ending: failedEnding(errorText(newest.info.error)), holds: 'ifStaysIdle' }
   }
-  // Until it is completed an error can still be written into it: 16 to 300 ms after the first idle (contract 1.5).
+  // OpenCode can still write an error into an uncompleted answer, 16 to 300 ms after the first idle (contract 1.5).
   if (answer?.info.time.completed === undefined) return undefined
   const { info, parts } = answer
   if (info.error?.name === 'MessageAbortedError')
     return { ending: { ...said, type: 'aborted' }, holds: 'always' }
   if (info.error) return { ending: failedEnding(errorText(info.error)), holds: 'always' }
-  // The context was full and has been summarised: the message that continues the run comes next.
+  // OpenCode has summarised a full context: its message that continues the run follows.
   if (asked === 'summary') return undefined
-  // An abort during the provider's back-off (contract 6.4), or a full context of which the summary comes next.
+  // Aborted during a provider backoff (contract 6.4), or the context is full and its summary follows.
   if (info.finish === undefined) return { ending: { ...said, type: 'aborted' }, holds: 'ifIdle' }
   if (isToolStep(answer)) {
-    // The loop goes on, unless the user rejects what a tool asked for (contract 8.2).
+    // The loop continues, unless the user has rejected a tool's permission request (contract 8.2).
     const rejected = parts.findLast((part) => part.type === 'tool' && part.state.status === 'error')
     if (rejected?.type !== 'tool' || rejected.state.status !== 'error') return undefined
     return { ending: failedEnding(rejected.state.error), holds: 'ifIdle' }
@@ -81,17 +81,17 @@ function judgeStored(
   const cut = incompleteOf(answer)
   if (text === '' && usage.toolCalls === 0) {
     const why = cut === undefined || cut === 'noAnswer' ? [] : [INCOMPLETE[cut]]
-    const message = ['the agent ended without a word and without using a tool', ...why].join('. ')
+    const message = ['the agent ended without any text or tool call', ...why].join('. ')
     return { ending: failedEnding(message, 'empty'), holds: 'always' }
   }
-  // With the last of its steps OpenCode tells the model to stop and to say what is left (seen). An agent of one step is made
-  // to answer at once.
+  // In the last step OpenCode instructs the model to stop and to report the remaining work (seen). An agent of one step
+  // must answer at once, so its answer counts as complete.
   const isStopped = maxSteps > 1 && steps >= maxSteps
   const incomplete = cut ?? (isStopped ? 'steps' : undefined)
   return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
 }
 
-/** Why the text of a run that ended with this answer is no whole answer; `undefined` where it is one. */
+/** Returns why this last answer of a run is incomplete; `undefined` if it is complete. */
 function incompleteOf({ info, parts }: AssistantTurn): Incomplete | undefined {
   switch (info.finish) {
     case 'stop':
@@ -105,7 +105,7 @@ function incompleteOf({ info, parts }: AssistantTurn): Incomplete | undefined {
   }
 }
 
-/** The outcome of a run that ended so; `cause`: why it was stopped, where it was. A run that was faster has its own end. */
+/** Returns the outcome of a run. `cause`: why it was stopped, if it was; a run that ended first keeps its own end. */
 export function outcomeOf(ending: Ending, cause?: StopCause): Outcome {
   const { text, usage } = ending
   const said = { text, usage }
@@ -118,12 +118,12 @@ export function outcomeOf(ending: Ending, cause?: StopCause): Outcome {
     case 'deleted':
       return stopped(cause && cause.type !== 'loop' ? cause : BY_USER, said)
     case 'failed':
-      // A session that was aborted and then stays idle has stopped.
+      // An aborted session that stays idle has stopped.
       if (cause?.type === 'loop' || (cause && ending.failure.reason === 'timeout'))
         return stopped(cause, said)
       return failed(ending.failure.reason, ending.failure.message, said)
   }
 }
 
-/** Only a person aborts or deletes a child session besides us. */
+/** Besides this plugin, only a person aborts or deletes a child session. */
 const BY_USER: StopCause = { type: 'cancelled', by: 'user' }

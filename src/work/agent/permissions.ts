@@ -1,7 +1,7 @@
 /**
  * Tracks the permission requests of children. A child blocks until its request is answered, so its task becomes `waiting`
- * and names the permission; after `permissionNoticeMs` the parent is told. OpenCode keeps the requests of a session that
- * was aborted, so those of ended tasks are rejected here.
+ * and names the permission; after `permissionNoticeMs` a notice reports it to the parent. OpenCode retains the requests
+ * of an aborted session, so this class rejects those of ended tasks.
  */
 import type { Clock } from '../../clock.ts'
 import type { Options } from '../../config.ts'
@@ -22,10 +22,10 @@ interface Ports {
   readonly statuses: StatusPoll
 }
 
-/** How often the host's list is looked at while tasks are at work, in case an event was lost. */
+/** Interval of reading OpenCode's list of requests while tasks are at work, in case an event was lost. */
 const REQUEST_POLL_MS = 30_000
 
-/** A command may be as long as a file. */
+/** Limit of a toast's text, because a requested command can be as long as a file. */
 const TOAST_LENGTH = 300
 
 type PermissionOptions = Pick<Options, 'permissionNoticeMs' | 'permissionTimeoutMs'>
@@ -39,9 +39,9 @@ interface Open {
 export class Permissions {
   readonly #ports: Ports
   readonly #options: PermissionOptions
-  /** Requests that nobody has answered. */
+  /** Unanswered requests, by id. */
   readonly #open = new Map<string, Open>()
-  /** Tasks at work. */
+  /** Ids of tasks at work. */
   readonly #active = new Set<string>()
   #polledAt = 0
   #stopPolling: (() => void) | undefined
@@ -105,7 +105,7 @@ export class Permissions {
     }
   }
 
-  /** Has the parent told of a request unless it is answered before. Returns how to prevent that. */
+  /** Owes the parent a notice unless the request is answered before. Returns the function that cancels it. */
   #notifyAfter(delayMs: number, taskID: string, requestID: string): () => void {
     const { clock, store } = this.#ports
     return clock.after(delayMs, () => {
@@ -113,12 +113,12 @@ export class Permissions {
     })
   }
 
-  /** Rejects a request unless it is answered before, and tries that again where it fails. */
+  /** Rejects a request unless it is answered before, and retries a failed rejection. */
   #expireAfter(delayMs: number, requestID: string): void {
     const request = this.#open.get(requestID)
     if (!request) return
     request.cancelLimit = this.#ports.clock.after(delayMs, () => {
-      const message = `Nobody answered within ${this.#options.permissionTimeoutMs / 1000} s. Do without it, or say that you cannot.`
+      const message = `No answer within ${this.#options.permissionTimeoutMs / 1000} s. Work without this permission, or report that you cannot.`
       this.#expireAfter(REQUEST_POLL_MS, requestID)
       this.#reject(requestID, message)
     })
@@ -126,13 +126,13 @@ export class Permissions {
 
   #reject(requestID: string, message?: string): void {
     this.#ports.opencode.rejectPermission(requestID, message).catch((error: unknown) => {
-      // Somebody was faster.
+      // The request was answered first.
       if (error instanceof HostError && error.reason === 'notFound') return
-      this.#ports.log.warn(`a permission could not be rejected: ${errorText(error)}`)
+      this.#ports.log.warn(`could not reject a permission request: ${errorText(error)}`)
     })
   }
 
-  /** The net beneath the events, while something is at work. */
+  /** Polls the list of requests while any task is at work, because an event may be lost. */
   #poll(): void {
     const { clock, statuses } = this.#ports
     if (this.#active.size === 0) {
@@ -149,7 +149,7 @@ export class Permissions {
   }
 
   async #pollRequests(): Promise<void> {
-    // A request that is asked while the list is on its way is not on the list.
+    // The list lacks requests that arrive while it is on its way: only earlier ones can count as answered.
     const before = [...this.#open.keys()]
     try {
       const requests = await this.#ports.opencode.permissions()
@@ -157,7 +157,7 @@ export class Permissions {
       const ids = new Set(requests.map(({ id }) => id))
       for (const id of before) if (!ids.has(id)) this.observeReplied(id)
     } catch (error) {
-      this.#ports.log.warn(`permissions could not be looked at: ${errorText(error)}`)
+      this.#ports.log.warn(`could not list permission requests: ${errorText(error)}`)
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Prompts of ours for child sessions. */
+/** Builds and sends the prompts of child sessions. */
 import { HostError, type Opencode, type Prompt } from '../../host/opencode.ts'
 import type { AgentTask } from '../../task/task.ts'
 
@@ -7,14 +7,14 @@ export function promptOf(task: AgentTask, promptID: string, text: string): Promp
     messageID: promptID,
     agent: task.agent,
     ...(task.model && { model: task.model }),
-    // The id of the message is unique, and so is what follows from it.
+    // The part's id is unique, because the message's id is.
     parts: [{ id: promptID.replace(/^msg/, 'prt'), text, synthetic: false }],
   }
 }
 
 /**
- * Sends a prompt, and once more where no answer came: the message has an id of ours, so that it is stored once all the same.
- * Rejects with a `HostError`.
+ * Sends a prompt, and sends it again if OpenCode did not answer and it is still wanted. OpenCode stores it once, because
+ * its id is ours. Rejects with a `HostError`.
  */
 export async function sendPrompt(
   opencode: Opencode,

@@ -1,7 +1,7 @@
 /**
- * Providers that are overloaded: while a child waits to ask its provider again, no other is started on it, so that they
- * do not all retry on the same beat. The hold ends with its cause: when each such child asks again, has ended or was
- * cancelled. A provider can name hours: after `LONGEST_HOLD_MS` one start goes out to see.
+ * Holds back starts on an overloaded provider: while a child waits to retry, no task starts on its provider, because all
+ * would retry in lockstep. The hold ends when each waiting child has retried, ended or was cancelled. A provider may
+ * request a delay of hours, so one task starts as a probe after `LONGEST_HOLD_MS`.
  */
 import type { Clock } from '../../clock.ts'
 import type { SessionStatus } from '../../host/opencode.ts'
@@ -18,22 +18,22 @@ interface Ports {
   readonly timeline: TimelineWriter
 }
 
-/** A child that waits to ask its provider again. */
+/** The retry that a child session waits for. */
 export interface Retry {
   readonly providerID: string
   readonly attempt: number
   /** The provider's message, shortened. */
   readonly message: string
-  /** In how many milliseconds it asks again. */
+  /** Milliseconds until OpenCode retries. */
   readonly inMs: number
 }
 
 interface WaitingRetry extends Omit<Retry, 'inMs'> {
-  /** When it asks again, on the monotonic clock. */
+  /** When OpenCode retries, on the monotonic clock. */
   readonly next: number
 }
 
-/** Starts wait for a part of this more, so that several processes do not come back on the same beat. */
+/** Maximum of the random delay that is added to a hold, so that several processes do not retry in lockstep. */
 const JITTER_MS = 1000
 const LONGEST_HOLD_MS = 600_000
 const MESSAGE_LENGTH = 120
@@ -41,7 +41,7 @@ const MESSAGE_LENGTH = 120
 interface StartHold {
   /** On the monotonic clock. */
   readonly until: number
-  /** When a start goes out to see, on the monotonic clock; what another child is told meanwhile does not put it off. */
+  /** When one task starts as a probe, on the monotonic clock. Later retries of other children do not delay it. */
   readonly probeAt: number
   readonly cancelTimer: () => void
 }
@@ -49,7 +49,7 @@ interface StartHold {
 export class ProviderBackoff {
   readonly #ports: Ports
   readonly #holds = new Map<string, StartHold>()
-  /** By their sessions. */
+  /** By session id. */
   readonly #retries = new Map<string, WaitingRetry>()
 
   constructor(ports: Ports) {
@@ -60,13 +60,13 @@ export class ProviderBackoff {
     if (isEnded(task)) this.#over(task.sessionID)
   }
 
-  /** For how many milliseconds more the starts on a provider are held back; `undefined` where they are not. */
+  /** Milliseconds for which starts on a provider are still held back; `undefined` if they are not. */
   heldFor(providerID: string): number | undefined {
     const hold = this.#holds.get(providerID)
     return hold && hold.until - this.#ports.clock.monotonic()
   }
 
-  /** The retry that a child waits for; `undefined` where there is none. */
+  /** Returns the retry that a child session waits for, if any. */
   retryOf(sessionID: string): Retry | undefined {
     const waiting = this.#retries.get(sessionID)
     if (!waiting) return undefined
@@ -95,7 +95,7 @@ export class ProviderBackoff {
       providerID: model?.providerID ?? '',
       attempt,
       message: brief(message, MESSAGE_LENGTH),
-      // The host names it by the machine's time.
+      // OpenCode gives the time of the system clock.
       next: clock.monotonic() + next - clock.now(),
     }
     this.#retries.set(sessionID, retry)
@@ -103,14 +103,14 @@ export class ProviderBackoff {
     if (model) this.#hold(retry.providerID)
   }
 
-  /** It asks again. In its time the hold goes on for the jitter, in which the provider may put it off once more. */
+  /** The child retries. If that is on schedule, the hold lasts for the jitter: the provider may defer it once more. */
   #asks(sessionID: string): void {
     const retry = this.#retries.get(sessionID)
     if (retry && this.#ports.clock.monotonic() < retry.next) this.#over(sessionID)
     else this.#retries.delete(sessionID)
   }
 
-  /** It waits no more. */
+  /** Forgets the retry of a session, and updates the hold of its provider. */
   #over(sessionID: string): void {
     const retry = this.#retries.get(sessionID)
     if (!retry) return
@@ -118,7 +118,7 @@ export class ProviderBackoff {
     if (this.#holds.has(retry.providerID)) this.#hold(retry.providerID)
   }
 
-  /** Holds a provider for as long as its children wait, and lets go of one for which none does. */
+  /** Holds a provider while any of its children waits; otherwise releases it. */
   #hold(providerID: string): void {
     const { clock, queue } = this.#ports
     const now = clock.monotonic()
@@ -144,7 +144,7 @@ export class ProviderBackoff {
         this.#hold(providerID)
         return
       }
-      // A child waits on: one start shows whether it has to.
+      // A child still waits: one start probes whether the provider accepts requests.
       queue.probe(providerID)
       this.#arm(providerID, waitsUntil, clock.monotonic() + LONGEST_HOLD_MS)
     })

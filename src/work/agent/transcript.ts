@@ -1,4 +1,4 @@
-/** What the messages of a child session say: its answer, what it has used, what it does just now. Pure. */
+/** Reads a run from the messages of its child session: its answer, usage and current activity. Pure. */
 import type { Message, Part, StoredMessage } from '../../host/opencode.ts'
 import type { Usage } from '../../task/task.ts'
 
@@ -9,34 +9,34 @@ export interface AssistantTurn {
   readonly parts: readonly Part[]
 }
 
-/** A run, as its messages tell it. */
+/** A run, as its messages show it. */
 export interface RunSummary {
   /**
-   * The last text that the run has said, behind its answers to earlier messages of ours, which it may have finished
-   * before it saw the next. '' where it said nothing.
+   * The last text of the run, preceded by its final answers to earlier prompts, because the run may finish one before it
+   * reads the next. '' if it has no text.
    */
   readonly text: string
-  /** Whether the session's model has answered somebody else since the run ended. */
+  /** Whether the session's model has answered another message since the run ended. */
   readonly goesOn: boolean
   /** How many model calls were made for the run. */
   readonly steps: number
   readonly usage: Usage
-  /** What it did last, in a few words, and when. */
+  /** The run's last activity. */
   readonly activity: Activity | undefined
 }
 
 export interface Transcript extends RunSummary {
-  /** Whether any message of ours is stored. */
+  /** Whether OpenCode has stored any prompt of the run. */
   readonly prompted: boolean
   /** Whether any model call was made for the run. */
   readonly begun: boolean
   /**
-   * What was asked last on behalf of the run, and the assistant message that answers it: the newest message of ours,
-   * or what the host put in when the context was full, first a request for a summary and then a message to go on.
+   * The last request of the run, and the assistant message that answers it: our newest prompt, or a message that
+   * OpenCode inserts when the context is full (first a request for a summary, then one to continue).
    */
   readonly asked: 'prompt' | 'summary' | 'continuation'
   readonly answer: AssistantTurn | undefined
-  /** The newest assistant message of the run, whatever it answers. */
+  /** The newest assistant message of the run, regardless of which message it answers. */
   readonly newest: AssistantTurn | undefined
 }
 
@@ -47,14 +47,14 @@ export interface Activity {
 }
 
 /**
- * So soon after its turn was stopped or has failed, what is said to a child goes on with its run: a plugin that falls back
- * to another model does that. No person is so fast.
+ * A message that reaches a child within this time after its turn was stopped or failed continues its run: a plugin that
+ * falls back to another model sends it. No person is so fast.
  */
 export const GOES_ON_WITHIN_MS = 300
 
 /**
- * Reads a run: what was stored from the first of the messages `promptIDs` on, as far as its answer to the last of them, or
- * to one by which another plugin has gone on with it.
+ * Reads a run: the messages from the first of `promptIDs` to the answer to the last of them, or to a message by which
+ * another plugin has continued the run.
  */
 export function readTranscript(messages: readonly StoredMessage[], promptIDs: readonly string[]): Transcript {
   const start = messages.findIndex((message) => promptIDs.includes(message.info.id))
@@ -91,7 +91,7 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
   }
 }
 
-/** The messages that were stored soon after the end of a turn that was stopped or has failed. */
+/** Returns the ids of the user messages that soon follow a turn which was stopped or failed. */
 function goingOn(run: readonly StoredMessage[]): string[] {
   const ids: string[] = []
   let stoppedAt = Number.NEGATIVE_INFINITY
@@ -104,7 +104,7 @@ function goingOn(run: readonly StoredMessage[]): string[] {
     }
     const laterMs = info.time.created - stoppedAt
     stoppedAt = Number.NEGATIVE_INFINITY
-    // By this one the host goes on itself, when the context is full.
+    // OpenCode itself continues with this message when the context is full.
     if (parts.some(({ type }) => type === 'compaction')) continue
     if (laterMs >= 0 && laterMs <= GOES_ON_WITHIN_MS) ids.push(info.id)
   }
@@ -118,8 +118,8 @@ function answersIn(run: readonly StoredMessage[]): AssistantTurn[] {
 }
 
 /**
- * Follows the host's own messages: a full context is summarised, and the message after that continues the run, unless
- * the context became full with the very answer, which then stands.
+ * Finds the last request of a run. OpenCode summarises a full context and continues with a message of its own, unless
+ * the final answer itself filled the context: that answer then counts.
  */
 function lastAsked(
   run: readonly StoredMessage[],
@@ -142,9 +142,9 @@ function lastAsked(
 }
 
 /**
- * Where in the run the answer to the message at `askedIndex` is, -1 for nowhere. Every step of a loop names the newest
- * user message that it has seen. So what names another one does not answer ours, unless somebody wrote in the child
- * before ours was answered: then the loop went on under the name of that message, and its newest step speaks for both.
+ * Returns the index of the answer to the message at `askedIndex`, or -1. Each step of a loop names the newest user
+ * message that it has seen, so a step that names another does not answer ours. But if a person wrote in the child before
+ * our prompt was answered, the loop continues under the name of that message, and its newest step answers both.
  */
 function answerIndex(run: readonly StoredMessage[], askedIndex: number): number {
   const askedID = run[askedIndex]?.info.id
@@ -161,7 +161,7 @@ function isFinalAnswer(answer: AssistantTurn): boolean {
   return info.finish !== undefined && !info.error && !info.summary && !isToolStep(answer)
 }
 
-/** A message that holds a tool call never ends the loop, whatever its finish says (contract 1.3b). */
+/** Whether the answer continues the loop: one with a tool call always does, whatever its finish is (contract 1.3b). */
 export function isToolStep({ info, parts }: AssistantTurn): boolean {
   return (
     info.finish === 'tool-calls' || info.finish === 'unknown' || parts.some((part) => part.type === 'tool')
