@@ -1,11 +1,11 @@
-/** How OpenCode was started, as far as its command line shows it. */
+/** Reads from the command line how OpenCode was started. */
 
-/** The options that are OpenCode's own, and take no value. */
+/** OpenCode's global options without a value. */
 const FLAGS: ReadonlySet<string> = new Set(['--print-logs', '--pure', '--help', '-h', '--version', '-v'])
 
 /**
- * Whether it was started as `opencode run`, which ends as soon as its session is idle (contract 10.1): the first word that
- * is neither an option nor its value is the command, or else a project of the terminal UI.
+ * Whether OpenCode was started as `opencode run`, which ends as soon as its session is idle (contract 10.1). The first
+ * word that is neither an option nor its value is the command, or else a project for the terminal UI.
  *
  * @param words the command line, without OpenCode itself
  */
@@ -16,7 +16,7 @@ export function isRun(words: readonly string[]): boolean {
   return isRun(takesNext(word, next) ? rest : words.slice(1))
 }
 
-/** OpenCode does not know the options of a command before its name, so that each takes the word behind it (seen). */
+/** Whether an option consumes the next word. OpenCode knows no command's option before its name, so each does (seen). */
 function takesNext(option: string, next: string): boolean {
   if (FLAGS.has(option)) return next === 'true' || next === 'false'
   return !option.includes('=') && !option.startsWith('--no-') && !next.startsWith('-')

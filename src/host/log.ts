@@ -1,4 +1,4 @@
-/** A log that can be written from anywhere without waiting, and whose own failure harms nobody. */
+/** A log whose methods return at once and never throw. */
 export interface Log {
   debug(message: string): void
   warn(message: string): void
@@ -7,8 +7,8 @@ export interface Log {
 type Level = 'info' | 'warn'
 
 /**
- * Writes to OpenCode's own log, under the name of the plugin. `debug` lines only where they are wanted, and then as
- * `info`: OpenCode keeps no line of a lower level unless it was started for that.
+ * Writes to OpenCode's log. `debug` writes only with the option `debug`, and at level `info`, because OpenCode drops lower
+ * levels unless it was started with them.
  */
 export function hostLog(
   write: (level: Level, message: string) => Promise<void>,
@@ -16,7 +16,7 @@ export function hostLog(
 ): Log {
   const send = (level: Level) => (message: string) => {
     write(level, message).catch(() => {
-      // There is nowhere left to report that.
+      // A failed log write can be reported nowhere.
     })
   }
   const debug = (message: string): void => {

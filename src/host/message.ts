@@ -1,9 +1,9 @@
 /**
- * Messages of a session, as callers of the manager read them. They have the shape in which OpenCode stores them, but
- * none of its types: those belong to one version of its SDK.
+ * Messages of a session, as callers of the manager read them. They have the shape that OpenCode stores, but not its types,
+ * because those belong to one version of its SDK.
  */
 
-/** A message of a task's session, with its parts in the order in which a model reads them. */
+/** A message of a task's session, with its parts in the order that the model reads. */
 export interface TaskMessage {
   readonly info: MessageInfo
   readonly parts: readonly MessagePart[]
@@ -18,9 +18,9 @@ export type MessageInfo = {
   | { readonly role: 'user' }
   | {
       readonly role: 'assistant'
-      /** The newest user message that this one answers. */
+      /** The newest user message that this message answers. */
       readonly parentID: string
-      /** Why the model stopped, as `stop`; absent while it answers. */
+      /** Why the model stopped, for example `stop`; absent while it answers. */
       readonly finish?: string
       readonly error?: { readonly name: string; readonly data?: unknown }
     }
@@ -60,7 +60,7 @@ export type ToolCallState = { readonly input: Readonly<Record<string, unknown>> 
   | { readonly status: 'error'; readonly error: string }
 )
 
-/** A message that a model is about to read. More parts can be pushed onto it. */
+/** A message that a model is about to read. Callers may push more parts onto it. */
 export interface MessageToRead {
   readonly info: { readonly id: string; readonly sessionID: string }
   readonly parts: { readonly id: string }[]

@@ -1,9 +1,9 @@
 /**
- * The few calls of OpenCode that we use, as a port: `{ data, error }` unwrapped, each with a time limit,
- * so that no caller can wait for ever for a server that does not answer.
+ * Wraps the calls of OpenCode that this plugin uses, as a port: unwraps `{ data, error }`, and limits the time of each
+ * call, because OpenCode may never answer.
  *
- * The rest of the server part knows OpenCode through this file and the host's types only.
- * What each call really does is in the contract suite (tests/contract).
+ * The rest of the server part uses OpenCode only through this file and the host's types. The contract suite
+ * (tests/contract) shows what each call does.
  */
 import type { PluginInput } from '@opencode-ai/plugin'
 import type {
@@ -29,7 +29,7 @@ export type {
   SessionStatus,
 } from '@opencode-ai/sdk/v2'
 
-/** The client that OpenCode hands to a plugin. Only its parts are named, because its types belong to one version. */
+/** The client that OpenCode passes to a plugin. Only its parts are declared, because its types belong to one version. */
 export interface Client {
   readonly app: object
   readonly config: object
@@ -47,16 +47,16 @@ export interface NewSession {
 export interface TextPart {
   readonly id: string
   readonly text: string
-  /** True for text that no person wrote: OpenCode's clients do not show it as the user's. */
+  /** True for text that no person wrote: OpenCode's clients then do not show it as the user's. */
   readonly synthetic: boolean
 }
 
 export interface Prompt {
-  /** Ours, so that sending it twice stores it once. Starts with `msg`. */
+  /** Our own id, so that OpenCode stores the prompt once even if it is sent twice. Starts with `msg`. */
   readonly messageID: string
-  /** Left out: the host's default agent, to which it then switches the session for good (contract 4.10). */
+  /** Omitted: OpenCode switches the session to its default agent for good (contract 4.10). */
   readonly agent?: string
-  /** Left out: the agent's own model, else the session's. The variant is not sticky, so it belongs in each prompt. */
+  /** Omitted: the agent's own model, else the session's. OpenCode does not keep the variant, so each prompt needs it. */
   readonly model?: { readonly providerID: string; readonly modelID: string; readonly variant?: string }
   readonly parts: readonly TextPart[]
 }
@@ -66,41 +66,41 @@ export interface StoredMessage {
   readonly parts: readonly Part[]
 }
 
-/** Of a provider that is set up here: its models by their ids. */
+/** A configured provider, with its models by id. */
 export interface Provider {
   readonly id: string
   readonly models: Readonly<Record<string, unknown>>
 }
 
-/** Session id → status. An idle session is absent, and so is one that never started or that nobody knows. */
+/** Session id → status. Idle sessions are absent, and so are sessions that never started or are unknown. */
 export type Statuses = Readonly<Record<string, SessionStatus>>
 
-/** Every call rejects with a `HostError`, and with nothing else. */
+/** Every call rejects only with a `HostError`. */
 export interface Opencode {
   agents(): Promise<readonly Agent[]>
   providers(): Promise<readonly Provider[]>
-  /** The tools that the user keeps for primary agents (`experimental.primary_tools`). */
+  /** The tools that the user reserves for primary agents (`experimental.primary_tools`). */
   primaryTools(): Promise<readonly string[]>
   createSession(session: NewSession): Promise<Session>
   session(sessionID: string): Promise<Session>
-  /** The sessions of which this one is the parent. */
+  /** Returns the child sessions of a session. */
   children(sessionID: string): Promise<readonly Session[]>
   /** Replaces the whole metadata object of the session. */
   replaceMetadata(sessionID: string, metadata: Readonly<Record<string, unknown>>): Promise<void>
-  /** Resolves when the host has taken the message over, which does not say that a turn follows. */
+  /** Resolves when OpenCode has accepted the message, which does not prove that a turn follows. */
   prompt(sessionID: string, prompt: Prompt): Promise<void>
-  /** Leaves a message for people, which no model is asked to answer, nor reads. */
+  /** Leaves a message for people, which no model answers or reads. */
   leaveMessage(sessionID: string, text: string): Promise<void>
-  /** Resolves when what ran has stopped. The children of the session go on. */
+  /** Resolves when the session's turn has stopped. Its children keep running. */
   abort(sessionID: string): Promise<void>
-  /** What is asked of the user just now, in all sessions. */
+  /** Returns the open permission requests of all sessions. */
   permissions(): Promise<readonly PermissionRequest[]>
-  /** With a message the session reads it and goes on; without one its turn ends (contract 8.2). */
+  /** With a message, the model reads it and continues; without one its turn ends (contract 8.2). */
   rejectPermission(requestID: string, message?: string): Promise<void>
-  /** All messages of a session, the oldest first. */
+  /** Returns all messages of a session, the oldest first. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
-  /** Has the hooks `shell.env` called for this directory: opens a terminal there, and closes it (e2e/command-rows). */
+  /** Opens and closes a terminal in this directory, so that OpenCode calls the hooks `shell.env` (e2e/command-rows). */
   callShellHooks(cwd: string): Promise<void>
   log(level: 'info' | 'warn', message: string): Promise<void>
   /** Shows a warning in the terminal UIs that are open. */
@@ -108,8 +108,8 @@ export interface Opencode {
 }
 
 /**
- * Why the host did not do what we asked: `notFound` (the session does not exist), `refused` (it answered with
- * another error), `noAnswer` (it did not answer within the limit, or could not be reached).
+ * Why a call of OpenCode failed: `notFound` (the session does not exist), `refused` (OpenCode answered with another
+ * error), `noAnswer` (OpenCode did not answer within the limit, or could not be reached).
  */
 export class HostError extends Error {
   readonly reason: 'notFound' | 'refused' | 'noAnswer'
@@ -121,7 +121,7 @@ export class HostError extends Error {
   }
 }
 
-/** What the generated client resolves to. */
+/** The result of the generated client. */
 interface SdkResult<Data> {
   data?: Data | undefined
   error?: unknown
@@ -136,7 +136,7 @@ interface RawClient {
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
 
-/** The real host, behind a client, for one directory: each has its own sessions, statuses and events (contract 1.17). */
+/** Connects to OpenCode for one directory: each has its own sessions, statuses and events (contract 1.17). */
 export function connect(
   given: Client,
   directory: string,
@@ -145,7 +145,7 @@ export function connect(
 ): Opencode {
   const client = given as PluginInput['client']
   const query = { directory }
-  // The client has no methods for these endpoints, but what lies beneath it reaches every one (contract 3.7).
+  // The client has no methods for these endpoints, but its inner `_client` reaches all of them (contract 3.7).
   const { _client: raw } = client as unknown as { readonly _client: RawClient }
   async function call<Data>(
     name: string,
@@ -188,7 +188,7 @@ export function connect(
     },
 
     createSession: (body) =>
-      // The v1 types know parentID and title only; the server takes and keeps the rest (contract 3.1).
+      // The v1 types have only parentID and title, but the server accepts and stores the rest (contract 3.1).
       call(
         'session.create',
         (signal) => client.session.create({ body, signal, query }) as Promise<SdkResult<Session>>,
@@ -276,7 +276,7 @@ export function connect(
     },
 
     log: async (level, message) => {
-      // The host's log does not show the service that it is told.
+      // OpenCode's log does not show `service`.
       const body = { service: PLUGIN, level, message: `${PLUGIN}: ${message}` }
       await call('app.log', (signal) => client.app.log({ body, signal, query }))
     },
@@ -288,12 +288,12 @@ export function connect(
   }
 }
 
-/** Few enough for one that cannot be listed to be found in some calls. */
+/** Page size: small enough to find a message that cannot be listed within a few calls. */
 const PAGE = 64
 
 /**
- * All messages of a session of which the host lists none, since one of them has a form that its own check of the list does
- * not know. It checks no page but the last (seen), so the pages are halved until they come.
+ * Reads all messages of a session whose list OpenCode refuses, because one of them fails its own schema check. OpenCode
+ * checks only the last page (seen), so a refused page is halved until it is accepted.
  */
 async function messagesInPages(
   raw: RawClient,
@@ -309,7 +309,7 @@ async function messagesInPages(
     })
     if (page.error !== undefined) {
       if (limit > 1) return read(Math.floor(limit / 2), before)
-      // It is the oldest one that cannot be read.
+      // The oldest message is the one that cannot be read.
       if (before !== undefined) return []
       throw refusal('session.messages', listed.error, listed.response)
     }
@@ -325,7 +325,7 @@ function refusal(name: string, error: unknown, response: Response | undefined): 
   return new HostError(reason, `OpenCode refused ${name}: ${errorText(error)}`)
 }
 
-/** The text of an error of the host, whose shapes vary (contract 3.4). */
+/** Returns the text of an error of OpenCode, whose shapes vary (contract 3.4). */
 export function errorText(error: unknown): string {
   if (typeof error === 'string') return error
   if (typeof error !== 'object' || error === null) return String(error)

@@ -1,6 +1,6 @@
 /**
- * One `session.status` poll for everybody: a single call per interval, however many tasks there are, and none while
- * nobody listens. Events are faster; this is the net beneath them, so a poll that fails is simply the next one's.
+ * Polls `session.status` for all listeners: one call per interval, however many tasks there are, and none without a
+ * listener. It only backs up the events, which are faster, so a failed poll waits for the next interval.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from './log.ts'
@@ -49,7 +49,7 @@ export class StatusPoll {
     } catch (error) {
       this.#log.warn(`status poll failed: ${errorText(error)}`)
     }
-    // While we waited, the last listener may have left, and another may have come and begun anew.
+    // During the call the last listener may have unsubscribed, and a new one may have started another poll.
     if (this.#cancelNext === mine && this.#listeners.size > 0) this.#schedule()
   }
 }
