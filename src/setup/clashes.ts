@@ -1,12 +1,11 @@
 /**
- * Finds tools of others that have the name of one of ours: the host takes the last definition of a name, and says nothing
- * (seen). The hook `tool.definition` is called with every definition, so it shows those of other plugins and of tool
- * files. It is not called for tools of MCP servers, which win over all others: those are found when a call of one is
- * answered that ours did not execute.
+ * Detects tools of others that share a name with ours, because OpenCode uses the last definition of a name without a
+ * warning (seen). The hook `tool.definition` receives the definitions of plugins and tool files, but none of MCP servers,
+ * whose tools override all others: an answer to a call that our tool did not execute reveals those.
  */
 import type { ToolContext, ToolDefinition } from '../tools/tool.ts'
 
-/** What the hook is given of a tool: the schema as the model will read it (seen; the host's types say less). */
+/** A tool as the hook receives it, with the schema that the model will read (seen; OpenCode's types declare less). */
 export interface Definition {
   readonly description: string
   jsonSchema?: {
@@ -19,12 +18,12 @@ interface Argument {
   readonly description?: string
 }
 
-/** One of these for each time that this plugin is loaded. */
+/** One loaded copy of this plugin. */
 interface Copy {
   isLoadedTwice: boolean
 }
 
-/** By this key of a definition two copies of this plugin find each other: hooks are called one after the other with it. */
+/** Key in a definition by which copies of this plugin detect each other: their hooks get the same object in turn. */
 const COPY = Symbol.for('opencode-background')
 
 const REMEDY = 'the option toolPrefix renames ours'
@@ -34,11 +33,11 @@ export class Clashes {
   readonly tools: Readonly<Record<string, ToolDefinition>>
   readonly #report: (problem: string) => void
   readonly #copy: Copy = { isLoadedTwice: false }
-  /** Whether the definition of a name that came first was ours. */
+  /** By tool name: whether its first definition was ours. */
   readonly #isFirst = new Map<string, boolean>()
-  /** The names of which it was reported that others have them. */
+  /** Tool names whose clash was reported. */
   readonly #shared = new Set<string>()
-  /** The calls that ours have executed, until their answers pass by. */
+  /** Ids of the calls that our tools have executed, until `tool.execute.after` receives them. */
   readonly #executed = new Set<string>()
 
   constructor(tools: Readonly<Record<string, ToolDefinition>>, report: (problem: string) => void) {
@@ -46,7 +45,7 @@ export class Clashes {
     this.tools = Object.fromEntries(Object.entries(tools).map(([name, tool]) => [name, this.#noting(tool)]))
   }
 
-  /** To be called from the hook `tool.definition`. Returns whether the definition is one of ours. */
+  /** Handles the hook `tool.definition`. Returns whether the definition is ours. */
   observeDefinition(name: string, definition: Definition): boolean {
     this.#meetOtherCopy(definition)
     const tool = this.tools[name]
@@ -61,10 +60,10 @@ export class Clashes {
     return isOurs
   }
 
-  /** To be called from the hook `tool.execute.after`. */
+  /** Handles the hook `tool.execute.after`. */
   observeAnswer(name: string, callID: string): void {
     if (!this.tools[name] || this.#executed.delete(callID) || this.#copy.isLoadedTwice) return
-    this.#share(name, 'another tool of that name answered a call, as one of an MCP server may')
+    this.#share(name, 'another tool of that name answered a call, perhaps one of an MCP server')
   }
 
   #noting(tool: ToolDefinition): ToolDefinition {
@@ -74,7 +73,7 @@ export class Clashes {
       try {
         return await tool.execute(args, context)
       } catch (error) {
-        // No hook is called for an answer that is an error.
+        // OpenCode does not call `tool.execute.after` for an error.
         this.#executed.delete(callID)
         throw error
       }
@@ -88,7 +87,7 @@ export class Clashes {
     this.#report(`tool ${name}: ${how}; ${REMEDY}`)
   }
 
-  /** The copy that comes later reports, since its tools are used. */
+  /** Detects another copy of this plugin. The later one reports it, because OpenCode uses its tools. */
   #meetOtherCopy(definition: Definition & { [COPY]?: Copy }): void {
     const other = (definition[COPY] ??= this.#copy)
     if (other === this.#copy || this.#copy.isLoadedTwice) return
@@ -98,7 +97,7 @@ export class Clashes {
   }
 }
 
-/** Another plugin may have rewritten the description, but hardly all that the arguments say. */
+/** Whether a definition is ours. Another plugin may rewrite its description, but hardly those of all arguments. */
 function isDefinitionOf(tool: ToolDefinition, { description, jsonSchema }: Definition): boolean {
   if (description === tool.description) return true
   const ours = Object.entries(tool.args as Readonly<Record<string, Argument>>)

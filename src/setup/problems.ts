@@ -1,6 +1,6 @@
 /**
- * Collects the problems of the plugin's setup: unknown options, tool names that other plugins use too. Each problem is
- * reported once, in a toast and in the log, and `list_background` lists them all.
+ * Collects the problems of the plugin's setup, such as unknown options and tool names that other plugins use too. Each is
+ * reported once, in a toast and in the log; `list_background` lists them all.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
@@ -12,14 +12,14 @@ interface Ports {
   readonly opencode: Pick<Opencode, 'warn'>
 }
 
-/** The host shows one toast at a time: problems that are found together stand in one. */
+/** Delay that gathers problems in one toast, because OpenCode shows one toast at a time. */
 const GATHER_MS = 500
 
 export class Problems {
   readonly #ports: Ports
   readonly #all = new Set<string>()
   #untold: string[] = []
-  /** Whether somebody surely sees a toast: a person has written. */
+  /** Whether a person has written, and so sees a toast. */
   #isWatched = false
   #cancel: (() => void) | undefined
 
@@ -27,7 +27,7 @@ export class Problems {
     this.#ports = ports
   }
 
-  /** One sentence each, in the order in which they were found. */
+  /** One sentence for each problem, in the order of detection. */
   get all(): readonly string[] {
     return [...this.#all]
   }
@@ -39,7 +39,7 @@ export class Problems {
     if (this.#isWatched) this.#reportSoon()
   }
 
-  /** A person writes, and so looks on. */
+  /** Reports the pending problems, because a person who writes sees the toast. */
   personWrote(): void {
     this.#isWatched = true
     if (this.#untold.length > 0) this.#reportSoon()

@@ -1,8 +1,7 @@
 /**
- * Says how to get the view in the terminal UI, where somebody sits before one that has not loaded it: its entry stands in
- * another file than that of the tools, and OpenCode does not say that it is missing. The view announces itself when it
- * first hears of a task (`VIEW_COMMAND`); where none has done so some time after the first launch, a toast says it, once
- * on a machine.
+ * Explains in a toast, once per machine, how to load the view into the terminal UI: `tui.json` has its entry, not
+ * `opencode.json`, and OpenCode does not report that it is missing. The view announces itself with its first task
+ * (`VIEW_COMMAND`); the toast appears if no view has done so some time after the first launch.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,18 +12,18 @@ import { VIEW_COMMAND } from '../task/request.ts'
 
 interface Ports {
   readonly clock: Clock
-  /** A directory in which it is kept that this was said. */
+  /** The directory of the file that marks the hint as shown. */
   readonly directory: string
-  /** Shows a text in the terminal UI. */
+  /** Shows a toast in the terminal UI. */
   readonly show: (text: string) => void
 }
 
-/** A terminal UI that starts at the same time has a lot to do. */
+/** Time for the view to announce itself, long because a terminal UI that is still starting is slow. */
 const ANNOUNCED_WITHIN_MS = 10_000
 const SAID = 'view-hint'
 const TEXT =
   'The terminal view of background tasks (sidebar, badge, /tasks) is not loaded. ' +
-  'Put the entry of this plugin in opencode.json into tui.json as well, and start OpenCode again.'
+  'Put the entry of this plugin in opencode.json into tui.json as well, and restart OpenCode.'
 
 export class ViewHint {
   readonly #ports: Ports
@@ -55,7 +54,7 @@ export class ViewHint {
     })
   }
 
-  /** Whether it was never said before. Where that cannot be kept, it is said with each start. */
+  /** Marks the hint as shown, and returns whether it was not yet. If the mark cannot be written, each start shows it. */
   #isSaidNow(): boolean {
     try {
       mkdirSync(this.#ports.directory, { recursive: true, mode: 0o700 })

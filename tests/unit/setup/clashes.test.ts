@@ -58,7 +58,7 @@ test('R13: an answer to a call that none of ours executed is reported once, and 
   clashes.observeAnswer(NAME, 'call_4')
   clashes.observeAnswer(NAME, 'call_5')
   expect(reports).toEqual([
-    `tool ${NAME}: another tool of that name answered a call, as one of an MCP server may; ` +
+    `tool ${NAME}: another tool of that name answered a call, perhaps one of an MCP server; ` +
       'the option toolPrefix renames ours',
   ])
 })
