@@ -1,20 +1,20 @@
 /**
- * Time as a port: everything that waits takes a `Clock`, so that tests can move time by hand.
+ * Time as a port: all code that waits uses a `Clock`, so that tests can advance time manually.
  * Durations are in milliseconds.
  */
 export interface Clock {
-  /** Milliseconds since the Unix epoch: for people, and for ids. The machine's time can be set, back as well. */
+  /** Milliseconds since the Unix epoch: for people, and for ids. The system clock can be set, even back. */
   now(): number
-  /** Milliseconds since some moment, on a clock that nobody sets: for how long something has lasted. */
+  /** Milliseconds since an arbitrary moment, for durations: nothing sets this clock. */
   monotonic(): number
   /**
-   * Calls `callback` once after `delayMs`, however long that is: with `Infinity` never. The function returned cancels it,
+   * Calls `callback` once after `delayMs`, of any length; with `Infinity` never. The returned function cancels the call,
    * and may be called late or twice.
    */
   after(delayMs: number, callback: () => void): () => void
 }
 
-/** `setTimeout` overflows above this, and fires at once. */
+/** `setTimeout` overflows above this, and fires immediately. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 export const systemClock: Clock = {
@@ -27,7 +27,7 @@ export const systemClock: Clock = {
       timer = isLast
         ? setTimeout(callback, leftMs)
         : setTimeout(() => arm(leftMs - LONGEST_TIMER_MS), LONGEST_TIMER_MS)
-      // A background task must not keep a process alive that is otherwise done.
+      // A timer must not keep a process alive that has nothing else to do.
       timer.unref()
     }
     arm(delayMs)

@@ -1,22 +1,22 @@
 /**
- * How options are declared and parsed. Each is declared in one place, with its schema, its default and its meaning, from
- * which the types, the table in the README and the schema for editors are made (`scripts/options.ts`).
+ * Declares and parses options. Each is declared once, with its schema, its default and its meaning; `scripts/options.ts`
+ * makes from that the types, the table in docs/options.md and the schema for editors.
  *
- * A bad value falls back to its own default, alone, and is named in `problems`: an option must never keep the plugin
- * from loading, because the host would not say why it is missing (contract 14.1).
+ * Only an invalid value falls back to its default, and `problems` names it. An option must never prevent the plugin from
+ * loading, because OpenCode would not report why the plugin is missing (contract 14.1).
  */
 import { closest, distance } from 'fastest-levenshtein'
 import * as z from 'zod/mini'
 import { englishLocale } from './text/zod-locale.ts'
 import { brief } from './text/sanitize.ts'
 
-/** What each option means, in Markdown. */
+/** The meaning of each option, in Markdown. */
 export const meanings = z.registry<{ readonly description: string }>()
 
 /**
- * An option that may be left out.
+ * Declares an option that may be omitted.
  *
- * @param meaning one line for the README's table, in Markdown
+ * @param meaning one line for the table in docs/options.md, in Markdown
  */
 export function option<Schema extends z.ZodMiniType>(
   schema: Schema,
@@ -28,18 +28,18 @@ export function option<Schema extends z.ZodMiniType>(
   return optional
 }
 
-/** Options that belong together, each of which may be left out. */
+/** Declares a group of options, each of which may be omitted. */
 export function group<Shape extends z.core.$ZodShape>(shape: Shape) {
   return z.prefault(z.strictObject(shape), {} as never)
 }
 
 export interface Parsed<Options> {
   readonly options: Options
-  /** One sentence for each option that was not understood. */
+  /** One sentence for each invalid or unknown option. */
   readonly problems: readonly string[]
 }
 
-/** Parses what a user wrote. Never throws. */
+/** Parses the options of a user. Never throws. */
 export function parseAs<Schema extends z.ZodMiniType>(
   schema: Schema,
   input: unknown,
@@ -64,13 +64,13 @@ export function parseAs<Schema extends z.ZodMiniType>(
   }
 }
 
-/** Further from each of our names than this, a key is not meant as one of them. */
+/** Edit distance from which a key does not count as a misspelled option. */
 const FAR = 4
 
-/** A key is whatever somebody wrote, and is shown in the terminal. */
+/** Limit of a key's length in a problem, because the terminal shows it and a user can write any key. */
 const KEY_LENGTH = 60
 
-/** Names an unknown option, and the nearest known one. */
+/** Describes an unknown option, and suggests the nearest known one. */
 function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: string): string {
   const known = path.reduce<unknown>(
     (found, name) => (found as Record<PropertyKey, unknown>)[name],
@@ -81,7 +81,7 @@ function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: s
   return `${nameOf([...path, key])}: there is no such option${hint === '' ? '' : `; did you mean ${hint}?`}`
 }
 
-/** An option of a group, which the README names with dots: how it is written. */
+/** Returns how to write an option of a group that was given with dots, as docs/options.md names it. */
 function nestedText(known: object, key: string): string | undefined {
   const [first = '', ...rest] = key.split('.')
   const inside: unknown = Object.hasOwn(known, first) ? Reflect.get(known, first) : undefined
@@ -94,7 +94,7 @@ function nameOf(path: readonly PropertyKey[]): string {
   return path.map((key) => brief(String(key), KEY_LENGTH)).join('.')
 }
 
-/** A copy without what is at the path. The user's own object stays as it is, and may hold what cannot be cloned. */
+/** Returns a copy without the value at the path. It does not clone, because the user's object may hold any value. */
 function without(target: unknown, [key, ...rest]: readonly PropertyKey[]): unknown {
   if (typeof target !== 'object' || target === null || key === undefined) return target
   const copy: Record<PropertyKey, unknown> = { ...target }

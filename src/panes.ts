@@ -1,6 +1,6 @@
 /**
- * Panes of tmux in which the agents at work can be watched: each shows the session of one task, beside the pane in which
- * OpenCode was started. The focus stays where it is.
+ * Opens a tmux pane for each agent at work, beside the pane in which OpenCode was started: it shows the session of the
+ * task. The focus does not move.
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -24,19 +24,19 @@ interface Ports {
   readonly disposal: AbortSignal
 }
 
-/** What a pane is attached to. */
+/** The server to which a pane attaches. */
 export interface Server {
   readonly url: URL
   readonly directory: string
 }
 
-/** How long the end of a session can be seen before its pane is closed. */
+/** How long a pane stays open after the end of its task. */
 const CLOSE_MS = 2000
 
-/** After how long it is looked again whether a session is at work. */
+/** Delay until the next check whether any session is at work. */
 const POLL_MS = 500
 
-/** How long OpenCode or tmux may take for an answer. */
+/** Time limit of a call of OpenCode or tmux. */
 const LIMIT_MS = 10_000
 
 const execute = promisify(execFile)
@@ -49,13 +49,13 @@ export class Panes {
   readonly #ports: Ports
   readonly #server: Server
   readonly #options: Options['tmux']
-  /** By the ids of their tasks. One that the user has closed is not opened again. */
+  /** Panes by task id. A pane that the user has closed stays here, so that it is not opened again. */
   readonly #panes = new Map<string, string>()
-  /** Tasks that have ended just now: how to forget the end of their time. */
+  /** By id of a task that has just ended: the function that cancels the closing of its pane. */
   readonly #lingering = new Map<string, () => void>()
-  /** Whether there can be panes, once that could be told. */
+  /** Whether panes can be opened; `unknown` until that was checked. */
   #possible: 'unknown' | 'yes' | 'no' = 'unknown'
-  /** One change after another. */
+  /** The pending updates, which run one after another. */
   #work = Promise.resolve()
   #stopListening = (): void => {}
   #cancelPoll = (): void => {}
@@ -77,7 +77,7 @@ export class Panes {
     })
   }
 
-  /** The pane of a task that has ended can be read for a moment. */
+  /** Closes the pane of an ended task after `CLOSE_MS`, so that its end can be read. */
   #linger(taskID: string): void {
     this.#lingering.get(taskID)?.()
     const cancel = this.#ports.clock.after(CLOSE_MS, () => {
@@ -100,7 +100,7 @@ export class Panes {
     }
   }
 
-  /** Closes the panes of what has ended, and opens those of what runs, the oldest first, up to the limit. */
+  /** Closes the panes of ended tasks, and opens panes for agents at work, the oldest first, up to the limit. */
   async #reconcile(): Promise<void> {
     const { store } = this.#ports
     const isSeen = (task: Task | undefined): boolean =>
@@ -116,7 +116,7 @@ export class Panes {
     await this.#arrange()
     for (const task of next) {
       await this.#open(task)
-      // Otherwise tmux may have no room for the next pane.
+      // Without this, tmux may have no room for the next pane.
       await this.#arrange()
     }
   }
@@ -126,7 +126,7 @@ export class Panes {
     return this.#possible === 'yes'
   }
 
-  /** What keeps the panes from being opened is said once. */
+  /** Checks whether panes can be opened, and reports once why they cannot. */
   async #checkPossible(): Promise<'unknown' | 'yes' | 'no'> {
     const { clock, log, opencode } = this.#ports
     const isInTmux = Boolean(process.env['TMUX'] && process.env['TMUX_PANE'])
@@ -140,15 +140,15 @@ export class Panes {
     const obstacle = isInTmux
       ? `OpenCode does not listen at ${this.#server.url.href}: start it with --port, as \`opencode --port 4096\``
       : 'OpenCode does not run inside tmux'
-    const text = `option tmux: no panes, since ${obstacle}`
+    const text = `option tmux: no panes, because ${obstacle}`
     log.warn(text)
     await opencode.warn(text).catch((error: unknown) => log.warn(errorText(error)))
     return 'no'
   }
 
   /**
-   * Where OpenCode does not listen, it names an address all the same, at which another may be listening (contract 10.4),
-   * of the same project even, whose sessions are the same. Only what is at work is its own; `undefined` while nothing is.
+   * Whether OpenCode listens at its address; `undefined` while none of its sessions is at work. If it does not listen,
+   * another may (contract 10.4), even one of the same project, but that one does not report our sessions as at work.
    */
   async #isListening(): Promise<boolean | undefined> {
     const { url, directory } = this.#server
@@ -176,15 +176,15 @@ export class Panes {
     const { url, directory } = this.#server
     if (this.#ports.disposal.aborted) return
     const attach = [process.execPath, 'attach', url.href, '--session', task.sessionID, '--dir', directory]
-    // A pane has the environment of the tmux server.
+    // A pane inherits the environment of the tmux server, not ours.
     const secrets = ['OPENCODE_SERVER_USERNAME', 'OPENCODE_SERVER_PASSWORD'].flatMap((name) => {
       const value = process.env[name]
       return value ? ['-e', `${name}=${value}`] : []
     })
-    // The user may have closed the last one, or have moved it elsewhere.
+    // The user may have closed or moved the last pane.
     const here = (await tmux('list-panes', '-t', mainPane(), '-F', '#{pane_id}')).split('\n')
     const behind = [...this.#panes.values()].findLast((pane) => here.includes(pane)) ?? mainPane()
-    // Without `-c`, of which tmux runs what stands in `#()`: a directory may have any name.
+    // Without `-c`: tmux runs commands in `#()` of its value, and a directory may have any name.
     const place = ['-d', '-h', '-P', '-F', '#{pane_id}', '-t', behind]
     const pane = await tmux('split-window', ...place, ...secrets, '--', ...attach)
     if (this.#panes.size === 0)
@@ -194,7 +194,7 @@ export class Panes {
     if (this.#ports.disposal.aborted) this.#closeNow()
   }
 
-  /** Gives OpenCode's own pane its share, where the layout has a main pane. */
+  /** Applies the layout and, if it has a main pane, the size of OpenCode's own pane. */
   async #arrange(): Promise<void> {
     if (this.#panes.size === 0) return
     const { layout, size } = this.#options
@@ -211,17 +211,17 @@ export class Panes {
     const pane = this.#panes.get(taskID)
     this.#panes.delete(taskID)
     if (this.#panes.size === 0) this.#stopListening()
-    // The user may have closed it.
+    // The user may have closed the pane.
     if (pane !== undefined) await tmux('kill-pane', '-t', pane).catch(() => {})
   }
 
-  /** Nothing can be waited for when OpenCode ends. */
+  /** Closes all panes synchronously, because OpenCode awaits nothing when it ends. */
   #closeNow(): void {
     for (const pane of this.#panes.values()) {
       try {
         execFileSync('tmux', ['kill-pane', '-t', pane], { stdio: 'ignore', timeout: LIMIT_MS })
       } catch {
-        // The user may have closed it.
+        // The user may have closed the pane.
       }
     }
     this.#panes.clear()
@@ -229,7 +229,7 @@ export class Panes {
   }
 }
 
-/** The one in which OpenCode was started, wherever the user is looking. */
+/** Returns the pane in which OpenCode was started, whichever pane has the focus. */
 function mainPane(): string {
   return process.env['TMUX_PANE'] ?? ''
 }

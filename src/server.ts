@@ -1,4 +1,4 @@
-/** The server part of the plugin: rooms, tools and hooks. Nothing is decided here, and nothing is done before a hook. */
+/** Connects the server part of the plugin: rooms, tools and hooks. Decides nothing, and does nothing before a hook. */
 import type { PluginModule } from '@opencode-ai/plugin'
 import { dirname } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
@@ -20,8 +20,8 @@ import { runBackground } from './tools/run-background.ts'
 import { ViewHint } from './setup/view-hint.ts'
 
 /**
- * What OpenCode takes a plugin's module to export. Spelled out, because a dependency on the host's types, even an
- * optional one, would make each installation ask the registry for them (seen).
+ * The export that OpenCode expects of a plugin's module. Declared here, because a dependency on OpenCode's types, even an
+ * optional one, would make each installation request them from the registry (seen).
  */
 interface ServerPlugin {
   readonly id: string
@@ -36,7 +36,7 @@ const UNSUPPORTED =
 
 const plugin = {
   id: PLUGIN,
-  /** OpenCode 2 calls this, and not `server`. */
+  /** OpenCode 2 calls this instead of `server`. */
   setup: () => Promise.reject(new Error(UNSUPPORTED)),
   server({ client, directory, serverUrl }, options) {
     const own = toolNames('')
@@ -48,7 +48,7 @@ const plugin = {
       serverUrl,
       options,
     })
-    // The terminal UI runs its server in a worker (contract 9.7); a server in the main thread has no screen of its own.
+    // The terminal UI runs its server in a worker (contract 9.7); one in the main thread has no terminal UI.
     const hint = isMainThread ? undefined : viewHint(connect(client, directory, systemClock))
     const now = (): number => systemClock.now()
     const repeats = new Repeats()
@@ -69,7 +69,7 @@ const plugin = {
     return Promise.resolve({
       ...hooks,
       tool: clashes.tools,
-      // Never awaited by the host and called for every event of the instance: synchronous (contract 11.9).
+      // Synchronous, because OpenCode calls it for every event of the instance and never awaits it (contract 11.9).
       event({ event }) {
         repeats.handleEvent(event as Event)
         hint?.handleEvent(event as Event)

@@ -1,14 +1,14 @@
 /**
- * Why a call was refused:
+ * The reason why a call was refused:
  *
- * - `badArgument`: an argument is missing or not usable.
+ * - `badArgument`: an argument is missing or invalid.
  * - `emptyPrompt`: the prompt is blank.
- * - `unknownTask`, `unknownAgent`, `unknownModel`, `unknownSession`: there is none of this id or name. An agent that is no
+ * - `unknownTask`, `unknownAgent`, `unknownModel`, `unknownSession`: this id or name does not exist. An agent that is no
  *   sub-agent is unknown too.
  * - `childSession`: the caller is a child session, which cannot start tasks.
  * - `tooManyTasks`: the session has reached `maxTasksPerSession`.
  * - `wrongState`: the task cannot do this in its present state.
- * - `hostFailed`: OpenCode failed, and the call can be repeated. The `cause` is a `HostError`.
+ * - `hostFailed`: OpenCode failed, and the caller can retry. The `cause` is a `HostError`.
  */
 export type ToolErrorCode =
   | 'badArgument'
@@ -22,7 +22,7 @@ export type ToolErrorCode =
   | 'wrongState'
   | 'hostFailed'
 
-/** A mistake of the caller. The message is written for the model: what is wrong, and what to do next. */
+/** A mistake of the caller. Its message tells the model what is wrong, and what to do next. */
 export class ToolError extends Error {
   readonly code: ToolErrorCode
 
@@ -37,7 +37,7 @@ export function unknownTask(taskID: string): ToolError {
   return new ToolError(`There is no task ${taskID}.`, 'unknownTask')
 }
 
-/** Throws where a prompt says nothing. */
+/** Throws if a prompt is blank. */
 export function refuseEmptyPrompt(prompt: string): void {
   if (prompt.trim() === '')
     throw new ToolError('The prompt is empty. Write the whole task in it.', 'emptyPrompt')

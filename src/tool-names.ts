@@ -1,6 +1,6 @@
 /**
- * The names of our tools. Whatever names one takes it from here, to the host, to a model or to a person: the option
- * `toolPrefix` changes them all.
+ * The names of our tools. Every text for OpenCode, a model or a person gets them from here, because `toolPrefix` changes
+ * them all.
  */
 const TOOLS = [
   'background_task',
@@ -14,7 +14,7 @@ const TOOLS = [
 
 export type ToolName = (typeof TOOLS)[number]
 
-/** By the names that they have without a prefix. */
+/** Tool names by their names without a prefix. */
 export type ToolNames = Readonly<Record<ToolName, string>>
 
 export function toolNames(prefix: string): ToolNames {

@@ -115,7 +115,7 @@ test('without tmux it is said once why there are no panes', async () => {
       await parent.launch(name)
       await parent.waitForNotice(`\n${name}\n`)
     }
-    const said = /message="[^"]*option tmux: no panes, since OpenCode does not run inside tmux/g
+    const said = /message="[^"]*option tmux: no panes, because OpenCode does not run inside tmux/g
     expect((await outside.server.log()).match(said)).toHaveLength(1)
   } finally {
     await outside.close()
@@ -133,6 +133,6 @@ test('where OpenCode does not listen it is said once why there are no panes', as
   const { output, code } = await run.ended
   expect(code).toBe(0)
   expect(
-    output.match(/message="[^"]*option tmux: no panes, since OpenCode does not listen at/g),
+    output.match(/message="[^"]*option tmux: no panes, because OpenCode does not listen at/g),
   ).toHaveLength(1)
 })

@@ -59,7 +59,7 @@ test('beside another OpenCode of the same project it is said once that this one 
   own.now = BUSY
   await clock.advance(500)
   await vi.waitFor(() => expect(complaints).toHaveLength(1))
-  expect(complaints[0]).toContain('no panes, since OpenCode does not listen at')
+  expect(complaints[0]).toContain('no panes, because OpenCode does not listen at')
   launch('bg_00000002')
   await clock.advance(5000)
   expect(complaints).toHaveLength(1)
