@@ -45,7 +45,9 @@ test('a child that asks for a permission is shown as waiting, and goes on when i
   expect(list).toContain('✋ waiting for a permission: bash rm -f nothing.txt')
   expect(output).toContain('status: waiting (for a permission: bash rm -f nothing.txt)')
   const toast = await stage.server.events.waitFor((event) => event.type === 'tui.toast.show')
-  expect(JSON.stringify(toast)).toContain('tidy up (agent general) waits for a permission: bash rm -f nothing.txt')
+  expect(JSON.stringify(toast)).toContain(
+    'tidy up (agent general) waits for a permission: bash rm -f nothing.txt',
+  )
   await stage.server.client.postSessionIdPermissionsPermissionId({
     path: { id: request.sessionID, permissionID: request.id },
     body: { response: 'once' },
