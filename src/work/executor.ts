@@ -1,6 +1,6 @@
 /**
- * Has the work of tasks done: queues it, starts it when its turn comes, stops it, and reports each end to the store.
- * Work that has ended is never started or stopped again.
+ * Runs the work of tasks: queues it, starts it when a slot is free, stops it, and reports each end to the
+ * store. Work that has ended is never started or stopped again.
  */
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
@@ -10,7 +10,7 @@ import { waitFor } from '../task/wait-for.ts'
 import type { WorkKind } from './kind.ts'
 import { cancelled, interrupted, timeLimit, type Canceller, type StopCause } from './outcome.ts'
 
-/** The part of a kind that running needs. */
+/** The members of a kind that the executor uses. */
 export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outlivesLimit' | 'run'>
 
 interface Ports {
@@ -23,28 +23,28 @@ interface Ports {
 
 export class Executor {
   readonly #ports: Ports
-  /** How to stop each task that has not ended, and how to cancel the timer of its time limit. */
+  /** For each unfinished task: its stop signal, and a callback that cancels the timer of its time limit. */
   readonly #work = new Map<string, { readonly stop: AbortController; cancelLimit: () => void }>()
 
   constructor(ports: Ports) {
     this.#ports = ports
   }
 
-  /** Takes a pending task; one that comes while the instance ends is interrupted at once. */
+  /** Queues a pending task. After disposal it interrupts the task at once. */
   enqueue(task: Task): void {
     if (this.#ports.disposal.aborted) {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
       return
     }
-    // Its parent may have been deleted meanwhile, which cancels it.
+    // A deletion of the parent may have cancelled the task meanwhile.
     if (this.#ports.store.get(task.id)?.status !== 'pending') return
     this.#begin(task)
     this.#kindOf(task).queue.add(task, () => this.#start(task.id))
   }
 
-  /** Takes a task that is at work already, begun by a process before this one: it has a slot, or the next that is free. */
+  /** Resumes at once a task that an earlier process started; the task claims the next free slot. */
   resume(task: Task): void {
-    // It stays as it is, for the next instance to find.
+    // Leaves the task unchanged, because the next instance recovers it.
     if (this.#ports.disposal.aborted) return
     this.#begin(task)
     const work = this.#run(task)
@@ -55,15 +55,15 @@ export class Executor {
     this.#work.set(id, { stop: new AbortController(), cancelLimit: () => {} })
   }
 
-  /** How many wait for a slot before this task; `undefined` where it does not wait. */
+  /** Returns how many tasks start before this one; `undefined` if it does not wait for a slot. */
   placeInQueue(taskID: string): number | undefined {
     const task = this.#ports.store.get(taskID)
     return task && this.#kindOf(task).queue.placeOf(taskID)
   }
 
   /**
-   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first. Resolves
-   * with `undefined` for an unknown task.
+   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its own end arrived
+   * first. Resolves with `undefined` for an unknown task.
    */
   async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
     if (!this.cancelPending(taskID, by)) this.#stop(taskID, { type: 'cancelled', by })
@@ -71,12 +71,12 @@ export class Executor {
     return task && isEnded(task) ? task : undefined
   }
 
-  /** Whether a task at work is being stopped, and hears nothing any more. */
+  /** Whether a task is being stopped, so that it accepts no more messages. */
   isStopping(taskID: string): boolean {
     return this.#work.get(taskID)?.stop.signal.aborted === true
   }
 
-  /** Ends a task that has not been started; false where it has been. */
+  /** Cancels a pending task; returns false if the task is not pending. */
   cancelPending(taskID: string, by: Canceller): boolean {
     const task = this.#ports.store.get(taskID)
     if (task?.status !== 'pending') return false
@@ -85,7 +85,7 @@ export class Executor {
     return true
   }
 
-  /** Interrupts all unfinished tasks, because the instance ends. OpenCode has aborted their sessions already (contract 9.4). */
+  /** Interrupts all unfinished tasks. OpenCode has already aborted their sessions (contract 9.4). */
   dispose(): void {
     for (const task of this.#ports.store.all()) {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
@@ -93,7 +93,7 @@ export class Executor {
     }
   }
 
-  /** The first cause stands: a signal that is aborted again keeps its reason. */
+  /** The first cause wins, because an `AbortSignal` that is aborted again retains its reason. */
   #stop(taskID: string, cause: StopCause): void {
     this.#work.get(taskID)?.stop.abort(cause)
   }

@@ -1,13 +1,13 @@
 /**
- * The order in which work starts: the parents take turns, and the work of each starts in the order of its arrival.
- * So one that waits with a hundred tasks does not starve another's one. A queue class for p-queue; to add, to start and
- * to remove cost the same however many wait.
+ * Orders waiting work for p-queue: the parents take turns, and the work of each parent starts in order of
+ * arrival, so that a parent with a hundred tasks does not starve another parent. Adding, starting and
+ * removing cost the same however many tasks wait.
  */
 import type { Queue, QueueAddOptions } from 'p-queue'
 
 type Run = () => Promise<unknown>
 
-/** What p-queue passes on from its `add`. */
+/** The options that p-queue passes on from its `add`. */
 export interface FairOptions extends QueueAddOptions {
   readonly id: string
   readonly parentID: string
@@ -19,17 +19,17 @@ interface Waiting {
   readonly run: Run
 }
 
-/** The work of one parent, the oldest first. What was removed stays in it until its turn would have come. */
+/** The work of one parent, oldest first. A removed entry stays until it reaches the head. */
 interface Line {
   entries: Waiting[]
-  /** Where the first stands that has not started. */
+  /** Index of the first entry that has not started. */
   head: number
 }
 
 export class FairQueue implements Queue<Run, FairOptions> {
-  /** The parents whose work waits, the one whose turn is next first. */
+  /** Waiting work by parent, in rotation order: the first parent is next. */
   readonly #lines = new Map<string, Line>()
-  /** What waits, and was not removed. */
+  /** Waiting entries by id, without removed ones. */
   readonly #waiting = new Map<string, Waiting>()
 
   get size(): number {
@@ -51,7 +51,7 @@ export class FairQueue implements Queue<Run, FairOptions> {
       if (!next) return undefined
       const [parentID, line] = next
       const first = this.#shift(line)
-      // Its turn comes again when all others have had theirs.
+      // Deletes and adds the parent again, which moves it to the end of the rotation.
       this.#lines.delete(parentID)
       if (!first) continue
       if (line.head < line.entries.length) this.#lines.set(parentID, line)
@@ -64,7 +64,7 @@ export class FairQueue implements Queue<Run, FairOptions> {
     this.#waiting.delete(id)
   }
 
-  /** What starts before the work of this id. */
+  /** Returns the work that starts before the work of this id (for `sizeBy` of p-queue). */
   filter({ id = '' }: Readonly<Partial<FairOptions>>): Run[] {
     const entry = this.#waiting.get(id)
     if (!entry) return []
@@ -72,15 +72,15 @@ export class FairQueue implements Queue<Run, FairOptions> {
     let isBehind = false
     return [...this.#lines.keys()].flatMap((parentID) => {
       isBehind ||= parentID === entry.parentID
-      // Until its turn each parent has as many as its own before it, and those that stand before its own one more.
+      // Round robin: parents ahead of ours in the rotation start `own + 1` tasks first, the others `own`.
       return this.#first(parentID, isBehind ? own : own + 1).map(({ run }) => run)
     })
   }
 
-  /** Part of p-queue's interface; we use no priorities. */
+  /** Required by the interface of p-queue; this plugin uses no priorities. */
   setPriority(): void {}
 
-  /** Takes the first of a line that was not removed. */
+  /** Removes and returns the first entry of a line that still waits. */
   #shift(line: Line): Waiting | undefined {
     while (line.head < line.entries.length) {
       const entry = line.entries[line.head++]
@@ -93,7 +93,7 @@ export class FairQueue implements Queue<Run, FairOptions> {
     return undefined
   }
 
-  /** The first `count` of a parent's that wait. */
+  /** Returns the first `count` waiting entries of a parent. */
   #first(parentID: string, count = Number.POSITIVE_INFINITY): Waiting[] {
     const { entries, head } = this.#lines.get(parentID) ?? { entries: [], head: 0 }
     const found: Waiting[] = []

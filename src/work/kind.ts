@@ -1,6 +1,6 @@
 /**
- * The seam between the engine and the kinds of work: how each is queued, limited, run, found again after a restart, and
- * reported. The executor, the recovery and the manager ask the kind of a task, and do not branch on it.
+ * The seam between the engine and the kinds of work: how each kind is queued, limited, run, recovered, and
+ * reported. The executor, the recovery and the manager call the kind of a task instead of branching on it.
  */
 import type { TaskMessage } from '../host/message.ts'
 import type { AgentTask, CommandTask, EndedTask, Outcome, Task } from '../task/task.ts'
@@ -11,34 +11,34 @@ import type { Queue } from './queue.ts'
 
 export interface WorkKind<Kind extends Task> {
   readonly queue: Queue
-  /** How long a run may take, in milliseconds; 0: no limit. */
+  /** The time limit of a run in milliseconds; 0: no limit. */
   timeLimitOf(task: Kind): number
-  /** Whether a run goes on although its time limit is over. */
+  /** Whether a run continues past its time limit. */
   outlivesLimit(task: Kind): boolean
   /**
-   * Does the work of a task, or goes on with one that another process has begun. Resolves when it has really stopped; never
-   * rejects.
+   * Does the work of a task, or resumes work that another process started. Resolves when the work has really
+   * stopped; never rejects.
    *
-   * @param onStarted called once, when the work has been handed over and begins
-   * @param stop aborted with a `StopCause` when the work is to stop; the outcome then names that cause, unless the work
-   *   was faster
+   * @param onStarted called once, when the work was accepted and starts
+   * @param stop aborted with a `StopCause` to stop the work; the outcome then names that cause, unless the
+   *   work ended first
    */
   run(task: Kind, onStarted: () => void, stop: AbortSignal): Promise<Outcome>
   /**
-   * Finds what became of a recorded task whose process is gone. Rejects with a `HostError`.
+   * Determines the current state of a recorded task whose process is gone. Rejects with a `HostError`.
    *
-   * @param isTold whether the parent's model knows of an end; the text of such an end is not read
+   * @param isTold whether the parent's model already knows an end; the text of such an end is not read
    */
   recover(recorded: Kind, isTold: (task: EndedTask) => boolean): Promise<Recovered>
-  /** Reads the work of a task for whoever looks at it. Rejects with a `HostError`. */
+  /** Reads the output and the messages of a task. Rejects with a `HostError`. */
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
-  /** Whether an unfinished task may never end, as a server does not. */
+  /** Whether an unfinished task may never end, such as a server. */
   isService(task: Kind): boolean
-  /** Whether a task has ended, and something that it has started runs on. */
+  /** Whether a task has ended, and processes that it started still run. */
   hasLeftovers(task: Kind): boolean
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
   killLeftovers(task: Kind): Promise<boolean>
-  /** Nobody is owed the end of a task any more. */
+  /** Called when the end of a task is settled: no parent is owed it any more. */
   endWasTold(task: Kind): void
 }
 
@@ -53,34 +53,34 @@ export interface RunEnd {
   readonly text: string
 }
 
-/** A task that was found again: it has ended, or it runs on and is to be resumed. */
+/** A recovered task: it has ended, or it still runs and must be resumed. */
 export interface Recovered {
   readonly task: Task
-  /** The ends of its runs, the oldest first; none of a run that goes on. */
+  /** The ends of its runs, oldest first; an unfinished run has none. */
   readonly ends: readonly RunEnd[]
-  /** Stops what may still go on for a run that has ended. Called when the task is known; never rejects. */
+  /** Stops work that may still run for an ended run. Called after the store has the task; never rejects. */
   readonly stopRest?: () => Promise<void>
 }
 
 export interface ReportOptions {
-  /** Of a command: only so many of the last lines of each stream. */
+  /** Commands only: at most this many of the last lines of each stream. */
   readonly tailLines?: number | undefined
-  /** Of a command: so many bytes of a stream from `offset` on as well, in bytes. */
+  /** Commands only: also read this many bytes of a stream, from `offset` (in bytes). */
   readonly piece?: { readonly stream: Stream; readonly offset: number; readonly bytes: number } | undefined
 }
 
 export interface WorkReport {
-  /** Of a command: the ends of both streams, and the directory of the files that hold all of them. */
+  /** Commands only: the ends of both streams, and the directory whose files contain all of them. */
   readonly output: CommandOutput | undefined
-  /** The piece that was asked for. */
+  /** The requested piece. */
   readonly piece?: Piece
-  /** A summary of the run by its session's messages; `undefined` before it has started, and when the session was deleted. */
+  /** A summary of the run's messages; `undefined` before its start, and after its session was deleted. */
   readonly transcript: RunSummary | undefined
-  /** All messages of its session, those of earlier runs too, the oldest first. */
+  /** All messages of its session, including those of earlier runs, oldest first. */
   readonly messages: readonly TaskMessage[]
 }
 
-/** The kind of a task. */
+/** Returns the kind of a task. */
 export function kindOf(kinds: WorkKinds, task: Task): WorkKind<Task> {
   return kinds[task.kind]
 }

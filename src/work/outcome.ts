@@ -1,4 +1,4 @@
-/** Makes each kind of end, in one place. Pure. */
+/** Creates every outcome, in one place. Pure. */
 import { formatLimit } from '../text/format.ts'
 import { wordsOf } from '../text/words.ts'
 import {
@@ -11,18 +11,18 @@ import {
   type Usage,
 } from '../task/task.ts'
 
-/** Who wants work to stop: the session that launched it, or a person. */
+/** The canceller of work: the session that launched it, or a person. */
 export type Canceller = 'parent' | 'user'
 
-/** Why work is stopped before its own end. The first cause of a run stands, whatever comes after it. */
+/** The reason to stop work before its own end. The first cause of a run wins over later ones. */
 export type StopCause =
   | { readonly type: 'cancelled'; readonly by: Canceller }
   | { readonly type: 'timeout'; readonly message: string }
-  /** A model that answers again and again without getting anywhere. */
+  /** A model answers repeatedly without an end or a tool call. */
   | { readonly type: 'loop'; readonly answers: number }
   | { readonly type: 'output'; readonly limitBytes: number }
 
-/** The part of an outcome that is read from the work itself. */
+/** The part of an outcome that the work itself produced. */
 export interface Said {
   readonly text: string
   readonly usage?: Usage
@@ -43,13 +43,13 @@ export function cancelled(by: Canceller, said = NOTHING): Outcome {
   return { status: 'cancelled', by, ...withUsage(said) }
 }
 
-/** OpenCode ended before the work did. */
+/** Returns the outcome of work that was cut off because OpenCode stopped. */
 export function interrupted(task: Task, hasStarted: boolean, said = NOTHING): Outcome {
   const message = `OpenCode stopped before the ${wordsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
   return failed('interrupted', message, said)
 }
 
-/** The end of work that was stopped for this cause. */
+/** Returns the outcome of work that was stopped for this cause. */
 export function stopped(cause: StopCause, said = NOTHING): Outcome {
   switch (cause.type) {
     case 'cancelled':
@@ -59,7 +59,7 @@ export function stopped(cause: StopCause, said = NOTHING): Outcome {
     case 'loop':
       return failed(
         'empty',
-        `stopped: its model answered ${cause.answers} times in a row without an end or a tool call, as when its provider sends something else`,
+        `stopped: its model answered ${cause.answers} times in a row without an end or a tool call; its provider may send malformed answers`,
         said,
       )
     case 'output':
@@ -71,7 +71,7 @@ export function stopped(cause: StopCause, said = NOTHING): Outcome {
   }
 }
 
-/** The cause of a stop at the end of a time limit of so many milliseconds. */
+/** Returns the stop cause of a time limit in milliseconds. */
 export function timeLimit(limitMs: number, task: Task): StopCause {
   return { type: 'timeout', message: formatLimit(limitMs, task) }
 }

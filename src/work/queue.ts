@@ -1,7 +1,7 @@
 /**
- * Who may run now. Limits nest from the particular to the general: work waits for a slot of its model, then of its
- * provider, then of all, so that what waits for a particular slot holds no general one. A slot belongs to the work, and
- * is free again only when the promise of the work has settled, which is when it has really stopped.
+ * Limits concurrent work. Work waits for a slot of its model, then of its provider, then of the total, so
+ * that work that waits for a specific slot holds no general one. A slot is freed only when the promise of its
+ * work settles, which is when the work has really stopped.
  */
 import PQueue from 'p-queue'
 import type { Options } from '../config.ts'
@@ -10,11 +10,11 @@ import { FairQueue, type FairOptions } from './fair-queue.ts'
 
 export type Limits = Pick<Options['concurrency'], 'total' | 'providers' | 'models'>
 
-/** What decides when work may run. */
+/** The properties that decide when work may run. */
 export interface QueueEntry {
   readonly id: string
   readonly parentID: string
-  /** Absent where there is none, or the host will choose it; only the limit on all holds then. */
+  /** Absent if the work has no model, or OpenCode will choose it; then only the total limit applies. */
   readonly model?: TaskModel
 }
 
@@ -24,9 +24,9 @@ export class Queue {
   readonly #total: FairPQueue
   readonly #providers: Map<string, FairPQueue>
   readonly #models: ReadonlyMap<string, FairPQueue>
-  /** Providers that pause again with their next start. */
+  /** Paused providers that were opened for a single start. */
   readonly #probes = new Set<string>()
-  /** Work that has not started, and the queue in which it waits. */
+  /** Work that has not started, by id, with the queue in which it waits. */
   readonly #waiting = new Map<string, { readonly controller: AbortController; queue: FairPQueue }>()
 
   constructor({ total, providers, models }: Limits) {
@@ -35,14 +35,13 @@ export class Queue {
     this.#models = queuesOf(models)
   }
 
-  /** Runs `work` when its turn comes. `work` deals with its own errors. */
+  /** Runs `work` when it gets its slots. `work` must handle its own errors. */
   add({ id, parentID, model }: QueueEntry, work: () => Promise<void>): void {
     const waiting = { controller: new AbortController(), queue: this.#total }
     const { signal } = waiting.controller
     this.#waiting.set(id, waiting)
     const start = async (): Promise<void> => {
-      // From here on p-queue's signal must stay silent: aborted while the work runs, it would give the slots away
-      // although the work goes on.
+      // From here on the signal must not abort, because p-queue would free the slots of work that still runs.
       this.#waiting.delete(id)
       await work()
     }
@@ -61,7 +60,7 @@ export class Queue {
     })
   }
 
-  /** Takes work out of the queue; false where it runs already, or was never there. */
+  /** Removes waiting work; returns false if it has started or was never queued. */
   remove(id: string): boolean {
     const waiting = this.#waiting.get(id)
     if (!waiting) return false
@@ -70,7 +69,7 @@ export class Queue {
     return true
   }
 
-  /** Starts nothing more on a provider, whoever waits; what runs goes on. */
+  /** Starts no more work on a provider; running work continues. */
   pause(providerID: string): void {
     this.#provider(providerID).pause()
   }
@@ -80,19 +79,19 @@ export class Queue {
     this.#provider(providerID).start()
   }
 
-  /** Starts one more on a provider that pauses, now or as soon as there is one. */
+  /** Starts one more task on a paused provider, now or as soon as one waits. */
   probe(providerID: string): void {
     this.#probes.add(providerID)
     this.#provider(providerID).start()
   }
 
-  /** Work has had its turn on a provider: one that was probed pauses with it. */
+  /** Runs work that got its slot of a provider, and pauses the provider again if it was probed. */
   #leave(providerID: string, inner: () => Promise<unknown>): Promise<unknown> {
     if (this.#probes.delete(providerID)) this.pause(providerID)
     return inner()
   }
 
-  /** The queue of a provider, which has no limit of its own unless one is set. */
+  /** Returns the queue of a provider, which is unlimited unless the options limit it. */
   #provider(providerID: string): FairPQueue {
     const known = this.#providers.get(providerID)
     if (known) return known
@@ -101,7 +100,7 @@ export class Queue {
     return queue
   }
 
-  /** How many start before this one, where it waits now; `undefined` where it does not wait. */
+  /** Returns how many start before this work in its current queue; `undefined` if it does not wait. */
   placeOf(id: string): number | undefined {
     return this.#waiting.get(id)?.queue.sizeBy({ id })
   }
