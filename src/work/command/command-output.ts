@@ -1,4 +1,4 @@
-/** The output of a command as text: what stands in a notice, in an answer and in its session. */
+/** Formats the output of a command for notices, tool answers and its session. */
 import { errorText } from '../../host/opencode.ts'
 import { mayWatch } from '../../text/exit-hint.ts'
 import type { CommandTask } from '../../task/task.ts'
@@ -7,23 +7,23 @@ import { logPath, readTail, type CommandEnd, type Stream, type Tail, type TailOp
 /** The ends of both streams. */
 export type Streams = Readonly<Record<Stream, Tail>>
 
-/** What a command leaves at its end besides its output. */
+/** The state of a command at its end, besides its output. */
 export interface Remains {
-  /** Whether something that it has started runs on. */
+  /** Whether processes that it started still run. */
   readonly hasLeft: boolean
-  /** Whether none of the texts in `notifyOn` has appeared. */
+  /** Whether it awaits `notifyOn` texts and none has appeared. */
   readonly isUnmatched: boolean
 }
 
-/** How much of each stream can be shown at most: the host lets twice that through, with some words. */
+/** The maximum shown of each stream: OpenCode passes twice that and some words untruncated. */
 const MOST = { bytes: 22_000, lines: 900 }
 
-/** A watcher that ends with its input does so as soon as it has built once. */
+/** A watcher that ends with its input ends right after its first build. */
 const WATCHER_ENDS_MS = 60_000
 const WATCHER_ADVICE =
-  '[If it is a watcher: some end when their input does, and this one had none. open_stdin: true keeps it open.]'
+  '[If it is a watcher: some exit when their input ends, and it had none. open_stdin: true keeps it open.]'
 
-/** @param tail how much of each stream; never more than the host lets through */
+/** @param tail how much of each stream to read, capped at `MOST` */
 export function readStreams(directory: string, tail: Partial<TailOptions> = {}): Streams {
   const bytes = Math.min(tail.bytes ?? MOST.bytes, MOST.bytes)
   const lines = Math.min(tail.lines ?? MOST.lines, MOST.lines)
@@ -37,7 +37,7 @@ export function readStreams(directory: string, tail: Partial<TailOptions> = {}):
   return { stdout: read('stdout'), stderr: read('stderr') }
 }
 
-/** Both streams one after the other, with how much of each is left out. */
+/** Joins both streams, and states how much of each is omitted. */
 export function streamsText(directory: string, streams: Streams): string {
   const [out = '', err = ''] = (['stdout', 'stderr'] as const).map((stream) => {
     const { text, leftOutBytes } = streams[stream]
@@ -51,12 +51,12 @@ export function streamsText(directory: string, streams: Streams): string {
   return out === '' ? `stderr:\n${err}` : `${out}\n\nstderr:\n${err}`
 }
 
-/** Whether texts are awaited of which none has appeared. */
+/** Whether a task awaits `notifyOn` texts and none has appeared. */
 export function isUnmatched(task: CommandTask): boolean {
   return task.notifyOn.length > 0 && !('matched' in task && task.matched)
 }
 
-/** Lines about a command that has just ended, to stand behind its output. */
+/** Returns lines about a command that has just ended, to follow its output. */
 export function remainsText({ hasLeft, isUnmatched: none }: Remains, killTool: string | undefined): string[] {
   if (!hasLeft) return none ? ['[None of its notify_on texts appeared.]'] : []
   const watched = none ? ' Their output is watched for its notify_on texts.' : ''
@@ -64,7 +64,7 @@ export function remainsText({ hasLeft, isUnmatched: none }: Remains, killTool: s
   return [`[It has left processes running${hint}.${watched}]`]
 }
 
-/** Advice where a command that has just ended may be a watcher that was to go on. */
+/** Returns advice if a command that has just ended may be a watcher that should have kept running. */
 export function watcherText(task: CommandTask, end: CommandEnd, now: number): string[] {
   const ranMs = 'startedAt' in task && task.startedAt !== undefined ? now - task.startedAt : 0
   const isWell = end.type === 'exited' && end.code === 0
@@ -72,7 +72,7 @@ export function watcherText(task: CommandTask, end: CommandEnd, now: number): st
   return isWatcher ? [WATCHER_ADVICE] : []
 }
 
-/** Paragraphs, without those that are empty. */
+/** Joins the non-empty paragraphs. */
 export function paragraphs(parts: readonly string[]): string {
   return parts.filter((part) => part !== '').join('\n\n')
 }

@@ -1,4 +1,4 @@
-/** Runs shell commands, and finds those again that have outlived the process which began them. */
+/** Runs shell commands, and recovers those that outlived the process which started them. */
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import {
@@ -58,7 +58,7 @@ interface Ports {
   readonly owners: Owners
   readonly shellEnv: Pick<ShellEnv, 'of'>
   readonly queue: Queue
-  /** The tool that ends what a command has left running; `undefined` for none. */
+  /** The tool that kills leftover processes; `undefined` if there is none. */
   readonly killTool: string | undefined
 }
 
@@ -66,13 +66,13 @@ type Limits = Pick<
   Options['commands'],
   'maxOutputBytes' | 'maxTotalBytes' | 'killGraceMs' | 'shellEnv' | 'timeoutMs'
 > & {
-  /** How much of each stream is told at the end, with what is said of the rest. */
+  /** How much of each stream a notice reports at the end, including the note about the omitted rest. */
   readonly toldBytes: number
 }
 
 const WORDS_BYTES = 300
 
-/** How much of each stream is left in the session of the command. */
+/** How much of each stream the message in the session of the command contains. */
 const NOTE = { bytes: 4000 }
 const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
@@ -81,10 +81,10 @@ export class CommandRunner implements WorkKind<CommandTask> {
   readonly queue: Queue
   readonly #ports: Ports
   readonly #limits: Limits
-  /** By the ids of their tasks: what runs, and what has ended and left something running. */
+  /** By task id: running commands, and ended ones with leftover processes. */
   readonly #live = new Map<string, CommandProcess>()
   readonly #retention: Retention
-  /** While something runs that must not outlive us. */
+  /** Set while a command runs that must not outlive this instance. */
   #stopListening: (() => void) | undefined
 
   constructor(ports: Ports, limits: Limits) {
@@ -101,17 +101,17 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return timeoutMs
   }
 
-  /** Begins the command, or goes on with one that another process has begun. */
+  /** Starts the command, or attaches to one that another process started. */
   async run(task: CommandTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
-    // It may have been stopped while the hooks were called, or with its instance.
+    // The task may have been stopped during the hook calls, or its instance may have been disposed of.
     const now = store.get(task.id)
     if (stop.aborted) return stopped(stop.reason as StopCause)
     if (now && isEnded(now)) return interrupted(task, false)
     let child: CommandProcess
-    /** Why it is being killed: the first cause. */
+    /** The first cause for which it is being killed. */
     let cause: StopCause | undefined
     let killed: Promise<void> | undefined
     const kill = (why: StopCause): void => {
@@ -119,11 +119,11 @@ export class CommandRunner implements WorkKind<CommandTask> {
       killed = child.kill()
     }
     const onStop = (): void => kill(stop.reason as StopCause)
-    // A signal that comes while it is being started is then heard behind that, when it is kept.
+    // Subscribes first: a signal during the start is then handled after it, when `#live` contains the child.
     this.#stopListening ??= this.#ports.machine.onTermination(() => this.dispose())
     try {
       child = this.#begin(task, added, () => {
-        // It writes on while it is asked to end.
+        // SIGKILL, because a command keeps writing between SIGTERM and its end.
         child.killNow()
         kill({ type: 'output', limitBytes: this.#limits.maxOutputBytes })
       })
@@ -138,7 +138,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     onStarted()
     if (!('matched' in task)) {
       child.watchFor(task.notifyOn, (text) => {
-        // Output after it was told to end is of no interest.
+        // Ignores output that follows the request to stop.
         if (!stop.aborted) this.#dispatch(task, { type: 'outputMatched', match: { text, at: clock.now() } })
       })
     }
@@ -161,12 +161,12 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
   }
 
-  /** A command outlives the process that began it: its files show whether it runs on, and how it ended. */
+  /** Recovers a command from its files, which show whether it still runs, and how it ended. */
   recover(recorded: CommandTask): Promise<Recovered> {
     if (isEnded(recorded)) {
       return Promise.resolve({ task: recorded, ends: [{ task: recorded, text: this.textOf(recorded) }] })
     }
-    // A full disk can keep the identity of a process from being written, and not its end.
+    // On a full disk the identity of the process may be missing although its end was written.
     const since = this.#startedAt(recorded) ?? endedAt(this.#directory(recorded))
     const begun =
       since === undefined ? recorded : (transition(recorded, { type: 'slotTaken', at: since }) ?? recorded)
@@ -180,15 +180,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return Promise.resolve({ task: ended, ends: [{ task: ended, text: outcome.text }] })
   }
 
-  /** How a command has ended that no process observed, and when. */
+  /** Returns how and when a command ended that no process observed. */
   #endOfUnobserved(task: CommandTask): { readonly outcome: Outcome; readonly at: number } {
     const directory = this.#directory(task)
     const since = this.#startedAt(task)
     const end = readEnd(directory)
-    const unwatched = isUnmatched(task) ? ['[OpenCode was not there to watch for its notify_on texts.]'] : []
+    const unwatched = isUnmatched(task) ? ['[OpenCode was not running to watch for notify_on texts.]'] : []
     const text = paragraphs([this.textOf(task), ...unwatched])
     const at = endedAt(directory) ?? this.#ports.clock.now()
-    // An orphan that was killed for its time limit had nobody to report that to.
+    // `OrphanReaper` kills an orphan for its time limit without recording the cause.
     const isOverLimit = task.timeoutMs > 0 && at - (since ?? at) >= task.timeoutMs
     if (end?.type === 'killed' && isOverLimit)
       return { outcome: stopped(timeLimit(task.timeoutMs, task), { text, exit: end }), at }
@@ -196,7 +196,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return { outcome, at }
   }
 
-  /** In milliseconds since the Unix epoch; `undefined` for one that was never started. */
+  /** In milliseconds since the Unix epoch; `undefined` if it was never started. */
   #startedAt(task: CommandTask): number | undefined {
     return startedAt(this.#directory(task))
   }
@@ -208,32 +208,32 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   /**
-   * The last of what it wrote, both streams apart.
+   * Returns the end of its output, the streams one after the other.
    *
-   * @param bytes of each stream; by default, what is told at the end
+   * @param bytes of each stream; by default, as much as a notice reports
    */
   textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
     const output = this.outputOf(task, { bytes })
     return output.isGone ? OUTPUT_IS_GONE : streamsText(output.directory, output)
   }
 
-  /** @param tail how much of each stream; never more than the host lets through */
+  /** @param tail how much of each stream to read, capped at what OpenCode lets through */
   outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
     const directory = this.#directory(task)
     const [hasLeftovers, isGone] = [this.hasLeftovers(task), this.#isGone(task)]
     return { directory, ...readStreams(directory, tail), hasLeftovers, isGone }
   }
 
-  /** Whether the files of a command that was started are not there any more. */
+  /** Whether the files of a started command no longer exist. */
   #isGone(before: CommandTask): boolean {
     const task = this.#ports.store.now(before)
     const isBegun = task.status !== 'pending' && task.status !== 'starting'
     if (!isBegun || this.#startedAt(task) !== undefined) return false
-    // One that could not be started has no exit, and has never had any files.
+    // A command that could not be started has no exit, and never had files.
     return !isEnded(task) || task.exit !== undefined
   }
 
-  /** Nobody is owed the end of a task any more: the files of a command may go where room is needed. */
+  /** Lets `Retention` remove the files of a command to free space, as no parent is owed its end. */
   endWasTold(task: CommandTask): void {
     try {
       markTold(this.#directory(task))
@@ -242,12 +242,10 @@ export class CommandRunner implements WorkKind<CommandTask> {
     }
   }
 
-  /** Whether a command has ended, and something that it has started runs on. */
   hasLeftovers(task: CommandTask): boolean {
     return isEnded(task) && (this.#live.get(task.id)?.isAlive ?? false)
   }
 
-  /** Ends what a command that has ended has left running; false where that is nothing. */
   async killLeftovers(task: CommandTask): Promise<boolean> {
     const child = this.#live.get(task.id)
     if (!isEnded(task) || !child?.isAlive) return false
@@ -256,8 +254,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   /**
-   * Whether a command goes on although its time is over: nobody has asked for the limit, and it has proved to be a server,
-   * by a text of `notifyOn` or by a port on which it listens.
+   * Whether a command continues past its limit: the limit is the default one, and the command has proved to
+   * be a server, by a matched `notifyOn` text or by a port on which it listens.
    */
   outlivesLimit(task: CommandTask): boolean {
     if (outlivesDefault(task)) return true
@@ -267,8 +265,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   /**
-   * Whether a command was given no time limit, or listens on a port. One that lost the default limit by a text of
-   * `notifyOn` may be a build as well, and counts as a service from when that limit would be over.
+   * Whether a command has no time limit, and any awaited `notifyOn` text has matched. A match that lifted the
+   * default limit may come from a build: without a port it counts as a service once that limit would be over.
    */
   isService(task: CommandTask): boolean {
     if (!isOpenEnded(task)) return false
@@ -287,7 +285,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return child?.isAlive ? listeningPort(child.pid) : undefined
   }
 
-  /** Another process is to know when it has no time limit any more. */
+  /** Dispatches, and rewrites the owner file, so that other processes observe a lifted time limit. */
   #dispatch(before: CommandTask, event: TaskEvent): boolean {
     const { log, store } = this.#ports
     if (!store.dispatch(before.id, event)) return false
@@ -309,7 +307,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return { owner: this.#ports.owners.self, timeoutMs, timeoutIsDefault }
   }
 
-  /** The instance ends, and what it has begun ends with it. */
+  /** Kills all running and leftover processes of this instance. */
   dispose(): void {
     this.#retention.dispose()
     for (const child of this.#live.values()) child.killNow()
@@ -343,7 +341,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     })
   }
 
-  /** Nothing of a command runs any more. A text that was awaited from what it had left running cannot appear now. */
+  /** Called when no process of a command is left: an awaited text can no longer appear. */
   #gone(taskID: string, { wasSignalled }: CommandProcess, { hasLeft, isUnmatched: none }: Remains): void {
     const { clock, store } = this.#ports
     this.#letGo(taskID)
@@ -362,7 +360,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return join(this.#ports.machine.root, id)
   }
 
-  /** For whoever opens its session; no model reads it. */
+  /** Leaves the output in the session for the user; no model reads it. */
   async #leaveOutputMessage(task: CommandTask): Promise<void> {
     const { opencode, log } = this.#ports
     const directory = this.#directory(task)
@@ -389,7 +387,7 @@ function outcomeOf(end: CommandEnd, text: string): Outcome {
     case 'killed':
       return failed('exit', `ended by ${end.signal}`, said)
     case 'lost':
-      return failed('interrupted', 'it is gone, and has left no exit code', said)
+      return failed('interrupted', 'its process is gone without an exit code', said)
   }
 }
 

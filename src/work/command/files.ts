@@ -1,4 +1,4 @@
-/** The directory of a command: its output, how it ended, and which process it is. */
+/** Reads and writes the directory of a command: its output, its end, its process and its owner. */
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
@@ -10,56 +10,56 @@ import { ownerSchema, processKey, type Owner } from '../../task/owner.ts'
 
 export type Stream = 'stdout' | 'stderr'
 
-/** The ends of both streams of a command, and the directory in which the files of these names have all of them. */
+/** The ends of both streams of a command, and the directory of the files that contain all of them. */
 export interface CommandOutput extends Readonly<Record<Stream, Tail>> {
   readonly directory: string
-  /** Whether it has ended, and something that it has started runs on. */
+  /** Whether it has ended, and processes that it started still run. */
   readonly hasLeftovers: boolean
-  /** Whether its files were removed, by itself or to make room. */
+  /** Whether its files were removed, by the command itself or to free space. */
   readonly isGone: boolean
 }
 
-/** How a command ended. `lost`: it is gone without a word, as after a reboot of the machine. */
+/** How a command ended. `lost`: its process is gone without an exit status, as after a reboot. */
 export type CommandEnd =
   | { readonly type: 'exited'; readonly code: number }
   | { readonly type: 'killed'; readonly signal: NodeJS.Signals }
   | { readonly type: 'lost' }
 
-/** Which process it is: a pid is given again, a pid with its key is not. */
+/** Identifies a process: the system reuses a pid, but never a pid with its key. */
 export interface ProcessIdentity {
   readonly pid: number
-  /** See `processKey`; empty where the command had ended before it could be asked. */
+  /** See `processKey`; empty if the command ended before its key was read. */
   readonly key: string
 }
 
 export interface Tail {
-  /** Without escape sequences. Whole lines, unless the last one alone is longer than what was asked for. */
+  /** Without escape sequences. Whole lines, unless the last line alone exceeds the requested size. */
   readonly text: string
-  /** How many bytes of the log come before it; of a log that is no text, roughly. */
+  /** How many bytes of the log precede it; approximate for a log that is not text. */
   readonly leftOutBytes: number
 }
 
 export interface TailOptions {
-  /** At most so many of the last bytes, before escape sequences are removed. */
+  /** At most this many of the last bytes, before escape sequences are removed. */
   readonly bytes: number
-  /** At most so many of the last lines; all by default. */
+  /** At most this many of the last lines; all by default. */
   readonly lines?: number
 }
 
 const NEWLINE = 0x0a
 const CARRIAGE_RETURN = 0x0d
 
-/** How many times as much is read of a log that draws over itself: what is drawn over would hide what came before. */
+/** Multiplies how much of a log with carriage returns is read: overwritten text would displace lines. */
 const REDRAWN = 16
 
 /**
- * Runs `$2` in the shell `$1`, and leaves its exit status in the directory `$3`. It outlives what the group is sent
- * by handling it, since what it ignored, the command would ignore. A status above 128 may be a signal's or the
- * command's own; sh says on its standard error when it is a signal's, but for SIGINT and SIGPIPE (seen: dash, busybox,
- * mksh, and bash where it is not in its POSIX mode).
+ * Runs `$2` in the shell `$1`, and writes its exit status to the directory `$3`. The wrapper survives signals
+ * to the group by handling them, because the command would inherit ignored signals. A status above 128 may be
+ * a signal's or the command's own; sh reports a signal on its standard error, except SIGINT and SIGPIPE
+ * (seen: dash, busybox, mksh, and bash outside its POSIX mode).
  *
- * Its input is at its end, or with `open` for `$4` one that never comes to it: a pipe of which the command has the other
- * end too, so that it does not depend on whoever has started it.
+ * The input is at its end. With `open` as `$4` it never ends: it is a pipe whose other end the command holds
+ * too, so that it does not depend on the process that started the command.
  */
 export const WRAPPER = `(set +o posix) 2>/dev/null && set +o posix
 if [ "$4" = open ] && mkfifo -m 600 "$3/stdin"; then exec <>"$3/stdin" && rm "$3/stdin"; fi
@@ -72,9 +72,9 @@ if [ -s "$1/exit.new" ]; then how=signal; else how=status; fi
 echo "$how $2" >"$1/exit.new" && mv -f "$1/exit.new" "$1/exit"
 exit "$2"`
 
-/** Creates what the wrapper expects, and opens the logs. The directory must be there, without either. */
+/** Creates the file that the wrapper expects, and opens the logs. The directory must exist without them. */
 export function openLogs(directory: string): Readonly<Record<Stream, number>> {
-  // The command's umask is its own; the mode of a file that is there already does not depend on it.
+  // Created here with its mode, because the wrapper would create it under the umask of the command.
   writeFileSync(join(directory, 'exit.new'), '', { mode: 0o600, flag: 'wx' })
   const stdout = openSync(logPath(directory, 'stdout'), 'ax', 0o600)
   try {
@@ -89,17 +89,17 @@ export function logPath(directory: string, stream: Stream): string {
   return join(directory, stream)
 }
 
-/** Lets a process that has no other record of the command find it. */
+/** Writes the identity by which another process finds the command. */
 export function writeProcessIdentity(directory: string, { pid, key }: ProcessIdentity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
 }
 
-/** Whose command it is, and its limit, for a process that finds it when the one that began it is gone. */
+/** The owner of a command, and its limit, for a process that finds the command after its owner is gone. */
 export interface CommandOwner {
   readonly owner: Owner
   /** 0: no limit. */
   readonly timeoutMs: number
-  /** Whether nobody has asked for that limit. */
+  /** Whether that limit is the default, and was not requested. */
   readonly timeoutIsDefault?: boolean
 }
 
@@ -113,7 +113,7 @@ export function writeOwner(directory: string, belonging: CommandOwner): void {
   writeFileSync(join(directory, 'task'), `${JSON.stringify(belonging)}\n`, { mode: 0o600 })
 }
 
-/** `undefined` where it was not written, or not by us. */
+/** `undefined` if it was not written, or not by this plugin. */
 export function readOwner(directory: string): CommandOwner | undefined {
   try {
     return commandOwnerSchema.parse(JSON.parse(readFileSync(join(directory, 'task'), 'utf8')))
@@ -133,7 +133,7 @@ export function startedAt(directory: string): number | undefined {
   return writtenAt(join(directory, 'process'))
 }
 
-/** When its end was written, in milliseconds since the Unix epoch; `undefined` where it was not. */
+/** When its end was written, in milliseconds since the Unix epoch; `undefined` if it was not. */
 export function endedAt(directory: string): number | undefined {
   return writtenAt(join(directory, 'exit'))
 }
@@ -143,7 +143,7 @@ function writtenAt(path: string): number | undefined {
   return stats && Math.round(stats.mtimeMs)
 }
 
-/** How the command ended, as its wrapper has written it; `undefined` where it has not. */
+/** Returns the end that the wrapper wrote; `undefined` if it wrote none. */
 export function readEnd(directory: string): CommandEnd | undefined {
   const [, how, status] = /^(signal|status) (\d+)\n$/.exec(readText(join(directory, 'exit')) ?? '') ?? []
   if (status === undefined) return undefined
@@ -152,7 +152,7 @@ export function readEnd(directory: string): CommandEnd | undefined {
   return signal === undefined ? { type: 'exited', code } : { type: 'killed', signal }
 }
 
-/** An exit code; shells give one above 128 for a signal, and a program may return it by itself. */
+/** Formats an exit code. A code above 128 may be a shell's for a signal, or the program's own. */
 export function exitCodeText(code: number): string {
   const signal = signalOf(code)
   return signal === undefined ? `${code}` : `${code}, as after ${signal}`
@@ -163,7 +163,7 @@ function signalOf(code: number): NodeJS.Signals | undefined {
   return found?.[0] as NodeJS.Signals | undefined
 }
 
-/** In bytes; 0 for a log that has been removed, or cannot be reached. */
+/** In bytes; 0 for a log that was removed or cannot be read. */
 export function logSize(directory: string, stream: Stream): number {
   try {
     return statSync(logPath(directory, stream)).size
@@ -173,24 +173,24 @@ export function logSize(directory: string, stream: Stream): number {
 }
 
 /**
- * The end of a log, of which no more is read than that, unless it draws over itself. Empty for a log that has been
- * removed.
+ * Returns the end of a log, and reads no more than that, unless the log has carriage returns. Empty for a log
+ * that was removed.
  */
 export function readTail(directory: string, stream: Stream, { bytes, lines = Infinity }: TailOptions): Tail {
   if (logSize(directory, stream) === 0) return { text: '', leftOutBytes: 0 }
   const file = openSync(logPath(directory, stream), 'r')
   try {
     const { size } = fstatSync(file)
-    // The byte before what is asked for tells whether that begins at the beginning of a line.
+    // The byte before the requested part shows whether that part starts a line.
     const end = readLast(file, size, bytes + 1)
     const read = end.includes(CARRIAGE_RETURN) ? readLast(file, size, bytes * REDRAWN + 1) : end
     const drawn = drawnLast(read)
     const shown = drawn.subarray(Math.max(0, drawn.length - bytes - 1))
     const isCut = read.length < size || drawn.length > bytes
     const start = lastLines(shown, isCut ? firstLine(shown) : 0, lines)
-    // `stream` leaves out a last character of which only the beginning has been written so far.
+    // `stream` omits a last character that is only partly written so far.
     const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(shown.subarray(start), { stream: true })
-    // Each byte that is no text has become a character of three.
+    // Each invalid byte has become a character of three bytes.
     const [kept, left] = lastBytes(stripVTControlCharacters(text), bytes)
     const before =
       drawn === read ? drawn.length - shown.length + start : lineStart(read, shown.subarray(start))
@@ -200,7 +200,7 @@ export function readTail(directory: string, stream: Stream, { bytes, lines = Inf
   }
 }
 
-/** So many bytes of a log from `offset` on, in bytes. Empty for a log that has been removed. */
+/** Reads at most `bytes` bytes of a log from `offset`, in bytes. Empty for a log that was removed. */
 export function readPiece(directory: string, stream: Stream, offset: number, bytes: number): Piece {
   const size = logSize(directory, stream)
   if (offset >= size) return { bytes: Buffer.alloc(0), offset, size }
@@ -219,14 +219,14 @@ function readLast(file: number, size: number, bytes: number): Buffer {
   return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, from))
 }
 
-/** Where so many lines begin as the end has; what draws over itself has as many as are shown of it. */
+/** Returns where the lines of `end` begin in `read`: redrawing changes bytes, but not the number of lines. */
 function lineStart(read: Buffer, end: Buffer): number {
   let lines = end.length === 0 || end.at(-1) === NEWLINE ? 0 : 1
   for (let at = end.indexOf(NEWLINE); at !== -1; at = end.indexOf(NEWLINE, at + 1)) lines++
   return lastLines(read, 0, lines)
 }
 
-/** The end of a text, and how many bytes come before it. */
+/** Returns the last `count` bytes of a text, and how many bytes precede them. */
 function lastBytes(text: string, count: number): [end: string, leftOut: number] {
   const encoded = Buffer.from(text)
   if (encoded.length <= count) return [text, 0]
@@ -237,7 +237,7 @@ function lastBytes(text: string, count: number): [end: string, leftOut: number] 
   return [end, encoded.length - Buffer.byteLength(end)]
 }
 
-/** Where the first whole line begins, its first byte being one too many; of a single line, its first character. */
+/** Returns where the first whole line begins after the extra byte; of a single line, its first character. */
 function firstLine(read: Buffer): number {
   const newline = read.indexOf(NEWLINE)
   if (newline !== -1 && newline < read.length - 1) return newline + 1
@@ -246,7 +246,7 @@ function firstLine(read: Buffer): number {
   return start
 }
 
-/** Where the last so many lines begin, not before `start`. A newline at the end begins no line. */
+/** Returns where the last `lines` lines begin, not before `start`. A newline at the end begins no line. */
 function lastLines(read: Buffer, start: number, lines: number): number {
   let end = read.at(-1) === NEWLINE ? read.length - 1 : read.length
   if (lines <= 0) return read.length
@@ -257,7 +257,7 @@ function lastLines(read: Buffer, start: number, lines: number): number {
   return end + 1
 }
 
-/** Whether the command of this directory has been started, and has not ended. */
+/** Whether the command of this directory has started, and has not ended. */
 export function isRunning(directory: string): boolean {
   if (readEnd(directory)) return false
   const identity = readProcessIdentity(directory)

@@ -1,16 +1,16 @@
-/** The ports on which a command listens. Linux alone tells; elsewhere nothing is known. */
+/** Finds the ports on which a command listens. Only Linux reports them; elsewhere no port is known. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { processesOf } from './process-group.ts'
 
-/** As `/proc/net/tcp` writes the state of a socket that listens. */
+/** The state of a listening socket in `/proc/net/tcp`. */
 const LISTENS = '0A'
 
-/** A TCP port on which one of the processes listens that the command of this pid has started; `undefined` where none is known. */
+/** Returns a TCP port on which the command of this pid listens; `undefined` if none is known. */
 export function listeningPort(leader: number): number | undefined {
   for (const pid of processesOf(leader)) {
     const own = socketsOf(pid)
     if (own.size === 0) continue
-    // As the process itself sees the network.
+    // The table of the network namespace of the process.
     for (const table of ['tcp', 'tcp6']) {
       for (const [inode, port] of listeners(`/proc/${pid}/net/${table}`)) if (own.has(inode)) return port
     }
@@ -18,7 +18,7 @@ export function listeningPort(leader: number): number | undefined {
   return undefined
 }
 
-/** The inodes of the sockets that a process has open. */
+/** Returns the inodes of the open sockets of a process. */
 function socketsOf(pid: number): ReadonlySet<string> {
   const path = `/proc/${pid}/fd`
   const inodes = attempt(() => readdirSync(path), []).flatMap((name) => {
@@ -28,7 +28,7 @@ function socketsOf(pid: number): ReadonlySet<string> {
   return new Set(inodes)
 }
 
-/** Each socket of a table that listens: its inode, and its port. */
+/** Returns the inode and the port of each listening socket of a table. */
 function listeners(path: string): [inode: string, port: number][] {
   const [, ...rows] = attempt(() => readFileSync(path, 'utf8'), '')
     .trim()
@@ -39,7 +39,7 @@ function listeners(path: string): [inode: string, port: number][] {
   })
 }
 
-/** A process may end at any moment, and another user's shows nothing. */
+/** Returns `otherwise` on an error: a process may end at any moment, and another user's is unreadable. */
 function attempt<Result>(read: () => Result, otherwise: Result): Result {
   try {
     return read()

@@ -1,28 +1,28 @@
-/** What shell commands need of the machine that they run on. */
+/** The machine on which shell commands run: its files, shell, environment and signals. */
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, isAbsolute, join } from 'node:path'
 
 export interface Machine {
-  /** Holds a directory for the files of each command. */
+  /** Contains a directory for the files of each command. */
   readonly root: string
-  /** The shell, as a path. */
+  /** The path of the shell. */
   readonly shell: string
-  /** What a command sees: what OpenCode's own bash tool gives it too, and what has programs write without delay. */
+  /** The environment of a command: that of OpenCode's own bash tool, with output buffering turned off. */
   readonly env: NodeJS.ProcessEnv
-  /** Calls back when this process is told to end by a signal. Returns how to stop listening. */
+  /** Calls back when this process exits or receives a signal to end. Returns a function that unsubscribes. */
   onTermination(callback: () => void): () => void
 }
 
-/** What a command runs in. */
+/** The shell and the environment of a command. */
 export type Surroundings = Pick<Machine, 'shell' | 'env'>
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-/** Shells of the language of the lines that models write. What an account is given to keep it out is none of them. */
+/** Shells that run the lines that models write. Programs that block the login of an account are excluded. */
 const KNOWN_SHELLS: ReadonlySet<string> = new Set(['bash', 'zsh', 'sh', 'dash', 'ash', 'ksh', 'mksh'])
 /**
- * Programs that `/etc/shells` may list, and that do not read the language of these lines. Any other of the list is taken:
- * an administrator may have listed it to restrict an account.
+ * Programs that `/etc/shells` may list, and that cannot run these lines. Any other listed program is
+ * accepted, because an administrator may have listed it to restrict an account.
  */
 const FOREIGN_SHELLS: ReadonlySet<string> = new Set([
   'fish',
@@ -48,13 +48,13 @@ const FOREIGN_SHELLS: ReadonlySet<string> = new Set([
   'true',
 ])
 
-/** Whether lines can be given to it: services and containers have programs here that say no, or nothing. */
+/** Whether a program runs command lines: services and containers may have one that refuses them, or none. */
 export function isShell(path: string): boolean {
   const name = basename(path)
   return !FOREIGN_SHELLS.has(name) && (isKnownShell(path) || listedShells().includes(path))
 }
 
-/** Whether it is a shell by its name alone. */
+/** Whether the name of the program alone identifies a shell. */
 export function isKnownShell(path: string): boolean {
   return KNOWN_SHELLS.has(basename(path))
 }
@@ -79,7 +79,7 @@ export function isExecutable(path: string): boolean {
 export const thisMachine: Machine = {
   get root() {
     const given = process.env['XDG_STATE_HOME'] ?? ''
-    // What is not absolute is to be ignored, as its specification says.
+    // The XDG specification requires that relative paths are ignored.
     const state = isAbsolute(given) ? given : join(homedir(), '.local', 'state')
     return join(state, 'opencode-background', 'commands')
   },
@@ -90,12 +90,12 @@ export const thisMachine: Machine = {
     return candidates.find(isExecutable) ?? '/bin/sh'
   },
 
-  // Without a terminal, Python holds back what it prints; whoever wants that sets the variable, to nothing too.
+  // Without a terminal Python buffers its output. Users can keep that with an empty value of the variable.
   get env() {
     return { PYTHONUNBUFFERED: '1', ...process.env }
   },
 
-  // Of a signal, `serve` dies without a word to its plugins (contract 9.3), and `run` exits in a listener of its own.
+  // On a signal `serve` dies without notifying plugins (contract 9.3), and `run` exits in its own listener.
   onTermination(callback) {
     const stop = (): void => {
       process.off('exit', callback)
@@ -104,7 +104,7 @@ export const thisMachine: Machine = {
     const onSignal = (signal: NodeJS.Signals): void => {
       callback()
       stop()
-      // What a listener prevents otherwise; others have heard it themselves.
+      // Repeats the signal, because our listener prevented its default action; other listeners handle it.
       if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
     }
     process.on('exit', callback)

@@ -1,6 +1,6 @@
 /**
- * Keeps commands within their time that have outlived the process which began them, until somebody speaks in their
- * session again: whose they are, and what is owed of them, stays as it is. One without a limit goes on.
+ * Enforces the time limits of orphaned commands until their parent session adopts them. The reaper changes
+ * neither their owner nor the notices owed for them. An orphan without a limit continues to run.
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ interface Ports {
   readonly owners: Owners
 }
 
-/** A process may be killed at any time, so what it leaves is looked for now and then; a look costs a few files. */
+/** Scans repeat, because a process may be killed at any time. A scan reads a few files. */
 const BETWEEN_SCANS_MS = 60_000
 
 export class OrphanReaper {
@@ -35,7 +35,7 @@ export class OrphanReaper {
     this.#killGraceMs = killGraceMs
   }
 
-  /** Looks for orphans, but not often. Never rejects. */
+  /** Scans for orphans, at most once per `BETWEEN_SCANS_MS`. Never rejects. */
   async scan(): Promise<void> {
     const { clock, log, machine } = this.#ports
     if (clock.monotonic() - this.#scannedAt < BETWEEN_SCANS_MS) return
@@ -44,7 +44,7 @@ export class OrphanReaper {
       const names = await readdir(machine.root).catch(() => [])
       for (const name of names) this.#adoptLimit(name)
     } catch (error) {
-      log.warn(`commands that were left behind could not be looked after: ${errorText(error)}`)
+      log.warn(`could not scan for orphaned commands: ${errorText(error)}`)
     }
   }
 
@@ -62,11 +62,11 @@ export class OrphanReaper {
     if (!identity || from === undefined || timeoutMs === 0) return
     const end = (): void => {
       this.#limited.delete(taskID)
-      // Somebody may have taken it over meanwhile, who ends it then, and says why.
+      // A process that adopted the command meanwhile enforces the limit, and reports the cause.
       if (!isRunning(directory) || !this.#isOrphan(directory)) return
-      // A server runs on until somebody speaks in its session, as it does beside its OpenCode.
+      // A server outlives the default limit until it is adopted, as it does while its owner runs.
       if (timeoutIsDefault && listeningPort(identity.pid) !== undefined) return
-      log.warn(`${taskID}: is over its limit, and is being killed`)
+      log.warn(`${taskID}: has exceeded its time limit and is being killed`)
       void attach({ ...identity, directory, clock, killGraceMs: this.#killGraceMs }).kill()
     }
     this.#limited.set(taskID, clock.after(leftOf(timeoutMs, from, clock), end))

@@ -1,11 +1,11 @@
-/** Looks for literal texts in the output of a command, in both streams from their beginnings. */
+/** Searches both output streams of a command, from their beginnings, for literal texts. */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { stripVTControlCharacters } from 'node:util'
 import { logPath, logSize, type Stream } from './files.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
-/** Looked at again with what follows: a text may be split over two reads, and have escape sequences in it. */
+/** Searched again with the next read: a text may be split over two reads, and contain escape sequences. */
 const OVERLAP_BYTES = 1024
 
 const ESCAPE = 0x1b
@@ -13,13 +13,13 @@ const ESCAPE = 0x1b
 interface Place {
   readonly stream: Stream
   offset: number
-  /** What was read last, before `offset`. */
+  /** The bytes read last, before `offset`. */
   overlap: Buffer
 }
 
 export class OutputMatcher {
   readonly #directory: string
-  /** Each text with its bytes: where no escape sequences are, nothing needs to be decoded. */
+  /** Each text with its bytes, because output without escape sequences need not be decoded. */
   readonly #missing: Map<string, Buffer>
   readonly #onFound: (text: string) => void
   readonly #overlapBytes: number
@@ -29,7 +29,7 @@ export class OutputMatcher {
     overlap: Buffer.alloc(0),
   }))
 
-  /** `onFound` is called once at most for each text. */
+  /** @param onFound called at most once for each text */
   constructor(directory: string, texts: readonly string[], onFound: (text: string) => void) {
     this.#directory = directory
     this.#missing = new Map(texts.map((text) => [text, Buffer.from(text)]))
@@ -42,12 +42,12 @@ export class OutputMatcher {
     return this.#missing.size === 0
   }
 
-  /** Whether so much of each stream was looked at. */
+  /** Whether each stream was searched up to its size here. */
   hasReached(sizes: Readonly<Record<Stream, number>>): boolean {
     return this.#places.every(({ stream, offset }) => sizes[stream] <= offset)
   }
 
-  /** Looks at what has been written since, but at no more than so much of each stream: nothing else goes on meanwhile. */
+  /** Searches new output, at most `maxBytes` of each stream, because the search blocks this process. */
   search(maxBytes: number): void {
     for (const place of this.#places) {
       if (this.isDone) return

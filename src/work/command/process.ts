@@ -1,10 +1,10 @@
 /**
- * One shell command as a process in a group of its own, with its output in files: it outlives the process that has
- * started it, and another one can attach to it.
+ * Runs one shell command as a process in its own group, with its output in files, so that the command
+ * outlives the process that started it, and another process can attach to it.
  *
- * A command has ended when its shell has ended. Processes that it leaves running (`npm run dev &`) write on to its logs,
- * where `notifyOn` texts are still searched, and `kill` ends them; a process that leaves the session (`setsid`) is out of
- * reach. To wait for such processes would keep a finished command from ever ending, and to kill them would make `&` useless.
+ * A command ends with its shell. Leftover processes (`npm run dev &`) still write to its logs, which are
+ * searched for `notifyOn` texts, and `kill` ends them; a process that leaves the session (`setsid`) is out of
+ * reach. Waiting for leftovers would leave a command without an end; killing them would make `&` useless.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { accessSync, closeSync, constants, mkdirSync, rmSync, statSync } from 'node:fs'
@@ -31,26 +31,26 @@ import { OutputMatcher } from './output-match.ts'
 
 export interface ProcessOptions {
   readonly clock: Clock
-  /** How long the group has to end after SIGTERM before it gets SIGKILL, in milliseconds. */
+  /** The delay between SIGTERM and SIGKILL for the group, in milliseconds. */
   readonly killGraceMs: number
-  /** Of both streams together; unlimited by default. */
+  /** The limit for both streams together; unlimited by default. */
   readonly maxOutputBytes?: number
-  /** The output is larger than that; called once at most, before `ended` resolves. Must not throw. */
+  /** Called at most once, when the output exceeds that limit, before `ended` resolves. Must not throw. */
   readonly onTooMuchOutput?: () => void
 }
 
 export interface StartOptions extends ProcessOptions {
-  /** What the shell is given after `-c`. */
+  /** The argument of `-c` of the shell. */
   readonly command: string
   /** The path of a shell. */
   readonly shell: string
   readonly cwd: string
-  /** The whole environment. `mv` must be found in its PATH. */
+  /** The whole environment. Its PATH must contain `mv`. */
   readonly env: NodeJS.ProcessEnv
-  /** Whether its input stays open, with nothing in it; by default it is at its end. */
+  /** Whether its input stays open without data; by default it is at its end. */
   readonly hasOpenInput?: boolean
   readonly belonging: CommandOwner
-  /** The command's own, which is created, private; it must not exist yet. */
+  /** The command's own directory, which is created as private; it must not exist yet. */
   readonly directory: string
 }
 
@@ -58,20 +58,20 @@ export interface AttachOptions extends ProcessOptions, ProcessIdentity {
   readonly directory: string
 }
 
-/** Interval of the poll for what has no event. */
+/** Interval of the poll for changes without an event. */
 const POLL_MS = 250
 const GROUP_POLL_MS = 25
 /** How often SIGKILL is sent before the group counts as one that cannot be killed. */
 const KILLS = 12
-/** Interval of the poll for leftovers: their group number may be another's once they have ended. */
+/** Interval of the poll for leftovers, whose group number the system may reuse once they have ended. */
 const LEFTOVERS_POLL_MS = 1000
-/** How much of a stream one poll searches, because it blocks this process meanwhile. */
+/** How much of a stream one poll searches, because the search blocks this process. */
 const BYTES_PER_POLL = 4_000_000
 
 /**
- * Starts a command. Throws an `Error` whose message says why it could not be started: a working directory or a shell
- * that is not there, a directory that cannot be written to, a command line longer than the system takes (128 KiB on
- * Linux). Nothing is left behind then.
+ * Starts a command. Throws an `Error` with the reason if it cannot be started: a working directory or a shell
+ * that does not exist, a directory that cannot be written to, a command line longer than the system accepts
+ * (128 KiB on Linux). After an error no files remain.
  */
 export function start({
   command,
@@ -83,7 +83,7 @@ export function start({
   hasOpenInput = false,
   ...options
 }: StartOptions): CommandProcess {
-  // Node would name the shell as what is missing in both cases.
+  // Node would report the shell as missing in both cases.
   if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`no such directory: ${cwd}`)
   accessSync(shell, constants.X_OK)
   mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
@@ -103,16 +103,16 @@ export function start({
       closeSync(logs.stdout)
       closeSync(logs.stderr)
     }
-    // Node tells it again, by an event that nobody needs.
+    // Node also emits the failure as an event, which would be thrown without a listener.
     child.on('error', () => {})
     if (child.pid === undefined) throw new Error('the system could not start it')
     const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
     try {
       writeProcessIdentity(directory, identity)
     } catch {
-      // It has removed its own files, or the disk is full: it runs, but no other process will find it.
+      // The command removed its own files, or the disk is full: it runs, but no other process can find it.
     }
-    // It must not keep a process alive that is otherwise done.
+    // The child must not keep this process alive.
     child.unref()
     return new CommandProcess({ ...identity, directory, ...options }, child)
   } catch (error) {
@@ -122,8 +122,8 @@ export function start({
 }
 
 /**
- * A command that was started earlier, maybe by another process. One that has ended has its end at once; what that has
- * left running is not killed any more, since nothing tells by then whose the group is.
+ * Attaches to a command that was started earlier, maybe by another process. `ended` of an ended command
+ * resolves at once; its leftovers are no longer killed, because nothing proves whose the group is by then.
  */
 export function attach(options: AttachOptions): CommandProcess {
   return new CommandProcess(options)
@@ -134,31 +134,31 @@ export function attach(options: AttachOptions): CommandProcess {
  *
  *   running → draining → leftovers → gone
  *
- * `running`: its shell runs. `draining`: its shell has ended, and the output from before its end is still being searched.
- * `leftovers`: `ended` has resolved, and what the command has left running is polled. `gone`: nothing of it runs, so that
- * the system may give its process number to another.
+ * `running`: its shell runs. `draining`: its shell has ended, and the output from before its end is still
+ * being searched. `leftovers`: `ended` has resolved, and the leftover processes are polled. `gone`: no
+ * process of it runs, so that the system may reuse its process number.
  *
- * A signal is no state of its own: the newest one sent decides whether texts are still searched, and what an end without
- * a word of the wrapper means.
+ * A signal is not a state: the strongest one sent decides whether texts are still searched, and how an end is
+ * read that the wrapper did not write.
  */
 export class CommandProcess implements ProcessIdentity {
   readonly pid: number
   readonly key: string
   /** Never rejects. */
   readonly ended: Promise<CommandEnd>
-  /** Settles when it has ended, and nothing is left of what it has started. */
+  /** Settles when it has ended, and none of its processes is left. */
   readonly gone: Promise<void>
   readonly #options: AttachOptions
   readonly #isOurChild: boolean
-  /** Whether the group was the command's when this process found it, and not a later one of the same number. */
+  /** Whether the group was the command's when this process found it, and not a later one of its number. */
   readonly #isOurGroup: boolean
   readonly #watches = new Set<OutputMatcher>()
   #resolve!: (end: CommandEnd) => void
   #resolveGone!: () => void
   #state: 'running' | 'draining' | 'leftovers' | 'gone' = 'running'
-  /** The strongest signal that we have sent while it ran, or after its end. */
+  /** The strongest signal that we have sent, before or after its end. */
   #sent: 'SIGTERM' | 'SIGKILL' | undefined
-  /** The limit on its output in bytes, until it has passed it. */
+  /** The limit on its output in bytes, until the output has passed it. */
   #limitBytes: number | 'passed'
   #killing: Promise<void> | undefined
   #cancelPoll: (() => void) | undefined
@@ -178,7 +178,7 @@ export class CommandProcess implements ProcessIdentity {
     this.#pollAfter(0)
   }
 
-  /** Whether something of it still runs: itself, or after its end what it has left running. */
+  /** Whether a process of it still runs: its shell, or a leftover process. */
   get isAlive(): boolean {
     return this.#isOurs() && isGroupAlive(this.pid)
   }
@@ -193,28 +193,28 @@ export class CommandProcess implements ProcessIdentity {
     return logSize(this.#options.directory, stream)
   }
 
-  /** The end of what it has written so far. Throws what the file system throws. */
+  /** Returns the end of its output so far. Throws the errors of the file system. */
   tail(stream: Stream, options: TailOptions): Tail {
     return readTail(this.#options.directory, stream, options)
   }
 
   /**
-   * Calls `onFound` once at most for each text that the output has in it, from its beginning; before `ended` resolves for
-   * what was written until then, and after it while something that was left runs on and got no signal to end. Escape
-   * sequences do not count. `onFound` must not throw.
+   * Calls `onFound` at most once for each text in the output, from its beginning. Output from before the end
+   * is searched before `ended` resolves, and output of leftover processes after it, until we send a signal.
+   * Escape sequences are ignored. `onFound` must not throw.
    */
   watchFor(texts: readonly string[], onFound: (text: string) => void): void {
     this.#watches.add(new OutputMatcher(this.#options.directory, texts, onFound))
     if (this.#state === 'running') this.#pollAfter(0)
   }
 
-  /** Ends the group: SIGTERM, and SIGKILL when that was not enough. Resolves when nothing is left of it. */
+  /** Ends the group: SIGTERM, then SIGKILL. Resolves when it has ended, and no killable process is left. */
   kill(): Promise<void> {
     this.#killing ??= this.#kill()
     return this.#killing
   }
 
-  /** SIGKILL for the group, without waiting for anything. */
+  /** Sends SIGKILL to the group without waiting. */
   killNow(): void {
     this.#signal('SIGKILL')
   }
@@ -222,7 +222,7 @@ export class CommandProcess implements ProcessIdentity {
   async #kill(): Promise<void> {
     this.#signal('SIGTERM')
     let isGone = await this.#isGoneWithin(this.#options.killGraceMs)
-    // A process that was just being started missed the signal. One of another user gets none.
+    // A process that was being started missed the signal. Another user's process receives none.
     for (let times = 0; !isGone && times < KILLS; times += 1) {
       this.#signal('SIGKILL')
       isGone = await this.#isGoneWithin(POLL_MS)
@@ -249,7 +249,7 @@ export class CommandProcess implements ProcessIdentity {
     })
   }
 
-  /** The system gives no number again while a group has it: where its process is another, the group has been empty. */
+  /** The system reuses no number of a live group: another process with this pid proves it was empty. */
   #isOurs(): boolean {
     if (this.#state === 'gone' || !this.#isOurGroup) return false
     const key = processKey(this.pid)
@@ -260,18 +260,18 @@ export class CommandProcess implements ProcessIdentity {
     return this.key !== '' && processKey(this.pid) === this.key
   }
 
-  /** One timer for all that is polled, and none where there is nothing to poll for. */
+  /** Runs all polls on one timer, and sets no timer if there is nothing to poll for. */
   #poll(): void {
-    // The end that the wrapper has written is proof, should the event of our own child be lost.
+    // The end that the wrapper wrote is proof, even if the exit event of our own child is lost.
     const isWritten = readEnd(this.#options.directory) !== undefined
     if (isWritten || !this.#isOurChild) {
       if (!this.#isLeading()) {
-        // The wrapper may have got our signal before it could catch it.
+        // The wrapper may have received our signal before it set its trap.
         this.#end(this.#sent ? { type: 'killed', signal: this.#sent } : { type: 'lost' })
         return
       }
       if (isWritten) {
-        // The wrapper itself is about to end, and is nothing that the command has left running.
+        // The wrapper is about to end, and must not count as a leftover process.
         this.#pollAfter(GROUP_POLL_MS)
         return
       }
@@ -305,7 +305,7 @@ export class CommandProcess implements ProcessIdentity {
       try {
         watch.search(BYTES_PER_POLL)
       } catch {
-        // The log cannot be read now; the next poll goes on where this one was.
+        // The log cannot be read now; the next poll continues from its offset.
         if (hasEnded) this.#watches.delete(watch)
       }
       if (watch.isDone || (hasEnded && this.#limitBytes === 'passed')) this.#watches.delete(watch)
@@ -316,7 +316,7 @@ export class CommandProcess implements ProcessIdentity {
     return [...this.#watches].every((watch) => watch.hasReached(sizes))
   }
 
-  /** What the wrapper has written counts; where it could not write, how it ended itself. */
+  /** Records the end. The end that the wrapper wrote wins over `otherwise`, the end of the wrapper itself. */
   #end(otherwise: CommandEnd): void {
     if (this.#state !== 'running') return
     this.#cancelPoll?.()
@@ -339,7 +339,7 @@ export class CommandProcess implements ProcessIdentity {
 
   #pollLeftovers(): void {
     if (this.#sent) this.#watches.clear()
-    // In this order: after it has been found gone, it writes nothing more.
+    // Reads `isAlive` before the search, because a command that is gone writes nothing more.
     const { isAlive } = this
     this.#searchTexts()
     if (isAlive || !this.#haveReached(this.#sizes())) {

@@ -4,8 +4,8 @@ const CARRIAGE_RETURN = 0x0d
 const NEWLINE = 0x0a
 
 /**
- * The lines of an output as they were drawn last: what stands in a line before a carriage return is left out. There are
- * as many newlines as before; an output without carriage returns is returned as it is.
+ * Returns the lines of an output as last drawn, without the text of a line before its last carriage return.
+ * The number of newlines does not change; an output without carriage returns is returned as it is.
  */
 export function drawnLast(output: Buffer): Buffer {
   if (!output.includes(CARRIAGE_RETURN)) return output
@@ -19,7 +19,7 @@ export function drawnLast(output: Buffer): Buffer {
   return Buffer.concat(lines)
 }
 
-/** One at the end of a line draws over nothing. */
+/** Ignores carriage returns at the end of a line, because they overwrite nothing. */
 function drawnLine(line: Buffer): Buffer[] {
   const newline = line.at(-1) === NEWLINE ? [line.subarray(-1)] : []
   let end = line.length - newline.length

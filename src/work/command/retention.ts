@@ -1,4 +1,4 @@
-/** How long the directories of commands are kept, and which go first where they take too much room. */
+/** Removes the directories of old commands, and of more commands if all directories use too much space. */
 import { existsSync, statfsSync, writeFileSync } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,22 +6,22 @@ import type { Clock } from '../../clock.ts'
 import { isRunning, readProcessIdentity } from './files.ts'
 import { isGroupAlive } from './process-group.ts'
 
-/** To look through all directories takes longer the more there are. */
+/** Shortest time between cleanings, because each one reads all directories. */
 const BETWEEN_CLEANINGS_MS = 60_000
 const DAY_MS = 24 * 60 * 60 * 1000
 const KEPT_DAYS = 7
-/** A disk with less room than this is full: some file systems keep a little for themselves. */
+/** A disk with less free space than this counts as full, because some file systems reserve a little. */
 const FULL_BYTES = 1_000_000
-/** The file by which a directory is noted as told. */
+/** The file that marks a directory whose end no parent is owed any more. */
 const TOLD = 'told'
 
-/** Notes that nobody is owed the end of a command any more. A directory without this is not removed to make room. */
+/** Records that no parent is owed the end of a command. Only such directories are removed to free space. */
 export function markTold(directory: string): void {
-  // Its command, or somebody else, may have removed it.
+  // The command or a person may have removed the directory.
   if (existsSync(directory)) writeFileSync(join(directory, TOLD), '', { mode: 0o600 })
 }
 
-/** Whether the disk of a directory is full, as far as the system tells. */
+/** Whether the disk of a directory is full; false if the system does not report it. */
 export function isDiskFull(directory: string): boolean {
   try {
     const { bavail, bsize } = statfsSync(directory)
@@ -31,7 +31,7 @@ export function isDiskFull(directory: string): boolean {
   }
 }
 
-/** Removes old directories, at each start and end of a command, but not often. */
+/** Removes old directories after starts and ends of commands, at most once per `BETWEEN_CLEANINGS_MS`. */
 export class Retention {
   readonly #clock: Clock
   readonly #root: string
@@ -64,16 +64,16 @@ export class Retention {
 interface Kept {
   readonly directory: string
   readonly bytes: number
-  /** The newest time of any file, in milliseconds since the Unix epoch: leftover processes may still write. */
+  /** The newest time of any file, in milliseconds since the Unix epoch: leftovers may still write. */
   readonly writtenAt: number
-  /** When its end was written; of one that left none, the newest time of its own files. */
+  /** When its end was written; without an end, the newest time of its files except `told`. */
   readonly endedAt: number
 }
 
 /**
- * Removes the directories in `root` of commands that have ended: those to which nobody has written for a week, and of those
- * whose ends were told the ones that ended longest ago, until all together take no more than `maxTotalBytes`. Rejects where one cannot be
- * removed; a root that is not there has none.
+ * Removes directories of ended commands in `root`: first those without a write for a week; then, oldest end
+ * first, those whose ends no parent is owed, until the rest uses at most `maxTotalBytes`. Rejects if a
+ * directory cannot be removed; a missing root counts as empty.
  */
 export async function removeOld(root: string, maxTotalBytes: number, clock: Clock): Promise<void> {
   const entries = await readdir(root, { withFileTypes: true }).catch(() => [])

@@ -1,7 +1,7 @@
 /**
- * Reads the variables that other plugins add to shell commands by their hook `shell.env`, as direnv plugins do. OpenCode
- * calls that hook for a command of its own bash tool, and when a client opens a terminal: opening one is how a plugin can
- * have the hooks called, and each is given the same object to write to, ours as well.
+ * Reads the variables that other plugins add to shell commands with their hook `shell.env`, as direnv plugins
+ * do. OpenCode calls that hook for its own bash tool, and when a client opens a terminal. `ShellEnv` opens a
+ * terminal to trigger the hooks, and reads the object that OpenCode passes to each hook, including ours.
  */
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
@@ -14,7 +14,7 @@ export interface ShellEnvInput {
 }
 
 export interface ShellEnvOutput {
-  /** Written to by the hooks, one after another. */
+  /** The hooks write to it one after another. */
   readonly env: Readonly<Record<string, string>>
 }
 
@@ -26,10 +26,10 @@ interface Asked {
 export class ShellEnv {
   readonly #opencode: Pick<Opencode, 'callShellHooks'>
   readonly #log: Log
-  /** Of the call that was heard last and is not ours. */
+  /** The output of the last hook call that this class did not trigger. */
   #others: ShellEnvOutput | undefined
   #asked: Asked | undefined
-  /** The newest question: one after another, since nothing in the hook's input says which it is. */
+  /** The newest request. Requests run one after another, because the hook's input does not identify them. */
   #asking: Promise<unknown> = Promise.resolve()
 
   constructor({ opencode, log }: { opencode: Pick<Opencode, 'callShellHooks'>; log: Log }) {
@@ -37,18 +37,18 @@ export class ShellEnv {
     this.#log = log
   }
 
-  /** To be called from the hook `shell.env`. The hooks of other plugins may write to the output later. */
+  /** Must be called from the hook `shell.env`. Hooks of other plugins may write to the output later. */
   hear({ cwd, sessionID }: ShellEnvInput, output: ShellEnvOutput): void {
     if (sessionID === undefined && this.#asked?.cwd === cwd) this.#asked.output ??= output
     else this.#others = output
   }
 
-  /** Whether another plugin was seen to add something. */
+  /** Whether the last hook call that we did not trigger has variables of another plugin. */
   get isAddedTo(): boolean {
     return Object.keys(this.#others?.env ?? {}).length > 0
   }
 
-  /** The variables for a command in this directory; none where the hooks cannot be called. Never rejects. */
+  /** Returns the variables for a command in `cwd`; none if the hooks cannot be called. Never rejects. */
   of(cwd: string): Promise<Readonly<Record<string, string>>> {
     const answer = this.#asking.then(() => this.#ask(cwd))
     this.#asking = answer
@@ -61,7 +61,7 @@ export class ShellEnv {
     try {
       await this.#opencode.callShellHooks(cwd)
     } catch (error) {
-      this.#log.warn(`the hooks shell.env for ${cwd}: ${errorText(error)}`)
+      this.#log.warn(`could not call the shell.env hooks for ${cwd}: ${errorText(error)}`)
     }
     this.#asked = undefined
     return { ...asked.output?.env }

@@ -1,6 +1,6 @@
 /**
- * How many words of a command say what it does, as in `git push` or `npm run test`. A user who allows a command for
- * ever allows these words, whatever follows them: the same ones as by OpenCode's own `bash`.
+ * Determines how many words identify a command, as in `git push` or `npm run test`. A user who always allows
+ * a command allows these words with any arguments, as in OpenCode's own `bash`.
  */
 const words = (text: string): readonly string[] => text.trim().split(/\s+/)
 
@@ -37,7 +37,7 @@ const OF_THREE = new Set([
   }).flatMap(([program, groups]) => words(groups).map((group) => `${program} ${group}`)),
 ])
 
-/** The pattern under which a command with these tokens is allowed for ever: `git push *`. */
+/** Returns the pattern that always allows a command with these tokens: `git push *`. */
 export function lastingPattern(tokens: readonly string[]): string {
   return [...tokens.slice(0, arity(tokens)), '*'].join(' ')
 }

@@ -1,7 +1,7 @@
 /**
- * The second parser of command lines: the whole syntax of bash, by unbash. unbash is tolerant: it skips text that it does
- * not understand, so a tree alone proves nothing. A tree counts here only if it accounts for each character of the line:
- * the text of a node beside its children is syntax of that node, and text without children begins no substitution.
+ * Parses command lines again, with the whole syntax of bash, by unbash. unbash skips text that it does not
+ * understand, so a tree alone proves nothing. A tree counts only if it accounts for each character: text of a
+ * node outside its children is syntax of that node, and text without children begins no substitution.
  */
 import {
   forEachChild,
@@ -16,7 +16,7 @@ import type { SimpleCommand } from './line.ts'
 
 type Kind = SyntaxNode['type']
 
-/** Stands for a child in the text of its parent. No line has this character in it. */
+/** Replaces a child in the text of its parent. No line contains this character. */
 const CHILD = '\0'
 
 /** Lists and compound commands, without blanks and comments. */
@@ -69,10 +69,10 @@ const EXPRESSIONS = {
   FileDescriptorVariable: /^\{\w+(?:\[[^$`]*\])?\}$/,
 } satisfies Partial<Record<Kind, RegExp>>
 
-/** Begins no substitution, as far as quotes go. */
+/** Begins no substitution, except after a backslash. */
 const PLAIN = /^(?:\\.|\\$|[^\\`$]|\$(?![({[]))*$/s
 
-/** Words and their parts, as they are. */
+/** Words and their parts, unchanged. */
 const WORDS = {
   Word: PLAIN,
   Literal: PLAIN,
@@ -96,23 +96,23 @@ const WORDS = {
   CaseModification: /^(?:\^\^?|,,?)\0?$/,
   Transform: /^@\0$/,
   Names: /^[@*]$/,
-  /** unbash has not understood it. */
+  /** unbash did not understand it. */
   Unknown: /(?!)/,
 } satisfies Partial<Record<Kind, RegExp>>
 
-/** A kind of node that a later unbash adds must be entered in one of these first. */
+/** A later unbash that adds a kind of node requires an entry here: the type enforces it. */
 const SYNTAX: Readonly<Record<Kind, RegExp>> = { ...LISTS, ...EXPRESSIONS, ...WORDS }
 
 const COMMENT = /(?<=^|[\s;&|()])#.*/g
 
 const QUOTES: ReadonlySet<Kind> = new Set(['DoubleQuoted', 'LocaleString', 'HereDocBody'])
-/** Outside of quotes, a process substitution would be a child of these. */
+/** Outside quotes, `<(` in these is a process substitution that should have been a child. */
 const MAY_HIDE: ReadonlySet<Kind> = new Set(['Word', 'Literal', 'Glob', 'ExtendedGlob', 'BraceExpansion'])
 
-/** No commands for the first parser, and so nothing that OpenCode asks for. */
+/** No commands for the first parser, so that OpenCode requests no permission for them. */
 const DECLARE = new Set(['declare', 'typeset', 'export', 'readonly', 'local', 'unset', 'unsetenv', '['])
 
-/** A word that is one of these is no plain argument for the first parser, nor is a number. */
+/** A word that is one of these, or a number, is no plain argument for the first parser. */
 const EXPANDED: ReadonlySet<Kind> = new Set([
   'AnsiCQuoted',
   'LocaleString',
@@ -129,10 +129,10 @@ interface Span {
   readonly end: number
 }
 
-/** The source of node positions: the line, or the code in backticks with its backslashes removed. */
+/** The text to which node positions refer: the line, or the code in backticks without its backslashes. */
 interface Text {
   readonly source: string
-  /** Of here-documents, with the closing line: a body lies outside of the command that reads it. */
+  /** Here-documents with their closing lines: a body is outside the command that reads it. */
   readonly bodies: Span[]
 }
 
@@ -140,22 +140,22 @@ interface Piece {
   readonly node: SyntaxNode
   readonly children: readonly SyntaxNode[]
   readonly text: Text
-  /** Within double quotes or a here-document, where `<(` is text. */
+  /** Inside double quotes or a here-document, where `<(` is text. */
   readonly isQuoted: boolean
-  /** The last command of a list or pipeline, or a negated one: the first parser gives its redirections to the whole. */
+  /** Last in a list or pipeline, or negated: the first parser assigns its redirections to the whole. */
   readonly isLast: boolean
 }
 
 /**
- * The simple commands of the line, as `commandsOf` has them. `undefined` for a line that is no bash, and where it is not
- * certain that these are all. Whether bash takes the line must be asked besides (`takes`).
+ * Returns the simple commands of the line, in the form of `commandsOf`. `undefined` for a line that is not
+ * bash, and if some commands may be missing. The caller must also check that bash accepts the line (`takes`).
  */
 export function bashCommandsOf(line: string): readonly SimpleCommand[] | undefined {
   const pieces = piecesOf(line)
   return pieces.every(isAccountedFor) ? pieces.flatMap(commandsIn) : undefined
 }
 
-/** All nodes, each before its children. A tree may be deeper than calls can be. */
+/** Returns all nodes, each before its children. Iterative: a tree may be deeper than the call stack. */
 function piecesOf(line: string): readonly Piece[] {
   const pieces: Piece[] = []
   const open: Omit<Piece, 'children'>[] = [
@@ -185,7 +185,7 @@ function piecesOf(line: string): readonly Piece[] {
 function childrenOf(node: SyntaxNode): readonly SyntaxNode[] {
   const children: SyntaxNode[] = []
   forEachChild(node, (child) => children.push(child))
-  // A quoted delimiter makes text of the body.
+  // A quoted delimiter makes the body plain text.
   return node.type === 'HereDoc' && node.delimiter?.quoted
     ? children.filter((child) => child !== node.body)
     : children
@@ -210,7 +210,7 @@ function isAccountedFor(piece: Piece): boolean {
   return isQuoted || !MAY_HIDE.has(node.type) || !/[<>]\(/.test(own)
 }
 
-/** Whether bash joins lines in it before it parses the code in it, as unbash does not: a comment may go on by that. */
+/** Whether bash joins lines before it parses this code. unbash does not, so a comment may end too early. */
 function isJoinedFirst({ node, children }: Piece): boolean {
   const isCode =
     (node.type === 'HereDocBody' && children.length > 0) ||
@@ -218,7 +218,7 @@ function isJoinedFirst({ node, children }: Piece): boolean {
   return isCode && node.text.includes('\\\n')
 }
 
-/** The node's text with `CHILD` for each child, and without blanks where they are no text; `undefined` where spans overlap. */
+/** Returns the text with `CHILD` for each child, without blanks of syntax; `undefined` if spans overlap. */
 function ownText({ node, children, text: { source, bodies } }: Piece): string | undefined {
   if (node.type === 'CommandExpansion' && node.script?.source !== undefined) {
     return source.slice(node.pos, node.end).replace(/(?<=^`).*(?=`$)/s, CHILD)
@@ -264,7 +264,7 @@ function simpleCommand(command: Command, { source }: Text, isLast: boolean): rea
   ]
 }
 
-/** For the first parser, and so for the rules that users have, `time` is a command that has the timed one as arguments. */
+/** Returns the timed command as arguments of `time`, as the first parser and so the rules of users expect. */
 function timedCommand(pipeline: Pipeline, text: Text, isLast: boolean): readonly SimpleCommand[] {
   const time = pipeline.prefixes.find(({ type }) => type === 'Time')
   const [first] = pipeline.commands

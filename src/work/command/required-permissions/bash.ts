@@ -1,15 +1,15 @@
-/** Which bash a line runs in that bash alone is known to take, and whether that bash takes it. */
+/** Finds a bash for lines that only bash is known to accept, and checks whether that bash accepts them. */
 import { execFile } from 'node:child_process'
 import { basename, delimiter, isAbsolute, join } from 'node:path'
 import { isExecutable, isKnownShell, type Surroundings } from '../machine.ts'
 
 const CHECK_MS = 5000
-/** Once this has run, bash parses the lines below it with more patterns. */
+/** After this line bash parses the following lines with extended patterns. */
 const BEGINS_WITH_EXTGLOB = /^\s*shopt -s extglob[ \t]*\n/
 
 /**
- * The user's shell where it is bash, else another bash. `undefined` where there is none, and where the user's shell is of
- * no known name: an administrator may have listed it in `/etc/shells` to restrict an account.
+ * Returns the user's shell if it is bash, otherwise another bash. `undefined` if there is none, and for a
+ * shell of unknown name, because an administrator may have listed it in `/etc/shells` to restrict an account.
  */
 export function findBash({ shell, env }: Surroundings): string | undefined {
   if (basename(shell) === 'bash') return shell
@@ -19,8 +19,8 @@ export function findBash({ shell, env }: Surroundings): string | undefined {
 }
 
 /**
- * Whether this bash takes the line, by `bash -n`, which runs nothing. After a syntax error bash goes on at the next line:
- * what looks like the text of a here-document would be run as commands.
+ * Whether this bash accepts the line, by `bash -n`, which runs nothing. After a syntax error bash continues
+ * at the next line, and would run text that looks like the body of a here-document as commands.
  */
 export function takes(bash: string, line: string, env: NodeJS.ProcessEnv): Promise<boolean> {
   return new Promise((resolve) => {

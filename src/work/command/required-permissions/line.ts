@@ -1,7 +1,7 @@
 /**
- * A command line, taken apart as OpenCode's own `bash` does it: with the same grammar, tree-sitter-bash 0.25.0. The
- * parser lies in files of its own, which are read at the first line and kept for all that follow. The grammar does not
- * know all of bash: it refuses lines that a second parser may accept, and misses commands in others.
+ * Parses a command line with the grammar of OpenCode's own `bash`, tree-sitter-bash 0.25.0. The parser is
+ * loaded from its own files at the first line, and retained for all later lines. The grammar does not cover
+ * all of bash: it refuses lines that a second parser may accept, and misses commands in others.
  */
 import type * as TreeSitter from '@vscode/tree-sitter-wasm'
 import { createRequire } from 'node:module'
@@ -13,15 +13,15 @@ import { findBash, takes } from './bash.ts'
 import type { Surroundings } from '../machine.ts'
 
 export interface SimpleCommand {
-  /** As it is written, with the redirections that belong to it alone. */
+  /** As written, with the redirections that belong to it alone. */
   readonly text: string
-  /** Its name and plain arguments as they are written, quotes included. Redirections and assignments are none. */
+  /** Its name and plain arguments as written, quotes included, without redirections and assignments. */
   readonly tokens: readonly string[]
 }
 
 export interface CommandLine {
   readonly commands: readonly SimpleCommand[]
-  /** The path of the shell that must run the line; absent where it is the user's own. */
+  /** The path of the shell that must run the line; absent if it is the user's own. */
   readonly shell?: string
 }
 
@@ -29,9 +29,9 @@ const TOKENS = new Set(['command_name', 'word', 'string', 'raw_string', 'concate
 const SHOWN_OF_A_MISTAKE = 60
 
 /**
- * Every simple command of the line, wherever it stands: in lists, pipes, groups, loops, functions, substitutions.
- * Rejects with a `ToolError` for a line that is empty or cannot be parsed in full: what is not understood could hold
- * a command that nobody was asked about.
+ * Returns every simple command of the line, also in lists, pipes, groups, loops, functions and substitutions.
+ * Rejects with a `ToolError` for a line that is empty or cannot be parsed in full, because an unparsed part
+ * could contain a command without a permission request.
  */
 export async function commandsOf(line: string, machine: Surroundings): Promise<CommandLine> {
   if (line.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
@@ -41,14 +41,14 @@ export async function commandsOf(line: string, machine: Surroundings): Promise<C
   return { commands: [...byGrammar, ...(byBash ?? []).filter(isMissingIn(byGrammar))] }
 }
 
-/** The grammar takes `coproc rm x` for a command `coproc`, and sees no command in `${a#$(rm x)}`. */
+/** The grammar parses `coproc rm x` as a command `coproc`, and finds no command in `${a#$(rm x)}`. */
 function isMissingIn(commands: readonly SimpleCommand[]): (command: SimpleCommand) => boolean {
   const key = ({ tokens }: SimpleCommand): string => tokens.join('\0')
   const known = new Set(commands.map(key))
   return (command) => !known.has(key(command))
 }
 
-/** Where the second parser accepts the line and bash takes it, it runs in that bash. Rejects with `refusal` otherwise. */
+/** Accepts the line for bash if the second parser and a bash do. Otherwise rejects with a `ToolError`. */
 async function inBash(
   line: string,
   commands: readonly SimpleCommand[] | undefined,
@@ -68,7 +68,7 @@ async function inBash(
 
 function commandsByGrammar(grammar: TreeSitter.Parser, line: string): readonly SimpleCommand[] | ToolError {
   const tree = grammar.parse(line)
-  if (tree === null) throw new Error('The parser of command lines gave no tree')
+  if (tree === null) throw new Error('The parser of command lines returned no tree')
   try {
     const root = tree.rootNode
     if (root.hasError) return unparsable(line, root)
@@ -85,7 +85,7 @@ function commandsByGrammar(grammar: TreeSitter.Parser, line: string): readonly S
 
 let loading: Promise<TreeSitter.Parser> | undefined
 
-/** One for the process: it has no state between two lines, and its memory is never given back. */
+/** Returns the one parser of the process: it has no state between lines, and never frees its memory. */
 function parser(): Promise<TreeSitter.Parser> {
   loading ??= load().catch((error: unknown) => {
     loading = undefined
@@ -116,13 +116,13 @@ function unparsable(line: string, root: TreeSitter.Node): ToolError {
     node.startIndex === line.length
       ? 'its end'
       : JSON.stringify(line.slice(node.startIndex, node.startIndex + SHOWN_OF_A_MISTAKE))
-  const what = node.isMissing ? `"${node.type}" is missing before ${where}` : `the mistake begins at ${where}`
+  const what = node.isMissing ? `"${node.type}" is missing before ${where}` : `the error begins at ${where}`
   return new ToolError(
-    `The command line cannot be parsed as a shell command: ${what}. Mend it, or write it to a script file and run that.`,
+    `The command line cannot be parsed as a shell command: ${what}. Correct it, or write it to a script file and run that.`,
   )
 }
 
-/** The parser's types allow for nodes that are none. */
+/** Drops null nodes, which the types of the parser allow. */
 function present(nodes: readonly (TreeSitter.Node | null)[]): readonly TreeSitter.Node[] {
   return nodes.filter((node) => node !== null)
 }

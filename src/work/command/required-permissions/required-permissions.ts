@@ -1,6 +1,6 @@
 /**
- * What a command line needs permission for. Each rule is one of OpenCode's own `bash`, so that what a user's rules
- * deny there is denied here too; the two are held side by side in tests/e2e/command-claims.test.ts.
+ * Determines the permissions that a command line requires. Each rule is one of OpenCode's own `bash`, so that
+ * a user's rules deny the same here as there; tests/e2e/command-claims.test.ts compares the two.
  */
 import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -10,22 +10,22 @@ import { commandsOf, type SimpleCommand } from './line.ts'
 import type { Surroundings } from '../machine.ts'
 
 export interface Claims {
-  /** One pattern for each simple command of the line, for the permission `bash`; a change of directory has none. */
+  /** Patterns for the permission `bash`, one for each simple command except a change of directory. */
   readonly patterns: readonly string[]
-  /** What is allowed for ever if the user says so. */
+  /** Patterns that the user may allow for ever. */
   readonly always: readonly string[]
-  /** Patterns for the permission `external_directory`, `<directory>/*`: asked for first, and allowed for ever as they are. */
+  /** Patterns for `external_directory`, `<directory>/*`: requested first, allowed for ever as they are. */
   readonly directories: readonly string[]
-  /** The path of the shell that must run the line; absent where it is the user's own. */
+  /** The path of the shell that must run the line; absent if it is the user's own. */
   readonly shell?: string
 }
 
 /** Absolute paths. */
 export interface Place {
-  /** Where the line is to run. */
+  /** The working directory of the line. */
   readonly cwd: string
   readonly directory: string
-  /** `/` where there is none. */
+  /** `/` if there is none. */
   readonly worktree: string
 }
 
@@ -48,7 +48,7 @@ export async function claimsOf(line: string, where: Place, machine: Surroundings
   return { ...(await claimsFor(commands, where)), ...shell }
 }
 
-/** What these commands need permission for. */
+/** Returns the permissions that these commands require. */
 export async function claimsFor(commands: readonly SimpleCommand[], where: Place): Promise<Claims> {
   const named = commands.filter(({ tokens: [name] }) => name !== undefined && !CHANGES_DIRECTORY.has(name))
   const outside = commands
@@ -65,7 +65,7 @@ export async function claimsFor(commands: readonly SimpleCommand[], where: Place
   }
 }
 
-/** The paths among a command's arguments, as far as they can be told without running it. */
+/** Returns the paths among a command's arguments, as far as they are known without running it. */
 function pathsOf([name = '', ...args]: readonly string[], cwd: string): readonly string[] {
   if (!TAKES_PATHS.has(name)) return []
   return args

@@ -166,13 +166,13 @@ test('a project under no version control reaches no further than its directory',
 })
 
 const UNPARSABLE: readonly (readonly [line: string, why: string])[] = [
-  ['rm "x', 'the mistake begins at "\\"x"'],
-  ['ls )', 'the mistake begins at ")"'],
+  ['rm "x', 'the error begins at "\\"x"'],
+  ['ls )', 'the error begins at ")"'],
   ['(rm x', '")" is missing before its end'],
   ['ls &&', 'is missing before its end'],
-  ['if ls; then rm x', 'the mistake begins at "if ls; then rm x"'],
-  ['cat <<EOF\nrm x', 'the mistake begins at "\\nrm x"'],
-  ['ls @(a|b)', 'the mistake begins at "@(a|b)"'],
+  ['if ls; then rm x', 'the error begins at "if ls; then rm x"'],
+  ['cat <<EOF\nrm x', 'the error begins at "\\nrm x"'],
+  ['ls @(a|b)', 'the error begins at "@(a|b)"'],
 ]
 
 test.each(UNPARSABLE)('%j is refused, and told where the mistake is', async (line, why) => {

@@ -33,7 +33,7 @@ test('commands have what the hooks add for their directory, one question at a ti
 test('a hook that fails costs a command its variables, and nothing else', async () => {
   const { shellEnv, warnings } = create(() => Promise.reject(new Error('no direnv')))
   expect(await shellEnv.of('/a')).toEqual({})
-  expect(warnings).toEqual(['the hooks shell.env for /a: no direnv'])
+  expect(warnings).toEqual(['could not call the shell.env hooks for /a: no direnv'])
 })
 
 test("variables that hooks add for OpenCode's own bash tool show that there are any, and are nobody else's", async () => {
