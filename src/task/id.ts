@@ -1,6 +1,6 @@
 /**
- * Ids of ours. Those of tasks are random; those of messages and parts are computed from what they stand for, so that
- * the same notice has the same id however often it is made, also after a restart.
+ * Ids of this plugin. Task ids are random. Message and part ids are computed from a key, so that a notice that is made
+ * again has the same id, also after a restart.
  */
 import { createHash, randomBytes } from 'node:crypto'
 
@@ -11,7 +11,7 @@ export function newTaskID(): string {
   return `bg_${randomBytes(4).toString('hex')}`
 }
 
-/** A message id for `key`, sorted by `at` (milliseconds since the Unix epoch) among the host's own ids. */
+/** Returns a message id for `key`, sorted by `at` (milliseconds since the Unix epoch) among the host's own ids. */
 export function messageID(key: string, at: number): string {
   return hostID('msg', key, at)
 }
@@ -21,12 +21,12 @@ interface RunOfTask {
   readonly run: number
 }
 
-/** The id of the message that starts a run. */
+/** Returns the id of the message that starts a run. */
 export function newPromptID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run}`, at)
 }
 
-/** The id of a message that steers it; there may be several at the same time. */
+/** Returns the id of a message that steers a run. Ids are random, because several steers can have the same `at`. */
 export function newSteerID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
@@ -35,17 +35,17 @@ export function partID(key: string, at: number): string {
   return hostID('prt', key, at)
 }
 
-/** What of a part's id follows from its key alone. */
+/** Returns the section of a part's id that depends on its key alone. */
 export function keyDigestIn(idOfPart: string): string {
   return idOfPart.slice(-DIGEST_LENGTH)
 }
 
-/** The same, of a key. */
+/** Returns the section that `key` has in a part's id. */
 export function keyDigest(key: string): string {
   return digestOf('prt', key)
 }
 
-/** The host's form: a prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
+/** Returns an id in the host's format: prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
 function hostID(prefix: 'msg' | 'prt', key: string, at: number): string {
   const time = BigInt.asUintN(48, BigInt(at) * 4096n)
     .toString(16)

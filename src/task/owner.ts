@@ -1,4 +1,4 @@
-/** Whose task is it? The process that runs it, so that another one can tell whether it is still there. */
+/** Identifies the process that runs a task, so that another process can check whether it still exists. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -6,33 +6,31 @@ import * as z from 'zod/mini'
 import { bootID, isStateLocal, thisSystem, type System } from './system.ts'
 
 export const ownerSchema = z.object({
-  /** Which of the managers in the process; a task is recovered by a manager of the same name only. */
+  /** The manager's name in its process; only a manager of the same name recovers the task. */
   name: z.string(),
-  /** Of the project. */
+  /** The project's directory. */
   directory: z.string(),
   /** The host's name, for people. */
   host: z.string(),
-  /** See `System`; absent in records of before it was written, and '' where the system does not tell. */
+  /** See `System`. Old records lack it; a value is '' where the system does not report it. */
   system: z.exactOptional(z.object({ machine: z.string(), boot: z.string(), namespace: z.string() })),
   pid: z.int(),
-  /** What tells this process from another that is given the same pid later. */
+  /** See `processKey`: distinguishes this process from a later one with the same pid. */
   process: z.string(),
 })
 
 export type Owner = z.infer<typeof ownerSchema>
 
-/** What a manager needs to know of owners. */
 export interface Owners {
-  /** Itself. */
   readonly self: Owner
-  /** Whether nobody runs this owner's tasks any more, so that they are to be taken over. */
+  /** Whether this owner's process or instance is gone, so that its tasks must be adopted. */
   isGone(owner: Owner): boolean
 }
 
-/** The name of managers that were given none; there may be several at a time. */
+/** The name of managers without a given name; several can exist at a time. */
 const UNNAMED = 'library'
 
-/** The owners on this machine, as seen by a manager of a project in this process. */
+/** Returns the owners for a manager of the project `directory` in this process. */
 export function systemOwners(
   given: string | undefined,
   directory: string,
@@ -54,7 +52,7 @@ export function systemOwners(
       if (owner.name !== name || owner.directory !== directory) return false
       const place = placeOf(owner, self)
       if (place !== 'here') return place === 'an earlier boot'
-      // In this process it was an instance before this one, which has ended: a project has one of a name at a time.
+      // This process: a given name has one instance per project at a time, so that the owner is an ended instance.
       if (owner.pid === self.pid && owner.process === self.process) return given !== undefined
       const key = processKey(owner.pid)
       return key === undefined || (key !== '' && owner.process !== '' && key !== owner.process)
@@ -62,9 +60,7 @@ export function systemOwners(
   }
 }
 
-/**
- * Where another owner runs, or has run. `elsewhere` in doubt: what is another's must not be taken over.
- */
+/** Returns where an owner runs or ran. `elsewhere` in doubt, because a living owner's task must not be adopted. */
 function placeOf(
   owner: Owner,
   { host, system }: Owner & { system: System },
@@ -77,12 +73,12 @@ function placeOf(
 }
 
 /**
- * What tells a process from every other that has had its pid or will have it; `undefined` where there is none, and `''`
- * where the system does not say more than that there is one. One that has ended and waits for its parent to notice is
- * none, where the system tells: some parents never do.
+ * Returns a key that distinguishes a process from earlier and later ones with its pid; `undefined` where no such process
+ * exists, and `''` where the system reports only that it exists. A zombie counts as gone where the system reports it,
+ * because some parents never reap.
  */
 export function processKey(pid: number): string | undefined {
-  // Without /proc, as in some sandboxes, Linux says no more than other systems do.
+  // Some Linux sandboxes lack /proc: fall back to `ps`, as on other systems.
   if (processStat(process.pid)) {
     const stat = processStat(pid)
     return stat?.isRunning ? `${bootID()} ${stat.startTicks}` : undefined
@@ -102,12 +98,12 @@ export function processKey(pid: number): string | undefined {
   }
 }
 
-/** What Linux says of a process (proc(5)); `undefined` where there is no such process. */
+/** Reads `/proc/PID/stat` (proc(5)); `undefined` where no such process exists. */
 export function processStat(
   pid: number,
 ): { isRunning: boolean; group: number; session: number; startTicks: string } | undefined {
   try {
-    // The name in brackets may hold anything; behind it come the state, the parent, the group and the session.
+    // The name in brackets can contain any text; after it follow state, parent, group and session.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')

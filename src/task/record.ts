@@ -1,8 +1,7 @@
 /**
- * The durable record of a task: `metadata.background` of its child session, which the host keeps over a restart and
- * shows to every client. It is written when the session is created, in the same call, when something is said to a task,
- * when a command has begun, and when a run has ended; that an agent is at work is seen from the host's own status of the
- * session.
+ * The durable record of a task: `metadata.background` of its child session, which OpenCode stores over a restart and
+ * sends to every client. It is written in the call that creates the session, after each event of `RECORDED`, and when a
+ * command has begun. OpenCode's status of the session shows that an agent works.
  */
 import * as z from 'zod/mini'
 import type { Log } from '../host/log.ts'
@@ -22,10 +21,10 @@ import type { Step } from './step.ts'
 import type { StoreEvent, TaskStore } from './store.ts'
 import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
 
-/** The key of ours in a session's metadata. */
+/** The record's key in a session's metadata. */
 const RECORD_KEY = 'background'
 
-/** After these the record is out of date. */
+/** Events that change the persisted record. */
 const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
   'appended',
   'steered',
@@ -189,16 +188,16 @@ const workSchema = z.discriminatedUnion('kind', [
   }),
 ])
 
-/** That a command has begun shows nowhere else: the host knows nothing of it. */
+/** Whether a command has begun: only the record shows it, because OpenCode does not know of commands. */
 function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
   return kind === 'command' && type === 'prompted'
 }
 
-/** Version 1 of what stands under `RECORD_KEY`: the task as it was last written, its newest steps, and who runs it. */
+/** Version 1 of the value of `RECORD_KEY`: the task, without the steps (`stepsSchema`), and its owner. */
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
 type Recorded = z.infer<typeof recordSchema>
-/** Each field of a type by its path, as `failure.reason`, and each value that a field names, as `failure.reason=timeout`. */
+/** Each field of a type by its path, as `failure.reason`, and each literal value of a field, as `failure.reason=timeout`. */
 type FactsOf<Type> = Type extends boolean
   ? never
   : Type extends string
@@ -224,7 +223,7 @@ type Lost = Exclude<
 /** Where the schema lacks a fact, no task can be recorded, and the compiler names it. */
 type Recordable = [Lost] extends [never] ? Task : { readonly schemaLacks: Lost }
 
-/** The task that a session is the record of, its newest steps, and who runs it; `undefined` where it is none that we understand. */
+/** Reads the record in a session's metadata; `undefined` where it is absent or has another format. */
 export function readRecord({
   id: sessionID,
   metadata,
@@ -232,14 +231,14 @@ export function readRecord({
   const parsed = recordSchema.safeParse(metadata?.[RECORD_KEY])
   if (!parsed.success) return undefined
   const { version: _, owner, ...task } = parsed.data
-  // Another version may know other steps; the task can be read without them.
+  // Another version may write other steps: the task is read without them.
   const { data } = stepsSchema.safeParse(metadata?.[RECORD_KEY])
   return { task: { ...task, sessionID }, owner, steps: data?.steps ?? [] }
 }
 
 /**
- * Whoever holds the task has its request in hand. Written again it would come as a new one, in place of its answer or of
- * the next request; and one from before a crash must not start anything after it.
+ * Drops an unanswered request when metadata is rewritten, because the owner already handles it. Written again it would
+ * arrive as a new request, overwrite its answer or the next request, or act after a crash.
  */
 function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): typeof metadata {
   const request = readRequest(metadata)
@@ -254,9 +253,9 @@ export class TaskRecords {
   readonly #store: TaskStore
   readonly #owner: Owner
   readonly #timeline: { newest: (taskID: string) => readonly Step[] }
-  /** The newest write for each session: they must arrive in their order. */
+  /** The newest write for each session: each write awaits the one before it. */
   readonly #writing = new Map<string, Promise<void>>()
-  /** What others keep in the metadata of the sessions of unfinished tasks: writing replaces the whole object. */
+  /** The other metadata of the sessions of unfinished tasks, which each write repeats: it replaces the whole object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
   constructor(
@@ -297,15 +296,15 @@ export class TaskRecords {
     return { ...pending, sessionID: session.id }
   }
 
-  /** Takes over a task that another has left unfinished. */
+  /** Records a task that this process adopts. */
   adopt(task: Task, { metadata }: Session): void {
     this.#metadata.set(task.sessionID, metadata ?? {})
     this.#write(task)
   }
 
   /**
-   * Prepares for the next run of a task, and resolves with whether the run before that has heard its prompt. Rejects with
-   * a `ToolError` where its session is gone.
+   * Prepares for the next run of a task, and resolves with whether the last run received its prompt. Rejects with a
+   * `ToolError` where the child session is gone.
    */
   async revive(task: EndedTask & AgentTask): Promise<boolean> {
     const { id, sessionID, createdAt } = task
@@ -314,7 +313,7 @@ export class TaskRecords {
       const { metadata } = await this.#opencode.session(sessionID)
       this.#metadata.set(sessionID, metadata ?? {})
       if (task.prompt === '') return true
-      // A user who has written there since may have undone it, and that stands.
+      // A later message of the user may have undone the prompt, which must then not be sent again.
       const isSince = ({ role, time, id: messageID }: Message): boolean =>
         role === 'user' && time.created >= createdAt && !steers.includes(messageID)
       return (await this.#opencode.messages(sessionID)).some(
@@ -327,8 +326,8 @@ export class TaskRecords {
   }
 
   /**
-   * Writes fields of ours beside the record, and the record anew: a client that has put something there has written an
-   * older record with it, if it was slow. Rejects with a `HostError`.
+   * Writes fields beside the record, and the record anew, because a slow client that wrote its own field has written an
+   * older record with it. Rejects with a `HostError`.
    */
   async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
     const { metadata } = await this.#opencode.session(sessionID)
@@ -340,7 +339,7 @@ export class TaskRecords {
     await this.written(sessionID)
   }
 
-  /** Writes how a task has ended that nobody runs, and that stays its owner's. Rejects with a `HostError`. */
+  /** Writes the end of an orphaned task, which still belongs to `owner`. Rejects with a `HostError`. */
   async recordEnd(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
     const beside = withoutOpenRequest(metadata ?? {})
     await this.#opencode.replaceMetadata(task.sessionID, {
@@ -353,12 +352,12 @@ export class TaskRecords {
     if (metadata && this.#metadata.has(id)) this.#metadata.set(id, metadata)
   }
 
-  /** Resolves when what is to be written for a session has been tried. */
+  /** Resolves when each queued write for a session has succeeded or failed. */
   async written(sessionID: string): Promise<void> {
     await this.#writing.get(sessionID)
   }
 
-  /** The same for all sessions. */
+  /** Resolves when each queued write for any session has succeeded or failed. */
   async flush(): Promise<void> {
     await Promise.all(this.#writing.values())
   }
@@ -369,14 +368,14 @@ export class TaskRecords {
     this.#queue(task, beside)
   }
 
-  /** Of one that has ended nobody has kept what else stands in the metadata. */
+  /** Rewrites the record of an ended task, whose other metadata must be read first: `#write` has dropped it. */
   #rewrite({ id, sessionID }: Task): void {
     this.mark(sessionID, {}).catch((error: unknown) => {
-      this.#log.warn(`${id}: it could not be recorded again: ${errorText(error)}`)
+      this.#log.warn(`${id}: could not be recorded again: ${errorText(error)}`)
     })
   }
 
-  /** @param beside what else stands in the metadata */
+  /** @param beside the other metadata of the session */
   #queue(task: Task, beside: { readonly [key: string]: unknown }): void {
     const metadata = { ...beside, [RECORD_KEY]: this.#recordOf(task) }
     const before = this.#writing.get(task.sessionID)
@@ -395,9 +394,9 @@ export class TaskRecords {
     try {
       await this.#opencode.replaceMetadata(task.sessionID, metadata)
     } catch (error) {
-      // The end can still be read from the messages of the session; a deleted one needs no record.
+      // A deleted session needs no record. Otherwise the end can still be read from its messages.
       if (error instanceof HostError && error.reason === 'notFound') return
-      this.#log.warn(`${task.id}: it could not be recorded as ${task.status}: ${errorText(error)}`)
+      this.#log.warn(`${task.id}: could not be recorded as ${task.status}: ${errorText(error)}`)
     }
   }
 

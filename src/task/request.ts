@@ -1,26 +1,26 @@
 /**
- * What a client asks the plugin to do with a task: one field in the metadata of its session, beside the record. Whoever
- * holds the task takes it, once, and writes the answer into it. A new request takes the place of the one before.
+ * A client's request to the plugin about a task: one metadata field of the child session, beside the record. The owner
+ * handles it once and writes the answer into it. A new request replaces the one before.
  */
 import * as z from 'zod/mini'
 
 /**
- * A command of the terminal UI that does nothing: the part there publishes it when it first hears of a task, so that the
- * server part knows that somebody has the view.
+ * A command of the terminal UI that does nothing. The TUI part publishes it when it first receives a task, so that the
+ * server part knows that the view is loaded.
  */
 export const VIEW_COMMAND = 'background.view'
 
-/** Its key in a session's metadata. */
+/** The request's key in a session's metadata. */
 export const REQUEST_KEY = 'backgroundRequest'
 
 const requestSchema = z.object({
-  /** Chosen by the client; a request with another id is another one. */
+  /** Chosen by the client; another id means another request. */
   id: z.string().check(z.minLength(1)),
-  /** The run that the client saw: what has gone on since may not be what it wants. */
+  /** The run that the client displayed: the request is refused when a newer run has begun. */
   run: z.int().check(z.minimum(1)),
-  /** `output`: the answer holds the last of what a command wrote; `look`: whether anybody runs it still. */
+  /** `output`: the answer holds the end of a command's output. `look`: updates the records of orphaned tasks. */
   kind: z.enum(['cancel', 'continue', 'output', 'look']),
-  /** What is to be said to the task that goes on. */
+  /** The message for `continue`. */
   prompt: z.exactOptional(z.string()),
   answer: z.exactOptional(z.object({ ok: z.boolean(), text: z.string() })),
 })
@@ -28,7 +28,7 @@ const requestSchema = z.object({
 export type TaskRequest = z.infer<typeof requestSchema>
 export type RequestReply = NonNullable<TaskRequest['answer']>
 
-/** The request that stands in a session's metadata, answered or not. */
+/** Reads the request in a session's metadata, answered or not. */
 export function readRequest(
   metadata: { readonly [key: string]: unknown } | undefined,
 ): TaskRequest | undefined {

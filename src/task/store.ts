@@ -1,10 +1,10 @@
 /**
- * The only writer of tasks. Everything else holds ids, asks for the task when it needs it, and changes it by
- * dispatching an event; what follows from a change (step, notice, record, waiters) hangs on `subscribe`.
+ * The only writer of tasks. Other components hold ids, read the task when they need it, and change it by dispatching an
+ * event. Timeline, outbox, records and waiters subscribe to changes.
  */
 import { transition, type Task, type TaskEvent } from './task.ts'
 
-/** `added`: a new task, or one from before a restart. */
+/** `added`: a new task, or a recovered one. */
 export type StoreEvent = TaskEvent | { readonly type: 'added' }
 
 export type StoreListener = (task: Task, event: StoreEvent) => void
@@ -20,7 +20,7 @@ export class TaskStore {
     this.#change(task, { type: 'added' })
   }
 
-  /** Applies the event; true where it took effect, false where it lost its race or the task is unknown. */
+  /** Applies the event. Returns true where it took effect, false where it lost its race or the task is unknown. */
   dispatch(id: string, event: TaskEvent): boolean {
     const task = this.#tasks.get(id)
     const next = task && transition(task, event)
@@ -29,7 +29,7 @@ export class TaskStore {
     return true
   }
 
-  /** Forgets a task, whose parent was deleted. */
+  /** Removes a task whose parent was deleted. */
   remove(id: string): void {
     const task = this.#tasks.get(id)
     if (task) this.#bySession.delete(task.sessionID)
@@ -40,7 +40,7 @@ export class TaskStore {
     return this.#tasks.get(id)
   }
 
-  /** The task as it is now; the given one where it was removed. Tasks keep their kind. */
+  /** Returns the current task, or the given one where it was removed. A task's kind never changes. */
   now<Kind extends Task['kind']>(task: Task & { readonly kind: Kind }): Extract<Task, { kind: Kind }> {
     return (this.#tasks.get(task.id) ?? task) as Extract<Task, { kind: Kind }>
   }
@@ -54,7 +54,7 @@ export class TaskStore {
     return this.#tasks.values()
   }
 
-  /** Calls the listener after each change, in the order of the subscriptions. Returns how to stop that. */
+  /** Calls the listener after each change, in the order of subscription. Returns the function that unsubscribes. */
   subscribe(listener: StoreListener): () => void {
     this.#listeners.add(listener)
     return () => {

@@ -1,17 +1,17 @@
 /**
- * Which system this process runs on, as far as the system tells: what cannot be read is '', and never keeps the plugin
- * from loading. A host name is none of it: containers, DHCP and VPNs change it.
+ * Identifies the system that this process runs on. An unreadable value is '', so that the plugin always loads. The host
+ * name is not used, because containers, DHCP and VPNs change it.
  */
 import { readFileSync, readlinkSync, statfsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 export interface System {
-  /** Of the installation; containers of one image share it. */
+  /** The id of the installation; containers of one image share it. */
   readonly machine: string
-  /** Of the kernel's boot; containers of one machine share it. */
+  /** The id of the kernel's boot; containers of one machine share it. */
   readonly boot: string
-  /** In which pids count. */
+  /** The pid namespace. */
   readonly namespace: string
 }
 
@@ -41,7 +41,7 @@ export function bootID(): string {
   return firstText('/proc/sys/kernel/random/boot_id')
 }
 
-/** Whether only this machine can have written what OpenCode has stored; false where the system does not tell. */
+/** Whether OpenCode's data is on a file system that only this machine writes; false where that cannot be read. */
 export function isStateLocal(): boolean {
   const data = process.env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share')
   try {

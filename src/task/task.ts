@@ -1,17 +1,17 @@
 /**
- * A task: work that a session handed over and that goes on in the background.
+ * A task: work that a session delegated and that runs in the background.
  *
  *   pending → starting → running ⇄ waiting → completed | failed | cancelled
  *      └─────────┴─────────────────────────→ failed | cancelled
  *
- * `pending` waits for a slot, `starting` has one and is being prompted, `running` was prompted, `waiting` goes on when
- * the user has answered what it asks permission for, which can come before the prompt is acknowledged. The last three
- * end the run: nothing leaves them but a new run of the same task, which begins as `pending`. `transition` is the only
- * place that knows this; whoever wants to change a task sends an event through the store, and is told whether it won.
+ * A `pending` task waits for a slot, a `starting` one has a slot and is being prompted, a `running` one was prompted, a
+ * `waiting` one continues when the user has answered its permission requests, which can arrive before the prompt is
+ * acknowledged. The last three states end the run; only the next run of the task leaves them, which begins as `pending`.
+ * `transition` alone defines this. The store dispatches events, and returns whether the event took effect.
  * All times are milliseconds since the Unix epoch.
  */
 
-/** The model that the work runs on, where it was chosen for it; `variant` is the host's word for reasoning effort. */
+/** The model that was chosen for the work; `variant` is the host's name for reasoning effort. */
 export interface TaskModel {
   readonly providerID: string
   readonly modelID: string
@@ -21,118 +21,117 @@ export interface TaskModel {
 export interface TaskIdentity {
   /** `bg_` and 8 hexadecimal digits. */
   readonly id: string
-  /** Counts the times that work was started in this session, from 1. */
+  /** The ordinal of the task's run, from 1. */
   readonly run: number
-  /** The child session: that in which an agent works, and the place of the record. */
+  /** The child session, in which an agent works, and whose metadata holds the record. */
   readonly sessionID: string
-  /** The session that launched it, and that is told about its end. */
+  /** The session that launched the task and is notified of its end. */
   readonly parentID: string
   /** A few words, for people. */
   readonly description: string
-  /** When the run was asked for. */
+  /** When the run was requested. */
   readonly createdAt: number
 }
 
 export interface AgentWork {
   readonly kind: 'agent'
   readonly agent: string
-  /** Absent where the host is to choose. */
+  /** Absent where the host chooses. */
   readonly model?: TaskModel
-  /** How many model calls its agent may make in a run; absent where there is no limit. */
+  /** The limit of model calls in a run; absent where the agent has none. */
   readonly maxSteps?: number
   /** The text that starts the run; '' once an answer shows that the session holds it. */
   readonly prompt: string
-  /** The messages of ours that belong to the run: the one that starts it, and those that steered it since. */
+  /** The plugin's messages of the run: the prompt that starts it, then the steers. */
   readonly promptIDs: readonly [string, ...string[]]
-  /** Who asked for this run, where that was not the parent's model. */
+  /** Absent where the parent's model requested this run. */
   readonly askedBy?: 'user'
-  /** How the runs before this one ended, the last few of them, the oldest first. */
+  /** The ends of the last few runs before this one, oldest first. */
   readonly earlier?: readonly EarlierRun[]
-  /** What the runs before those have used together. */
+  /** The total usage of the runs before `earlier`. */
   readonly usedBefore?: Usage
 }
 
 export interface CommandWork {
   readonly kind: 'command'
-  /** The line that a shell is to run. */
+  /** The line that the shell runs. */
   readonly command: string
-  /** The path of that shell; absent where it is the user's own. */
+  /** The shell's path; absent for the user's own shell. */
   readonly shell?: string
-  /** The directory in which it runs. */
   readonly cwd: string
   /** Milliseconds; 0: no limit. */
   readonly timeoutMs: number
-  /** Whether nobody has asked for that limit: a command that proves to be a server outlives it, with none from then on. */
+  /** Whether `timeoutMs` is the default: a command that proves to be a server loses that limit. */
   readonly timeoutIsDefault?: boolean
-  /** Whether its input stays open, with nothing in it; by default it is at its end. */
+  /** Whether stdin stays open and empty; by default it is at its end. */
   readonly hasOpenInput?: boolean
-  /** Texts of which the first that appears in the output is told, while the command goes on. */
+  /** The parent is notified of the first of these texts that appears in the output. */
   readonly notifyOn: readonly string[]
 }
 
 export type Work = AgentWork | CommandWork
 
-/** What does not change while a task lives. */
+/** A task without its state. */
 export type TaskDefinition = TaskIdentity & Work
 
-/** What is known of a task before its child session exists. */
+/** A task before its child session exists. */
 export type Draft = Omit<TaskIdentity, 'sessionID'> & Work
 
-/** What a run has consumed so far. */
+/** The usage of a run so far. */
 export interface Usage {
   readonly toolCalls: number
-  /** Input, output, reasoning and cache tokens of all its model calls together. */
+  /** The sum of input, output, reasoning and cache tokens of all model calls. */
   readonly tokens: number
   /** US dollars, as the host computes them. */
   readonly cost: number
 }
 
-/** How a process ended. */
+/** The exit of a process. */
 export type Exit =
   | { readonly type: 'exited'; readonly code: number }
-  /** By a signal, as `SIGKILL`. */
+  /** Killed by a signal, as `SIGKILL`. */
   | { readonly type: 'killed'; readonly signal: string }
 
-/** A text of `notifyOn` that has appeared; without one, all that a command had left running has ended, and none has. */
+/** A text of `notifyOn` that appeared. Without `text`: the leftover processes ended, so that none can appear. */
 export interface OutputMatch {
   readonly text?: string
   readonly at: number
 }
 
-/** A port on which a command was found to listen when its default time limit was over. */
+/** A port on which a command listened when its default time limit was over. */
 export interface Listening {
   readonly port: number
   readonly at: number
 }
 
-/** What a child asks permission for, in the host's words. */
+/** A permission request of the child session, in the host's terms. */
 export interface PermissionRequested {
   readonly id: string
   readonly permission: string
   readonly patterns: readonly string[]
-  /** When its parent was to be told that nobody has answered. */
+  /** When the request had stayed unanswered for so long that the parent is notified. */
   readonly unansweredAt?: number
 }
 
 export interface Failure {
   /**
-   * `error`: the host, the model or the system said so; `empty`: an agent ended without a word or a tool call; `exit`: a
-   * command ended with another code than 0, or by a signal; `output`: it wrote more than it may.
+   * `error`: the host, the model or the system reported an error. `empty`: an agent ended without text or tool call.
+   * `exit`: a command ended with a code other than 0, or by a signal. `output`: a command exceeded its output limit.
    */
   readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output'
   readonly message: string
 }
 
 /**
- * Why the text of an agent that completed is no whole answer. `noAnswer`: its last message says nothing, so that the text
- * was said before or beside a tool call; `length`: the model's output limit cut it off; `contentFilter`: the provider's
- * filter did; `noEnd`: it has a finish that is none of a normal end; `steps`: OpenCode had it stop, because it had used
- * up its agent's steps.
+ * Why the text of a completed agent is not a complete answer. `noAnswer`: the last message has no text, so that the text
+ * precedes or accompanies a tool call. `length`: the model's output limit cut the answer. `contentFilter`: the provider's
+ * filter cut it. `noEnd`: its finish reason is not a normal end. `steps`: OpenCode told the agent to stop, because it had
+ * used up its steps.
  */
 export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd' | 'steps'
 
 /**
- * How work ended. `text` is its result, or for other ends what it had said until then; of a command the last of its
+ * The end of a run. `text` is the result of an agent that completed, otherwise its last text; of a command the end of its
  * output.
  */
 export type Outcome = { readonly text: string; readonly usage: Usage; readonly exit?: Exit } & (
@@ -148,11 +147,11 @@ export interface Started {
 }
 
 export interface Ended {
-  /** Absent where it ended before it had started. */
+  /** Absent where the run ended before it started. */
   readonly startedAt?: number
   readonly endedAt: number
   readonly usage: Usage
-  /** Of a command that was started and is known to have ended. */
+  /** The exit of a command that was started and is known to have ended. */
   readonly exit?: Exit
   readonly matched?: OutputMatch
   readonly listening?: Listening
@@ -186,35 +185,35 @@ export type CommandTask = Extract<Task, { kind: 'command' }>
 export type TaskEvent =
   | { readonly type: 'slotTaken'; readonly at: number }
   | { readonly type: 'prompted'; readonly at: number }
-  /** More was said before the work began. */
+  /** A prompt was added before the run began. */
   | { readonly type: 'appended'; readonly prompt: string }
-  /** More was said while the work went on, in a message of ours. */
+  /** A message of the plugin steered the run. */
   | { readonly type: 'steered'; readonly promptID: string }
   /**
-   * A text that was waited for has appeared in the output of a command, or cannot appear any more; only the first one
-   * counts. It may come after the end, from what the command has left running.
+   * A `notifyOn` text appeared in the output of a command, or none can appear any more. Only the first match counts; it
+   * may come from leftover processes, after the end.
    */
   | { readonly type: 'outputMatched'; readonly match: OutputMatch }
-  /** The default time limit of a command is over, and it serves somebody. */
+  /** The default time limit of a command is over, and the command listens on a port. */
   | { readonly type: 'listening'; readonly listening: Listening }
   | { readonly type: 'permissionAsked'; readonly request: PermissionRequested }
-  /** Nobody has answered for so long that the parent is to be told. */
+  /** A permission request stayed unanswered for so long that the parent is notified. */
   | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
   | { readonly type: 'permissionReplied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
-  /** More was said after the end: the next run is asked for. */
+  /** A prompt after the end requested the next run. */
   | { readonly type: 'continued'; readonly next: NextRun }
 
 export type NextRun = Pick<TaskIdentity, 'createdAt'> &
   Pick<AgentWork, 'prompt' | 'promptIDs'> &
   Partial<Pick<TaskIdentity, 'description'> & Pick<AgentWork, 'model' | 'askedBy'>>
 
-/** How many ends of earlier runs a task keeps. */
+/** How many ends of earlier runs a task stores. */
 const EARLIER_RUNS = 8
 
 export const NO_USAGE: Usage = { toolCalls: 0, tokens: 0, cost: 0 }
 
-/** What several runs have used together. */
+/** Returns the sum of several usages. */
 export function usedTogether(usages: readonly Usage[]): Usage {
   return usages.reduce(
     (all, { toolCalls, tokens, cost }) => ({
@@ -226,7 +225,7 @@ export function usedTogether(usages: readonly Usage[]): Usage {
   )
 }
 
-/** What each of its runs has used that has ended; a command uses nothing. */
+/** Returns the usages of a task's ended runs, with those before `earlier` as one sum. */
 export function usagesOf(task: Task): Usage[] {
   const { earlier = [], usedBefore } = { earlier: undefined, usedBefore: undefined, ...task }
   const kept = earlier.map(({ usage }) => usage)
@@ -238,12 +237,12 @@ export function isEnded(task: Task): task is EndedTask {
   return task.status === 'completed' || task.status === 'failed' || task.status === 'cancelled'
 }
 
-/** True while the work holds a slot. */
+/** Whether the task holds a slot. */
 export function isActive(task: Task): boolean {
   return task.status === 'starting' || task.status === 'running' || task.status === 'waiting'
 }
 
-/** The task after the event, or `undefined` where the event came too late or too early: it lost its race. */
+/** Returns the task after the event; `undefined` where the event lost its race: its state does not accept it. */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
   const next = task.kind === 'agent' ? agentTransition(task, event) : commandTransition(task, event)
   if (next || isEnded(task)) return next
@@ -265,7 +264,7 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
   }
 }
 
-/** The events that only an agent has. */
+/** Handles the events that only an agent has. */
 function agentTransition(task: AgentTask, event: TaskEvent): Task | undefined {
   switch (event.type) {
     case 'appended':
@@ -281,7 +280,7 @@ function agentTransition(task: AgentTask, event: TaskEvent): Task | undefined {
   }
 }
 
-/** The events that only a command has. */
+/** Handles the events that only a command has. */
 function commandTransition(task: CommandTask, event: TaskEvent): Task | undefined {
   switch (event.type) {
     case 'outputMatched':
@@ -299,23 +298,23 @@ function matched(task: Extract<CommandTask, Started | Ended>, match: OutputMatch
   return task.matched ? undefined : unlimited({ ...task, matched: match })
 }
 
-/** A server runs on when its default limit is over: what is ready is one. */
+/** Removes a default time limit, because a command that is ready is a server. */
 function unlimited<Command extends CommandTask>(task: Command): Command {
   return task.timeoutIsDefault ? { ...task, timeoutMs: 0 } : task
 }
 
-/** Whether a command has proved to be a server, and so has no limit in place of the default one. */
+/** Whether a command proved to be a server, so that its default time limit was removed. */
 export function outlivesDefault(work: Work): boolean {
   return isOpenEnded(work) && 'timeoutIsDefault' in work && (work.timeoutIsDefault ?? false)
 }
 
-/** Whether nothing ends a task but itself or a cancel, as with a server. */
+/** Whether a command has no time limit, as a server. */
 export function isOpenEnded(work: Work): boolean {
   return 'timeoutMs' in work && work.timeoutMs === 0
 }
 
 function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
-  // The host's answer to the prompt may be later than what comes of it.
+  // The child session may request a permission before the host acknowledges the prompt.
   if (task.status === 'running' || task.status === 'starting')
     return { ...task, status: 'waiting', permissionRequests: [request] }
   if (task.status !== 'waiting' || task.permissionRequests.some(({ id }) => id === request.id))
@@ -323,7 +322,7 @@ function asked(task: UnfinishedTask, request: PermissionRequested): Task | undef
   return { ...task, permissionRequests: [...task.permissionRequests, request] }
 }
 
-/** All that is asked by now is told with it. */
+/** Marks all requests that are open by now, because one notice reports them. */
 function unanswered(task: UnfinishedTask, requestID: string, at: number): Task | undefined {
   if (task.status !== 'waiting') return undefined
   const isUntold = ({ unansweredAt }: PermissionRequested): boolean => unansweredAt === undefined
@@ -398,7 +397,7 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
   }
 }
 
-/** Whether a run that has completed answered its prompt: an answer to a steer says nothing of that. */
+/** Whether a completed run answered its prompt: after a steer, the answer may be to the steer alone. */
 function isAnswered(work: Work): work is AgentWork {
   return 'promptIDs' in work && work.promptIDs.length === 1
 }

@@ -1,4 +1,4 @@
-/** Time limits that begin at a time of the wall clock. */
+/** Time limits that start at a wall-clock time. */
 import type { Clock } from '../clock.ts'
 
 /**

@@ -1,15 +1,15 @@
-/** Waits for a task to be in a state. */
+/** Waits until a task is in a wanted state. */
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from './store.ts'
 import type { Task } from './task.ts'
 
 export interface UntilOptions {
-  /** Milliseconds; 0: no limit. Less is over already, and so is what is no number. */
+  /** Milliseconds; 0: no limit. A negative number or NaN does not wait. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** Resolves with the task once it is as wanted; with `undefined` when it was not so in time, and for an unknown task. */
+/** Resolves with the task once `isWanted` holds; with `undefined` after the timeout or abort, and for an unknown task. */
 export function waitFor(
   { store, clock }: { readonly store: TaskStore; readonly clock: Clock },
   taskID: string,

@@ -43,7 +43,7 @@ test('a record that cannot be written costs a warning, and the task is told all 
   answer('unrecorded')
   await clock.advance(1000)
   expect(notices()).toHaveLength(1)
-  expect(complaints.join('\n')).toContain('it could not be recorded as completed')
+  expect(complaints.join('\n')).toContain('could not be recorded as completed')
 })
 
 test('records arrive in their order, however long one of them is on its way', async () => {
