@@ -1,11 +1,11 @@
-/** Numbers, long texts and requests, as people and models read them. Pure. */
+/** Formats numbers, long texts and permission requests for people and models. Pure. */
 import { nameForModel } from './sanitize.ts'
 import { wordsOf } from './words.ts'
 import type { PermissionRequested, Incomplete, Task } from '../task/task.ts'
 
 const SHORTEST_TOAST_MS = 5000
 const LONGEST_TOAST_MS = 30_000
-/** Of a character. */
+/** The reading time of a character. */
 const READING_MS = 50
 
 /** `0.4s`, `45.3s`, `1m 12s`, `2h 3m`. */
@@ -32,12 +32,12 @@ export function formatCost(dollars: number): string {
   return `$${dollars.toPrecision(1)}`
 }
 
-/** How long a toast of this text is shown: the host's own 5 s are too short for several sentences. */
+/** Returns how long to show a toast: the host's default of 5 s is too short for several sentences. */
 export function readingMs(text: string): number {
   return Math.min(LONGEST_TOAST_MS, SHORTEST_TOAST_MS + READING_MS * text.length)
 }
 
-/** What a task waits for, in a few words. */
+/** Formats permission requests on one line. */
 export function formatAsked(
   permissionRequests: readonly Pick<PermissionRequested, 'permission' | 'patterns'>[],
 ): string {
@@ -46,33 +46,33 @@ export function formatAsked(
   )
 }
 
-/** Why a task was stopped at its time limit. */
+/** Returns the failure message of a task that was stopped at its time limit. */
 export function formatLimit(limitMs: number, task: Task): string {
   return `stopped after ${formatDuration(limitMs)}, which is ${wordsOf(task).limit(task)}`
 }
 
 /**
- * Why the text of a run that completed is no whole answer, in the words that stand before the text. The text can be older
- * than the answer that was cut off.
+ * Returns the line before the text of a completed run, which explains why the text is not a complete answer. The text can
+ * be older than the answer that was cut off.
  */
 export function incompleteText(incomplete: Incomplete, text: string): string {
   const hasText = text !== ''
-  if (incomplete === 'noAnswer' && !hasText) return 'It ended without a word.'
-  return `${INCOMPLETE[incomplete]} ${hasText ? 'Its last text:' : 'It said nothing.'}`
+  if (incomplete === 'noAnswer' && !hasText) return 'It ended without any text.'
+  return `${INCOMPLETE[incomplete]} ${hasText ? 'Its last text:' : 'It wrote no text.'}`
 }
 
-/** Why the text is no whole answer, in a sentence. */
+/** A sentence for each reason that a text is not a complete answer. */
 export const INCOMPLETE: Readonly<Record<Incomplete, string>> = {
   noAnswer: 'It ended without a final answer.',
   length: "The model's output limit cut its answer off.",
   contentFilter: "The provider's content filter cut its answer off.",
   noEnd: 'Its answer has no normal end.',
-  steps: "It used up its agent's steps, and was told to stop.",
+  steps: "It stopped because it had used up its agent's steps.",
 }
 
 /**
- * A text of at most `maxBytes` bytes of UTF-8: where it is longer, its middle gives way to `marker`, because the
- * beginning says what it is about and the end what came of it.
+ * Returns a text of at most `maxBytes` bytes of UTF-8. `marker` replaces the middle of a longer text, because the
+ * beginning names the subject and the end the result.
  */
 export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes: number) => string): string {
   const bytes = Buffer.from(text)
@@ -83,12 +83,12 @@ export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes:
   return `${head}\n${marker(bytes.length - Buffer.byteLength(head) - Buffer.byteLength(tail))}\n${tail}`
 }
 
-/** The marker where nothing more is to be said. */
+/** Returns the default marker for `cutMiddle`. */
 export function leftOut(bytes: number): string {
   return `[… ${bytes} bytes left out …]`
 }
 
-/** Decodes a slice of UTF-8 without the halves of characters at its edges. */
+/** Decodes a slice of UTF-8 without the partial characters at its edges. */
 function decodeWhole(bytes: Buffer): string {
   return bytes.toString('utf8').replace(/^\uFFFD+|\uFFFD+$/g, '')
 }

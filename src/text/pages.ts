@@ -1,32 +1,32 @@
 /**
- * Long texts, a page at a time: an answer of a tool holds only so much, past which the host would cut its end off (contract
- * 11.7). Offsets count bytes of UTF-8. Pure.
+ * Splits long texts into pages, because the host cuts off the end of a tool's answer beyond its limit (contract 11.7).
+ * Offsets count bytes of UTF-8. Pure.
  */
 import { sanitizeForModel } from './sanitize.ts'
 
-/** Some of a text, or of a file, from `offset` on. */
+/** A section of a text or file that begins at `offset`. */
 export interface Piece {
   readonly bytes: Uint8Array
   readonly offset: number
-  /** Of the whole. */
+  /** The size of the whole text. */
   readonly size: number
 }
 
 export interface Page {
   readonly text: string
-  /** Where the next page begins. */
+  /** The offset of the next page. */
   readonly next: number
 }
 
 export interface PageLimits {
-  /** Of the text as a model reads it, in which a character can take more than in the source. */
+  /** The limit after sanitizing, which can make a character longer. */
   readonly bytes: number
   readonly lines: number
 }
 
 const NEWLINE = 0x0a
 
-/** As much of a piece as one page holds, with whole characters, and whole lines where that leaves at least half of it. */
+/** Returns the first page of a piece: whole characters, and whole lines where those fill at least half of the page. */
 export function pageOf({ bytes, offset, size }: Piece, limits: PageLimits): Page {
   const start = offset === 0 ? 0 : beginning(bytes)
   let end = Math.min(bytes.length, start + limits.bytes)
@@ -38,7 +38,7 @@ export function pageOf({ bytes, offset, size }: Piece, limits: PageLimits): Page
   }
 }
 
-/** The first and the last of a text that does not fit, and between them what `marker` says of the rest. */
+/** Returns the beginning and the end of a text that exceeds the limits, with `marker` between them. */
 export function ends(
   text: string,
   limits: PageLimits,
@@ -50,13 +50,13 @@ export function ends(
   const half = { bytes: Math.floor(limits.bytes / 2), lines: Math.floor(limits.lines / 2) }
   const head = pageOf(whole, half)
   const from = Math.max(head.next, tailStart(bytes, half))
-  // Both ends together are all of it: apart, a tag across them has nothing to be made harmless.
+  // The halves can cover the whole text, because a tag across their border is escaped, and longer, only in the whole.
   if (from === head.next) return text
   const leftOut = marker(from - head.next, head.next)
   return `${head.text.replace(/\n$/, '')}\n${leftOut}\n${textOf(bytes.subarray(from))}`
 }
 
-/** The last of a text that fits, and how many bytes come before it. */
+/** Returns the end of a text within the limits, and the number of bytes before it. */
 export function tailOf(
   text: string,
   limits: PageLimits,
@@ -66,7 +66,7 @@ export function tailOf(
   return { text: textOf(bytes.subarray(start)), leftOutBytes: start }
 }
 
-/** Where the last of a text begins that is no more than this. */
+/** Returns the offset from which the end of a text is within the limits. */
 function tailStart(bytes: Uint8Array, limits: PageLimits): number {
   let start = Math.max(0, bytes.length - limits.bytes)
   let line = bytes.length
@@ -79,12 +79,12 @@ function tailStart(bytes: Uint8Array, limits: PageLimits): number {
   }
 }
 
-/** Where the line before this one begins. */
+/** Returns the offset of the line before the one at `before`. */
 function lineStart(bytes: Uint8Array, before: number): number {
   return before < 2 ? 0 : bytes.lastIndexOf(NEWLINE, before - 2) + 1
 }
 
-/** Where the page ends that begins at `start` and may go as far as `end`. */
+/** Returns the end of the page that begins at `start` and ends at `end` at the latest. */
 function ending(
   bytes: Uint8Array,
   start: number,
@@ -104,14 +104,14 @@ function ending(
   return line
 }
 
-/** Where the first whole character begins. */
+/** Returns the offset of the first whole character. */
 function beginning(bytes: Uint8Array): number {
   let start = 0
   while (start < 3 && isInside(bytes[start])) start++
   return start
 }
 
-/** The end of the last whole character before `end`. */
+/** Returns the end of the last whole character before `end`. */
 function withoutHalf(bytes: Uint8Array, end: number): number {
   let first = end - 1
   while (first > end - 4 && isInside(bytes[first])) first--
@@ -128,7 +128,7 @@ function textOf(bytes: Uint8Array): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
 }
 
-/** As a model reads it. */
+/** Returns the size after sanitizing. */
 function sizeOf(text: string): number {
   return Buffer.byteLength(sanitizeForModel(text))
 }

@@ -1,12 +1,13 @@
 /**
- * Texts from outside: answers, errors, titles, labels, outputs. What is executed (prompts, commands, patterns) is stored
- * and sent as it is; these functions clean a text where it is shown, `plain` on a terminal and `forModel` to a model. Pure.
+ * Cleans texts from outside (answers, errors, titles, labels, outputs) where they are shown: `sanitize` for a terminal,
+ * `sanitizeForModel` for a model. Prompts, commands and patterns are executed, so that they are stored and sent unchanged.
+ * Pure.
  */
 import stripAnsi from 'strip-ansi'
 
 /**
- * Without escape sequences. Each other control character but newline and tab, and each mark of direction, which shows a
- * text in another order than it has, stands as an escape (`\x00`, `\u202e`); half a surrogate pair as U+FFFD.
+ * Removes escape sequences. Escapes each other control character except newline and tab, and each direction mark, which
+ * would reorder the shown text (`\x00`, `\u202e`). Replaces half a surrogate pair with U+FFFD.
  */
 export function sanitize(text: string): string {
   return stripAnsi(Buffer.from(text).toString())
@@ -19,29 +20,29 @@ function escaped(character: string): string {
   return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u${code.padStart(4, '0')}`
 }
 
-/** Plain, and without tags by which OpenCode or a notice of ours speaks to a model; code stays as it is. */
+/** Sanitizes a text, and escapes the tags of OpenCode's and this plugin's messages to a model. Code stays unchanged. */
 export function sanitizeForModel(text: string): string {
   return sanitize(text)
     .replaceAll(/<(?=\s*(?:\/\s*)?(?:background_task|system[-_]reminder|task_(?:result|error))\b)/gi, '&lt;')
     .replaceAll(/<(?=task\s+[\w-]+=|\/task\s*>)/g, '&lt;')
 }
 
-/** On one line. */
+/** Sanitizes a text onto one line. */
 export function oneLine(text: string): string {
   return sanitize(text).replaceAll(/\s+/g, ' ').trim()
 }
 
-/** A text on one line of at most so many characters, where cells do not count; a longer one ends in `…`. */
+/** Returns one line of at most `length` characters (not cells); a longer one ends in `…`. */
 export function brief(text: string, length: number): string {
   const characters = Array.from(oneLine(text))
   if (characters.length <= length) return characters.join('')
   return `${characters.slice(0, length - 1).join('')}…`
 }
 
-/** How long what names a task is at most, where it is shown: its description, a matched text, what it waits for. */
+/** The maximum length of a shown name: a description, a matched text, a permission request. */
 const NAME_LENGTH = 200
 
-/** A name for a model: on one line, bounded, and harmless. */
+/** Returns a name for a model: on one line, bounded, with tags escaped. */
 export function nameForModel(text: string): string {
   return sanitizeForModel(brief(text, NAME_LENGTH))
 }

@@ -1,4 +1,4 @@
-/** The steps of a task in words, for the story, the debug log and people. Pure. */
+/** Formats the steps of a task for the story, the debug log and people. Pure. */
 import type { NewStep, NoticeStep } from '../task/step.ts'
 
 const NOTICES: Readonly<Record<NoticeStep, string>> = {
@@ -6,12 +6,12 @@ const NOTICES: Readonly<Record<NoticeStep, string>> = {
   inherited: 'notice owed from before OpenCode started',
   held: 'notice held: a tool call reads the end',
   settled: 'its end was read: no notice is owed',
-  piggybacked: "notice goes along with the user's message",
+  piggybacked: "notice sent with the user's message",
   sent: 'notice sent',
   confirmed: "notice confirmed: the parent's model has read it",
   closed: "notice waits for the user's next message: the parent may not be woken",
   undone: 'notice undone by the user before it was read',
-  unanswered: "nobody answers the user's message with the notice",
+  unanswered: "no turn followed the user's message with the notice",
   gone: 'no notice: its parent is gone',
   cancelled: 'no notice: its parent has cancelled it',
 }
@@ -21,7 +21,7 @@ export function stepText(step: NewStep): string {
     case 'queued':
       return 'queued'
     case 'recovered':
-      return `found again after a restart, ${step.status}`
+      return `recovered after a restart, ${step.status}`
     case 'transition':
       return transitionText(step)
     case 'answering':
@@ -58,7 +58,7 @@ function transitionText({ event, status, detail }: Extract<NewStep, { type: 'tra
     case 'permissionAsked':
       return `waiting for a permission: ${detail}`
     case 'permissionUnanswered':
-      return 'permission unanswered: the parent is to be told'
+      return 'permission unanswered: the parent is notified'
     case 'permissionReplied':
       return `permission answered, ${status}`
     case 'continued':

@@ -26,7 +26,7 @@ const AGENT: Words<AgentWork> = {
   workerInSentence: ({ agent }) => `agent ${agent}`,
   mark: ({ agent }) => agent,
   titleSuffix: ({ agent }) => `@${agent} subagent`,
-  silentEnd: 'It ended without a word.',
+  silentEnd: 'It ended without any text.',
   limit: () => 'its limit (timeoutMs)',
   lines: ({ agent }) => [`agent: ${agent}`],
 }
@@ -48,7 +48,7 @@ const WORDS: { readonly [Kind in Work['kind']]: Words<Extract<Work, { kind: Kind
   command: COMMAND,
 }
 
-/** The words for a task, or for one that is about to be created. */
+/** Returns the words for a task, or for work that will become one. */
 export function wordsOf<Each extends Work | Task>({ kind }: Each): Words<Each> {
   return WORDS[kind] as unknown as Words<Each>
 }

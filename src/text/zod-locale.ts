@@ -1,4 +1,4 @@
-/** For the parsing of what others wrote: problems in English words, which `zod/mini` does not have by itself. */
+/** English messages for parse errors, because `zod/mini` has none. */
 import { en } from 'zod/locales'
 
 export const englishLocale = { error: en().localeError }

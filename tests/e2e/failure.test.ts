@@ -140,7 +140,7 @@ test('a child whose work goes on under a message that a person wrote in it ends 
 test('a child that used a tool and ended without a word is told once, as completed, and says so', async () => {
   const parent = await stage.parent(inOrder(READ, {}))
   await parent.launch('look and be silent')
-  await parent.waitForNotice('ended without a word')
+  await parent.waitForNotice('ended without any text')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText).toContain('status="completed"')

@@ -131,7 +131,7 @@ test('a failed task shows its reason and what it had said', async () => {
   expect(answer).toContain('status: failed')
   expect(answer).toContain('reason: error')
   expect(answer).toContain('error: no such key')
-  expect(answer).toContain('It said nothing.')
+  expect(answer).toContain('It wrote no text.')
 })
 
 test('the transcript is read whole or in part, with thinking and tool outputs where they are wanted', async () => {

@@ -73,7 +73,7 @@ test('R2: a cut is told though nothing was said, and a text before it is not tak
   const cut = "The model's output limit cut its answer off."
   const texts = parent.noticeText
   expect(texts).toContain(`<error>the agent ended without any text or tool call. ${cut}</error>`)
-  expect(texts).toContain(`${cut} It said nothing.\n</background_task>`)
+  expect(texts).toContain(`${cut} It wrote no text.\n</background_task>`)
   expect(texts).toContain(`${cut} Its last text:\n<partial>I will look first.</partial>`)
 })
 

@@ -71,7 +71,7 @@ test('an agent that has used up its steps is told as incomplete', async () => {
     isLast(messages.at(-1)?.content) ? { text: 'I got half of it.' } : READ,
   )
   await parent.call([backgroundTask('read all', { agent: 'brief' })])
-  await parent.waitForNotice("It used up its agent's steps, and was told to stop.")
+  await parent.waitForNotice("It stopped because it had used up its agent's steps.")
   expect(parent.noticeText).toContain('<partial>I got half of it.</partial>')
 })
 

@@ -35,9 +35,9 @@ test('the story of a task that was found again says so, and what became of its n
   host.userPrompt(parentID, 'where were we')
   await clock.advance(10_000)
   expect(stage.manager.story(id)?.steps.map(stepText)).toEqual([
-    'found again after a restart, failed',
+    'recovered after a restart, failed',
     'notice owed from before OpenCode started',
-    "notice goes along with the user's message",
+    "notice sent with the user's message",
     "notice confirmed: the parent's model has read it",
   ])
 })
@@ -59,9 +59,9 @@ test('the record of a task that has ended keeps its steps over a restart', async
     'the model answers',
     'completed',
     'notice owed',
-    'found again after a restart, completed',
+    'recovered after a restart, completed',
     'notice owed from before OpenCode started',
-    "notice goes along with the user's message",
+    "notice sent with the user's message",
     "notice confirmed: the parent's model has read it",
   ])
 })

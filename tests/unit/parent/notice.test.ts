@@ -28,7 +28,7 @@ test('a failed task is told with its reason, its text, and what it had said unti
 })
 
 test('a task that used its tools and ended without a word says so', () => {
-  expect(one(completedTask(), '')).toContain('ended without a word')
+  expect(one(completedTask(), '')).toContain('ended without any text')
 })
 
 test('text of a child cannot break out of its notice or forge another', () => {
