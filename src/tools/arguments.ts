@@ -1,19 +1,19 @@
 /**
- * What a model may write in the arguments of a tool, taken as what it means: the host checks none of them (contract 11.5),
- * and each refusal costs a turn. The table of it is in docs/arguments.md. Pure.
+ * Normalises the arguments that a model writes: the host checks none of them (contract 11.5), and each refusal costs a
+ * turn. docs/arguments.md has the table. Pure.
  *
- * - Names in any case and with or without underscores, and the aliases below. One argument under two names must have one
- *   value.
- * - `null`, `""` and blanks, also as the entry of a list: left out.
- * - Numbers and booleans as texts; a text where a list is expected, also as JSON; a list of one where one is expected; a
- *   choice in any case.
+ * - Accepts names in any case, with or without underscores, and the aliases below. One argument under two names must have
+ *   one value.
+ * - Omits `null`, `""` and blanks, also as the entry of a list.
+ * - Accepts numbers and booleans as texts, a text where a list is expected, also as JSON, a list of one where one value is
+ *   expected, and a choice in any case.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { closest, distance } from 'fastest-levenshtein'
 import type * as z from 'zod/mini'
 import { brief } from '../text/sanitize.ts'
 
-/** Other names that models use for an argument, where a tool has it. A model may write any name: this is no object. */
+/** Other names that models use for an argument, where a tool has it. A `Map`, because a model may write `constructor`. */
 export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
   // As in OpenCode's own task and bash tools.
   ['subagenttype', ['agent']],
@@ -36,37 +36,37 @@ export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
   ['limit', ['message_limit']],
 ])
 
-/** A `task` that is none of these names the work. */
+/** A `task` that does not match this names the work. */
 const LIKE_AN_ID = /^\W*(?:(?:bg|ses)_\w+|[0-9a-f]{8})\W*$/i
 const NAME_OF_WORK = ['description', 'label', 'task_id']
 
-/** Flags of other tools that ask for what ours do in any case. */
+/** Flags of other tools for behaviour that these tools always have. */
 const GIVEN_ANYHOW: ReadonlySet<string> = new Set(['runinbackground', 'isbackground', 'background'])
 
-/** Arguments whose value is a name, which no text for nothing is. */
+/** Arguments whose value is a name, for which `none` means that it is omitted. */
 const NAMES: ReadonlySet<string> = new Set(['task_id', 'agent', 'model'])
 
-/** A name that is further from ours than this is not meant as one of them. */
+/** The edit distance from which an unknown name gets no suggestion. */
 const FAR = 4
-/** How much is shown of a name that is not ours. */
+/** How many characters of an unknown name are shown. */
 const NAME_LENGTH = 60
 
 export interface Given {
-  /** By our names, as the schema expects them. */
+  /** The values by argument name, as the schema expects them. */
   readonly values: Readonly<Record<string, unknown>>
   /** A sentence for each argument that the tool does not have. */
   readonly unknown: readonly string[]
-  /** A sentence for each argument that was given two values, so that only the model knows which one it means. */
+  /** A sentence for each argument that has two different values. */
   readonly clashes: readonly string[]
 }
 
 interface Taken {
-  /** As the model has named it. */
+  /** The name that the model wrote. */
   readonly given: string
   readonly value: unknown
 }
 
-/** Takes what a model has written for the arguments of a tool. */
+/** Maps the input of a model to the arguments of a tool. */
 export function takeArguments(input: unknown, shape: z.core.$ZodShape): Given {
   const names = Object.keys(shape)
   const byKey = new Map(names.map((name) => [keyOf(name), name]))
@@ -100,7 +100,7 @@ function keyOf(name: string): string {
   return name.toLowerCase().replaceAll(/[_\-\s]/g, '')
 }
 
-/** Some models write the whole object as a text. */
+/** Returns the input as an object: some models write it as a JSON text. */
 function objectOf(input: unknown): object {
   const read = typeof input === 'string' ? parsed(input) : input
   return typeof read === 'object' && read !== null && !Array.isArray(read) ? read : {}
@@ -118,7 +118,7 @@ function isEmpty(value: unknown): boolean {
   return value === null || value === undefined || (typeof value === 'string' && value.trim() === '')
 }
 
-/** Whether it is a text for nothing, where a text cannot be meant. */
+/** Whether the value is a text such as `null`, for an argument that cannot mean that text. */
 function isNothing(value: unknown, name: string, schema: z.core.$ZodType | undefined): boolean {
   if (typeof value !== 'string') return false
   if (NAMES.has(name)) return /^\s*(?:null|undefined|none)\s*$/i.test(value)
@@ -148,7 +148,7 @@ function coerced(value: unknown, schema: z.core.$ZodType | undefined): unknown {
     )
   if (Array.isArray(value)) {
     const [only, ...others] = value as readonly unknown[]
-    // Several are refused.
+    // The schema refuses several values.
     return others.length > 0 || Array.isArray(only) ? value : coerced(only, schema)
   }
   switch (def?.type) {
@@ -179,7 +179,7 @@ function booleanOf(value: unknown): unknown {
   }
 }
 
-/** `undefined` for what is no list, nor an entry of one. */
+/** Returns the value as a list; `undefined` where it is neither a list nor an entry of one. */
 function listOf(value: unknown): readonly unknown[] | undefined {
   if (Array.isArray(value)) return value as readonly unknown[]
   if (typeof value === 'number') return [value]
@@ -191,11 +191,11 @@ function listOf(value: unknown): readonly unknown[] | undefined {
 interface Definition {
   readonly type: string
   readonly innerType?: z.core.$ZodType
-  /** Of a list. */
+  /** The schema of a list's entries. */
   readonly element?: z.core.$ZodType
 }
 
-/** What a schema is beneath its default, or its being optional. */
+/** Returns the definition of a schema without its default and its optional wrapper. */
 function innermost(schema: z.core.$ZodType | undefined): Definition | undefined {
   const def = schema?._zod.def as Definition | undefined
   return def?.innerType ? innermost(def.innerType) : def

@@ -11,7 +11,7 @@ import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Stop a background task, or with all: true every unfinished one of yours. What it did stays readable with ' +
+      'Stop a background task, or with all: true every unfinished one of yours. Its work so far stays readable with ' +
       `${manager.toolNames.background_output}. No notice follows.`,
     args: {
       task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
@@ -25,7 +25,7 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
       if (task_id !== undefined) {
         return cancelText(manager, await ownTask(manager, task_id, context.sessionID))
       }
-      if (!all) throw new ToolError('Say what to stop: task_id, or all: true.')
+      if (!all) throw new ToolError('Give task_id, or all: true.')
       const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))
       await manager.cancelAll(context.sessionID)
       const ended = manager.list(context.sessionID).filter(({ id }) => manager.hasLeftovers(id))
@@ -37,20 +37,20 @@ export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
   })
 }
 
-/** Stops a task, and says what came of that. */
+/** Cancels a task, and returns the result as text. */
 export async function cancelText(manager: BackgroundManager, task: Task): Promise<string> {
   if (isEnded(task)) {
     const had = await manager.killLeftovers(task.id)
     const killed = manager.hasLeftovers(task.id)
-      ? "What it has left running cannot be killed: it may be another user's."
-      : 'What it had left running has been killed.'
+      ? "Its leftover processes cannot be killed: they may be another user's."
+      : 'Its leftover processes were killed.'
     const did = had ? killed : 'Nothing was changed.'
     return `${task.id} had ended already (${task.status}). ${did}`
   }
   return describe(manager, await manager.cancel(task.id), true)
 }
 
-/** @param isAlone whether it is the only one, with room for what is known of it */
+/** @param isAlone whether the answer is about this task alone, with room for details */
 function describe(manager: BackgroundManager, task: Task, isAlone: boolean): string {
   if (task.status !== 'cancelled') {
     return `${task.id} (${nameForModel(task.description)}) ended before it could be stopped: ${task.status}. Its notice follows.`
@@ -63,7 +63,7 @@ function describe(manager: BackgroundManager, task: Task, isAlone: boolean): str
   if (task.kind === 'agent' || (!isAlone && !hasLeftovers))
     return `${task.id} (${nameForModel(task.description)}) was cancelled ${after}.`
   const killed = hasLeftovers
-    ? `⚠️ Task \`${task.id}\` was told to end, but something of it cannot be killed: it may be another user's.`
+    ? `⚠️ Task \`${task.id}\` was signalled, but one of its processes cannot be killed: it may be another user's.`
     : `🛑 Task \`${task.id}\` has been killed.`
   const lines = [killed, `Command: ${codeSpan(task.command)}`]
   if (task.startedAt === undefined) return [...lines, 'It had not started.'].join('\n')

@@ -1,4 +1,4 @@
-/** The tool that looks at a task: its result when it has ended, what it does while it runs. */
+/** The tool that reads a task: its result after the end, its activity before. */
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens, incompleteText } from '../text/format.ts'
 import type { BackgroundManager, TaskReport } from '../manager.ts'
@@ -13,17 +13,17 @@ import { storyText } from './render/story-text.ts'
 import { transcriptText, type TranscriptOptions } from './render/transcript-text.ts'
 import { defineTool, described, MILLISECONDS, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
 
-/** A longer wait is cut to this: models ask for an hour. */
+/** The maximum wait: models request an hour. */
 const LONGEST_BLOCK_MS = 600_000
 
-/** A provider can answer with a whole page. */
+/** The maximum length of an error: a provider can answer with a whole page. */
 const ERROR_LENGTH = 2000
 
 const UNREADABLE = 'Its session cannot be read (any more).'
 const WENT_ON =
-  'After this end its session went on, under messages that are not yours: full_session shows what was said there.'
+  'After this end its session continued, under messages that are not yours: full_session shows them.'
 
-/** What of a long answer is shown. */
+/** The section of a long answer to show. */
 interface Wanted {
   readonly transcript?: TranscriptOptions | undefined
   readonly offset?: number | undefined
@@ -35,14 +35,14 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
   return defineTool(manager, {
     looksOnly: true,
     description:
-      'Look at a background task: its status, or its result. A notice with the result comes by itself: this is for ' +
-      'results that were cut, or with block for when you cannot go on without it.',
+      'Read a background task: its status, or its result. A notice brings the result by itself: use this for results ' +
+      'that were cut, or with block when you cannot continue without it.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
       block: flag('Wait until it ends or timeout passes'),
       timeout: described(z._default(MILLISECONDS, 120_000), 'Of block, in ms'),
       full_session: flag('The transcript instead of the result'),
-      message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Only so many of its last messages'),
+      message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Number of its last messages'),
       include_thinking: flag('In the transcript'),
       include_tool_results: flag('In the transcript'),
       offset: OFFSET,
@@ -51,16 +51,16 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
     async execute({ task_id, block, timeout, story, offset, ...session }, context) {
       const task = await ownTask(manager, task_id, context.sessionID)
       const { id } = task
-      // Whoever reads the story has not read the result.
+      // The story does not contain the result, so that the notice stays owed.
       if (story) return storyText(task, manager.story(id), now())
       const report = await manager.output(id, {
-        // No time is no wait; to the manager it would be no limit.
+        // 0 means no wait here, but no limit in `manager.output`.
         ...(block && timeout > 0 && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
         piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
         reader: readerOf(context),
       })
-      // Whoever asks for a part of the transcript wants the transcript.
+      // Each option of the transcript implies `full_session`.
       const { full_session, message_limit: limit } = session
       const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
       const wantsTranscript = full_session || (limit ?? 0) > 0 || thinking || toolResults
@@ -71,7 +71,7 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
 }
 
 /**
- * What is to be said of a task, whichever tool was asked.
+ * Returns the answer about a task, for each tool that reads one.
  *
  * @param wanted of an agent, the transcript instead of the result; of a long text, the page that begins at `offset`
  */
@@ -144,11 +144,11 @@ function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number
   return [...since, headingOf(task, text), ...(text === '' ? [] : [partOf(text, offset)])]
 }
 
-/** The line before the text of a run, which is '' where it said nothing. */
+/** Returns the line before the text of a run, which is '' where the agent wrote none. */
 function headingOf(task: EndedTask, text: string): string {
   if (task.status === 'completed' && task.incomplete) return incompleteText(task.incomplete, text)
-  if (text === '') return 'It said nothing.'
-  return task.status === 'completed' ? 'result:' : 'what it had said last:'
+  if (text === '') return 'It wrote no text.'
+  return task.status === 'completed' ? 'result:' : 'its last text:'
 }
 
 function partOf(text: string, offset: number | undefined): string {

@@ -1,4 +1,4 @@
-/** The tool that hands work to another agent, or says more to one that has work. */
+/** The tool that delegates a task to a sub-agent, or sends another prompt to one. */
 import { wordsOf } from '../text/words.ts'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
@@ -24,21 +24,21 @@ const ARGS = {
     z.optional(nonEmpty('3–5 words that name the task')),
     '3–5 words that name the task, for people',
   ),
-  // As it is written, blanks included.
+  // The prompt is not trimmed.
   prompt: described(z.string(), 'The whole task: the agent sees nothing else'),
   agent: described(z.optional(nonEmpty('the name of a sub-agent')), "The sub-agent's name"),
   task_id: described(
     z.optional(nonEmpty('the id of a task')),
-    'Instead of a new task: one of yours that is to hear the prompt',
+    'Send the prompt to this task of yours, not to a new one',
   ),
   model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
 }
 
-/** Of a task that was given no name: the first words of its prompt. */
+/** The length of the default description: the first words of the prompt. */
 const NAME_LENGTH = 60
-/** What models write for the usual model, as agents of other tools have it. */
+/** The names that models write for the default model, from the agent files of other tools. */
 const USUAL_MODEL = /^(?:inherit|default)$/i
-/** A longer description is cut: it names the task, and is not what the agent reads. */
+/** A longer description is cut: it only names the task, the agent reads the prompt. */
 const LONGEST_NAME = 200
 
 type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
@@ -46,9 +46,9 @@ type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 export function backgroundTask(manager: BackgroundManager, repeats: Repeats): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Hand a task to a sub-agent that works in the background, and go on with your own work. You are told by an ' +
-      'automatic notice, with the result, when it is done: do not wait, poll or sleep. Launch independent tasks in one go. ' +
-      'With task_id, say more to a task: while it works, or to have it go on.',
+      'Launch a sub-agent that works in the background, and continue with your own work. An automatic notice brings ' +
+      'the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go. ' +
+      'With task_id, send another prompt to a task: while it works, or to continue it.',
     args: ARGS,
     starts: { name: manager.toolNames.background_task, repeats },
     execute: (args, context) =>
@@ -64,7 +64,7 @@ async function launch(manager: BackgroundManager, args: Args, context: ToolConte
     args.description === undefined ? NAME_LENGTH : LONGEST_NAME,
   )
   if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
-  // Rules are written for the agent's own name.
+  // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
   await ask(context, agent, description)
   const request = { parentID: context.sessionID, agent, prompt, description }
@@ -83,11 +83,11 @@ async function say(
   const before = await ownTask(manager, taskID, context.sessionID)
   if (before.kind !== 'agent') {
     throw new ToolError(
-      `${before.id} is a command, which reads nothing. Start another with ${manager.toolNames.run_background}.`,
+      `${before.id} is a command: it reads no prompts. Start another with ${manager.toolNames.run_background}.`,
     )
   }
   if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
-    throw new ToolError(`${before.id} works as the agent "${before.agent}", and stays it: leave agent out.`)
+    throw new ToolError(`${before.id} already runs as agent "${before.agent}": omit agent.`)
   }
   await ask(context, before.agent, description ?? before.description)
   const task = await manager.continue(before.id, prompt, {
@@ -97,12 +97,12 @@ async function say(
   return answer(task, statusNote(manager, task), before)
 }
 
-/** The model that is asked for; `undefined` for the usual one. */
+/** Returns the requested model; `undefined` for the default one. */
 function namedModel({ model }: Args): string | undefined {
   return model === undefined || USUAL_MODEL.test(model) ? undefined : model
 }
 
-/** As OpenCode's own task tool asks. */
+/** Requests the permission of OpenCode's own task tool. */
 async function ask(context: ToolContext, agent: string, description: string): Promise<void> {
   await context.ask({
     permission: 'task',
@@ -118,7 +118,7 @@ function missing(argument: string, what: string): string {
 
 function answer(task: Task, note: string | undefined, before?: Task): ToolResult {
   const { id, sessionID, description, run } = task
-  // What is not held up is about to start.
+  // Without a note nothing delays the start.
   const status = note === undefined ? 'running' : task.status
   const lines = [
     `task_id: ${id}`,
@@ -127,7 +127,7 @@ function answer(task: Task, note: string | undefined, before?: Task): ToolResult
     `description: ${nameForModel(description)}`,
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
-  else if (before?.status === 'pending') lines.push('The prompt was added to what it is to do.')
+  else if (before?.status === 'pending') lines.push('The prompt was added to its pending prompt.')
   else if (before) lines.push('It reads the prompt at its next step.')
   return { title: description, output: lines.join('\n'), metadata: { taskID: id, sessionID, status } }
 }

@@ -1,4 +1,4 @@
-/** The tool that shows a command and the last of its output. */
+/** The tool that shows a command and the end of its output. */
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { readerOf } from '../host/reader.ts'
@@ -10,7 +10,7 @@ import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
 export function checkBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
   return defineTool(manager, {
     looksOnly: true,
-    description: 'Look at a background command: its status, exit code, and the last of its output.',
+    description: 'Read a background command: its status, exit code, and the end of its output.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
       tail_lines: described(z.optional(z.int().check(z.minimum(0))), 'Only the last lines of each stream'),
@@ -20,7 +20,7 @@ export function checkBackground(manager: BackgroundManager, now: () => number): 
     async execute({ task_id, tail_lines: tailLines, offset, stream }, context) {
       if (tailLines && offset !== undefined)
         throw new ToolError(
-          'Give either tail_lines or offset, not both: one is the end, the other a page from there on.',
+          'Give either tail_lines or offset, not both: one shows the end, the other a page that begins there.',
         )
       const { id } = await ownTask(manager, task_id, context.sessionID)
       const piece = offset === undefined ? undefined : { stream, offset, bytes: PAGE.bytes }

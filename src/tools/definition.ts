@@ -1,6 +1,6 @@
 /**
- * What the model reads of our tools, as the hook `tool.definition` can still change it: the names of the sub-agents, which
- * are known only once the host is asked, and as few words as possible.
+ * Completes the tool definitions in the hook `tool.definition`: adds the names of the sub-agents, which only a host call
+ * returns, and removes needless words.
  */
 import type { BackgroundManager } from '../manager.ts'
 import type { Definition } from '../setup/clashes.ts'
@@ -11,12 +11,12 @@ export async function completeDefinition(
   definition: Definition,
 ): Promise<void> {
   if (!definition.jsonSchema) return
-  // The host names the dialect in each schema, and no provider asks for it.
+  // The host names the dialect in each schema, but no provider needs it.
   const { $schema: _, ...schema } = definition.jsonSchema
   definition.jsonSchema = schema
   const argument = schema.properties?.['agent']
   if (toolID !== manager.toolNames.background_task || !argument) return
-  // A throw here would cost the parent its model request; without the names it is as it was.
+  // A throw here would fail the parent's model request: without the names the definition stays unchanged.
   const names = await manager.subagents().catch(() => [])
   if (names.length === 0) return
   const description = `The sub-agent's name: ${names.join(', ')}`

@@ -1,4 +1,4 @@
-/** The tool that lists what a session has launched. */
+/** The tool that lists the tasks of a session. */
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
@@ -21,7 +21,7 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
   cancelled: 'error',
 }
 
-/** Each stands in the context of the model from then on. */
+/** The maximum of ended tasks in a list: each row stays in the model's context. */
 const ENDED_ROWS = 50
 const OTHERS = 20
 
@@ -44,7 +44,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
       ]
       const spent = manager.used(context.sessionID)
       if (spent.tokens > 0)
-        lines.push(`Runs that have ended: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
+        lines.push(`Ended runs: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
       const ended = shown.filter(isEnded)
       const listed = [...shown.filter((task) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
       if (shown.length > 0) {
@@ -56,7 +56,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
         lines.push(...listed.map((task) => row(task, statusNote(manager, task), now())))
         lines.push(
           ...(ended.length > ENDED_ROWS
-            ? [`${ended.length - ENDED_ROWS} older ones that have ended are not listed.`]
+            ? [`${ended.length - ENDED_ROWS} older ended tasks are not listed.`]
             : []),
           '',
           `💡 A notice comes when a task ends. \`${manager.toolNames.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
@@ -67,7 +67,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
       const origin = tasks.length === 0 ? await manager.forkedFrom(context.sessionID) : undefined
       if (origin !== undefined)
         lines.push(
-          `This session was forked from ${origin}: tasks from before that belong to it, and their notices go there.`,
+          `This session was forked from ${origin}: earlier tasks belong to it, and their notices go there.`,
         )
       lines.push(...manager.problems.map((problem) => `⚠️ ${problem}`))
       return lines.join('\n')
@@ -77,7 +77,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
 
 function othersLine(others: OthersTask): string {
   const { id, description, status } = others.task
-  return `\`${id}\` (${nameForModel(description)}) is run by ${processText(others)}, ${status} when it was last recorded.`
+  return `\`${id}\` (${nameForModel(description)}) is run by ${processText(others)}, last recorded as ${status}.`
 }
 
 function row(task: Task, note: string | undefined, now: number): string {

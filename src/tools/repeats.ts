@@ -1,6 +1,6 @@
 /**
- * Recognises repeated tool calls. When the model's answer breaks off behind a tool call, OpenCode asks the model again in
- * the same message, without the result of the call (seen): a launch would be made twice.
+ * Recognises repeated tool calls. When the model's answer breaks off after a tool call, OpenCode calls the model again
+ * for this message, without the result of the tool call (seen): a launch would be made twice.
  */
 import type { Event } from '../host/opencode.ts'
 import type { ToolContext, ToolResult } from './tool.ts'
@@ -9,12 +9,12 @@ type Calls = Map<string, Promise<ToolResult>[]>
 
 interface Step {
   readonly messageID: string
-  /** The results from before the model was asked again, by tool and arguments, the oldest first. */
+  /** The results from before the latest retry, by tool and arguments, oldest first. */
   readonly before: Calls
   readonly since: Calls
 }
 
-/** The number of sessions of which the newest message is kept; the session that called longest ago is forgotten first. */
+/** The number of sessions whose newest message is stored; the session with the oldest call is removed first. */
 const SESSIONS = 100
 
 export class Repeats {
@@ -28,7 +28,7 @@ export class Repeats {
     step.since.clear()
   }
 
-  /** Does the work, or returns the result that the same call had before the model was asked again. */
+  /** Does the work, or returns the result that an equal call had before the retry. */
   once(
     tool: string,
     args: object,
@@ -39,7 +39,7 @@ export class Repeats {
     const call = JSON.stringify([tool, args])
     const result = step.before.get(call)?.shift() ?? work()
     addTo(step.since, call, result)
-    // A refusal may be out of date by then.
+    // A refusal is not reused, because it may be out of date by then.
     result.catch(() => removeFrom(step, call, result))
     return result
   }

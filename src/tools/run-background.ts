@@ -11,13 +11,13 @@ import { statusNote } from './render/status-note.ts'
 import type { Repeats } from './repeats.ts'
 import { defineTool, described, MILLISECONDS, type ToolContext, type ToolDefinition } from './tool.ts'
 
-/** Taking a line apart takes longer the longer it is, and nothing else goes on meanwhile. */
+/** The maximum length of a line: parsing a longer one would block the process for too long. */
 const LONGEST = 20_000
-/** Of a command that was given no label: its beginning. */
+/** The length of the default label: the beginning of the command. */
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
 
-/** @param timeoutMs for a command that names none; 0: no limit */
+/** @param timeoutMs the default time limit of a command; 0: no limit */
 export function runBackground(
   manager: BackgroundManager,
   timeoutMs: number,
@@ -25,14 +25,14 @@ export function runBackground(
 ): ToolDefinition {
   return defineTool(manager, {
     description:
-      'Run a shell command in the background: a long build, tests, a dev server. You are told by an automatic notice ' +
-      'when it ends: do not wait, poll or sleep.',
+      'Run a shell command in the background: a long build, tests, a dev server. An automatic notice reports its end: ' +
+      'do not wait, poll or sleep.',
     args: {
       command: described(
         z
           .string()
           .check(
-            z.regex(/^[^\0]*$/, 'must not have a NUL character in it'),
+            z.regex(/^[^\0]*$/, 'must not contain a NUL character'),
             z.maxLength(
               LONGEST,
               `must not be longer than ${LONGEST} characters: write it to a script file and run that`,
@@ -45,7 +45,7 @@ export function runBackground(
       label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
       notify_on: described(
         z._default(z.array(z.string().check(z.minLength(1))), []),
-        'You are told once when one of these texts appears',
+        'A notice reports the first of these texts to appear',
       ),
       open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
     },
@@ -80,7 +80,7 @@ export function runBackground(
           : []),
         RULE,
         '',
-        `📌 **Next Step**: go on with other work. A notice comes when it ends; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,
+        `📌 **Next Step**: continue with other work. A notice reports its end; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,
       ]
       const { id: taskID, sessionID, status } = task
       return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
@@ -91,12 +91,12 @@ export function runBackground(
 async function directory(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) return path
-  throw new ToolError(`cwd: ${path} is ${found ? 'not a directory' : 'not there'}. Nothing was started.`)
+  throw new ToolError(`cwd: ${path} ${found ? 'is not a directory' : 'does not exist'}. Nothing was started.`)
 }
 
 /**
- * As OpenCode's own bash tool asks: for each simple command of the line, and each directory outside of the project.
- * Resolves with the shell that must run the line, where that is not the user's own.
+ * Requests the permissions of OpenCode's own bash tool: for each simple command of the line, and each directory outside of
+ * the project. Resolves with the shell that must run the line, or `undefined` for the user's own.
  */
 async function ask(
   context: ToolContext,
@@ -105,7 +105,7 @@ async function ask(
   { machine }: BackgroundManager,
 ): Promise<string | undefined> {
   const { directory: project, worktree } = context
-  // Many servers never run a command, and each would read this at its start.
+  // Imported here, because many servers never run a command, and each would load it at startup.
   const { claimsOf } = await import('../work/command/required-permissions/required-permissions.ts')
   const where = { cwd, directory: project, worktree }
   const { patterns, always, directories, shell } = await claimsOf(command, where, machine)
@@ -118,7 +118,7 @@ async function ask(
       metadata,
     })
   }
-  // The host asks nothing for a line without any command, as `> file`; such a line does something all the same.
+  // The host requests nothing for a line without any command, as `> file`, although such a line has effects.
   const asked = patterns.length > 0 ? { patterns: [...patterns], always: [...always] } : whole(command)
   await context.ask({ permission: 'bash', ...asked, metadata })
   return shell

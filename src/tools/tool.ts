@@ -1,4 +1,4 @@
-/** How a tool of ours is made: arguments parsed here, since the host checks none (contract 11.5), errors in one form. */
+/** Defines a tool: parses its arguments, because the host checks none (contract 11.5), and gives errors one form. */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
@@ -17,9 +17,9 @@ export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugi
 interface ToolSource<Shape extends z.core.$ZodShape> {
   readonly description: string
   readonly args: Shape
-  /** Whether it only looks: what it does not understand is then named beside its answer, and not refused. */
+  /** Whether the tool only reads: an unknown argument is then named beside its answer, not refused. */
   readonly looksOnly?: boolean
-  /** Of a tool that starts something, which a call that is made again must not do twice. */
+  /** Set for a tool that starts work, because a repeated call must not start it twice. */
   readonly starts?: { readonly name: string; readonly repeats: Repeats }
   execute(args: z.infer<z.ZodMiniObject<Shape>>, context: ToolContext): Promise<ToolResult>
 }
@@ -40,7 +40,7 @@ export function defineTool<Shape extends z.core.$ZodShape>(
       ]
       if (!parsed.success || problems.length > 0)
         throw new ToolError(`${problems.join(' ')} Nothing was done. Correct the arguments and call again.`)
-      // Its ids may be from before a restart.
+      // The model may name tasks from before a restart.
       await manager.recover(context.sessionID)
       const work = (): Promise<ToolResult> => source.execute(parsed.data, context)
       const { name, repeats } = source.starts ?? {}
@@ -52,11 +52,11 @@ export function defineTool<Shape extends z.core.$ZodShape>(
       throw error
     }
   }
-  // The host's types come with a zod of their own; at run time it takes any zod 4.
+  // The host's types use a zod of their own; at run time it accepts any zod 4.
   return { description: source.description, args: source.args, execute } as unknown as ToolDefinition
 }
 
-/** In bytes. A message repeats what the model has written, as a path or a name, which may have any length. */
+/** In bytes. A message repeats the model's input, as a path or a name, which may have any length. */
 const LONGEST_REFUSAL = 2000
 
 function refusal(message: string, code: ToolErrorCode): ToolError {
@@ -64,35 +64,35 @@ function refusal(message: string, code: ToolErrorCode): ToolError {
 }
 
 /**
- * An argument with what the model reads of it. The host takes that from a property of this name (seen), which schemas of
- * `zod/mini` do not have.
+ * Returns an argument with its description, which the host reads from a property of this name (seen): schemas of
+ * `zod/mini` do not have it.
  */
 export function described<Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema {
   return Object.assign(schema.clone(), { description })
 }
 
-/** A smaller number is meant as seconds. */
+/** Models mean a smaller number as seconds. */
 const LEAST_MS = 1000
 
-/** A time that a model gives. */
+/** A duration argument. */
 export const MILLISECONDS = z.int().check(
   z.minimum(0),
   z.refine((ms) => ms === 0 || ms >= LEAST_MS, 'must be 0 or at least 1000: it is in milliseconds'),
 )
-/** How many tasks an answer names. */
+/** How many tasks a refusal names. */
 const NAMED = 20
 
-/** A task's id as models write it: in capitals, in quotes, without what all ids begin with. */
+/** A task's id as models write it: in capitals, in quotes, without the prefix. */
 const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
 
-/** Finds a task by its id or its child session. Rejects with a `ToolError` for a task that this session did not launch. */
+/** Finds a task by its id or its child session. Rejects with a `ToolError` where this session did not launch the task. */
 export async function ownTask(manager: BackgroundManager, given: string, sessionID: string): Promise<Task> {
   const [, digits] = LOOSE_ID.exec(given) ?? []
   const taskID = digits === undefined ? given : `bg_${digits.toLowerCase()}`
   const task = manager.get(taskID) ?? manager.findBySession(taskID)
   if (task?.parentID === sessionID) return task
   const other = manager.others(sessionID).find((each) => each.task.id === taskID)
-  if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which tells its end.`)
+  if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which reports its end.`)
   const origin = await manager.forkedFrom(sessionID, taskID)
   if (origin !== undefined) {
     throw new ToolError(
@@ -108,7 +108,7 @@ export async function ownTask(manager: BackgroundManager, given: string, session
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
 }
 
-/** Where a task is run that is not run here. */
+/** Names the other process that runs a task. */
 export function processText({ owner }: OthersTask): string {
   return `another OpenCode process (pid ${owner.pid} on ${owner.host})`
 }
@@ -119,7 +119,7 @@ function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult
   return typeof result === 'string' ? result + lines : { ...result, output: result.output + lines }
 }
 
-/** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
+/** Below the host's own limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
 const LONGEST_ANSWER = { bytes: 51_000, lines: 1990 }
 
 /** Cleans an answer for the model, and cuts the middle of one that is too long. */
@@ -127,7 +127,7 @@ function bounded(text: string): string {
   return ends(sanitizeForModel(text), LONGEST_ANSWER, leftOut)
 }
 
-/** What a model reads of an answer, and what clients show of it. */
+/** Cleans an answer for the model, and its title for clients. */
 function shown(result: ToolResult): ToolResult {
   if (typeof result === 'string') return bounded(result)
   const { title } = result
@@ -152,5 +152,5 @@ function problemOf(
   if (name === undefined || inside.length > 0) return message
   if (values[name] === undefined) return 'must not be empty'
   if (!Array.isArray(values[name])) return message
-  return `takes one value, and not a list${name === 'task_id' ? ': make a call for each' : ''}`
+  return `must be one value, not a list${name === 'task_id' ? ': make a call for each' : ''}`
 }

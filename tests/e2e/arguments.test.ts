@@ -30,8 +30,8 @@ test('two values for one argument stop nothing, and both names are named', async
   expect(answers[0]).toContain(
     'task_id and id are one argument, and have two values: give task_id alone. Nothing',
   )
-  expect(answers[1]).toContain('task_id: takes one value, and not a list: make a call for each.')
-  expect(answers[2]).toContain('Say what to stop')
+  expect(answers[1]).toContain('task_id: must be one value, not a list: make a call for each.')
+  expect(answers[2]).toContain('Give task_id, or all: true.')
   expect(answers[3]).toContain('taskId and task_id are one argument')
   expect(await statuses(parent)).toEqual(['running', 'running'])
 
@@ -61,7 +61,7 @@ test('a launch is made with what can mean one thing only', async () => {
   expect(answers[3]).toContain('constructor: there is no such argument')
   expect(answers[4]).toContain('run_in_background: there is no such argument')
   expect(answers[5]).toContain('Background Task Started')
-  expect(answers[6]).toContain('command: takes one value, and not a list.')
+  expect(answers[6]).toContain('command: must be one value, not a list.')
   expect(await statuses(parent)).toEqual(Array.from({ length: 4 }, () => 'running'))
   await parent.call([call('background_cancel', { all: true })])
 })

@@ -126,7 +126,7 @@ test('Five minutes: a server that is ready by a text goes on, and its notice say
   await stage.pass(2 * LIMIT_MS)
   expect(isRunning('sleep 2324')).toBe(true)
   expect(await check(parent, id)).toContain(
-    '| **Timeout** | none, since its output has a text of notify_on |',
+    '| **Timeout** | none, since its output contains a text of notify_on |',
   )
   await parent.call([call('kill_background', { task_id: id })])
 })

@@ -62,7 +62,7 @@ test('a pending task gets it appended to its prompt, and a task that has ended g
   expect(parent.noticeText.split('first answer')).toHaveLength(2)
   // Each answer of the scripted model takes 15 tokens, which cost nothing.
   const [list] = await parent.call([{ name: 'list_background', args: {} }])
-  expect(list).toContain('Runs that have ended: 45 tokens, $0\n')
+  expect(list).toContain('Ended runs: 45 tokens, $0\n')
   expect(list).toMatch(new RegExp(`\\| \`${firstID}\` .*\\| 30 \\| \\$0 \\|`))
   expect(list).toMatch(new RegExp(`\\| \`${secondID}\` .*\\| 15 \\| \\$0 \\|`))
 })
@@ -79,7 +79,7 @@ test('what cannot be said is refused with what to do, and changes nothing', asyn
   ])
   expect(answers[0]).toContain(`Task "bg_00000000" not found. Known here: ${id}.`)
   expect(answers[1]).toContain('prompt: must not be empty')
-  expect(answers[2]).toContain(`${id} works as the agent "general"`)
+  expect(answers[2]).toContain(`${id} already runs as agent "general"`)
   expect(answers[3]).toContain('There is no model "mock/m9". Models of mock: mock/m1, mock/m2, mock/m3.')
   await parent.quiet()
   expect(parent.childRequests).toHaveLength(1)

@@ -352,7 +352,7 @@ test('R19: a long result is read a page at a time, and so is the output of a com
     call('check_background', { task_id: command, offset: 1_000_000 }),
   ])
   expect(err).toMatch(/^err 20\n```\n\[its end, at \d+ bytes\]$/m)
-  expect(past).toMatch(/\[nothing from offset 1000000 on: there are \d+ bytes\]$/)
+  expect(past).toMatch(/\[nothing at offset 1000000: the size is \d+ bytes\]$/)
 })
 
 test('R20: where nobody answers a question for a permission, the parent is told once, and can cancel', async () => {

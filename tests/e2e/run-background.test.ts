@@ -193,16 +193,16 @@ test('what a command leaves running goes on, is shown, ends with kill_background
   await parent.quiet()
   expect(isRunning('sleep 1244')).toBe(true)
   const [list] = await parent.call([{ name: 'list_background', args: {} }])
-  expect(list).toContain('✅ done, has left something running')
-  expect(await check(parent, id)).toContain('| **Left running** | what it has started;')
+  expect(list).toContain('✅ done, has leftover processes')
+  expect(await check(parent, id)).toContain('| **Left running** | its child processes;')
   const [answer] = await parent.call([{ name: 'kill_background', args: { task_id: id } }])
-  expect(answer).toContain('had ended already (completed). What it had left running has been killed.')
+  expect(answer).toContain('had ended already (completed). Its leftover processes were killed.')
   expect(isRunning('sleep 1244')).toBe(false)
   expect(await check(parent, id)).not.toContain('Left running')
   await start(parent, 'sleep 1246 & echo up a second time')
   await parent.waitForNotice('up a second time')
   const [all] = await parent.call([{ name: 'background_cancel', args: { all: true } }])
-  expect(all).toContain('What it had left running has been killed.')
+  expect(all).toContain('Its leftover processes were killed.')
   expect(isRunning('sleep 1246')).toBe(false)
   await start(parent, 'sleep 1245 & echo up again')
   await parent.waitForNotice('up again')
@@ -313,10 +313,10 @@ test('bad input is answered clearly, and nothing is started', async () => {
   ])
   expect(answers.map((answer) => answer.slice(0, 400))).toEqual([
     expect.stringContaining('command: must not be empty'),
-    expect.stringMatching(/cwd: .*no\/such\/folder is not there. Nothing was started./),
+    expect.stringMatching(/cwd: .*no\/such\/folder does not exist. Nothing was started./),
     expect.stringContaining('is not a directory'),
     expect.stringContaining('cannot be parsed'),
-    expect.stringContaining('must not have a NUL character'),
+    expect.stringContaining('must not contain a NUL character'),
     expect.stringContaining('timeout:'),
     expect.stringContaining('Task "bg_00000000" not found.'),
     expect.stringContaining('task_id:'),
@@ -353,7 +353,7 @@ test('the tools for agents take the id of a command, and the list shows both kin
   expect(list).toMatch(new RegExp(`\\| \`${agentID}\` \\| ⏳ running \\| general \\| think`))
   expect(list).toMatch(new RegExp(`\\| \`${id}\` \\| ⏳ running \\| command \\| count`))
   expect(output).toContain('```\none\ntwo\n```')
-  expect(said).toContain('is a command, which reads nothing')
+  expect(said).toContain('is a command: it reads no prompts')
   expect(cancelled).toContain(`${id} (count) was cancelled after`)
   expect(cancelled).toContain(`${agentID} (think) was cancelled`)
   expect(isRunning('echo one; echo two; sleep 600')).toBe(false)

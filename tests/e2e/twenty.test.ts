@@ -168,7 +168,7 @@ test('a result says that its session went on since, under the message of somebod
     call('background_output', { task_id: id }),
     call('background_output', { task_id: id, full_session: true }),
   ])
-  expect(result).toContain('After this end its session went on')
+  expect(result).toContain('After this end its session continued')
   expect(result).toContain('result:\nthe first end')
   expect(transcript).toContain('a later answer')
   expect(parent.noticeTurns).toHaveLength(1)

@@ -405,7 +405,7 @@ test('what a task has used in all its runs is counted, however many there were, 
     await clock.advance(1000)
   }
   // Each is an answer of 15 tokens.
-  const counted = `Runs that have ended: ${12 * 15} tokens`
+  const counted = `Ended runs: ${12 * 15} tokens`
   expect(await list()).toContain(counted)
   crash()
   await clock.advance(1000)

@@ -21,7 +21,7 @@ test('of many tasks, the list has those that have not ended first, and the 50 ne
   expect(all.indexOf('the long one')).toBeGreaterThan(0)
   expect(all.indexOf('the long one')).toBeLessThan(all.indexOf('short 7.'))
   expect(names.filter((name) => all.includes(name))).toEqual(names.slice(7))
-  expect(all).toContain('7 older ones that have ended are not listed.')
+  expect(all).toContain('7 older ended tasks are not listed.')
   expect(await list({ status: 'running' })).not.toContain('older')
   await expect(
     backgroundOutput(manager, () => clock.now()).execute({ task_id: 'bg_0' }, context),
@@ -44,7 +44,7 @@ test('R11: what another living process runs is listed as such, and every tool sa
     return answered.status === 'fulfilled' ? answered.value : String(answered.reason)
   })
   expect(await list?.()).toContain(`\`${id}\` (mine) is run by another OpenCode process (pid 1 on test)`)
-  expect(await output?.()).toContain('which tells its end')
+  expect(await output?.()).toContain('which reports its end')
   answer('mine')
   await clock.advance(5000)
   expect(first.get(id)?.status).toBe('completed')

@@ -1,4 +1,4 @@
-/** Commands, as the tools show them. Pure. */
+/** Renders commands for the tools. Pure. */
 import { exitHint } from '../../text/exit-hint.ts'
 import { exitCodeText, type CommandOutput, type Stream } from '../../work/command/files.ts'
 import { cutMiddle, formatDuration } from '../../text/format.ts'
@@ -11,14 +11,14 @@ import type { ToolNames } from '../../tool-names.ts'
 
 export const RULE = '━'.repeat(59)
 
-/** A longer command is written to a file, or known to who asks for it. */
+/** A longer command is cut, because the model that wrote it knows it. */
 const SPAN_BYTES = 1000
-/** Of each stream, as a model reads it: both fit into an answer, with the table. */
+/** The limits of each stream after sanitizing: both streams and the table fit into an answer. */
 const STREAM = { bytes: 22_000, lines: 900 }
-/** No output is worth a longer fence. */
+/** The maximum length of a fence, whatever the output contains. */
 const LONGEST_FENCE = 32
 
-/** A line of code in a table cell. */
+/** Returns a line of code for a table cell. */
 export function codeSpan(whole: string): string {
   const text = cutMiddle(whole, SPAN_BYTES, (bytes) => `[… ${bytes} bytes …]`)
   const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
@@ -44,7 +44,7 @@ export function statusText(task: CommandTask, note: string | undefined): string 
   }
 }
 
-/** All that is known of a command, with the last of its output, or the page of it that was asked for. */
+/** Returns the facts of a command with the end of its output, or with the requested page. */
 export function commandText(
   task: CommandTask,
   note: string | undefined,
@@ -67,7 +67,7 @@ export function commandText(
     ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
     [
       'Left running',
-      output.hasLeftovers ? `what it has started; ${names.kill_background} ends it` : undefined,
+      output.hasLeftovers ? `its child processes; ${names.kill_background} kills them` : undefined,
     ],
     [
       'Files',
@@ -86,10 +86,10 @@ export function commandText(
   ].join('\n')
 }
 
-/** By what a command has proved to be a server. */
+/** Returns the fact that proved a command to be a server. */
 function proofOf(task: CommandTask): string {
   const { listening } = { listening: undefined, ...task }
-  return listening ? `it listens on port ${listening.port}` : 'its output has a text of notify_on'
+  return listening ? `it listens on port ${listening.port}` : 'its output contains a text of notify_on'
 }
 
 function outputLines(output: CommandOutput, names: ToolNames): string[] {
@@ -121,7 +121,7 @@ function fenced(heading: string, text: string): string[] {
   return [`${heading}:`, fence, text.replace(/\n$/, ''), fence]
 }
 
-/** Of backticks: what stands in a fence of more cannot end it. */
+/** Returns the length of the longest run of backticks, because a longer fence cannot be closed by the text. */
 function longestRun(text: string): number {
   return Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length))
 }

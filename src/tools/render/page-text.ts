@@ -1,15 +1,15 @@
-/** The pages of a long text, with what an answer says of the rest. Pure. */
+/** Renders pages of a long text, with a pointer to the rest. Pure. */
 import * as z from 'zod/mini'
 import { ends, pageOf, type Piece } from '../../text/pages.ts'
 import { described } from '../tool.ts'
 
-/** Below the host's own limits of 51,200 bytes and 2000 lines, past which it would cut the end off (contract 11.7). */
+/** Below the host's own limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
 export const PAGE = { bytes: 48_000, lines: 1900 }
 
-/** The argument, of all tools that have it. */
-export const OFFSET = described(z.optional(z.int().check(z.minimum(0))), 'From this byte of it on')
+/** The argument `offset` of each tool that has it. */
+export const OFFSET = described(z.optional(z.int().check(z.minimum(0))), 'Byte of it to begin at')
 
-/** Both ends of a text, and how to get what is between them. */
+/** Returns both ends of a text, with the offset of the rest. */
 export function endsText(text: string): string {
   return ends(
     text,
@@ -18,11 +18,10 @@ export function endsText(text: string): string {
   )
 }
 
-/** One page, and how to get the next. */
+/** Returns one page, with the offset of the next. */
 export function pageText(piece: Piece): { readonly text: string; readonly after: string } {
   const { offset, size } = piece
-  if (offset >= size)
-    return { text: '', after: `[nothing from offset ${offset} on: there are ${size} bytes]` }
+  if (offset >= size) return { text: '', after: `[nothing at offset ${offset}: the size is ${size} bytes]` }
   const { text, next } = pageOf(piece, PAGE)
   const isMore = next < size
   return {

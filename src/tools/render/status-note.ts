@@ -1,13 +1,13 @@
-/** What keeps a task from going on, as far as we know, in the same words in every answer. */
+/** Renders the reason that delays a task, in equal words for every answer. */
 import { formatAsked, formatDuration } from '../../text/format.ts'
 import type { BackgroundManager } from '../../manager.ts'
 import type { Task } from '../../task/task.ts'
 
-/** For a model that looks at what has not ended: some look again and again. */
+/** Shown with an unfinished task, because some models poll. */
 export const NOTICE_COMES = 'A notice comes by itself when it ends. Do other work, or end your turn.'
 
 export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
-  if (manager.hasLeftovers(task.id)) return 'has left something running'
+  if (manager.hasLeftovers(task.id)) return 'has leftover processes'
   switch (task.status) {
     case 'pending': {
       const heldMs = manager.heldFor(task.id)

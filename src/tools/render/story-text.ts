@@ -1,15 +1,15 @@
-/** The story of a task as text. Pure. */
+/** Renders the story of a task. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { stepText } from '../../text/step-text.ts'
 import { LAST_STEPS, type Story } from '../../timeline.ts'
 import type { Task } from '../../task/task.ts'
 
-/** A line for each step, with its time since the first. */
+/** Returns a line for each step, with its time since the first. */
 export function storyText(task: Task, story: Story | undefined, now: number): string {
   const { id, description, status, createdAt } = task
   const { steps, forgotten } = story ?? { steps: [], forgotten: 0 }
-  // What was asked for before OpenCode was started again is known by its record alone.
+  // After a restart, `createdAt` of the record can be earlier than the first step.
   const from = Math.min(createdAt, steps[0]?.at ?? createdAt)
   const lines = steps.map((step) => {
     const what = nameForModel(stepText(step))
@@ -21,8 +21,8 @@ export function storyText(task: Task, story: Story | undefined, now: number): st
     `description: ${nameForModel(description)}`,
     `status: ${status}`,
     '',
-    `Asked for at ${new Date(createdAt).toISOString()}. Steps:`,
-    ...(lines.length > 0 ? lines : ['  none is kept.']),
+    `Requested at ${new Date(createdAt).toISOString()}. Steps:`,
+    ...(lines.length > 0 ? lines : ['  none stored.']),
     line(now - from, 'now'),
   ].join('\n')
 }

@@ -1,4 +1,4 @@
-/** The messages of a child session as text. Pure. */
+/** Renders the messages of a child session. Pure. */
 import { cutMiddle } from '../../text/format.ts'
 import type { MessagePart, TaskMessage } from '../../host/message.ts'
 import { errorText } from '../../host/opencode.ts'
@@ -6,13 +6,13 @@ import { errorText } from '../../host/opencode.ts'
 const TITLE_BYTES = 200
 
 export interface TranscriptOptions {
-  /** Only so many of the last messages; all by default. */
+  /** The number of last messages; all by default. */
   readonly limit?: number | undefined
   readonly thinking: boolean
   readonly toolResults: boolean
 }
 
-/** Each message under a line that says whose it is. */
+/** Returns each message under a line that names its author. */
 export function transcriptText(
   messages: readonly TaskMessage[],
   { limit = messages.length, thinking, toolResults }: TranscriptOptions,

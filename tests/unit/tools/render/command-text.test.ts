@@ -43,7 +43,7 @@ test('output cannot end the block that it stands in', () => {
   expect(textOf({ text: 'a ``` b ~~~~ c ```` d' })).toContain('\n`````\na ``` b ~~~~ c ```` d\n`````')
 })
 
-test('a command that has ended and left something running says so', () => {
-  expect(textOf({}, true)).toContain('| **Left running** | what it has started; kill_background ends it |')
+test('the text of a command that has ended names its leftover processes', () => {
+  expect(textOf({}, true)).toContain('| **Left running** | its child processes; kill_background kills them |')
   expect(textOf({})).not.toContain('Left running')
 })
