@@ -1,6 +1,6 @@
 /**
- * The part of the plugin that the terminal UI loads: the tasks of the session in the sidebar, a badge beside the prompt,
- * the dialog of /tasks. It may run elsewhere than OpenCode (`opencode attach`), so that it knows only what the host tells.
+ * The TUI part of the plugin: shows the tasks of the session in the sidebar, a badge beside the prompt, the dialog of
+ * /tasks. It uses only the API, because OpenCode may run on another machine (`opencode attach`).
  */
 import type { TuiPluginApi, TuiPluginModule } from '@opencode-ai/plugin/tui'
 import { systemClock } from './clock.ts'
@@ -15,7 +15,7 @@ import { Sidebar } from './tui/sidebar.tsx'
 import { openTasks, type Desk } from './tui/tasks-dialog.tsx'
 import { Watches } from './tui/watches.ts'
 
-/** What OpenCode takes such a module to export; spelled out for the same reason as in `server.ts`. */
+/** The export that OpenCode expects, declared here for the reason in `server.ts`. */
 interface TuiPlugin {
   readonly id: string
   readonly tui: (api: never, options: Record<string, unknown> | undefined, meta: never) => Promise<void>
@@ -23,7 +23,7 @@ interface TuiPlugin {
 
 const PLUGIN = 'opencode-background'
 const COMMAND = 'background.tasks'
-/** In the sidebar: below the context, above the rest. */
+/** The position in the sidebar: below the context, above the rest. */
 const ORDER = 150
 
 const TOLD = [
@@ -61,13 +61,13 @@ const plugin = {
     const stopAnnouncing = api.event.on('session.created', ({ properties: { info } }) => {
       if (!readRecord(info)) return
       stopAnnouncing()
-      // Without it, the server part says that the view is missing.
+      // Without this command the server part reports that the view is missing.
       host.publishCommand(VIEW_COMMAND, info.directory).catch(() => {})
     })
     const stops = [
       stopAnnouncing,
       ...TOLD.map((type) => api.event.on(type, (event) => watches.handleEvent(event))),
-      // The connection was lost, or the instance was started again.
+      // After a lost connection or a restart of the instance.
       api.event.on('server.connected', () => watches.reload()),
     ]
     api.slots.register({
@@ -93,7 +93,7 @@ const plugin = {
           namespace: 'palette',
           name: COMMAND,
           title: 'Background tasks',
-          desc: 'What runs in the background of this session',
+          desc: 'The background tasks of this session',
           category: 'Background',
           slashName: 'tasks',
           run: open,
@@ -109,7 +109,7 @@ const plugin = {
   },
 } satisfies TuiPluginModule
 
-/** The session on the screen, or where that is a task's, the one that launched it. */
+/** Returns the displayed session, or its parent where it is a child session. */
 function rootOf({ route, state }: TuiPluginApi): string | undefined {
   const { current } = route
   const sessionID = current.name === 'session' ? current.params?.['sessionID'] : undefined

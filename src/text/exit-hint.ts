@@ -50,5 +50,5 @@ function codeHint(command: string): string | undefined {
   if (last === undefined || STOPS.test(line)) return undefined
   if (separator !== '||') return `This is the exit code of "${named(last)}" alone.`
   // The output of either branch of `&& … || …` shows whether the rest succeeded.
-  return /&&/.test(statement) ? undefined : `The exit code is 0 in any case, by "|| ${named(last)}".`
+  return /&&/.test(statement) ? undefined : `The exit code is always 0, because of "|| ${named(last)}".`
 }

@@ -35,8 +35,8 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
   return defineTool(manager, {
     looksOnly: true,
     description:
-      'Read a background task: its status, or its result. A notice brings the result by itself: use this for results ' +
-      'that were cut, or with block when you cannot continue without it.',
+      'Read a background task: its status, or its result. An automatic notice brings the result: use this for ' +
+      'results that were cut, or with block when you cannot continue without it.',
     args: {
       task_id: described(z.string().check(z.trim()), 'Its id'),
       block: flag('Wait until it ends or timeout passes'),

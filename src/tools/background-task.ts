@@ -126,7 +126,7 @@ function answer(task: Task, note: string | undefined, before?: Task): ToolResult
     ...wordsOf(task).lines(task),
     `description: ${nameForModel(description)}`,
   ]
-  if (before && run > before.run) lines.push(`run: ${run}, in the same session, with what it knows`)
+  if (before && run > before.run) lines.push(`run: ${run}, in the same session, with its context`)
   else if (before?.status === 'pending') lines.push('The prompt was added to its pending prompt.')
   else if (before) lines.push('It reads the prompt at its next step.')
   return { title: description, output: lines.join('\n'), metadata: { taskID: id, sessionID, status } }

@@ -59,7 +59,7 @@ export function listBackground(manager: BackgroundManager, now: () => number): T
             ? [`${ended.length - ENDED_ROWS} older ended tasks are not listed.`]
             : []),
           '',
-          `💡 A notice comes when a task ends. \`${manager.toolNames.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
+          `💡 A notice reports the end of each task. \`${manager.toolNames.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
         )
       }
       const others = manager.others(context.sessionID).filter(({ task }) => !isEnded(task))

@@ -1,4 +1,4 @@
-/** What a person may do with a task in its state. Pure. */
+/** The actions that a person may take on a task in its state. Pure. */
 import { formatAsked } from '../text/format.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
@@ -31,7 +31,7 @@ export function choicesFor(view: TaskView): readonly Choice[] {
     ...answers,
     { title: 'Open its session', action: { type: 'open' } },
     ...choiceIf(!isAgent || !unfinished, isAgent ? 'Read the result' : 'Read the output', 'read'),
-    ...choiceIf(isAgent, unfinished ? 'Say more to it' : 'Continue with a message', 'continue'),
+    ...choiceIf(isAgent, unfinished ? 'Send it a message' : 'Continue with a message', 'continue'),
     ...choiceIf(unfinished, isAgent ? 'Cancel it' : 'Kill it', 'cancel'),
     { title: `Copy its id: ${task.id}`, action: { type: 'copy' } },
   ]

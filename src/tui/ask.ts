@@ -1,6 +1,6 @@
 /**
- * Asks the server part for what only it can do, through the metadata of the task's session, and waits for the answer
- * there (`task/request.ts`).
+ * Sends requests to the server part through the metadata of the child session, and awaits the answer there
+ * (`task/request.ts`).
  */
 import type { Event } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -16,10 +16,10 @@ interface Ports {
   ) => () => void
 }
 
-/** A command has its time to end. */
+/** Long enough for a cancelled command to end. */
 const ANSWER_WITHIN_MS = 30_000
 
-/** Resolves with the answer. Rejects where OpenCode cannot be reached, and where nobody answers. */
+/** Resolves with the answer. Rejects where OpenCode cannot be reached, and where no answer arrives in time. */
 export async function ask(
   { host, clock, onSessionUpdated }: Ports,
   { sessionID, run }: Pick<Task, 'sessionID' | 'run'>,
@@ -44,7 +44,7 @@ export async function ask(
     await host.replaceMetadata(sessionID, { ...metadata, [REQUEST_KEY]: { id, run, ...request } })
     return await answered
   } catch (error) {
-    // Nobody is to act on it later.
+    // Withdraw the request, so that no process acts on it later.
     const { metadata: { [REQUEST_KEY]: _, ...rest } = {} } = await host.session(sessionID)
     await host.replaceMetadata(sessionID, rest)
     throw error

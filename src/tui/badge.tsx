@@ -1,4 +1,4 @@
-/** Beside the prompt: how many run, and how many wait for an answer. */
+/** Shows beside the prompt how many tasks run, and how many wait for an answer. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Show } from 'solid-js'
 import { badgeOf } from './rows.ts'

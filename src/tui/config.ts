@@ -1,15 +1,15 @@
-/** The options of the part in the terminal UI: the second element of the plugin's tuple in tui.json. */
+/** The options of the TUI part: the second element of the plugin's tuple in tui.json. */
 import * as z from 'zod/mini'
 import { option, parseAs, type Parsed } from '../option.ts'
 
-/** Free in OpenCode's own bindings. */
+/** OpenCode's own bindings do not use this key. */
 const DEFAULT_KEY = '<leader>j'
 
 const optionsSchema = z.strictObject({
   key: option(
     z.union(
       [z.string().check(z.minLength(1)), z.literal(false)],
-      'expected a key, as "f6", or false for none',
+      'expected a key such as "f6", or false for none',
     ),
     DEFAULT_KEY,
     'the key that opens /tasks; `false`: none',

@@ -1,4 +1,4 @@
-/** What the terminal UI asks of OpenCode, which may run elsewhere. Every call rejects where it is not done. */
+/** The terminal UI's calls to OpenCode, which may run on another machine. Every call rejects when it fails. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import type { Message, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { errorText } from '../host/opencode.ts'
@@ -21,7 +21,7 @@ export interface Host {
   /** Replaces the whole object. */
   replaceMetadata(sessionID: string, metadata: Metadata): Promise<void>
   abort(sessionID: string): Promise<void>
-  /** Has the terminal UIs of a directory run a command, of which its server part hears too. */
+  /** Runs a command in the terminal UIs of a directory; the server part of the plugin receives it too. */
   publishCommand(command: string, directory: string): Promise<void>
   reply(requestID: string, reply: Reply): Promise<void>
 }

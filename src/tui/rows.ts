@@ -1,13 +1,13 @@
-/** What stands where: the lines of the sidebar, the badge, the entries of the dialog. Pure. */
+/** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
 import { wordsOf } from '../text/words.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 
-/** A colour of the theme, by its name there. */
+/** The name of a colour in the theme. */
 export type Tone = 'text' | 'textMuted' | 'success' | 'warning' | 'error' | 'info'
 
-/** A sign for each state, so that none is told by its colour alone; each takes one cell. */
+/** A sign for each phase, so that colour is not the only difference; each is one cell wide. */
 const SIGNS: Readonly<Record<Phase, string>> = {
   waiting: '?',
   running: '●',
@@ -35,14 +35,14 @@ const TITLES: Readonly<Record<Phase, string>> = {
   cancelled: 'Cancelled',
 }
 
-/** What wants something of the user comes first. */
+/** The order of the phases: tasks that need the user come first. */
 const ORDER: readonly Phase[] = ['waiting', 'running', 'pending', 'failed', 'completed', 'cancelled']
 
-/** How many tasks the sidebar shows, and how many of those have ended. */
+/** The maximum of tasks in the sidebar, and of ended ones among them. */
 const SHOWN = 10
 const SHOWN_ENDED = 3
 
-/** How much of the first line the title of the section takes. */
+/** The width of the section's title on the first line. */
 const TITLE = 'Background '.length
 
 export interface Row {
@@ -50,11 +50,11 @@ export interface Row {
   readonly sessionID: string
   readonly sign: string
   readonly tone: Tone
-  /** Who does what. */
+  /** The worker and the description. */
   readonly label: string
-  /** For how long, or how long it took; '' where it has not begun. */
+  /** The elapsed time or the duration; '' where the run has not begun. */
   readonly time: string
-  /** What it does, or waits for; `undefined` where there is nothing to say. */
+  /** The activity, the awaited permission or the failure; `undefined` for none. */
   readonly detail: string | undefined
   readonly detailTone: Tone
 }
@@ -62,7 +62,7 @@ export interface Row {
 export interface Sidebar {
   readonly counts: string
   readonly rows: readonly Row[]
-  /** What is left out, in words; `undefined` where nothing is. */
+  /** The number of tasks that are left out, in words; `undefined` for none. */
   readonly more: string | undefined
 }
 
@@ -86,7 +86,7 @@ export interface Badge {
   readonly waiting: string | undefined
 }
 
-/** Beside the prompt, where there is little room. */
+/** Returns the counts beside the prompt, which has little room. */
 export function badgeOf(views: readonly TaskView[]): Badge | undefined {
   const running = views.filter(({ phase }) => phase === 'running').length
   const waiting = views.filter(({ phase }) => phase === 'waiting').length
@@ -105,7 +105,7 @@ export interface Entry {
   readonly category: string
 }
 
-/** @param width of the texts of an entry together, in cells */
+/** @param width of all texts of an entry together, in cells */
 export function entriesOf(views: readonly TaskView[], now: number, width: number): readonly Entry[] {
   const ended = views.filter((view) => !isUnfinished(view)).toSorted(byEnd)
   return inOrder([...views.filter(isUnfinished), ...ended]).map((view) => {
@@ -125,19 +125,19 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
   })
 }
 
-/** What all tasks have used together, and how many there are of each kind. */
+/** Returns the number of unfinished tasks in each phase, and the usage of all tasks. */
 export function totalOf(views: readonly TaskView[]): string {
   const tokens = views.reduce((sum, view) => sum + view.tokens, 0)
   const cost = views.reduce((sum, view) => sum + view.cost, 0)
   return [countsOf(views), usageText(tokens, cost)].filter((text) => text !== '').join(' · ')
 }
 
-/** Who does the task: the name of the agent, or that it is a command. */
+/** Returns the worker of a task: the name of the agent, or the mark of a command. */
 export function doerOf({ task }: TaskView): string {
   return wordsOf(task).mark(task)
 }
 
-/** What is to be said of a task besides its name. */
+/** Returns the detail of a task besides its name. */
 export function detailOf(view: TaskView): string | undefined {
   const { task, phase, permissionRequests, activity } = view
   switch (phase) {
@@ -145,7 +145,7 @@ export function detailOf(view: TaskView): string | undefined {
       return `waits: ${formatAsked(permissionRequests)}`
     case 'running':
       if (task.kind === 'agent') return activity ?? 'starting'
-      if ('matched' in task && task.matched?.text !== undefined) return `said: ${task.matched.text}`
+      if ('matched' in task && task.matched?.text !== undefined) return `matched: ${task.matched.text}`
       return task.command === task.description ? undefined : task.command
     case 'pending':
       return 'waits for its turn'
@@ -171,14 +171,14 @@ function rowOf(view: TaskView, now: number, width: number): Row {
     label: truncate(`${doerOf(view)} ${task.description}`, room),
     time,
     detail: detail === undefined ? undefined : truncate(detail, width - 2),
-    // A light theme's own warning colour is hard to read: the sign alone has it.
+    // The sign alone has the warning colour, which is hard to read in a light theme.
     detailTone: phase === 'waiting' ? 'text' : 'textMuted',
   }
 }
 
 function timeOf({ begunAt, endedAt }: TaskView, now: number): string {
   if (begunAt === undefined) return ''
-  // Tenths would make what runs flicker.
+  // Tenths would flicker while the time is running.
   if (endedAt === undefined) return formatDuration(now - begunAt).replace(/\.\ds$/, 's')
   return formatDuration(endedAt - begunAt)
 }
@@ -200,7 +200,7 @@ function countsOf(views: readonly TaskView[]): string {
   return counts.length === 0 ? 'all ended' : counts.join(', ')
 }
 
-/** The same where there is less room. */
+/** Returns the counts with signs, for a narrow sidebar. */
 function signedCountsOf(views: readonly TaskView[]): string {
   return countEach(views)
     .map(([phase, count]) => `${SIGNS[phase]} ${count}`)
@@ -217,7 +217,7 @@ function inOrder(views: readonly TaskView[]): TaskView[] {
   return views.toSorted((a, b) => ORDER.indexOf(a.phase) - ORDER.indexOf(b.phase))
 }
 
-/** The latest first. */
+/** Sorts by end, latest first. */
 function byEnd(a: TaskView, b: TaskView): number {
   return (b.endedAt ?? 0) - (a.endedAt ?? 0)
 }

@@ -1,11 +1,11 @@
-/** The tasks of the session in the sidebar: nothing where there are none. */
+/** Shows the tasks of the session in the sidebar; nothing where the session has none. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Index, Show } from 'solid-js'
 import { sidebarOf, type Row } from './rows.ts'
 import { createSeen } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 
-/** The sidebar has 42 columns, of which its own margins and a scroll bar take some. */
+/** The sidebar has 42 columns, including margins and a scroll bar. */
 const WIDTH = 36
 
 export function Sidebar(props: { api: TuiPluginApi; watches: Watches; sessionID: string }) {
@@ -13,7 +13,7 @@ export function Sidebar(props: { api: TuiPluginApi; watches: Watches; sessionID:
   const sidebar = createMemo(() => sidebarOf(seen().views, seen().now, WIDTH))
   const theme = () => props.api.theme.current
   return (
-    // The host makes the slot anew whenever what it is given becomes another element (seen): it stays the same one.
+    // The root element never changes, because the host recreates the slot for each new one (seen).
     <box visible={sidebar() !== undefined} flexDirection="column">
       <Show when={sidebar()}>
         {(content) => (
@@ -56,7 +56,7 @@ function TaskRow(props: { api: TuiPluginApi; row: Row; onOpen: () => void }) {
         <text flexGrow={1} wrapMode="none" fg={theme().text}>
           {props.row.label}
         </text>
-        {/* An empty text would take a cell. */}
+        {/* An empty text would occupy a cell. */}
         <Show when={props.row.time}>
           {(time) => (
             <text flexShrink={0} fg={theme().textMuted}>

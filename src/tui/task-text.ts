@@ -1,4 +1,4 @@
-/** What a task has said: the result of an agent, from its session; the last output of a command, from the server. */
+/** Reads the text of a task: an agent's result from its session, the end of a command's output from the server part. */
 import { readTranscript } from '../work/agent/transcript.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
@@ -15,5 +15,5 @@ export async function textOf(task: Task, host: Pick<Host, 'messages'>, ask: Ask)
   const messages = await host.messages(task.sessionID)
   const { text } = readTranscript(messages, task.promptIDs)
   const failure = task.status === 'failed' ? `✗ ${task.failure.message}\n\n` : ''
-  return `${failure}${text === '' ? '(it said nothing)' : text}`
+  return `${failure}${text === '' ? '(no text)' : text}`
 }

@@ -1,18 +1,18 @@
-/** A task as people see it: its record, and what the host tells of its session since. Pure. */
+/** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { isEnded, type Task } from '../task/task.ts'
 
 export type Phase = 'waiting' | 'running' | 'pending' | 'completed' | 'failed' | 'cancelled'
 
-/** What is known of a run besides its record. */
+/** The state of a run that its record lacks. */
 export interface Live {
-  /** The host's status of the session; idle where it has none. */
+  /** OpenCode's status of the session; idle where it reports none. */
   readonly status: SessionStatus
-  /** When the run was first seen at work. */
+  /** When the run was first observed at work. */
   readonly begunAt?: number
-  /** What it did last, in a few words. */
+  /** The latest activity, in a few words. */
   readonly activity?: string
-  /** What it asks permission for, the oldest first. */
+  /** The open permission requests, oldest first. */
   readonly permissionRequests: readonly PermissionRequest[]
 }
 
@@ -20,12 +20,12 @@ export interface TaskView {
   readonly task: Task
   readonly phase: Phase
   readonly permissionRequests: readonly PermissionRequest[]
-  /** What it does just now; `undefined` where that is not known, and once it has ended. */
+  /** The current activity; `undefined` where it is unknown, and after the end. */
   readonly activity: string | undefined
-  /** Milliseconds since the Unix epoch; `undefined` where it has not begun. */
+  /** Milliseconds since the Unix epoch; `undefined` before the run has begun. */
   readonly begunAt: number | undefined
   readonly endedAt: number | undefined
-  /** Of all runs together. */
+  /** The sum over all runs. */
   readonly tokens: number
   readonly cost: number
 }
@@ -52,7 +52,7 @@ export function isUnfinished({ phase }: TaskView): boolean {
   return phase === 'waiting' || phase === 'running' || phase === 'pending'
 }
 
-/** What a part of a message says that its author does; `undefined` where it says nothing. */
+/** Returns the activity that a message part shows; `undefined` for none. */
 export function doing(part: Part, directory: string): string | undefined {
   switch (part.type) {
     case 'tool': {
@@ -63,14 +63,14 @@ export function doing(part: Part, directory: string): string | undefined {
     case 'reasoning':
       return 'thinking'
     case 'text':
-      // What was said to it has no times.
+      // Parts of a prompt have no times.
       return part.text === '' || !part.time ? undefined : 'writing'
     default:
       return undefined
   }
 }
 
-/** The record of an agent says that it waits for its turn until it has ended: its session says more. */
+/** Returns the phase. An agent's record may say `pending` until its end, so that the session's status decides. */
 function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Phase {
   if (isEnded(task)) return task.status
   if (permissionRequests.length > 0) return 'waiting'
@@ -79,10 +79,10 @@ function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Pha
 }
 
 function activityOf({ status, activity }: Live): string | undefined {
-  return status.type === 'retry' ? `tries again: ${status.message}` : activity
+  return status.type === 'retry' ? `retrying: ${status.message}` : activity
 }
 
-/** What a tool is about, of all its arguments. */
+/** Returns the argument that names the subject of a tool call. */
 function subjectOf(input: Readonly<Record<string, unknown>>): string | undefined {
   return ['filePath', 'path', 'pattern', 'command', 'url', 'description']
     .map((name) => input[name])

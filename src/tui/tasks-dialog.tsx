@@ -1,4 +1,4 @@
-/** The dialog of /tasks: all tasks of a session, and for each what can be done with it. */
+/** The dialog of /tasks: lists all tasks of a session, with the actions for each. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo, createSignal } from 'solid-js'
@@ -19,22 +19,22 @@ export interface Desk {
   readonly api: TuiPluginApi
   readonly host: Host
   readonly watch: Watch
-  /** One sentence for each option that was not understood. */
+  /** One sentence for each invalid option. */
   readonly problems: readonly string[]
   readonly ask: (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<RequestReply>
 }
 
-/** What the host's dialog of this size takes of its width for itself, about. */
+/** The width of the host's `xlarge` dialog, and about how much of it the host uses itself. */
 const WIDEST = 116
 const MARGINS = 10
-/** Of a title, in cells: the narrower dialogs have this much room. */
+/** In cells: the room for a title in the narrower dialogs. */
 const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
 
 export async function openTasks(desk: Desk): Promise<void> {
   const { api } = desk
   if (!(await desk.watch.load())) {
-    api.ui.toast({ variant: 'error', message: 'OpenCode did not say what tasks there are. Try again.' })
+    api.ui.toast({ variant: 'error', message: 'OpenCode did not list the tasks. Try again.' })
     return
   }
   if (desk.watch.views.length === 0) {
@@ -43,7 +43,7 @@ export async function openTasks(desk: Desk): Promise<void> {
     return
   }
   api.ui.dialog.replace(() => <Tasks desk={desk} />)
-  // A replaced dialog begins with the usual size.
+  // `replace` resets the size.
   api.ui.dialog.setSize('xlarge')
 }
 
@@ -77,7 +77,7 @@ function Tasks(props: { desk: Desk }) {
   )
 }
 
-/** What can be done with it as it is now: while one chooses, nothing else may come under the cursor. */
+/** Offers the actions for the task's current state. They stay fixed, so that no other one moves under the cursor. */
 function openTask(desk: Desk, view: TaskView): void {
   const { api } = desk
   const choices = choicesFor(view)
@@ -105,7 +105,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
     case 'continue':
       api.ui.dialog.replace(() => (
         <api.ui.DialogPrompt
-          title={truncate(`Say to: ${task.description}`, TITLE_WIDTH)}
+          title={truncate(`Message to: ${task.description}`, TITLE_WIDTH)}
           placeholder="Message"
           onConfirm={(prompt) => {
             api.ui.dialog.clear()
@@ -136,7 +136,7 @@ function confirmCancelAll(desk: Desk): void {
   api.ui.dialog.replace(() => (
     <api.ui.DialogConfirm
       title={`Cancel all ${unfinished.length}?`}
-      message="What they did so far can still be read."
+      message="Their work so far can still be read."
       onConfirm={() => {
         api.ui.dialog.clear()
         for (const view of unfinished) tell(desk, cancel(desk, view))
@@ -146,13 +146,13 @@ function confirmCancelAll(desk: Desk): void {
   ))
 }
 
-/** An agent at work is stopped as by ESC in its session; of the rest the host knows nothing. */
+/** Aborts the session of an agent at work, as ESC does. The server part cancels the rest, which the host does not know. */
 async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<RequestReply | void> {
   if (task.kind === 'command' || phase === 'pending') return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
 }
 
-/** Says so where something did not come about; that it did is seen. */
+/** Shows a toast when an action fails; a success is visible in the view. */
 function tell({ api }: Desk, doing: Promise<RequestReply | void>): void {
   const run = async (): Promise<void> => {
     try {
@@ -165,7 +165,7 @@ function tell({ api }: Desk, doing: Promise<RequestReply | void>): void {
   void run()
 }
 
-/** What comes late has its place from the beginning: it would take that of what was opened meanwhile. */
+/** Opens the reader before the text arrives, so that a late text does not replace a dialog opened since. */
 async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
   const [text, setText] = createSignal('…')
   const title = truncate(task.description, TITLE_WIDTH)

@@ -1,6 +1,6 @@
 /**
- * The few toasts: what has failed, and that all have ended. Not one for each start and step; of what waits for a
- * permission the server part tells already.
+ * Shows toasts for failures and for the end of all tasks, none for starts and steps. The server part shows those for
+ * permission requests.
  */
 import type { Clock } from '../clock.ts'
 import { truncate } from './truncate.ts'
@@ -13,15 +13,15 @@ export interface Toast {
 }
 
 const WIDTH = 160
-/** The host shows one toast at a time: what ends together stands in one. */
+/** The host shows one toast at a time, so that tasks that end together share one. */
 const GATHER_MS = 1000
 
-/** Gathers what has ended, and shows it. */
+/** Collects ended tasks, and shows one toast for them. */
 export class Toasts {
   readonly #clock: Clock
   readonly #show: (toast: Toast) => void
   #before: readonly TaskView[] = []
-  /** By the ids of their tasks: one may have ended twice. */
+  /** By task id, because a task may have ended twice. */
   readonly #ended = new Map<string, TaskView>()
   #cancel: (() => void) | undefined
 
@@ -30,7 +30,7 @@ export class Toasts {
     this.#show = show
   }
 
-  /** The tasks of the session as they are now. */
+  /** Compares the current tasks of the session with the ones before. */
   see(views: readonly TaskView[]): void {
     for (const view of endedSince(this.#before, views)) this.#ended.set(view.task.id, view)
     this.#before = views
@@ -48,13 +48,13 @@ export class Toasts {
   }
 }
 
-/** What was not there before is no news: it had ended when the session was first looked at. */
+/** Returns the tasks that ended since `before`. A task that is new in `after` had ended before the first load. */
 function endedSince(before: readonly TaskView[], after: readonly TaskView[]): TaskView[] {
   const unfinished = new Set(before.filter(isUnfinished).map(({ task }) => task.id))
   return after.filter((view) => unfinished.has(view.task.id) && !isUnfinished(view) && !isInterrupted(view))
 }
 
-/** OpenCode itself has ended: what it left behind is told with the next message. */
+/** Whether OpenCode ended during the run: the next message reports such a task. */
 function isInterrupted({ task }: TaskView): boolean {
   return task.status === 'failed' && task.failure.reason === 'interrupted'
 }
@@ -62,7 +62,7 @@ function isInterrupted({ task }: TaskView): boolean {
 /** @param all the tasks of the session */
 function toastFor(ended: readonly TaskView[], all: readonly TaskView[]): Toast | undefined {
   const failed = ended.filter(({ phase }) => phase === 'failed')
-  // What was cancelled, somebody has cancelled.
+  // No toast for cancellations, because a person or the parent requested them.
   const isEndOfAll = !all.some(isUnfinished) && ended.some(({ phase }) => phase !== 'cancelled')
   const end = isEndOfAll ? ['All background tasks have ended.'] : []
   const [first, ...others] = failed

@@ -1,15 +1,15 @@
-/** Texts in the cells of a terminal. Pure. */
+/** Measures and truncates texts in terminal cells. Pure. */
 import stringWidth from 'string-width'
 import { oneLine } from '../text/sanitize.ts'
 
 const characters = new Intl.Segmenter()
 
-/** How many cells a text takes. */
+/** Returns the width of a text in cells. */
 export function widthOf(text: string): number {
   return stringWidth(text)
 }
 
-/** A text on one line of at most `width` cells; a longer one ends in `…`. No more of it is measured than that takes. */
+/** Returns one line of at most `width` cells; a longer one ends in `…`, and only the part that fits is measured. */
 export function truncate(text: string, width: number): string {
   const line = oneLine(text)
   let kept = ''

@@ -1,4 +1,4 @@
-/** What a watch knows, as a signal for what is drawn. */
+/** Provides the state of a `Watch` as a Solid signal. */
 import { createEffect, createSignal, onCleanup, type Accessor } from 'solid-js'
 import type { TaskView } from './task-view.ts'
 import type { Watch } from './watch.ts'
@@ -9,7 +9,7 @@ export interface Seen {
   readonly now: number
 }
 
-/** @param looksOn true where times are drawn, which go on */
+/** @param looksOn true where running times are drawn */
 export function createSeen(watch: () => Watch, looksOn: boolean): Accessor<Seen> {
   const [seen, setSeen] = createSignal<Seen>({ views: watch().views, now: Date.now() })
   createEffect(() => {

@@ -1,6 +1,6 @@
 /**
- * The tasks of one session as they are now: asked for once, then kept by the host's events. While somebody looks on and
- * something is at work, its subscribers are told each second, since the time goes on; else no timer runs.
+ * The current tasks of one session: loaded once, then updated by the host's events. While a view shows times and a task is
+ * at work, a timer notifies those subscribers each second; otherwise no timer runs.
  */
 import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -12,9 +12,9 @@ import { doing, isUnfinished, NOT_SEEN, viewOf, type Live, type TaskView } from 
 interface Ports {
   readonly host: Pick<Host, 'children' | 'statuses' | 'permissions' | 'messages'>
   readonly clock: Clock
-  /** The project's directory, which paths are shown without. */
+  /** The project's directory, which is stripped from shown paths. */
   readonly directory: () => string
-  /** Has the server part find out whether the task, and those beside it, are still anybody's. */
+  /** Requests that the server part update the records of the task and its siblings where their owner is gone. */
   readonly look: (task: Task) => Promise<unknown>
 }
 
@@ -31,9 +31,9 @@ export class Watch {
   readonly #parentID: string
   readonly #children = new Map<string, Child>()
   readonly #subscribers = new Set<() => void>()
-  /** Of those, who looks on: whose text has times in it. */
+  /** The subscribers that show running times. */
   readonly #lookers = new Set<() => void>()
-  /** What was told while the host was asked: each is then seen after an answer that may be older. */
+  /** The events that arrive during a load: they are handled after it, because its answer may be older. */
   #meanwhile: Event[] | undefined
   #loaded: Promise<boolean> | undefined
   #views: readonly TaskView[] | undefined
@@ -45,7 +45,7 @@ export class Watch {
     this.#parentID = parentID
   }
 
-  /** The oldest first. */
+  /** The tasks, oldest first. */
   get views(): readonly TaskView[] {
     this.#views ??= [...this.#children.values()]
       .toSorted((a, b) => a.session.time.created - b.session.time.created)
@@ -53,23 +53,23 @@ export class Watch {
     return this.#views
   }
 
-  /** Asks for the tasks, unless that was done; resolves with whether they are known. Never rejects. */
+  /** Loads the tasks once; resolves with whether they are known. Never rejects. */
   load(): Promise<boolean> {
     this.#loaded ??= this.#load().catch(() => {
-      // An event of the session has it tried again.
+      // The next event of the session retries.
       this.#loaded = undefined
       return false
     })
     return this.#loaded
   }
 
-  /** Asks again: events may have been missed. */
+  /** Loads again, because events may have been missed. */
   reload(): void {
     this.#loaded = undefined
     void this.load()
   }
 
-  /** Has the subscriber told of each change; one that looks on, also when nothing but time has passed. */
+  /** Notifies the subscriber of each change, and with `looksOn` also each second while a task is at work. */
   subscribe(subscriber: () => void, looksOn = false): () => void {
     this.#subscribers.add(subscriber)
     if (looksOn) this.#lookers.add(subscriber)
@@ -81,7 +81,7 @@ export class Watch {
     }
   }
 
-  /** Synchronous, and cheap for an event that concerns no task of the session. */
+  /** Handles an event synchronously; cheap where it concerns no task of the session. */
   handleEvent(event: Event): void {
     if (this.#meanwhile) this.#meanwhile.push(event)
     else this.#handle(event)
@@ -155,22 +155,22 @@ export class Watch {
     return true
   }
 
-  /** Work of which the host knows nothing: its process may be gone, and then nobody else would ever say so. */
+  /** Requests an update for an unfinished task in an idle session, because no event reports that its process is gone. */
   #lookForOwner(): void {
     const idle = [...this.#children.values()].find(
       ({ task, live }) => !isEnded(task) && live.status.type === 'idle',
     )
-    // Without an answer all stays as its record says.
+    // Without an answer the view stays as recorded.
     if (idle) this.#ports.look(idle.task).catch(() => {})
   }
 
-  /** What was seen of a run before the connection was lost does not go on. */
+  /** Discards the state that was observed before the connection was lost. */
   #forgetRun(sessionID: string): void {
     const child = this.#children.get(sessionID)
     if (child) child.live = NOT_SEEN
   }
 
-  /** What a task at work has done before we looked. */
+  /** Reads the activity of a busy task from before the load. */
   async #readBusy(sessionID: string): Promise<void> {
     const child = this.#children.get(sessionID)
     if (!child || !('promptIDs' in child.task)) return
@@ -239,7 +239,7 @@ export class Watch {
     this.#views = undefined
     if (this.#isToTell) return
     this.#isToTell = true
-    // What changes together is told once.
+    // One notification for all changes of this microtask.
     queueMicrotask(() => {
       this.#isToTell = false
       this.#tick()
@@ -247,7 +247,7 @@ export class Watch {
     })
   }
 
-  /** Starts the clock, or stops it. */
+  /** Starts or stops the timer. */
   #tick(): void {
     const isNeeded = this.#lookers.size > 0 && this.views.some(hasTimeGoingOn)
     if (!isNeeded) {
@@ -263,7 +263,7 @@ export class Watch {
   }
 }
 
-/** What waits for its turn shows no time; after a crash its record says so until something is done in the session. */
+/** Whether the view shows a running time. A pending task shows none; after a crash its record may stay `pending`. */
 function hasTimeGoingOn(view: TaskView): boolean {
   return isUnfinished(view) && view.begunAt !== undefined
 }

@@ -1,4 +1,4 @@
-/** The sessions that are looked at, or were: each is watched from the first time on, so that its toasts come. */
+/** Watches each session from its first display on, so that its toasts appear later too. */
 import type { Event } from '@opencode-ai/sdk/v2'
 import { Watch } from './watch.ts'
 import { Toasts, type Toast } from './toasts.ts'
@@ -30,7 +30,7 @@ export class Watches {
     for (const watch of this.#watches.values()) watch.handleEvent(event)
   }
 
-  /** Events may have been missed. */
+  /** Loads all sessions again, because events may have been missed. */
   reload(): void {
     for (const watch of this.#watches.values()) watch.reload()
   }

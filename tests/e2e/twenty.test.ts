@@ -131,7 +131,7 @@ test('a look at an unfinished task says that a notice comes by itself', async ()
     call('background_output', { task_id: agent }),
     call('check_background', { taskId: command }),
   ])
-  for (const answer of answers) expect(answer).toContain('A notice comes by itself when it ends.')
+  for (const answer of answers) expect(answer).toContain('An automatic notice reports its end.')
   await parent.call([call('background_cancel', { all: true })])
 })
 

@@ -38,7 +38,7 @@ async function openDialog(): Promise<string> {
   await terminal.press('C-p')
   await terminal.see('Commands')
   await terminal.type('Background tasks', 'Search')
-  const palette = await terminal.see('Background tasks What runs in the background')
+  const palette = await terminal.see('Background tasks The background tasks of')
   await terminal.press('Enter')
   await terminal.see('Background tasks: ')
   return palette

@@ -54,7 +54,7 @@ async function act(title: string): Promise<void> {
 
 test('/tasks says that there is nothing where there are no tasks', async () => {
   await terminal.type('/tasks')
-  await terminal.see('What runs in the background of this session')
+  await terminal.see('The background tasks of this session')
   await terminal.press('Enter')
   await terminal.see('This session has no background tasks.')
 })
@@ -66,7 +66,7 @@ test('/tasks shows the tasks by their status, with what they have used, and filt
   await stage.root.launch('hold the door', 'hold the line', 'hold the phone')
   await terminal.see('Background 2 running, 1 pending')
   await terminal.type('/tasks')
-  await terminal.see('What runs in the background of this session')
+  await terminal.see('The background tasks of this session')
   await terminal.press('Enter')
   await terminal.see([
     'Background tasks: 2 running, 1 pending · 15 tokens',
@@ -98,7 +98,7 @@ test('a running task is cancelled', async () => {
 test('a task that has ended goes on with a message, and its parent is told of the new end', async () => {
   await choose('count')
   await act('Continue')
-  await terminal.see('Say to: count the tests')
+  await terminal.see('Message to: count the tests')
   await terminal.type('and the files', 'Message')
   await terminal.press('Enter')
   const { messages } = await stage.root.waitForNotice('the answer to and the files')

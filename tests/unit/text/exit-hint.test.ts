@@ -50,7 +50,7 @@ test.each([
   ['npm test || true', 'true'],
   ['npm run a; npm test ||\n  true', 'true'],
 ])('the exit code 0 of %j says nothing, whether the last command ran or not', (command, last) => {
-  expect(exitHint(ended(command))).toBe(`The exit code is 0 in any case, by "|| ${last}".`)
+  expect(exitHint(ended(command))).toBe(`The exit code is always 0, because of "|| ${last}".`)
 })
 
 test.each([

@@ -91,16 +91,14 @@ test('a command runs from when its record says so, and shows the text that was w
   const { rows = [] } = sidebarOf([running, ready, command('later', PENDING)], NOW, WIDTH) ?? {}
   expect(rows.map(({ sign, label, time, detail }) => [sign, label, time, detail])).toEqual([
     ['●', '$ dev server', '5s', 'npm run dev'],
-    ['●', '$ dev server', '5s', 'said: listening'],
+    ['●', '$ dev server', '5s', 'matched: listening'],
     ['○', '$ later', '', 'waits for its turn'],
   ])
 })
 
 test('an overloaded provider is said, with why', () => {
   const live = { status: { type: 'retry', attempt: 2, message: 'overloaded', next: NOW } } as const
-  expect(sidebarOf([view('slow', PENDING, live)], NOW, WIDTH)?.rows[0]?.detail).toBe(
-    'tries again: overloaded',
-  )
+  expect(sidebarOf([view('slow', PENDING, live)], NOW, WIDTH)?.rows[0]?.detail).toBe('retrying: overloaded')
 })
 
 test('of sixty tasks a bounded number is shown, what is at work first, and the rest is counted', () => {
@@ -153,7 +151,7 @@ test('what can be done with a task follows from its state', () => {
     choicesFor(task).map(({ title }) => title.replace(/bg_\w+/, 'id'))
   expect(titles(view('queued'))).toEqual([
     'Open its session',
-    'Say more to it',
+    'Send it a message',
     'Cancel it',
     'Copy its id: id',
   ])
