@@ -1,6 +1,6 @@
 /**
- * The TUI part of the plugin: shows the tasks of the session in the sidebar, a badge beside the prompt, the dialog of
- * /tasks. It uses only the API, because OpenCode may run on another machine (`opencode attach`).
+ * The TUI part of the plugin: shows the tasks of the session in the sidebar, a badge beside the prompt, the
+ * dialog of /tasks. It uses only the API, because OpenCode may run on another machine (`opencode attach`).
  */
 import type { TuiPluginApi, TuiPluginModule } from '@opencode-ai/plugin/tui'
 import { systemClock } from './clock.ts'

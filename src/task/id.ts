@@ -1,6 +1,6 @@
 /**
- * Ids of this plugin. Task ids are random. Message and part ids are computed from a key, so that a notice that is made
- * again has the same id, also after a restart.
+ * Ids of this plugin. Task ids are random. Message and part ids are computed from a key, so that a notice
+ * that is made again has the same id, also after a restart.
  */
 import { createHash, randomBytes } from 'node:crypto'
 
@@ -11,7 +11,7 @@ export function newTaskID(): string {
   return `bg_${randomBytes(4).toString('hex')}`
 }
 
-/** Returns a message id for `key`, sorted by `at` (milliseconds since the Unix epoch) among the host's own ids. */
+/** Returns a message id for `key` that sorts by `at` (ms since the Unix epoch) among the host's ids. */
 export function messageID(key: string, at: number): string {
   return hostID('msg', key, at)
 }
@@ -26,7 +26,7 @@ export function newPromptID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run}`, at)
 }
 
-/** Returns the id of a message that steers a run. Ids are random, because several steers can have the same `at`. */
+/** Returns a random id for a message that steers a run, because several can have the same `at`. */
 export function newSteerID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
@@ -45,7 +45,7 @@ export function keyDigest(key: string): string {
   return digestOf('prt', key)
 }
 
-/** Returns an id in the host's format: prefix, 12 hexadecimal digits of the time, 14 base-62 characters (contract 4.17). */
+/** Returns an id as the host's: prefix, 12 hexadecimal digits of time, 14 base-62 characters (contract 4.17). */
 function hostID(prefix: 'msg' | 'prt', key: string, at: number): string {
   const time = BigInt.asUintN(48, BigInt(at) * 4096n)
     .toString(16)

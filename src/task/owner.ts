@@ -52,7 +52,7 @@ export function systemOwners(
       if (owner.name !== name || owner.directory !== directory) return false
       const place = placeOf(owner, self)
       if (place !== 'here') return place === 'an earlier boot'
-      // This process: a given name has one instance per project at a time, so that the owner is an ended instance.
+      // This process has one instance per given name and project, so that an equal owner has ended.
       if (owner.pid === self.pid && owner.process === self.process) return given !== undefined
       const key = processKey(owner.pid)
       return key === undefined || (key !== '' && owner.process !== '' && key !== owner.process)
@@ -60,7 +60,7 @@ export function systemOwners(
   }
 }
 
-/** Returns where an owner runs or ran. `elsewhere` in doubt, because a living owner's task must not be adopted. */
+/** Returns where an owner runs or ran; `elsewhere` in doubt, because a living owner keeps its tasks. */
 function placeOf(
   owner: Owner,
   { host, system }: Owner & { system: System },
@@ -73,9 +73,9 @@ function placeOf(
 }
 
 /**
- * Returns a key that distinguishes a process from earlier and later ones with its pid; `undefined` where no such process
- * exists, and `''` where the system reports only that it exists. A zombie counts as gone where the system reports it,
- * because some parents never reap.
+ * Returns a key that distinguishes a process from earlier and later ones with its pid; `undefined` where no
+ * such process exists, and `''` where the system reports only that it exists. A zombie counts as gone where
+ * the system reports it, because some parents never reap.
  */
 export function processKey(pid: number): string | undefined {
   // Some Linux sandboxes lack /proc: fall back to `ps`, as on other systems.

@@ -1,7 +1,7 @@
 /**
- * The durable record of a task: `metadata.background` of its child session, which OpenCode stores over a restart and
- * sends to every client. It is written in the call that creates the session, after each event of `RECORDED`, and when a
- * command has begun. OpenCode's status of the session shows that an agent works.
+ * The durable record of a task: `metadata.background` of its child session, which OpenCode stores over a
+ * restart and sends to every client. It is written in the call that creates the session, after each event of
+ * `RECORDED`, and when a command has begun. OpenCode's status of the session shows that an agent works.
  */
 import * as z from 'zod/mini'
 import type { Log } from '../host/log.ts'
@@ -197,7 +197,7 @@ function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)
 
 type Recorded = z.infer<typeof recordSchema>
-/** Each field of a type by its path, as `failure.reason`, and each literal value of a field, as `failure.reason=timeout`. */
+/** Each field of a type, as `failure.reason`, and each literal value, as `failure.reason=timeout`. */
 type FactsOf<Type> = Type extends boolean
   ? never
   : Type extends string
@@ -237,8 +237,8 @@ export function readRecord({
 }
 
 /**
- * Drops an unanswered request when metadata is rewritten, because the owner already handles it. Written again it would
- * arrive as a new request, overwrite its answer or the next request, or act after a crash.
+ * Drops an unanswered request when metadata is rewritten, because the owner already handles it. Written again
+ * it would arrive as a new request, overwrite its answer or the next request, or act after a crash.
  */
 function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): typeof metadata {
   const request = readRequest(metadata)
@@ -255,7 +255,7 @@ export class TaskRecords {
   readonly #timeline: { newest: (taskID: string) => readonly Step[] }
   /** The newest write for each session: each write awaits the one before it. */
   readonly #writing = new Map<string, Promise<void>>()
-  /** The other metadata of the sessions of unfinished tasks, which each write repeats: it replaces the whole object. */
+  /** Other metadata of the sessions of unfinished tasks: each write repeats it, because it replaces the object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
   constructor(
@@ -303,8 +303,8 @@ export class TaskRecords {
   }
 
   /**
-   * Prepares for the next run of a task, and resolves with whether the last run received its prompt. Rejects with a
-   * `ToolError` where the child session is gone.
+   * Prepares for the next run of a task, and resolves with whether the last run received its prompt. Rejects
+   * with a `ToolError` where the child session is gone.
    */
   async revive(task: EndedTask & AgentTask): Promise<boolean> {
     const { id, sessionID, createdAt } = task
@@ -326,8 +326,8 @@ export class TaskRecords {
   }
 
   /**
-   * Writes fields beside the record, and the record anew, because a slow client that wrote its own field has written an
-   * older record with it. Rejects with a `HostError`.
+   * Writes fields beside the record, and the record anew, because a slow client that wrote its own field has
+   * written an older record with it. Rejects with a `HostError`.
    */
   async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
     const { metadata } = await this.#opencode.session(sessionID)
@@ -339,7 +339,7 @@ export class TaskRecords {
     await this.written(sessionID)
   }
 
-  /** Writes the end of an orphaned task, which still belongs to `owner`. Rejects with a `HostError`. */
+  /** Writes the end of a task whose owner is gone; it stays that of `owner`. Rejects with a `HostError`. */
   async recordEnd(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
     const beside = withoutOpenRequest(metadata ?? {})
     await this.#opencode.replaceMetadata(task.sessionID, {
@@ -368,7 +368,7 @@ export class TaskRecords {
     this.#queue(task, beside)
   }
 
-  /** Rewrites the record of an ended task, whose other metadata must be read first: `#write` has dropped it. */
+  /** Rewrites the record of an ended task. Reads its other metadata first, because `#write` dropped it. */
   #rewrite({ id, sessionID }: Task): void {
     this.mark(sessionID, {}).catch((error: unknown) => {
       this.#log.warn(`${id}: could not be recorded again: ${errorText(error)}`)

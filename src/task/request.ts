@@ -1,12 +1,12 @@
 /**
- * A client's request to the plugin about a task: one metadata field of the child session, beside the record. The owner
- * handles it once and writes the answer into it. A new request replaces the one before.
+ * A client's request to the plugin about a task: one metadata field of the child session, beside the record.
+ * The owner handles it once and writes the answer into it. A new request replaces the one before.
  */
 import * as z from 'zod/mini'
 
 /**
- * A command of the terminal UI that does nothing. The TUI part publishes it when it first receives a task, so that the
- * server part knows that the view is loaded.
+ * A command of the terminal UI that does nothing. The TUI part publishes it when it first receives a task, so
+ * that the server part knows that the view is loaded.
  */
 export const VIEW_COMMAND = 'background.view'
 
@@ -18,7 +18,7 @@ const requestSchema = z.object({
   id: z.string().check(z.minLength(1)),
   /** The run that the client displayed: the request is refused when a newer run has begun. */
   run: z.int().check(z.minimum(1)),
-  /** `output`: the answer holds the end of a command's output. `look`: updates the records of orphaned tasks. */
+  /** `output`: the answer is the end of a command's output. `look`: updates records whose owner is gone. */
   kind: z.enum(['cancel', 'continue', 'output', 'look']),
   /** The message for `continue`. */
   prompt: z.exactOptional(z.string()),

@@ -16,11 +16,12 @@ export type StepEvent =
   | 'continued'
 
 /**
- * `owed`: the notice must be sent. `inherited`: owed from before a restart. `held`: a tool call of the parent reads the end.
- * `settled`: the call was stored, so that no notice is owed. `piggybacked`: the notice is part of the user's message.
- * `confirmed`: the parent's model has read it. `closed`: it waits for the user's next message, because the parent may not
- * be woken. `undone`: the user has undone the message. `unanswered`: no turn followed the user's message.
- * `gone`: the parent was deleted. `cancelled`: the parent cancelled the task itself.
+ * `owed`: the notice must be sent. `inherited`: owed from before a restart. `held`: a tool call of the parent
+ * reads the end. `settled`: the call was stored, so that no notice is owed. `piggybacked`: the notice is part
+ * of the user's message. `confirmed`: the parent's model has read it. `closed`: it waits for the user's next
+ * message, because the parent may not be woken. `undone`: the user has undone the message. `unanswered`: no
+ * turn followed the user's message. `gone`: the parent was deleted. `cancelled`: the parent cancelled the
+ * task itself.
  */
 export type NoticeStep =
   | 'owed'

@@ -1,6 +1,6 @@
 /**
- * The only writer of tasks. Other components hold ids, read the task when they need it, and change it by dispatching an
- * event. Timeline, outbox, records and waiters subscribe to changes.
+ * The only writer of tasks. Other components hold ids, read the task when they need it, and change it by
+ * dispatching an event. Timeline, outbox, records and waiters subscribe to changes.
  */
 import { transition, type Task, type TaskEvent } from './task.ts'
 
@@ -20,7 +20,7 @@ export class TaskStore {
     this.#change(task, { type: 'added' })
   }
 
-  /** Applies the event. Returns true where it took effect, false where it lost its race or the task is unknown. */
+  /** Applies the event. Returns false where it lost its race or the task is unknown. */
   dispatch(id: string, event: TaskEvent): boolean {
     const task = this.#tasks.get(id)
     const next = task && transition(task, event)
@@ -54,7 +54,7 @@ export class TaskStore {
     return this.#tasks.values()
   }
 
-  /** Calls the listener after each change, in the order of subscription. Returns the function that unsubscribes. */
+  /** Calls the listener after each change, in the order of subscription. Returns how to unsubscribe. */
   subscribe(listener: StoreListener): () => void {
     this.#listeners.add(listener)
     return () => {

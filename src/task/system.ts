@@ -1,6 +1,6 @@
 /**
- * Identifies the system that this process runs on. An unreadable value is '', so that the plugin always loads. The host
- * name is not used, because containers, DHCP and VPNs change it.
+ * Identifies the system that this process runs on. An unreadable value is '', so that the plugin always
+ * loads. The host name is not used, because containers, DHCP and VPNs change it.
  */
 import { readFileSync, readlinkSync, statfsSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -41,7 +41,7 @@ export function bootID(): string {
   return firstText('/proc/sys/kernel/random/boot_id')
 }
 
-/** Whether OpenCode's data is on a file system that only this machine writes; false where that cannot be read. */
+/** Whether only this machine writes the file system of OpenCode's data; false where that is unknown. */
 export function isStateLocal(): boolean {
   const data = process.env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share')
   try {

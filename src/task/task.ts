@@ -92,7 +92,7 @@ export type Exit =
   /** Killed by a signal, as `SIGKILL`. */
   | { readonly type: 'killed'; readonly signal: string }
 
-/** A text of `notifyOn` that appeared. Without `text`: the leftover processes ended, so that none can appear. */
+/** A text of `notifyOn` that appeared. Without `text`, none can appear: the leftover processes ended. */
 export interface OutputMatch {
   readonly text?: string
   readonly at: number
@@ -115,24 +115,25 @@ export interface PermissionRequested {
 
 export interface Failure {
   /**
-   * `error`: the host, the model or the system reported an error. `empty`: an agent ended without text or tool call.
-   * `exit`: a command ended with a code other than 0, or by a signal. `output`: a command exceeded its output limit.
+   * `error`: the host, the model or the system reported an error. `empty`: an agent ended without text or
+   * tool call. `exit`: a command ended with a code other than 0, or by a signal. `output`: a command exceeded
+   * its output limit.
    */
   readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output'
   readonly message: string
 }
 
 /**
- * Why the text of a completed agent is not a complete answer. `noAnswer`: the last message has no text, so that the text
- * precedes or accompanies a tool call. `length`: the model's output limit cut the answer. `contentFilter`: the provider's
- * filter cut it. `noEnd`: its finish reason is not a normal end. `steps`: OpenCode told the agent to stop, because it had
- * used up its steps.
+ * Why the text of a completed agent is not a complete answer. `noAnswer`: the last message has no text, so
+ * that the text precedes or accompanies a tool call. `length`: the model's output limit cut the answer.
+ * `contentFilter`: the provider's filter cut it. `noEnd`: its finish reason is not a normal end. `steps`:
+ * OpenCode told the agent to stop, because it had used up its steps.
  */
 export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd' | 'steps'
 
 /**
- * The end of a run. `text` is the result of an agent that completed, otherwise its last text; of a command the end of its
- * output.
+ * The end of a run. `text` is the result of an agent that completed, otherwise its last text; of a command
+ * the end of its output.
  */
 export type Outcome = { readonly text: string; readonly usage: Usage; readonly exit?: Exit } & (
   | { readonly status: 'completed'; readonly incomplete?: Incomplete }
@@ -190,8 +191,8 @@ export type TaskEvent =
   /** A message of the plugin steered the run. */
   | { readonly type: 'steered'; readonly promptID: string }
   /**
-   * A `notifyOn` text appeared in the output of a command, or none can appear any more. Only the first match counts; it
-   * may come from leftover processes, after the end.
+   * A `notifyOn` text appeared in the output of a command, or none can appear any more. Only the first match
+   * counts; it may come from leftover processes, after the end.
    */
   | { readonly type: 'outputMatched'; readonly match: OutputMatch }
   /** The default time limit of a command is over, and the command listens on a port. */
@@ -242,7 +243,7 @@ export function isActive(task: Task): boolean {
   return task.status === 'starting' || task.status === 'running' || task.status === 'waiting'
 }
 
-/** Returns the task after the event; `undefined` where the event lost its race: its state does not accept it. */
+/** Returns the task after the event; `undefined` where the event came too late or too early (lost its race). */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
   const next = task.kind === 'agent' ? agentTransition(task, event) : commandTransition(task, event)
   if (next || isEnded(task)) return next

@@ -9,7 +9,7 @@ export interface UntilOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Resolves with the task once `isWanted` holds; with `undefined` after the timeout or abort, and for an unknown task. */
+/** Resolves with the task once `isWanted` holds; `undefined` after timeout or abort, or if it is unknown. */
 export function waitFor(
   { store, clock }: { readonly store: TaskStore; readonly clock: Clock },
   taskID: string,

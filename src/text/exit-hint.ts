@@ -9,7 +9,7 @@ const PIPED = new RegExp(String.raw`(?<![|>])\|&?\s?((?:${FILTERS})\b[^|;&\n()\x
 const FOLLOWED = /(\|\||[;\n])\s?((?:echo|printf|true|:)(?=\s|$)[^|;&\n()`]*)$/
 /** The line checks exit codes itself. */
 const CAREFUL = /pipefail|pipestatus|\$\?/i
-/** The last command may run only if the others succeed, because the shell or a command of the line stops earlier. */
+/** The last command may run only if the others succeed: the shell or a command of the line stops earlier. */
 const STOPS =
   /\bset\b[^;&|\n]*\s-\w*e|err_?exit|(?:^|[;&|\n({"']|\b(?:then|else|do))\s?(?:exit|return|exec|trap)\b/i
 /** Quoted text, which is not syntax, and an escaped character, also a line break. */

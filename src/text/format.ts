@@ -52,8 +52,8 @@ export function formatLimit(limitMs: number, task: Task): string {
 }
 
 /**
- * Returns the line before the text of a completed run, which explains why the text is not a complete answer. The text can
- * be older than the answer that was cut off.
+ * Returns the line before the text of a completed run, which explains why the text is not a complete answer.
+ * The text can be older than the answer that was cut off.
  */
 export function incompleteText(incomplete: Incomplete, text: string): string {
   const hasText = text !== ''
@@ -71,8 +71,8 @@ export const INCOMPLETE: Readonly<Record<Incomplete, string>> = {
 }
 
 /**
- * Returns a text of at most `maxBytes` bytes of UTF-8. `marker` replaces the middle of a longer text, because the
- * beginning names the subject and the end the result.
+ * Returns a text of at most `maxBytes` bytes of UTF-8. `marker` replaces the middle of a longer text, because
+ * the beginning names the subject and the end the result.
  */
 export function cutMiddle(text: string, maxBytes: number, marker: (leftOutBytes: number) => string): string {
   const bytes = Buffer.from(text)

@@ -1,6 +1,6 @@
 /**
- * Splits long texts into pages, because the host cuts off the end of a tool's answer beyond its limit (contract 11.7).
- * Offsets count bytes of UTF-8. Pure.
+ * Splits long texts into pages, because the host cuts off the end of a tool's answer beyond its limit
+ * (contract 11.7). Offsets count bytes of UTF-8. Pure.
  */
 import { sanitizeForModel } from './sanitize.ts'
 
@@ -26,7 +26,7 @@ export interface PageLimits {
 
 const NEWLINE = 0x0a
 
-/** Returns the first page of a piece: whole characters, and whole lines where those fill at least half of the page. */
+/** Returns a piece's first page: whole characters, and whole lines where these fill at least half of it. */
 export function pageOf({ bytes, offset, size }: Piece, limits: PageLimits): Page {
   const start = offset === 0 ? 0 : beginning(bytes)
   let end = Math.min(bytes.length, start + limits.bytes)
@@ -50,7 +50,7 @@ export function ends(
   const half = { bytes: Math.floor(limits.bytes / 2), lines: Math.floor(limits.lines / 2) }
   const head = pageOf(whole, half)
   const from = Math.max(head.next, tailStart(bytes, half))
-  // The halves can cover the whole text, because a tag across their border is escaped, and longer, only in the whole.
+  // The halves can cover the text, because a tag across their border is escaped (longer) only in the whole.
   if (from === head.next) return text
   const leftOut = marker(from - head.next, head.next)
   return `${head.text.replace(/\n$/, '')}\n${leftOut}\n${textOf(bytes.subarray(from))}`

@@ -1,13 +1,13 @@
 /**
- * Cleans texts from outside (answers, errors, titles, labels, outputs) where they are shown: `sanitize` for a terminal,
- * `sanitizeForModel` for a model. Prompts, commands and patterns are executed, so that they are stored and sent unchanged.
- * Pure.
+ * Cleans texts from outside (answers, errors, titles, labels, outputs) where they are shown: `sanitize` for a
+ * terminal, `sanitizeForModel` for a model. Prompts, commands and patterns are executed, so that they are
+ * stored and sent unchanged. Pure.
  */
 import stripAnsi from 'strip-ansi'
 
 /**
- * Removes escape sequences. Escapes each other control character except newline and tab, and each direction mark, which
- * would reorder the shown text (`\x00`, `\u202e`). Replaces half a surrogate pair with U+FFFD.
+ * Removes escape sequences. Escapes each other control character except newline and tab, and each direction
+ * mark, which would reorder the shown text (`\x00`, `\u202e`). Replaces half a surrogate pair with U+FFFD.
  */
 export function sanitize(text: string): string {
   return stripAnsi(Buffer.from(text).toString())
@@ -20,7 +20,7 @@ function escaped(character: string): string {
   return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u${code.padStart(4, '0')}`
 }
 
-/** Sanitizes a text, and escapes the tags of OpenCode's and this plugin's messages to a model. Code stays unchanged. */
+/** Sanitizes a text, and escapes the tags of messages from OpenCode and this plugin. Code stays unchanged. */
 export function sanitizeForModel(text: string): string {
   return sanitize(text)
     .replaceAll(/<(?=\s*(?:\/\s*)?(?:background_task|system[-_]reminder|task_(?:result|error))\b)/gi, '&lt;')

@@ -13,7 +13,7 @@ import { closest, distance } from 'fastest-levenshtein'
 import type * as z from 'zod/mini'
 import { brief } from '../text/sanitize.ts'
 
-/** Other names that models use for an argument, where a tool has it. A `Map`, because a model may write `constructor`. */
+/** Other names that models use for an argument of a tool. A `Map`, because a model may write `constructor`. */
 export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
   // As in OpenCode's own task and bash tools.
   ['subagenttype', ['agent']],

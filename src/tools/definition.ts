@@ -1,6 +1,6 @@
 /**
- * Completes the tool definitions in the hook `tool.definition`: adds the names of the sub-agents, which only a host call
- * returns, and removes needless words.
+ * Completes the tool definitions in the hook `tool.definition`: adds the names of the sub-agents, which only
+ * a host call returns, and removes needless words.
  */
 import type { BackgroundManager } from '../manager.ts'
 import type { Definition } from '../setup/clashes.ts'

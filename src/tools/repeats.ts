@@ -1,6 +1,6 @@
 /**
- * Recognises repeated tool calls. When the model's answer breaks off after a tool call, OpenCode calls the model again
- * for this message, without the result of the tool call (seen): a launch would be made twice.
+ * Recognises repeated tool calls. When the model's answer breaks off after a tool call, OpenCode calls the
+ * model again for this message, without the result of the tool call (seen): a launch would be made twice.
  */
 import type { Event } from '../host/opencode.ts'
 import type { ToolContext, ToolResult } from './tool.ts'
@@ -14,7 +14,7 @@ interface Step {
   readonly since: Calls
 }
 
-/** The number of sessions whose newest message is stored; the session with the oldest call is removed first. */
+/** How many sessions have their newest message stored; the one with the oldest call is removed first. */
 const SESSIONS = 100
 
 export class Repeats {

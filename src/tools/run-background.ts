@@ -95,8 +95,9 @@ async function directory(path: string): Promise<string> {
 }
 
 /**
- * Requests the permissions of OpenCode's own bash tool: for each simple command of the line, and each directory outside of
- * the project. Resolves with the shell that must run the line, or `undefined` for the user's own.
+ * Requests the permissions of OpenCode's own bash tool: for each simple command of the line, and each
+ * directory outside of the project. Resolves with the shell that must run the line, or `undefined` for the
+ * user's own.
  */
 async function ask(
   context: ToolContext,

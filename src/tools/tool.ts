@@ -1,4 +1,4 @@
-/** Defines a tool: parses its arguments, because the host checks none (contract 11.5), and gives errors one form. */
+/** Defines a tool: parses its arguments, because the host checks none (contract 11.5), and unifies errors. */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
@@ -64,8 +64,8 @@ function refusal(message: string, code: ToolErrorCode): ToolError {
 }
 
 /**
- * Returns an argument with its description, which the host reads from a property of this name (seen): schemas of
- * `zod/mini` do not have it.
+ * Returns an argument with its description, which the host reads from a property of this name (seen): schemas
+ * of `zod/mini` do not have it.
  */
 export function described<Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema {
   return Object.assign(schema.clone(), { description })
@@ -85,7 +85,7 @@ const NAMED = 20
 /** A task's id as models write it: in capitals, in quotes, without the prefix. */
 const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
 
-/** Finds a task by its id or its child session. Rejects with a `ToolError` where this session did not launch the task. */
+/** Finds a task by its id or child session. Rejects with a `ToolError` if this session did not launch it. */
 export async function ownTask(manager: BackgroundManager, given: string, sessionID: string): Promise<Task> {
   const [, digits] = LOOSE_ID.exec(given) ?? []
   const taskID = digits === undefined ? given : `bg_${digits.toLowerCase()}`
@@ -119,7 +119,7 @@ function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult
   return typeof result === 'string' ? result + lines : { ...result, output: result.output + lines }
 }
 
-/** Below the host's own limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
+/** Below the host's limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
 const LONGEST_ANSWER = { bytes: 51_000, lines: 1990 }
 
 /** Cleans an answer for the model, and cuts the middle of one that is too long. */

@@ -19,7 +19,7 @@ interface Ports {
 /** Long enough for a cancelled command to end. */
 const ANSWER_WITHIN_MS = 30_000
 
-/** Resolves with the answer. Rejects where OpenCode cannot be reached, and where no answer arrives in time. */
+/** Resolves with the answer. Rejects where OpenCode is unreachable or no answer arrives in time. */
 export async function ask(
   { host, clock, onSessionUpdated }: Ports,
   { sessionID, run }: Pick<Task, 'sessionID' | 'run'>,

@@ -1,4 +1,4 @@
-/** The terminal UI's calls to OpenCode, which may run on another machine. Every call rejects when it fails. */
+/** The terminal UI's calls to OpenCode, which may run on another machine. A failed call rejects. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import type { Message, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { errorText } from '../host/opencode.ts'

@@ -1,4 +1,4 @@
-/** Reads the text of a task: an agent's result from its session, the end of a command's output from the server part. */
+/** Reads an agent's result from its session, or the end of a command's output from the server part. */
 import { readTranscript } from '../work/agent/transcript.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'

@@ -70,7 +70,7 @@ export function doing(part: Part, directory: string): string | undefined {
   }
 }
 
-/** Returns the phase. An agent's record may say `pending` until its end, so that the session's status decides. */
+/** Returns the phase. An agent's record may stay `pending` until its end: the session's status decides. */
 function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Phase {
   if (isEnded(task)) return task.status
   if (permissionRequests.length > 0) return 'waiting'

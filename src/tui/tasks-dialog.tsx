@@ -77,7 +77,7 @@ function Tasks(props: { desk: Desk }) {
   )
 }
 
-/** Offers the actions for the task's current state. They stay fixed, so that no other one moves under the cursor. */
+/** Offers the actions for the task's current state; fixed, so that none moves under the cursor. */
 function openTask(desk: Desk, view: TaskView): void {
   const { api } = desk
   const choices = choicesFor(view)
@@ -146,7 +146,7 @@ function confirmCancelAll(desk: Desk): void {
   ))
 }
 
-/** Aborts the session of an agent at work, as ESC does. The server part cancels the rest, which the host does not know. */
+/** Aborts the session of an agent at work, as ESC does. The server part cancels all other tasks. */
 async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<RequestReply | void> {
   if (task.kind === 'command' || phase === 'pending') return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)

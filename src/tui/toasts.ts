@@ -1,6 +1,6 @@
 /**
- * Shows toasts for failures and for the end of all tasks, none for starts and steps. The server part shows those for
- * permission requests.
+ * Shows toasts for failures and for the end of all tasks, none for starts and steps. The server part shows
+ * those for permission requests.
  */
 import type { Clock } from '../clock.ts'
 import { truncate } from './truncate.ts'
@@ -48,7 +48,7 @@ export class Toasts {
   }
 }
 
-/** Returns the tasks that ended since `before`. A task that is new in `after` had ended before the first load. */
+/** Returns the tasks that ended since `before`. A new task in `after` had ended before the first load. */
 function endedSince(before: readonly TaskView[], after: readonly TaskView[]): TaskView[] {
   const unfinished = new Set(before.filter(isUnfinished).map(({ task }) => task.id))
   return after.filter((view) => unfinished.has(view.task.id) && !isUnfinished(view) && !isInterrupted(view))

@@ -9,7 +9,7 @@ export function widthOf(text: string): number {
   return stringWidth(text)
 }
 
-/** Returns one line of at most `width` cells; a longer one ends in `…`, and only the part that fits is measured. */
+/** Returns one line of at most `width` cells; a longer one ends in `…`. Only the part that fits is measured. */
 export function truncate(text: string, width: number): string {
   const line = oneLine(text)
   let kept = ''

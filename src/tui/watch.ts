@@ -1,6 +1,6 @@
 /**
- * The current tasks of one session: loaded once, then updated by the host's events. While a view shows times and a task is
- * at work, a timer notifies those subscribers each second; otherwise no timer runs.
+ * The current tasks of one session: loaded once, then updated by the host's events. While a view shows times
+ * and a task is at work, a timer notifies those subscribers each second; otherwise no timer runs.
  */
 import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -14,7 +14,7 @@ interface Ports {
   readonly clock: Clock
   /** The project's directory, which is stripped from shown paths. */
   readonly directory: () => string
-  /** Requests that the server part update the records of the task and its siblings where their owner is gone. */
+  /** Has the server part update the records of the task and its siblings whose owner is gone. */
   readonly look: (task: Task) => Promise<unknown>
 }
 
@@ -155,7 +155,7 @@ export class Watch {
     return true
   }
 
-  /** Requests an update for an unfinished task in an idle session, because no event reports that its process is gone. */
+  /** Requests an update for an unfinished task in an idle session: no event reports that its owner is gone. */
   #lookForOwner(): void {
     const idle = [...this.#children.values()].find(
       ({ task, live }) => !isEnded(task) && live.status.type === 'idle',
@@ -263,7 +263,7 @@ export class Watch {
   }
 }
 
-/** Whether the view shows a running time. A pending task shows none; after a crash its record may stay `pending`. */
+/** Whether the view shows a running time. A pending task has none, although its owner may have crashed. */
 function hasTimeGoingOn(view: TaskView): boolean {
   return isUnfinished(view) && view.begunAt !== undefined
 }

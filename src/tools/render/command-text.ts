@@ -121,7 +121,7 @@ function fenced(heading: string, text: string): string[] {
   return [`${heading}:`, fence, text.replace(/\n$/, ''), fence]
 }
 
-/** Returns the length of the longest run of backticks, because a longer fence cannot be closed by the text. */
+/** Returns the length of the longest run of backticks, because the text cannot close a longer fence. */
 function longestRun(text: string): number {
   return Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length))
 }

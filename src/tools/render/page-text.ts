@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { ends, pageOf, type Piece } from '../../text/pages.ts'
 import { described } from '../tool.ts'
 
-/** Below the host's own limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
+/** Below the host's limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
 export const PAGE = { bytes: 48_000, lines: 1900 }
 
 /** The argument `offset` of each tool that has it. */
