@@ -1,12 +1,12 @@
 /**
- * One message of notices on its way to one parent. Its ids are frozen when it is first sent, so that it can be sent again
- * while no turn follows. It is over when the parent's model has seen it.
+ * Delivers one message of notices to one parent. The message keeps its ids, so that it can be sent again
+ * while no turn follows. It is over when the parent's model has seen the message.
  *
  *   sending ⇄ sent → resting      a message of our own; `resume` sends a resting one again
- *   piggybacked → stored          parts of a message of the user's, or a message from before a restart
+ *   piggybacked → stored          parts of the user's message, or a message from before a restart
  *   any → over
  *
- * `resting` and `stored`: the message is in the parent's history and waits for the parent's next turn; nothing is sent.
+ * `resting` and `stored`: the parent's next turn reads the message from its history; nothing is sent.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
@@ -28,9 +28,9 @@ export interface NoticeMessage {
 }
 
 /**
- * `confirmed`: the parent's model has seen it. `gone`: there is no such parent. `closed`: the parent may not or cannot be woken,
- * and nothing of it is stored there. `undone`: the user has undone it before it was seen. `unanswered`: the message that it
- * is part of starts no turn, as a plugin's message without a reply, and the parent may be woken.
+ * `confirmed`: the parent's model has seen it. `gone`: no such parent exists. `closed`: the parent may not or
+ * cannot be woken, and has not stored the message. `undone`: undone before the model saw it. `unanswered`: it
+ * is on a message that starts no turn, as a plugin's without a reply, and the parent may be woken.
  */
 export type DeliveryEnd = 'confirmed' | 'gone' | 'closed' | 'undone' | 'unanswered'
 
@@ -41,11 +41,11 @@ export interface DeliveryListeners {
 
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 60_000
-/** How long a message that was taken over may stay without a turn: a cold host needs up to 2 s (contract 2.3). */
+/** First wait for the turn of an accepted message: a cold host needs up to 2 s (contract 2.3). */
 const TURN_LIMIT_MS = 5000
 /**
- * How often it is sent to a parent that is idle and takes no turn upon it: its model or agent may be gone, and each
- * send shows the user an error. Then it is left to the user's next message.
+ * How often a message is sent to an idle parent that starts no turn: its model or agent may be gone, and each
+ * send shows the user an error. After that, the message waits for the user's next one.
  */
 const SENDS_WITHOUT_TURN = 5
 
@@ -62,7 +62,7 @@ export class Delivery {
   #sentAt: number
   #cancelPause = (): void => {}
 
-  /** @param step `piggybacked` on a message that the user is just sending; `stored` before a restart */
+  /** @param step `piggybacked`: on a message that the user is sending; `stored`: before a restart */
   constructor(
     ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
     message: NoticeMessage,
@@ -80,7 +80,7 @@ export class Delivery {
     this.#reception = new ReceptionTracker(message.messageID)
   }
 
-  /** Whether it is sent as this message of its own. */
+  /** Whether this delivery sends its own message with this id. */
   sends(messageID: string): boolean {
     return !this.#isPiggybacked && this.message.messageID === messageID
   }
@@ -89,14 +89,14 @@ export class Delivery {
     return this.#step === 'piggybacked' || this.#step === 'stored'
   }
 
-  /** Whether it is on its way into the parent, is stored there and not yet seen by its model, or neither any more. */
+  /** `sending`: not stored yet. `queued`: stored, but not seen by the parent's model. `past`: otherwise. */
   get place(): 'sending' | 'queued' | 'past' {
     if (this.#step === 'sending') return 'sending'
     if (this.#step !== 'sent' || this.#reception.isSeen) return 'past'
     return this.#reception.reception === 'missing' ? 'sending' : 'queued'
   }
 
-  /** Whether something is still to be done for it, other than to wait for the parent's next turn. */
+  /** Whether the delivery has to act, rather than only wait for the parent's next turn. */
   get isUnderWay(): boolean {
     return this.#step === 'sending' || this.#step === 'sent' || this.#step === 'piggybacked'
   }
@@ -115,7 +115,7 @@ export class Delivery {
       if (admitted.type === 'closed') {
         if (this.#attempts > 1) await this.#read()
         if (this.#step !== 'sending' || this.#settle()) return
-        // The way may have been opened while we read.
+        // The gate may have opened during the read.
         if ((await this.#gate.admission()).type === 'closed') this.#rest()
         else void this.send()
         return
@@ -137,25 +137,25 @@ export class Delivery {
     }
   }
 
-  /** A message of the parent was created or has changed. */
+  /** Observes a created or changed message of the parent. */
   observeMessage(info: Message): void {
     this.#reception.observe(info)
     this.#settle()
   }
 
-  /** A message of the parent was removed, which happens when the user goes on from where messages were undone. */
+  /** Observes a removed message: OpenCode removes undone messages when the user writes again. */
   observeRemoval(messageID: string): void {
     if (messageID === this.message.messageID) this.#end('undone')
   }
 
-  /** Gives up where the user's message was never stored, as when another plugin refused it; true where that is so. */
+  /** Stops if the user's message was never stored, as when a plugin refused it. Returns whether it did. */
   withdrawUnstored(): boolean {
     if (!this.#isPiggybacked || this.#reception.reception !== 'missing') return false
     this.stop()
     return true
   }
 
-  /** The net: a parent that is idle although our message was never seen to be answered is looked at. */
+  /** Reads an idle parent whose answer to our message was not observed, because events may be lost. */
   async observeStatuses(statuses: Statuses): Promise<void> {
     const step = this.#step
     if ((step !== 'sent' && step !== 'piggybacked') || this.message.parentID in statuses) return
@@ -171,7 +171,7 @@ export class Delivery {
     }
   }
 
-  /** No turn has followed the user's message. */
+  /** Handles a user's message that no turn has followed. */
   async #endPiggyback(): Promise<void> {
     const { type } = await this.#gate.admission()
     if (this.#step !== 'piggybacked') return
@@ -180,20 +180,20 @@ export class Delivery {
     else this.#step = 'stored'
   }
 
-  /** The parent may be woken again: what is stored there unread is sent again, which starts its turn. */
+  /** Sends a stored, unread message again when the gate opens, because sending it starts its turn. */
   resume(): void {
     if (this.#step !== 'resting' || this.#reception.reception !== 'unanswered') return
     this.#attempts = 0
     void this.send()
   }
 
-  /** Gives the message up. */
+  /** Abandons the message. */
   stop(): void {
     this.#step = 'over'
     this.#cancelPause()
   }
 
-  /** It is not sent any more for now. What is stored of it already is read with the parent's next turn. */
+  /** Pauses sending: the parent's next turn reads a stored message. A missing one ends the delivery. */
   #rest(): void {
     if (this.#reception.reception === 'missing') this.#end('closed')
     else this.#step = 'resting'
@@ -207,7 +207,7 @@ export class Delivery {
     if (this.#isOver()) return true
     const { reception } = this.#reception
     if (reception === 'answered') {
-      // The events of the turn can be faster than the answer to the prompt that began it.
+      // Events of a turn can arrive before OpenCode's answer to the prompt that began it.
       if (this.#step === 'sending') this.#on.onSent()
       this.#end('confirmed')
     } else if (reception === 'interrupted') {

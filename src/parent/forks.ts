@@ -12,9 +12,9 @@ interface Launched {
 }
 
 /**
- * The session that launched a task which this one has in its history, where that is another.
+ * Returns the session that launched a task in this session's history, if it is another session.
  *
- * @param taskID left out: the newest one in its history
+ * @param taskID default: the newest task in the history
  */
 export async function forkedFrom(
   opencode: Opencode,

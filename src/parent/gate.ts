@@ -1,42 +1,42 @@
 /**
- * Decides whether one parent may be written to now, and as whom: a person may be at work there, or may have stopped it.
- * The host's events keep the answer fresh, so that no launch asks again. A notice always does, because waking the wrong
- * session destroys messages that its user has undone.
+ * Decides whether a notice may wake one parent now, and with which agent and model: a person may be working
+ * there, or may have stopped it. Events keep the session current, so that a launch needs no query. A notice
+ * always queries it, because waking the wrong session destroys messages that its user has undone.
  *
- * The newest turn of the parent, as its events tell it:
+ * The newest turn of the parent, as its events report it:
  *
  *   unknown → busy ⇄ retrying → idle | unsettled
  *      any ─────────────────────→ interrupted → written → busy
  *
- * `unsettled`: the turn has ended, or will, with more than one idle, so that a further idle means nothing.
+ * `unsettled`: the turn ends with several idle events, so that a further idle means nothing.
  * `interrupted`: the user has stopped the turn.
- * `written`: a message comes in that may be a person's. Only an answer to it opens the gate: a plugin's message without
- * a reply wakes nobody, nor does a turn that another plugin begins after it.
+ * `written`: a message arrives that may be a person's. Only an answer to it opens the gate. A plugin's
+ * message without a reply does not, nor does a later turn that another plugin begins.
  */
 import { HostError, type Message, type Opencode, type Session } from '../host/opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 
 export type Admission =
-  /** Agent, model and variant of its last user message: a prompt without them would change them (contract 4.10). */
+  /** Agent and model of the last user message: a prompt without them changes them (contract 4.10). */
   | { readonly type: 'open'; readonly agent?: string; readonly model?: TaskModel }
   /**
-   * Nothing may wake it: the user has interrupted it, has archived it, or has undone messages, which a prompt now would
-   * delete for good (contract 4.15).
+   * No notice may wake the parent: its user has interrupted it, archived it, or undone messages, which a
+   * prompt now would delete for good (contract 4.15).
    */
   | { readonly type: 'closed' }
   | { readonly type: 'gone' }
 
 /**
- * `opened`: nothing keeps it closed any more. `interrupted`: the user has stopped it. `deleted`: an event said so.
- * `unknown`: the host has no such session.
+ * `opened`: the gate is no longer closed. `interrupted`: the user has stopped the turn. `deleted`: an event
+ * reported it. `unknown`: OpenCode has no such session.
  */
 export type GateChange = 'opened' | 'interrupted' | 'deleted' | 'unknown'
 
 type Turn =
   | { readonly type: 'unknown' | 'busy' | 'retrying' | 'idle' | 'unsettled' | 'interrupted' }
   /**
-   * `answerTo`: the message that an answer names as its parent, once the written one is stored. It is the newest one by
-   * then, which another plugin may have put in from the same hook.
+   * `answerTo`: the message that an answer names as its parent, set once the written one is stored. It is the
+   * newest message at that time, which another plugin may have inserted from the same hook.
    */
   | { readonly type: 'written'; readonly answerTo?: string }
 
@@ -51,14 +51,14 @@ export class Gate {
   readonly #opencode: Opencode
   readonly #parentID: string
   readonly #onChange: (change: GateChange) => void
-  /** `undefined` where the host has not told it yet. */
+  /** `undefined` until OpenCode has reported it. */
   #session: Session | 'gone' | undefined
   #turn: Turn = { type: 'unknown' }
   /** The newest message that may be a person's. */
   #written = NONE
   /** The newest stored message of the role `user`. */
   #newest = NONE
-  /** The newest event that said idle. */
+  /** The id of the newest idle event. */
   #idleEventID: string | undefined
 
   constructor(opencode: Opencode, parentID: string, onChange: (change: GateChange) => void) {
@@ -67,12 +67,12 @@ export class Gate {
     this.#onChange = onChange
   }
 
-  /** The parent as it is now. Rejects with a `HostError`: `notFound` where it does not exist. */
+  /** Returns the parent session. Rejects with a `HostError`: `notFound` when it does not exist. */
   session(): Promise<Session> {
     return this.#session === undefined ? this.#ask() : this.#known(this.#session)
   }
 
-  /** Asks for the parent anew: its user may be at work in another process, of which no event comes here. */
+  /** Queries the parent, because its user may work in another process, whose events do not arrive here. */
   async admission(): Promise<Admission> {
     try {
       const session = this.#session === 'gone' ? await this.session() : await this.#ask()
@@ -89,7 +89,7 @@ export class Gate {
     }
   }
 
-  /** A message comes in that may be a person's, and whose answer ends an interruption. */
+  /** Observes an incoming message that may be a person's. An answer to it ends an interruption. */
   personWrote(message: MessageTime): void {
     this.#turn = this.#isInterrupted ? { type: 'written' } : { type: 'unknown' }
     this.#written = message
@@ -111,11 +111,11 @@ export class Gate {
     if (type === 'busy') this.#enter('busy')
     else if (type === 'retry') this.#enter('retrying')
     else {
-      // The same event again is not a second idle.
+      // A repeated event is no second idle.
       if (eventID !== undefined && this.#idleEventID === eventID) return
       this.#idleEventID = eventID ?? this.#idleEventID
       const { type: turn } = this.#turn
-      // An abort while nothing runs says idle again, and one that ends a retry says nothing but idle (contract 6.3, 6.4).
+      // An abort without a turn emits a second idle; one of a retry emits only idle (contract 6.3, 6.4).
       if (turn === 'idle' || turn === 'retrying') this.#enter('interrupted')
       else if (turn !== 'unsettled') this.#enter('idle')
     }
@@ -130,7 +130,7 @@ export class Gate {
     else if (info.error?.name === 'MessageAbortedError') this.#observeAborted(info.time.created)
     else if (this.#turn.type === 'written' && info.parentID === this.#turn.answerTo) {
       this.#turn = { type: 'busy' }
-      // A notice that found it closed just now was too late for the message of the user's.
+      // A notice that found the gate closed meanwhile was too late for the user's message.
       this.#onChange('opened')
     }
   }
@@ -141,22 +141,22 @@ export class Gate {
       this.#turn = { type: 'written', answerTo: this.#turn.answerTo ?? this.#newest.id }
   }
 
-  /** An abort soon after a turn's beginning shows in its message alone (seen). That of an earlier turn can come late. */
+  /** Only the message shows an abort early in a turn (seen). An earlier turn's message can arrive late. */
   #observeAborted(createdAt: number): void {
     if (createdAt >= this.#written.createdAt) this.#enter('interrupted')
     else if (this.#turn.type === 'idle') this.#enter('unsettled')
   }
 
   #enter(type: Exclude<Turn['type'], 'written'>): void {
-    // Only a person ends an interruption: whatever else runs there since, another plugin has begun.
+    // Only a person ends an interruption: another plugin has begun any turn since.
     if (this.#turn.type === 'interrupted') return
-    // The end of the interrupted turn can come behind what was written, and a turn that is no answer to it.
+    // The end of the interrupted turn, or an unrelated turn, can follow the written message.
     if (this.#turn.type === 'written' && type !== 'interrupted') return
     this.#turn = { type }
     if (type === 'interrupted') this.#onChange('interrupted')
   }
 
-  /** Whether a person has stopped it, and no turn upon a message of theirs was seen since. */
+  /** Whether a person has stopped the parent, and no answer to a later message was observed. */
   get #isInterrupted(): boolean {
     return this.#turn.type === 'interrupted' || this.#turn.type === 'written'
   }
@@ -165,7 +165,7 @@ export class Gate {
     const before = this.#session
     try {
       const asked = await this.#opencode.session(this.#parentID)
-      // An event that came meanwhile is newer than what was asked before it.
+      // An event that arrived meanwhile is newer than the queried session.
       if (this.#session === before) this.#session = asked
       return await this.#known(this.#session ?? asked)
     } catch (error) {
@@ -180,15 +180,15 @@ export class Gate {
   }
 }
 
-/** What a session runs on just now. A prompt that named no variant is kept as `default`, which none of them is. */
+/** Returns the model of a session. OpenCode stores a missing variant as `default`, which is no variant. */
 export function modelOf({ model }: Session): TaskModel | undefined {
   if (!model) return undefined
   const { id: modelID, providerID, variant } = model
   return { providerID, modelID, ...(variant !== undefined && variant !== 'default' && { variant }) }
 }
 
-/** The user looks at an earlier state of the session, or has archived it. */
+/** Whether the user has undone messages of the session, or archived it. */
 function isPutAway({ revert, time }: Session): boolean {
-  // Taken out of the archive, it keeps a 0 there (seen).
+  // OpenCode sets 0 when a session leaves the archive (seen).
   return revert !== undefined || (time.archived ?? 0) > 0
 }

@@ -1,10 +1,10 @@
 /**
- * Keeps `opencode run` from ending before the tasks that it launched: the process exits as soon as its session is idle, so
- * the end of each text of the session is held until a notice has been sent, which has the session go on (contract 10.3).
- * It only waits; the outbox sends.
+ * Keeps `opencode run` from exiting before its tasks. The process exits once its session is idle, so this
+ * class holds the end of each text until a notice is sent, which continues it (contract 10.3).
  *
- * `opencode run --attach` is a client of a server, in which this plugin runs. The server is not told who its clients are,
- * but `run` creates its sessions with rules that no other client sets, and its messages name no more than the user did.
+ * `opencode run --attach` is a client of a server that runs this plugin. The server does not know its
+ * clients, but `run` creates sessions with rules that no other client sets, and its messages name no more
+ * than the user did.
  */
 import type { Clock } from '../clock.ts'
 import type { Session } from '../host/opencode.ts'
@@ -18,30 +18,30 @@ interface Ports {
   readonly gate: Gate
   readonly tasks: ParentTasks
   readonly outbox: Outbox
-  /** Whether a task may never end, as a server does not. */
+  /** Whether a task may never end, such as a server. */
   readonly isService: (task: Task) => boolean
 }
 
-/** Nothing tells that a command begins to listen, or that the default limit is over of one that has none any more. */
+/** Poll interval: no event reports that a command begins to listen, or outlives its default limit. */
 const CHECK_MS = 2000
 
-/** What a client names with a message, as the hook `chat.message` is told. */
+/** The fields that a client sets on a message, as the hook `chat.message` receives them. */
 export interface NamedByClient {
   readonly agent?: unknown
   readonly model?: unknown
   readonly messageID?: unknown
 }
 
-/** Denied in each session that `opencode run` creates (seen): nobody is there to answer. */
+/** Permissions that `opencode run` denies in each session it creates (seen), because no user can answer. */
 const DENIED_BY_RUN = ['question', 'plan_enter', 'plan_exit']
 
 export class HeadlessHold {
   readonly #ports: Ports
-  /** How long the parent may be held in all for one message of its user, in milliseconds. */
+  /** Longest total hold for one message of the parent's user, in milliseconds. */
   readonly #waitMs: number
-  /** Until when it may be held, on the monotonic clock; `undefined` where it was not since its user's message. */
+  /** End of the hold, on the monotonic clock; `undefined` without a hold since the user's last message. */
   #deadline: number | undefined
-  /** Ends each wait of the moment. */
+  /** The functions that end the current waits. */
   readonly #held = new Set<() => void>()
   /** Whether the newest message of a person may come from `opencode run`. */
   #isUnattended = false
@@ -51,7 +51,7 @@ export class HeadlessHold {
     this.#waitMs = waitMs
   }
 
-  /** Whoever writes in a session that is held sits before it, and is not kept waiting. */
+  /** Releases the hold, because a person who writes in a held session attends it. */
   personWrote(client: NamedByClient): void {
     this.#deadline = undefined
     this.#isUnattended = this.#held.size === 0 && !isAttended(client)
@@ -59,7 +59,7 @@ export class HeadlessHold {
   }
 
   /**
-   * Resolves when a notice is on its way into the parent, when there is none to come, or when the time is over. Never
+   * Resolves when the outbox has sent a notice, when none is to be expected, or at the deadline. Never
    * rejects.
    */
   async wait({ onlyForRun = false }: { readonly onlyForRun?: boolean | undefined } = {}): Promise<void> {
@@ -89,7 +89,7 @@ export class HeadlessHold {
     })
   }
 
-  /** Something has changed that the parent may be held for. */
+  /** Releases the hold if the parent has nothing to wait for any more. */
   check(): void {
     if (this.#held.size > 0 && !this.#isAwaiting()) this.release()
   }
@@ -100,7 +100,7 @@ export class HeadlessHold {
   }
 
   async #isOfRun(): Promise<boolean> {
-    // A session that cannot be asked for is not held.
+    // A session that cannot be read is not held.
     return this.#isUnattended && (await this.#ports.gate.session().then(wasCreatedByRun, () => false))
   }
 
@@ -117,7 +117,7 @@ export class HeadlessHold {
   }
 }
 
-/** OpenCode's other clients name an agent and a model with each message, or an id for it (seen). */
+/** Whether another client than `run` sent the message: others set agent and model, or an id (seen). */
 function isAttended({ agent, model, messageID }: NamedByClient): boolean {
   return messageID !== undefined || (agent !== undefined && model !== undefined)
 }

@@ -1,28 +1,28 @@
-/** What a parent's messages say of its tasks. They are gone through once, however many tasks are asked for. */
+/** Reads from a parent's messages which ends its model knows. One pass serves any number of tasks. */
 import type { StoredMessage } from '../host/opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { endKey, piggybackKey } from './notice.ts'
 import { ReceptionTracker, type Reception } from './reception.ts'
 
-/** Metadata of a tool's result that names the end which the tool returns; empty where the task has not ended. */
+/** Metadata of a tool's result that names the end which it returns; empty before the task has ended. */
 export interface Receipt {
   readonly backgroundRead?: string
 }
 
-/** By it, a later process knows which ends the parent's model has read. */
+/** Returns the receipt from which a later process learns that the parent's model has read this end. */
 export function receiptOf(task: Task): Receipt {
   return isEnded(task) ? { backgroundRead: readKey(task) } : {}
 }
 
-/** With the status, because a run that was recorded as interrupted may turn out to have completed. */
+/** Includes the status, because a run that was recorded as interrupted may turn out to have completed. */
 function readKey({ id, run, status }: EndedTask): string {
   return `${id} ${run} ${status}`
 }
 
 export class History {
   readonly messages: readonly StoredMessage[]
-  /** In which message a text part stands first, by what its id was computed from. */
+  /** The index of the first message that holds a text part, by the digest of the part's key. */
   readonly #places = new Map<string, number>()
   /** The ends that tool calls have returned, as their receipts name them. */
   readonly #read = new Set<string>()
@@ -42,7 +42,7 @@ export class History {
     }
   }
 
-  /** Where the notice of this key stands, by itself or on a message of the user's, and what became of it. */
+  /** Returns the message that holds the notice of this key, as its own or piggybacked, and its reception. */
   notice(key: string): { readonly messageID: string; readonly reception: Reception } | undefined {
     const index = this.#places.get(keyDigest(key)) ?? this.#places.get(keyDigest(piggybackKey(key)))
     if (index === undefined) return undefined
@@ -51,13 +51,13 @@ export class History {
     for (let next = index; next < this.messages.length; next += 1) {
       const info = this.messages[next]?.info
       if (info) tracker.observe(info)
-      // Mostly so after a message or two.
+      // Usually true within two messages.
       if (info?.role === 'assistant' && tracker.reception === 'answered') break
     }
     return { messageID, reception: tracker.reception }
   }
 
-  /** Whether the parent's model has been told of an end, has read it by a tool, or has brought it about itself. */
+  /** Whether the parent's model knows an end from a notice or a tool call, or cancelled the task itself. */
   knows(task: EndedTask): boolean {
     if (task.status === 'cancelled' && task.by === 'parent') return true
     if (this.#read.has(readKey(task))) return true

@@ -1,7 +1,7 @@
 /**
- * What one parent is owed and has not been sent: notices gather here for a short moment, so that a burst costs one
- * turn, and stay here while the parent may not be woken. Then they go on the user's next message, if nothing else
- * opens the way before.
+ * Stores the unsent notices of one parent. It debounces them, so that a burst costs one turn, and retains
+ * them while the parent may not be woken. The user's next message then carries them, unless the gate opens
+ * first.
  */
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
@@ -26,15 +26,15 @@ export interface NotifyOptions extends Readonly<Options['notify']> {
 }
 
 /**
- * The host ends turns one after another: ten children whose models answer within 200 ms end over 700 ms, with up to
- * 110 ms between two of them (seen).
+ * Longest delay in debounces, because OpenCode ends turns one after another: ten children whose models answer
+ * within 200 ms end over 700 ms, with up to 110 ms between two of them (seen).
  */
 const LONGEST_DEBOUNCES = 10
-/** Added to the time in an id, it sorts a notice behind what the user writes within the next 30 days. */
+/** Added to the time in a part's id: the notice sorts after any text that the user sends within 30 days. */
 const BEHIND_USER_MS = 30 * 24 * 3_600_000
 
 const REMINDER =
-  '[Automatic notice, not from the user. It stands before this, with the message that nobody has answered.]'
+  '[Automatic notice, not from the user. Read the notices above, in the message without an answer.]'
 
 export class Mailbox {
   readonly #parentID: string
@@ -43,16 +43,16 @@ export class Mailbox {
   readonly #options: NotifyOptions
   readonly #send: (message: NoticeMessage, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
-  /** By their keys, in the order in which they came. */
+  /** By their keys, in the order of their arrival. */
   #unsent = new Map<string, Notice>()
-  /** The moment in which more may come; `undefined` while nothing is to be sent. */
+  /** The running debounce; `undefined` while nothing is about to be sent. */
   #moment: { readonly since: number; readonly cancel: () => void } | undefined
 
   constructor(
     ports: {
       clock: Clock
       tasks: ParentTasks
-      /** How much of what was sent stands before the parent unread. */
+      /** The bytes of sent notices that the parent has not read. */
       unreadBytes: () => number
     },
     parentID: string,
@@ -67,19 +67,19 @@ export class Mailbox {
     this.#send = send
   }
 
-  /** Whether what is here leaves in a moment. */
+  /** Whether a debounce is running, after which the notices are sent. */
   get isSending(): boolean {
     return this.#moment !== undefined
   }
 
-  /** Takes a notice, and sends it when it is time. */
+  /** Adds a notice, and schedules its message. */
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
-    // What is told of a task while it goes on is of use then.
+    // A notice about an unfinished task is useful only while the task runs.
     this.sendSoon({ wakes: !isEndNotice(notice) })
   }
 
-  /** Takes back what could not be sent; it stays until the user writes or the way is open again. */
+  /** Adds notices without sending them: they wait for the user's next message or for the gate to open. */
   keep(notices: readonly Notice[]): void {
     this.#unsent = new Map([
       ...notices.map((notice) => [noticeKey(notice), notice] as const),
@@ -87,7 +87,7 @@ export class Mailbox {
     ])
   }
 
-  /** Takes a notice out, which is then not sent; `undefined` where it is not here. */
+  /** Removes a notice unsent; `undefined` if the mailbox does not hold it. */
   remove(key: string): Notice | undefined {
     const notice = this.#unsent.get(key)
     this.#unsent.delete(key)
@@ -96,10 +96,10 @@ export class Mailbox {
   }
 
   /**
-   * Sends what is here: at once where no task of the parent's is at work, else after a moment.
+   * Sends the notices: at once if no task of the parent is active, otherwise after the debounce.
    *
-   * @param waits whether to wait that moment in any case, since the user is about to write
-   * @param wakes whether not to wait for the last of the tasks, where the option `wake` says so
+   * @param waits whether to debounce in any case, because the user is about to write
+   * @param wakes whether to send before the last task ends, even if the option `wake` is `all`
    */
   sendSoon({ waits = false, wakes = false } = {}): void {
     if (this.#unsent.size === 0 || !this.#mayWake(wakes)) return
@@ -116,8 +116,8 @@ export class Mailbox {
   }
 
   /**
-   * Sends a line that wakes the parent for notices which are stored there and which no turn has read. False where the option
-   * `wake` has them wait.
+   * Sends a line that wakes the parent for notices that it has stored and that no turn has read. Returns
+   * false if the option `wake` makes them wait.
    */
   remind(notices: readonly Notice[]): boolean {
     const [first] = notices
@@ -128,23 +128,23 @@ export class Mailbox {
     return true
   }
 
-  /** @param wakes whether not to wait for the last of the tasks, where the option `wake` says so */
+  /** @param wakes whether to send before the last task ends, even if the option `wake` is `all` */
   #mayWake(wakes: boolean): boolean {
     const { wake } = this.#options
     return wake !== 'never' && (wake !== 'all' || wakes || !this.#isAnyToEnd())
   }
 
-  /** Whether a task is unfinished that will end by itself: a server, a command without a time limit, does not. */
+  /** Whether an unfinished task will end by itself; a server, a command without a time limit, will not. */
   #isAnyToEnd(): boolean {
     for (const task of this.#tasks.unfinished()) if (!isOpenEnded(task)) return true
     return false
   }
 
-  /** Empties the mailbox for a message that the user is just sending: its parts, and the notices in them. */
+  /** Removes all notices, and returns them with their parts for a message that the user is sending. */
   take(): { readonly notices: readonly Notice[]; readonly parts: readonly TextPart[] } {
     const notices = this.empty()
-    // They stand behind the user's words, and have ids of their own kind: a part of which the id is stored already
-    // would go to the message that has it (contract 4.18).
+    // The parts sort after the user's text. Their ids differ from those of a sent message, because OpenCode
+    // adds a part with a stored id to the message that has it (contract 4.18).
     const parts = this.#parts(notices, (key, at) => ({
       key: piggybackKey(key),
       at: at + BEHIND_USER_MS,
@@ -152,24 +152,24 @@ export class Mailbox {
     return { notices, parts: parts.map((part) => ({ ...part, text: `\n\n${part.text}` })) }
   }
 
-  /** Sends nothing for now. */
+  /** Cancels the debounce. */
   stop(): void {
     this.#moment?.cancel()
     this.#moment = undefined
   }
 
-  /** Freezes what is here into one message. */
+  /** Sends all notices as one message. */
   #flush(): void {
     const notices = this.empty()
     const [first] = notices
     if (!first) return
     const parts = this.#parts(notices, (key, at) => ({ key, at }))
-    // Until 1.18.14 the host does not answer a message whose id is older than that of an answer.
+    // Until 1.18.14, OpenCode ignores a message whose id is below that of an answer (contract 15.10).
     const id = messageID(noticeKey(first), this.#clock.now())
     this.#send({ parentID: this.#parentID, messageID: id, parts }, notices)
   }
 
-  /** A part for each notice and one that closes the message. The host orders parts by the times in their ids. */
+  /** Returns a part for each notice and a closing part. OpenCode orders parts by the times in their ids. */
   #parts(
     notices: readonly Notice[],
     place: (key: string, at: number) => { key: string; at: number },
@@ -190,7 +190,7 @@ export class Mailbox {
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 
-  /** Takes all notices out. */
+  /** Removes and returns all notices. */
   empty(): readonly Notice[] {
     this.stop()
     const notices = [...this.#unsent.values()]

@@ -1,4 +1,4 @@
-/** The text that a parent reads when its tasks have ended. Pure. */
+/** Renders the notices that a parent reads about its tasks. Pure. */
 import { exitHint } from '../text/exit-hint.ts'
 import { wordsOf } from '../text/words.ts'
 import {
@@ -24,8 +24,8 @@ import {
 } from '../task/task.ts'
 
 /**
- * A notice tells a parent of the end of a run with its text, of a text that has appeared in the output of a command, that a
- * command goes on after its default time limit, or of a question for a permission that nobody answers.
+ * A notice reports to a parent the end of a run with its text, a `notify_on` text in the output of a command,
+ * a command that outlives its default time limit, or a permission request that nobody answers.
  */
 export type Notice =
   | EndNotice
@@ -38,17 +38,17 @@ export interface EndNotice {
   readonly text: string
 }
 
-/** What a parent is to read at once, beside the notices' own words. */
+/** Limit of all results and errors that a parent reads at once. */
 const UNREAD_BYTES = 16 * 1024
-/** What each says of its result and its error at least. */
+/** Minimum share of a notice for its result and error. */
 const LEAST_BYTES = 160
 const ERROR_BYTES = 1024
-/** Of an attribute, as an agent's name. */
+/** Maximum characters of an attribute, such as an agent's name. */
 const ATTRIBUTE_LENGTH = 80
-/** How many ids the closing line holds. */
+/** How many ids the closing line names. */
 const NAMED = 1
 
-/** What makes a notice the same notice, however often it is made. */
+/** Returns the key that identifies a notice, however often the notice is created. */
 export function noticeKey(notice: Notice): string {
   if (isEndNotice(notice)) return endKey(notice.task)
   if ('match' in notice) return outputMatchKey(notice.task)
@@ -75,10 +75,10 @@ export function listeningKey({ id, run }: Task): string {
   return `${id} ${run} listening`
 }
 
-/** The notices that a parent is owed of a command besides the one of its end. */
+/** Returns the notices that a parent is owed about a command besides the notice of its end. */
 export function noticesBesideEnd(task: Task): Notice[] {
   const { matched, listening } = { matched: undefined, listening: undefined, ...task }
-  // The notice of an end makes those of earlier moments needless.
+  // The notice of an end supersedes earlier notices.
   const isOwed = (found: { readonly at: number } | undefined): boolean =>
     found !== undefined && !(isEnded(task) && found.at <= task.endedAt)
   return [
@@ -87,22 +87,22 @@ export function noticesBesideEnd(task: Task): Notice[] {
   ]
 }
 
-/** When that happened of which it tells. */
+/** Returns when the reported event happened. */
 export function noticedAt(notice: Notice): number {
   if (isEndNotice(notice)) return notice.task.endedAt
   if ('match' in notice) return notice.match.at
   return 'listening' in notice ? notice.listening.at : notice.at
 }
 
-/** The same for a notice that rides on a message of the user's. */
+/** Returns the key of a notice that is piggybacked on the user's message. */
 export function piggybackKey(key: string): string {
   return `${key} with the user's message`
 }
 
 /**
- * One text for each notice of a message, each with its share of the room.
+ * Returns one text for each notice of a message, each within its share of the room.
  *
- * @param unreadBytes what stands before the parent already that it has not read
+ * @param unreadBytes the bytes of sent notices that the parent has not read
  */
 export function noticeTexts(
   notices: readonly Notice[],
@@ -115,10 +115,10 @@ export function noticeTexts(
 }
 
 /**
- * The line that closes a message of notices.
+ * Returns the line that closes a message of notices.
  *
- * @param unfinished the ids of what has not ended
- * @param used what all that has ended has used; told when all have
+ * @param unfinished the ids of the unfinished tasks
+ * @param used the usage of all ended runs; reported when all tasks have ended
  * @param readTool the tool that reads more of a task
  */
 export function closingText(
@@ -139,7 +139,7 @@ function stillRunningText(unfinished: ReadonlySet<string>): string {
 }
 
 function allEndedText(notices: readonly Notice[], used: Usage): string {
-  // One that was alone says it of itself.
+  // The notice of a single task already reports this usage.
   const isSaid = notices.some((notice) => isEndNotice(notice) && notice.task.usage.tokens === used.tokens)
   if (isSaid) return 'No task of yours is running.'
   return `All ended: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}.`
@@ -154,14 +154,14 @@ function firstOf(ids: Iterable<string>, count: number): string[] {
   return first
 }
 
-/** What a parent's model is to remember when its conversation is summed up. */
+/** Returns the unfinished tasks that the summary of a parent's conversation must name. */
 export function unfinishedText(tasks: readonly Task[]): string[] {
   if (tasks.length === 0) return []
   const lines = tasks.map(
     (task) => `- ${task.id}, ${wordsOf(task).workerInSentence(task)}: ${nameForModel(task.description)}`,
   )
   const head =
-    'Background tasks of this session that have not ended. A notice comes by itself for each. Keep their ids in the summary:'
+    'Background tasks of this session that have not ended. A notice reports the end of each. Keep their ids in the summary:'
   return [[head, ...lines].join('\n')]
 }
 
@@ -179,7 +179,7 @@ function besideEndText(notice: Exclude<Notice, EndNotice>): string {
   if ('match' in notice) return outputMatchText(notice.task, notice.match)
   return 'listening' in notice
     ? listeningText(notice.task, notice.listening)
-    : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it hears no prompt.`
+    : `It waits for a permission: ${formatAsked(notice.unanswered)}. Only the user can give it, in the session of the task; until then it reads no prompt.`
 }
 
 function outputMatchText(task: Task, { text }: OutputMatch): string {
@@ -265,7 +265,7 @@ function shortened(text: string, room: number): string {
   return cutMiddle(harmless(text), room, leftOut)
 }
 
-/** Text of a child cannot end its own notice, nor begin another; code with types such as `Partial` stays as it is. */
+/** Escapes tags, so that a child's text cannot end or begin a notice; types such as `Partial` stay. */
 function harmless(text: string): string {
   return sanitizeForModel(text)
     .replaceAll(/<(?=\s*\/\s*(?:result|partial|error)\b)/gi, '&lt;')

@@ -1,7 +1,7 @@
 /**
- * What one parent is still owed. A task that ends owes its parent one notice, unless the parent itself cancelled it or has
- * read its end first. A notice waits in the mailbox, and leaves it in a delivery, which lasts until the parent's model has
- * seen it. While a tool call reads an end, the notice of that end is held.
+ * Delivers the notices of one parent. A task that ends owes its parent one notice, unless the parent itself
+ * cancelled the task or has read its end first. A notice waits in the mailbox, then in a delivery until the
+ * parent's model has seen it. While a tool call reads an end, the outbox holds the notice of that end.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
@@ -37,34 +37,34 @@ export interface OutboxPorts {
   readonly gate: Gate
   readonly tasks: ParentTasks
   readonly timeline: TimelineWriter
-  /** Called when nobody is owed the end of a run any more. */
+  /** Called when the end of a run is settled. */
   readonly onSettled: (task: EndedTask) => void
-  /** Called when something was sent, or is owed no more. */
+  /** Called when a notice may have been sent, held, or settled. */
   readonly onChange: () => void
 }
 
-/** A delivery, and those of its notices that the parent has not read elsewhere. */
+/** A delivery, and its notices that are still owed. */
 interface OpenDelivery {
   readonly delivery: Delivery
   notices: readonly Notice[]
 }
 
-/** The end of a run that tool calls of the parent wait for, or have read. */
+/** The end of a run for which tool calls of the parent wait, or which they have read. */
 interface HeldEnd {
   readonly taskID: string
   readonly readings: Set<Reading>
-  /** Kept back meanwhile; `undefined` where the run has not ended, and where it is owed no notice. */
+  /** The held notice; `undefined` before the end of the run, and if none is owed. */
   notice: Notice | undefined
-  /** Resolves when no call reads any more. */
+  /** Resolves when no call reads the end any more. */
   readonly freed: Promise<void>
   readonly free: () => void
 }
 
-/** How a tool call keeps a notice back. */
+/** The hold of a tool call on a notice. */
 export interface Hold {
-  /** The call has read this end, and returns it: whether it is settled, OpenCode decides by storing the call. */
+  /** Reports that the call returns this end. OpenCode settles the end by storing the call as completed. */
   readonly read: (task: EndedTask) => void
-  /** The call gives up; without effect once it has read. */
+  /** Abandons the read; without effect after `read`. */
   readonly release: () => void
 }
 
@@ -115,7 +115,7 @@ export class Outbox {
     }
   }
 
-  /** The way is often opened by a message of the user's, which is stored a moment later. */
+  /** Sends after a debounce, because the user's message that opens the gate is often not stored yet. */
   gateOpened(): void {
     this.#mailbox.sendSoon({ waits: true })
     for (const { delivery } of this.#deliveries) delivery.resume()
@@ -123,8 +123,8 @@ export class Outbox {
   }
 
   /**
-   * Keeps the notice of a run back while a tool call of the parent waits for its end or reads it, and settles or
-   * releases it when the call is over.
+   * Holds the notice of a run while a tool call of the parent waits for the end or reads it, and settles or
+   * releases the notice when the call is over.
    */
   hold(task: Task, reader: Reader): Hold {
     const key = endKey(task)
@@ -148,9 +148,9 @@ export class Outbox {
   }
 
   /**
-   * Takes over a notice from before a restart. It wakes nobody: the parent may have been closed long ago.
+   * Adopts a notice from before a restart. It wakes nobody, because the gate may have been closed then.
    *
-   * @param history of the parent: a message that holds the notice is read with the next turn, if it is not undone
+   * @param history of the parent: the next turn reads a stored message with the notice, unless it is undone
    */
   inherit(notice: Notice, history: History): void {
     const stored = history.notice(noticeKey(notice))
@@ -165,8 +165,8 @@ export class Outbox {
   }
 
   /**
-   * Whether the parent has a notice before it that it has not read yet, or is still to be sent one. A tool call that returns
-   * an end counts as a notice that was sent: the parent goes on with what the call returns.
+   * Returns `sent` if the parent has stored a notice that it has not read, `unsent` if a notice is still to
+   * be sent. A tool call that returns an end counts as `sent`, because the parent continues with its result.
    */
   owes(): 'sent' | 'unsent' | 'nothing' {
     const held = [...this.#held.values()]
@@ -177,12 +177,12 @@ export class Outbox {
     return isHeld || this.#mailbox.isSending || places.has('sending') ? 'unsent' : 'nothing'
   }
 
-  /** Whether a message to the parent is one that we send. */
+  /** Whether the outbox sends the message with this id. */
   isOurs(messageID: string): boolean {
     return [...this.#deliveries].some(({ delivery }) => delivery.sends(messageID))
   }
 
-  /** The parts that go along with a message which the user is just sending to the parent. */
+  /** Returns the parts to piggyback on a message that the user is sending to the parent. */
   piggyback(messageID: string): readonly TextPart[] {
     for (const sent of this.#deliveries) {
       if (!sent.delivery.withdrawUnstored()) continue
@@ -197,8 +197,8 @@ export class Outbox {
   }
 
   /**
-   * Puts into messages that a model is about to read what is still missing of ours: the host stores a message part by
-   * part, and a session at work can read it in between (seen).
+   * Adds the missing parts of our messages to messages that a model is about to read: OpenCode stores a
+   * message part by part, and a running session can read it in between (seen).
    */
   complete(messages: readonly MessageToRead[]): void {
     if (this.#deliveries.size === 0) return
@@ -231,7 +231,7 @@ export class Outbox {
     for (const { delivery } of this.#deliveries) delivery.observeRemoval(messageID)
   }
 
-  /** The parent was deleted: nobody is owed anything any more. */
+  /** Settles all notices, because the parent was deleted. */
   settleAll(): void {
     const held = [...this.#held.values()].flatMap(({ notice }) => notice ?? [])
     const sent = [...this.#deliveries].flatMap(({ notices }) => notices)
@@ -239,7 +239,7 @@ export class Outbox {
     this.dispose()
   }
 
-  /** Sends nothing any more. The record keeps what is owed. */
+  /** Stops sending. The records retain the ends that are owed. */
   dispose(): void {
     this.#readings.dispose()
     this.#held.clear()
@@ -262,7 +262,7 @@ export class Outbox {
     return held
   }
 
-  /** No call reads the end any more: its notice is sent, if it is still owed. */
+  /** Sends the notice of an end that no call reads any more, if the notice is still owed. */
   #freeEnd(key: string, { taskID, notice, free }: HeldEnd): void {
     this.#held.delete(key)
     if (notice) {
@@ -272,7 +272,7 @@ export class Outbox {
     free()
   }
 
-  /** The parent has read the end of the task: a notice of it that was not sent yet is not owed any more. */
+  /** Settles an end that the parent has read: the parent is owed no notice of it any more. */
   #settle(task: EndedTask): void {
     this.#ports.timeline.addNotice(task.id, 'settled')
     this.#ports.onSettled(task)
@@ -283,7 +283,7 @@ export class Outbox {
     this.#poll()
   }
 
-  /** Drops these notices as far as they were not sent yet. */
+  /** Drops these notices. A delivery stops when it has none left. */
   #withdraw(keys: readonly string[]): void {
     for (const key of keys) this.#mailbox.remove(key)
     for (const sent of this.#deliveries) {
@@ -298,7 +298,7 @@ export class Outbox {
     if (task.status === 'cancelled' && task.by === 'parent') {
       this.#ports.timeline.addNotice(task.id, 'cancelled')
       this.#ports.onSettled(task)
-      // Notices of its siblings may have waited for the last of them.
+      // Other notices may have waited for this task, the last to end.
       this.#mailbox.sendSoon()
       return
     }
@@ -341,7 +341,7 @@ export class Outbox {
     else this.#addSteps(notices, end)
     this.#ports.onChange()
     if (end === 'closed' || end === 'undone') this.#mailbox.keep(notices)
-    // The user has undone the message before it was read, and goes on from there with another just now.
+    // The user has undone the unread message, and is just sending another.
     if (end === 'undone') this.#mailbox.sendSoon({ waits: true })
     if (end === 'unanswered' && !this.#mailbox.remind(notices))
       this.#deliver(delivery.message, notices, 'stored')

@@ -1,11 +1,11 @@
 /**
- * What one session has launched. Indexed by state, because each launch and each end asks for it, and must cost the same
- * however many tasks there are. The tasks themselves are the store's.
+ * Indexes the tasks of one session by state, because each launch and each end reads them, and must cost the
+ * same however many tasks exist. The store holds the tasks themselves.
  */
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import { isActive, isEnded, NO_USAGE, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
 
-/** A task that another process of OpenCode runs, which is still there. */
+/** A task that another living process of OpenCode runs. */
 export interface OthersTask {
   readonly task: Task
   /** The process, and the machine's host name. */
@@ -13,7 +13,7 @@ export interface OthersTask {
 }
 
 export class ParentTasks {
-  /** Tasks that another process runs, as of the last look at their records. */
+  /** Tasks that another process runs, as of the last read of their records. */
   others: readonly OthersTask[] = []
   readonly #store: TaskStore
   readonly #ids = new Set<string>()
@@ -59,7 +59,7 @@ export class ParentTasks {
     return this.#used
   }
 
-  /** All tasks, the oldest launch first. */
+  /** Returns all tasks, oldest launch first. */
   list(): Task[] {
     return [...this.#ids]
       .flatMap((id) => this.#store.get(id) ?? [])
@@ -72,7 +72,7 @@ function keep(ids: Set<string>, id: string, belongs: boolean): void {
   else ids.delete(id)
 }
 
-/** When the first run of a task was asked for, as far as is known. */
+/** Returns when the oldest known run of a task was requested. */
 function launchedAt(task: Task): number {
   const { earlier = [] } = { earlier: undefined, ...task }
   return earlier[0]?.createdAt ?? task.createdAt

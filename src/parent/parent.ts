@@ -1,14 +1,14 @@
 /**
- * One session that launches tasks, and all that is known of it. Each part is a state machine of its own, drawn in its file:
+ * One session that launches tasks. Each part is a state machine of its own, drawn in its file:
  *
- *   tasks    what it has launched, and what that has used
- *   gate     whether it may be written to: its turn, and what its user does with it
- *   outbox   what it is owed: notices that wait, that are under way, and that a tool call holds back
- *   hold     keeps `opencode run` from ending before its tasks
+ *   tasks    the tasks that it launched, and their usage
+ *   gate     whether a notice may wake it: its turn, and what its user does with it
+ *   outbox   its notices: waiting, in a delivery, or held by a tool call
+ *   hold     keeps `opencode run` from exiting before its tasks end
  *   waits    ends the waits of its tool calls when a person writes
  *
- * This class passes on what one part means for another: a change of a task reaches the outbox, an opened gate has the
- * outbox send, and an interrupt or a notice ends the hold.
+ * This class connects the parts: a change of a task reaches the outbox, an opened gate makes the outbox send,
+ * and an interrupt or a notice ends the hold.
  */
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
@@ -24,12 +24,12 @@ export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'onCha
   readonly store: TaskStore
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
-  /** Whether a task may never end, as a server does not. */
+  /** Whether a task may never end, such as a server. */
   readonly isService: (task: Task) => boolean
 }
 
 export interface ParentOptions extends NotifyOptions {
-  /** How long `opencode run` is held in all for one message of its user, in milliseconds. */
+  /** Longest total hold of `opencode run` for one message of its user, in milliseconds. */
   readonly headlessWaitMs: number
 }
 
@@ -42,9 +42,9 @@ export class Parent {
   readonly waits = new Waits()
   /** When this process saw the session being created, on the monotonic clock. */
   readonly createdAt: number | undefined
-  /** Launches that are being made, with the kind of each: those of agents count against the limit on tasks. */
+  /** Launches in progress, with the kind of each: launches of agents count against the limit on tasks. */
   readonly launches = new Map<Promise<unknown>, Task['kind']>()
-  /** Settles when the tasks that an earlier process left here were looked for; `undefined` where nobody has asked. */
+  /** Settles when a recovery of this session has finished; `undefined` if the next call has to start one. */
   recovered: Promise<void> | undefined
   readonly #disposal: AbortSignal
 
@@ -71,19 +71,19 @@ export class Parent {
 
   observeTask(task: Task, event: StoreEvent): void {
     this.tasks.observeTask(task, event)
-    // The next instance sends the notices of what ends with this one.
+    // The next instance sends the notices of tasks that end with this one.
     if (this.#disposal.aborted) return
     this.outbox.observeTask(task, event)
     this.hold.check()
   }
 
-  /** A message comes in that may be a person's. */
+  /** Observes an incoming message that may be a person's. */
   personWrote(message: { readonly id: string; readonly createdAt: number }, client: NamedByClient): void {
     this.gate.personWrote(message)
     this.hold.personWrote(client)
   }
 
-  /** Makes a launch known until it has been made. */
+  /** Registers a launch until it has finished. */
   async launch<Result>(kind: Task['kind'], launch: Promise<Result>): Promise<Result> {
     this.launches.set(launch, kind)
     try {

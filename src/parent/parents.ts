@@ -1,4 +1,4 @@
-/** The sessions that launch tasks, each with all that is known of it. The only place that maps a session to it, and forgets it. */
+/** Maps each session that launches tasks to its `Parent`. No other class adds or removes parents. */
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import type { GateChange } from './gate.ts'
@@ -21,7 +21,7 @@ export class Parents {
     this.#options = options
   }
 
-  /** The parent of this id, which is created where it is not known. */
+  /** Returns the parent of this id, and creates it if it is unknown. */
   of(id: string): Parent {
     return this.#parents.get(id) ?? this.#add(id)
   }
@@ -30,7 +30,7 @@ export class Parents {
     return this.#parents.get(id)
   }
 
-  /** A session was created in this process: no other has left anything there yet. */
+  /** Observes a session that this process has created: no other process has left tasks there yet. */
   observeCreated(id: string): void {
     if (!this.#parents.has(id)) this.#add(id, this.#ports.clock.monotonic())
   }
@@ -55,7 +55,7 @@ export class Parents {
     return parent
   }
 
-  /** A deleted parent leaves nothing behind: its tasks are cancelled, and forgotten with it. */
+  /** Cancels the tasks of a deleted parent, and removes them with it. */
   async #delete(parent: Parent): Promise<void> {
     const { launches, outbox, tasks } = parent
     while (launches.size > 0 || tasks.unfinishedIDs.size > 0) {

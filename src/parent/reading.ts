@@ -1,13 +1,13 @@
 /**
- * Tool calls that read the end of a task on behalf of its parent. The parent's model sees what a call returns only if
- * OpenCode stores the call as completed, so that the call decides whether the end has been read.
+ * Tracks tool calls that read the end of a task for its parent. The parent's model sees the result of a call
+ * only if OpenCode stores the call as completed: only then has it read the end.
  *
  *   waiting → read → over (stored)
  *      └────────┴──→ over (dropped)
  *
- * `waiting`: the call waits for the end, or reads it just now. `read`: it has the end, and returns it. A call is dropped
- * when it fails, when it is aborted, when it ends before it has read, and when its session is idle without having
- * stored it.
+ * `waiting`: the call waits for the end, or is reading it. `read`: the call has the end, and returns it. A
+ * call is dropped when it fails, is aborted, gives up before it has read, or is not stored when its session
+ * is idle.
  */
 import type { Clock } from '../clock.ts'
 import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../host/opencode.ts'
@@ -17,9 +17,9 @@ import type { StatusPoll } from '../host/status-poll.ts'
 export interface Reading {
   /** Whether the call has the end, and returns it. */
   readonly isRead: boolean
-  /** The call has the end from now on. */
+  /** Records that the call has the end. */
   readonly read: () => void
-  /** The call gives up. Without effect once it has read. */
+  /** Drops the call; without effect once it has read. */
   readonly giveUp: () => void
 }
 
@@ -31,9 +31,9 @@ interface Ports {
 
 interface OpenReading {
   readonly reader: Reader
-  /** Called once, when it is over. */
+  /** Called once, when the reading is over. */
   readonly onOver: (end: 'stored' | 'dropped') => void
-  /** When the call had the end, in milliseconds since the Unix epoch; `undefined` before. */
+  /** When the call got the end, in milliseconds since the Unix epoch; `undefined` before. */
   readAt: number | undefined
 }
 
@@ -67,7 +67,7 @@ export class Readings {
     }
   }
 
-  /** A part of a message of the parent was created or has changed. */
+  /** Observes a created or changed part of a message of the parent. */
   observePart(part: Part): void {
     if (part.type !== 'tool') return
     const { status } = part.state
@@ -82,7 +82,7 @@ export class Readings {
     this.#poll()
   }
 
-  /** The net: a parent that is idle has no call at work, whatever events said. */
+  /** Checks all calls of an idle parent, because an idle parent runs no call and events may be lost. */
   #observeStatuses(statuses: Statuses): void {
     if (!(this.#parentID in statuses)) void this.#check([...this.#open])
   }
@@ -92,7 +92,7 @@ export class Readings {
     try {
       stored = await this.#ports.opencode.messages(this.#parentID)
     } catch (error) {
-      // The next poll tries again. A session that cannot be read shows no call.
+      // After `noAnswer`, the next poll retries. After any other error, no call counts as stored.
       if (error instanceof HostError && error.reason === 'noAnswer') return
     }
     const calls = stored.flatMap(({ parts }) => parts).filter((part) => part.type === 'tool')

@@ -1,4 +1,4 @@
-/** Has the parent's model seen a message of ours? Read from the parent's messages, as events bring them or as stored. */
+/** Derives from a parent's messages, stored or by events, whether its model has seen one of ours. */
 import type { Message } from '../host/opencode.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { Message } from '../host/opencode.ts'
  */
 export type Reception = 'missing' | 'unanswered' | 'interrupted' | 'answered'
 
-/** Follows the messages of a parent, in any order and with repetitions, from before the send on. */
+/** Observes the messages of a parent from before the send on, in any order and with repetitions. */
 export class ReceptionTracker {
   readonly #messageID: string
   readonly #users = new Map<string, number>()
@@ -23,7 +23,7 @@ export class ReceptionTracker {
     else this.#assistants.set(info.id, info)
   }
 
-  /** Whether a model call has begun that has it in its context. */
+  /** Whether a model call with the message in its context has begun. */
   get isSeen(): boolean {
     const storedAt = this.#users.get(this.#messageID)
     return [...this.#assistants.values()].some((info) => this.#hasSeenOurs(info, storedAt))
