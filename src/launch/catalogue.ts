@@ -3,7 +3,7 @@ import type { Agent, Opencode, Provider } from '../host/opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 
-/** How many names an answer lists. */
+/** How many names an error lists. */
 const LISTED = 12
 
 export class Catalogue {
@@ -18,15 +18,15 @@ export class Catalogue {
     this.primaryTools = once(() => opencode.primaryTools())
   }
 
-  /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
+  /** Returns the names of the agents that can run a task, without hidden ones. Rejects with a `HostError`. */
   async subagents(): Promise<readonly string[]> {
     return (await this.#agents()).filter(isListed).map(({ name }) => name)
   }
 
   /**
-   * The sub-agent of a name, or the only one whose name differs in its case, in blanks and hyphens, or in characters that
-   * nobody sees, which some plugins put before names to sort them. A hidden one can be named, and is not listed, as with
-   * the host's own `task`. Rejects with a `ToolError` that lists the available ones where there is none.
+   * Returns the sub-agent of a name. Its case, blanks, hyphens, underscores and invisible characters, which
+   * some plugins prepend for sorting, may differ if only one agent matches. A hidden agent can be named but is
+   * not listed, as in OpenCode's `task`. Otherwise rejects with a `ToolError` that lists the agents.
    */
   async agent(name: string): Promise<Agent> {
     const agents = await this.#agents()
@@ -39,8 +39,8 @@ export class Catalogue {
   }
 
   /**
-   * The model of a name in the form `provider/model`, or the only one that differs from it in its case or has the name
-   * without its provider. Rejects with a `ToolError` that lists some where there is none.
+   * Returns the model of a name in the form `provider/model`. Its case may differ, and its provider may be
+   * omitted, if only one model matches. Otherwise rejects with a `ToolError` that lists models or providers.
    */
   async model(name: string): Promise<TaskModel> {
     const providers = await this.#providers()
@@ -59,7 +59,7 @@ export class Catalogue {
     const ofProvider = models.filter((model) => model.providerID === providerID)
     if (ofProvider.length > 0)
       throw unknown(`${what} Models of ${providerID}: ${some(ofProvider.map(fullName))}.`)
-    const form = name.includes('/') ? '' : ' It has the form provider/model.'
+    const form = name.includes('/') ? '' : ' Use the form provider/model.'
     throw unknown(`${what}${form} Providers here: ${some(providers.map(({ id }) => id))}.`)
   }
 }
@@ -68,7 +68,7 @@ function fullName({ providerID, modelID }: TaskModel): string {
   return `${providerID}/${modelID}`
 }
 
-/** A name without what two spellings of it may differ in. */
+/** Removes the differences between two spellings of a name. */
 function bare(name: string): string {
   return name.toLowerCase().replaceAll(/[\p{Cf}\s_-]/gu, '')
 }
@@ -94,7 +94,7 @@ function some(names: readonly string[]): string {
   return names.slice(0, LISTED).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
 }
 
-/** Asks at the first call, and again after a failure. */
+/** Calls `ask` once and caches the result. The call after a failure retries. */
 function once<Found>(ask: () => Promise<Found>): () => Promise<Found> {
   let asked: Promise<Found> | undefined
   return async () => {

@@ -1,6 +1,6 @@
 /**
- * Says more to a task that exists. What becomes of it is decided by the state in which it arrives: a pending task gets
- * it in its prompt, a running one reads it at its next step, and one that has ended starts its next run.
+ * Sends a further prompt to an existing task. A pending task appends it to its prompt, a running task reads
+ * it at its next step, and an ended task starts its next run with it.
  */
 import type { Catalogue } from './catalogue.ts'
 import type { Clock } from '../clock.ts'
@@ -13,16 +13,16 @@ import type { TaskStore } from '../task/store.ts'
 import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 import { refuseEmptyPrompt, ToolError, unknownTask } from '../tool-error.ts'
 
-/** What the next run has of its own. */
+/** The properties that a caller can set for the next run. */
 export interface NextRunOptions {
   readonly description?: string | undefined
-  /** As `provider/model`. Only a task that has ended can go on with another. */
+  /** As `provider/model`. Only an ended task can change its model. */
   readonly model?: string | undefined
-  /** Where it is not the parent's model that says more. */
+  /** Set if the user, not the parent's model, sends the prompt. */
   readonly askedBy?: 'user' | undefined
 }
 
-/** How long a message that was taken over may need to be stored, and to start its turn; generous (contract 2.3). */
+/** Time in which OpenCode stores an accepted message and starts its turn; generous (contract 2.3). */
 const STORED_WITHIN_MS = 1000
 
 interface Ports {
@@ -34,11 +34,11 @@ interface Ports {
   readonly records: TaskRecords
   readonly runner: AgentRunner
   readonly store: TaskStore
-  /** Resolves when a task that is being started has been, or has ended. */
+  /** Resolves when a starting task has started or ended. */
   readonly started: (taskID: string) => Promise<unknown>
-  /** Resolves when a task that is being stopped has ended; `undefined` for one that is not. */
+  /** Resolves when a stopping task has ended; `undefined` for a task that is not stopping. */
   readonly stopped: (taskID: string) => Promise<unknown> | undefined
-  /** Queues a task that is pending anew. */
+  /** Queues a task that is pending again. */
   readonly enqueue: (task: Task) => void
 }
 
@@ -50,8 +50,8 @@ export class Continuer {
   }
 
   /**
-   * Resolves with the task as it then is, once that would outlive a crash. Rejects with a `ToolError` where it cannot be
-   * done; nothing is lost then.
+   * Resolves with the current task once its record is written, because the prompt then outlives a crash.
+   * Rejects with a `ToolError` if the task cannot accept the prompt; nothing is lost then.
    */
   async continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     refuseEmptyPrompt(prompt)
@@ -69,7 +69,7 @@ export class Continuer {
     }
     if (changes.model !== undefined && !isEnded(task)) {
       throw new ToolError(
-        `${taskID} is at work on its model. Leave model out, or wait for its end.`,
+        `${taskID} cannot change its model before its end. Omit model, or wait for the end.`,
         'wrongState',
       )
     }
@@ -90,38 +90,38 @@ export class Continuer {
       default:
         if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task
     }
-    // Another was faster, and the task is in another state now.
+    // The task is in another state now, by the wait or a lost race: retry against that state.
     return this.#say(taskID, prompt, changes)
   }
 
   async #steer(task: AgentTask, prompt: string): Promise<Task> {
     const { clock, runner, store } = this.#ports
     const promptID = newSteerID(task, clock.now())
-    // From here on the run does not end before this is heard, unless something else ends it.
+    // From here on the run completes only after its model has read the prompt; other causes can still end it.
     if (!store.dispatch(task.id, { type: 'steered', promptID })) return this.#say(task.id, prompt)
     try {
       await runner.steer(task, { promptID, text: prompt })
     } catch (error) {
       if (!(error instanceof HostError)) throw error
-      throw new ToolError(`${task.id} was not told: ${errorText(error)}. Try again.`, 'hostFailed', {
+      throw new ToolError(`The prompt was not sent: ${errorText(error)}. Try again.`, 'hostFailed', {
         cause: error,
       })
     }
     const now = store.now(task)
     if (now.run !== task.run || !isEnded(now)) return now
-    // It has ended all the same. What was said must not be worked on outside of the queue, once it is stored.
+    // The run has ended. Abort once the prompt is stored: its turn would run outside of the queue.
     await new Promise<void>((resolve) => {
       clock.after(STORED_WITHIN_MS, resolve)
     })
     await runner.abort(task)
     if (now.status === 'cancelled') {
-      throw new ToolError(`${task.id} was cancelled meanwhile. Say it again to have it go on.`, 'wrongState')
+      throw new ToolError(`${task.id} was cancelled meanwhile. Prompt it again to continue.`, 'wrongState')
     }
     await this.#nextRun(now, prompt, {}, promptID)
     return store.get(task.id) ?? now
   }
 
-  /** False where another was faster: the task is under way again, or has had a run since. */
+  /** Resolves with false if it lost the race: the task has started another run since, or was removed. */
   #nextRun(
     task: EndedTask & AgentTask,
     said: string,
@@ -131,12 +131,12 @@ export class Continuer {
     const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
     return launcher.admitted(task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
-      // What failed or was stopped in its first moments goes on with all that it was to hear.
+      // If the last run never saw its prompt, prepend that prompt.
       const prompt = (await records.revive(task)) ? said : `${task.prompt}\n\n${said}`
       if (store.get(task.id)?.run !== task.run) return false
-      // The record of a run that nobody starts would take the place of this one's.
+      // The record of a run that never starts would replace the record of this run.
       if (disposal.aborted)
-        throw new ToolError(`${task.id} was interrupted: OpenCode ends. Say it again then.`, 'wrongState')
+        throw new ToolError(`${task.id} was interrupted: OpenCode ends. Prompt it again later.`, 'wrongState')
       const createdAt = clock.now()
       const promptID = sentID ?? newPromptID({ id: task.id, run: task.run + 1 }, createdAt)
       const next = {

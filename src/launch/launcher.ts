@@ -1,4 +1,4 @@
-/** Decides whether a task can be launched, and creates it: its child session with the record, and its place in the store. */
+/** Checks whether a task can be launched, creates its child session and record, and adds it to the store. */
 import type { Catalogue } from './catalogue.ts'
 import type { Clock } from '../clock.ts'
 import { errorText, HostError, type Agent, type PermissionRuleset, type Session } from '../host/opencode.ts'
@@ -14,28 +14,28 @@ import type { ToolNames } from '../tool-names.ts'
 import { refuseEmptyPrompt, ToolError } from '../tool-error.ts'
 
 export interface LaunchRequest {
-  /** The session that launches, and that is told. */
+  /** The session that launches, and receives the notice. */
   readonly parentID: string
   /** The name of a sub-agent. */
   readonly agent: string
-  /** The whole task: the child sees nothing else. */
+  /** The whole task: the child receives nothing else. */
   readonly prompt: string
   /** Three to five words, for people. */
   readonly description: string
-  /** As `provider/model`. Left out: the agent's own, else the parent's with its variant. */
+  /** As `provider/model`. Default: the agent's own, otherwise the parent's with its variant. */
   readonly model?: string | undefined
-  /** Of the model that is named here: the host's word for reasoning effort. */
+  /** The variant of `model`: OpenCode's term for reasoning effort. */
   readonly variant?: string | undefined
 }
 
 export interface CommandRequest extends Omit<CommandWork, 'kind'> {
-  /** The session that runs it, and that is told. */
+  /** The session that launches, and receives the notice. */
   readonly parentID: string
   /** A few words, for people. */
   readonly description: string
 }
 
-/** What a child may not do beside using our tools: start work of its own, or ask the user questions that nobody would see. */
+/** Denied to a child besides our tools: work of its own, and questions that no user would see. */
 const CHILD_DENIES = ['task', 'question']
 
 interface Ports {
@@ -51,7 +51,7 @@ interface Ports {
 export class Launcher {
   readonly #ports: Ports
   readonly #limits: { readonly maxTasksPerSession: number }
-  /** The ids of tasks that are being created, and are not in the store yet. */
+  /** The ids of tasks that are being created, and that the store does not have yet. */
   readonly #chosenIDs = new Set<string>()
 
   constructor(ports: Ports, limits: { readonly maxTasksPerSession: number }) {
@@ -59,7 +59,7 @@ export class Launcher {
     this.#limits = limits
   }
 
-  /** Rejects with a `ToolError` where the request cannot be met; nothing is created then. */
+  /** Creates the task of an agent, or rejects with a `ToolError`; nothing is created then. */
   async launch(request: LaunchRequest): Promise<Task> {
     const { parentID, agent, prompt, description } = request
     refuseEmptyPrompt(prompt)
@@ -96,7 +96,7 @@ export class Launcher {
     })
   }
 
-  /** The same for a shell command. */
+  /** Creates the task of a shell command. Rejects as `launch` does, but not for too many tasks. */
   async launchCommand({ parentID, ...given }: CommandRequest): Promise<CommandTask> {
     const request = { ...given, timeoutMs: limitOf(given) }
     if (request.command.trim() === '') throw new ToolError('The command line is empty. Say what to run.')
@@ -117,8 +117,8 @@ export class Launcher {
   }
 
   /**
-   * Does what gives a parent one more unfinished task of an agent. Rejects with a `ToolError` where it has too many, or
-   * where the host fails.
+   * Runs work that gives a parent one more unfinished task of an agent. Rejects with a `ToolError` if the
+   * parent has too many, or if OpenCode fails.
    */
   async admitted<Result>(parentID: string, work: () => Promise<Result>): Promise<Result> {
     const parent = this.#ports.parents.of(parentID)
@@ -126,7 +126,7 @@ export class Launcher {
     return parent.launch('agent', explained(work))
   }
 
-  /** The session that launches. Rejects with a `ToolError` where it does not exist, or is a child itself. */
+  /** Returns the session that launches. Rejects with a `ToolError` if it does not exist, or is a child. */
   async #parent(parentID: string): Promise<Session> {
     const { gate } = this.#ports.parents.of(parentID)
     const parent = await gate.session().catch((error: unknown) => {
@@ -135,7 +135,7 @@ export class Launcher {
     })
     if (parent.parentID === undefined) return parent
     throw new ToolError(
-      'A sub-agent cannot start background tasks. Do this work yourself, or tell your caller.',
+      'A sub-agent cannot start background tasks. Do this work yourself, or report it to your caller.',
       'childSession',
     )
   }
@@ -165,7 +165,7 @@ export class Launcher {
     return modelOf(parent)
   }
 
-  /** Does what adds a task with an id that no other has, nor one that is being launched at the same time. */
+  /** Calls `add` with an id that no other task has, including tasks that are being launched concurrently. */
   async #withID<Result>(add: (id: string) => Promise<Result>): Promise<Result> {
     const id = this.#unusedID()
     this.#chosenIDs.add(id)
@@ -183,10 +183,10 @@ export class Launcher {
 }
 
 /**
- * A child may do no more than its parent: what is denied there, or kept to directories, is so here (contract 8.6). Tools
- * are denied by name: a pattern would take tools of others along.
+ * Returns the permissions of a child. It inherits the parent's denials and directory rules, because a child
+ * may do no more than its parent (contract 8.6). Tools are denied by name: a pattern matches others' tools.
  *
- * @param denied besides what no child may use
+ * @param denied the tools to deny besides `CHILD_DENIES`
  */
 function childRules({ permission = [] }: Session, denied: readonly string[]): PermissionRuleset {
   const inherited = permission.filter(
@@ -200,13 +200,13 @@ function childRules({ permission = [] }: Session, denied: readonly string[]): Pe
   return [...inherited, ...own]
 }
 
-/** The time limit of a command. Records are JSON, which has no `Infinity`. */
+/** Returns the time limit of a command; `Infinity` becomes 0, because the JSON of records lacks it. */
 function limitOf({ timeoutMs }: Pick<CommandWork, 'timeoutMs'>): number {
   if (timeoutMs >= 0) return timeoutMs === Infinity ? 0 : timeoutMs
   throw new ToolError(`timeoutMs: must be 0 (no limit) or more, and not ${timeoutMs}.`)
 }
 
-/** What fails in the host is told so that the caller knows what to do. */
+/** Turns a `HostError` into a `ToolError` from which the caller learns what to do. */
 async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()

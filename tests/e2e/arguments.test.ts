@@ -114,7 +114,7 @@ test('a refusal repeats no long text as a whole, and says what to do all the sam
   for (const answer of answers) expect(answer.length).toBeLessThan(2500)
   expect(answers[0]).toContain('This session has launched none.')
   expect(answers[1]).toContain('Available: ')
-  expect(answers[2]).toContain('It has the form provider/model.')
+  expect(answers[2]).toContain('Use the form provider/model.')
   expect(answers[3]).toContain('Nothing was started.')
 })
 

@@ -67,7 +67,7 @@ test('an unknown model is refused with some that there are, and nothing is creat
   ])
   expect(answers[0]).toContain('There is no model "mock/m7". Models of mock: mock/m1, mock/m2, mock/m3.')
   expect(answers[1]).toContain('There is no model "nobody/m1". Providers here: mock.')
-  expect(answers[2]).toContain('It has the form provider/model.')
+  expect(answers[2]).toContain('Use the form provider/model.')
   const { data } = await stage.server.client.session.children({ path: { id: parent.id }, throwOnError: true })
   expect(data).toEqual([])
 })
