@@ -1,7 +1,7 @@
 /**
- * Finds the tasks of a session again that another process, or an instance before this one, has left behind: from the
- * records in its child sessions, when something is first done in that session. What the session was not told yet goes
- * along with the user's next message; nothing is started or woken.
+ * Adopts the tasks that another process, or an earlier instance, has left in a session, from the records in
+ * its child sessions. It runs when the session is first used. Pending notices are piggybacked on the user's
+ * next message; the recovery starts no task and wakes no parent.
  */
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
@@ -38,13 +38,13 @@ interface Ports {
 interface RecordedTask {
   readonly session: Session
   readonly task: Task
-  /** The newest steps that the record has. */
+  /** The newest steps in the record. */
   readonly steps: readonly Step[]
 }
 
 /**
- * So soon after a session was created before our eyes, no other process can have left anything behind in it, and it is
- * not looked at: that would hold up the first message of each session.
+ * A session that this process saw being created is not checked for this long: no other process can have left
+ * tasks in it yet, and the check would delay the first message of each session.
  */
 const NEW_MS = 10_000
 
@@ -67,9 +67,9 @@ export class Recovery {
   }
 
   /**
-   * Has the records say how that has ended which nobody runs any more, for whoever looks on. It stays left behind: another
-   * process may be the one in which the user goes on. A command that runs on is taken over, since somebody must see its
-   * end. Rejects with a `HostError`.
+   * Records the ends of tasks whose owner is gone, for clients that show them. The owner stays recorded,
+   * because the user may continue in another process. A command that still runs is adopted, because its end
+   * must be observed. Rejects with a `HostError`.
    */
   async refreshRecords(parentID: string): Promise<void> {
     const { kinds, opencode, owners, records, store } = this.#ports
@@ -99,7 +99,7 @@ export class Recovery {
     parent.recovered = undefined
   }
 
-  /** False where some are another process's that is still there, and may be left behind later. */
+  /** Resolves with false while another living process owns some tasks, because it may leave them later. */
   async #recover({ id, tasks }: Parent): Promise<boolean> {
     const { opencode, owners } = this.#ports
     const records = await this.#records(id)
@@ -112,7 +112,7 @@ export class Recovery {
     return tasks.others.length === 0
   }
 
-  /** Those of tasks that are not known here. */
+  /** Returns the recorded tasks of a session that the store does not have. */
   async #records(parentID: string): Promise<(RecordedTask & { readonly owner: Owner })[]> {
     const { opencode, store } = this.#ports
     return (await opencode.children(parentID)).flatMap((session) => {
@@ -123,7 +123,7 @@ export class Recovery {
 
   async #take({ session, task: recorded, steps }: RecordedTask, history: History): Promise<void> {
     const { executor, kinds, records, store, timeline } = this.#ports
-    // Another call may have been faster, as one for a launch is.
+    // A concurrent launch or recovery may have added the task meanwhile.
     if (store.findBySession(session.id)) return
     const { task, ends, stopRest } = await kindOf(kinds, recorded).recover(recorded, (end) =>
       history.knows(end),
