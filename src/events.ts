@@ -1,10 +1,10 @@
-/** What each event means for the rooms: one table for the host's events, one list for the changes of tasks. */
+/** Routes OpenCode's events and the changes of tasks to the rooms that observe them. */
 import type { Event } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { StoreListener } from './task/store.ts'
 import { kindOf } from './work/kind.ts'
 
-/** What is done upon each event of the host. Synchronous, and a lookup or two for a session that is none of ours. */
+/** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
   readonly [Type in Event['type']]?: (event: Extract<Event, { type: Type }>) => void
 }
@@ -59,11 +59,11 @@ export function observersOf(rooms: Rooms): Observers {
 
 type TaskObservers = Pick<Rooms, 'backoff' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'>
 
-/** What follows from a change of a task, in this order. */
+/** Returns the listener that passes each change of a task to the rooms, in this order. */
 export function taskObserver(rooms: TaskObservers): StoreListener {
   const { backoff, disposal, parents, permissions, records, timeline } = rooms
   return (task, event) => {
-    // The step of an end stands before those of its notice.
+    // The timeline records the step of an end before the steps of its notice.
     timeline.observeTask(task, event)
     if (!disposal.signal.aborted) {
       backoff.observeTask(task)

@@ -1,4 +1,4 @@
-/** The hooks of OpenCode by which a manager learns what happens in the host, and by which it speaks to it. */
+/** The OpenCode hooks through which a manager receives events, and adds notices to messages. */
 import { observersOf } from './events.ts'
 import type { MessageToRead } from './host/message.ts'
 import type { Event } from './host/opencode.ts'
@@ -9,25 +9,25 @@ import type { Problems } from './setup/problems.ts'
 import { isEnded } from './task/task.ts'
 import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
 
-/** An event as the hook `event` is given it. */
+/** An event as OpenCode passes it to the hook `event`. */
 export interface PluginEvent {
   readonly id?: string
   readonly type: string
   readonly properties: object
 }
 
-/** What the hook `chat.message` is given of a message that is about to be stored. */
+/** The message that OpenCode is about to store, as it passes it to the hook `chat.message`. */
 export interface NewMessage {
   readonly message: { readonly id: string; readonly time: { readonly created: number } }
-  /** More can be pushed onto it. */
+  /** A hook may push further parts. */
   readonly parts: object[]
 }
 
-/** None of them rejects: a rejection would cost the user the message, or the turn. */
+/** No hook rejects, because a rejection would cost the user the message or the turn. */
 export interface ManagerHooks {
-  /** Synchronous, and cheap for an event that concerns no task. Without it, ends are noticed by the poll alone. */
+  /** Synchronous, and cheap for an event that concerns no task. Without it, only the poll detects ends. */
   readonly event: (input: { readonly event: PluginEvent }) => Promise<void>
-  /** Pending notices of a session join the message that its user sends. */
+  /** Piggybacks the pending notices of a session on the message that its user sends. */
   readonly 'chat.message': (
     input: { readonly sessionID: string } & NamedByClient,
     output: NewMessage,
@@ -37,23 +37,23 @@ export interface ManagerHooks {
     input: object,
     output: { readonly messages: readonly MessageToRead[] },
   ) => Promise<void>
-  /** Names the unfinished tasks to the model that sums a session up. */
+  /** Names the unfinished tasks to the model that summarizes a session. */
   readonly 'experimental.session.compacting': (
     input: { readonly sessionID: string },
     output: { readonly context: string[] },
   ) => Promise<void>
-  /** For the option `commands.shellEnv`. */
+  /** Collects variables for the option `commands.shellEnv`. */
   readonly 'shell.env': (input: ShellEnvInput, output: ShellEnvOutput) => Promise<void>
   /**
-   * Holds a turn of `opencode run`, which exits when its session is idle, until the session has a notice to go on with or
-   * nothing to wait for, at most for the option `headless.waitMs`.
+   * Holds a turn of `opencode run`, which exits when its session is idle, until a notice continues the
+   * session or the session has nothing to wait for, at most for the option `headless.waitMs`.
    */
   readonly 'experimental.text.complete': (input: { readonly sessionID: string }) => Promise<void>
-  /** The instance ends: unfinished tasks are recorded as interrupted. */
+  /** Records unfinished tasks as interrupted when the instance ends. */
   readonly dispose: () => Promise<void>
 }
 
-/** One for all events: most are not ours, and must leave nothing behind. */
+/** All events share one promise, so that an event that is not ours allocates none. */
 const DONE = Promise.resolve()
 
 export function hooksOf(
@@ -84,7 +84,7 @@ export function hooksOf(
         const notices = parent.outbox.piggyback(message.id)
         parts.push(...notices.map((part) => ({ ...part, sessionID, messageID: message.id, type: 'text' })))
       } catch (error) {
-        log.warn(`notices could not go along with ${message.id}: ${String(error)}`)
+        log.warn(`notices could not be added to ${message.id}: ${String(error)}`)
       }
     },
     'experimental.chat.messages.transform'(_, { messages }) {
@@ -110,8 +110,8 @@ export function hooksOf(
 }
 
 /**
- * What no person wrote is marked as synthetic: the notices of any plugin, and the host's own messages. What no model is to
- * read, as a plugin's note to the user, is marked as ignored.
+ * Whether a person may have written the part. Plugins' notices and OpenCode's own messages are marked as
+ * synthetic. Texts for no model, such as a plugin's note to the user, are marked as ignored.
  */
 function isPersonal(part: object): boolean {
   const { synthetic, ignored } = part as { readonly synthetic?: unknown; readonly ignored?: unknown }

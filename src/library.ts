@@ -1,7 +1,7 @@
 /**
- * Background tasks for other plugins: the class that this plugin uses itself. Each manager has its own tasks, and
- * knows nothing of those of another, in the same session or elsewhere. The build makes one declaration file of this
- * module, and fails where a type that its declarations name is not exported here.
+ * Exports background tasks to other plugins: the class that this plugin uses itself. Each manager has its own
+ * tasks, and does not know the tasks of another manager, in the same session or elsewhere. The build bundles
+ * one declaration file from this module, and fails if its declarations name a type that is not exported here.
  */
 export { BackgroundManager } from './manager.ts'
 export { readerOf } from './host/reader.ts'

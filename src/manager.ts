@@ -1,6 +1,6 @@
 /**
- * The door to background tasks: launches them, looks at them, stops them, and passes the host's events on to the rooms
- * that wait for them. It holds no state of tasks; that is the store's.
+ * The entry to background tasks: launches, reads and stops them, and offers the hooks through which
+ * OpenCode's events reach the rooms. The store holds the state of tasks; this class holds none.
  */
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { Surroundings } from './work/command/machine.ts'
@@ -32,20 +32,20 @@ import { unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'
 
 export interface ManagerInput {
-  /** The client that OpenCode hands to a plugin. */
+  /** The client that OpenCode passes to a plugin. */
   readonly client: Client
-  /** The project's directory, which OpenCode hands to a plugin too. */
+  /** The project's directory, which OpenCode passes to a plugin too. */
   readonly directory: string
   /**
-   * Its own among the managers of a project. After a restart, tasks are recovered by the manager of the name under which
-   * they were launched; where none is given, by any that has none, and not before the process has ended.
+   * Unique among the managers of a project. After a restart, a manager recovers the tasks of its name. A
+   * manager without a name recovers those of any nameless manager, but only once its process has ended.
    */
   readonly name?: string | undefined
-  /** Where OpenCode listens, which it hands to a plugin too; needed for the option `tmux` alone. */
+  /** The URL of OpenCode's server, which it passes to a plugin too; needed for the option `tmux` alone. */
   readonly serverUrl?: URL | undefined
-  /** The tools that notices name. A notice names no other. */
+  /** The tools that notices may name. */
   readonly tools?: NamedTools | undefined
-  /** The options of the plugin. One that is not understood falls back to its default, and is named in `problems`. */
+  /** The options of the plugin. An invalid option falls back to its default, and `problems` names it. */
   readonly options?: OptionsInput | undefined
 }
 
@@ -53,7 +53,7 @@ export interface ManagerInput {
 export interface NamedTools {
   /** Reads more of a task. */
   readonly read?: string | undefined
-  /** Ends what a command has left running. */
+  /** Kills the leftover processes of a command. */
   readonly kill?: string | undefined
 }
 
@@ -63,17 +63,17 @@ export interface WaitOptions {
   /** Ends the wait early. */
   readonly signal?: AbortSignal | undefined
   /**
-   * The tool call that passes the end on to the parent's model; `readerOf` makes one. The notice of the end is kept back
-   * until OpenCode has stored this call: as completed, no notice follows; failed, aborted or never stored, the notice is
-   * sent. Without a reader, or with one in another session, a notice follows in any case.
+   * The tool call that returns the end to the parent's model; `readerOf` creates one. The notice of the end
+   * is held until OpenCode has stored this call. A completed call settles it; if the call failed, was aborted
+   * or never stored, the notice is sent. Without a reader, or with one in another session, a notice follows.
    */
   readonly reader?: Reader | undefined
 }
 
-/** Waits for the end first where `timeoutMs` is given. */
+/** Waits for the end first if `timeoutMs` is given. */
 export interface OutputOptions extends WaitOptions, ReportOptions {}
 
-/** Why a wait is over: the task has ended, the time has passed, or the signal was given. */
+/** Why a wait ended: the task has ended, the time limit has passed, or the signal was aborted. */
 export type WaitResult =
   | { readonly type: 'ended'; readonly task: EndedTask }
   | { readonly type: 'timedOut' | 'aborted'; readonly task: UnfinishedTask }
@@ -81,8 +81,8 @@ export type WaitResult =
 export interface TaskReport extends WorkReport {
   readonly task: Task
   /**
-   * To be part of the metadata that the tool returns. After a restart it shows that the end was read; without it the end
-   * is told again then. Empty where the task has not ended.
+   * Belongs in the metadata that the tool returns. After a restart it proves that the end was read; otherwise
+   * the end is reported again. Empty if the task has not ended.
    */
   readonly receipt: Receipt
 }
@@ -90,13 +90,13 @@ export interface TaskReport extends WorkReport {
 export type { OthersTask } from './parent/parent-tasks.ts'
 
 const SHELL_ENV_UNHEARD =
-  'another plugin adds variables to the environment of shell commands (shell.env), which background commands do not have; ' +
-  'the option commands.shellEnv: true gives them to these as well'
+  'another plugin adds variables to the environment of shell commands (shell.env), and background commands run without them; ' +
+  'the option commands.shellEnv: true gives them these variables'
 
 export class BackgroundManager {
   /** @internal The names of this plugin's own tools. */
   readonly toolNames: ToolNames
-  /** Whether agents get the tools for commands, and after how many milliseconds one ends that names no timeout. */
+  /** Whether agents get the tools for commands, and the default timeout of a command in milliseconds. */
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
@@ -106,7 +106,7 @@ export class BackgroundManager {
   readonly #hasShellEnv: boolean
 
   constructor(input: ManagerInput)
-  /** @internal Tests have ports of their own. */
+  /** @internal Tests pass their own ports. */
   constructor(input: ManagerInput, ports?: Ports)
   constructor(input: ManagerInput, ports?: Ports) {
     const { options, problems } = parseOptions(input.options)
@@ -118,7 +118,7 @@ export class BackgroundManager {
     for (const problem of problems) this.#problems.add(`option ${problem}`)
     if (options.tmux.enabled && !serverUrl)
       this.#problems.add('option tmux: there are no panes without serverUrl')
-    // They need a POSIX shell, and process sessions to end what they start.
+    // Commands need a POSIX shell, and process sessions to end what they start.
     const enabled = options.commands.enabled && process.platform !== 'win32'
     this.commands = { ...options.commands, enabled }
     this.#stalledAfterMs = options.stalledAfterMs
@@ -126,24 +126,24 @@ export class BackgroundManager {
     this.#hooks = hooksOf(this.#rooms, this.#ports, this.#problems, () => this.dispose())
   }
 
-  /** One sentence for each option that was not understood, and for what else was reported. */
+  /** Returns one sentence for each invalid option, and for each reported problem. */
   get problems(): readonly string[] {
     return this.#problems.all
   }
 
-  /** @internal Has the user told of a problem in this plugin's own setup, once: in a toast and in OpenCode's log. */
+  /** @internal Reports a problem in this plugin's own setup once: in a toast and in OpenCode's log. */
   report(problem: string): void {
     this.#problems.add(problem)
   }
 
-  /** @internal The shell that commands run in by default, and what they see. */
+  /** @internal The default shell of commands, and their environment. */
   get machine(): Surroundings {
     return this.#ports.machine
   }
 
   /**
-   * Creates the child session and queues its start; resolves as soon as the record exists, whatever the queue holds.
-   * Rejects with a `ToolError` where the request cannot be met; nothing is created then.
+   * Creates the child session and queues its start. Resolves as soon as the record exists, whatever the queue
+   * holds. Rejects with a `ToolError` if the request cannot be met; nothing is created then.
    */
   async launch(request: LaunchRequest): Promise<Task> {
     const task = await this.#rooms.launcher.launch(request)
@@ -151,7 +151,7 @@ export class BackgroundManager {
     return this.#rooms.store.now(task)
   }
 
-  /** The same for a shell command, which is asked for no permission here. */
+  /** Queues a shell command, and resolves and rejects as `launch` does. It requests no permission. */
   async launchCommand(request: CommandRequest): Promise<CommandTask> {
     if (!this.#hasShellEnv && this.#rooms.shellEnv.isAddedTo) this.report(SHELL_ENV_UNHEARD)
     const task = await this.#rooms.launcher.launchCommand(request)
@@ -160,9 +160,9 @@ export class BackgroundManager {
   }
 
   /**
-   * Says more to a task: a pending one gets it in its prompt, a running one reads it at its next step, and one that
-   * has ended starts its next run in the same session. Resolves with the task as it then is. Rejects with a
-   * `ToolError` where it cannot be done.
+   * Sends a further prompt to a task: a pending task appends it to its prompt, a running one reads it at its
+   * next step, and an ended one starts its next run in the same session. Resolves with the current task.
+   * Rejects with a `ToolError` if the task cannot accept the prompt.
    */
   continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     return this.#rooms.continuer.continue(taskID, prompt, changes)
@@ -172,26 +172,26 @@ export class BackgroundManager {
     return this.#rooms.store.get(taskID)
   }
 
-  /** What a session launched, the oldest first. */
+  /** Returns the tasks that a session launched, the oldest first. */
   list(parentID: string): readonly Task[] {
     return this.#rooms.parents.find(parentID)?.tasks.list() ?? []
   }
 
-  /** What the runs of agents that a session launched have used together, of those that have ended. */
+  /** Returns the total usage of the ended runs of agents that a session launched. */
   used(parentID: string): Usage {
     return this.#rooms.parents.find(parentID)?.tasks.used ?? NO_USAGE
   }
 
-  /** What a session launched in another process of OpenCode that is still there: it tells their ends. */
+  /** Returns a session's tasks that another living process runs: that process reports their ends. */
   others(parentID: string): readonly OthersTask[] {
     return this.#rooms.parents.find(parentID)?.tasks.others ?? []
   }
 
   /**
-   * The session that launched a task of which this one knows, since it was forked from it; `undefined` where it was not, or
-   * where that cannot be seen.
+   * Returns the session that launched the task, if this session is a fork of it; `undefined` if it is not, or
+   * if its history cannot be read.
    *
-   * @param taskID left out: the newest one that it knows of
+   * @param taskID default: the newest task in the history
    */
   async forkedFrom(sessionID: string, taskID?: string): Promise<string | undefined> {
     try {
@@ -202,17 +202,17 @@ export class BackgroundManager {
     }
   }
 
-  /** The task of which this is the child session. */
+  /** Returns the task of a child session. */
   findBySession(sessionID: string): Task | undefined {
     return this.#rooms.store.findBySession(sessionID)
   }
 
-  /** How many wait for a slot before this task; `undefined` where it does not wait. */
+  /** Returns how many tasks wait for a slot before this one; `undefined` if it does not wait. */
   placeInQueue(taskID: string): number | undefined {
     return this.#rooms.executor.placeInQueue(taskID)
   }
 
-  /** For how many milliseconds nothing was heard of a task at work, where that is long enough to say so. */
+  /** Returns the milliseconds since the last event of a running task, once they reach `stalledAfterMs`. */
   stalledFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
     const silentMs = task && this.#rooms.agents.silentMs(task.sessionID)
@@ -221,8 +221,8 @@ export class BackgroundManager {
   }
 
   /**
-   * For how many milliseconds more the start of a pending task is held back because its provider is overloaded;
-   * `undefined` where it is not.
+   * Returns for how many more milliseconds the provider backoff delays the start of a pending task;
+   * `undefined` if it does not.
    */
   heldFor(taskID: string): number | undefined {
     const task = this.#rooms.store.get(taskID)
@@ -231,29 +231,29 @@ export class BackgroundManager {
       : undefined
   }
 
-  /** The provider's retry that a task at work waits for; `undefined` where there is none. */
+  /** Returns the provider's retry for which a running task waits; `undefined` if there is none. */
   retryOf(taskID: string): Retry | undefined {
     const task = this.#rooms.store.get(taskID)
     return task && this.#rooms.backoff.retryOf(task.sessionID)
   }
 
-  /** How many answers in a row got an agent at work nowhere: no tool call, and no finish that is known. */
+  /** Returns how many answers in a row of a running agent had neither a tool call nor a known finish. */
   loopsOf(taskID: string): number {
     const task = this.#rooms.store.get(taskID)
     return task ? this.#rooms.agents.loopsOf(task.sessionID) : 0
   }
 
-  /** What happened to a task, since this process knows it; `undefined` for one that is unknown or has ended long ago. */
+  /** Returns the steps of a task; `undefined` for a task that is unknown or has ended long ago. */
   story(taskID: string): Story | undefined {
     return this.#rooms.timeline.of(taskID)
   }
 
-  /** The name of the sub-agent that is meant. Rejects with a `ToolError` where there is none. */
+  /** Returns the exact name of a sub-agent. Rejects with a `ToolError` if none has this name. */
   async subagent(name: string): Promise<string> {
     return (await this.#rooms.catalogue.agent(name)).name
   }
 
-  /** The names of the agents that can be handed a task. Rejects with a `HostError`. */
+  /** Returns the names of the agents that can run a task, without hidden ones. Rejects with a `HostError`. */
   subagents(): Promise<readonly string[]> {
     return this.#rooms.catalogue.subagents()
   }
@@ -271,8 +271,8 @@ export class BackgroundManager {
   }
 
   /**
-   * Looks at a task, after a wait for its end where `timeoutMs` is given. Rejects with a `ToolError` for an unknown task,
-   * and with a `HostError` where its session could not be read; its notice is then still owed.
+   * Reads a task, after waiting for its end if `timeoutMs` is given. Rejects with a `ToolError` for an
+   * unknown task, and with a `HostError` if its session cannot be read; its notice is then still owed.
    */
   async output(taskID: string, options: OutputOptions = {}): Promise<TaskReport> {
     const { timeoutMs, reader } = options
@@ -289,30 +289,30 @@ export class BackgroundManager {
   }
 
   /**
-   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its end came first. Rejects with a
-   * `ToolError` for an unknown task.
+   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless it ended first.
+   * Rejects with a `ToolError` for an unknown task.
    */
   async cancel(taskID: string): Promise<EndedTask> {
     const task = await this.#rooms.executor.cancel(taskID, 'parent')
     if (!task) throw unknownTask(taskID)
-    // Nobody is to be told of it after a crash.
+    // After a crash, the record prevents a notice of this end.
     await this.#rooms.records.written(task.sessionID)
     return task
   }
 
-  /** Whether a task has ended, and something that it has started runs on. */
+  /** Whether an ended task has leftover processes. */
   hasLeftovers(taskID: string): boolean {
     const task = this.#rooms.store.get(taskID)
     return task !== undefined && this.#kindOf(task).hasLeftovers(task)
   }
 
-  /** Ends the processes that an ended task has left running. Resolves with whether there were any. */
+  /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
   async killLeftovers(taskID: string): Promise<boolean> {
     const task = this.#rooms.store.get(taskID)
     return task !== undefined && this.#kindOf(task).killLeftovers(task)
   }
 
-  /** Stops all that a session launched; resolves with how many were cancelled, when they have really stopped. */
+  /** Cancels a session's unfinished tasks. Resolves with how many were cancelled, once all have stopped. */
   async cancelAll(parentID: string): Promise<number> {
     const unfinished = [...(this.#rooms.parents.find(parentID)?.tasks.unfinishedIDs ?? [])]
     const ended = await Promise.all(unfinished.map((taskID) => this.cancel(taskID)))
@@ -320,29 +320,27 @@ export class BackgroundManager {
   }
 
   /**
-   * Finds the tasks of a session again that were left behind by a restart. Asks the host once for each session, when
-   * something is first done in it. Never rejects.
+   * Recovers the tasks of a session from before a restart. Later calls do nothing, unless the first one
+   * failed or another process still runs tasks of the session. Never rejects.
    */
   recover(parentID: string): Promise<void> {
     return this.#rooms.recovery.recover(parentID)
   }
 
-  /** The hooks by which this manager learns what happens in OpenCode, to be spread into what a plugin returns. */
+  /** Returns the hooks through which this manager observes OpenCode, to be spread into a plugin's own. */
   hooks(): ManagerHooks {
     return this.#hooks
   }
 
   /**
-   * Calls the listener with each step of each task from now on: its transitions, its tool calls, and what becomes of its
-   * notices. The steps of a task so far are in `story`. Returns how to stop that.
+   * Calls the listener with each step of each task from now on: transitions, tool calls, and the states of
+   * notices. `story` has the steps so far. Returns a function that unsubscribes the listener.
    */
   on(listener: StepListener): () => void {
     return this.#rooms.timeline.subscribe(listener)
   }
 
-  /**
-   * The instance ends: what is unfinished is recorded as interrupted.
-   */
+  /** Ends the instance: records unfinished tasks as interrupted, and kills commands. */
   async dispose(): Promise<void> {
     this.#problems.dispose()
     this.#rooms.disposal.abort()
@@ -356,14 +354,14 @@ export class BackgroundManager {
     await this.#rooms.records.flush()
   }
 
-  /** Throws a `ToolError` where there is no such task. */
+  /** Throws a `ToolError` if there is no such task. */
   #task(taskID: string): Task {
     const task = this.#rooms.store.get(taskID)
     if (!task) throw unknownTask(taskID)
     return task
   }
 
-  /** `undefined` where the reader says nothing of what the task's parent reads. */
+  /** Holds the notice of a task's end; `undefined` if the reader is not in the parent session. */
   #hold(taskID: string, reader: Reader | undefined): Hold | undefined {
     const task = this.#task(taskID)
     if (reader?.sessionID !== task.parentID) return undefined
@@ -379,7 +377,7 @@ export class BackgroundManager {
     return { type: signal?.aborted ? 'aborted' : 'timedOut', task }
   }
 
-  /** Waits no longer when a person writes in the session whose tool call waits. */
+  /** Waits for the end of a task, or until a person writes in the session whose tool call waits. */
   async #waitToRead(taskID: string, options: OutputOptions): Promise<void> {
     const { reader, signal } = options
     const wait = (ended?: AbortSignal): Promise<WaitResult> =>

@@ -1,8 +1,8 @@
 /**
- * Does what people ask for in the terminal UI and what only we can do: stop a task that waits for its turn, kill a
- * command, have a task go on that has ended, find what a process that is gone has left behind. A request comes in the
- * metadata of the task's session (`task/request.ts`) and is answered there. It is the user's act: the parent is told of
- * a task that was stopped so.
+ * Executes requests of the terminal UI that only the server plugin can: cancel a pending task, kill a
+ * command, continue an ended task, or find tasks that a process has left behind. A request arrives in the
+ * metadata of the task's session (`task/request.ts`), and the answer is written there. A request is the
+ * user's act, so that the parent is notified of a task that it cancels.
  */
 import { cutMiddle } from './text/format.ts'
 import type { Log } from './host/log.ts'
@@ -28,15 +28,15 @@ interface Ports {
   readonly timeline: TimelineWriter
 }
 
-/** The answer stays in the session's metadata, which every client reads with the session. */
+/** Limit of an answer, which stays in the session's metadata and is read by every client with the session. */
 const OUTPUT_BYTES = 4000
 
-/** Of how many requests it is kept that they were taken; those of people come seconds apart. */
+/** How many handled requests are remembered; a person sends them seconds apart. */
 const KEPT_REQUESTS = 100
 
 export class Requests {
   readonly #ports: Ports
-  /** The newest requests: events go on bringing each until its answer is written, and two may take turns. */
+  /** The newest handled requests: events repeat each until its answer is written, and two may alternate. */
   readonly #taken = new Set<string>()
 
   constructor(ports: Ports) {
@@ -75,7 +75,7 @@ export class Requests {
     }
     if (!store.findBySession(sessionID)) await recovery.recover(parentID)
     const task = store.findBySession(sessionID)
-    // Another process holds it, which hears nothing of this one: the user reads that nobody answered.
+    // Another process owns the task and does not observe this request: the UI reports no answer.
     if (!task) return undefined
     const answer = await this.#answer(task, { ...request, kind })
     timeline.add(task.id, { type: 'request', request: kind })
@@ -87,7 +87,7 @@ export class Requests {
     { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
   ): Promise<RequestReply> {
     const { commands, continuer, executor } = this.#ports
-    if (run !== task.run) return { ok: false, text: `${task.id} has gone on since.` }
+    if (run !== task.run) return { ok: false, text: `${task.id} has started another run since.` }
     try {
       switch (kind) {
         case 'cancel': {

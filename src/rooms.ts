@@ -1,4 +1,4 @@
-/** Builds each room of a manager once and wires it to those that it needs. Nothing is decided here. */
+/** Builds each room of a manager once, and passes it the rooms that it needs. Nothing is decided here. */
 import { Catalogue } from './launch/catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
@@ -32,7 +32,7 @@ import { toolNames } from './tool-names.ts'
 import { isEnded } from './task/task.ts'
 import { waitFor } from './task/wait-for.ts'
 
-/** What the rooms touch the world with; tests have their own. */
+/** The rooms' access to the outside world; tests pass their own. */
 export interface Ports {
   readonly opencode: Opencode
   readonly clock: Clock
@@ -41,7 +41,7 @@ export interface Ports {
   readonly machine: Machine
   /** Whether this process is `opencode run`, which exits as soon as its session is idle. */
   readonly isRun: boolean
-  /** What panes of a terminal can be attached to; absent where nobody has said. */
+  /** The server to which panes of a terminal attach; absent without a `serverUrl`. */
   readonly server?: Server
 }
 
@@ -72,7 +72,7 @@ export function realPorts(
   }
 }
 
-/** @param tools those that notices name, without their prefix */
+/** @param tools the tools that notices name, without their prefix */
 export function buildRooms(
   { opencode, clock, log, owners, machine, server }: Ports,
   options: Options,
@@ -138,7 +138,7 @@ export function buildRooms(
     enqueue: (task) => executor.enqueue(task),
   })
   if (options.tmux.enabled && server) {
-    // Few users want them, and each server would read their code at its start.
+    // Loaded lazily, because few users want panes, and each server would read the code at its start.
     import('./panes.ts').then(
       ({ Panes }) =>
         new Panes({ ...host, timeline, machine, disposal: disposal.signal }, server, options.tmux),

@@ -1,6 +1,6 @@
 /**
- * What happened to each task, step by step, so that "why is it stuck?" has an answer. Bounded: the first and the last steps
- * of a task, of all unfinished tasks and of the last ended ones. A task's record keeps the newest steps over a restart.
+ * Stores the steps of each task, so that "why is it stuck?" has an answer. Bounded: it retains the first and
+ * last steps of unfinished tasks and of the last ended ones. Records retain the newest over a restart.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from './clock.ts'
@@ -15,31 +15,31 @@ import { isEnded, type Task, type TaskEvent } from './task/task.ts'
 
 export interface Story {
   readonly steps: readonly Step[]
-  /** How many more there were behind the first ones. */
+  /** How many steps after the first ones were dropped. */
   readonly forgotten: number
 }
 
-/** Called with each step of a task, when it happens, and the task as it is then. */
+/** Receives each step of a task when it happens, with the task in its new state. */
 export type StepListener = (step: Step, task: Task) => void
 
 interface KeptStory {
   readonly steps: Step[]
   forgotten: number
-  /** The tool calls at work: the host tells of one again whenever it has more output. */
+  /** The running tool calls: OpenCode repeats the event of a call whenever the call has more output. */
   readonly calls: Set<string>
 }
 
-/** Who has something to say of a task. */
+/** The part of the timeline that adds steps. */
 export type TimelineWriter = Pick<Timeline, 'add' | 'addNotice'>
 
-/** Of a story, its beginning and its end are kept. */
+/** How many first and last steps of a story are retained. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
-/** How many of the newest steps a record keeps. */
+/** How many of the newest steps a record stores. */
 const RECORDED_STEPS = 40
-/** Of a detail, in characters: all of a story must pass below the host's limit (contract 11.7). */
+/** Maximum characters of a detail: a whole story must stay below OpenCode's limit (contract 11.7). */
 const DETAIL_LENGTH = 140
-/** Of how many ended tasks the steps are kept. */
+/** How many ended tasks retain their steps. */
 const ENDED_STORIES = 100
 
 export class Timeline {
@@ -47,9 +47,9 @@ export class Timeline {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #stories = new Map<string, KeptStory>()
-  /** The tasks whose model was asked, and has not said anything yet. */
+  /** The active tasks whose model has not begun to answer. */
   readonly #silent = new Set<string>()
-  /** Whose steps go first: of those that have ended, the one whose newest step is the oldest. */
+  /** The ended tasks by the age of their newest step. The steps of the first one are dropped first. */
   readonly #ended = new Set<string>()
   readonly #listeners = new Set<StepListener>()
 
@@ -59,17 +59,17 @@ export class Timeline {
     this.#store = ports.store
   }
 
-  /** `undefined` for a task that is unknown, or has ended long ago. */
+  /** Returns the story of a task; `undefined` for a task that is unknown, or has ended long ago. */
   of(taskID: string): Story | undefined {
     return this.#stories.get(taskID)
   }
 
-  /** The newest steps of a task, for its record. */
+  /** Returns the newest steps of a task, for its record. */
   newest(taskID: string): readonly Step[] {
     return this.#stories.get(taskID)?.steps.slice(-RECORDED_STEPS) ?? []
   }
 
-  /** Calls the listener with each step from now on. Returns how to stop that. */
+  /** Calls the listener with each step from now on. Returns a function that unsubscribes it. */
   subscribe(listener: StepListener): () => void {
     this.#listeners.add(listener)
     return () => {
@@ -77,12 +77,12 @@ export class Timeline {
     }
   }
 
-  /** Puts the steps of a record before those of this process. */
+  /** Inserts the steps of a record before the steps of this process. */
   restore(taskID: string, steps: readonly Step[]): void {
     this.#keep(taskID).steps.unshift(...steps)
   }
 
-  /** Adds a step. A repetition of the step before it is counted there. */
+  /** Adds a step. If the last step is equal, its `times` is incremented instead. */
   add(taskID: string, happened: NewStep): void {
     this.#log.debug(`${taskID}: ${stepText(happened)}`)
     const story = this.#keep(taskID)
@@ -114,12 +114,12 @@ export class Timeline {
       status,
       ...(detail !== undefined && { detail }),
     })
-    // The host's answer to the prompt may be later than what comes of it.
+    // OpenCode's answer to the prompt can arrive after the first parts of the turn.
     if (event.type === 'slotTaken') this.#silent.add(task.id)
     if (isEnded(task)) this.#silent.delete(task.id)
   }
 
-  /** A part of an answer, as the host tells it. */
+  /** Adds steps for the first part of an answer, and for the states of tool calls. */
   observePart(part: Part): void {
     if (part.type !== 'tool' && this.#silent.size === 0) return
     const task = this.#store.findBySession(part.sessionID)
@@ -175,7 +175,7 @@ function isAnswer(part: Part, task: Task): boolean {
   return part.type === 'text' || part.type === 'reasoning' || part.type === 'tool'
 }
 
-/** What others say is one line of a story, and not a long one. */
+/** Shortens the texts of others to one brief line. */
 function briefed(step: NewStep): NewStep {
   switch (step.type) {
     case 'transition':
