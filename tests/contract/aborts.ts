@@ -5,7 +5,7 @@ import { heldReply, inOrder, never } from '../harness/replies.ts'
 
 export function aborts(test: ContractTest): void {
   describe('an abort', () => {
-    test('in mid-answer says idle, makes the message final, and has resolved by then (1.9)', async ({
+    test('in mid-answer reports idle, and resolves with the message completed (1.9)', async ({
       child,
       host,
     }) => {
@@ -21,7 +21,7 @@ export function aborts(test: ContractTest): void {
       expect(child.requests[0]?.outcome).toBe('closed')
     })
 
-    test('in a tool ends the tool as well, and answers when both have ended (1.10)', async ({
+    test('during a tool call ends the call as well, and resolves when both have ended (1.10)', async ({
       child,
       host,
     }) => {
@@ -38,12 +38,12 @@ export function aborts(test: ContractTest): void {
       await host.settle()
       expect(child.requests).toHaveLength(1)
       expect(child.idleCount).toBe(2)
-      // A tool that returns at once is completed, and one that goes on has failed.
+      // A call that returns at once is completed, otherwise it has failed.
       expect(child.toldCalls).toHaveLength(1)
       expect(child.toldCalls).toEqual(await child.storedCalls())
     })
 
-    test('while a retry is awaited ends in one idle and a message without error or finish (6.4)', async ({
+    test('during a retry delay ends in one idle and a message without error or finish (6.4)', async ({
       child,
       host,
     }) => {
@@ -59,13 +59,13 @@ export function aborts(test: ContractTest): void {
       expect(answer?.time.completed).toBeTypeOf('number')
     })
 
-    test('of an idle session says idle (6.3)', async ({ child }) => {
+    test('of an idle session reports idle (6.3)', async ({ child }) => {
       await child.abort()
       await child.idleTimes(1)
       expect(child.story).toEqual(['idle', 'session.idle'])
     })
 
-    test('of an unknown session says idle for it (3.5)', async ({ host }) => {
+    test('of an unknown session reports idle for it (3.5)', async ({ host }) => {
       const unknown = new Observed(host, { ...(await host.createRootSession()), id: 'ses_unknown0000' })
       await unknown.abort()
       await unknown.idleTimes(1)

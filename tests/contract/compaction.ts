@@ -17,7 +17,7 @@ const BEFORE_THE_SUMMARY = [
 
 export function compaction(test: ContractTest): void {
   describe('a context that is full', () => {
-    test('is told as an error of a session that stays busy, and has one idle at its end (15.4)', async ({
+    test('is reported as an error while the session stays busy, and ends in one idle (15.4)', async ({
       child,
       host,
     }) => {
@@ -37,7 +37,7 @@ export function compaction(test: ContractTest): void {
       ])
     })
 
-    test('is summarised at the host’s own request, and continued by a message of the host (15.4)', async ({
+    test('is summarised at the host’s request, then continued by a message of the host (15.4)', async ({
       child,
       host,
     }) => {
@@ -75,7 +75,7 @@ export function compaction(test: ContractTest): void {
       expect(child.requests.map(({ tools }) => tools.length > 0)).toEqual([true, false, true])
     })
 
-    test('in a later turn has its message put again, after the summary, as a copy with an id of its own', async ({
+    test('in a later turn repeats its user message after the summary, as a copy with a new id', async ({
       child,
       host,
     }) => {
@@ -94,7 +94,7 @@ export function compaction(test: ContractTest): void {
       expect(answer?.info).toMatchObject({ parentID: continuation?.info.id, finish: 'stop' })
     })
 
-    test('whose summary is too long as well ends in one idle and a summary with the finish "error"', async ({
+    test('whose summary overflows as well ends in one idle and a summary with the finish "error"', async ({
       child,
       host,
     }) => {

@@ -1,15 +1,15 @@
-/** The `test` of the suite: it hands each case the host of the file, and a child session of its own. */
+/** The `test` of the suite: gives each case the host of its file, and a child session of its own. */
 import { afterAll, beforeAll, test as base } from 'vitest'
 import { newChild, type HostUnderTest } from './host-under-test.ts'
 
 export type ContractTest = ReturnType<typeof contractTest>
 
-/** To be called at the top level of a test file, whose cases share one host. */
+/** Creates `test` for the top level of a test file, whose cases share one host. */
 export function contractTest(makeHost: () => Promise<HostUnderTest>) {
   let shared: HostUnderTest
   beforeAll(async () => {
     shared = await makeHost()
-    // The first prompt of a fresh server is slow (2.3), and says nothing about the later ones.
+    // The first prompt of a fresh server is slow (2.3), so its time does not count.
     const warm = await newChild(shared)
     await warm.turn('warm')
   })
@@ -17,7 +17,7 @@ export function contractTest(makeHost: () => Promise<HostUnderTest>) {
 
   return (
     base
-      /** Its model answers `ok` until the case sets another script. */
+      /** The model answers `ok` until the case sets another script. */
       .extend('host', () => {
         shared.setScript(() => ({ text: 'ok' }))
         return shared

@@ -1,7 +1,7 @@
 /**
- * What a plugin for background tasks relies on in its host, each fact once. The suite runs against the real binary
- * and against the fake, so that a fast test on the fake says something about OpenCode. The numbers in the names are
- * the sections of the host contract. Where the two differ, the real one is right.
+ * Checks each fact about its host that this plugin relies on, once. The suite runs against the real binary and the
+ * fake, so that a fast test on the fake holds for OpenCode. The numbers in the names are the sections of the host
+ * contract. Where the two differ, the real host is right.
  */
 import { describe } from 'vitest'
 import { aborts } from './aborts.ts'
@@ -20,7 +20,7 @@ const TIME_LIMIT_MS = 60_000
 
 export function hostContract(name: string, makeHost: () => Promise<HostUnderTest>): void {
   const test = contractTest(makeHost)
-  describe(`the host contract, by ${name}`, { timeout: TIME_LIMIT_MS }, () => {
+  describe(`the host contract on ${name}`, { timeout: TIME_LIMIT_MS }, () => {
     for (const subject of [
       turns,
       failures,

@@ -5,7 +5,7 @@ import { BAD, inOrder } from '../harness/replies.ts'
 
 export function failures(test: ContractTest): void {
   describe('a failure', () => {
-    test('of the request (400) says idle before its message is final, and again after (1.5)', async ({
+    test('of the request (400) reports idle before its message is final, and again after (1.5)', async ({
       child,
       host,
     }) => {
@@ -19,7 +19,7 @@ export function failures(test: ContractTest): void {
       expect(answer?.finish).toBeUndefined()
     })
 
-    test('of the server (500) is retried, and the same message then holds the answer (1.6)', async ({
+    test('of the server (500) is retried, and its message then holds the answer (1.6)', async ({
       child,
       host,
     }) => {
@@ -45,7 +45,7 @@ export function failures(test: ContractTest): void {
       expect(texts).toEqual(['', 'whole'])
     })
 
-    test('leaves a message that was queued behind it unanswered, and says so by no event (15.3)', async ({
+    test('leaves a message queued behind it unanswered, and reports that by no event (15.3)', async ({
       child,
       host,
     }) => {
@@ -59,7 +59,7 @@ export function failures(test: ContractTest): void {
       expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
     })
 
-    test('of an unknown agent is two errors, with no message, no busy and no idle ever (1.12)', async ({
+    test('caused by an unknown agent is two errors, without message, busy or idle (1.12)', async ({
       child,
       host,
     }) => {
@@ -70,7 +70,7 @@ export function failures(test: ContractTest): void {
       expect(await child.messages()).toEqual([])
     })
 
-    test('of an unknown model is an error on each side of one idle, and no answer (1.12)', async ({
+    test('caused by an unknown model is an error before and after one idle, and no answer (1.12)', async ({
       child,
       host,
     }) => {

@@ -10,11 +10,11 @@ import { BAD, inOrder } from '../harness/replies.ts'
 const WAIT_LIMIT_MS = 10_000
 const SETTLE_MS = 1_000
 
-/** The fake on a clock that runs, as fast as it can, for as long as the suite does. */
+/** Starts the fake on a clock that advances as fast as it can until the suite ends. */
 async function fakeUnderTest(): Promise<HostUnderTest> {
   const clock = new ManualClock()
   const host = new FakeHost(clock)
-  // The one command that the suite runs waits for longer than a case.
+  // The only command of the suite runs for longer than a case.
   host.runTool = async ({ name }, sessionID) => {
     if (host.session(sessionID).permission?.some((rule) => rule.action === 'ask'))
       await host.needPermission(sessionID, name)
@@ -62,12 +62,12 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
 }
 
 /**
- * Seen on the real host as well, which leaves about 30 ms between the two idles of a failure: a prompt that is stored
- * within them joins the run that has failed. Not in the shared suite, since no test can be sure to hit that window:
- * the call alone takes 8 to 24 ms (4.1). What the suite holds of it is the message that was queued behind a failure.
+ * Shows that a prompt stored between the two idles of a failure joins the failed run. The real host does it too (seen),
+ * within about 30 ms. Not in the shared suite, because the call alone takes 8 to 24 ms (4.1), so that no test hits that
+ * window reliably. The suite covers the message that was queued behind a failure.
  */
 function swallowedPrompt(test: ContractTest): void {
-  test('a prompt between the two idles of a failure is stored, and never answered', async ({
+  test('a prompt between the two idles of a failure is stored and never answered', async ({
     child,
     host,
   }) => {

@@ -1,4 +1,4 @@
-/** What the contract suite needs of a host, be it the real binary or the fake. */
+/** The host as the contract suite needs it: the real binary or the fake. */
 import type {
   Event,
   NewSession,
@@ -13,27 +13,27 @@ import { heldReply, inOrder } from '../harness/replies.ts'
 
 export interface HostUnderTest {
   readonly opencode: Opencode
-  /** Everything since the start, the oldest first. */
+  /** All events since the start, oldest first. */
   readonly events: readonly Event[]
   readonly modelRequests: readonly (ModelRequest & { readonly outcome: 'open' | 'answered' | 'closed' })[]
   setScript(script: Script): void
   createRootSession(): Promise<Session>
   userPrompt(sessionID: string, text: string): Promise<void>
   userAbort(sessionID: string): Promise<void>
-  /** Undoes a message and all after it, as /undo does. */
+  /** Undoes a message and all later ones, as /undo does. */
   userRevert(sessionID: string, messageID: string): Promise<void>
   deleteSession(sessionID: string): Promise<void>
-  /** Resolves when the predicate holds; rejects, naming `description`, when it does not within a generous time. */
+  /** Resolves when the predicate holds; after a generous time, rejects with `description`. */
   waitUntil(predicate: () => boolean | Promise<boolean>, description: string): Promise<void>
-  /** Resolves when whatever could still follow from what was done has had time to happen. */
+  /** Resolves when the host has had time for everything that could still follow. */
   settle(): Promise<void>
   close(): Promise<void>
 }
 
-/** The events of which the type says it all. */
+/** The events whose type alone is their word. */
 const WORDS: ReadonlySet<string> = new Set(['session.idle', 'session.deleted', 'session.compacted'])
 
-/** One session of a host: what it was told, what its model was asked, and what it holds. */
+/** Observes one session of a host: its events, its model requests, and its stored messages. */
 export class Observed {
   readonly id: string
   readonly session: Session
@@ -46,7 +46,7 @@ export class Observed {
     this.id = session.id
   }
 
-  /** Sends a message with ids of our own; without parts one that says the name. */
+  /** Sends a message with ids of our own; its text is the name unless `changes` has parts. */
   prompt(name: string, changes: Partial<Prompt> = {}): Promise<void> {
     const { messageID = this.messageID(name), ...rest } = changes
     return this.#host.opencode.prompt(this.id, {
@@ -57,21 +57,21 @@ export class Observed {
     })
   }
 
-  /** Prompts, and resolves at the next idle, which ends a turn that goes well. */
+  /** Prompts, and resolves at the next idle: the end of a turn without an error. */
   async turn(name: string, changes: Partial<Prompt> = {}): Promise<void> {
     const count = this.idleCount + 1
     await this.prompt(name, changes)
     await this.idleTimes(count)
   }
 
-  /** Prompts, and resolves when the model is asked. */
+  /** Prompts, and resolves when the model receives the request. */
   async asked(name: string): Promise<void> {
     const count = this.requests.length + 1
     await this.prompt(name)
     await this.askedTimes(count)
   }
 
-  /** As `asked`; the model answers when the case says what, and `ok` from then on. */
+  /** As `asked`; the model answers when the case releases a reply, and `ok` from then on. */
   async held(name: string): Promise<(reply: Reply) => void> {
     const { reply, release } = heldReply()
     this.#host.setScript(inOrder(reply))
@@ -86,8 +86,8 @@ export class Observed {
   }
 
   /**
-   * In the host's form and order (contract 4.17), each made when it is first asked for: OpenCode 1.18.14 and older end
-   * a turn only upon an answer with a higher id than the newest message of the user's.
+   * Returns the message id of a name, in the host's form (contract 4.17). Makes it on first use, so that ids ascend:
+   * OpenCode 1.18.14 and older end a turn only upon an answer with a higher id than the newest user message.
    */
   messageID(name: string): string {
     const known = this.#messageIDs.get(name)
@@ -110,20 +110,20 @@ export class Observed {
     return this.#host.opencode.messages(this.id)
   }
 
-  /** The assistant's messages. */
+  /** Returns the assistant's messages. */
   async answers() {
     return (await this.messages()).flatMap(({ info, parts }) =>
       info.role === 'assistant' ? [{ ...info, parts }] : [],
     )
   }
 
-  /** What each of the assistant's messages answers: a name as it was prompted, else the id of the message. */
+  /** Returns which message each assistant message answers: the name it was prompted with, else its id. */
   async answeredTo(): Promise<string[]> {
     const names = new Map([...this.#messageIDs].map(([name, id]) => [id, name]))
     return (await this.answers()).map(({ parentID }) => names.get(parentID) ?? parentID)
   }
 
-  /** The states of all tool calls. */
+  /** Returns the states of all tool calls. */
   async toolStates(): Promise<string[]> {
     const parts = (await this.messages()).flatMap((message) => message.parts)
     return parts.flatMap((part) => (part.type === 'tool' ? [part.state.status] : []))
@@ -133,7 +133,7 @@ export class Observed {
     return this.#host.modelRequests.filter((request) => request.sessionID === this.id)
   }
 
-  /** The conversation of the nth request, as `role: content`, without what the host says about itself. */
+  /** Returns the conversation of the nth request as `role: content`, without the host's system prompt. */
   conversation(index: number): string[] {
     const messages = this.requests[index]?.messages ?? []
     return messages.filter(({ role }) => role !== 'system').map(({ role, content }) => `${role}: ${content}`)
@@ -145,7 +145,7 @@ export class Observed {
     )
   }
 
-  /** The events that a plugin acts on, as words: `busy`, `idle`, `session.idle`, `error NAME`, `final NAME`… */
+  /** Returns the events that a plugin acts on, as words: `busy`, `idle`, `session.idle`, `error NAME`, `final NAME`… */
   get story(): string[] {
     return this.events.flatMap((event) => {
       if (event.type === 'session.status') return [event.properties.status.type]
@@ -158,7 +158,7 @@ export class Observed {
     })
   }
 
-  /** How tool calls have ended, as events told it: message, call, status. A state that is told again counts once. */
+  /** Returns the ends of tool calls from events: message, call, status. A repeated state counts once. */
   get toldCalls(): string[] {
     const parts = this.events.flatMap((event) =>
       event.type === 'message.part.updated' ? [event.properties.part] : [],
@@ -166,12 +166,12 @@ export class Observed {
     return [...new Set(parts.flatMap(endOfCall))]
   }
 
-  /** The same, as it is stored. */
+  /** Returns the stored tool calls in the format of `toldCalls`. */
   async storedCalls(): Promise<string[]> {
     return (await this.messages()).flatMap(({ parts }) => parts).flatMap(endOfCall)
   }
 
-  /** How often the session said that it is idle. */
+  /** Returns how often the session reported idle. */
   get idleCount(): number {
     return this.story.filter((word) => word === 'session.idle').length
   }
@@ -184,14 +184,14 @@ export class Observed {
     return this.#host.waitUntil(() => this.idleCount >= count, `idle ${count} of ${this.id}`)
   }
 
-  /** Resolves when the message that was prompted under a name is in the history, some time after the prompt. */
+  /** Resolves when the message with this name is in the history, which is some time after the prompt. */
   stored(name: string): Promise<void> {
     const id = this.messageID(name)
     const isStored = async (): Promise<boolean> => (await this.messages()).some(({ info }) => info.id === id)
     return this.#host.waitUntil(isStored, `the message "${name}" in ${this.id}`)
   }
 
-  /** Resolves when the story has come to a word. */
+  /** Resolves when the story contains a word. */
   told(word: string): Promise<void> {
     return this.#host.waitUntil(() => this.story.includes(word), `"${word}" of ${this.id}`)
   }
@@ -205,7 +205,7 @@ function endOfCall(part: Part): string[] {
     : []
 }
 
-/** A session of a root of its own, which is what a background task runs in. */
+/** Creates a child of a new root session, as a background task has it. */
 export async function newChild(host: HostUnderTest, changes: Partial<NewSession> = {}): Promise<Observed> {
   const parentID = changes.parentID ?? (await host.createRootSession()).id
   const defaults = { title: 'A child', permission: [], metadata: {} }
@@ -213,7 +213,7 @@ export async function newChild(host: HostUnderTest, changes: Partial<NewSession>
   return new Observed(host, session)
 }
 
-/** How the story of a run ends that failed or was aborted: its message is final only after the first idle (1.5). */
+/** Returns the last words of a failed or aborted turn: its message is final only after the first idle (1.5). */
 export function endsTwice(error: string): string[] {
   const idle = ['idle', 'session.idle']
   return [`error ${error}`, ...idle, `final ${error}`, ...idle]

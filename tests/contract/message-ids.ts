@@ -39,7 +39,7 @@ export function messageIDs(test: ContractTest): void {
       expect(child.requests).toHaveLength(2)
     })
 
-    test('sent again after newer turns costs one turn, and keeps its place in the history (4.14)', async ({
+    test('sent again after newer turns costs one turn, and its message stays where it was (4.14)', async ({
       child,
     }) => {
       await child.turn('one')
@@ -58,7 +58,7 @@ export function messageIDs(test: ContractTest): void {
       expect((await child.messages())[0]?.parts).toHaveLength(2)
     })
 
-    test('in another session writes into the first one (4.14)', async ({ child, host }) => {
+    test('sent to another session writes into the first one (4.14)', async ({ child, host }) => {
       const other = await newChild(host)
       await child.turn('hello')
       await other.prompt('other', { messageID: child.messageID('hello') })
@@ -67,7 +67,7 @@ export function messageIDs(test: ContractTest): void {
       expect((await other.messages()).filter(({ info }) => info.role === 'user')).toEqual([])
     })
 
-    test('is not shared by part ids: a part sent in a second message stays in the first (4.18)', async ({
+    test('has its own part ids: a part sent in a second message stays in the first (4.18)', async ({
       child,
     }) => {
       await child.turn('one', { parts: [child.part('shared', 'first text')] })

@@ -6,12 +6,12 @@ import type { HostUnderTest, Observed } from './host-under-test.ts'
 
 const LOW = { providerID: 'mock', modelID: 'm3', variant: 'low' }
 
-/** What `session.updated` said of the session, the oldest first. */
+/** Returns the sessions of the `session.updated` events, oldest first. */
 function updates(child: Observed): Session[] {
   return child.events.flatMap((event) => (event.type === 'session.updated' ? [event.properties.info] : []))
 }
 
-/** Two turns, of which the user has undone the second. */
+/** Runs two turns, and undoes the second as the user. */
 async function undone(child: Observed, host: HostUnderTest): Promise<void> {
   await child.turn('one')
   await child.turn('two')
@@ -20,7 +20,7 @@ async function undone(child: Observed, host: HostUnderTest): Promise<void> {
 }
 
 export function parents(test: ContractTest): void {
-  describe('a session in which a person works', () => {
+  describe('a session of a user', () => {
     test('has neither agent nor model before its first prompt', async ({ child, host }) => {
       const session = await host.opencode.session(child.id)
       expect(session).not.toHaveProperty('agent')
@@ -43,7 +43,7 @@ export function parents(test: ContractTest): void {
       expect(model).toEqual({ id: 'm2', providerID: 'mock', variant: 'default' })
     })
 
-    test('tells agent, model and variant as session.updated before each user message', async ({
+    test('sends session.updated with agent, model and variant before each user message', async ({
       child,
       host,
     }) => {
@@ -68,7 +68,10 @@ export function parents(test: ContractTest): void {
       ])
     })
 
-    test('tells an undo as session.updated, and keeps what was undone (4.15)', async ({ child, host }) => {
+    test('sends session.updated upon an undo, and still stores the undone messages (4.15)', async ({
+      child,
+      host,
+    }) => {
       await undone(child, host)
       const revert = { messageID: child.messageID('two') }
       await host.waitUntil(() => updates(child).at(-1)?.revert !== undefined, 'session.updated with a revert')
@@ -77,7 +80,7 @@ export function parents(test: ContractTest): void {
       expect(await child.answeredTo()).toEqual(['one', 'two'])
     })
 
-    test('loses what was undone for good at the next prompt, whoever sends it (4.15)', async ({
+    test('deletes undone messages for good at the next prompt, even one of a plugin (4.15)', async ({
       child,
       host,
     }) => {
@@ -91,7 +94,7 @@ export function parents(test: ContractTest): void {
       expect(updates(child).at(-1)).not.toHaveProperty('revert')
     })
 
-    test('forgets the parts of what was undone as well, so that their ids are free again (4.15, 4.18)', async ({
+    test('deletes the parts of undone messages as well, so that their ids are free again (4.15, 4.18)', async ({
       child,
       host,
     }) => {

@@ -6,7 +6,7 @@ import { newChild, type HostUnderTest, type Observed } from './host-under-test.t
 
 const BASH = { name: 'bash', args: { command: 'echo hello', description: 'Says hello' } }
 
-/** A child whose tool waits for a permission. */
+/** Starts a child whose tool call waits for a permission. */
 async function asking(host: HostUnderTest): Promise<{ child: Observed; request: PermissionRequest }> {
   const child = await newChild(host, {
     permission: [{ permission: 'bash', pattern: '*', action: 'ask' }],
@@ -19,8 +19,10 @@ async function asking(host: HostUnderTest): Promise<{ child: Observed; request: 
 }
 
 export function permissions(test: ContractTest): void {
-  describe('a tool that needs a permission', () => {
-    test('and is rejected without a word ends the turn, with no further message (8.2)', async ({ host }) => {
+  describe('a tool call that waits for a permission', () => {
+    test('and is rejected without a message ends the turn, without a further answer (8.2)', async ({
+      host,
+    }) => {
       const { child, request } = await asking(host)
       await host.opencode.rejectPermission(request.id)
       await child.idleTimes(1)
@@ -31,7 +33,7 @@ export function permissions(test: ContractTest): void {
       expect(child.idleCount).toBe(1)
     })
 
-    test('and is rejected with a message has its model go on (8.2)', async ({ host }) => {
+    test('and is rejected with a message lets its model continue (8.2)', async ({ host }) => {
       const { child, request } = await asking(host)
       await host.opencode.rejectPermission(request.id, 'Do without it.')
       await child.idleTimes(1)
@@ -40,7 +42,7 @@ export function permissions(test: ContractTest): void {
       expect(child.requests[1]?.messages.at(-1)?.content).toContain('Do without it.')
     })
 
-    test('and is aborted meanwhile leaves its request behind (6.5)', async ({ host }) => {
+    test('and is aborted leaves its permission request behind (6.5)', async ({ host }) => {
       const { child, request } = await asking(host)
       await child.abort()
       await host.settle()

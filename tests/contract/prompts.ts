@@ -4,7 +4,7 @@ import type { ContractTest } from './contract-test.ts'
 import { READ, inOrder, never } from '../harness/replies.ts'
 import type { Reply } from '../harness/script.ts'
 
-/** Of so many parts is a long message. */
+/** The number of parts of a long message. */
 const LONG = 200
 
 export function prompts(test: ContractTest): void {
@@ -27,7 +27,7 @@ export function prompts(test: ContractTest): void {
       expect(await child.answeredTo()).toEqual(['one', 'two'])
     })
 
-    test('during a step that calls a tool is read after the tool, and takes the loop over (4.3)', async ({
+    test('during a step with a tool call is read after the tool, and answered by the same loop (4.3)', async ({
       child,
     }) => {
       const release = await child.held('one')
@@ -53,7 +53,7 @@ export function prompts(test: ContractTest): void {
       expect(child.conversation(1)).toEqual(['user: one', 'user: two'])
     })
 
-    test('sent five times in one tick loses nothing, in one cycle of few turns (5)', async ({
+    test('sent five times in one tick is never lost, and costs one cycle of few turns (5)', async ({
       child,
       host,
     }) => {
@@ -65,16 +65,16 @@ export function prompts(test: ContractTest): void {
       expect(child.requests.length).toBeLessThan(5)
       const asked = child.conversation(child.requests.length - 1).join('\n')
       for (const each of names) expect(asked).toContain(`user: ${each}`)
-      // Only the newest of those that a step answers is named by its answer.
+      // An answer names only the newest of the messages that it answers.
       expect((await child.answeredTo()).at(-1)).toBe('N5')
     })
 
-    test('of more than forty parts is stored with pauses, in which a busy session reads what is there (15.5)', async ({
+    test('of more than forty parts is stored with pauses, and a busy session reads it in part (15.5)', async ({
       child,
       host,
     }) => {
       let step = 0
-      // The same call would be asked about (doom loop).
+      // An identical call would need a permission (`doom_loop`).
       const work = (): Reply => ({
         tools: [{ name: 'read', args: { filePath: 'README.md', limit: ++step } }],
       })
@@ -91,7 +91,7 @@ export function prompts(test: ContractTest): void {
           text: 'part of a long message',
         }))
         await child.askedTimes(child.requests.length + 2)
-        // At another moment of a step each time.
+        // Send at a different moment of the step each time.
         for (let call = 0; call < count; call += 1) await host.opencode.statuses()
         await child.prompt(`long ${count}`, { parts })
       }
@@ -100,12 +100,12 @@ export function prompts(test: ContractTest): void {
       expect(wasReadInParts()).toBe(true)
     })
 
-    test('keeps its parts in the order of their ids, not as they were sent (15.1)', async ({ child }) => {
+    test('has its parts in the order of their ids, not in that of sending (15.1)', async ({ child }) => {
       await child.turn('hello', { parts: [child.part('2', 'B'), child.part('1', 'A')] })
       expect(child.conversation(0)).toEqual(['user: AB'])
     })
 
-    test('is refused for an unknown session, as is reading it (3.5)', async ({ host }) => {
+    test('to an unknown session is refused, as is reading that session (3.5)', async ({ host }) => {
       const { opencode } = host
       const id = 'ses_unknown0000'
       const prompt = { messageID: 'msg_unknown', agent: 'build', parts: [] }

@@ -8,7 +8,7 @@ import type { HostUnderTest } from './host-under-test.ts'
 
 const WAIT_LIMIT_MS = 30_000
 const POLL_MS = 5
-/** The host is silent for no longer than this within what it does: a tool that is aborted takes 285 ms (1.10). */
+/** The longest silence of a host that is still at work: an aborted tool call takes 285 ms (1.10). */
 const SETTLE_MS = 400
 const ROUND_TRIPS = 30
 
@@ -46,7 +46,7 @@ async function realUnderTest(): Promise<HostUnderTest> {
       do {
         told = server.events.all.length
         await sleep(SETTLE_MS)
-        // On a busy machine the host takes longer for everything: for these, too.
+        // On a busy machine these calls take as long as the rest of the host's work does.
         for (let count = 0; count < ROUND_TRIPS; count += 1) await server.client.session.status()
       } while (server.events.all.length > told)
     },

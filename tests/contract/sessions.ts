@@ -5,10 +5,7 @@ import { inOrder, never } from '../harness/replies.ts'
 
 export function sessions(test: ContractTest): void {
   describe('a session', () => {
-    test('that is idle is absent from the statuses, and one that works is busy (2.1)', async ({
-      child,
-      host,
-    }) => {
+    test('is absent from the statuses while idle, and busy while it works (2.1)', async ({ child, host }) => {
       host.setScript(inOrder(never()))
       expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
       await child.asked('hello')
@@ -17,7 +14,7 @@ export function sessions(test: ContractTest): void {
       expect(await host.opencode.statuses()).not.toHaveProperty(child.id)
     })
 
-    test('keeps the metadata and permissions that it was created with (3.1)', async ({ host }) => {
+    test('stores the metadata and permissions of its creation (3.1)', async ({ host }) => {
       const permission = [{ permission: 'task', pattern: '*', action: 'deny' as const }]
       const metadata = { background: { id: 'bg_1', times: [1, 2] }, other: true }
       const child = await newChild(host, { permission, metadata, title: 'Named' })
@@ -26,9 +23,7 @@ export function sessions(test: ContractTest): void {
       expect(await host.opencode.session(child.id)).toMatchObject(kept)
     })
 
-    test('has its metadata replaced as a whole, and tells it as session.updated (3.2, 9.8)', async ({
-      host,
-    }) => {
+    test('has its metadata replaced as a whole, and sends session.updated (3.2, 9.8)', async ({ host }) => {
       const child = await newChild(host, { metadata: { old: 1, kept: 2 } })
       await host.opencode.replaceMetadata(child.id, { kept: 3 })
       expect((await host.opencode.session(child.id)).metadata).toEqual({ kept: 3 })
@@ -57,7 +52,7 @@ export function sessions(test: ContractTest): void {
       for (const tool of ['task', 'edit', 'write']) expect(tools).not.toContain(tool)
     })
 
-    test('that is allowed one tool only offers that one (8.5)', async ({ host }) => {
+    test('whose rules allow one tool offers only that one (8.5)', async ({ host }) => {
       const permission = [
         { permission: '*', pattern: '*', action: 'deny' as const },
         { permission: 'read', pattern: '*', action: 'allow' as const },
@@ -67,7 +62,7 @@ export function sessions(test: ContractTest): void {
       expect(child.requests[0]?.tools).toEqual(['read'])
     })
 
-    test('that is deleted takes its children along, the children first (7)', async ({ child, host }) => {
+    test('that is deleted has its children deleted first (7)', async ({ child, host }) => {
       const grandchild = await newChild(host, { parentID: child.id })
       await host.deleteSession(child.id)
       await child.told('session.deleted')
@@ -78,9 +73,9 @@ export function sessions(test: ContractTest): void {
       await expect(host.opencode.messages(grandchild.id)).rejects.toMatchObject({ reason: 'notFound' })
     })
 
-    // The real host tries the run again where the text of the database's error holds the digits 429, 500, 502, 503, 504
-    // or 524, as a time in it may, and asks the model anew each time. An abort ends either kind at once.
-    test('that is deleted while busy runs on, and fails at its next write (1.11)', async ({
+    // The real host retries the turn, with a new model request, when the text of the database's error contains 429, 500,
+    // 502, 503, 504 or 524, as a timestamp in it may. An abort ends either case at once.
+    test('that is deleted while busy continues, and fails at its next write (1.11)', async ({
       child,
       host,
     }) => {
@@ -96,13 +91,13 @@ export function sessions(test: ContractTest): void {
       await expect(child.messages()).rejects.toMatchObject({ reason: 'notFound' })
     })
 
-    test('tells its model requests apart by the ids of the session and its parent', async ({ child }) => {
+    test('sends its parent’s id with its model requests', async ({ child }) => {
       await child.turn('hello')
       expect(child.requests[0]?.parentSessionID).toBe(child.session.parentID)
     })
   })
 
-  test('the agents include the default one and those that only other agents call', async ({ host }) => {
+  test('the agents include the default one and the subagents', async ({ host }) => {
     const agents = await host.opencode.agents()
     expect(agents).toContainEqual(expect.objectContaining({ name: 'build', mode: 'primary' }))
     expect(agents).toContainEqual(expect.objectContaining({ name: 'general', mode: 'subagent' }))

@@ -11,7 +11,7 @@ export function turns(test: ContractTest): void {
       expect(child.events[0]?.type).toBe('session.created')
     })
 
-    test('tells its user message, with its part after it, before it is busy (1.1)', async ({ child }) => {
+    test('sends its user message, then the part of it, before it is busy (1.1)', async ({ child }) => {
       await child.turn('hello')
       const types = child.events.map(({ type }) => type)
       const message = types.indexOf('message.updated')
@@ -21,7 +21,7 @@ export function turns(test: ContractTest): void {
       expect(types.indexOf('session.status')).toBeGreaterThan(part)
     })
 
-    test('tells each event with an id of its own', async ({ child, host }) => {
+    test('sends each event with a unique id', async ({ child, host }) => {
       await child.turn('hello')
       await host.settle()
       const ids = child.events.map(({ id }) => id)
@@ -54,24 +54,21 @@ export function turns(test: ContractTest): void {
       expect(await child.answeredTo()).toEqual(['hello', 'hello', 'hello'])
     })
 
-    test('tells that a tool call is completed, under the ids with which it is stored', async ({
-      child,
-      host,
-    }) => {
+    test('sends the end of a tool call with the ids under which it is stored', async ({ child, host }) => {
       host.setScript(inOrder(READ, { text: 'done' }))
       await child.turn('hello')
       expect(child.toldCalls).toEqual([expect.stringMatching(/ completed$/)])
       expect(child.toldCalls).toEqual(await child.storedCalls())
     })
 
-    test('goes on after a tool call that came with a terminal finish (1.3b)', async ({ child, host }) => {
+    test('continues after a tool call with a terminal finish (1.3b)', async ({ child, host }) => {
       host.setScript(inOrder({ ...READ, finish: 'stop' }, { text: 'done' }))
       await child.turn('hello')
       expect(child.requests).toHaveLength(2)
       expect((await child.answers()).map(({ finish }) => finish)).toEqual(['stop', 'stop'])
     })
 
-    test('ends when the answer was cut short by its length', async ({ child, host }) => {
+    test('ends with an answer that exceeds the output limit', async ({ child, host }) => {
       host.setScript(inOrder({ text: 'so far', finish: 'length' }))
       await child.turn('hello')
       await host.settle()
@@ -104,7 +101,7 @@ export function turns(test: ContractTest): void {
       expect(child.requests[0]?.model).toBe('m3')
     })
 
-    test('without agent and model falls to build, and drops the variant but not the model (4.10)', async ({
+    test('without agent and model falls back to build, and drops the variant but not the model (4.10)', async ({
       child,
       host,
     }) => {
