@@ -3,7 +3,7 @@ import { startStage, type Stage } from '../harness/stage.ts'
 import type { Row } from './rows.ts'
 import { ONE_AT_A_TIME, Scene } from './scene.ts'
 
-/** For all rows of a fault to reach their moments on a busy machine. */
+/** Time for all rows of a fault to reach their moments on a busy machine. */
 const TOGETHER_MS = 180_000
 
 function onOneStage(): () => Stage {
@@ -22,11 +22,11 @@ function onOneStage(): () => Stage {
   return () => stage
 }
 
-/** Plays rows of the table, each as a test, one after another. */
+/** Plays rows of the table one after another, each as a test. */
 export function playAll(rows: readonly Row[]): void {
   const stage = onOneStage()
   for (const row of rows) {
-    test(`${row.fault}, ${row.moment}: told ${row.expected.times} times`, async () => {
+    test(`${row.fault}, ${row.moment}: reported ${row.expected.times} times`, async () => {
       const scene = await Scene.create(stage(), row.child?.())
       await row.reach(scene)
       await row.bring(scene)
@@ -36,7 +36,7 @@ export function playAll(rows: readonly Row[]): void {
   }
 }
 
-/** Plays rows whose fault concerns the whole process: each reaches its moment, and then the fault comes for all. */
+/** Plays rows whose fault hits the whole process: each row reaches its moment, then one fault hits all. */
 export function playTogether(rows: readonly Row[]): void {
   const stage = onOneStage()
   const lasting = rows.filter(({ isFleeting }) => !isFleeting)
@@ -61,7 +61,7 @@ function playGroups(stage: () => Stage, groups: readonly (readonly Row[])[]): vo
         if (first) await group[0]?.bring(first)
       }, TOGETHER_MS)
       for (const row of group) {
-        test(`${row.fault}, ${row.moment}: told ${row.expected.times} times`, async () => {
+        test(`${row.fault}, ${row.moment}: reported ${row.expected.times} times`, async () => {
           expect(await scenes.get(row)?.see()).toEqual(row.expected)
         })
       }

@@ -1,7 +1,4 @@
-/**
- * What may go wrong, and what must come of it: a fault, the moment in which it comes, and what is then seen. Each row is
- * played on the real OpenCode.
- */
+/** Lists the faults, the moment in which each occurs, and its expected outcome. The real OpenCode plays each row. */
 import type { Fault } from '../harness/inside/protocol.ts'
 import type { Script } from '../harness/script.ts'
 import { backgroundTask } from '../harness/stage.ts'
@@ -10,28 +7,28 @@ import { ONE_AT_A_TIME, RESULT, type Scene, type Seen } from './scene.ts'
 export interface Row {
   readonly fault: string
   readonly moment: string
-  /** Has the parent launch its task; resolves in the moment. */
+  /** Launches the task, and resolves in the moment. */
   readonly reach: Act
-  /** Brings the fault about; rows of a fault to the process can share it. */
+  /** Causes the fault; rows whose fault hits the process can share it. */
   readonly bring: Act
-  /** What happens then. */
+  /** The steps after the fault. */
   readonly after: Act
   readonly expected: Seen
-  /** Answers for the child; otherwise it answers when the scene says so. */
+  /** Answers for the child; without it, the scene releases the child's answer. */
   readonly child?: () => Script
-  /** The moment is over by itself soon: the fault must come at once. */
+  /** The moment ends by itself soon, so the fault must follow at once. */
   readonly isFleeting: boolean
 }
 
 export type Act = (scene: Scene) => Promise<unknown>
 
-/** In words for the table, and what brings it about. */
+/** An act, with its words for the table. */
 interface Named {
   readonly words: string
   readonly act: Act
 }
 
-/** A state that the task or its parent is in when the fault comes; `act` launches the task and resolves in that state. */
+/** The state of the task or its parent at the fault; `act` launches the task and resolves in that state. */
 interface Moment extends Named {
   readonly child?: () => Script
   readonly isFleeting?: true
@@ -43,9 +40,9 @@ const CUT_OFF = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task 
 const NOT_STARTED = { ...WITH_NEXT, told: 'failed: OpenCode stopped before the task had started' } as const
 const STOPPED = { ...WOKEN, told: 'cancelled: user' } as const
 const UNTOLD = { told: 'nothing', times: 0, how: '–', left: 'nothing' } as const
-const NOBODY = { ...UNTOLD, told: 'nobody is left to tell' } as const
+const NOBODY = { ...UNTOLD, told: 'the parent is gone' } as const
 
-/** The child wants to run a command that is asked for, and says the result when it was granted. */
+/** The child calls a command that needs a permission, and answers with the result once it is granted. */
 const remover =
   (): Script =>
   ({ messages }) =>
@@ -53,7 +50,7 @@ const remover =
       ? { text: RESULT }
       : { tools: [{ name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }] }
 
-/** The child's context is full once. */
+/** The child's context overflows once. */
 const overflowing = (): Script => {
   let isFull = true
   return ({ tools }) => {
@@ -64,7 +61,7 @@ const overflowing = (): Script => {
   }
 }
 
-/** One after the other. */
+/** Runs acts one after another. */
 const inTurn =
   (...acts: readonly Act[]): Act =>
   async (scene) => {
@@ -119,11 +116,11 @@ const noticeStored = (words: string): Moment => ({
   },
 })
 const endTold: Moment = {
-  words: 'it has finished, and its end was told',
+  words: 'it has finished, and the parent was notified',
   act: inTurn(launch, answer, isTold),
 }
 
-/** The fault comes in the moment; `after` is what happens then. */
+/** Builds a row whose fault occurs in the moment; `after` holds the steps that follow. */
 function row({ words, act }: Named, moment: Moment, expected: Seen, ...after: readonly Act[]): Row {
   const { child, isFleeting = false } = moment
   return {
@@ -138,7 +135,7 @@ function row({ words, act }: Named, moment: Moment, expected: Seen, ...after: re
   }
 }
 
-/** The fault lasts from before the launch until the end is told, and for as long as something could be sent again. */
+/** Builds a row whose fault lasts from before the launch until the end is reported and no resend can follow. */
 function lasting(fault: Fault, words: string, moment: string, told: Partial<Seen> = {}): Row {
   const isAnswered = told.told === undefined
   const meanwhile = isAnswered
@@ -155,7 +152,7 @@ function lasting(fault: Fault, words: string, moment: string, told: Partial<Seen
 }
 
 const processRows: readonly Row[] = [
-  // First: it has time pass, in which a notice that is held back below would be sent again.
+  // First, because it advances time, and then OpenCode would resend a notice that a row below holds.
   row(
     killed,
     {
@@ -219,7 +216,7 @@ const processRows: readonly Row[] = [
     },
     CUT_OFF,
   ),
-  // Last: a call that hangs is given up after a while, and sent again.
+  // Last, because a hanging call times out after a while and is sent again.
   row(
     killed,
     {
@@ -236,7 +233,7 @@ const processRows: readonly Row[] = [
 ]
 
 const diskFull = (then: Act): Named => ({
-  words: 'nothing can be written to the disk',
+  words: 'OpenCode cannot write to the disk',
   async act(scene) {
     const free = scene.fillDisk()
     await then(scene)
@@ -247,7 +244,7 @@ const diskFull = (then: Act): Named => ({
 const callRows: readonly Row[] = [
   row(
     diskFull(inTurn(answer, isIdle)),
-    { words: 'the child is to end', act: launch },
+    { words: 'the child is about to end', act: launch },
     {
       ...WOKEN,
       told: 'failed: the session received its prompt but did not finish an answer, and was idle for 20 s',
@@ -256,7 +253,10 @@ const callRows: readonly Row[] = [
   ),
   row(
     diskFull(inTurn(set('none'), (scene) => scene.pass())),
-    { words: 'the notice is to be sent', act: inTurn(launch, set('notice is refused'), answer, finished) },
+    {
+      words: 'the notice is about to be sent',
+      act: inTurn(launch, set('notice is refused'), answer, finished),
+    },
     WOKEN,
     isTold,
     (scene) => scene.pass(),
@@ -277,8 +277,8 @@ const callRows: readonly Row[] = [
   lasting('notice hangs', 'the notice never reaches the host', 'once'),
   lasting('notice loses its answer', 'the answer to the notice is lost', 'once'),
   lasting('events are lost', 'events are lost', 'all the time'),
-  lasting('events are doubled', 'events come twice', 'all the time'),
-  lasting('events are out of order', 'events come late and out of order', 'all the time'),
+  lasting('events are doubled', 'events arrive twice', 'all the time'),
+  lasting('events are out of order', 'events arrive late and out of order', 'all the time'),
 ]
 
 const childRows: readonly Row[] = [
@@ -301,7 +301,7 @@ const childRows: readonly Row[] = [
     WOKEN,
   ),
   row(
-    { words: "the child's context is full, and summed up by the host", act: isTold },
+    { words: "the child's context is full, and summarised by the host", act: isTold },
     { words: 'it works', act: launchOnly, child: overflowing },
     WOKEN,
   ),
@@ -317,7 +317,7 @@ const childRows: readonly Row[] = [
   ),
   row(
     {
-      words: 'the user rejects what the child asks permission for',
+      words: "the user rejects the child's permission request",
       act: (scene) => scene.rejectPermission(),
     },
     { words: 'it waits', act: launch, child: remover },
@@ -355,7 +355,7 @@ const parentRows: readonly Row[] = [
     isIdle,
   ),
   row(
-    { words: 'the parent is summed up (compaction)', act: (scene) => scene.compact(scene.parent.id) },
+    { words: 'the parent is summarised (compaction)', act: (scene) => scene.compact(scene.parent.id) },
     works,
     WOKEN,
     answer,

@@ -1,4 +1,4 @@
-/** One fault on the real OpenCode: a parent that has launched one task, what is done to it, and what came of it. */
+/** Plays one fault on the real OpenCode: a parent launches one task, a fault hits it, and the outcome is read. */
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { heldReply } from '../harness/replies.ts'
@@ -8,29 +8,29 @@ import { backgroundTask, type Parent, type Stage } from '../harness/stage.ts'
 
 /** The columns of the table. */
 export interface Seen {
-  /** What the parent's model has read of the end. */
+  /** The end as the parent's model has read it. */
   readonly told: string
-  /** In how many messages it has read that, over two more messages of the user's. */
+  /** The number of messages with that end, up to two user messages later. */
   readonly times: number
-  /** Whether it was woken for it, or read it with the next message of the user's. */
+  /** Whether the notice woke the parent, or its model read it with the next user message. */
   readonly how: 'woken' | 'with the next message' | '–'
-  /** Sessions at work, unfinished tasks and unanswered requests for permission. */
+  /** Busy sessions, unfinished tasks and unanswered permission requests. */
   readonly left: string
 }
 
 export const RESULT = 'the result'
 
-/** The arguments of a task of which only one is at work at a time. */
+/** The arguments of a task whose model runs one task at a time. */
 export const ONE_AT_A_TIME = { model: 'mock/m2' }
 
-/** A notice of which nothing was heard would have been sent again by then. */
+/** The time after which an unconfirmed notice is sent again. */
 const SENT_AGAIN_MS = 6000
 const LOOK_MS = 20
 
 export class Scene {
   readonly stage: Stage
   readonly parent: Parent
-  /** Lets the child answer. */
+  /** Releases the child's answer. */
   readonly answer: (reply?: Reply) => void
   #id = ''
   #forkID = ''
@@ -42,7 +42,7 @@ export class Scene {
     this.answer = (reply = { text: RESULT }) => answer(reply)
   }
 
-  /** @param child answers for the children, instead of what the scene is told to answer */
+  /** @param child answers for the children, instead of `answer` */
   static async create(stage: Stage, child?: Script): Promise<Scene> {
     await stage.fault('none')
     const { reply, release } = heldReply()
@@ -57,30 +57,30 @@ export class Scene {
     return this.stage.server.client
   }
 
-  /** Launches the task, and waits until the parent's turn is over and, unless it is queued, the child is at work. */
+  /** Launches the task, and waits until the child is at work and the parent's turn has ended. */
   async launch(): Promise<void> {
     await this.launchOnly()
     await this.childIsAtWork()
     await this.parent.quietBesidesChildren()
   }
 
-  /** Resolves with the answer of the launch. `changes`: more arguments. */
+  /** Launches the task, and resolves with the tool's answer. `changes`: more arguments. */
   async launchOnly(changes: object = {}): Promise<void> {
     const [answer = ''] = await this.parent.call([backgroundTask('work', changes)])
     this.#id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
   }
 
-  /** Resolves when the child's model was asked, for which time may have to pass. */
+  /** Resolves when the child's model was asked; lets time pass until then. */
   async isAtWork(): Promise<void> {
     await this.stage.passUntil(this.childIsAtWork())
   }
 
-  /** Resolves when the parent's model was asked with this text in a notice, for which time may have to pass. */
+  /** Resolves when the parent's model was asked with this text in a notice; lets time pass until then. */
   async isTold(text: string): Promise<void> {
     await this.stage.passUntil(this.parent.waitForNotice(text, { timeoutMs: 60_000 }))
   }
 
-  /** What would be sent again has been. */
+  /** Lets time pass until every resend is sent. */
   pass(): Promise<void> {
     return this.stage.pass(SENT_AGAIN_MS)
   }
@@ -97,7 +97,7 @@ export class Scene {
     return this.stage.server.events.waitFor(predicate, { description, from })
   }
 
-  /** To be called before the launch. */
+  /** Resolves when the child's prompt is stored. Call it before the launch. */
   async promptIsStored(): Promise<void> {
     const from = this.stage.server.events.all.length
     await this.#event(
@@ -122,7 +122,7 @@ export class Scene {
     )
   }
 
-  /** Resolves when the child's answer is complete. */
+  /** Resolves when the child's answer is complete and its session idle. */
   async childHasFinished(): Promise<void> {
     const sessionID = await this.childIsAtWork()
     await this.#event(
@@ -136,7 +136,7 @@ export class Scene {
     await this.childIsIdle()
   }
 
-  /** Resolves when the child's session is not at work any more. */
+  /** Resolves when the child's session is idle. */
   async childIsIdle(): Promise<void> {
     const sessionID = await this.childIsAtWork()
     while (sessionID in (await this.#statuses())) await sleep(LOOK_MS)
@@ -148,7 +148,7 @@ export class Scene {
     return data
   }
 
-  /** Resolves with the id of the request. */
+  /** Resolves with the id of the child's permission request. */
   async permissionIsAsked(): Promise<string> {
     const sessionID = await this.childIsAtWork()
     const event = await this.#event(
@@ -176,7 +176,7 @@ export class Scene {
     this.#isParentGone ||= id === this.parent.id
   }
 
-  /** Undoes a session from its first user message that begins with this text. */
+  /** Undoes the messages of a session from the first that begins with this text. */
   async undo(id: string, text: string): Promise<void> {
     const stored = await this.stage.server.messages(id)
     const message = stored.find(({ parts }) =>
@@ -201,14 +201,14 @@ export class Scene {
     this.#forkID = data.id
   }
 
-  /** Nothing was asked of the model of the session that `fork` has made. */
+  /** Throws if the fork's model was asked. */
   expectForkUntouched(): Promise<void> {
     const { length } = this.stage.model.requestsOf(this.#forkID)
     if (length > 0) throw new Error(`the model of the fork was asked ${length} times`)
     return Promise.resolve()
   }
 
-  /** Nothing can be written to the disk until the function returned is called. */
+  /** Makes every write to the disk fail until the returned function is called. */
   fillDisk(): () => void {
     const limit = (bytes: string): void => {
       execFileSync('prlimit', ['--pid', String(this.stage.server.pid), `--fsize=${bytes}:unlimited`])
@@ -230,7 +230,7 @@ export class Scene {
     })
   }
 
-  /** What may come by itself has come. */
+  /** Resolves when the parent is idle and makes no more requests by itself. */
   async quiet(): Promise<void> {
     for (;;) {
       const before = this.parent.requests.length
@@ -244,7 +244,7 @@ export class Scene {
   async see(): Promise<Seen> {
     await this.quiet()
     if (this.#isParentGone)
-      return { told: 'nobody is left to tell', times: 0, how: '–', left: await this.#left('') }
+      return { told: 'the parent is gone', times: 0, how: '–', left: await this.#left('') }
     await this.parent.say('where were we')
     const [list] = await this.parent.call([{ name: 'list_background', args: {} }])
     await this.parent.quietBesidesChildren()
@@ -268,7 +268,7 @@ export class Scene {
     }
   }
 
-  /** @param list what `list_background` answered */
+  /** @param list the answer of `list_background` */
   async #left(list: string): Promise<string> {
     const own = new Set([this.parent.id, ...this.parent.childRequests.map(({ sessionID }) => sessionID)])
     const { url, directory } = this.stage.server

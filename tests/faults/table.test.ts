@@ -4,16 +4,16 @@ import { GROUPS } from './rows.ts'
 
 const INTRODUCTION = `# What happens when something goes wrong
 
-Written by the tests in \`tests/faults\`, which play each row on the real OpenCode: one task is launched, the fault is
-brought about, then the user writes twice. "Times" counts how often the parent's model has read of the end. "Left" counts
-sessions at work, unfinished tasks, and permissions that are asked for.`
+The tests in \`tests/faults\` write this page, and play each row on the real OpenCode: the parent launches one task, the
+test causes the fault, then the user writes twice. "Times" counts how often the parent's model has read the end. "Left"
+counts busy sessions, unfinished tasks and unanswered permission requests.`
 
-test('the table in the documentation is what the rows promise', async () => {
+test('docs/faults.md matches the rows', async () => {
   await expect(table()).toMatchFileSnapshot(fileURLToPath(new URL('../../docs/faults.md', import.meta.url)))
 })
 
 function table(): string {
-  const head = ['What happens', 'When', 'The parent is told', 'Times', 'How', 'Left']
+  const head = ['Fault', 'When', 'The parent receives', 'Times', 'How', 'Left']
   const line = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`
   const groups = Object.entries(GROUPS).map(([group, rows]) =>
     [
