@@ -1,4 +1,4 @@
-/** The terminal UI with its server in the same process: `opencode` alone, as most people start it. */
+/** Runs the terminal UI with its server in the same process: `opencode` alone, as most users start it. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Home } from './home.ts'

@@ -1,4 +1,4 @@
-/** The project of another plugin's author: ours is installed there from its package, as they would install it. */
+/** Sets up the project of another plugin's author, with our plugin installed from its package. */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,10 +12,7 @@ const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const require = createRequire(import.meta.url)
 
-/**
- * The compilers that authors may have, by what they are: our own, and the one before it, which comes with a tool that we
- * use.
- */
+/** The compilers that authors may have, by name: ours, and its predecessor, which a tool of ours depends on. */
 export const COMPILERS = {
   'TypeScript 7': require.resolve('typescript/package.json'),
   'TypeScript 6': createRequire(require.resolve('@microsoft/api-extractor/package.json')).resolve(
@@ -23,7 +20,7 @@ export const COMPILERS = {
   ),
 }
 
-/** A folder with our package, installed offline, and nothing else. Returns its path. */
+/** Installs our package offline into a folder without anything else, and returns its path. */
 export async function authorsFolder(path = mkdtempSync(join(tmpdir(), 'opencode-author-'))): Promise<string> {
   if (!existsSync(join(path, 'package.json'))) writeFileSync(join(path, 'package.json'), '{"type":"module"}')
   const options = ['--offline', '--no-audit', '--no-fund', '--prefix', path]
@@ -31,14 +28,14 @@ export async function authorsFolder(path = mkdtempSync(join(tmpdir(), 'opencode-
   return path
 }
 
-/** Adds the host's package for plugins, as it is installed here. */
+/** Links the host's plugin package that is installed here. */
 export function addHostTypes(folder: string): void {
   const scope = join(folder, 'node_modules', '@opencode-ai')
   mkdirSync(scope, { recursive: true })
   symlinkSync(join(root, 'node_modules', '@opencode-ai', 'plugin'), join(scope, 'plugin'))
 }
 
-/** Compiles files of a folder strictly, their declarations included. Resolves with what the compiler says. */
+/** Compiles files of a folder strictly, with their declarations. Resolves with the compiler's output. */
 export async function compile(
   folder: string,
   files: readonly string[],
@@ -54,7 +51,7 @@ export async function compile(
   return stdout
 }
 
-/** The examples in a text: each is a whole file. */
+/** Returns the examples in a text, each a whole file. */
 export function examplesIn(path: string): string[] {
   const text = readFileSync(join(root, path), 'utf8')
   return [...text.matchAll(/```ts\n([^]*?)```/g)].map(([, code = '']) => code)

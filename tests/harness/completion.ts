@@ -1,8 +1,8 @@
-/** The wire form of a chat completion: what OpenCode's provider sends, and the stream that it expects back. */
+/** The wire form of a chat completion: the provider's request, and the stream that it expects. */
 import type { ServerResponse } from 'node:http'
 import type { ModelRequest, Reply } from './script.ts'
 
-/** The body of a chat-completions request, as far as the harness reads it. */
+/** The fields of a chat-completions request that the harness reads. */
 export interface CompletionBody {
   readonly model: string
   readonly stream?: boolean
@@ -15,14 +15,14 @@ export interface CompletionBody {
 
 type Role = ModelRequest['messages'][number]['role']
 
-/** Content is a string, a list of parts of which the text counts, or absent (an assistant's bare tool call). */
+/** Returns the text of a content: a string, a list of parts, or absent (an assistant's bare tool call). */
 export function flatten(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
   return content.map((part: { text?: unknown }) => (typeof part.text === 'string' ? part.text : '')).join('')
 }
 
-/** Answers with an error of the provider. 400 and 401 end the turn, 429 and 5xx are tried again (contract 1.5, 1.6). */
+/** Answers with a provider error. OpenCode ends the turn on 400 and 401, and retries 429 and 5xx (contract 1.5, 1.6). */
 export function sendError(
   response: ServerResponse,
   status: number,
@@ -46,7 +46,7 @@ export function sendReply(response: ServerResponse, model: string, reply: Reply)
 
   response.writeHead(200, { 'content-type': 'text/event-stream', ...reply.headers })
   chunk({ role: 'assistant' })
-  // In two pieces each: a reader that takes only the first delta would not go unnoticed.
+  // Send two pieces, so that a reader of the first delta alone fails.
   for (const piece of halves(reasoning)) chunk({ reasoning_content: piece })
   for (const piece of halves(text)) chunk({ content: piece })
   tools.forEach(({ name, args }, index) => {
@@ -54,7 +54,7 @@ export function sendReply(response: ServerResponse, model: string, reply: Reply)
     chunk({ tool_calls: [{ ...call, function: { name, arguments: JSON.stringify(args) } }] })
   })
   if (cut) {
-    // Not at once: the client would meet the broken connection before it has read the text (seen).
+    // Delay the cut, otherwise the client sees the broken connection before it reads the text (seen).
     setTimeout(() => response.socket?.end(), CUT_AFTER_MS)
     return
   }
@@ -66,7 +66,7 @@ export function sendReply(response: ServerResponse, model: string, reply: Reply)
 
 const CUT_AFTER_MS = 50
 
-/** Ids are unique in a process: OpenCode keys tool parts by the call's id. */
+/** Makes ids unique in the process, because OpenCode keys tool parts by the call's id. */
 let callCount = 1
 
 function halves(text: string | undefined): string[] {

@@ -1,18 +1,18 @@
-/** The events of one OpenCode directory, from `GET /event`. */
+/** Receives the events of one OpenCode directory from `GET /event`. */
 import type { Event } from '@opencode-ai/sdk/v2'
 import { SpyLog, type WaitOptions } from './spy.ts'
 
 export interface EventStream {
-  /** Everything since the subscription, the oldest first. */
+  /** All events since the subscription, oldest first. */
   readonly all: readonly Event[]
-  /** The first event that matches, now or later. */
+  /** Resolves with the first event that matches, past or future. */
   waitFor(predicate: (event: Event) => boolean, options?: WaitOptions): Promise<Event>
   close(): void
 }
 
 /**
- * Subscribes; resolves when the server has confirmed it, so that no later event can be missed. A stream that the host
- * ends, as it does with an instance, is taken up again.
+ * Subscribes, and resolves when the server has confirmed, so that no later event is missed. Reconnects when the host
+ * ends the stream, as it does with an instance.
  */
 export async function subscribe(
   url: string,

@@ -1,4 +1,4 @@
-/** The rules about answers that the fake host's loop goes by: what is asked, what answers it, what went wrong. */
+/** The rules of the fake host's loop: which message is asked, whether it is answered, which error a reply is. */
 import type { Event, Message, StoredMessage } from '../../src/host/opencode.ts'
 import type { Reply } from './script.ts'
 
@@ -7,12 +7,12 @@ export type AssistantMessage = Extract<Message, { role: 'assistant' }>
 export type Failure = NonNullable<Extract<Event, { type: 'session.error' }>['properties']['error']>
 type ApiError = Extract<Failure, { name: 'APIError' }>
 
-/** The error under which the host reports what it did not foresee. */
+/** Returns the error with which the host reports an unexpected failure. */
 export function unknownError(error: unknown): Failure {
   return { name: 'UnknownError', data: { message: error instanceof Error ? error.message : String(error) } }
 }
 
-/** The newest by its time, which a replay renews, not by its place in the history (contract 4.14). */
+/** Returns the newest by time, which a replay renews, not by place in the history (contract 4.14). */
 export function newestUserMessage(stored: readonly StoredMessage[]): UserMessage | undefined {
   let newest: UserMessage | undefined
   for (const { info } of stored) {
@@ -22,7 +22,7 @@ export function newestUserMessage(stored: readonly StoredMessage[]): UserMessage
   return newest
 }
 
-/** The loop's exit. A tool call beside a terminal finish does not end it (contract 1.3b). */
+/** Whether the loop ends. A tool call beside a terminal finish does not end it (contract 1.3b). */
 export function isAnswered(stored: readonly StoredMessage[], asked: UserMessage): boolean {
   const last = stored.findLast(({ info }) => info.role === 'assistant')
   if (last?.info.role !== 'assistant' || last.info.parentID !== asked.id) return false
@@ -30,7 +30,7 @@ export function isAnswered(stored: readonly StoredMessage[], asked: UserMessage)
   return !last.parts.some((part) => part.type === 'tool')
 }
 
-/** An assistant message as it is stored before the model is asked. */
+/** Returns the assistant message that the host stores before it asks the model. */
 export function newAnswer(id: string, created: number, asked: UserMessage): AssistantMessage {
   const { agent, sessionID } = asked
   const { variant, ...model } = asked.model
@@ -50,7 +50,7 @@ export function newAnswer(id: string, created: number, asked: UserMessage): Assi
   }
 }
 
-/** The error of a reply that is one. */
+/** Returns the error of a failing reply. */
 export function failureOf({ status, text, headers = {}, cut }: Reply): ApiError | undefined {
   if (cut) return apiError({ message: 'Connection reset by server', isRetryable: true })
   if (status === undefined) return undefined
@@ -63,7 +63,7 @@ function apiError(data: ApiError['data']): ApiError {
   return { name: 'APIError', data }
 }
 
-/** How long until the next try. The real host adds up to a quarter at random; here time is exact. */
+/** Returns the delay before a retry. The real host adds up to a quarter at random, the fake nothing. */
 export function backOffMs({ headers = {} }: Reply, attempt: number): number {
   if (headers['retry-after-ms'] !== undefined) return Number(headers['retry-after-ms'])
   if (headers['retry-after'] !== undefined) return Number(headers['retry-after']) * 1000

@@ -1,6 +1,6 @@
 /**
- * What the fake host does when a conversation is too long for its model: it stores a request for a summary, and once
- * it has the summary a message to go on from it, which then is what the run answers.
+ * Compacts a conversation that is too long for its model, as the fake host does it: stores a request for a summary,
+ * then a continuation message, which the run answers.
  */
 import type { Part, StoredMessage } from '../../src/host/opencode.ts'
 import type { AssistantMessage, Failure } from './fake-answer.ts'
@@ -9,7 +9,7 @@ import type { ModelRequest, Reply } from './script.ts'
 type ContextOverflow = Extract<Failure, { name: 'ContextOverflowError' }>
 type NewPart = Partial<Part> & Pick<Part, 'type'>
 
-/** What the real host reads as an overflow, it reads from the provider's words. */
+/** Returns the overflow that the provider's error text names; the real host reads that text, too. */
 export function overflowOf({ status, text = '' }: Reply): ContextOverflow | undefined {
   return status === 400 && text.includes('context length') ? overflow(text) : undefined
 }
@@ -28,7 +28,7 @@ export function asSummary(answer: AssistantMessage): AssistantMessage {
   return { ...answer, agent: 'compaction', mode: 'compaction', summary: true }
 }
 
-/** The request has no tools and no parent. */
+/** Returns the request for a summary, which has no tools and no parent. */
 export function summaryRequest(request: ModelRequest): ModelRequest {
   const conversation = request.messages.slice(1).map(({ role, content }) => `[${role}]: ${content}`)
   return {
@@ -42,7 +42,7 @@ export function summaryRequest(request: ModelRequest): ModelRequest {
   }
 }
 
-/** The message that did not fit, again; where nothing came before it, a word of the host. */
+/** Returns a copy of the message that overflowed; when it was the first, a text of the host. */
 export function continuationParts(stored: readonly StoredMessage[]): NewPart[] {
   const asked = stored.filter((message) => message.info.role === 'user' && !isCompactionRequest(message))
   const [earlier, last] = asked.slice(-2)
@@ -53,7 +53,7 @@ export function continuationParts(stored: readonly StoredMessage[]): NewPart[] {
   return [{ type: 'text', text: 'The conversation was compacted.', synthetic: true, metadata }]
 }
 
-/** What the model still sees of a conversation: all since the newest request for a summary that was answered. */
+/** Returns the messages that the model still sees: all since the newest answered request for a summary. */
 export function sinceCompaction(stored: readonly StoredMessage[]): readonly StoredMessage[] {
   const summary = stored.findLast(({ info }) => info.role === 'assistant' && info.summary && !info.error)
   const start = stored.findIndex(

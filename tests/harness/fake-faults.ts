@@ -1,10 +1,10 @@
-/** The ways in which a call of the fake host can go wrong on a test's order, each once and in the order given. */
+/** Faults that a test plans for calls of the fake host; each happens once, in the order of planning. */
 import type { Clock } from '../../src/clock.ts'
 import { HostError, type Opencode } from '../../src/host/opencode.ts'
 
 type Method = keyof Opencode
 
-/** `fail`: refused. `hang`: never reached the host. `loseAnswer`: took effect, but nobody was told. */
+/** `fail`: refused. `hang`: never reaches the host. `loseAnswer`: takes effect, but its answer is lost. */
 type Fault = { readonly kind: 'fail'; readonly error: HostError } | { readonly kind: 'hang' | 'loseAnswer' }
 
 /** The limit of `connect`: a port call never waits longer (src/host/opencode.ts). */
@@ -13,7 +13,7 @@ const CALL_LIMIT_MS = 15_000
 export class FakeFaults {
   readonly #clock: Clock
   readonly #planned = new Map<Method, Fault[]>()
-  /** How long a call is on its way to the host, and its answer back; in milliseconds. */
+  /** The latency of a call, and of its answer, in milliseconds. */
   latencyMs = (): number => 0
   #lives = 1
 
@@ -25,7 +25,7 @@ export class FakeFaults {
     this.#planned.set(method, [...(this.#planned.get(method) ?? []), fault])
   }
 
-  /** Runs a call, or lets it go wrong when its turn has come. Rejects with a `HostError` only. */
+  /** Runs a call, with the next fault planned for its method. Rejects with a `HostError` only. */
   async call<Result>(method: Method, run: () => Result | Promise<Result>): Promise<Result> {
     const fault = this.#planned.get(method)?.shift()
     if (fault?.kind === 'fail') throw fault.error
@@ -39,13 +39,13 @@ export class FakeFaults {
     return structuredClone(result)
   }
 
-  /** The process of host and callers is gone: what is on its way arrives nowhere. */
+  /** Ends the process of host and callers: calls and answers on their way never arrive. */
   kill(): void {
     this.#lives += 1
     this.clear()
   }
 
-  /** Forgets what was planned. */
+  /** Drops the planned faults. */
   clear(): void {
     this.#planned.clear()
   }

@@ -1,9 +1,9 @@
 /**
  * OpenCode in memory, for fast tests: the port `Opencode` over sessions that run on a test's clock with a scripted
- * model. Honest as far as the contract suite goes (tests/contract), which runs against it and the real binary.
+ * model. The contract suite (tests/contract) runs against it and the real binary, and proves it so far.
  *
- * A call of the port settles without time passing, except an abort, which waits until the run has stopped. What
- * follows from a call (a message stored, a turn, its end) takes milliseconds of the clock, as it does for real.
+ * A call of the port settles without time passing, except an abort, which waits until the run has stopped. Its effects
+ * (a stored message, a turn, its end) take milliseconds of the clock, as on the real host.
  */
 import type { Clock } from '../../src/clock.ts'
 import {
@@ -31,46 +31,46 @@ import type { Script, ToolCall } from './script.ts'
 type Method = keyof Opencode
 type ModelOfUser = UserMessage['model']
 
-/** How the user's client would send a message. */
+/** The options with which the user's client sends a message. */
 export interface UserPromptOptions {
   readonly agent?: string
   readonly model?: ModelOfUser
-  /** Stores the message, and starts no turn. */
+  /** Stores the message without starting a turn. */
   readonly noReply?: boolean
 }
 
-/** From a prompt's being accepted to its message's being stored; the prompts of a session take turns. */
+/** Delay between accepting a prompt and storing its message; a session stores one prompt at a time. */
 const STORE_MS = 4
-/** So many parts of a message are stored at once, and then something else has its turn. */
+/** The number of parts of a message that are stored without a pause. */
 const PARTS_AT_ONCE = 40
 const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
 
 export class FakeHost {
   readonly opencode: Opencode
-  /** Every call of the port, also those that were made to fail. */
+  /** All calls of the port, with those that a test made fail. */
   readonly calls: { readonly method: Method; readonly sessionID?: string }[] = []
-  /** What is asked of the user, and not answered; it survives an abort (contract 6.5). */
+  /** Unanswered permission requests; they survive an abort (contract 6.5). */
   readonly permissions: PermissionRequest[] = []
   readonly rejections: { readonly id: string; readonly message: string | undefined }[] = []
-  /** What was logged through the port. */
+  /** The log entries of the port. */
   readonly logged: { readonly level: string; readonly message: string }[] = []
   /** While set, events are lost. */
   muteEvents = false
-  /** After how many milliseconds an event is told, once for each number: none loses it, two tell it twice. */
+  /** The delays in ms after which an event is sent, once for each: none loses it, two send it twice. */
   eventDelays: (event: Event) => readonly number[] = () => [0]
-  /** The tools that the model is offered unless a session's rules deny them. */
+  /** The tools that the model receives unless a session's rules deny them. */
   toolNames = ['bash', 'edit', 'glob', 'grep', 'question', 'read', 'skill', 'task', 'todowrite', 'write']
-  /** What a tool answers; may hang, and throws for a tool that fails. */
+  /** Returns a tool's answer; may hang, and throws for a tool that fails. */
   runTool: (call: ToolCall, sessionID: string, callID: string) => ToolOutput | Promise<ToolOutput> = () =>
     'ok'
-  /** Sees the metadata of each tool call that is stored as completed. */
+  /** Receives the metadata of each tool call that is stored as completed. */
   onToolStored: (metadata: Record<string, unknown>) => void = () => {}
-  /** The hook that sees each message before it is stored, and may add to its parts. */
+  /** The hook that receives each message before it is stored, and may add parts. */
   onChatMessage: (
     sessionID: string,
     message: { message: UserMessage; parts: object[] },
   ) => void | Promise<void> = () => {}
-  /** The hook that sees what a model is about to read of a session, and may add to it. */
+  /** The hook that receives the messages before a model reads them, and may add to them. */
   onMessagesRead: (messages: { info: Message; parts: Part[] }[]) => void = () => {}
   agents: Agent[] = [
     agent('build', 'primary'),
@@ -94,10 +94,10 @@ export class FakeHost {
     string,
     { readonly resolve: () => void; readonly reject: (error: Error) => void }
   >()
-  /** What the calls do that `toolCall` has made. */
+  /** The work of the calls that `toolCall` has created. */
   readonly #toolWork = new WeakMap<ToolCall, (callID: string) => ToolOutput | Promise<ToolOutput>>()
   #promptsToSwallow = 0
-  /** Counts the processes that were this host, one after another. */
+  /** Counts the processes and instances of this host. */
   #lives = 1
 
   constructor(clock: Clock, script: Script = () => ({ text: 'ok' })) {
@@ -118,23 +118,23 @@ export class FakeHost {
     this.#model.script = script
   }
 
-  /** What the model was asked, the oldest first. */
+  /** The model's requests, oldest first. */
   get modelRequests(): readonly FakeRequest[] {
     return this.#model.requests
   }
 
-  /** Listens to all sessions, as a plugin's event hook does. Returns how to stop. */
+  /** Listens to all sessions, as a plugin's event hook does. Returns a function that stops it. */
   onEvent(listener: (event: Event) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Makes a session without a parent, as the user does. */
+  /** Creates a session without a parent, as the user does. */
   createRootSession(fields: Partial<Session> = {}): Session {
     return this.#store.createSession({ title: 'Root', ...fields })
   }
 
-  /** What is stored of a session. Throws a `HostError` when it is unknown. */
+  /** Returns a stored session. Throws a `HostError` when it is unknown. */
   session(sessionID: string): Session {
     return structuredClone(this.#store.session(sessionID))
   }
@@ -143,7 +143,7 @@ export class FakeHost {
     return structuredClone(this.#store.messages(sessionID))
   }
 
-  /** Writes as the user, and returns the id of the message. */
+  /** Sends a user message, and returns its id. */
   userPrompt(sessionID: string, text: string, options: UserPromptOptions = {}): string {
     const messageID = this.#store.newID('msg')
     const part = { id: this.#store.newID('prt'), text, synthetic: false }
@@ -151,14 +151,14 @@ export class FakeHost {
     return messageID
   }
 
-  /** A call of a tool that does this, for a script to reply with. */
+  /** Creates a call of a tool that does `work`, for a script's reply. */
   toolCall(work: (callID: string) => ToolOutput | Promise<ToolOutput>): ToolCall {
     const call = { name: 'tool', args: {} }
     this.#toolWork.set(call, work)
     return call
   }
 
-  /** Writes as the user, upon which the session's model calls a tool that does this, whatever the script says. */
+  /** Sends a user message that makes the model call a tool that does `work`, whatever the script says. */
   callTool(sessionID: string, work: (callID: string) => ToolOutput | Promise<ToolOutput>): void {
     this.#model.nextCalls.set(sessionID, this.toolCall(work))
     this.userPrompt(sessionID, 'call a tool')
@@ -170,7 +170,7 @@ export class FakeHost {
   }
 
   /**
-   * Undoes a message and all after it, as /undo does. They stay until the next prompt (contract 4.15). Throws a
+   * Undoes a message and all later ones, as /undo does. They stay until the next prompt (contract 4.15). Throws a
    * `HostError` while the session is busy.
    */
   userRevert(sessionID: string, messageID: string): void {
@@ -178,13 +178,13 @@ export class FakeHost {
     this.#store.updateSession(sessionID, { revert: { messageID } })
   }
 
-  /** Takes an undo back, as /redo does. */
+  /** Reverts an undo, as /redo does. */
   userUnrevert(sessionID: string): void {
     const { revert: _, ...session } = this.#store.session(sessionID)
     this.#store.replaceSession(session)
   }
 
-  /** Puts a session into the archive, or takes it out, which leaves a 0 (seen). */
+  /** Archives a session, or unarchives it, which leaves a 0 (seen). */
   userArchive(sessionID: string, isArchived: boolean): void {
     const { time } = this.#store.session(sessionID)
     this.#store.updateSession(sessionID, { time: { ...time, archived: isArchived ? this.#clock.now() : 0 } })
@@ -200,23 +200,23 @@ export class FakeHost {
     return [...this.#store.all].map(({ id }) => id)
   }
 
-  /** Deletes a session and its children, and stops nothing (contract 1.11). */
+  /** Deletes a session and its children without stopping their turns (contract 1.11). */
   deleteSession(sessionID: string): void {
     this.#store.deleteSession(sessionID)
   }
 
-  /** Ends as after kill -9: nothing runs any more, nobody listens, and what is stored stays as it is. */
+  /** Ends the process as kill -9 does: turns and listeners end, the store stays as it is. */
   crash(): void {
     this.endInstance()
     this.#faults.kill()
   }
 
-  /** An instance that is to end stops what runs, some time before it says so (contract 9.4). */
+  /** Aborts all turns, as OpenCode does some time before it disposes an instance (contract 9.4). */
   abortAll(): void {
     for (const sessionID of this.#runs.keys()) void this.#abort(sessionID)
   }
 
-  /** Ends an instance, as a change of the configuration does; the process, and the calls on their way, go on. */
+  /** Ends an instance, as a change of the configuration does; the process and calls on their way continue. */
   endInstance(): void {
     for (const run of this.#runs.values()) run.kill()
     this.#runs.clear()
@@ -229,13 +229,13 @@ export class FakeHost {
     this.#lastStored.clear()
   }
 
-  /** Forgets the faults that were planned and have not happened. */
+  /** Drops the planned faults that have not happened. */
   clearFaults(): void {
     this.#faults.clear()
     this.#promptsToSwallow = 0
   }
 
-  /** How long each call, and each answer, is on its way; none by default. */
+  /** The latency of each call, and of each answer, in ms; 0 by default. */
   get latencyMs(): () => number {
     return this.#faults.latencyMs
   }
@@ -249,17 +249,17 @@ export class FakeHost {
     this.#faults.plan(method, { kind: 'fail', error })
   }
 
-  /** Makes the next call of a method have no effect, and reject as unanswered when its time is up. */
+  /** Makes the next call of a method have no effect, and reject with a timeout. */
   hangNext(method: Method): void {
     this.#faults.plan(method, { kind: 'hang' })
   }
 
-  /** Lets the next call of a method take effect, and reject as unanswered when its time is up. */
+  /** Lets the next call of a method take effect, and reject with a timeout. */
   loseNextAnswer(method: Method): void {
     this.#faults.plan(method, { kind: 'loseAnswer' })
   }
 
-  /** Lets the next prompt be accepted without any consequence, as after a throw in `chat.message` (contract 1.13). */
+  /** Accepts the next prompt and never stores it, as after a throw in `chat.message` (contract 1.13). */
   swallowNextPrompt(): void {
     this.#promptsToSwallow++
   }
@@ -311,7 +311,7 @@ export class FakeHost {
     }
   }
 
-  /** Has a session ask for a permission, as a tool does that needs one. */
+  /** Requests a permission in a session, as a tool does that needs one. */
   askPermission(sessionID: string, permission: string, ...patterns: string[]): string {
     const id = this.#store.newID('evt').replace('evt', 'per')
     const request = { id, sessionID, permission, patterns, metadata: {}, always: [] }
@@ -320,7 +320,7 @@ export class FakeHost {
     return id
   }
 
-  /** Has a tool wait for a permission: resolves when it is granted, rejects when it is not. */
+  /** Requests a permission for a tool: resolves when it is granted, otherwise rejects. */
   needPermission(sessionID: string, permission: string, ...patterns: string[]): Promise<void> {
     const id = this.askPermission(sessionID, permission, ...patterns)
     return new Promise((resolve, reject) => this.#waitingTools.set(id, { resolve, reject }))
@@ -412,7 +412,7 @@ export class FakeHost {
   ): Promise<void> {
     const known = this.agents.find((each) => each.name === name)
     if (known === undefined) {
-      // Two errors, and no idle ever (contract 1.12).
+      // OpenCode sends two errors and never an idle (contract 1.12).
       const names = this.agents.map((each) => each.name).sort()
       const message = `Agent not found: "${name}". Available agents: ${names.join(', ')}`
       this.#emit('session.error', { sessionID, error: unknownError(message) })
@@ -439,15 +439,15 @@ export class FakeHost {
       this.#runs.set(sessionID, new FakeRun(this.#runHost, sessionID))
   }
 
-  /** The variant is not sticky (contract 4.10). */
+  /** Returns the session's model without its variant, which is not sticky (contract 4.10). */
   #sessionModel(sessionID: string): ModelOfUser {
     const { model } = this.#store.session(sessionID)
     return model === undefined ? DEFAULT_MODEL : { providerID: model.providerID, modelID: model.id }
   }
 
   /**
-   * Does not reach a message that is accepted but not yet stored: its turn runs (contract 4.8). Idle and unknown
-   * sessions say that they are idle all the same (3.5, 6.3).
+   * Aborts a session's turn, but not a message that is accepted and not yet stored: its turn runs (contract 4.8). Idle
+   * and unknown sessions report idle as well (3.5, 6.3).
    */
   async #abort(sessionID: string): Promise<void> {
     const run = this.#runs.get(sessionID)

@@ -1,10 +1,10 @@
-/** How the fake host asks the scripted model: the request that it makes of a session, and the log of them. */
+/** Builds the fake host's requests of the scripted model from a session, and logs them. */
 import type { PermissionRuleset, Session, StoredMessage } from '../../src/host/opencode.ts'
 import { sinceCompaction } from './fake-compaction.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
 
 export interface FakeRequest extends ModelRequest {
-  /** `closed`: the run was aborted before the answer came. */
+  /** `closed`: the run was aborted before the answer arrived. */
   readonly outcome: 'open' | 'answered' | 'closed'
 }
 
@@ -13,7 +13,7 @@ type Line = ModelRequest['messages'][number]
 
 export class FakeModel {
   script: Script
-  /** The call that a session's model makes when the user writes next, whatever the script says. */
+  /** The call that a session's model makes upon the next user message, whatever the script says. */
   readonly nextCalls = new Map<string, ToolCall>()
   readonly #requests: Writable<FakeRequest>[] = []
 
@@ -21,12 +21,12 @@ export class FakeModel {
     this.script = script
   }
 
-  /** The oldest first. */
+  /** The requests, oldest first. */
   get requests(): readonly FakeRequest[] {
     return this.#requests
   }
 
-  /** A script that throws fails the turn, as with the real harness. */
+  /** Asks the script. A script that throws fails the turn, as in the real harness. */
   async ask(request: ModelRequest, signal: AbortSignal): Promise<Reply> {
     const logged: Writable<FakeRequest> = { ...request, outcome: 'open' }
     this.#requests.push(logged)
@@ -50,7 +50,7 @@ export class FakeModel {
   }
 }
 
-/** What the model is told of a session. */
+/** Returns the model request of a session. */
 export function requestOf(
   session: Session,
   stored: readonly StoredMessage[],
@@ -76,7 +76,7 @@ function linesOf({ info, parts }: StoredMessage): Line[] {
   const text = parts.map((part) => (part.type === 'text' && !part.ignored ? part.text : '')).join('')
   if (info.role === 'user') return parts.length > 0 ? [{ role: 'user', content: text }] : []
   const tools = parts.filter((part) => part.type === 'tool')
-  // A turn that failed is left out, as is one that was aborted before it had said anything.
+  // Leave out failed turns, and those aborted before their first output.
   if (info.error !== undefined && info.error.name !== 'MessageAbortedError') return []
   if (text === '' && tools.length === 0) return []
   const results = tools.map(({ state }): Line => {
@@ -87,7 +87,7 @@ function linesOf({ info, parts }: StoredMessage): Line[] {
   return [{ role: 'assistant', content: text }, ...results]
 }
 
-/** A tool is taken away when the last rule that matches it denies it altogether (contract 8.5). */
+/** Removes each tool whose last matching rule denies it altogether (contract 8.5). */
 function offered(tools: readonly string[], rules: PermissionRuleset): string[] {
   return tools.filter((tool) => {
     const permission = tool === 'write' ? 'edit' : tool

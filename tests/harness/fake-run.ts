@@ -1,6 +1,6 @@
 /**
- * One run of the fake host's prompt loop: from busy, over as many steps as there are, to idle. Its order of events,
- * its exits and its oddities are those of the real loop; the contract's sections are named where they matter.
+ * Runs the fake host's prompt loop once: from busy, through all steps, to idle. Its order of events, its exits and its
+ * oddities are those of the real loop; comments name the contract's sections.
  */
 import type { Clock } from '../../src/clock.ts'
 import type { Message, Part, SessionStatus } from '../../src/host/opencode.ts'
@@ -30,10 +30,10 @@ import type { ModelRequest, Reply, ToolCall } from './script.ts'
 
 type ToolPart = Extract<Part, { type: 'tool' }>
 
-/** What a tool returns. */
+/** The return value of a tool. */
 export type ToolOutput = string | { readonly output: string; readonly metadata: Record<string, unknown> }
 
-/** What a run needs of the host. */
+/** The port of a run to the host. */
 export interface RunHost {
   readonly clock: Clock
   readonly store: FakeStore
@@ -41,31 +41,31 @@ export interface RunHost {
   readonly model: FakeModel
   readonly toolNames: readonly string[]
   runTool(call: ToolCall, sessionID: string, callID: string): ToolOutput | Promise<ToolOutput>
-  /** Sees each tool call that is stored as completed. */
+  /** Receives the metadata of each tool call that is stored as completed. */
   toolStored(metadata: Record<string, unknown>): void
-  /** A plugin's hook sees the messages that a model is about to read, and may add to them. */
+  /** Passes the messages to a plugin's hook before a model reads them; the hook may add to them. */
   messagesRead(messages: { info: Message; parts: Part[] }[]): void
   knowsModel(model: UserMessage['model']): boolean
   setStatus(sessionID: string, status: SessionStatus): void
-  /** Says that the session is idle, unless a newer run has begun. */
+  /** Reports the session idle, unless a newer run has begun. */
   runIdle(run: FakeRun): void
-  /** From here on a prompt starts a new run. */
+  /** Lets the next prompt start a new run. */
   runEnded(run: FakeRun): void
 }
 
-/** From the user message's being stored to busy; the gap of contract 2.3. */
+/** Delay between storing the user message and busy; the gap of contract 2.3. */
 const START_MS = 2
-/** From the assistant message to the model's being asked, and from its answer to the end of the step. */
+/** Delay from the assistant message to the model request, and from the answer to the end of the step. */
 const REQUEST_MS = 3
 const ANSWER_MS = 2
-/** From the first idle after an error to the message's being final (contract 1.5, 1.9); longer in a tool (1.10). */
+/** Delay from the first idle after an error to the final message (contract 1.5, 1.9); longer in a tool (1.10). */
 const FINALISE_MS = 30
 const FINALISE_TOOL_MS = 285
 const MAX_RETRIES = 5
 
 class Aborted extends Error {}
 
-/** The user has rejected what a tool asked for, without a word: the turn ends (contract 8.2). */
+/** The user has rejected a permission request without a message: the turn ends (contract 8.2). */
 export class Refused extends Error {
   constructor() {
     super('The user rejected permission to use this specific tool call.')
@@ -83,7 +83,7 @@ class TurnFailed extends Error {
 
 export class FakeRun {
   readonly sessionID: string
-  /** Settles when nothing more comes of this run. */
+  /** Settles when the run has sent its last event. */
   readonly ended: Promise<void>
   readonly #host: RunHost
   readonly #abort = new AbortController()
@@ -102,7 +102,7 @@ export class FakeRun {
     return this.ended
   }
 
-  /** The process is gone: whatever is stored stays as it is (contract 9.5). */
+  /** Ends the run with its process: the store stays as it is (contract 9.5). */
   kill(): void {
     this.#isKilled = true
     this.#abort.abort()
@@ -123,7 +123,7 @@ export class FakeRun {
     }
   }
 
-  /** False when the newest user message is answered, which a replay's is from the start (contract 4.14). */
+  /** Runs one step. False when the newest user message is answered, as a replayed one is (contract 4.14). */
   async #step(): Promise<boolean> {
     const { store, emit } = this.#host
     const { sessionID } = this
@@ -168,12 +168,12 @@ export class FakeRun {
     return !isRefused
   }
 
-  /** Has the conversation summarised by the next step. A summary that is too long itself ends the run (false). */
+  /** Lets the next step summarise the conversation. A summary that overflows itself ends the run (false). */
   async #overflow(asked: UserMessage, failure: Failure): Promise<boolean> {
     this.#host.emit('session.error', { sessionID: this.sessionID, error: failure })
     if (this.#answer?.summary) {
       this.#saveAnswer({ finish: 'error' })
-      // Told twice (seen).
+      // The host sends it twice (seen).
       this.#completeAnswer({ error: overflow('Session too large to compact') })
       this.#completeAnswer({})
       return false
@@ -185,7 +185,7 @@ export class FakeRun {
     return true
   }
 
-  /** A message of the host itself, on the agent and model of the one that it follows. */
+  /** Stores a message of the host itself, with the agent and model of the message before. */
   #saveUserMessage({ agent, model }: UserMessage, parts: readonly object[]): void {
     const { store, clock } = this.#host
     const { sessionID } = this
@@ -196,7 +196,7 @@ export class FakeRun {
     }
   }
 
-  /** Asks until there is an answer, for as long as the failures are of the kind that passes (contract 1.6). */
+  /** Asks the model until it answers, and retries transient failures (contract 1.6). */
   async #ask(request: ModelRequest): Promise<Reply> {
     const { clock, model } = this.#host
     for (let attempt = 1; ; attempt++) {
@@ -206,7 +206,7 @@ export class FakeRun {
       const failure = failureOf(reply)
       if (failure === undefined || overflowOf(reply)) return reply
       if (reply.cut) {
-        // What had come of the text is lost; its part stays, empty.
+        // The partial text is lost; its empty part stays.
         this.#savePart({ type: 'step-start' })
         this.#savePart({ type: 'text', text: '' })
       }
@@ -220,7 +220,7 @@ export class FakeRun {
     }
   }
 
-  /** True where the user has refused one of them. */
+  /** Runs the tool calls. True when the user has rejected one. */
   async #useTools(calls: readonly ToolCall[]): Promise<boolean> {
     let isRefused = false
     if (calls.length > 0) this.#phase = 'tool'
@@ -252,13 +252,13 @@ export class FakeRun {
     return isRefused
   }
 
-  /** A message that was queued, or comes before the second idle, joins this run and is never answered. */
+  /** Fails the run. A message queued before the second idle joins this run and is never answered. */
   async #fail(failure: Failure): Promise<void> {
     const { emit, clock } = this.#host
     emit('session.error', { sessionID: this.sessionID, error: failure })
     this.#host.runIdle(this)
     if (this.#answer === undefined) {
-      // The second error of contract 1.12 comes after the only idle.
+      // The second error of contract 1.12 follows the only idle.
       emit('session.error', { sessionID: this.sessionID, error: failure })
       this.#host.runEnded(this)
       return
@@ -277,7 +277,7 @@ export class FakeRun {
       return
     }
     if (phase === 'backingOff') {
-      // Completed, without an error or a finish, and one idle only (contract 6.4).
+      // The message is completed without error or finish, with one idle only (contract 6.4).
       await pause(clock, FINALISE_MS)
       this.#completeAnswer({})
       this.#host.runIdle(this)
@@ -303,7 +303,7 @@ export class FakeRun {
     }
   }
 
-  /** The trail after idle: the session, and the user message with its summary (contract 1.1). */
+  /** Sends the events after idle: the session, and the user message with its summary (contract 1.1). */
   #summarise(): void {
     const { store, emit } = this.#host
     const asked = newestUserMessage(store.messages(this.sessionID))
@@ -319,7 +319,7 @@ export class FakeRun {
   }
 
   #completeAnswer(end: { readonly error?: Failure }): void {
-    // A session that was deleted meanwhile has no message left to complete.
+    // A deleted session has no message to complete.
     if (this.#answer === undefined || !this.#host.store.has(this.sessionID)) return
     const time = { ...this.#answer.time, completed: this.#host.clock.now() }
     this.#saveAnswer({ ...(end as Pick<AssistantMessage, 'error'>), time })
@@ -335,7 +335,7 @@ export class FakeRun {
     return { start, end: this.#host.clock.now() }
   }
 
-  /** Rejects at once when the run is aborted, and leaves no timer behind. */
+  /** Waits; rejects at once when the run is aborted, and leaves no timer behind. */
   async #wait(delayMs: number): Promise<void> {
     let stopTimer = (): void => {}
     const timer = new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** Many tasks through the manager over the fake host: each is told once, or it throws. */
+/** Runs many tasks through the manager over the fake host; throws unless each is reported once. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { BackgroundManager } from '../../src/manager.ts'
@@ -8,29 +8,29 @@ import { pause } from './fake-run.ts'
 import { ManualClock } from './manual-clock.ts'
 
 export interface ScaleOptions {
-  /** How many sessions launch. */
+  /** The number of parent sessions. */
   readonly parents: number
-  /** How many children may be at work at the same time. */
+  /** The limit of children at work. */
   readonly total: number
 }
 
 export interface Scale {
   /**
-   * Launches so many tasks at once; resolves when all were told, with the calls of the host that they took beside the
-   * poll, and how many ran at the same time. Throws where one was not told once.
+   * Launches `count` tasks at once; resolves when all are reported, with the host calls beside the poll, and the peak of
+   * running children. Throws unless each task was reported once.
    */
   run(count: number): Promise<{ readonly told: number; readonly calls: number; readonly peak: number }>
-  /** Launches so many tasks that do not end. */
+  /** Launches `count` tasks that never end. */
   hold(count: number): Promise<void>
-  /** How many sessions are looked up in the answer to the next poll of their statuses. */
+  /** Resolves with the number of sessions that are looked up in the answer to the next status poll. */
   looksOfNextPoll(): Promise<number>
-  /** The bytes that the manager holds; nothing can be done with it afterwards. */
+  /** Resolves with the bytes that the manager holds, which is unusable afterwards. */
   release(): Promise<number>
 }
 
 const POLL_MS = 5000
 const CHILD_MS = 1000
-/** 3 KB: as long as what a thorough model writes to a sub-agent. */
+/** 3 KB: the length of a thorough model's prompt for a subagent. */
 const PROMPT = 'Please look at this part of the project with care. '.repeat(60)
 const RESULT = 'It is as it should be, as far as could be seen here. '.repeat(20)
 
@@ -132,7 +132,7 @@ export function createFakeScale({ parents, total }: ScaleOptions): Scale {
       await clock.settle()
       const before = usedHeap()
       manager = undefined
-      // Its hooks and listeners are all that the host has of it.
+      // The host holds the manager only through its hooks and listeners.
       host.endInstance()
       await clock.settle()
       return before - usedHeap()

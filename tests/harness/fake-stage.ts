@@ -1,4 +1,4 @@
-/** A stage for race tests: the real manager over the fake host, on a clock that the test moves. */
+/** The stage of race tests: the real manager over the fake host, on a clock that the test moves. */
 import type { Machine } from '../../src/work/command/machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager, type OutputOptions, type TaskReport } from '../../src/manager.ts'
@@ -9,12 +9,12 @@ import { lookAfterTest } from './left.ts'
 import { ManualClock, OwnClock } from './manual-clock.ts'
 import type { ModelRequest, Reply } from './script.ts'
 
-/** What an instance that has ended still does. */
+/** The remaining activity of an ended instance. */
 export interface OldInstance {
   readonly disposed: Promise<void>
-  /** What it has asked of the host since its end. */
+  /** Its calls of the host since its end. */
   readonly calls: readonly (keyof Opencode)[]
-  /** How many timers it still has. */
+  /** The number of its pending timers. */
   readonly pendingTimers: () => number
 }
 
@@ -22,53 +22,53 @@ export interface FakeStage {
   readonly clock: ManualClock
   readonly host: FakeHost
   readonly manager: BackgroundManager
-  /** Starts another process beside this one, which lives on; from now on the user is at work in the new one. */
+  /** Starts a second process, in which the user works from now on; the first one stays alive. */
   readonly second: () => void
-  /** Kills the process, and starts another with a manager of its own. */
+  /** Kills the process, and starts another with its own manager. */
   readonly crash: () => void
   /**
    * Ends the instance as a change of the configuration does, `ms` after its sessions were aborted, and starts another.
-   * Resolves with what is left of the old one, which goes on writing its records.
+   * Resolves with the old one, which still writes its records.
    */
   readonly restart: (ms: number) => Promise<OldInstance>
-  /** Sets the time of the plugin's machine so many milliseconds later, or earlier; the host's stays. */
+  /** Moves the wall clock of the plugin's machine by `ms`, without time passing; the host's stays. */
   readonly setTime: (ms: number) => void
   readonly parentID: string
-  /** What was logged as a warning or an error. */
+  /** The logged warnings and errors. */
   readonly complaints: readonly string[]
-  /** What was logged of the steps of tasks, as `id: event, status`. */
+  /** The logged steps of tasks, as `id: event, status`. */
   readonly steps: readonly string[]
   /** Launches a task; its prompt is its description. */
   readonly launch: (description: string) => Promise<Task>
-  /** Answers the child that was asked `description`, or that will be. */
+  /** Answers the child with the prompt `description`, now or when it asks. */
   readonly answer: (description: string, reply?: Reply) => void
-  /** Answers all children that wait, or ever will. */
+  /** Answers all children, now and later. */
   readonly answerAll: () => void
   /**
-   * Has the parent's model read a task by a tool call, upon a message of the user's; resolves with what the tool was given,
-   * before the call is stored. The tool waits for `start` before it reads, and for `end` before it returns.
+   * Sends a user message upon which the parent's model reads a task by a tool call; resolves with the tool's report before
+   * the call is stored. The tool waits for `start` before it reads, and for `end` before it returns.
    */
   readonly read: (
     taskID: string,
     options?: OutputOptions,
     moments?: { readonly start?: Promise<unknown>; readonly end?: Promise<unknown> },
   ) => Promise<TaskReport>
-  /** The texts of all notices in the parent, the oldest first. */
+  /** Returns the texts of all notices in the parent, oldest first. */
   readonly notices: () => readonly string[]
-  /** The model calls of the parent that had a notice as their newest message. */
+  /** Returns the parent's model requests whose newest message was a notice. */
   readonly noticeTurns: () => readonly ModelRequest[]
 }
 
-/** The owners as seen by the process `pid`: those of all other processes are gone, but for the `living`. */
+/** Returns the owners as the process `pid` sees them: of the other processes only the `living` exist. */
 function ownersOf(pid: number, living: ReadonlySet<number>): Owners {
   const self = { name: 'test', directory: '/project', host: 'test', pid, process: `${pid}` }
   return { self, isGone: (owner) => owner.pid !== pid && !living.has(owner.pid) }
 }
 
-/** How long the next instance takes to start, in which what is on its way from the last one arrives. */
+/** Start time of an instance, in which calls on their way from the last one arrive. */
 const INSTANCE_START_MS = 100
 
-/** What a manager has of the world: the host's port and the clock, for as long as its process lives. */
+/** The ports of one manager: the host and the clock, for as long as its process lives. */
 class Instance {
   readonly opencode: Opencode
   readonly clock: OwnClock
@@ -79,7 +79,7 @@ class Instance {
     this.clock = new OwnClock(clock)
     this.opencode = new Proxy(port, {
       get: (target, name: keyof Opencode) => {
-        // From a process that was killed no call goes out, and none comes back.
+        // A killed process sends no call and receives no answer.
         if (!this.#isAlive) return () => new Promise(() => {})
         this.calls.push(name)
         return target[name].bind(target)
@@ -93,7 +93,7 @@ class Instance {
   }
 }
 
-/** Commands are real processes, and no matter of the fake host. */
+/** A machine without commands, which are real processes and so outside of the fake host. */
 export const NO_MACHINE: Machine = {
   root: '/nonexistent',
   shell: '/nonexistent',
@@ -101,11 +101,11 @@ export const NO_MACHINE: Machine = {
   onTermination: () => () => {},
 }
 
-/** After this, whatever can still come has come: start timeouts, back-offs and retries. */
+/** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000
 const A_WHILE_MS = 60_000
 
-/** The children wait until they are answered; the parent's model has nothing to say. */
+/** Creates a stage whose children wait for `answer`; the parent's model answers `Noted.` to everything. */
 export function createFakeStage(options: object = {}, { isRun = true } = {}): FakeStage {
   const clock = new ManualClock()
   let isAnswered = false
@@ -141,7 +141,7 @@ export function createFakeStage(options: object = {}, { isRun = true } = {}): Fa
     instance = new Instance(host.opencode, clock)
     instances.push(instance)
     manager = new BackgroundManager(
-      // The ports stand in for what it would make of the client.
+      // The ports replace those that the manager would build from the client.
       { client: {} as Client, directory: '/project', options },
       {
         opencode: instance.opencode,
@@ -159,7 +159,7 @@ export function createFakeStage(options: object = {}, { isRun = true } = {}): Fa
   }
   startInstance()
 
-  /** What is left of the stage: timers and calls while nothing is at work, and timers of an instance that has ended. */
+  /** Returns the leaks of the stage: timers and calls while nothing is at work, and timers of ended instances. */
   async function left(): Promise<readonly string[]> {
     const isAtWork = (): boolean =>
       host.sessionIDs.some((id) => {

@@ -1,6 +1,6 @@
 /**
- * What the fake host keeps: sessions, messages and parts. Every write is told as an event.
- * Like the real one it keys messages and parts by id alone, over all sessions (contract 4.14, 4.18).
+ * Stores the fake host's sessions, messages and parts, and sends an event for every write.
+ * Like the real host, it keys messages and parts by id alone, over all sessions (contract 4.14, 4.18).
  */
 import type { Clock } from '../../src/clock.ts'
 import {
@@ -12,7 +12,7 @@ import {
   type StoredMessage,
 } from '../../src/host/opencode.ts'
 
-/** Tells an event of the given type. */
+/** Sends an event of the given type. */
 export type Emit = <Type extends Event['type']>(
   type: Type,
   properties: Extract<Event, { type: Type }>['properties'],
@@ -34,7 +34,7 @@ export class FakeStore {
     this.#emit = emit
   }
 
-  /** In the host's form, ascending with time (contract 4.17). */
+  /** Returns an id in the host's form, ascending with time (contract 4.17). */
   newID(prefix: 'ses' | 'msg' | 'prt' | 'evt'): string {
     const count = ++this.#idCount
     const time = (BigInt(this.#clock.now()) * 4096n + BigInt(count % 4096)) % 2n ** 48n
@@ -80,7 +80,7 @@ export class FakeStore {
     this.#emit('session.updated', { sessionID: info.id, info })
   }
 
-  /** Forgets for good what the user has undone (contract 4.15). */
+  /** Deletes the messages that the user has undone (contract 4.15). */
   dropReverted(sessionID: string): void {
     const { revert, ...session } = this.session(sessionID)
     if (revert === undefined) return
@@ -92,7 +92,7 @@ export class FakeStore {
     this.replaceSession(session)
   }
 
-  /** Takes the children along, the youngest generation first (contract 7). */
+  /** Deletes a session after its children, the youngest generation first (contract 7). */
   deleteSession(sessionID: string): void {
     const info = this.session(sessionID)
     for (const child of this.#sessions.values())
@@ -103,7 +103,7 @@ export class FakeStore {
     this.#emit('session.deleted', { sessionID, info })
   }
 
-  /** With its parts, of which the ids are free again. */
+  /** Deletes a message and its parts, whose ids are free again. */
   #removeMessage(messageID: string): void {
     const message = this.#messages.get(messageID)
     this.#messages.delete(messageID)
@@ -112,7 +112,7 @@ export class FakeStore {
     this.#partsOf.delete(messageID)
   }
 
-  /** A message whose id is known keeps its place and its session, and takes over the rest. */
+  /** Stores a message. A known id retains its place and session; all other fields are replaced. */
   saveMessage<Info extends Message>(info: Info): Info {
     this.#assertWritable(info.sessionID, 'message')
     const before = this.#messages.get(info.id)
@@ -123,7 +123,7 @@ export class FakeStore {
     return info
   }
 
-  /** A part whose id is known stays with its message, and takes over the rest. */
+  /** Stores a part. A known id stays with its message; all other fields are replaced. */
   savePart<Stored extends Part>(part: Stored): Stored {
     this.#assertWritable(part.sessionID, 'part')
     const before = this.#parts.get(part.id)
@@ -135,7 +135,7 @@ export class FakeStore {
     return part
   }
 
-  /** The messages in the order of their first save, the parts of each in the order of their ids. */
+  /** Returns the messages in the order of their first save, with their parts in the order of their ids. */
   messages(sessionID: string): StoredMessage[] {
     return [...(this.#messagesOf.get(sessionID) ?? [])]
       .flatMap((id) => this.#messages.get(id) ?? [])
@@ -146,7 +146,7 @@ export class FakeStore {
     return [...(this.#partsOf.get(messageID) ?? [])].toSorted().flatMap((id) => this.#parts.get(id) ?? [])
   }
 
-  /** A run that outlives its session dies at its next write (contract 1.11). */
+  /** Throws for a deleted session, so that its run fails at its next write (contract 1.11). */
   #assertWritable(sessionID: string, table: string): void {
     if (!this.has(sessionID)) throw new Error(`Failed query: insert into "${table}"`)
   }

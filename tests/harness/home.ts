@@ -1,11 +1,11 @@
-/** The world that a test's OpenCode lives in: a home of its own, a project under git, and no way out. */
+/** Isolates a test's OpenCode: its own home, a project under git, and no network. */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, realpathSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export interface Home {
-  /** The temporary directory that holds everything else. */
+  /** The temporary directory of the other paths. */
   readonly path: string
   /** The project that the server works in. */
   readonly directory: string
@@ -14,7 +14,7 @@ export interface Home {
   readonly logs: string
 }
 
-/** Names the places inside a home, new or kept from an earlier server. */
+/** Returns the paths of a home, new or of an earlier server. */
 export function homeAt(path: string): Home {
   return {
     path,
@@ -36,7 +36,7 @@ export function createHome(): Home {
   return home
 }
 
-/** Another project with one commit, beside the first; returns its directory. */
+/** Creates another project with one commit beside the first; returns its directory. */
 export function createProject(home: string): string {
   const directory = mkdtempSync(join(home, 'project-'))
   initialise(directory, environment(homeAt(home)))
@@ -53,9 +53,9 @@ function initialise(directory: string, env: Record<string, string>): void {
 }
 
 /**
- * Makes OpenCode believe that it has installed `@opencode-ai/plugin` into a configuration directory, which it
- * otherwise does with npm at the first start, and what a plugin's load waits for. It looks for a `node_modules` directory and for the package's
- * name in the lock file's root, and at nothing else. Use it for each `.opencode` directory that a test makes.
+ * Makes OpenCode believe that it has installed `@opencode-ai/plugin` into a configuration directory. Otherwise it runs
+ * npm at the first start, and each plugin's load waits for that. OpenCode checks only for a `node_modules` directory and
+ * the package's name in the lock file's root. Use this for each `.opencode` directory that a test makes.
  */
 export function skipPluginInstall(configDirectory: string): void {
   const dependencies = { '@opencode-ai/plugin': '*' }
@@ -65,7 +65,7 @@ export function skipPluginInstall(configDirectory: string): void {
   writeFileSync(join(configDirectory, 'package-lock.json'), JSON.stringify(lock))
 }
 
-/** The whole environment of a process in this home: nothing of the developer's own leaks in. */
+/** Returns the whole environment of a process in this home, without the developer's own variables. */
 export function environment(home: Home): Record<string, string> {
   return {
     PATH: process.env['PATH'] ?? '',
@@ -76,15 +76,15 @@ export function environment(home: Home): Record<string, string> {
     XDG_DATA_HOME: join(home.path, 'data'),
     XDG_CACHE_HOME: join(home.path, 'cache'),
     XDG_STATE_HOME: join(home.path, 'state'),
-    // `opencode run` takes its directory from here (contract 10.4).
+    // `opencode run` reads its directory from here (contract 10.4).
     PWD: home.directory,
     GIT_CONFIG_NOSYSTEM: '1',
-    // The catalogue that is built in has thousands of models, and reading it costs the first prompt a second.
+    // The built-in catalogue has thousands of models, and delays the first prompt by a second.
     OPENCODE_MODELS_PATH: join(home.path, 'models.json'),
     OPENCODE_DISABLE_MODELS_FETCH: '1',
     OPENCODE_DISABLE_AUTOUPDATE: '1',
     OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
-    // Port 9 (discard) answers nobody: what tries to leave the machine fails at once.
+    // No server listens on port 9 (discard), so a request to the network fails at once.
     HTTP_PROXY: 'http://127.0.0.1:9',
     HTTPS_PROXY: 'http://127.0.0.1:9',
     NO_PROXY: '127.0.0.1,localhost',

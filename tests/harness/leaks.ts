@@ -1,6 +1,6 @@
 /**
- * Vitest's setup of each file: a test fails that leaves something behind. Besides what is said in `left.ts`, that is any
- * child process, open file, listener of the process, timer or temporary file that was not there before.
+ * Vitest's setup of each file: fails a test that leaves a child process, open file, listener of the process, timer or
+ * temporary file behind, or a leak that a check of `left.ts` reports.
  */
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,17 +9,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { leftOfTest } from './left.ts'
 
-/** How long what ends needs to be gone. */
+/** The time that ending processes and files may take. */
 const GONE_WITHIN_MS = 5000
 const LOOK_MS = 20
-/** What keeps a process, or is told something. */
+/** The resources that keep a process alive, or receive connections or changes. */
 const RESOURCES: ReadonlySet<string> = new Set(['TCPServerWrap', 'PipeServerWrap', 'FSEventWrap'])
 
-/** In the environment of what a test starts, and of what that starts. */
+/** Marks the environment of the processes that a test starts, and of their descendants. */
 const MARK = `OPENCODE_BACKGROUND_TEST_FILE=${process.pid}`
 process.env['OPENCODE_BACKGROUND_TEST_FILE'] = `${process.pid}`
 
-/** Node lists no timer that keeps no process, which all of ours are. */
+/** Tracks timers, because Node does not list unref'ed ones, and all of ours are. */
 const timers = new Map<unknown, number | undefined>()
 const real = { setTimeout, setInterval, clearTimeout, clearInterval }
 const track = (
@@ -35,7 +35,7 @@ const track = (
     return handle
   }
 }
-/** Node's `fetch` keeps its connections for a while, as it does with sockets. */
+/** Whether `fetch` set the timer: it holds idle connections for a while, as Node does with sockets. */
 function isOfFetch({ stack = '' }: Error): boolean {
   return stack.includes('node:internal/deps/undici')
 }
@@ -53,14 +53,14 @@ Object.assign(globalThis, {
   clearInterval: forget(real.clearInterval),
 })
 
-/** The temporary files of this test file alone: others run beside it. */
+/** A temporary directory for this test file alone, because others run beside it. */
 const outer = process.env['TMPDIR']
 const temporary = mkdtempSync(join(tmpdir(), 't-'))
 process.env['TMPDIR'] = temporary
-/** What tools keep there for their next start. */
+/** Files that tools leave there for their next start. */
 const OF_TOOLS = /^tsx-\d+$/
 
-/** Everything that a file could leave, as lines; a line that stands twice is there twice. */
+/** Returns all resources that a file could leave, as lines; equal lines are repeated. */
 function present(): string[] {
   return [
     ...children(),
@@ -73,14 +73,14 @@ function present(): string[] {
   ]
 }
 
-/** Those of a file go with it. */
+/** Returns the temporary files; those of a test file are removed after it. */
 const temporaryFiles = (): string[] =>
   readdirSync(temporary)
     .filter((name) => !OF_TOOLS.test(name))
     .map((name) => `the temporary file ${name}`)
 const presentInTest = (): string[] => [...present(), ...temporaryFiles()]
 
-/** With those of which the parent has ended; without esbuild's service, which stays for the next bundle. */
+/** Returns the child processes, with orphaned ones; without esbuild's service, which stays for the next bundle. */
 function children(): string[] {
   const own = new Set(readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' '))
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && name !== `${process.pid}`)
@@ -89,7 +89,7 @@ function children(): string[] {
       const isOurs = own.has(pid) || readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(MARK)
       if (!isOurs) return []
       const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      // One server in the place of another is none too many.
+      // Drop the numbers, so that a restarted server equals the one before.
       return line === '' || line.includes('esbuild') ? [] : [`the process ${line.replaceAll(/\d+/g, 'N')}`]
     } catch {
       return []
@@ -97,7 +97,7 @@ function children(): string[] {
   })
 }
 
-/** Sockets are connections that Node keeps for the next request. */
+/** Returns the open files, without sockets: Node retains connections for the next request. */
 function openFiles(): string[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     try {
@@ -111,7 +111,7 @@ function openFiles(): string[] {
   })
 }
 
-/** The lines of `now` that are not in `before`. */
+/** Returns the lines of `now` that are not in `before`. */
 function added(now: readonly string[], before: readonly string[]): string[] {
   const known = [...before]
   return now.filter((line) => {
@@ -140,7 +140,7 @@ beforeAll(() => {
 })
 const beforeTests = new Map<string, string[]>()
 beforeEach(({ task }) => {
-  // What a test leaves that runs beside others, only the file can tell.
+  // The leaks of a concurrent test show only at the end of the file.
   if (!task.concurrent) beforeTests.set(task.id, presentInTest())
 })
 afterEach(async ({ task }) => {

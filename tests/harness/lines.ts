@@ -1,12 +1,12 @@
-/** Lines of bash that nobody wrote, with commands hidden in every construct. */
+/** Generates lines of bash with commands hidden in every construct. */
 import fc from 'fast-check'
 
-/** Renders a list of commands; each call of `next` gives a number that the line has not had yet. */
+/** Renders a list of commands; each call of `next` returns a number that is new to the line. */
 type Render = (next: () => number) => string
 
 const inBackticks = (code: string): string => `\`${code.replaceAll(/[\\`$]/g, String.raw`\$&`)}\``
 
-/** Where commands can stand: `a` and `b` are lists, which may end in a here-document or a comment. */
+/** Constructs that hold commands: `a` and `b` are lists, which may end in a here-document or a comment. */
 export const CONSTRUCTS: Readonly<Record<string, (a: string, b: string, id: number) => string>> = {
   list: (a, b) => `${a}\n${b}`,
   subshell: (a, b) => `(\n${a}\n) && (${b}\n)`,
@@ -69,7 +69,7 @@ const { list } = fc.letrec<{ list: Render }>((tie) => ({
 
 export interface Line {
   readonly line: string
-  /** The names of the commands that are hidden in it. */
+  /** The names of the hidden commands. */
   readonly hidden: readonly string[]
 }
 
@@ -83,7 +83,7 @@ const PIECES =
   `' " \` $ $( \${ $(( )) ( ) { } ; & | && || < > << <<E <<- <<< \\ # ! = [ ] [[ ]] =~ if then fi do done case esac in
   hidden900 hidden901 time coproc function f() @( ~ * ? , : 2`.split(/\s+/)
 
-/** Lines of bash of which pieces were taken out or put in. */
+/** Lines of bash with pieces removed or inserted. */
 export const damagedLines: fc.Arbitrary<string> = fc
   .tuple(
     bashLines,

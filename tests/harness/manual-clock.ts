@@ -4,24 +4,24 @@ import type { Clock } from '../../src/clock.ts'
 
 interface Timer {
   readonly at: number
-  /** Timers of the same moment fire in the order of their creation. */
+  /** The number of its creation: timers that are due together fire in this order. */
   readonly order: number
   readonly callback: () => void
 }
 
-/** Enough for promise chains that pass through the event loop a few times, such as a queue's next start. */
+/** Enough turns of the event loop for long promise chains, such as a queue's next start. */
 const TURNS_TO_SETTLE = 3
 
 export class ManualClock implements Clock {
-  /** On the monotonic clock. */
+  /** The monotonic time. */
   #now = 0
   readonly #startedAt: number
   readonly #timers = new Set<Timer>()
-  /** A heap, the next one first; those that were cancelled stay in it until they would be next. */
+  /** A heap, the next timer first; a cancelled one stays in it until it would be next. */
   readonly #heap: Timer[] = []
   #created = 0
 
-  /** Starts at a time that no test mistakes for a duration. */
+  /** Starts at a date, which no test mistakes for a duration. */
   constructor(now = Date.UTC(2026, 0, 1)) {
     this.#startedAt = now
   }
@@ -43,12 +43,12 @@ export class ManualClock implements Clock {
     }
   }
 
-  /** How many timers wait. Not zero at the end of a test: something leaks. */
+  /** The number of pending timers; one that remains at the end of a test is a leak. */
   get pending(): number {
     return this.#timers.size
   }
 
-  /** Fires what is due within `ms`, in order of time and then of creation, and lets each timer's work settle. */
+  /** Fires the timers due within `ms` by time, then creation, and lets the work of each settle. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms
     await this.settle()
@@ -64,7 +64,7 @@ export class ManualClock implements Clock {
     this.#now = end
   }
 
-  /** Lets what was started go as far as it can without time passing. */
+  /** Lets pending work proceed as far as it can without time passing. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < TURNS_TO_SETTLE; turn++) await setImmediate()
   }
@@ -88,7 +88,7 @@ export class ManualClock implements Clock {
     }
   }
 
-  /** Takes the first one out. */
+  /** Removes the first timer. */
   #pop(): void {
     const heap = this.#heap
     swap(heap, 0, heap.length - 1)
@@ -114,7 +114,7 @@ function swap(heap: (Timer | undefined)[], a: number, b: number): void {
   ;[heap[a], heap[b]] = [heap[b], heap[a]]
 }
 
-/** The timers of one process or instance, which can be counted, and die with it. */
+/** The clock of one process or instance, whose timers can be counted, and end with it. */
 export class OwnClock implements Clock {
   readonly #clock: ManualClock
   readonly #cancels = new Set<() => void>()
@@ -132,7 +132,7 @@ export class OwnClock implements Clock {
     return this.#clock.monotonic()
   }
 
-  /** Somebody sets the machine's time so many milliseconds later, or earlier: no time passes by that. */
+  /** Moves the wall clock by `ms`, without time passing. */
   set(ms: number): void {
     this.#setByMs += ms
   }

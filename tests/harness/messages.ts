@@ -1,9 +1,9 @@
-/** Stored messages of a session, as the host returns them, in as few words as a test needs. */
+/** Builds stored messages of a session, as the host returns them, from short descriptions. */
 import type { Message, Part, StoredMessage } from '../../src/host/opencode.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
-/** A text, or a tool that was called; with `error` one that failed. */
+/** A text, or a tool call, which failed when it has an `error`. */
 type PartInBrief = { readonly text: string } | { readonly tool: string; readonly error?: string }
 
 export function userMessage(id: string, created = 0): StoredMessage {
@@ -14,7 +14,7 @@ export function userMessage(id: string, created = 0): StoredMessage {
   }
 }
 
-/** What the host stores to have a session summarised; `auto`: because the context was full. */
+/** Returns the message with which the host requests a summary; `auto`: because the context was full. */
 export function compactionRequest(id: string, auto = true): StoredMessage {
   const { info } = userMessage(id, 2)
   return {

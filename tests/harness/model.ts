@@ -1,6 +1,6 @@
 /**
- * A model that answers from a script: an OpenAI-compatible server on a free local port, with a log of what it was
- * asked. End-to-end tests assert on that log, which is what a real model would have seen.
+ * A model that answers from a script: an OpenAI-compatible server on a free local port, with a log of its requests.
+ * End-to-end tests assert on that log, which is what a real model would receive.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,22 +13,22 @@ export interface LoggedRequest extends ModelRequest {
   /** Milliseconds since the Unix epoch at arrival, by the clock of the test's process. */
   readonly at: number
   readonly raw: CompletionBody
-  /** `answered`: sent to the end, errors and cuts included. `closed`: the client hung up before that. */
+  /** `answered`: sent in full, also an error or a cut. `closed`: the client disconnected before that. */
   readonly outcome: 'open' | 'answered' | 'closed'
   readonly endedAt?: number
-  /** How many requests were open when this one came, itself included. */
+  /** The number of open requests at its arrival, with itself. */
   readonly concurrency: number
 }
 
 export interface ScriptedModel {
   /** For the provider's `baseURL`. */
   readonly url: string
-  /** May be replaced at any time; requests that are already being answered keep the old one. */
+  /** Replaceable at any time; requests in progress use the old one. */
   script: Script
-  /** Every request but those for a title, the oldest first. */
+  /** All requests but those for a title, oldest first. */
   readonly requests: readonly LoggedRequest[]
   requestsOf(sessionID: string): readonly LoggedRequest[]
-  /** The first request that matches, now or later; looked at again when its outcome changes. */
+  /** Resolves with the first request that matches, past or future; checked again when its outcome changes. */
   waitForRequest(
     predicate: (request: LoggedRequest) => boolean,
     options?: WaitOptions,
@@ -45,7 +45,7 @@ export async function startModel(script: Script = () => ({ text: 'ok' })): Promi
   let closing = false
 
   const server = createServer((request, response) => {
-    // A connection that the client resets is no error of the test.
+    // A reset by the client is not a failure of the test.
     response.on('error', () => {})
     void text(request).then(
       (body) => answer(request, response, JSON.parse(body) as CompletionBody),
@@ -108,7 +108,7 @@ export async function startModel(script: Script = () => ({ text: 'ok' })): Promi
   return model
 }
 
-/** A script that throws fails its turn with its own message: 400 is not tried again (contract 1.5). */
+/** Runs the script. A throw fails its turn with that message: OpenCode does not retry a 400 (contract 1.5). */
 async function replyOf(script: Script, request: ModelRequest): Promise<Reply> {
   try {
     return await script(request)
@@ -117,7 +117,7 @@ async function replyOf(script: Script, request: ModelRequest): Promise<Reply> {
   }
 }
 
-/** Having no tools would not tell it from a compaction, nor from an agent that may use none. */
+/** Whether a request is for a title. Its lack of tools is no proof: compactions and some agents have none either. */
 function isTitleRequest(body: CompletionBody): boolean {
   return flatten(body.messages[0]?.content).startsWith('You are a title generator')
 }

@@ -1,4 +1,4 @@
-/** The package as users get it: packed once, and installed into a home with OpenCode's own command. */
+/** Packs the package once, and installs it into a home with OpenCode's own command, as users do. */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { opencodeBinary } from './process.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Where Vitest's workers find what was packed, and installed, for all of them. */
+/** The environment variables that pass the tarball and the installed home to Vitest's workers. */
 const TARBALL = 'OPENCODE_BACKGROUND_TARBALL'
 const INSTALLED = 'OPENCODE_BACKGROUND_INSTALLED'
 
@@ -23,20 +23,20 @@ export default async function setup(): Promise<void> {
 
 let packed: Promise<string> | undefined
 
-/** The path of the tarball. */
+/** Resolves with the path of the tarball. */
 export function tarball(): Promise<string> {
   packed ??= Promise.resolve(process.env[TARBALL] ?? pack())
   return packed
 }
 
-/** Builds dist on the way, as a release does. */
+/** Packs the package, which builds dist, as a release does. */
 async function pack(): Promise<string> {
   const destination = mkdtempSync(join(tmpdir(), 'opencode-pack-'))
   const { stdout } = await run('npm', ['run', '--silent', 'tarball', '--', destination], { cwd: root })
   return stdout.trim()
 }
 
-/** A home whose project has the packed plugin; `options` are those of its server part, `tuiOptions` of the other. */
+/** Creates a home whose project has the packed plugin; `options`: of the server part, `tuiOptions`: of the view. */
 export async function homeWithPlugin(options: object = {}, tuiOptions: object = {}): Promise<Home> {
   const installed = process.env[INSTALLED]
   const home = installed === undefined ? await install() : copyOf(installed)
@@ -57,7 +57,7 @@ async function install(): Promise<Home> {
   return home
 }
 
-/** The plugin lies in the home's cache, which its configuration names by the tarball alone. */
+/** Copies a home. The configuration names the plugin by its tarball; the plugin itself is in the home's cache. */
 function copyOf(path: string): Home {
   const { path: copy } = createHome()
   rmSync(copy, { recursive: true })

@@ -1,4 +1,4 @@
-/** What a test lists under `plugins`: our own plugin as it is shipped or driven by the test, and the probe. */
+/** Builds the plugins of a test: ours as it is shipped or as the test drives it, and the probe. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,11 +7,11 @@ import { bundle } from '../../scripts/build.ts'
 import type { ControlRequest, DrivenOptions } from './inside/protocol.ts'
 import type { Sighting } from './probe.ts'
 
-/** Where Vitest's workers find what was built for all of them. */
+/** The environment variables that pass the bundles to Vitest's workers. */
 const SHIPPED = 'OPENCODE_BACKGROUND_BUNDLE'
 const DRIVEN = 'OPENCODE_BACKGROUND_DRIVEN_BUNDLE'
 
-/** Vitest's global setup: the two bundles are made once for a run. */
+/** Vitest's global setup: builds the two bundles once. */
 export default async function setup(): Promise<void> {
   process.env[SHIPPED] ??= await buildShipped()
   process.env[DRIVEN] ??= await buildDriven()
@@ -20,7 +20,7 @@ export default async function setup(): Promise<void> {
 let shipped: Promise<string> | undefined
 let driven: Promise<string> | undefined
 
-/** The absolute path of the plugin, bundled as the package does it. */
+/** Resolves with the absolute path of the plugin, bundled as the package does it. */
 export function buildPlugin(): Promise<string> {
   shipped ??= Promise.resolve(process.env[SHIPPED] ?? buildShipped())
   return shipped
@@ -28,7 +28,7 @@ export function buildPlugin(): Promise<string> {
 
 const buildShipped = (): Promise<string> => bundle(mkdtempSync(join(tmpdir(), 'opencode-plugin-')))
 
-/** The same bundle with a clock that a test can move, which it shares with the plugin that drives it. */
+/** Builds the plugin with a clock that a test can move, which it shares with the driver plugin. */
 const buildDriven = (): Promise<string> =>
   bundle(mkdtempSync(join(tmpdir(), 'opencode-driven-')), undefined, [
     {
@@ -44,13 +44,13 @@ const buildDriven = (): Promise<string> =>
 export interface DrivenPlugin {
   /** For `plugins`. */
   readonly spec: readonly [path: string, options: object]
-  /** Resolves when it was done. `pid`: that of the OpenCode that is meant. */
+  /** Sends a request to the OpenCode process `pid`, and resolves when it is done. */
   control(pid: number, request: ControlRequest): Promise<void>
   /** Removes its files. */
   close(): void
 }
 
-/** @param options those of our plugin */
+/** @param options the options of our plugin */
 export async function drivenPlugin(options: object): Promise<DrivenPlugin> {
   driven ??= Promise.resolve(process.env[DRIVEN] ?? buildDriven())
   const directory = mkdtempSync(join(tmpdir(), 'opencode-control-'))
@@ -69,9 +69,9 @@ export async function drivenPlugin(options: object): Promise<DrivenPlugin> {
 }
 
 export interface Probe {
-  /** For `plugins`. Listed first, it also sees the SDK calls that the other plugins make. */
+  /** For `plugins`. Listed first, the probe also logs the SDK calls of the other plugins. */
   readonly spec: readonly [path: string, options: object]
-  /** What the probe has seen so far in all directories, the oldest first. */
+  /** Returns the probe's log of all directories, oldest first. */
   sightings(): readonly Sighting[]
   /**
    * Runs JavaScript inside OpenCode, with the plugin's `client` and `input` in scope, and returns what it returns,
@@ -82,7 +82,7 @@ export interface Probe {
   close(): void
 }
 
-/** A probe with a log of its own: one for each server. */
+/** Creates a probe with its own log; each server needs one. */
 export function probePlugin(): Probe {
   const directory = mkdtempSync(join(tmpdir(), 'opencode-probe-'))
   const log = join(directory, 'sightings.jsonl')
@@ -97,7 +97,7 @@ export function probePlugin(): Probe {
     spec: [fileURLToPath(new URL('./probe.ts', import.meta.url)), { log }],
     sightings,
     async run(code, { directory: inner } = {}) {
-      // The newest: an instance that was disposed has started again on another port.
+      // Use the newest, because a disposed instance starts again on another port.
       const ready = sightings().findLast(
         (sighting) => sighting.kind === 'ready' && (inner ?? sighting.directory) === sighting.directory,
       )

@@ -1,7 +1,6 @@
 /**
- * A plugin that shows what a plugin sees (contract, "To observe for yourself"): it writes each event and each call
- * of the shared SDK client to a file, and runs JavaScript that is posted to it, with `client` in scope.
- * OpenCode loads this file itself: it imports nothing but Node's own modules, its neighbours, and types.
+ * Logs each event and each call of the shared SDK client to a file, and runs posted JavaScript with `client` in scope,
+ * to show what a plugin sees. OpenCode loads this file itself, so it imports only Node's modules, neighbours and types.
  */
 import type { Plugin, PluginModule } from '@opencode-ai/plugin'
 import { appendFileSync } from 'node:fs'
@@ -29,7 +28,7 @@ const server: Plugin = async (input, options) => {
     const line = JSON.stringify({ at: Date.now(), directory: input.directory, ...found })
     appendFileSync(String(options?.['log']), line + '\n')
   }
-  // All plugins of an instance share one client: this sees the calls of the plugins that are listed after it, too.
+  // All plugins of an instance share one client, so this also logs the calls of the plugins listed later.
   const { _client: shared } = input.client as unknown as { _client: SharedClient }
   shared.interceptors.request.use((request) => {
     if (!request.headers.has(MARK_HEADER))
@@ -40,7 +39,7 @@ const server: Plugin = async (input, options) => {
   const http = createServer((request, response) => {
     const run = async (): Promise<unknown> => {
       const code = await text(request)
-      // The test's own code, from the test.
+      // The code is the test's own.
       const body = new Function('client', 'input', `return (async () => { ${code} })()`) as Posted
       return { value: await body(input.client, input) }
     }

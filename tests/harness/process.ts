@@ -1,4 +1,4 @@
-/** The OpenCode process itself: which binary, how it starts, and that it is gone afterwards. */
+/** Finds the OpenCode binary, starts its process, and makes sure that it ends. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,7 +12,7 @@ export interface ServerProcess {
   readonly output: string
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>
-  /** Ends it; resolves when it is gone. After ten seconds with SIGKILL. */
+  /** Ends the process, after ten seconds with SIGKILL; resolves when it is gone. */
   stop(signal: NodeJS.Signals): Promise<void>
 }
 
@@ -84,8 +84,8 @@ export async function spawnServer(
 }
 
 /**
- * A shell that kills the server when this process goes away, however it goes: Vitest may kill a worker with a
- * signal, and then no exit handler of ours runs. It reads a pipe that only we hold open.
+ * Starts a shell that kills the server when this process ends in any way: Vitest may kill a worker by a signal, and then
+ * no exit handler runs. The shell reads a pipe that only this process holds open.
  */
 function spawnGuard(pid: number): ChildProcess {
   const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${pid}`], {
@@ -97,8 +97,8 @@ function spawnGuard(pid: number): ChildProcess {
 }
 
 /**
- * Port 0 would not do: OpenCode takes it for 4096 if that is free, so that one server after another has the same
- * address, and the connections that Node keeps for the dead one break the first request to the next (seen).
+ * Returns a free port. OpenCode replaces port 0 by 4096 if that is free, so that successive servers share an address,
+ * and Node's connections to the dead one break the first request to the next (seen).
  */
 async function freePort(): Promise<number> {
   const probe = createServer()
@@ -109,8 +109,8 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * The platform's own binary, not the npm wrapper: a kill must hit the server. `OPENCODE_MODULES` names another
- * `node_modules` directory to take it from, and so another version (`npm run test:hosts`).
+ * Returns the platform's own binary, not the npm wrapper, because a kill must hit the server. `OPENCODE_MODULES` names
+ * another `node_modules` directory to load it from, and so another version (`npm run test:hosts`).
  */
 export function opencodeBinary(): string {
   const require = createRequire(import.meta.url)
@@ -122,14 +122,14 @@ export function opencodeBinary(): string {
   return binary
 }
 
-/** The packages that have OpenCode's binary for this machine, the best one first. */
+/** Returns the packages with OpenCode's binary for this machine, the best one first. */
 export function binaryPackages(): readonly [string, string] {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   const name = `opencode-${platform}-${process.arch}`
   return hasAvx2() ? [name, `${name}-baseline`] : [`${name}-baseline`, name]
 }
 
-/** Only Linux says it in a file; elsewhere the usual binary is tried first. */
+/** Whether the CPU has AVX2. Only Linux has a file for it; elsewhere the usual binary is tried first. */
 function hasAvx2(): boolean {
   if (process.platform !== 'linux' || process.arch !== 'x64') return true
   return readFileSync('/proc/cpuinfo', 'utf8').includes('avx2')

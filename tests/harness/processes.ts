@@ -1,12 +1,12 @@
-/** What runs on this machine. */
+/** Reads the processes of this machine. */
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Whether the command line of any process has this text in it. */
+/** Whether the command line of any process contains this text. */
 export function isRunning(part: string): boolean {
   return readdirSync('/proc').some((name) => /^\d+$/.test(name) && commandLine(name).includes(part))
 }
 
-/** The command lines of the processes that have this home in their environment. */
+/** Returns the command lines of the processes with this home in their environment. */
 export function runningIn(home: string): string[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name) || !environmentOf(name).includes(`HOME=${home}`)) return []
@@ -26,7 +26,7 @@ function commandLine(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
   } catch {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     return ''
   }
 }

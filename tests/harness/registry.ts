@@ -1,4 +1,4 @@
-/** A registry of npm with one package, of which a test publishes versions. */
+/** An npm registry with one package, whose versions a test publishes. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 
 export interface Registry {
   readonly url: string
-  /** The newest is the one that npm takes for the name alone. */
+  /** Publishes a version; npm resolves the bare name to the newest. */
   publish(tarball: string): void
   close(): Promise<void>
 }
@@ -55,7 +55,7 @@ export async function startRegistry(): Promise<Registry> {
   }
 }
 
-/** The same package under another version, with another text in place of one in its server bundle. */
+/** Repacks a package as another version, with one text of its server bundle replaced. */
 export function repacked(tarball: string, version: string, [from, to]: readonly [string, string]): string {
   const place = mkdtempSync(`${tarball}-`)
   execFileSync('tar', ['-xzf', tarball, '-C', place])

@@ -7,13 +7,13 @@ export const READ: Reply = { tools: [{ name: 'read', args: { filePath: 'README.m
 /** The request is refused for good. */
 export const BAD: Reply = { status: 400, text: 'bad' }
 
-/** The answers in this order, then `ok` for ever. */
+/** Returns a script that answers in this order, then `ok` for ever. */
 export function inOrder(...replies: readonly (Reply | Promise<Reply>)[]): Script {
   let next = 0
   return () => replies[next++] ?? { text: 'ok' }
 }
 
-/** An answer that comes when the test says so. */
+/** Returns a reply that waits until the test releases it. */
 export function heldReply(): { readonly reply: Promise<Reply>; readonly release: (reply: Reply) => void } {
   let release!: (reply: Reply) => void
   const reply = new Promise<Reply>((resolve) => {

@@ -1,4 +1,4 @@
-/** `opencode run`: one message of the user, and what is printed until the process ends by itself. */
+/** Runs `opencode run` with one user message, and collects its output until the process ends by itself. */
 import { spawn } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,12 +7,12 @@ import { opencodeBinary } from './process.ts'
 import { configuration, type OpencodeOptions } from './server.ts'
 
 export interface Run {
-  /** Resolves when the process has ended, with what it printed, and the time of its end. */
+  /** Resolves when the process has ended, with its output and the time of its end. */
   readonly ended: Promise<{ readonly output: string; readonly code: number | null; readonly at: number }>
   kill(signal: NodeJS.Signals): void
 }
 
-/** @param words of the command line, behind `opencode` */
+/** @param words of the command line, after `opencode` */
 export async function startRun(
   message: string,
   options: OpencodeOptions,
@@ -21,7 +21,7 @@ export async function startRun(
   const home = createHome()
   const config = { snapshot: false, ...options.config }
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration({ ...options, config })))
-  // A message in the arguments would be wrapped in quotes (contract 10.4).
+  // OpenCode wraps a message of the arguments in quotes (contract 10.4), so send it by stdin.
   const child = spawn(opencodeBinary(), [...words], {
     cwd: home.directory,
     env: { ...environment(home), ...options.env },

@@ -1,12 +1,12 @@
 /**
- * What a scripted model answers. One script drives both the real OpenCode (through the HTTP server in model.ts)
- * and the fake host, so that one contract suite can hold the two side by side.
+ * Defines the answers of a scripted model. One script drives both the real OpenCode (through the HTTP server in
+ * model.ts) and the fake host, so that one contract suite compares the two.
  */
 export interface ModelRequest {
-  /** The session that asks. */
+  /** The session of the request. */
   readonly sessionID: string
   readonly parentSessionID: string | undefined
-  /** The conversation as the model sees it, the content of each message flattened to text. */
+  /** The conversation as the model receives it, each content flattened to text. */
   readonly messages: readonly {
     readonly role: 'system' | 'user' | 'assistant' | 'tool'
     readonly content: string
@@ -28,14 +28,14 @@ export interface Reply {
   readonly tools?: readonly ToolCall[]
   /** Default: `tool_calls` with tools, else `stop`. */
   readonly finish?: string
-  /** Answer with this HTTP status instead, `text` as the error's message. */
+  /** Answers with this HTTP status instead, with `text` as the error's message. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
-  /** What the request is said to have taken; 10 by default. */
+  /** The reported prompt tokens; 10 by default. */
   readonly promptTokens?: number
-  /** Send the text, then close the connection without a finish reason. */
+  /** Sends the text, then closes the connection without a finish reason. */
   readonly cut?: boolean
 }
 
-/** May be slow (resolve later) or hang (never resolve). */
+/** Answers a request; may be slow (resolve later) or hang (never resolve). */
 export type Script = (request: ModelRequest) => Reply | Promise<Reply>

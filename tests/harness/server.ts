@@ -1,4 +1,4 @@
-/** The real OpenCode server, with a scripted model, in a home of its own. */
+/** Starts the real OpenCode server with a scripted model in its own home. */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk'
 import type { Event, Message, Part, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { randomUUID } from 'node:crypto'
@@ -14,18 +14,18 @@ import { runningIn } from './processes.ts'
 import type { WaitOptions } from './spy.ts'
 
 export interface OpencodeOptions {
-  /** Answers for the provider `mock` with the models `m1` (the default), `m2`, and `m3` with variants `low` and `high`. */
+  /** The provider `mock` with the models `m1` (the default), `m2`, and `m3` with variants `low` and `high`. */
   readonly model: ScriptedModel
   /** As in `opencode.json`: a path, or a path with its options. */
   readonly plugins?: readonly (string | readonly [string, object])[]
   /** More agents by name, as in `opencode.json`. */
   readonly agents?: Readonly<Record<string, object>>
-  /** More keys of `opencode.json`; they win. */
+  /** More keys of `opencode.json`; they override the defaults. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly env?: Readonly<Record<string, string>>
   /** The home of an earlier server that was stopped with `keepHome`. */
   readonly home?: string
-  /** The words of a command that is to start OpenCode, whose command line follows. */
+  /** The words of a command that starts OpenCode; OpenCode's command line follows them. */
   readonly as?: readonly string[]
   /** US dollars for a million tokens of any of the models. */
   readonly cost?: { readonly input: number; readonly output: number }
@@ -45,25 +45,24 @@ export interface StoredMessage {
   readonly parts: readonly Part[]
 }
 
-/** What one directory of a server holds. */
+/** One directory of a server. */
 export interface Project {
   readonly directory: string
-  /** Addresses the directory. */
+  /** A client of the directory. */
   readonly client: OpencodeClient
-  /** Takes all that the server takes, more than the SDK's types say (contract 3.1). */
+  /** Accepts all fields of the server, more than the SDK's types have (contract 3.1). */
   createSession(session?: Readonly<Record<string, unknown>>): Promise<Session>
   /**
-   * Resolves when the message is stored, or was refused by a `session.error` (contract 1.12, 1.13); not when it was
-   * answered.
+   * Resolves when the message is stored, or refused by a `session.error` (contract 1.12, 1.13), not when it is answered.
    */
   prompt(sessionID: string, text: string, options?: PromptOptions): Promise<void>
   messages(sessionID: string): Promise<readonly StoredMessage[]>
-  /** The directory's events from now on. */
+  /** Subscribes to the directory's events from now on. */
   subscribe(): Promise<EventStream>
   /**
-   * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle event
-   * alone would not say that (contract, traps 1 to 3). For turns that store no answer, such as those of an
-   * unknown model (contract 1.12), wait for their `session.error` instead.
+   * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle event alone
+   * does not prove that (contract, traps 1 to 3). A turn that stores no answer, such as that of an unknown model
+   * (contract 1.12), needs a wait for its `session.error` instead.
    */
   waitForIdle(sessionID: string, options?: WaitOptions): Promise<readonly StoredMessage[]>
 }
@@ -72,25 +71,25 @@ export interface OpencodeServer extends Project {
   readonly url: string
   readonly home: string
   readonly pid: number
-  /** The project's events since the start. */
+  /** The events of the project since the start. */
   readonly events: EventStream
   /** stdout and stderr so far. */
   readonly output: string
-  /** The text of OpenCode's log files, with all that was logged before this call. */
+  /** Resolves with the text of OpenCode's log files, complete up to this call. */
   log(): Promise<string>
-  /** Another project in the same server, in an instance of its own. */
+  /** Returns another project of this server, with its own instance. */
   project(directory: string): Project
-  /** Ends the process and resolves when it is gone; then removes the home. */
+  /** Ends the process, removes the home, and resolves when the process is gone. */
   stop(options?: { readonly signal?: NodeJS.Signals; readonly keepHome?: boolean }): Promise<void>
 }
 
 const POLL_MS = 50
 const GONE_WITHIN_MS = 15_000
 const LOGGED_WITHIN_MS = 15_000
-/** An answer can be final some time after the last idle (contract 1.5). */
+/** Poll delay, because an answer can be final some time after the last idle (contract 1.5). */
 const NET_MS = 300
 
-/** Starts the real binary. The plugins are loaded when it resolves. */
+/** Starts the real binary, and resolves when its plugins are loaded. */
 export async function startOpencode(options: OpencodeOptions): Promise<OpencodeServer> {
   const home = options.home === undefined ? createHome() : homeAt(options.home)
   const { directory } = home
@@ -143,7 +142,7 @@ function logText(directory: string): string {
     .join('')
 }
 
-/** Rejects where a process of this home outlives its server. */
+/** Rejects when a process of this home outlives its server. */
 async function nothingRunsIn(home: string): Promise<void> {
   const deadline = Date.now() + GONE_WITHIN_MS
   for (;;) {
@@ -154,7 +153,7 @@ async function nothingRunsIn(home: string): Promise<void> {
   }
 }
 
-/** What a server is asked with that was given a password. */
+/** Returns the headers of requests to a server with a password. */
 function authorization(env: OpencodeOptions['env'] = {}): Record<string, string> {
   const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = env
   if (password === undefined) return {}
@@ -209,7 +208,7 @@ function projectAt(
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const from = events?.all.length ?? 0
-        // Status first: an absent status that is read after the messages could belong to a turn that began since.
+        // Read the status first, because a status that is read later can be that of a newer turn.
         const { data } = await client.session.status({ throwOnError: true })
         const running = (data as Record<string, SessionStatus>)[sessionID] !== undefined
         const stored = await messages(sessionID)
@@ -223,7 +222,7 @@ function projectAt(
     },
   }
 
-  /** Resolves at the next event that may end what runs in the session; without events, and as the net, after a while. */
+  /** Resolves at the next event that may end the session's turn; without one, after `NET_MS`. */
   async function nextIdle(sessionID: string, from: number): Promise<void> {
     if (!events) {
       await sleep(POLL_MS)
@@ -242,7 +241,7 @@ function isAnswered(stored: readonly StoredMessage[]): boolean {
   return answer.parentID === asked.info.id && answer.time.completed !== undefined
 }
 
-/** The text of an `opencode.json`. */
+/** Returns the text of an `opencode.json`. */
 export function configuration({
   model,
   plugins = [],

@@ -1,60 +1,60 @@
 /**
- * Many short tasks through one real server: parents that launch several at a time, and go on while what they launched
- * waits in the queue. By our tools, or by OpenCode's own background task, which has no queue: there a parent is told of
- * what it launched before it launches more, so that no more children are at work than under our limit.
+ * Runs many short tasks through one real server: parents launch several at a time, and continue while their tasks wait
+ * in the queue. The tasks are ours, or OpenCode's own background tasks, which have no queue: there a parent launches
+ * more only after the ends of its tasks were reported, so that no more children are at work than under our limit.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import type { ModelRequest, Reply, ToolCall } from './script.ts'
 import { startOpencode, type OpencodeOptions, type OpencodeServer, type StoredMessage } from './server.ts'
 
-/** Whose background tasks. */
+/** The plugin's background tasks, or OpenCode's. */
 export type Kind = 'ours' | 'native'
 
-/** How many children may be at work at the same time. */
+/** The limit of children at work. */
 export const LIMIT = 20
 
 export interface SoakOptions {
-  /** The absolute path of our plugin's bundle. Left out: the tasks are OpenCode's own. */
+  /** The absolute path of our plugin's bundle; without it the tasks are OpenCode's own. */
   readonly plugin?: string
   /** Keys of `opencode.json`. */
   readonly config?: NonNullable<OpencodeOptions['config']>
-  /** Plugins besides it. */
+  /** More plugins. */
   readonly others?: NonNullable<OpencodeOptions['plugins']>
 }
 
 export interface Soak {
   readonly server: OpencodeServer
-  /** Has new parents launch so many tasks; resolves when each parent was told of all of its own, and is idle. */
+  /** Launches `count` tasks from new parents; resolves when all ends are reported, and the parents idle. */
   run(count: number): Promise<Lap>
   close(): Promise<void>
 }
 
-/** What came of the tasks of one `run`. */
+/** The outcome of one `run`. */
 export interface Lap {
-  /** How many were told to their parent's model. */
+  /** The number of tasks that were reported to their parent's model. */
   readonly told: number
-  /** What must not be seen, a sentence for each. */
+  /** Violations, one sentence each. */
   readonly faults: readonly string[]
-  /** The most model calls of children that were open at the same time. */
+  /** The peak of concurrent model calls of children. */
   readonly peak: number
-  /** The requests of the parents' models that were made because of notices. */
+  /** The number of parents' model requests that notices caused. */
   readonly turns: number
-  /** How long each launch took, in milliseconds, in the order of their beginnings. */
+  /** The durations of the launches in milliseconds, in the order of their beginnings. */
   readonly launches: readonly number[]
 }
 
 const PARENTS = 4
-/** How many tasks a parent launches in one step: of all parents together as many as may be at work. */
+/** The tasks that a parent launches in one step; those of all parents together fill the limit. */
 const CALLS = LIMIT / PARENTS
-/** So long that all slots are in use although the host needs some time for each child. */
+/** Long enough that all slots are in use, although the host needs some time for each child. */
 const CHILD_MS = 2000
 const TOLD_WITHIN_MS = 600_000
-/** A kilobyte, and half of one. */
+/** One kilobyte; `RESULT` has half of that. */
 const PROMPT = 'Please look at this part of the project with care. '.repeat(20)
 const RESULT = 'It is as it should be, as far as could be seen here. '.repeat(10)
 
-/** A call that launches an agent in the background. */
+/** Builds a call that launches an agent in the background. */
 export function launchCall(kind: Kind, description: string, prompt = description): ToolCall {
   return kind === 'ours'
     ? { name: 'background_task', args: { description, prompt, agent: 'general' } }
@@ -96,7 +96,7 @@ interface DrivenParent {
   readonly names: readonly string[]
 }
 
-/** Resolves when the parent was told of all, and is idle. */
+/** Launches the tasks; resolves when all ends are reported, and the parent is idle. */
 async function drive(
   server: OpencodeServer,
   model: ScriptedModel,
@@ -119,12 +119,12 @@ async function drive(
 }
 
 /**
- * The first children are held until all slots are in use, and more wait for one: from then on each beginning that does
- * not wait for an end shows.
+ * Builds a script that holds the first children until all slots are in use and more children wait: from then on, a child
+ * that starts without waiting for an end is a violation that shows.
  */
 function scriptOf(kind: Kind, count: number): (request: ModelRequest) => Promise<Reply> {
   const launched = new Set<string>()
-  /** For each parent, how many of its launches have been answered. */
+  /** The number of answered launches of each parent. */
   const answers = new Map<string, number>()
   const queued = Math.min(count, kind === 'ours' ? 2 * LIMIT : LIMIT)
   let come = 0
@@ -146,7 +146,7 @@ function scriptOf(kind: Kind, count: number): (request: ModelRequest) => Promise
     }
     answers.set(sessionID, answered({ messages }).length)
     openWhenFull()
-    // A notice may have come behind the user's message, in the same step.
+    // A notice may follow the user's message in the same step.
     const asked = messages.findLast(({ role, content }) => role === 'user' && content.startsWith('LAUNCH'))
     const names = /^LAUNCH (.*) END/.exec(asked?.content ?? '')?.[1] ?? ''
     const key = `${sessionID} ${names}`
@@ -156,19 +156,19 @@ function scriptOf(kind: Kind, count: number): (request: ModelRequest) => Promise
   }
 }
 
-/** The name of the task that a child was given. */
+/** Returns the name of a child's task. */
 function nameIn(messages: LoggedRequest['messages']): string {
   return messages.at(-1)?.content.split(' ')[0] ?? ''
 }
 
 type Messages = Pick<LoggedRequest, 'messages'>
 
-/** The answers to calls of tools that stand in a request. */
+/** Returns the tool results in a request. */
 function answered({ messages }: Messages): string[] {
   return messages.flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
 }
 
-/** The names of the tasks of which the results stand in a request, as often as they do. */
+/** Returns the names of the tasks whose results are in a request, once for each result. */
 function told({ messages }: Messages): string[] {
   return messages.flatMap(({ role, content }) => (role === 'user' ? resultsIn(content) : []))
 }
@@ -234,7 +234,7 @@ async function examineOne(
   return {
     told: new Set(told(lastTold)).size,
     faults,
-    // For each step of launches there is one before them, and one with their answers.
+    // Each step of launches has one request before it, and one with its answers.
     turns: requests.length - 2 * Math.ceil(names.length / CALLS),
     launches: launchesOf(stored),
   }
@@ -250,7 +250,7 @@ function notOnce(
   return { never: names.filter((name) => !once.has(name)), twice: [...twice] }
 }
 
-/** What the records of a parent's tasks say of those that have not ended well. */
+/** Returns the records of a parent's tasks that are not completed, as sentences. */
 async function unfinished(server: OpencodeServer, parentID: string, count: number): Promise<string[]> {
   const { data } = await server.client.session.children({ path: { id: parentID }, throwOnError: true })
   const sessions = data as object as { metadata?: { background?: { id: string; status: string } } }[]
@@ -267,7 +267,7 @@ function mostAtOnce(requests: readonly Pick<LoggedRequest, 'at' | 'endedAt'>[]):
       { at, by: 1 },
       { at: endedAt, by: -1 },
     ])
-    // In the same millisecond an end makes room for a beginning.
+    // Within a millisecond, ends precede beginnings.
     .toSorted((a, b) => a.at - b.at || a.by - b.by)
   let open = 0
   let most = 0
@@ -278,7 +278,7 @@ function mostAtOnce(requests: readonly Pick<LoggedRequest, 'at' | 'endedAt'>[]):
   return most
 }
 
-/** Milliseconds since the Unix epoch. */
+/** A time span, in milliseconds since the Unix epoch. */
 interface Span {
   readonly start: number
   readonly end: number

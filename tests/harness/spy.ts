@@ -1,13 +1,13 @@
 /**
- * A log that can be waited on. What is waited for may already have happened: the items seen so far are looked
- * at first, so a test cannot miss an event by asking too late.
+ * A log whose items can be awaited. A wait checks the earlier items first, so that a test cannot miss an event by
+ * asking too late.
  */
 export interface WaitOptions {
   /** Default 40 000. */
   readonly timeoutMs?: number
-  /** What is awaited, for the error: "the child's second request". */
+  /** The awaited item in words, for the error: "the child's second request". */
   readonly description?: string
-  /** The first item that counts, as its number; 0 by default. */
+  /** The index of the first item that counts; 0 by default. */
   readonly from?: number
 }
 
@@ -25,12 +25,12 @@ export class SpyLog<Item> {
   readonly #waiters = new Set<Waiter<Item>>()
   readonly #describe: (item: Item) => string
 
-  /** `describe` puts an item on one line, for the error of a wait that failed. */
+  /** @param describe returns an item as one line, for the error of a failed wait */
   constructor(describe: (item: Item) => string) {
     this.#describe = describe
   }
 
-  /** Everything seen, the oldest first. */
+  /** All items, oldest first. */
   get all(): readonly Item[] {
     return this.#items
   }
@@ -40,14 +40,14 @@ export class SpyLog<Item> {
     this.changed(item)
   }
 
-  /** Looks again at an item whose fields changed after it was added. */
+  /** Checks an item again whose fields have changed. */
   changed(item: Item): void {
     for (const waiter of this.#waiters) {
       if (waiter.predicate(item)) waiter.resolve(item)
     }
   }
 
-  /** The first item that matches, now or later. Rejects with a list of what was seen instead. */
+  /** Resolves with the first item that matches, past or future; otherwise rejects with the last items. */
   waitFor(predicate: (item: Item) => boolean, options: WaitOptions = {}): Promise<Item> {
     const { from = 0 } = options
     const seen = this.#items.find((item, index) => index >= from && predicate(item))
@@ -70,7 +70,7 @@ export class SpyLog<Item> {
     })
   }
 
-  /** Rejects whoever still waits: nothing more will come. */
+  /** Rejects all waits, because no more items will arrive. */
   end(reason: string): void {
     for (const waiter of this.#waiters) waiter.reject(new Error(`${reason}\n${this.#seen()}`))
   }

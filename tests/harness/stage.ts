@@ -1,6 +1,6 @@
 /**
- * A stage for end-to-end tests: one real OpenCode with our plugin, and parents whose model does as it is told.
- * What a test asserts on is what the scripted model received.
+ * The stage of end-to-end tests: one real OpenCode with our plugin, and parents whose model obeys the user's message.
+ * Tests assert on the requests that the scripted model receives.
  */
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import type { Fault } from './inside/protocol.ts'
@@ -24,74 +24,74 @@ export interface Stage {
   readonly server: OpencodeServer
   readonly model: ScriptedModel
   /**
-   * Creates a parent session, with what the host takes for it; `child` answers for all its children. In the server's
-   * own project, unless another is given.
+   * Creates a parent session with the host's fields in `session`; `child` answers for all its children. The default
+   * project is the server's own.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
-  /** A session that exists, in the role of a parent. */
+  /** Returns an existing session as a parent. */
   parentAt(sessionID: string): Parent
-  /** Another project in the same server, with options and keys of `opencode.json` of its own. */
+  /** Creates another project in the server, with its own options and keys of `opencode.json`. */
   project(settings?: Pick<StageOptions, 'options' | 'config'>): Project
-  /** Another process in the same home, on the same project. */
+  /** Starts another process in the home, on the server's project. */
   second(): Promise<OpencodeServer>
-  /** Resolves when the plugin has reacted to all that has happened. */
+  /** Resolves when the plugin has handled all events so far. */
   settle(): Promise<void>
-  /** Has so many milliseconds pass for the plugin, which takes a moment; OpenCode keeps its own time. */
+  /** Advances the plugin's time by `ms` in a moment; OpenCode's time is unchanged. */
   pass(ms: number): Promise<void>
-  /** Has time pass for the plugin, a second at a time, until this resolves. */
+  /** Advances the plugin's time, a second at a time, until `awaited` resolves. */
   passUntil<Result>(awaited: Promise<Result>): Promise<Result>
-  /** Time stands still for the plugin while this is done, but for what `pass` lets pass. */
+  /** Stops the plugin's time during `work`; only `pass` advances it. */
   frozen(work: () => Promise<void>): Promise<void>
-  /** Somebody sets the time of the plugin's machine so many milliseconds later, or earlier. OpenCode's stays. */
+  /** Moves the wall clock of the plugin's machine by `ms`, without time passing. OpenCode's stays. */
   setTime(ms: number): Promise<void>
-  /** Says what goes wrong from now on between OpenCode and the plugin. */
+  /** Sets the fault between OpenCode and the plugin from now on. */
   fault(fault: Fault): Promise<void>
-  /** Ends OpenCode by a signal, and starts it again in the same home; `as`: a command that starts it. */
+  /** Ends OpenCode by a signal, and restarts it in its home; `as`: a command that starts it. */
   restart(signal: NodeJS.Signals, changes?: Pick<OpencodeOptions, 'as'>): Promise<void>
   close(): Promise<void>
 }
 
 export interface Parent {
   readonly id: string
-  /** The requests of the parent's own model, the oldest first. */
+  /** The requests of the parent's own model, oldest first. */
   readonly requests: readonly LoggedRequest[]
   /** The requests of its children's model. */
   readonly childRequests: readonly LoggedRequest[]
-  /** The requests that were made because a notice had come. */
+  /** The requests whose newest message was a notice. */
   readonly noticeTurns: readonly LoggedRequest[]
-  /** All that its model has read of notices so far, each text once. */
+  /** The texts of all notices in the newest request of its model. */
   readonly noticeText: string
-  /** A user message upon which the parent's model makes these calls at once; resolves with what each returned. */
+  /** Sends a user message upon which the parent's model makes these calls at once; resolves with their results. */
   call(calls: readonly ToolCall[], options?: PromptOptions): Promise<readonly string[]>
-  /** `background_task` for each description; the prompt is the description too. Resolves with the task ids. */
+  /** Calls `background_task` for each description, which is the prompt too. Resolves with the task ids. */
   launch(...descriptions: readonly string[]): Promise<readonly string[]>
-  /** A message of the user's; resolves when its turn has been taken, and all is quiet besides its children. */
+  /** Sends a user message; resolves when its turn has ended, and `quietBesidesChildren`. */
   say(text: string, options?: PromptOptions): Promise<void>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
-  /** Resolves when none of its children, or of those that were asked this, is at work any more, and the plugin knows it. */
+  /** Resolves when all its children, or those with the prompt `asked`, are idle and the plugin has handled that. */
   childrenAreIdle(asked?: string): Promise<void>
-  /** Resolves when it and its children are idle, and the plugin has nothing to send them for a while. */
+  /** Resolves when it and its children are idle, and the plugin has sent them nothing for a while. */
   quiet(): Promise<void>
-  /** The same, but its children may be at work. */
+  /** Resolves as `quiet` does, but its children may be at work. */
   quietBesidesChildren(): Promise<void>
 }
 
 export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'> {
   /** The options of our plugin. */
   readonly options?: object
-  /** Instead of the driven plugin: then the plugin's time is the machine's. */
+  /** Replace the driven plugin; the plugin's time is then the machine's. */
   readonly plugins?: OpencodeOptions['plugins']
   /** Plugins that OpenCode loads before the driven one. */
   readonly before?: NonNullable<OpencodeOptions['plugins']>
 }
 
-/** OpenCode may add reminders of its own behind a user's text, as for the agent `plan`. */
 const PASSING_MS = 50
 const STRAYS_MS = 15_000
 const QUIET_LIMIT_MS = 60_000
+/** OpenCode may append reminders to a user's text, as for the agent `plan`. */
 const CALL = /^CALL (.*) END/s
-/** Longer than a notice waits for others, and than a burst of ends takes. */
+/** Longer than a notice waits for others, and longer than a burst of ends. */
 const QUIET_MS = 600
 
 export async function startStage({
@@ -102,7 +102,7 @@ export async function startStage({
   ...rest
 }: StageOptions = {}): Promise<Stage> {
   const children = new Map<string, Script>()
-  /** Child → parent: the host leaves the parent out of the request for a child's summary (seen). */
+  /** Child → parent: the host omits the parent in the request for a child's summary (seen). */
   const parentOfChild = new Map<string, string>()
   const model = await startModel((request) => {
     const { sessionID, parentSessionID } = request
@@ -114,7 +114,7 @@ export async function startStage({
   const driven = plugins ? undefined : await drivenPlugin(options)
   const settings = {
     model,
-    // With git's snapshots of the project, which OpenCode makes at each step, a turn costs twice the CPU.
+    // OpenCode's git snapshots of the project at each step would double the CPU of a turn.
     config: { snapshot: false, ...config },
     plugins: plugins ?? (driven ? [...before, driven.spec] : []),
     ...rest,
@@ -126,7 +126,7 @@ export async function startStage({
   }
   const projects: Project[] = []
   const look = async (): Promise<string[]> => {
-    // A test may have ended it itself.
+    // A test may have ended the server itself.
     if (!isAlive(server.pid)) return []
     return (await Promise.all([server, ...projects].map((project) => orphans(project)))).flat()
   }
@@ -140,7 +140,7 @@ export async function startStage({
     },
     model,
     async parent(child, session, project) {
-      // A session without a title has its model asked for one.
+      // OpenCode asks the model for a title when a session has none.
       const { id } = await (project ?? server).createSession({ title: 'A parent', ...session })
       if (child) children.set(id, child)
       return parentOf(id, () => project ?? server, model, drain)
@@ -182,7 +182,7 @@ export async function startStage({
     second: () => startOpencode({ ...settings, home: server.home }),
     async restart(signal, changes = {}) {
       const { home } = server
-      // Their addresses are the old server's.
+      // The other projects have the old server's address.
       projects.length = 0
       await server.stop({ signal, keepHome: true })
       server = await startOpencode({ ...settings, ...changes, home })
@@ -206,7 +206,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The children that are at work although their tasks have ended, once all that is under way has come to its end. */
+/** Returns the children that are still at work after their tasks have ended and some time has passed. */
 async function orphans({ client, directory }: Project): Promise<string[]> {
   const deadline = Date.now() + STRAYS_MS
   for (;;) {
@@ -226,7 +226,7 @@ async function orphans({ client, directory }: Project): Promise<string[]> {
   }
 }
 
-/** A model that calls what the user's message tells it to call, and has nothing to say to anything else. */
+/** Makes the calls that the user's message contains; answers `Noted.` to everything else. */
 export function obey({ messages }: ModelRequest): Reply {
   const last = messages.at(-1)
   const calls = last?.role === 'user' ? CALL.exec(last.content)?.[1] : undefined
@@ -239,7 +239,7 @@ function parentOf(
   model: ScriptedModel,
   drain: (ms: number) => Promise<void>,
 ): Parent {
-  /** Whether one of these requests of the model is open, or the session of one at work. */
+  /** Whether one of these model requests is open, or its session is at work. */
   async function isAtWork(requests: readonly LoggedRequest[]): Promise<boolean> {
     if (requests.some(({ outcome }) => outcome === 'open')) return true
     const { data } = await project().client.session.status({ throwOnError: true })
@@ -325,13 +325,13 @@ function parentOf(
   return parent
 }
 
-/** A call of `background_task` for the agent `general`. */
+/** Builds a call of `background_task` for the agent `general`. */
 export function backgroundTask(description: string, changes: object = {}): ToolCall {
   return { name: 'background_task', args: { description, prompt: description, agent: 'general', ...changes } }
 }
 
 function toolResults({ messages }: ModelRequest): readonly string[] {
-  // A notice may have come behind the results, in the same step.
+  // A notice may follow the results in the same step.
   const asked = messages.findLastIndex(({ role, content }) => role === 'user' && CALL.test(content))
   return messages.slice(asked).flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
 }

@@ -1,11 +1,11 @@
 /**
- * How much is done, as the blocks of our code that run: V8 counts them, whatever else the machine does. Modules must be
+ * Counts the blocks of our code that run, by V8's coverage, which does not depend on the machine's load. Modules must be
  * loaded after the count has begun.
  */
 import { Session, type Profiler } from 'node:inspector'
 
 export interface StepCount {
-  /** The blocks of files in `src` that have run since the last call. */
+  /** Returns the number of blocks in `src` that have run since the last call. */
   take(): number
   stop(): void
 }

@@ -1,4 +1,4 @@
-/** Tasks for tests that need one and do not care which. */
+/** Builds tasks for tests that need any task. */
 import type { AgentTask, CommandTask, EndedTask, Usage, Failure } from '../../src/task/task.ts'
 
 export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
@@ -22,7 +22,7 @@ export function pendingTask(changes: Partial<Identity> = {}): AgentTask {
   return { ...IDENTITY, ...changes, status: 'pending' }
 }
 
-/** A command that waits for its slot. */
+/** Builds a command that waits for its slot. */
 export function pendingCommand(): CommandTask & { readonly status: 'pending' } {
   const { id, run, sessionID, parentID, description, createdAt } = IDENTITY
   const same = { id, run, sessionID, parentID, description, createdAt }

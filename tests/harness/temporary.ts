@@ -1,6 +1,6 @@
 /**
- * Vitest's global setup: all temporary files of a run lie in one directory, which goes when the run ends. Vitest
- * ends its workers without running their exit handlers, so what a failed test left behind would stay (seen).
+ * Vitest's global setup: puts all temporary files of a test run into one directory, and removes it at the end. Vitest
+ * ends its workers without their exit handlers, so that the files of a failed test would stay (seen).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 const PREFIX = 'opencode-tests-'
 
 export default function setup(): () => void {
-  // Each project of a run calls this, and one directory is enough: in one inside of another the path of a socket is too long.
+  // Each Vitest project calls this. One directory is enough: in a nested one the path of a socket is too long.
   if (basename(tmpdir()).startsWith(PREFIX)) return () => {}
   const outer = process.env['TMPDIR']
   const path = mkdtempSync(join(tmpdir(), PREFIX))

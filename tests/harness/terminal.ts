@@ -1,6 +1,6 @@
 /**
- * A terminal of which a test is the person before it: the real OpenCode in tmux, whose screen can be read and whose
- * keys and mouse can be used. Each has a tmux server of its own, so that nobody else's is touched.
+ * Runs the real OpenCode in tmux, so that a test can read its screen and use keys and mouse as a person does. Each
+ * terminal has its own tmux server, because others on the machine must stay untouched.
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -14,7 +14,7 @@ const run = promisify(execFile)
 export interface TerminalOptions {
   /** The home in which OpenCode runs. */
   readonly home: string
-  /** Of OpenCode. */
+  /** The arguments of OpenCode. */
   readonly args?: readonly string[]
   readonly columns?: number
   readonly rows?: number
@@ -23,27 +23,27 @@ export interface TerminalOptions {
 export type Colour = readonly [red: number, green: number, blue: number]
 
 export interface Terminal {
-  /** The screen as it is, its lines without the blanks at their ends. */
+  /** Resolves with the screen, its lines without trailing blanks. */
   screen(): Promise<string>
-  /** The colours in which this text stands on the screen, as `[foreground, background]` of red, green and blue. */
+  /** Resolves with the colours of a text on the screen, as `[foreground, background]` of red, green and blue. */
   coloursOf(text: string): Promise<readonly [Colour, Colour]>
   /**
-   * Resolves with the screen once all of this is on it: a screen is drawn piece by piece. Rejects with the screen as it
-   * was last.
+   * Resolves with the screen once all of `what` is on it, because OpenCode draws it piece by piece. Otherwise rejects with
+   * the last screen.
    */
   see(what: Sight | readonly Sight[], options?: SeeOptions): Promise<string>
-  /** Keys in tmux's words, as `Enter`, `Escape`, `C-b`. */
+  /** Presses keys by tmux's names, as `Enter`, `Escape`, `C-b`. */
   press(...keys: readonly string[]): Promise<void>
-  /** Types a text as it is, once the cursor is in the line that has `into` in it: what is typed earlier goes astray. */
+  /** Types a text once the cursor is in the line with `into`, because earlier input is lost. */
   type(text: string, into?: string): Promise<void>
-  /** Clicks at the first place where this text is on the screen. */
+  /** Clicks the first occurrence of this text on the screen. */
   click(text: string): Promise<void>
   resize(columns: number, rows: number): Promise<void>
-  /** Ends OpenCode, and resolves when it is gone: it writes into its home until then. */
+  /** Ends OpenCode, and resolves when it is gone, because it writes into its home until then. */
   close(): Promise<void>
 }
 
-/** What is to be seen: a text, what matches, or what says true of the screen. */
+/** An expected part of the screen: a text, a pattern, or a predicate. */
 export type Sight = string | RegExp | ((screen: string) => boolean)
 
 export interface SeeOptions {
@@ -88,7 +88,7 @@ export async function openTerminal({
     }
   }
   const line = [opencodeBinary(), ...args].map((word) => `'${word}'`).join(' ')
-  // The screen of an OpenCode that has ended is kept, for the error.
+  // Retain the screen of an OpenCode that has ended, for the error.
   const options = [
     'set-option',
     '-g',
@@ -124,7 +124,7 @@ export async function openTerminal({
     async coloursOf(text) {
       const painted = await tmux('capture-pane', '-p', '-e')
       let colours: readonly [Colour, Colour] = [BLACK, BLACK]
-      // tmux says what changes; both are always given as red, green and blue here.
+      // tmux writes only changes of colour, always as red, green and blue here.
       for (const piece of painted.split('\u001B[')) {
         const end = piece.indexOf('m')
         const ink = /38;2;(\d+);(\d+);(\d+)/.exec(piece.slice(0, end))
@@ -156,7 +156,7 @@ export async function openTerminal({
       const lines = (await terminal.see(text)).split('\n')
       const row = lines.findIndex((it) => it.includes(text)) + 1
       const column = (lines[row - 1] ?? '').indexOf(text) + 1
-      // Pressed and let go, in the bytes of a terminal that reports its mouse; as text tmux would take them apart.
+      // Send press and release as the bytes of a mouse report; tmux would split them up if they were sent as text.
       for (const end of ['M', 'm']) {
         const bytes = [...Buffer.from(`\u001B[<0;${column};${row}${end}`)]
         await tmux('send-keys', '-H', ...bytes.map((byte) => byte.toString(16)))
@@ -173,7 +173,7 @@ export async function openTerminal({
   return terminal
 }
 
-/** tmux has told it to end; one that does not is killed. */
+/** Waits until the process that tmux has asked to end is gone, and kills it after a while. */
 async function gone(pid: number): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS
   try {
@@ -182,6 +182,6 @@ async function gone(pid: number): Promise<void> {
       await sleep(LOOK_MS)
     }
   } catch {
-    // There is no such process any more.
+    // The process is gone.
   }
 }

@@ -1,4 +1,4 @@
-/** The real terminal UI with the packed plugin, beside a real server of which a test can have tasks done. */
+/** Runs the real terminal UI with the packed plugin, beside a real server whose tasks a test controls. */
 import { homeWithPlugin } from './packed.ts'
 import type { Script } from './script.ts'
 import type { OpencodeOptions } from './server.ts'
@@ -8,16 +8,16 @@ import { openTerminal, type Terminal, type TerminalOptions } from './terminal.ts
 export interface TuiStage extends Stage {
   /** The session that the terminals show. */
   readonly root: Parent
-  /** Another terminal on the same session. */
+  /** Opens another terminal on the session. */
   open(options?: Partial<TerminalOptions>): Promise<Terminal>
 }
 
 export interface TuiStageOptions {
   /** Answers for the children. */
   readonly child?: Script
-  /** Of the server part. */
+  /** The options of the server part. */
   readonly options?: object
-  /** Of the part in the terminal UI. */
+  /** The options of the part in the terminal UI. */
   readonly tuiOptions?: object
   /** More keys of `opencode.json`. */
   readonly config?: Readonly<Record<string, unknown>>
@@ -37,7 +37,7 @@ export async function startTuiStage({
   const terminals: Terminal[] = []
   return {
     ...stage,
-    // The stage's own is read anew each time, after a restart too.
+    // Read the stage's server each time, because a restart replaces it.
     get server() {
       return stage.server
     },

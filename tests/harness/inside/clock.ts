@@ -1,24 +1,24 @@
 /**
- * The plugin's clock in tests on the real OpenCode: it goes as the machine's does, and a test can have time pass for the
- * plugin in a moment, or stand still. OpenCode itself keeps the machine's time. The bundle under test imports this file in the place of
- * `src/clock.ts` (`tests/harness/plugin.ts`), and so does the plugin that drives it: both have the same module.
+ * The plugin's clock in tests on the real OpenCode: it follows the machine's, and a test can advance or stop it. OpenCode
+ * itself uses the machine's time. The bundle under test imports this file instead of `src/clock.ts`
+ * (`tests/harness/plugin.ts`), and so does the driver plugin: both share one module.
  */
 import type { Clock } from '../../../src/clock.ts'
 
 interface Timer {
-  /** On the monotonic clock. */
+  /** The due time on the monotonic clock. */
   readonly dueAt: number
   readonly callback: () => void
   handle: NodeJS.Timeout | undefined
 }
 
-/** No test lasts that long; a longer timer would fire at once. */
+/** The longest timer of `setTimeout`; a longer one fires at once. No test lasts that long. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 class SkippingClock implements Clock {
   #skippedMs = 0
   #setByMs = 0
-  /** While it stands still: its time. */
+  /** The time of a stopped clock. */
   #frozenAt: number | undefined
   readonly #timers = new Set<Timer>()
 
@@ -30,7 +30,7 @@ class SkippingClock implements Clock {
     return this.#frozenAt ?? Date.now() + this.#skippedMs
   }
 
-  /** Somebody sets the machine's time so much later, or earlier: no time passes by that. */
+  /** Moves the wall clock by `ms`, without time passing. */
   set(ms: number): void {
     this.#setByMs += ms
   }
@@ -45,14 +45,14 @@ class SkippingClock implements Clock {
     }
   }
 
-  /** When the next timer is due, on the monotonic clock; `undefined` where there is none. */
+  /** Returns when the next timer is due, on the monotonic clock; `undefined` without timers. */
   get nextAt(): number | undefined {
     let next: number | undefined
     for (const { dueAt } of this.#timers) if (next === undefined || dueAt < next) next = dueAt
     return next
   }
 
-  /** Moves the plugin's monotonic clock forward to `at`, and calls back the timers that are due by then, in their order. */
+  /** Advances the plugin's monotonic clock to `at`, and fires the timers that are due by then, in order. */
   skipTo(at: number): void {
     const skippedMs = at - this.monotonic()
     if (this.#frozenAt !== undefined) this.#frozenAt = Math.max(at, this.#frozenAt)
@@ -63,13 +63,13 @@ class SkippingClock implements Clock {
     this.#armAll()
   }
 
-  /** From now on only `skipTo` moves it. */
+  /** Stops the clock; from now on only `skipTo` moves it. */
   freeze(): void {
     this.#frozenAt = this.monotonic()
     this.#armAll()
   }
 
-  /** It goes on from the time that it shows. */
+  /** Starts the clock again at its stopped time. */
   thaw(): void {
     this.#skippedMs = this.monotonic() - Date.now()
     this.#frozenAt = undefined

@@ -1,8 +1,8 @@
 /**
- * Loads our plugin inside the real OpenCode and stands between it and the host. A test can have time pass for it
- * (`clock.ts`), have its calls and events go wrong, and wait until it has reacted to all that has happened: it then has
- * every event, none of its calls is under way, and each prompt of its own that the host has accepted has begun its turn.
- * OpenCode loads this file itself: it imports nothing but Node's modules and its neighbours.
+ * Loads our plugin inside the real OpenCode, and intercepts its calls and events. A test can advance its time
+ * (`clock.ts`), make its calls and events fail, and wait until it has settled: it has received every event, has no call
+ * under way, and each prompt that the host has accepted from it has begun its turn.
+ * OpenCode loads this file itself, so it imports only Node's modules and its neighbours.
  */
 import type { Hooks, PluginInput, PluginModule } from '@opencode-ai/plugin'
 import type { Event } from '@opencode-ai/sdk/v2'
@@ -18,13 +18,13 @@ import { MARK_HEADER, type ControlRequest, type DrivenOptions, type Fault } from
 type Client = PluginInput['client']
 type CallName = 'status' | 'record' | 'prompt' | 'notice' | 'other'
 
-/** How long an accepted prompt may need to begin its turn; one that is stored behind an abort never does (contract 4.8). */
+/** The time an accepted prompt may need to begin its turn; one stored after an abort never does (contract 4.8). */
 const TURN_BEGINS_MS = 6000
-/** How long the host may need to tell an event; an instance that is being disposed tells none. */
+/** The time the host may need to send an event; an instance that is being disposed sends none. */
 const EVENT_MS = 10_000
 const LOOK_MS = 2
 const MARKED = { [MARK_HEADER]: '1' }
-/** How late events arrive that are out of order, in turn. */
+/** The delays of successive events, for events out of order. */
 const DELAYS_MS = [0, 60, 10, 150, 0, 30, 90]
 
 const forever = (): Promise<never> => new Promise(() => {})
@@ -33,21 +33,21 @@ const instances = new Set<Instance>()
 let fault: Fault = 'none'
 let control: Promise<void> | undefined
 
-/** Our plugin in one directory of the host. */
+/** One instance of our plugin, for one directory of the host. */
 class Instance {
-  /** Calls and events of it so far; where it has not changed, nothing has happened. */
+  /** Counts its calls and events; an unchanged count means that nothing has happened. */
   activity = 0
-  /** Its calls and delayed events that are under way, without those that hang for ever. */
+  /** The number of calls and delayed events under way, without those that hang for ever. */
   underWay = 0
   readonly #client: Client
-  /** Prompts that the host has accepted and of which no turn was seen yet: message id → when they were. */
+  /** Accepted prompts whose turn has not begun yet: message id → session and time of acceptance. */
   readonly #accepted = new Map<string, { readonly sessionID: string; readonly at: number }>()
   readonly #stored = new Set<string>()
   readonly #busy = new Set<string>()
   readonly #harmed = new Set<string>()
-  /** What our newest message in each session was. */
+  /** The kind of our newest message in each session. */
   readonly #sent = new Map<string, CallName>()
-  /** How many errors were told of each session. */
+  /** The number of error events of each session. */
   readonly #errors = new Map<string, number>()
   #markerID: string | undefined
   #marks = 0
@@ -58,7 +58,7 @@ class Instance {
     this.#client = client
   }
 
-  /** The client for our plugin: the host's, with each call counted, and harmed where it is to be. */
+  /** Wraps the host's client for our plugin: counts each call, and injects the current fault. */
   wrap<Target extends object>(target: Target, path: readonly string[] = []): Target {
     return new Proxy(target, {
       get: (inner, key) => {
@@ -87,7 +87,7 @@ class Instance {
     const result = await this.#during(async () => {
       const answer = (await run()) as { readonly error?: unknown }
       const messageID = request.body?.messageID
-      // A message that is refused after all can be told of before the call is answered.
+      // The error event of a refused message can arrive before the answer of the call.
       const isRefused = answer.error !== undefined || this.#errors.get(sessionID) !== errors
       if (messageID !== undefined && !isRefused && !this.#stored.has(messageID))
         this.#accepted.set(messageID, { sessionID, at: Date.now() })
@@ -116,7 +116,7 @@ class Instance {
       'chat.message': async (message, output) => {
         await this.#during(() => inner['chat.message']?.(message, output))
         const { sessionID } = message
-        // What a hook throws costs the host the message that it has accepted already (contract 1.13).
+        // A throw in the hook loses the message that the host has already accepted (contract 1.13).
         if (fault === `${this.#sent.get(sessionID)} is swallowed` && this.#isFirst(`swallowed ${sessionID}`))
           throw new Error('not today')
       },
@@ -148,7 +148,7 @@ class Instance {
       case 'session.error': {
         const { sessionID: failed = '' } = event.properties
         this.#errors.set(failed, (this.#errors.get(failed) ?? 0) + 1)
-        // Of a message that was refused after all nothing is stored (contract 1.12, 1.13).
+        // The host stores nothing of a message that it refuses after accepting it (contract 1.12, 1.13).
         for (const [messageID, { sessionID }] of this.#accepted)
           if (sessionID === failed) this.#accepted.delete(messageID)
         break
@@ -168,14 +168,14 @@ class Instance {
     return 'other'
   }
 
-  /** Resolves when all events of until now were told: the host tells them in their order, and one of ours is the last. */
+  /** Resolves when all events so far have arrived: the host sends them in order, and ours is the last. */
   async hasHeard(): Promise<void> {
     const { session } = this.#client
     this.#markerID ??= (await session.create({ body: { title: 'mark 0' }, headers: MARKED })).data?.id
     const mark = (this.#marks += 1)
     const body = { title: `mark ${mark}` }
     const { error } = await session.update({ path: { id: this.#markerID ?? '' }, body, headers: MARKED })
-    // While the host cannot write, it tells nothing either.
+    // A host that cannot write sends no event either.
     if (error !== undefined) return
     await within(EVENT_MS, () => this.#marked >= mark || !instances.has(this))
   }
@@ -195,7 +195,7 @@ interface CallRequest {
   body?: { readonly messageID?: string; readonly parts?: unknown }
 }
 
-/** Which of our calls it is. */
+/** Returns the name of a call of our plugin. */
 function nameOf(method: string, { body }: CallRequest): CallName {
   switch (method) {
     case 'session.status':
@@ -219,7 +219,7 @@ const activity = (): number => [...instances].reduce((sum, instance) => sum + in
 async function areIdle(): Promise<void> {
   for (;;) {
     const before = activity()
-    // What a call has resolved goes on in the plugin before the next look.
+    // Let the plugin continue after a resolved call before the next check.
     await sleep(0)
     await within(Infinity, () => [...instances].every(({ isIdle }) => isIdle))
     await sleep(0)
@@ -275,7 +275,7 @@ async function obey(request: ControlRequest): Promise<void> {
   }
 }
 
-/** One control server for all directories of the process; it goes with the process. */
+/** Starts the control server for all directories of the process, with which it ends. */
 async function listen(directory: string): Promise<void> {
   const http = createServer((request, response) => {
     const answer = async (): Promise<object> => {

@@ -1,12 +1,11 @@
-/** What a test can ask of the plugin that drives ours inside OpenCode (`plugin.ts`), and how it finds it. */
+/** The requests of a test to the driver plugin inside OpenCode (`plugin.ts`), and the file with its port. */
 
-/** Requests of the plugin that drives ours have this header: nobody is to count them as ours. */
+/** The header of the driver plugin's own requests, so that they do not count as our plugin's. */
 export const MARK_HEADER = 'x-driver-mark'
 
 /**
- * Calls of ours that go wrong while it is set: of status and record all, of prompt and notice the first in each session.
- * A swallowed prompt is accepted by the host, and nothing of it is stored. `loses its answer`: the call takes effect, and
- * nobody is told.
+ * The current fault. It hits all calls of status and record, and the first prompt and notice in each session. The host
+ * accepts a swallowed prompt, and stores nothing of it. `loses its answer`: the call takes effect, and never returns.
  */
 export type Fault =
   | 'none'
@@ -16,23 +15,23 @@ export type Fault =
 
 export type ControlRequest =
   /**
-   * Resolves when the plugin has reacted to all that has happened, and its timers have fired that are due within so many
-   * milliseconds. Its time is then that of the last of them.
+   * Resolves when the plugin has handled all events, and the timers that are due within `ms` have fired. Its time is then
+   * that of the last timer.
    */
   | { readonly type: 'drain'; readonly ms: number }
-  /** The same, and all of the milliseconds have passed for the plugin. */
+  /** Resolves as `drain` does, with all of `ms` passed for the plugin. */
   | { readonly type: 'pass'; readonly ms: number }
-  /** Time stands still for the plugin, but for what passes by `pass`; and goes on again. */
+  /** `freeze` stops the plugin's time, which only `pass` then advances; `thaw` starts it again. */
   | { readonly type: 'freeze' | 'thaw' }
-  /** Somebody sets the machine's time so many milliseconds later, or earlier; no time passes by that. */
+  /** Moves the machine's wall clock by `ms`, without time passing. */
   | { readonly type: 'setTime'; readonly ms: number }
   | { readonly type: 'fault'; readonly fault: Fault }
 
 export interface DrivenOptions {
   /** The absolute path of our plugin's bundle. */
   readonly plugin: string
-  /** Those of our plugin. */
+  /** The options of our plugin. */
   readonly options: Readonly<Record<string, unknown>>
-  /** Holds a file for each process of OpenCode, named by its pid, with the port of its control server. */
+  /** Contains a file for each process of OpenCode, named by its pid, with the port of its control server. */
   readonly directory: string
 }
