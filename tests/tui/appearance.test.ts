@@ -44,7 +44,7 @@ async function openDialog(): Promise<string> {
   return palette
 }
 
-/** As WCAG has it: 1 for the same colour, 21 for black on white. */
+/** Returns the contrast by WCAG: 1 for equal colours, 21 for black on white. */
 function contrast([ink, paper]: readonly [Colour, Colour]): number {
   const light = (colour: Colour): number => {
     const [red = 0, green = 0, blue = 0] = colour.map((value) =>
@@ -55,7 +55,7 @@ function contrast([ink, paper]: readonly [Colour, Colour]): number {
   return Math.max(light(ink), light(paper)) / Math.min(light(ink), light(paper))
 }
 
-test('what tasks have cost stands for each of them and for all', async () => {
+test('the dialog shows the cost of each task and of all', async () => {
   await stage.root.launch('count the tests', 'count the files')
   await terminal.see('Background all ended')
   await terminal.see('✓ general count the files')
@@ -66,15 +66,15 @@ test('what tasks have cost stands for each of them and for all', async () => {
   ])
 })
 
-test('without a key the dialog opens from the palette, which names none', async () => {
+test('the palette opens the dialog when no key is bound, and shows none', async () => {
   await terminal.press('C-x', 'j')
-  // The key went to the prompt.
+  // The prompt received the key.
   await terminal.see(/┃ {2}j\n/)
   await terminal.press('BSpace')
   expect(await openDialog()).not.toContain('ctrl+x j')
 })
 
-test('the dialog takes the width that the terminal has now, when nothing runs any more too', async () => {
+test('the dialog follows the width of the terminal, also when all tasks have ended', async () => {
   await stage.root.quietBesidesChildren()
   await stage.root.launch('break')
   await terminal.see('✗ general break')
@@ -85,7 +85,7 @@ test('the dialog takes the width that the terminal has now, when nothing runs an
   await terminal.see(/✗ break general · the provider refused, and said why at such a length/)
 })
 
-test('a result with escape sequences and a bell is shown whole, without them', async () => {
+test('the dialog shows a result whole, without its escape sequences and bell', async () => {
   await stage.root.quietBesidesChildren()
   await stage.root.launch('say something odd')
   await terminal.see('✓ general say something odd')
@@ -101,7 +101,7 @@ test('a result with escape sequences and a bell is shown whole, without them', a
   await terminal.see(/ first red\\x07 behind the bell +and a tab/)
 })
 
-test('the name of a task, however long, leaves room for what can be done with it', async () => {
+test('a long name of a task leaves room for its actions', async () => {
   await stage.root.quietBesidesChildren()
   const label = `hold ${'on and '.repeat(120)}on`
   await stage.root.call([{ name: 'run_background', args: { command: 'sleep 600', label } }])
@@ -115,7 +115,7 @@ test('the name of a task, however long, leaves room for what can be done with it
   await terminal.see((now) => !now.includes('● $ hold on and on'))
 })
 
-test('in a light theme and in a dark one all is in the colours of the theme, and can be read', async () => {
+test('the view is readable in the colours of a light and a dark theme', async () => {
   await stage.root.quietBesidesChildren()
   await stage.root.launch('hold the line')
   await terminal.see('● general hold the line')

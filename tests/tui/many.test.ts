@@ -11,12 +11,12 @@ beforeAll(async () => {
   stage = await startTuiStage({ child: never, options: { concurrency: { total: 2 } } })
   const names = Array.from({ length: 60 }, (_, index) => `task number ${index + 1} of a long row`)
   await stage.root.call(names.map((name) => backgroundTask(name)))
-  // Opened late: what began before is found.
+  // Open it late: the view must find the tasks from before.
   terminal = await stage.open()
 })
 afterAll(() => stage.close())
 
-test('sixty tasks leave the layout as it is: a bounded number is shown, and the rest is counted', async () => {
+test('sixty tasks leave the layout intact: the sidebar shows a bounded number and counts the rest', async () => {
   const screen = await terminal.see([
     /● general task number 1 of a lon… +\d+s/,
     'Background 2 running, 58 pending',
@@ -28,7 +28,7 @@ test('sixty tasks leave the layout as it is: a bounded number is shown, and the 
   expect(screen.match(/[●○] general task number/g)).toHaveLength(10)
 })
 
-test('the dialog holds all of them, and finds one by its name', async () => {
+test('the dialog lists all sixty tasks, and finds one by its name', async () => {
   await terminal.press('C-x', 'j')
   await terminal.see('Background tasks: 2 running, 58 pending')
   await terminal.type('number 57', 'Filter')
@@ -37,7 +37,7 @@ test('the dialog holds all of them, and finds one by its name', async () => {
   await terminal.see((screen) => !screen.includes('Background tasks: '))
 })
 
-test('at 80 columns the dialog has room too', async () => {
+test('the dialog fits into 80 columns', async () => {
   await terminal.resize(80, 24)
   await terminal.press('C-x', 'j')
   await terminal.see((screen) => /● task number 1 of a long row .*\d+s/.test(screen))

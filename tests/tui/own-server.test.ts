@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close()
 })
 
-/** `opencode` alone, with options of the terminal UI's part. */
+/** Starts `opencode` alone, with options for the view. */
 async function open(
   options: object,
   script: Script,
@@ -27,7 +27,7 @@ async function open(
   return terminal
 }
 
-test('`opencode` alone, with the server in the same process, shows the same; the key is an option', async () => {
+test('`opencode` alone, with its server in one process, shows the view; its key is an option', async () => {
   const answer = heldReply()
   const terminal = await open({ key: 'f6' }, (request) =>
     request.parentSessionID === undefined ? obey(request) : answer.reply,
@@ -46,7 +46,7 @@ test('`opencode` alone, with the server in the same process, shows the same; the
   await terminal.see('✓ general look around')
 })
 
-test('a notice leaves what is being typed as it is, and no command hears the keys', async () => {
+test('a notice leaves the text in the prompt alone, and a command receives no keys', async () => {
   let model: ScriptedModel | undefined
   const terminal = await open({ key: 'f6' }, obey, (started) => (model = started))
   const args = { command: 'sleep 3; cat </dev/tty; read -r line; echo "heard: $line"' }
@@ -64,9 +64,9 @@ test('a notice leaves what is being typed as it is, and no command hears the key
   expect(await terminal.screen()).not.toContain('half a sentencehalf')
 })
 
-test('N8: options that are not understood are named, in a toast and in /tasks, and the rest is there', async () => {
+test('N8: a toast and /tasks name the invalid options, and the view works with the others', async () => {
   const terminal = await open({ key: 5, keyy: 'f6' }, obey)
-  // Toasts break their lines.
+  // Toasts wrap their lines.
   await terminal.see(['option key: expected a key', 'option keyy: there is no such option'])
   await terminal.type(`CALL ${JSON.stringify([backgroundTask('look around')])} END`)
   await terminal.press('Enter')

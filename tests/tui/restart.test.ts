@@ -9,7 +9,7 @@ import { startTuiStage, type TuiStage } from '../harness/tui.ts'
 let stage: TuiStage
 let terminal: Terminal
 
-/** A server that is started again has another address here: the terminal is given one that leads to where it is now. */
+/** Relays a fixed address to the current server, because a restarted server has another one here. */
 const relay = createServer((client) => {
   const server = connect(Number(new URL(stage.server.url).port), '127.0.0.1')
   client.pipe(server).pipe(client)
@@ -30,7 +30,7 @@ afterAll(async () => {
   await new Promise((resolve) => relay.close(resolve))
 })
 
-test('when the server is killed and comes back, an attached terminal says what has become of the tasks', async () => {
+test('an attached terminal shows the ends of the tasks after its server was killed and restarted', async () => {
   await stage.root.launch('hold one', 'hold two')
   await terminal.see('Background 1 running, 1 pending')
   await stage.restart('SIGKILL')
@@ -39,11 +39,11 @@ test('when the server is killed and comes back, an attached terminal says what h
     [...ended, 'OpenCode stopped before the task', (now) => !/\d (running|pending)/.test(now)],
     { timeoutMs: 60_000 },
   )
-  // Nobody has woken the session for it.
+  // No notice has woken the session.
   expect(stage.root.noticeTurns).toHaveLength(0)
 })
 
-test('after a restart the same terminal follows new tasks, and one that is opened late says the same', async () => {
+test('an attached terminal follows new tasks after a restart, as does one opened later', async () => {
   await stage.root.launch('hold three')
   await terminal.see('Background 1 running')
   await stage.restart('SIGKILL')
@@ -52,7 +52,7 @@ test('after a restart the same terminal follows new tasks, and one that is opene
   await late.see(/✗ general hold three/)
 })
 
-test('a command that goes on after a kill is shown at work, and one that has ended as ended', async () => {
+test('the view shows a command that survived a kill as running, and one that ended as ended', async () => {
   const file = join(stage.server.directory, 'go')
   const commands = [
     `while [ ! -e ${file} ]; do sleep 0.1; done; exit 4`,

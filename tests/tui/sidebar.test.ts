@@ -23,22 +23,22 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test('nothing is drawn where a session has no tasks', async () => {
+test('the view draws nothing in a session without tasks', async () => {
   const screen = await terminal.see(['The session', '$0.00 spent', 'LSPs are disabled'])
   expect(screen).not.toContain('Background')
   expect(screen).not.toMatch(/\d (running|waiting)/)
-  // The section that follows comes right behind the one before it, with one blank line between.
+  // Only one blank line separates the neighbouring sections.
   const [context = ''] = screen.split('LSPs are disabled')
   expect(context.split('$0.00 spent')[1]?.split('\n')).toHaveLength(4)
 })
 
-test('a task appears with its agent, what it does and for how long, and its end is seen at once', async () => {
+test('the sidebar shows a task with agent, activity and time, and its end at once', async () => {
   await stage.root.launch('map the modules')
   await terminal.see('Background 1 running')
   await terminal.see(/● general map the modules +\d+s/)
   await terminal.see('read README.md')
   await terminal.see('● 1 running')
-  // The time goes on.
+  // The time advances.
   await terminal.see(/● general map the modules +[2-9]s/)
   first.release({ text: 'nine rooms' })
   await stage.root.waitForNotice('nine rooms')
@@ -50,7 +50,7 @@ test('a task appears with its agent, what it does and for how long, and its end 
   await terminal.see('All background tasks have ended.')
 })
 
-test('what waits for its turn, what runs and what has failed have signs of their own', async () => {
+test('the sidebar marks pending, running and failed tasks with different signs', async () => {
   await stage.root.quietBesidesChildren()
   await stage.root.launch('break')
   await terminal.see('✗ break (general) failed: the provider refused')
@@ -69,7 +69,7 @@ test.each([
   { columns: 130, hasSidebar: true },
   { columns: 200, hasSidebar: true },
 ])(
-  'at $columns columns the sidebar is there or not ($hasSidebar), and the badge is',
+  'at $columns columns the sidebar is shown: $hasSidebar, and the badge is always shown',
   async ({ columns, hasSidebar }) => {
     await terminal.resize(columns, 45)
     await terminal.see([

@@ -31,7 +31,7 @@ beforeEach(async () => {
   if (stage.root.requests.length > 0) await stage.root.quietBesidesChildren()
 })
 
-/** Opens the dialog, has it show only what fits the filter, and opens the first of that. */
+/** Opens the dialog, filters its tasks, and opens the first match. */
 async function choose(filter: string): Promise<string> {
   await openDialog()
   await terminal.type(filter, 'Filter')
@@ -45,21 +45,21 @@ async function openDialog(): Promise<string> {
   return terminal.see('Background tasks: ')
 }
 
-/** Filters the actions of a task, and takes the one that is left. */
+/** Filters the actions of a task, and runs the remaining one. */
 async function act(title: string): Promise<void> {
   await terminal.type(title, 'Search')
   await terminal.see((screen) => !screen.includes('Copy its id'))
   await terminal.press('Enter')
 }
 
-test('/tasks says that there is nothing where there are no tasks', async () => {
+test('/tasks reports a session without tasks', async () => {
   await terminal.type('/tasks')
   await terminal.see('The background tasks of this session')
   await terminal.press('Enter')
   await terminal.see('This session has no background tasks.')
 })
 
-test('/tasks shows the tasks by their status, with what they have used, and filters them', async () => {
+test('/tasks groups the tasks by status, with their usage, and filters them', async () => {
   await stage.root.launch('count the tests')
   await stage.root.waitForNotice('the answer to count')
   await stage.root.quietBesidesChildren()
@@ -80,7 +80,7 @@ test('/tasks shows the tasks by their status, with what they have used, and filt
   await terminal.see((now) => !now.includes('Background tasks: '))
 })
 
-test('a pending task is cancelled, and its parent is told who did it', async () => {
+test('the dialog cancels a pending task, and the notice names the user', async () => {
   await choose('phone')
   await act('Cancel it')
   await terminal.see('– general hold the phone')
@@ -88,14 +88,14 @@ test('a pending task is cancelled, and its parent is told who did it', async () 
   expect(JSON.stringify(messages)).toContain('status=\\"cancelled\\" by=\\"user\\"')
 })
 
-test('a running task is cancelled', async () => {
+test('the dialog cancels a running task', async () => {
   await choose('line')
   await act('Cancel it')
   await terminal.see('– general hold the line')
   await stage.root.waitForNotice('hold the line')
 })
 
-test('a task that has ended goes on with a message, and its parent is told of the new end', async () => {
+test('a message continues an ended task, and a notice reports the new end', async () => {
   await choose('count')
   await act('Continue')
   await terminal.see('Message to: count the tests')
@@ -105,7 +105,7 @@ test('a task that has ended goes on with a message, and its parent is told of th
   expect(JSON.stringify(messages)).toContain(String.raw`run=\"2\"`)
 })
 
-test('the result of a task can be read', async () => {
+test('the dialog shows the result of a task', async () => {
   await choose('count')
   await act('Read the result')
   await terminal.see('the answer to and the files')
@@ -113,7 +113,7 @@ test('the result of a task can be read', async () => {
   await terminal.see((now) => !now.includes('esc closes'))
 })
 
-test('a result that is on its way has its place at once, so that it never takes that of something else', async () => {
+test('a result that is still loading opens its dialog at once, so that it replaces no other later', async () => {
   await choose('count')
   const { pid } = stage.server
   process.kill(pid, 'SIGSTOP')
@@ -128,7 +128,7 @@ test('a result that is on its way has its place at once, so that it never takes 
   await terminal.see((now) => !now.includes('esc closes'))
 })
 
-test('a long result is scrolled by the arrows', async () => {
+test('the arrow keys scroll a long result', async () => {
   await stage.root.launch('write much')
   await terminal.see('✓ general write much')
   await choose('much')
@@ -140,7 +140,7 @@ test('a long result is scrolled by the arrows', async () => {
   await terminal.see((now) => !now.includes('esc closes'))
 })
 
-test('the id of a task is copied', async () => {
+test('the dialog copies the id of a task', async () => {
   await choose('count')
   await terminal.type('Copy its', 'Search')
   await terminal.see((now) => !now.includes('Open its session'))
@@ -148,7 +148,7 @@ test('the id of a task is copied', async () => {
   await terminal.see(/bg_[0-9a-f]{8} is copied/)
 })
 
-test('a command that runs shows its output, and is killed', async () => {
+test('the dialog shows the output of a running command, and kills it', async () => {
   await stage.root.call([{ name: 'run_background', args: { command: 'echo it listens; sleep 60' } }])
   await terminal.see('● $ echo it listens')
   await choose('listens')
@@ -162,10 +162,10 @@ test('a command that runs shows its output, and is killed', async () => {
   await stage.root.waitForNotice('it listens')
 })
 
-test('the permission that a task waits for is answered, and it goes on', async () => {
+test('the dialog grants the permission that a task waits for, and the task continues', async () => {
   await stage.root.launch('clean up')
   await terminal.see('waits: bash rm -rf build')
-  // OpenCode asks in the parent's session too, in the place of the prompt.
+  // OpenCode shows the request in the parent's session too, instead of the prompt.
   await terminal.see('Permission required')
   await terminal.see('? general clean up')
   await choose('clean')
@@ -175,7 +175,7 @@ test('the permission that a task waits for is answered, and it goes on', async (
   await terminal.see('✓ general clean up')
 })
 
-test('a task that is jumped to shows its session without an error, and the dialog still opens there', async () => {
+test('the dialog opens the session of a task without an error, and still opens there', async () => {
   await choose('door')
   await act('Open its session')
   const screen = await terminal.see(['Parent up', 'hold the door'])
@@ -187,7 +187,7 @@ test('a task that is jumped to shows its session without an error, and the dialo
   await terminal.see('Background 1 running')
 })
 
-test('all that is unfinished is cancelled at once, when that is confirmed', async () => {
+test('the dialog cancels all unfinished tasks at once, after a confirmation', async () => {
   await stage.root.launch('hold one', 'hold two')
   await terminal.see('Background 2 running, 1 pending')
   await openDialog()

@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close()
 })
 
-/** `opencode` alone, with a task at work. */
+/** Starts `opencode` alone, with a task at work. */
 async function open(hasView: boolean): Promise<{ terminal: Terminal; log: () => string }> {
   const model = await startModel((request) =>
     request.parentSessionID === undefined ? obey(request) : never(),
@@ -33,12 +33,12 @@ async function open(hasView: boolean): Promise<{ terminal: Terminal; log: () => 
   return { terminal, log }
 }
 
-test('N8: a terminal UI without the view says how to get it, and one with it nothing', async () => {
+test('N8: a terminal UI without the view shows how to get it, and one with the view does not', async () => {
   const withView = await open(true)
   await withView.terminal.see('Background 1 running')
   const without = await open(false)
   await without.terminal.see(['The terminal view of background tasks', 'into tui.json as well'])
-  // Its task was launched before that of the other, which has waited for the view as long as it may.
+  // The hint of the second UI shows that the waiting time of the first, whose task is older, has passed too.
   expect(await withView.terminal.screen()).not.toContain('is not loaded')
   expect(withView.log()).not.toContain('loaded twice')
 })
