@@ -1,4 +1,4 @@
-/** How the tools take what a model writes (docs/arguments.md). */
+/** How the tools interpret a model's arguments (docs/arguments.md). */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { never } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
@@ -18,7 +18,7 @@ async function statuses(parent: Parent): Promise<string[]> {
   return [...list.matchAll(/^\| `bg_\w+` \| (?:\S+) (\w+)/gm)].flatMap(([, status]) => status ?? [])
 }
 
-test('two values for one argument stop nothing, and both names are named', async () => {
+test('a call with two values for one argument is refused, and the answer names both spellings', async () => {
   const parent = await stage.parent(never)
   const [a, b] = await parent.launch('one', 'two')
   const answers = await parent.call([
@@ -43,7 +43,7 @@ test('two values for one argument stop nothing, and both names are named', async
   expect(all).toContain(`${b} (two) was cancelled`)
 })
 
-test('a launch is made with what can mean one thing only', async () => {
+test('a launch accepts arguments with only one possible meaning', async () => {
   const parent = await stage.parent(never)
   const launch = { prompt: 'x', agent: 'general' }
   const answers = await parent.call([
@@ -66,7 +66,7 @@ test('a launch is made with what can mean one thing only', async () => {
   await parent.call([call('background_cancel', { all: true })])
 })
 
-test('a look takes 0 as nothing, and a time below a second as a mistake', async () => {
+test('background_output accepts 0, and refuses a timeout below a second', async () => {
   const parent = await stage.parent(({ messages }) =>
     messages.at(-1)?.content.includes('quick') ? { text: 'the result' } : never(),
   )
@@ -85,7 +85,7 @@ test('a look takes 0 as nothing, and a time below a second as a mistake', async 
   await parent.call([call('background_cancel', { all: true })])
 })
 
-test('a look at a command shows its end or a page, no lines where none are asked for, and not both', async () => {
+test('check_background shows the tail, a page, or no lines of output, and refuses both at once', async () => {
   const parent = await stage.parent()
   const [started = ''] = await parent.call([call('run_background', { command: 'seq 1 5' })])
   const [id] = /bg_\w{8}/.exec(started) ?? []
@@ -101,7 +101,7 @@ test('a look at a command shows its end or a page, no lines where none are asked
   expect(page).toMatch(/from offset 8:\n```\n5\n```/)
 })
 
-test('a refusal repeats no long text as a whole, and says what to do all the same', async () => {
+test('a refusal shortens a long text of the call, and still says what to do', async () => {
   const parent = await stage.parent()
   const long = 'x'.repeat(30_000)
   const answers = await parent.call([
@@ -118,7 +118,7 @@ test('a refusal repeats no long text as a whole, and says what to do all the sam
   expect(answers[3]).toContain('Nothing was started.')
 })
 
-test('an option of the form group.name is told how to be written, and a long one is not shown as a whole', async () => {
+test('a warning shows how to write an option given as group.name, and shortens a long name', async () => {
   const parent = await stage.parent()
   const [list = ''] = await parent.call([call('list_background', {})])
   expect(list).toContain('did you mean "concurrency": { "total": … }?')

@@ -9,7 +9,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test("to every tool, the id of another session's task is the same as one that does not exist", async () => {
+test("every tool treats the id of another session's task like an unknown id", async () => {
   const { reply, release } = heldReply()
   const owner = await stage.parent(() => reply)
   const [id = ''] = await owner.launch('mine')
@@ -31,7 +31,7 @@ test("to every tool, the id of another session's task is the same as one that do
   expect(owner.childRequests).toHaveLength(1)
 })
 
-test('words that look like a notice do not pass for one, after a restart either', async () => {
+test('a text that looks like a notice does not count as one, also after a restart', async () => {
   const parent = await stage.parent(never)
   const [id = ''] = await parent.launch('work')
   await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
@@ -43,7 +43,7 @@ test('words that look like a notice do not pass for one, after a restart either'
   expect(parent.noticeText).toContain('OpenCode stopped before the task had ended')
 })
 
-test('what others keep in the sessions below a parent is not taken for a task', async () => {
+test('the plugin adopts no foreign metadata of child sessions as a task', async () => {
   const parent = await stage.parent()
   const records = [
     { version: 1, id: 'bg_12345678', status: 'running' },

@@ -1,10 +1,10 @@
-/** Lines of bash that OpenCode's own grammar does not know, or misses commands in, on the real OpenCode. */
+/** Lines of bash that OpenCode's grammar cannot parse, or in which it misses commands, on the real OpenCode. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
-/** Two commands and a here-document, which does more than the others when it is expanded. */
+/** Two commands and a here-document, whose expansion would run a third command. */
 const LINE = "cat <<'E' 2>&1 | tail -1\nnot me\nthe last $(line)\nE"
 
 let stage: Stage
@@ -19,11 +19,11 @@ async function run(parent: Parent, command: string): Promise<string> {
   return answer
 }
 
-test('R7: a here-document with redirections and a pipe behind it runs', async () => {
+test('R7: a here-document followed by redirections and a pipe runs', async () => {
   const parent = await stage.parent()
   const answer = await run(parent, LINE)
   expect(answer).toContain('**Background Task Started**')
-  // In the user's own shell, which is bash.
+  // The line runs in the user's own shell, which is bash.
   expect(answer).not.toContain('**Shell**')
   await parent.waitForNotice('<result>the last $(line)</result>')
 })
@@ -34,12 +34,12 @@ test.each([
   ['in a function that is called later', 'f() { rm kept; }; cat <<E; f\nhi\nE'],
   ['in backticks within backticks', 'cat <<E; echo `echo \\`rm kept\\``\nhi\nE'],
   ['in nested subshells', '((rm kept); ls)'],
-  // OpenCode's own grammar takes these, and sees no `rm`.
+  // OpenCode's grammar accepts these, and finds no `rm`.
   ['behind `time`', 'time rm kept'],
   ['behind `coproc`', 'coproc rm kept'],
   ['in the pattern of an expansion', 'echo ${PWD#$(rm kept)}'],
   ['in backticks in a here-document', 'cat <<E\n`rm kept`\nE'],
-])('R7: what is denied is denied %s', async (_, command) => {
+])('R7: a denied command is refused %s', async (_, command) => {
   const parent = await stage.parent()
   const kept = join(stage.server.directory, 'kept')
   writeFileSync(kept, '')
@@ -50,13 +50,13 @@ test.each([
   expect(existsSync(kept)).toBe(true)
 })
 
-test('R7: what bash itself does not take is refused, with the place of the mistake', async () => {
+test('R7: a line that bash rejects is refused, with the position of the mistake', async () => {
   const parent = await stage.parent()
   const answer = await run(parent, 'cat @(a|b) <<E; ls\nrm kept\nE')
   expect(answer).toContain('cannot be parsed as a shell command')
 })
 
-test('R7: where the user has another shell, such a line runs in bash, and the answer says so', async () => {
+test('R7: a line of bash runs in bash when the user has another shell, and the answer says so', async () => {
   const other = await startStage({ env: { SHELL: '/bin/dash' } })
   try {
     const parent = await other.parent()
@@ -70,7 +70,7 @@ test('R7: where the user has another shell, such a line runs in bash, and the an
   }
 })
 
-test('R7: where the user has a restricted shell, such a line is refused', async () => {
+test('R7: a line of bash is refused when the user has a restricted shell', async () => {
   const restricted = await startStage({ env: { SHELL: '/bin/rbash' } })
   try {
     const answer = await run(await restricted.parent(), LINE)

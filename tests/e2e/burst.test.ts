@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
-/** How long a notice waits for others, and a little less. */
+/** The time a notice waits for others; `SOON_MS` is a little shorter. */
 const DEBOUNCE_MS = 200
 const SOON_MS = 150
 let stage: Stage
@@ -16,14 +16,14 @@ test.each([
   { count: 5, apartMs: SOON_MS },
   { count: 10, apartMs: 0 },
 ])(
-  '$count children that end $apartMs ms apart cost their parent one turn, and all are told',
+  '$count children that end $apartMs ms apart cost their parent one turn with all their notices',
   async ({ count, apartMs }) => {
     const names = Array.from({ length: count }, (_, index) => `task number ${index}`)
     const held = new Map(names.map((name) => [name, heldReply()]))
     const parent = await stage.parent(({ messages }) => held.get(messages.at(-1)?.content ?? '')?.reply ?? {})
     await parent.launch(...names)
     await parent.quietBesidesChildren()
-    // OpenCode may take as long as it wants for each: what counts is the plugin's time.
+    // Only the plugin's time counts, so OpenCode's speed is irrelevant.
     await stage.frozen(async () => {
       for (const [name, { release }] of held) {
         release({ text: `result of ${name}` })
@@ -38,7 +38,7 @@ test.each([
   },
 )
 
-test('what ends later than a notice waits for others costs a turn of its own', async () => {
+test('a task that ends after the debounce of a notice costs its own turn', async () => {
   const held = new Map(['first', 'second', 'third'].map((name) => [name, heldReply()]))
   const parent = await stage.parent(({ messages }) => held.get(messages.at(-1)?.content ?? '')?.reply ?? {})
   await parent.launch(...held.keys())

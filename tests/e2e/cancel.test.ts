@@ -13,7 +13,7 @@ const cancel = (args: object): { name: string; args: Record<string, unknown> } =
   args: { ...args },
 })
 
-/** The children hang until their connection is closed; only a name that begins with `quick` is answered. */
+/** Creates a parent whose children hang, except those whose name begins with `quick`. */
 function hangingParent(): Promise<Parent> {
   return stage.parent(({ messages }) => {
     const name = messages.at(-1)?.content ?? ''
@@ -27,7 +27,7 @@ async function bothRunning(parent: Parent): Promise<void> {
   })
 }
 
-test('a running task is stopped: its model call is closed, it is cancelled, and no notice follows', async () => {
+test('a cancel of a running task closes its model call, records the end, and sends no notice', async () => {
   const parent = await hangingParent()
   const [id] = await parent.launch('one')
   await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
@@ -40,7 +40,7 @@ test('a running task is stopped: its model call is closed, it is cancelled, and 
   expect(parent.noticeTurns).toHaveLength(0)
 })
 
-test('a task cancelled while queued never prompts its session, and its place goes to the next', async () => {
+test('a task cancelled in the queue never prompts its session, and the next one moves up', async () => {
   const parent = await hangingParent()
   const [, , queued, next] = await parent.launch('one', 'two', 'three', 'quick')
   await bothRunning(parent)
@@ -50,13 +50,13 @@ test('a task cancelled while queued never prompts its session, and its place goe
   expect(list).toMatch(new RegExp(`${next}.*number 1 in the queue`))
   await parent.call([cancel({ all: true })])
   await parent.quiet()
-  // Both were started in the same moment.
+  // Both children started at the same moment.
   const asked = parent.childRequests.map(({ messages }) => messages.at(-1)?.content)
   expect(new Set(asked)).toEqual(new Set(['one', 'two']))
   expect(asked).toHaveLength(2)
 })
 
-test('all: two running and two pending are stopped, none of them is told, and the slots are free again', async () => {
+test('a cancel of all stops running and pending tasks without notices, and frees their slots', async () => {
   const parent = await hangingParent()
   await parent.launch('one', 'two', 'three', 'four')
   await bothRunning(parent)
@@ -72,7 +72,7 @@ test('all: two running and two pending are stopped, none of them is told, and th
   expect(parent.childRequests).toHaveLength(3)
 })
 
-test('a task cancelled in the moment of its launch is stopped all the same', async () => {
+test('a task cancelled at the moment of its launch is stopped', async () => {
   const parent = await hangingParent()
   const { id: parentID } = parent
   const [answer] = await parent.call([
@@ -80,7 +80,7 @@ test('a task cancelled in the moment of its launch is stopped all the same', asy
     cancel({ all: true }),
   ])
   expect(answer).toContain('task_id')
-  // Both calls ran at once: the cancel may have come before there was anything to stop.
+  // Both calls ran at once, so the cancel may have preceded the launch.
   const [rest] = await parent.call([cancel({ all: true })])
   expect(rest).toBeDefined()
   await parent.quiet()
@@ -89,7 +89,7 @@ test('a task cancelled in the moment of its launch is stopped all the same', asy
   expect(parent.noticeTurns).toHaveLength(0)
 })
 
-test('what has ended stays as it was', async () => {
+test('a cancel leaves an ended task unchanged', async () => {
   const parent = await hangingParent()
   const [id] = await parent.launch('quick')
   await parent.waitForNotice('result of quick')

@@ -1,6 +1,6 @@
 /**
- * What a command line needs permission for, by OpenCode's own tool `bash` and by both of our parsers. Each line is given to the tool in
- * a session of its own. Its claims on folders are granted, those on commands rejected: so no command is ever run.
+ * Compares the permissions of a command line by OpenCode's own tool `bash` and by both of our parsers. The tool receives
+ * each line in its own session. The test grants folders and rejects commands, so that no command ever runs.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -61,7 +61,7 @@ const LINES = [
   "cat <<'EOF' > out\n$(ls)\nEOF",
   'cat <<-EOF | sort\n\thi\n\tEOF',
   '> out',
-  // What only looks like several
+  // Lines that only resemble several commands
   "echo 'a; touch b'",
   'echo a\\;touch b',
   'echo "a && touch b"',
@@ -72,7 +72,7 @@ const LINES = [
   'while read l; do echo $l; done < list',
   'until ls; do touch b; done',
   'case $x in a) ls ;; *) touch b ;; esac',
-  // Nothing that the permission knows
+  // Nothing that needs `bash`
   'a=1',
   'cd .',
   '# a comment',
@@ -99,7 +99,7 @@ const LINES = [
   'cat / /etc',
 ]
 
-/** What is allowed for ever is looked up by these: each of them is one command of a single line. */
+/** Commands of one line whose `always` patterns are compared, because they depend on the program. */
 const PROGRAMS = `
   git push origin x, git -C a push x, git remote add x, git config a b, git stash pop x, npm ci x, npm run a b,
   npm view a b, npm exec a b, npm init a b, npx a b, pnpm add a, pnpm run a b, pnpm dlx a b, pnpm exec a b, yarn add a,
@@ -119,7 +119,7 @@ const PROGRAMS = `
   volta install a, nx build a, ng build a, turbo run a, hugo serve a, swift build a, wp plugin list a, rm a b, ls a b,
   sudo rm a, env a b, bash a b, curl a b, sed a b, jq a b, git, npm run, "git" push a`
 
-/** Run elsewhere than in the project's root: `part` is a folder of it, `plain` is under no version control. */
+/** Calls outside of the project's root: `part` is a folder of it, `plain` has no version control. */
 const ELSEWHERE = [
   ['part', { command: 'cat ../README.md a; cat ../../beside/file' }],
   ['part', { command: 'ls', workdir: '..' }],
@@ -131,7 +131,7 @@ const ELSEWHERE = [
   ['plain', { command: 'ls', workdir: '..' }],
 ] as const
 
-/** Lines that OpenCode takes as far as it understands them, with what it asks for. Bash does not take them, nor do we. */
+/** Lines that bash and we refuse, with the permissions that OpenCode requests for the part it understands. */
 const UNPARSABLE: readonly (readonly [line: string, ...patterns: readonly string[]])[] = [
   ['ls "a', 'ls'],
   ['ls )', 'ls'],
@@ -142,7 +142,7 @@ const UNPARSABLE: readonly (readonly [line: string, ...patterns: readonly string
   ['ls @(a|b)', 'ls @(a|b)', 'a', 'b'],
 ]
 
-/** Lines of bash in which OpenCode misses commands, with what it asks for, and what we ask for. */
+/** Lines of bash in which OpenCode misses commands, with its permission patterns and ours. */
 const BASH: readonly (readonly [
   line: string,
   asked: { host: readonly string[]; here: readonly string[] },
@@ -163,14 +163,14 @@ interface Call {
   readonly workdir?: string
 }
 
-/** What was asked for by a call, in its order. */
+/** One permission request of a call. */
 interface Ask {
   readonly permission: string
   readonly patterns: readonly string[]
   readonly always: readonly string[]
 }
 
-/** A folder that sessions are in. */
+/** A folder with sessions. */
 interface Place {
   readonly project: Project
   readonly events: EventStream
@@ -214,27 +214,33 @@ async function place(name: keyof typeof FOLDERS): Promise<Place> {
   return { project, events: await subscribe(server.url, project.directory) }
 }
 
-test.concurrent.each(LINES)('%j asks as OpenCode does', async (command) => {
+test.concurrent.each(LINES)('both parsers request the permissions of OpenCode for %j', async (command) => {
   await expectSameAsks(places.root, { command })
 })
 
-test.concurrent.each(ELSEWHERE)('so it is from %s with %j', async (name, call) => {
-  await expectSameAsks(places[name], call)
-})
+test.concurrent.each(ELSEWHERE)(
+  'both parsers request the permissions of OpenCode in %s for %j',
+  async (name, call) => {
+    await expectSameAsks(places[name], call)
+  },
+)
 
-test.concurrent('what is allowed for ever is the same for each known program', async () => {
+test.concurrent('both parsers request the always patterns of OpenCode for each known program', async () => {
   const commands = PROGRAMS.trim().split(/,\s+/)
   await expectSameAsks(places.root, { command: commands.join('; ') })
 })
 
-test.concurrent.each(UNPARSABLE)('%j is refused, where OpenCode goes on', async (command, ...patterns) => {
-  const asked = asksOf('any', places.root, { command })
-  await expect(asked).rejects.toThrow('cannot be parsed as a shell command: ')
-  expect(patternsOf(await asksOfHost(places.root, { command }))).toEqual(patterns)
-})
+test.concurrent.each(UNPARSABLE)(
+  'the plugin refuses %j, of which OpenCode runs a part',
+  async (command, ...patterns) => {
+    const asked = asksOf('any', places.root, { command })
+    await expect(asked).rejects.toThrow('cannot be parsed as a shell command: ')
+    expect(patternsOf(await asksOfHost(places.root, { command }))).toEqual(patterns)
+  },
+)
 
 test.concurrent.each(BASH)(
-  '%j is asked for in full, where OpenCode misses some of it',
+  'the plugin requests all commands of %j, of which OpenCode misses some',
   async (command, asked) => {
     expect(patternsOf(await asksOf('any', places.root, { command }))).toEqual(asked.here)
     expect(patternsOf(await asksOfHost(places.root, { command }))).toEqual(asked.host)
@@ -251,7 +257,7 @@ async function expectSameAsks(at: Place, call: Call): Promise<void> {
   expect(await asksOf('second', at, call)).toEqual(asks)
 }
 
-/** What OpenCode's own `bash` asks for when it is called so in a folder. */
+/** Resolves with the permission requests of OpenCode's own `bash` for a call in a folder. */
 async function asksOfHost({ project, events }: Place, call: Call): Promise<readonly Ask[]> {
   const { id } = await project.createSession({ title: call.command })
   await project.prompt(id, JSON.stringify(call))
@@ -276,15 +282,15 @@ async function asksOfHost({ project, events }: Place, call: Call): Promise<reado
   }
 }
 
-/** What we would ask for: where the first parser must take the line, by the second alone, and as it is. */
+/** Our permissions by the first parser alone, by the second alone, and as the plugin combines them. */
 const CLAIMS = {
-  // In a shell of no known name, the second one cannot have a line run.
+  // In an unknown shell the second parser cannot accept a line.
   first: "claimsOf(line, where, { shell: '/nonexistent', env: {} })",
   second: 'claimsFor(bashCommandsOf(line), where)',
   any: "claimsOf(line, where, { shell: '/bin/bash', env: process.env })",
 }
 
-/** What we would ask for, in the same order. */
+/** Resolves with the permission requests of our plugin, in OpenCode's order. */
 async function asksOf(
   parser: keyof typeof CLAIMS,
   { project }: Place,

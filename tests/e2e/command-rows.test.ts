@@ -1,4 +1,4 @@
-/** What people ran into with background commands, by the rows of the reports, on the real OpenCode. */
+/** Reported problems with background commands, by the rows of the reports, on the real OpenCode. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -26,8 +26,8 @@ async function check(parent: Parent, taskId: string): Promise<string> {
   return answer
 }
 
-// The first one: a restart takes the plugin's clock back to the machine's.
-test('Five minutes: a server that outlives a killed OpenCode is no stray, before and after its session is heard of', async () => {
+// This test is first, because a restart resets the plugin's clock to the machine's.
+test('Five minutes: a server that survives a kill of OpenCode is not reaped, its session active or not', async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]
   const code = "require('net').createServer().listen(0, () => console.log('up'))"
   writeFileSync(join(stage.server.directory, 'stray.cjs'), code)
@@ -43,7 +43,7 @@ test('Five minutes: a server that outlives a killed OpenCode is no stray, before
   await parent.call([call('kill_background', { task_id: id })])
 })
 
-test('Exit codes: one above 128 that a program returned itself is told as a code, not as a signal', async () => {
+test("Exit codes: a notice reports a program's own exit code above 128 as a code, not as a signal", async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'exit 143')
   await parent.waitForNotice('exit_code="143"')
@@ -55,7 +55,7 @@ test('Exit codes: one above 128 that a program returned itself is told as a code
   expect(parent.noticeText).toContain('<error>ended by SIGTERM</error>')
 })
 
-test('R23: a text that a command left running writes is told, although the command has ended', async () => {
+test('R23: a notice reports a text of notify_on from leftover processes of an ended command', async () => {
   const parent = await stage.parent()
   const wait = 'until [ -e go23 ]; do sleep 0.1; done'
   const id = await start(parent, `(${wait}; echo ready; sleep 3) & echo up`, { notify_on: ['ready'] })
@@ -72,7 +72,7 @@ test('R23: a text that a command left running writes is told, although the comma
   expect(parent.noticeTurns).toHaveLength(2)
 })
 
-test('R23: that a text cannot appear any more is told: with the end, or when what was left has ended', async () => {
+test('R23: a notice reports that a text can no longer appear, after the last leftover process too', async () => {
   const parent = await stage.parent()
   await start(parent, 'echo up', { notify_on: ['ready'] })
   await parent.waitForNotice('up\n\n[None of its notify_on texts appeared.]')
@@ -89,16 +89,16 @@ test('R23: that a text cannot appear any more is told: with the end, or when wha
   expect(parent.noticeText.match(/have ended\. None/g)).toHaveLength(1)
 })
 
-/** The default limit in these tests, in place of five minutes: time that passes for the plugin costs some. */
+/** The default limit in these tests instead of five minutes, because advancing the plugin's time is slow. */
 const LIMIT_MS = 20_000
 
-/** A parent in a project with that limit. */
+/** Creates a parent in a project with that limit. */
 async function limited(): Promise<{ parent: Parent; directory: string }> {
   const project = stage.project({ options: { commands: { timeoutMs: LIMIT_MS } } })
   return { parent: await stage.parent(undefined, {}, project), directory: project.directory }
 }
 
-test('Five minutes: a server that listens on a port goes on when the default limit is over, which is told', async () => {
+test('Five minutes: a server that listens on a port runs past the default limit, and a notice says so', async () => {
   const { parent, directory } = await limited()
   const code =
     "const s = require('net').createServer().listen(0, () => console.log('on', s.address().port, '.'))"
@@ -119,7 +119,7 @@ test('Five minutes: a server that listens on a port goes on when the default lim
   await parent.call([call('kill_background', { task_id: id })])
 })
 
-test('Five minutes: a server that is ready by a text goes on, and its notice says that it has no limit', async () => {
+test('Five minutes: a server that has written its text runs on, and its notice says without a limit', async () => {
   const { parent } = await limited()
   const id = await start(parent, 'echo ready; sleep 2324', { notify_on: ['ready'] })
   await parent.waitForNotice('Its output has: ready\nIt runs on without a time limit.')
@@ -131,7 +131,7 @@ test('Five minutes: a server that is ready by a text goes on, and its notice say
   await parent.call([call('kill_background', { task_id: id })])
 })
 
-test('Five minutes: a command that is no server, or was given a time, is stopped when that is over', async () => {
+test('Five minutes: a command that is no server, or has a timeout, is stopped at its limit', async () => {
   const { parent } = await limited()
   await start(parent, 'sleep 2325')
   await expect.poll(() => isRunning('sleep 2325')).toBe(true)
@@ -146,7 +146,7 @@ test('Five minutes: a command that is no server, or was given a time, is stopped
 
 const ESBUILD = fileURLToPath(new URL('../../node_modules/.bin/esbuild', import.meta.url))
 
-test('stdin: a watcher that ended with its input is told how to keep it, and then runs on, also without OpenCode', async () => {
+test('stdin: the notice of a watcher names open_stdin, with which it survives a kill of OpenCode', async () => {
   const parent = await stage.parent()
   writeFileSync(join(stage.server.directory, 'watched.js'), 'console.log(1)')
   const line = `${ESBUILD} watched.js --outfile=built.js --watch`
@@ -163,7 +163,7 @@ test('stdin: a watcher that ended with its input is told how to keep it, and the
   expect(isRunning('watched.js')).toBe(false)
 })
 
-test('Buffered output: what Python prints without a terminal is found at once', async () => {
+test("Buffered output: notify_on finds Python's output without a terminal at once", async () => {
   const parent = await stage.parent()
   writeFileSync(join(stage.server.directory, 'late.py'), 'import time\nprint("listening")\ntime.sleep(600)\n')
   const id = await start(parent, '/usr/bin/python3 late.py', { notify_on: ['listening'] })
@@ -172,7 +172,7 @@ test('Buffered output: what Python prints without a terminal is found at once', 
   await parent.call([call('kill_background', { task_id: id })])
 })
 
-test('Questions: a command that asks the user ends instead of waiting, as it has neither input nor terminal', async () => {
+test('Questions: a command that asks the user ends, because it has neither input nor terminal', async () => {
   const parent = await stage.parent()
   const asking = [
     'read -r answer || echo no input',
@@ -193,7 +193,7 @@ test('Questions: a command that asks the user ends instead of waiting, as it has
 
 const CLEANING_MS = 60_000
 
-test('Disk: the files of the oldest command that was told make room for others, which check_background says', async () => {
+test('Disk: the files of the oldest reported command are removed first, and check_background says so', async () => {
   const project = stage.project({ options: { commands: { maxTotalBytes: 25_000 } } })
   const parent = await stage.parent(undefined, {}, project)
   const ids: string[] = []
@@ -210,7 +210,7 @@ test('Disk: the files of the oldest command that was told make room for others, 
   expect(await check(parent, third)).toContain('ccc')
 })
 
-test('Disk: the files of a command whose end nobody was told stay, however much room they take', async () => {
+test('Disk: the files of a command with an unreported end stay, whatever their size', async () => {
   const options = { commands: { maxTotalBytes: 1024 }, notify: { wake: 'never' } }
   const project = stage.project({ options })
   const parent = await stage.parent(undefined, {}, project)
@@ -223,7 +223,7 @@ test('Disk: the files of a command whose end nobody was told stay, however much 
   await expect.poll(() => parent.noticeText).toMatch(new RegExp(`id="${id}"[^]*dthe end</result>`))
 })
 
-test('Disk: a full disk is told, with a command whose output it cut and with one that could not be started', async () => {
+test('Disk: a full disk is reported for a command with cut output and for one that cannot start', async () => {
   const place = '"$XDG_STATE_HOME/opencode-background"'
   const mount = `mkdir -p ${place} && mount -t tmpfs -o size=3m tmpfs ${place} && exec "$@"`
   const small = await startStage({ as: ['unshare', '--mount', 'sh', '-c', mount, 'sh'] })
@@ -241,7 +241,7 @@ test('Disk: a full disk is told, with a command whose output it cut and with one
 
 const DIRENV = fileURLToPath(new URL('../harness/direnv.ts', import.meta.url))
 
-test('shell.env: commands have what another plugin adds with the option, and without it that is said', async () => {
+test("shell.env: the option gives commands another plugin's variables; without it the list names it", async () => {
   const other = await startStage({ before: [[DIRENV, {}]] })
   try {
     const project = other.project({ options: { commands: { shellEnv: true } }, config: {} })

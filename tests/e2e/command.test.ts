@@ -1,4 +1,4 @@
-/** The room of shell commands, inside OpenCode: it runs in Bun there, whose processes are not Node's. */
+/** The processes of shell commands inside OpenCode, which runs in Bun, whose processes differ from Node's. */
 import { build } from 'esbuild'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -35,7 +35,7 @@ afterAll(async () => {
   await model.close()
 })
 
-/** Runs JavaScript inside OpenCode, with `run(command, changes)` of a command `name` in scope. */
+/** Runs JavaScript inside OpenCode, with `run(command, changes)` for a command `name` in scope. */
 function inside(name: string, code: string): Promise<unknown> {
   return probe.run(`
     const { start, attach } = await import(${JSON.stringify(join(place, 'process.mjs'))})
@@ -49,7 +49,7 @@ function inside(name: string, code: string): Promise<unknown> {
     ${code}`)
 }
 
-test('a command in OpenCode has its exit code, two streams, and nothing of OpenCode but its environment', async () => {
+test('a command in OpenCode has its exit code, two streams, and only the environment of OpenCode', async () => {
   const seen = await inside(
     'plain',
     `const child = run("echo err >&2; for fd in 0 1 2 3 4 5 6 7 8 9; do readlink /proc/$$/fd/$fd; done; grep -E 'Sig(Ign|Blk)' /proc/self/status; exit 3")
@@ -62,7 +62,7 @@ test('a command in OpenCode has its exit code, two streams, and nothing of OpenC
   expect(seen).toEqual([true, { type: 'exited', code: 3 }, [...open, ...status].join('\n'), 'err\n'])
 })
 
-test('a command inside OpenCode ends by a signal, and is killed with all that it has started', async () => {
+test('a command inside OpenCode ends by a signal, and a kill ends all its processes', async () => {
   expect(await inside('signal', `return await run('kill -9 $$').ended`)).toEqual({
     type: 'killed',
     signal: 'SIGKILL',
@@ -81,7 +81,7 @@ test('a command inside OpenCode ends by a signal, and is killed with all that it
   ).toEqual({ type: 'killed', signal: 'SIGKILL' })
 })
 
-test('a command that cannot be started inside OpenCode says why', async () => {
+test('a command that cannot start inside OpenCode reports why', async () => {
   await expect(inside('cwd', `run('true', { cwd: '/nowhere' })`)).rejects.toThrow(
     'no such directory: /nowhere',
   )
@@ -100,7 +100,7 @@ test('fifty commands at once inside OpenCode leave no descriptor behind', async 
      const before = open()
      const children = Array.from({ length: 50 }, (_, code) => run('exit ' + code, { directory: directory + code }))
      const ends = await Promise.all(children.map((child) => child.ended))
-     // Under load an end is read from its file before the host hears of it, and lets go of the process.
+     // Under load our code reads an end from its file before the host receives it and releases the process.
      const deadline = Date.now() + 5000
      while (open() > before && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
      return [open() - before, ends.map((end) => end.code)]`,
@@ -109,17 +109,17 @@ test('fifty commands at once inside OpenCode leave no descriptor behind', async 
   expect((seen as [number])[0]).toBeLessThanOrEqual(0)
 })
 
-test('the end of a command is told by its event, and not by looking', async () => {
+test('a command reports its end by an event, without polling', async () => {
   const end = await inside(
     'event',
-    `// After the first look nothing is looked at any more: no later timer fires.
+    `// After the first poll no timer fires, so that no other poll happens.
      const first = { now: Date.now, after: (ms, callback) => (ms === 0 ? clock.after(ms, callback) : () => {}) }
      return await run('sleep 0.3; exit 9', { clock: first }).ended`,
   )
   expect(end).toEqual({ type: 'exited', code: 9 })
 })
 
-test('a command outlives an OpenCode that is killed with -9', async () => {
+test('a command survives kill -9 of OpenCode', async () => {
   const identity = await inside(
     'outlives',
     `const { pid, key } = run('sleep 1; echo on; exit 7'); return { pid, key }`,

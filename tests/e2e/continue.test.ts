@@ -15,7 +15,7 @@ const say = (task_id: string | undefined, prompt: string, more: object = {}): To
   args: { task_id, prompt, ...more },
 })
 
-test('a running task reads what is said to it at its next step, in the same run, and is told once', async () => {
+test('a running task reads a message at its next step, in one run that is reported once', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(inOrder(reply, { text: 'blue, then' }))
   const [id] = await parent.launch('paint it red')
@@ -32,7 +32,7 @@ test('a running task reads what is said to it at its next step, in the same run,
   expect(parent.noticeText).toContain(`id="${id}" run="1"`)
 })
 
-test('a pending task gets it appended to its prompt, and a task that has ended goes on with what it knows', async () => {
+test('a message is appended to the prompt of a pending task, and continues an ended task', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(({ messages }) => {
     const last = messages.at(-1)?.content ?? ''
@@ -60,14 +60,14 @@ test('a pending task gets it appended to its prompt, and a task that has ended g
   ])
   expect(parent.noticeText).toMatch(new RegExp(`id="${firstID}" run="2"[^>]*>\\nthe second leg`))
   expect(parent.noticeText.split('first answer')).toHaveLength(2)
-  // Each answer of the scripted model takes 15 tokens, which cost nothing.
+  // Each answer of the scripted model has 15 tokens, which cost nothing.
   const [list] = await parent.call([{ name: 'list_background', args: {} }])
   expect(list).toContain('Ended runs: 45 tokens, $0\n')
   expect(list).toMatch(new RegExp(`\\| \`${firstID}\` .*\\| 30 \\| \\$0 \\|`))
   expect(list).toMatch(new RegExp(`\\| \`${secondID}\` .*\\| 15 \\| \\$0 \\|`))
 })
 
-test('what cannot be said is refused with what to do, and changes nothing', async () => {
+test('a refused message says what to do, and changes nothing', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('work')
   await parent.waitForNotice('done')
@@ -85,7 +85,7 @@ test('what cannot be said is refused with what to do, and changes nothing', asyn
   expect(parent.childRequests).toHaveLength(1)
 })
 
-test('a task goes on with another model, where one is given', async () => {
+test('a message with a model continues the task on that model', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('work')
   await parent.waitForNotice('done')
@@ -94,7 +94,7 @@ test('a task goes on with another model, where one is given', async () => {
   expect(parent.childRequests.map(({ model }) => model)).toEqual(['m1', 'm2'])
 })
 
-test('a task whose session the user has deleted cannot go on', async () => {
+test('a message to a task whose session the user has deleted is refused', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('work')
   await parent.waitForNotice('done')
@@ -104,7 +104,7 @@ test('a task whose session the user has deleted cannot go on', async () => {
   expect(answer).toContain('was deleted. Start a new task.')
 })
 
-test('rules that forbid an agent as a task forbid saying more to it', async () => {
+test('permission rules that deny an agent as a task also refuse messages to it', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('work')
   await parent.waitForNotice('done')
@@ -115,7 +115,7 @@ test('rules that forbid an agent as a task forbid saying more to it', async () =
   )
 })
 
-test('what the user has undone in a task that failed stays undone when it goes on', async () => {
+test('a continued task leaves messages undone that the user has undone', async () => {
   const parent = await stage.parent(({ messages }) => {
     const last = messages.at(-1)?.content ?? ''
     return last === 'bad plan' ? { status: 400, text: 'bad request' } : { text: `heard: ${last}` }

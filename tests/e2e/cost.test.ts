@@ -3,7 +3,7 @@ import { probePlugin } from '../harness/plugin.ts'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
-/** Long beside what the test itself takes: that it is over, the test says. */
+/** Longer than the test, which advances the time itself. */
 const POLL_MS = 60_000
 const probe = probePlugin()
 let stage: Stage
@@ -13,12 +13,12 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-/** The calls that the plugins have made of the host so far. */
+/** Returns the plugins' calls of the host so far. */
 function calls(): string[] {
   return probe.sightings().flatMap((seen) => (seen.kind === 'call' ? [`${seen.method} ${seen.path}`] : []))
 }
 
-/** What one task needs: its session, its prompt, its messages, its end in the record, and the parent's state and message. */
+/** The calls of one task: create, prompt, read messages, record the end, read the parent, send the notice. */
 const NEEDED = (parentID: string, sessionID: string): string[] => [
   'POST /session',
   `POST /session/${sessionID}/prompt_async`,
@@ -36,7 +36,7 @@ test('a task costs six calls of the host from its launch to its answered notice'
     await parent.waitForNotice('cheap')
     await parent.quiet()
     await stage.pass(3 * POLL_MS)
-    // Agents and configuration are asked for once. The poll is shared.
+    // The plugin reads agents and configuration once, and all tasks share the poll.
     const made = calls()
       .slice(before)
       .filter((call) => !['GET /agent', 'GET /config', 'GET /session/status'].includes(call))
@@ -45,7 +45,7 @@ test('a task costs six calls of the host from its launch to its answered notice'
   }
 })
 
-test('however many tasks run, they share one status call an interval, and nothing else is asked', async () => {
+test('all running tasks share one status call an interval, and cause no other calls', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('one', 'two', 'three', 'four')
@@ -53,7 +53,7 @@ test('however many tasks run, they share one status call an interval, and nothin
   await parent.quietBesidesChildren()
   const before = calls().length
   await stage.pass(5 * POLL_MS)
-  // The requests for permission are listed along with every poll that is half a minute after the last time.
+  // A poll lists the permission requests when the last list is half a minute old.
   const perPoll = ['GET /session/status', 'GET /permission']
   expect(calls().slice(before)).toEqual(Array.from({ length: 5 }, () => perPoll).flat())
   release({ text: 'done' })
@@ -62,6 +62,6 @@ test('however many tasks run, they share one status call an interval, and nothin
   await stage.pass(3 * POLL_MS)
   const after = calls().length
   await stage.pass(3 * POLL_MS)
-  // Nothing runs and nothing is owed: nothing is asked.
+  // Without running tasks and pending notices there are no calls.
   expect(calls()).toHaveLength(after)
 })

@@ -10,7 +10,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test('a child whose model answers with HTTP 400 is told once, as a failure, with the text', async () => {
+test('a child whose model answers with HTTP 400 is reported once, as failed, with the text', async () => {
   const parent = await stage.parent(() => ({ status: 400, text: 'the prompt is too purple' }))
   const [id] = await parent.launch('paint it')
   await parent.waitForNotice('the prompt is too purple')
@@ -21,7 +21,7 @@ test('a child whose model answers with HTTP 400 is told once, as a failure, with
   expect(parent.noticeText).toContain('<error>the prompt is too purple</error>')
 })
 
-test("a child whose context overflows goes on after the host's summary, and is told once, as completed", async () => {
+test("a child whose context overflows continues after the host's summary, and is reported completed", async () => {
   let overflown = false
   const parent = await stage.parent(({ tools }) => {
     if (tools.length === 0) return { text: 'A summary.' }
@@ -36,7 +36,7 @@ test("a child whose context overflows goes on after the host's summary, and is t
   expect(parent.noticeText).toContain('status="completed"')
 })
 
-test('a child whose context overflows for good is told once, as a failure, with the text', async () => {
+test('a child whose summary overflows too is reported once, as failed, with the text', async () => {
   const parent = await stage.parent(() => ({ status: 400, text: 'context length exceeded' }))
   await parent.launch('read everything')
   await parent.waitForNotice('Session too large to compact')
@@ -44,7 +44,7 @@ test('a child whose context overflows for good is told once, as a failure, with 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child that answers nothing is told once, as a failure', async () => {
+test('a child that answers nothing is reported once, as failed', async () => {
   const parent = await stage.parent(() => ({}))
   await parent.launch('say something')
   await parent.waitForNotice('<error>the agent ended without any text or tool call')
@@ -52,7 +52,7 @@ test('a child that answers nothing is told once, as a failure', async () => {
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child whose tool call the user rejects is told once, as a failure, with what was rejected', async () => {
+test('a child whose tool call the user rejects is reported once, as failed, with the rejection', async () => {
   const parent = await stage.parent(() => ({ tools: [{ name: 'bash', args: { command: 'rm -rf build' } }] }))
   await parent.launch('clean up')
   const asked = await stage.server.events.waitFor((event) => event.type === 'permission.asked')
@@ -68,7 +68,7 @@ test('a child whose tool call the user rejects is told once, as a failure, with 
   expect(parent.noticeText).toMatch(/<error>.*rejected.*<\/error>/)
 })
 
-test('a child that goes on after a tool has failed is told once, as completed', async () => {
+test('a child that continues after a failed tool call is reported once, as completed', async () => {
   const parent = await stage.parent(({ messages }) =>
     messages.at(-1)?.role === 'tool'
       ? { text: 'there is none' }
@@ -81,7 +81,7 @@ test('a child that goes on after a tool has failed is told once, as completed', 
   expect(parent.noticeText).toContain('status="completed"')
 })
 
-test('a child that the user aborts is told once, as cancelled by the user, with what it had said', async () => {
+test('a child that the user aborts is reported once, as cancelled by the user, with its partial text', async () => {
   const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
   await parent.launch('wait for it')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
@@ -92,7 +92,7 @@ test('a child that the user aborts is told once, as cancelled by the user, with 
   expect(parent.noticeText).toContain('status="cancelled"')
 })
 
-test('a running child that the user deletes is told once, and its model call is closed', async () => {
+test('a running child that the user deletes is reported once, and its model call is closed', async () => {
   const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
   await parent.launch('vanish')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
@@ -105,7 +105,7 @@ test('a running child that the user deletes is told once, and its model call is 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('what a person writes in a child neither ends its task nor takes the place of its result', async () => {
+test('a user message in a child neither ends its task nor replaces its result', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(({ messages }) => {
     if (messages.at(-1)?.content.includes('by the way')) return { text: 'an aside' }
@@ -121,7 +121,7 @@ test('what a person writes in a child neither ends its task nor takes the place 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child whose work goes on under a message that a person wrote in it ends with the answer to both', async () => {
+test('a child that works on under a user message ends with the answer to both', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(({ messages }) => {
     const last = messages.at(-1)
@@ -137,7 +137,7 @@ test('a child whose work goes on under a message that a person wrote in it ends 
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child that used a tool and ended without a word is told once, as completed, and says so', async () => {
+test('a child that ends without text after a tool call is reported once, as completed without text', async () => {
   const parent = await stage.parent(inOrder(READ, {}))
   await parent.launch('look and be silent')
   await parent.waitForNotice('ended without any text')
@@ -146,7 +146,7 @@ test('a child that used a tool and ended without a word is told once, as complet
   expect(parent.noticeText).toContain('status="completed"')
 })
 
-test('a child whose answer is cut by its length limit is told once, with its text', async () => {
+test('a child whose answer exceeds its length limit is reported once, with its text', async () => {
   const parent = await stage.parent(() => ({ text: 'it goes on and', finish: 'length' }))
   await parent.launch('tell a story')
   await parent.waitForNotice('it goes on and')
@@ -158,7 +158,7 @@ test('a child whose answer is cut by its length limit is told once, with its tex
 test.each([
   { what: 'a request that fails with HTTP 500', failing: { status: 500, text: 'overloaded' } },
   { what: 'a stream that is cut', failing: { text: 'half a', cut: true } },
-])('a child that recovers from $what is told once, as completed', async ({ failing }) => {
+])('a child that recovers from $what is reported once, as completed', async ({ failing }) => {
   const parent = await stage.parent(inOrder(failing, { text: 'all of it' }))
   await parent.launch('try hard')
   await parent.waitForNotice('all of it', { timeoutMs: 60_000 })
@@ -168,7 +168,7 @@ test.each([
   expect(parent.childRequests).toHaveLength(2)
 })
 
-test('a child whose answer fills its context is told with that answer', async () => {
+test('a child whose answer fills its context is reported with that answer', async () => {
   let asked = 0
   const parent = await stage.parent(({ tools }) => {
     if (tools.length === 0) return { text: 'A summary.' }
@@ -181,7 +181,7 @@ test('a child whose answer fills its context is told with that answer', async ()
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child may not do what its parent session may not', async () => {
+test('a child inherits the denials of its parent session', async () => {
   const rules = [
     { permission: 'bash', pattern: '*', action: 'deny' },
     { permission: 'external_directory', pattern: '*', action: 'deny' },
@@ -196,7 +196,7 @@ test('a child may not do what its parent session may not', async () => {
   expect(data[0]).not.toHaveProperty('permission', expect.arrayContaining(rules.slice(2)))
 })
 
-test("of two parents at work at once, neither gets the other's notice, list or output", async () => {
+test("a parent receives no notice, list entry or output of another parent's tasks", async () => {
   const children = async ({
     messages,
   }: {

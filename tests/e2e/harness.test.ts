@@ -1,4 +1,4 @@
-/** The harness itself, on the real binary: what the other end-to-end tests take for granted. */
+/** Tests the harness on the real binary, which the other end-to-end tests rely on. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -25,8 +25,8 @@ beforeEach(() => {
   model.script = () => ({ text: 'ok' })
 })
 
-describe('what a script can do', () => {
-  test('a text turn reaches the model, and its answer is stored', async () => {
+describe('a script', () => {
+  test('a user message reaches the model, and OpenCode stores its answer', async () => {
     model.script = () => ({ reasoning: 'They greet me.', text: 'Hello to you.' })
     const { id } = await opencode.createSession()
     await opencode.prompt(id, 'Hello')
@@ -52,7 +52,7 @@ describe('what a script can do', () => {
     expect(parent.metadata).toEqual({ kept: true })
   })
 
-  test('a tool call is executed, and the model sees its output', async () => {
+  test('OpenCode executes a tool call, and the model receives its output', async () => {
     writeFileSync(join(opencode.directory, 'note.txt'), 'the hidden word is heron')
     const path = join(opencode.directory, 'note.txt')
     model.script = ({ messages }): Reply => {
@@ -107,7 +107,7 @@ describe('what a script can do', () => {
     })
   })
 
-  test('a provider that answers 429 is asked again when its header allows', async () => {
+  test('OpenCode retries a provider that answers 429 when its header allows', async () => {
     const replies: Reply[] = [{ status: 429, text: 'slow down', headers: { 'retry-after-ms': '300' } }]
     model.script = () => replies.shift() ?? { text: 'now' }
     const { id } = await opencode.createSession()
@@ -117,7 +117,7 @@ describe('what a script can do', () => {
     expect(Number(second?.at) - Number(first?.endedAt)).toBeGreaterThanOrEqual(290)
   })
 
-  test('an answer that is cut off arrives in part, and is asked for again', async () => {
+  test('an answer that is cut off arrives in part, and OpenCode retries it', async () => {
     const replies: Reply[] = [{ text: 'half an answer', cut: true }]
     model.script = () => replies.shift() ?? { text: 'a whole answer' }
     const { id } = await opencode.createSession()
@@ -163,8 +163,8 @@ describe('what a script can do', () => {
   })
 })
 
-describe('what a test can see', () => {
-  test('a wait that fails says what was seen instead', async () => {
+describe('an observer', () => {
+  test('a failed wait lists the items instead', async () => {
     const { id } = await opencode.createSession()
     await opencode.prompt(id, 'Where is it?')
     await opencode.waitForIdle(id)
@@ -172,7 +172,7 @@ describe('what a test can see', () => {
     await expect(wait).rejects.toThrow(/the impossible[^]*Where is it\?/)
   })
 
-  test('the probe sees events and runs calls with the client of a plugin', async () => {
+  test('the probe logs events and runs calls with the client of a plugin', async () => {
     const created = await probe.run(
       'return (await client.session.create({ body: { title: "From inside" } })).data',
     )
@@ -189,7 +189,7 @@ describe('what a test can see', () => {
 })
 
 describe('a server', () => {
-  test('keeps its sessions when it is killed and started again in the same home', async () => {
+  test('retains its sessions after a kill and a restart in its home', async () => {
     const first = await startOpencode({ model })
     const { id } = await first.createSession({ title: 'Survivor' })
     await first.stop({ signal: 'SIGKILL', keepHome: true })
@@ -215,7 +215,7 @@ describe('a server', () => {
     const elapsedMs = Date.now() - start
     await server.stop()
     own.close()
-    // Without `skipPluginInstall` it was 73 seconds: npm tries the dead proxy again and again.
+    // Without `skipPluginInstall` it was 73 seconds, because npm retries the dead proxy.
     expect(elapsedMs).toBeLessThan(40_000)
   })
 })

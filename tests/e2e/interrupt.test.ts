@@ -11,14 +11,14 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-/** Long enough for a notice to be sent, and sent again, if anything meant to. */
+/** Long enough to send a notice twice. */
 const LONG_MS = 7000
 
 async function abort(sessionID: string): Promise<void> {
   await stage.server.client.session.abort({ path: { id: sessionID }, throwOnError: true })
 }
 
-/** The parent's model is asked something to which it has no answer. */
+/** Makes the parent busy with a model request that is never answered. */
 async function occupy(parent: Parent): Promise<void> {
   const before = stage.model.script
   stage.model.script = (request) => (request.messages.at(-1)?.content === 'think' ? never() : before(request))
@@ -28,7 +28,7 @@ async function occupy(parent: Parent): Promise<void> {
   )
 }
 
-/** Nothing is asked of the parent's model for a long time; then the user's next message has the notice, in one turn. */
+/** Expects no parent request for a long time, and then the notice in one turn with the next user message. */
 async function expectHeld(parent: Parent, text: string): Promise<void> {
   const before = parent.requests.length
   await parent.childrenAreIdle()
@@ -44,7 +44,7 @@ async function expectHeld(parent: Parent, text: string): Promise<void> {
 }
 
 test.each(['busy', 'idle'])(
-  "a parent interrupted while %s is not woken; the user's next message has the notice",
+  "a parent interrupted while %s is not woken, and the user's next message carries the notice",
   async (state) => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
@@ -90,7 +90,7 @@ test.each([0, 10, 30, 60, 120])(
   },
 )
 
-test('a notice that the user undoes before it was read comes with what the user writes instead', async () => {
+test("a notice that the user undoes before it was read arrives with the user's next message", async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('errand')
@@ -113,7 +113,7 @@ test('a notice that the user undoes before it was read comes with what the user 
   expect(parent.noticeText.split('not undone')).toHaveLength(2)
 })
 
-test('a parent with undone messages is not prompted, they stay, and it is told when the undo is taken back', async () => {
+test('a parent with undone messages receives its notice only after a redo, and retains them', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('errand')
@@ -137,7 +137,7 @@ test('a parent with undone messages is not prompted, they stay, and it is told w
   expect(parent.requests).toHaveLength(before + 1)
 })
 
-test('a parent in the archive is not woken', async () => {
+test('an archived parent is not woken', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('errand')
@@ -148,7 +148,7 @@ test('a parent in the archive is not woken', async () => {
   await expectHeld(parent, 'put away')
 })
 
-test("the user's model and agent answer a message that carries a notice, as chosen for it", async () => {
+test("a user message that carries a notice is answered by the user's chosen model and agent", async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('errand')
@@ -162,7 +162,7 @@ test("the user's model and agent answer a message that carries a notice, as chos
   expect(request.messages.at(-1)?.content).toMatch(/^plan it/)
 })
 
-test('with onInterrupt cancel, what an interrupted parent launched is stopped, running or pending', async () => {
+test('with onInterrupt cancel, the running and pending tasks of an interrupted parent are cancelled', async () => {
   const cancelling = stage.project({ options: { onInterrupt: 'cancel', concurrency: { total: 1 } } })
   const parent = await stage.parent(() => never(), {}, cancelling)
   await parent.launch('one', 'two')
@@ -178,7 +178,7 @@ test('with onInterrupt cancel, what an interrupted parent launched is stopped, r
   expect(parent.childRequests).toHaveLength(1)
 })
 
-/** Two children, of which the second answers when it is released. */
+/** Launches two children; the second answers when it is released. */
 async function quickAndSlow(project: Project): Promise<{ parent: Parent; release: () => void }> {
   const { reply, release } = heldReply()
   const parent = await stage.parent(
@@ -193,7 +193,7 @@ async function quickAndSlow(project: Project): Promise<{ parent: Parent; release
   return { parent, release: () => release({ text: 'slow result' }) }
 }
 
-test('with wake all, the parent is woken once, when the last of its children has ended', async () => {
+test('with wake all, the parent is woken once, when its last child has ended', async () => {
   const waking = stage.project({ options: { notify: { wake: 'all' } } })
   const { parent, release } = await quickAndSlow(waking)
   expect(parent.noticeTurns).toHaveLength(0)
@@ -204,7 +204,7 @@ test('with wake all, the parent is woken once, when the last of its children has
   expect(parent.noticeText).toContain('quick result')
 })
 
-test("with wake never, the parent is not woken, and the user's next message has all notices", async () => {
+test("with wake never, the parent is not woken, and the user's next message carries all notices", async () => {
   const waking = stage.project({ options: { notify: { wake: 'never' } } })
   const { parent, release } = await quickAndSlow(waking)
   release()

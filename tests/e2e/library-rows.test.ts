@@ -1,4 +1,4 @@
-/** What authors of other plugins ran into, by the numbers of the reports, with the package as they install it. */
+/** Reported problems of other plugins' authors, by report number, with the package as they install it. */
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 const [LOOK_UP = '', REVIEW = ''] = examplesIn('docs/library.md')
 
-/** An author's plugin with a tool for each way to read. */
+/** An author's plugin with one tool for each way to read. */
 const READING = `
 import { tool, type Plugin } from '@opencode-ai/plugin'
 import { BackgroundManager, readerOf, ToolError, HostError } from 'opencode-background/manager'
@@ -101,7 +101,7 @@ const server: Plugin = async ({ client, directory }) => {
 export default { id: 'reading', server }
 `
 
-/** All that the library takes and gives, in the hands of an author. */
+/** An author's code that uses the whole interface of the library. */
 const USES = `
 import type { Hooks, PluginInput } from '@opencode-ai/plugin'
 import {
@@ -161,7 +161,7 @@ export function hooksOf(manager: BackgroundManager): Hooks {
 }
 `
 
-/** Each line that is to be refused has an error, or the compiler complains that there is none. */
+/** Each wrong line must have an error, otherwise the compiler reports its `@ts-expect-error`. */
 const MISTAKES = `
 import { BackgroundManager, type OptionsInput } from 'opencode-background/manager'
 declare const client: { app: object; config: object; session: object; tui: object }
@@ -213,7 +213,7 @@ const FILES = {
   'alone.ts': ALONE,
 }
 
-/** Of an author who has the host's types, and of one who has nothing but our package. */
+/** The folder of an author with the host's types; `bare` is that of one with our package alone. */
 let folder: string
 let bare: string
 
@@ -230,7 +230,7 @@ const EXACT = ['--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--
 const NODE = ['--module', 'nodenext', '--types', 'node']
 const BUNDLER = ['--module', 'esnext', '--moduleResolution', 'bundler', '--types', 'node']
 
-describe('N2: with the packed tarball, an author’s plugin compiles strictly, its declarations included,', () => {
+describe('N2: an author’s plugin and its declarations compile strictly with the packed tarball', () => {
   test.for([
     ['as Node resolves', NODE],
     ['as Node resolves, with exact optional properties', [...NODE, ...EXACT]],
@@ -245,12 +245,12 @@ describe('N2: with the packed tarball, an author’s plugin compiles strictly, i
   })
 })
 
-test('N2: the declarations need no other package, neither of the host, nor of Node', async () => {
+test('N2: the declarations need no other package, neither of the host nor of Node', async () => {
   const options = ['--module', 'nodenext', '--types', '', '--lib', 'es2023,dom']
   expect(await compile(bare, ['alone.ts'], options)).toBe('')
 })
 
-test('N2: a CommonJS project takes the library by require, with its types', async () => {
+test('N2: a CommonJS project loads the library by require, with its types', async () => {
   const code = `const { BackgroundManager } = require('opencode-background/manager')\n`
   writeFileSync(join(bare, 'taken.cjs'), `${code}console.log(typeof BackgroundManager)`)
   const { stdout } = await run(process.execPath, ['--no-warnings', 'taken.cjs'], { cwd: bare })
@@ -282,7 +282,7 @@ describe('an author’s plugin on the real OpenCode', () => {
 
   const call = (name: string, args: object = {}): ToolCall => ({ name, args: { ...args } })
 
-  /** Starts agents, and has them answer once the tool that reads has been called. */
+  /** Starts agents, and releases their answers once the reading tool has been called. */
   async function readBy(name: string, ...prompts: string[]): Promise<[Parent, string]> {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
@@ -295,40 +295,40 @@ describe('an author’s plugin on the real OpenCode', () => {
     return [parent, (await result)[0] ?? '']
   }
 
-  /** Whatever is owed by now goes along with what the user writes. */
+  /** Sends a user message, which carries all pending notices, and resolves with the number of reported ends. */
   async function toldBy(parent: Parent): Promise<number> {
     await parent.say('And now?')
     return parent.noticeText.split('<background_task ').length - 1
   }
 
-  test('N3: two ends that one tool call waits for and reads are told by no notice', async () => {
+  test('N3: no notice reports two ends that one tool call has awaited and read', async () => {
     const [parent, read] = await readBy('read_both_ways', 'one', 'two')
     expect(read).toBe('ended their answer,ended their answer')
     expect(await toldBy(parent)).toBe(0)
   })
 
-  test('N3: two ends that are read without a reader are told all the same', async () => {
+  test('N3: a notice reports two ends that were read without a reader', async () => {
     const [parent, read] = await readBy('read_unread', 'one', 'two')
     expect(read).toBe('their answer,their answer')
     await parent.waitForNotice('their answer')
     expect(await toldBy(parent)).toBe(2)
   })
 
-  test('N3: an end is told when the tool call that has read it fails', async () => {
+  test('N3: a notice reports an end when the tool call that has read it fails', async () => {
     const [parent, read] = await readBy('read_and_fail', 'one')
     expect(read).toContain('out of luck')
     await parent.waitForNotice('their answer')
     expect(await toldBy(parent)).toBe(1)
   })
 
-  test('N3: an end is told when the tool call that has read it was never stored', async () => {
+  test('N3: a notice reports an end when the tool call that has read it was never stored', async () => {
     const [parent, read] = await readBy('read_for_nobody', 'one')
     expect(read).toBe('read')
     await parent.waitForNotice('their answer')
     expect(await toldBy(parent)).toBe(1)
   })
 
-  test('N3: an end is told with the next message when ESC ends the tool call that has read it', async () => {
+  test('N3: the next message carries the notice of an end when ESC ends the tool call that has read it', async () => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
     await parent.call([call('start', { prompts: ['one'] })])
@@ -343,7 +343,7 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(await toldBy(parent)).toBe(1)
   })
 
-  test("N3: the first example of docs/library.md works beside the plugin, and neither touches the other's tasks", async () => {
+  test('N3: the first example of docs/library.md and the plugin leave the tasks of each other alone', async () => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(({ messages }) =>
       messages.at(-1)?.content === 'ours' ? reply : { text: 'found by the other plugin' },
@@ -360,12 +360,12 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(list).toContain(ours)
     expect(cancelled).toContain(`${ours} (ours) was cancelled`)
     release({ text: 'too late' })
-    // The end that the example waited for is told to nobody again, nor is the cancelled one told.
+    // No notice reports the end that the example has awaited, nor the cancelled task.
     expect(await toldBy(parent)).toBe(0)
     expect(parent.childRequests).toHaveLength(2)
   })
 
-  test('N3: after a kill of OpenCode, an end is told again only where its receipt was not returned', async () => {
+  test('N3: after a kill of OpenCode, a notice repeats an end only if its receipt was not returned', async () => {
     const [without] = await readBy('read_both_ways', 'one')
     const parent = await stage.parent(() => ({ text: 'reviewed' }))
     const [launched = ''] = await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
@@ -376,7 +376,7 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(await toldBy(without)).toBe(1)
   })
 
-  test('N4: a notice names the tool that its author has named, and no other', async () => {
+  test('N4: a notice names only the tool that the author has named', async () => {
     const parent = await stage.parent(() => ({ text: 'reviewed' }))
     await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
     await parent.waitForNotice('reviewed')
@@ -386,7 +386,7 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(other.noticeText).toMatch(/running\.\]$/)
   })
 
-  test('N9: each mistake has a code of its own', async () => {
+  test('N9: each mistake has its own code', async () => {
     const parent = await stage.parent()
     const [codes] = await parent.call([call('mistakes')])
     expect(codes).toBe('emptyPrompt,unknownAgent,unknownModel,unknownSession!,unknownTask,unknownTask')
@@ -409,11 +409,11 @@ describe('an author’s plugin on the real OpenCode', () => {
   })
 })
 
-test('N5: the steps of docs/library.md for a plugin file in .opencode/plugin work, word by word', async () => {
+test('N5: the steps of docs/library.md for a file in .opencode/plugin work literally', async () => {
   const { path, directory } = createHome()
   const page = readFileSync(join(root, 'docs', 'library.md'), 'utf8')
   const [, steps = ''] = /^npm (install --prefix \.opencode .*)$/m.exec(page) ?? []
-  // The host's package needs a registry; it is put where npm would put it.
+  // The host's package needs a registry, so the test puts it where npm would.
   const packed = { 'opencode-background': await tarball(), '@opencode-ai/plugin': '--offline' }
   const words = steps.split(' ').map((word) => packed[word as keyof typeof packed] ?? word)
   mkdirSync(join(directory, '.opencode', 'plugin'), { recursive: true })
@@ -433,7 +433,7 @@ test('N5: the steps of docs/library.md for a plugin file in .opencode/plugin wor
   }
 })
 
-/** As npm would have written it. */
+/** Adds the host's types to the manifest as npm would. */
 function noteHostTypes(path: string): void {
   interface Named {
     dependencies: Record<string, string>

@@ -15,11 +15,11 @@ afterAll(() => stage.close())
 const asked = (parent: Parent): unknown[] =>
   parent.childRequests.map(({ messages }) => messages.at(-1)?.content)
 
-test('limits of a model and of its provider hold together, and what waits for the one blocks nothing else', async () => {
+test('the limits of a model and of its provider both hold, and a waiting task blocks no other', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const model = { model: 'mock/m2' }
-  // One after another: the calls of one step are made at once, and in no order.
+  // Launch one after another, because the calls of one step run at once, in no order.
   const answers = [
     ...(await parent.call([backgroundTask('a', model)])),
     ...(await parent.call([backgroundTask('b', model)])),
@@ -41,7 +41,7 @@ test('limits of a model and of its provider hold together, and what waits for th
   expect(parent.childRequests).toHaveLength(4)
 })
 
-test('one parent with many tasks does not starve the one task of another', async () => {
+test('a parent with many tasks does not starve the task of another', async () => {
   const held = heldReply()
   const first = await stage.parent(() => held.reply)
   await first.launch(...Array.from({ length: 12 }, (_, index) => `many ${index}`))
@@ -51,14 +51,14 @@ test('one parent with many tasks does not starve the one task of another', async
   held.release({ text: 'done' })
   const turn = await second.waitForNotice('my turn')
   const earlier = first.childRequests.filter(({ at }) => at < (second.childRequests[0]?.at ?? turn.at))
-  // Two ran already, and the parents take turns.
+  // Two children ran already, and the queue alternates between the parents.
   expect(earlier.length).toBeLessThanOrEqual(4)
   await first.waitForNotice('many 11')
   await first.quiet()
   expect(first.childRequests).toHaveLength(12)
 })
 
-test('an unknown model is refused with some that there are, and nothing is created', async () => {
+test('a launch with an unknown model is refused with known ones, and creates nothing', async () => {
   const parent = await stage.parent()
   const answers = await parent.call([
     backgroundTask('x', { model: 'mock/m7' }),
@@ -72,7 +72,7 @@ test('an unknown model is refused with some that there are, and nothing is creat
   expect(data).toEqual([])
 })
 
-test('a child on a model that does not exist is told once, as a failure, with the text', async () => {
+test('a child on a model that does not exist is reported once, as failed, with the text', async () => {
   const parent = await stage.parent()
   await parent.call([backgroundTask('haunt', { agent: 'ghost' })])
   await parent.waitForNotice('Model not found')
@@ -81,7 +81,7 @@ test('a child on a model that does not exist is told once, as a failure, with th
   expect(parent.noticeText).toContain('status="failed"')
 })
 
-test('while a child waits to ask its overloaded provider again, no other starts on it', async () => {
+test('no child starts on a provider during its backoff', async () => {
   let count = 0
   const parent = await stage.parent(({ messages }) => {
     count += 1

@@ -1,4 +1,4 @@
-/** How the plugin is updated and removed, for each way of installing it, and what is seen of one that does not load. */
+/** Updates and removes the plugin for each way of installing it, and shows how a failed load appears. */
 import { execFile } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,7 @@ afterAll(async () => {
   await model.close()
 })
 
-/** A fresh home, whose npm asks our registry alone. */
+/** Creates a home whose npm uses our registry alone. */
 function freshHome(): Home {
   const home = createHome()
   const config = join(home.directory, '.opencode')
@@ -49,7 +49,7 @@ async function opencode({ directory, ...home }: Home, ...words: readonly string[
   return stdout + stderr
 }
 
-/** What the description of a tool says in an OpenCode that is started now; `undefined` without the plugin. */
+/** Starts OpenCode, and resolves with a tool's description; `undefined` without the plugin. */
 async function loadedIn(home: Home): Promise<string | undefined> {
   const server = await startOpencode({ model, home: home.path })
   try {
@@ -63,7 +63,7 @@ async function loadedIn(home: Home): Promise<string | undefined> {
 
 type Config = { plugin: [string, object][] }
 
-/** Changes what stands under `plugin` in both files. */
+/** Changes the `plugin` lists of both files. */
 function configure({ directory }: Home, change: (plugins: Config['plugin']) => Config['plugin']): void {
   for (const name of ['opencode.json', 'tui.json']) {
     const path = join(directory, '.opencode', name)
@@ -74,7 +74,7 @@ function configure({ directory }: Home, change: (plugins: Config['plugin']) => C
 
 const version = (number: string, mark: string): string => repacked(packed, number, [TEXT, `${mark}. ${TEXT}`])
 
-test('N1: a pack has a version and a file name of its own, and leaves the checkout as it is', async () => {
+test('N1: each pack has its own version and file name, and leaves the checkout unchanged', async () => {
   const status = (): Promise<{ stdout: string }> => run('git', ['status', '--porcelain'], { cwd: root })
   const before = await status()
   expect(basename(packed)).toMatch(/^opencode-background-0\.1\.0-dev\.g[0-9a-f]+(\.x[0-9a-f]{8})?\.tgz$/)
@@ -84,7 +84,7 @@ test('N1: a pack has a version and a file name of its own, and leaves the checko
   expect(await status()).toEqual(before)
 })
 
-test('N1: an update and a removal are done as the README says, from the registry and from a tarball', async () => {
+test('N1: the README’s update and removal work, from the registry and from a tarball', async () => {
   const home = freshHome()
   registry.publish(version('1.0.0', 'first'))
   await opencode(home, 'plugin', NAME)
@@ -92,7 +92,7 @@ test('N1: an update and a removal are done as the README says, from the registry
   expect(await loadedIn(home)).toBe('first')
 
   registry.publish(version('1.1.0', 'second'))
-  // The name alone is what OpenCode has already.
+  // OpenCode has already installed the bare name.
   await opencode(home, 'plugin', '-f', NAME)
   expect(await loadedIn(home)).toBe('first')
   await opencode(home, 'plugin', '-f', `${NAME}@1.1.0`)
@@ -116,7 +116,7 @@ test('N1: an update and a removal are done as the README says, from the registry
   rmSync(home.path, { recursive: true, maxRetries: 5, retryDelay: 50 })
 })
 
-test('N6: of a plugin that is missing or fails at import no log speaks, and Node says why it fails', async () => {
+test('N6: OpenCode logs nothing of a missing or failing plugin, and Node reports the failure', async () => {
   const place = mkdtempSync(join(tmpdir(), 'opencode-broken-'))
   const broken = (name: string, code: string): string => {
     const path = join(place, `${name}.js`)

@@ -1,4 +1,4 @@
-/** What people ran into who set the plugin up, by the numbers of the reports, on the real OpenCode. */
+/** Reported problems of setting the plugin up, by report number, on the real OpenCode. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,7 +13,7 @@ import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
 import { startOpencode, type OpencodeServer, type Project } from '../harness/server.ts'
 import { backgroundTask, obey, startStage, type Stage } from '../harness/stage.ts'
 
-/** A tool of the name of one of ours, as oh-my-opencode has one. */
+/** A tool with the name of one of ours, as in oh-my-opencode. */
 const TOOL = `{ description: 'Theirs.', args: {}, execute: async () => 'from theirs' }`
 const PLUGIN = `export default { id: 'other', server: async () => ({ tool: { background_output: ${TOOL} } }) }`
 const SERVER = `
@@ -50,11 +50,11 @@ function written(name: string, text: string): string {
 interface Told {
   readonly answers: readonly string[]
   readonly toasts: readonly string[]
-  /** How many turns notices took. */
+  /** The number of turns that notices caused. */
   readonly turns: number
 }
 
-/** A session's calls, each in a turn of its own, and the toasts that are shown meanwhile. */
+/** Makes each call in its own turn of a session, and collects the toasts meanwhile. */
 async function callIn(on: Stage, project: Project, calls: readonly ToolCall[]): Promise<Told> {
   const events = await project.subscribe()
   try {
@@ -75,7 +75,7 @@ function toastsOf({ all }: EventStream): string[] {
   return all.flatMap(({ type, properties }) => (type === 'tui.toast.show' ? [properties.message] : []))
 }
 
-test('R13: a plugin that comes later wins a name of ours, which toast, list and log say once', async () => {
+test('R13: a later plugin replaces a tool of ours; toast, list and log report it once', async () => {
   const project = stage.project({ config: { plugin: [other] } })
   const { answers, toasts } = await callIn(stage, project, [OUTPUT, LIST, OUTPUT])
   const problem =
@@ -87,7 +87,7 @@ test('R13: a plugin that comes later wins a name of ours, which toast, list and 
   expect((await stage.server.log()).split(problem)).toHaveLength(2)
 })
 
-test('R13: a tool file loses to ours, and so does a plugin that comes before, which is said', async () => {
+test('R13: our tool replaces that of a tool file or an earlier plugin, and toast and list report it', async () => {
   const project = stage.project()
   const config = join(project.directory, '.opencode')
   mkdirSync(join(config, 'tool'), { recursive: true })
@@ -106,7 +106,7 @@ test('R13: a tool file loses to ours, and so does a plugin that comes before, wh
   }
 })
 
-test('R13: a tool of an MCP server that has the name of ours is told when it has answered', async () => {
+test('R13: a toast and the list report an MCP tool with the name of ours once it has answered', async () => {
   const command = [process.execPath, written('server.mjs', SERVER)]
   const project = stage.project({ config: { mcp: { background: { type: 'local', command } } } })
   const { answers, toasts } = await callIn(stage, project, [LIST, OUTPUT, LIST])
@@ -118,7 +118,7 @@ test('R13: a tool of an MCP server that has the name of ours is told when it has
   expect(answers[2]).toContain('⚠️ tool background_output: another tool of that name answered a call')
 })
 
-test('R13: with a prefix, ours have names of their own in all that anybody reads, and children have none', async () => {
+test('R13: with a prefix, all texts name our tools by it, and children have none of them', async () => {
   const options = { toolPrefix: 'bg_', concurrency: { total: 1 }, maxTasksPerSession: 2 }
   const project = stage.project({ options })
   const config = join(project.directory, '.opencode')
@@ -181,7 +181,7 @@ test('R13: with a prefix, ours have names of their own in all that anybody reads
   ])
 })
 
-test('loaded twice, the plugin says so once, and tells each end once', async () => {
+test('a plugin that is loaded twice reports that once, and each end once', async () => {
   const project = stage.project({ config: { plugin: [await buildPlugin()] } })
   const { answers, toasts, turns } = await callIn(stage, project, [backgroundTask('errand'), LIST])
   const problem = 'opencode-background is loaded twice: leave one entry of it under `plugin` in opencode.json'
@@ -194,7 +194,7 @@ test('loaded twice, the plugin says so once, and tells each end once', async () 
 
 const ERRAND = `CALL ${JSON.stringify([backgroundTask('errand')])} END`
 
-/** A parent's model that says what it has read of a notice; its children take their time. */
+/** Answers a parent with the notices that it has read, and its children after a delay. */
 async function slowly(request: ModelRequest): Promise<Reply> {
   if (request.parentSessionID !== undefined) {
     await sleep(2000)
@@ -221,7 +221,7 @@ describe('R17', () => {
   const attached = (): Promise<Run> =>
     startRun(ERRAND, { model, ...settings }, ['run', '--attach', server.url, '--dir', server.directory])
 
-  test('R17: `opencode run` waits, whatever options stand before it', async () => {
+  test('R17: `opencode run` waits, whatever options precede it', async () => {
     const options = { model, plugins: [await buildPlugin()], ...settings }
     const run = await startRun(ERRAND, options, ['--port', '0', '--agent', 'build', '-m', 'mock/m1', 'run'])
     const { output, code } = await run.ended
@@ -232,7 +232,7 @@ describe('R17', () => {
   test('R17: `opencode run --attach` waits, held by the server that has its session', async () => {
     const before = model.requests.length
     const { code } = await (await attached()).ended
-    // What it prints says little: it often leaves the last text out, also without any plugin (seen).
+    // Its output proves little, because it often omits the last text, also without any plugin (seen).
     const read = model.requests
       .slice(before)
       .flatMap(({ messages }) => messages.map(({ content }) => content))
@@ -240,7 +240,7 @@ describe('R17', () => {
     expect(code).toBe(0)
   })
 
-  test('R17: a session that a server holds stops at once when it is interrupted', async () => {
+  test('R17: an interrupt ends a session at once that a server holds', async () => {
     model.script = (request) => (request.parentSessionID === undefined ? obey(request) : never())
     const from = server.events.all.length
     const run = await attached()

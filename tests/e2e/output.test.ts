@@ -15,7 +15,7 @@ const output = (args: object): { name: string; args: Record<string, unknown> } =
   args: { ...args },
 })
 
-/** A child that uses a tool, and then answers when it is released. */
+/** Scripts a child that calls a tool, and then answers when it is released. */
 function heldChild(text: string): { script: Script; release: () => void } {
   let release = (): void => {}
   const held = new Promise<void>((resolve) => {
@@ -29,7 +29,7 @@ function heldChild(text: string): { script: Script; release: () => void } {
   return { script, release: () => release() }
 }
 
-test('a running task shows what it does, and what it has used so far', async () => {
+test('background_output shows the activity and usage of a running task', async () => {
   const child = heldChild('done')
   const parent = await stage.parent(child.script)
   const [id] = await parent.launch('list the documents')
@@ -43,7 +43,7 @@ test('a running task shows what it does, and what it has used so far', async () 
   await parent.waitForNotice('done')
 })
 
-test('the story of a task has its steps with their times, from its slot to the confirmed notice', async () => {
+test('the story of a task has its steps with times, from its slot to the confirmed notice', async () => {
   const parent = await stage.parent(inOrder(READ, { text: 'it is purple' }))
   const [id] = await parent.launch('read the readme')
   await parent.waitForNotice('it is purple')
@@ -66,7 +66,7 @@ test('the story of a task has its steps with their times, from its slot to the c
   expect(story).not.toContain('it is purple')
 })
 
-test('a result that was cut in its notice is read whole', async () => {
+test('background_output returns the whole of a result that its notice has cut', async () => {
   const text = `begin ${'x'.repeat(3000)} end`
   const parent = await stage.parent(() => ({ text }))
   const [id] = await parent.launch('write much')
@@ -90,7 +90,7 @@ test('block waits for the end and returns the result, and no notice follows', as
   expect(parent.noticeTurns).toHaveLength(0)
 })
 
-test('block ends with the status when its timeout passes, and the notice comes later', async () => {
+test('block ends with the status at its timeout, and the notice follows later', async () => {
   const child = heldChild('too late')
   const parent = await stage.parent(child.script)
   const [id] = await parent.launch('take your time')
@@ -123,7 +123,7 @@ test('block ends at once when the caller is interrupted', async () => {
   child.release()
 })
 
-test('a failed task shows its reason and what it had said', async () => {
+test('background_output shows the reason and the partial text of a failed task', async () => {
   const parent = await stage.parent(() => ({ status: 401, text: 'no such key' }))
   const [id] = await parent.launch('fail')
   await parent.waitForNotice('no such key')
@@ -134,7 +134,7 @@ test('a failed task shows its reason and what it had said', async () => {
   expect(answer).toContain('It wrote no text.')
 })
 
-test('the transcript is read whole or in part, with thinking and tool outputs where they are wanted', async () => {
+test('background_output shows all or part of the transcript, with thinking and tool outputs on request', async () => {
   const parent = await stage.parent(
     inOrder({ ...READ, reasoning: 'where could it be' }, { text: 'found it' }, { text: 'and again' }),
   )
@@ -158,7 +158,7 @@ test('the transcript is read whole or in part, with thinking and tool outputs wh
   expect(result).toMatch(/result:\nand again$/)
 })
 
-test("a transcript that is too long is cut below the host's limit, and says how to see what is left out", async () => {
+test("a long transcript is cut below the host's limit, and says how to read the rest", async () => {
   const parent = await stage.parent(() => ({ text: `begin\n${'line\n'.repeat(3000)}end` }))
   const [id] = await parent.launch('write lines')
   await parent.waitForNotice('begin')

@@ -12,7 +12,7 @@ import { startStage, type StageOptions } from '../harness/stage.ts'
 
 const run = promisify(execFile)
 let tarball: string
-/** The package as it is unpacked. */
+/** The folder of the unpacked package. */
 let folder: string
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
   expect(manifest).not.toHaveProperty('dependencies')
 })
 
-test('the schema of the options knows each of them, with its default and what it means', () => {
+test('the schema of the options contains each one, with its default and meaning', () => {
   const schema = JSON.parse(readFileSync(join(folder, 'dist', 'options.schema.json'), 'utf8')) as {
     properties: Record<string, { default?: unknown; description?: string }>
   }
@@ -59,7 +59,7 @@ test('the schema of the options knows each of them, with its default and what it
   })
 })
 
-test('the plugin loads from a folder, with the options of its tuple', async () => {
+test('OpenCode loads the plugin from a folder, with the options of its tuple', async () => {
   await expectItToWork({ plugins: [[folder, { pollMs: 'often' }]] })
 })
 

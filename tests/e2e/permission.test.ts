@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-/** Wants to remove something, and says what came of that. */
+/** Calls a command that needs a permission, and answers with its result. */
 const remover: Script = ({ messages }) => {
   const last = messages.at(-1)
   if (last?.role !== 'tool')
@@ -34,7 +34,7 @@ async function asked(parent: Parent): Promise<{ id: string; sessionID: string }>
   return { id: event.type === 'permission.asked' ? event.properties.id : '', sessionID }
 }
 
-test('a child that asks for a permission is shown as waiting, and goes on when it is granted', async () => {
+test('a child that requests a permission is shown as waiting, and continues when it is granted', async () => {
   const parent = await stage.parent(remover)
   const [id] = await parent.launch('tidy up')
   const request = await asked(parent)
@@ -55,7 +55,7 @@ test('a child that asks for a permission is shown as waiting, and goes on when i
   await parent.waitForNotice('<result>removed</result>')
 })
 
-test('a permission that nobody grants in time is rejected with a message, and the child goes on without it', async () => {
+test('an unanswered permission request is rejected with a message, and the child continues', async () => {
   const parent = await stage.parent(remover)
   await parent.launch('tidy up')
   await asked(parent)
@@ -65,7 +65,7 @@ test('a permission that nobody grants in time is rejected with a message, and th
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('what a cancelled child had asked is asked no longer', async () => {
+test('a cancel of a child withdraws its permission request', async () => {
   const parent = await stage.parent(remover)
   const [id] = await parent.launch('tidy up')
   const request = await asked(parent)
@@ -79,7 +79,7 @@ test('what a cancelled child had asked is asked no longer', async () => {
     .not.toContain(request.id)
 })
 
-test('a run that takes longer than it may is stopped, and is told as a failure', async () => {
+test('a task that exceeds its timeout is stopped, and reported as failed', async () => {
   const parent = await stage.parent(() => new Promise(() => {}))
   await parent.launch('take for ever')
   await stage.model.waitForRequest(({ parentSessionID }) => parentSessionID === parent.id)
@@ -91,7 +91,7 @@ test('a run that takes longer than it may is stopped, and is told as a failure',
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('a child of which nothing is heard for long is shown as silent, and nothing is done to it', async () => {
+test('a child without events for long is shown as silent, and left alone', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('think')

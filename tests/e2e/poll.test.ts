@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
-/** Long beside what the test itself takes: that it is over, the test says. */
+/** Longer than the test, which advances the time itself. */
 const POLL_MS = 120_000
 let stage: Stage
 
@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test('without the event stream, the poll finds the end within two intervals, and it is told once', async () => {
+test('without the event stream, the poll finds an end within two intervals, and it is reported once', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('be quiet')
@@ -22,14 +22,14 @@ test('without the event stream, the poll finds the end within two intervals, and
   expect(parent.noticeTurns).toHaveLength(0)
   await stage.pass(2 * POLL_MS)
   await parent.waitForNotice('found by the poll')
-  // The poll looks twice whether the notice has arrived, and it is not sent again.
+  // The poll checks twice for the arrival of the notice, which is not sent again.
   await stage.pass(3 * POLL_MS)
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText.match(/found by the poll/g)).toHaveLength(1)
 })
 
-test('without the event stream, a running child can be cancelled all the same', async () => {
+test('without the event stream, a cancel stops a running child', async () => {
   const parent = await stage.parent(() => new Promise(() => {}))
   const [id] = await parent.launch('hang')
   await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)

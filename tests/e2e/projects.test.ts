@@ -11,7 +11,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test("of three projects in one server, none gets another's notices, list or ids", async () => {
+test('a project of a server receives no notices, list entries or ids of the others', async () => {
   const directories = ['here', 'there', 'here/deeper'].map((name) => join(stage.server.directory, name))
   for (const directory of directories) mkdirSync(directory, { recursive: true })
   const projects = await Promise.all(
@@ -48,7 +48,7 @@ test("of three projects in one server, none gets another's notices, list or ids"
   }
 })
 
-test('a change of the configuration, which ends the instance, records its tasks as interrupted', async () => {
+test('a change of the configuration ends the instance, and records its tasks as interrupted', async () => {
   const { reply } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.call(['one', 'two', 'three'].map((name) => backgroundTask(name)))
@@ -74,6 +74,6 @@ test('a change of the configuration, which ends the instance, records its tasks 
     .poll(records, { timeout: 40_000 })
     .toEqual(Array(3).fill(expect.objectContaining({ status: 'failed' })))
   expect(await records()).toMatchObject([interrupted, interrupted, interrupted])
-  // Their model calls were closed by the host.
+  // The host has closed their model calls.
   await expect.poll(() => parent.childRequests.map(({ outcome }) => outcome)).toEqual(Array(3).fill('closed'))
 })

@@ -9,14 +9,14 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test('six launches under a limit of two: none waits for a slot, never more than two run, all six are told', async () => {
+test('six launches under a limit of two return at once, run two at a time, and are all reported', async () => {
   const names = ['one', 'two', 'three', 'four', 'five', 'six']
   const held = new Map(names.map((name) => [name, heldReply()]))
   const parent = await stage.parent(({ messages }) => held.get(messages.at(-1)?.content ?? '')?.reply ?? {})
-  // One after another: the calls of one step are made at once, and in no order.
+  // Launch one after another, because the calls of one step run at once, in no order.
   const ids: string[] = []
   for (const name of names) ids.push(...(await parent.launch(name)))
-  // All six answers are there although at most two children can have been asked for anything.
+  // All six launches have returned, although at most two children can have been prompted.
   expect(new Set(ids).size).toBe(6)
   expect(parent.childRequests.filter(({ outcome }) => outcome === 'answered')).toHaveLength(0)
   for (const [index, name] of names.entries()) {
@@ -35,7 +35,7 @@ test('six launches under a limit of two: none waits for a slot, never more than 
   )
 })
 
-test('a queued task says its place, in the answer to its launch and in the list', async () => {
+test('the answer to a launch and the list show the place of a queued task', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const answers = await parent.call(

@@ -19,17 +19,17 @@ async function refusal(call: ToolCall): Promise<string> {
   return answer ?? ''
 }
 
-test('an unknown agent is refused with the names of those that are available', async () => {
+test('a launch with an unknown agent is refused with the names of the available ones', async () => {
   const answer = await refusal(backgroundTask('x', { agent: 'nobody' }))
   expect(answer).toMatch(/There is no agent "nobody"\. Available: .*explore.*general|general.*explore/)
 })
 
-test('an agent that is for people only is refused as such', async () => {
+test('a launch with a primary agent is refused as such', async () => {
   const answer = await refusal(backgroundTask('x', { agent: 'build' }))
   expect(answer).toContain('Agent "build" cannot be used as a sub-agent. Available: ')
 })
 
-test('an empty prompt, a missing agent, and arguments of the wrong type are named', async () => {
+test('a refusal names an empty prompt, a missing agent, and arguments of the wrong type', async () => {
   expect(await refusal(backgroundTask('x', { prompt: '  ' }))).toContain('prompt: must not be empty')
   const bad = await refusal({ name: 'background_task', args: { prompt: {}, agent: {} } })
   expect(bad).toContain('agent: ')
@@ -42,14 +42,14 @@ test('an empty prompt, a missing agent, and arguments of the wrong type are name
   expect(await refusal({ name: 'list_background', args: { status: 'lost' } })).toContain('status: ')
 })
 
-test('R5: an empty task_id without an agent, and a cancel of one and of all, mean two things', async () => {
+test('R5: an empty task_id without an agent, and a cancel of one and of all, are refused as ambiguous', async () => {
   const args = { task_id: '', prompt: 'x', description: 'x' }
   expect(await refusal({ name: 'background_task', args })).toContain('agent: a new task needs it')
   const both = await refusal({ name: 'background_cancel', args: { task_id: 'bg_1', all: 'true' } })
   expect(both).toContain('not both')
 })
 
-test('R21: an argument that a tool does not know refuses what would start or stop something', async () => {
+test('R21: an unknown argument refuses a launch, and is a warning where a tool only reads', async () => {
   const call = (name: string, args: object): ToolCall => ({ name, args: { ...args } })
   const launch = { prompt: 'x', agent: 'general', worktree: true, after: ['bg_1'] }
   const answer = await refusal(call('background_task', launch))
@@ -64,26 +64,26 @@ test('R21: an argument that a tool does not know refuses what would start or sto
   expect(list).not.toContain('nothing:')
 })
 
-test('an unknown id is answered with the ids that are known', async () => {
+test('a refusal of an unknown id lists the known ids', async () => {
   for (const name of ['background_output', 'background_cancel']) {
     const answer = await refusal({ name, args: { task_id: 'bg_00000000' } })
     expect(answer).toContain('Task "bg_00000000" not found. This session has launched none.')
   }
 })
 
-test('a cancel must say what to stop', async () => {
+test('a cancel without a task is refused', async () => {
   expect(await refusal({ name: 'background_cancel', args: {} })).toContain('task_id, or all: true')
   const both = await refusal({ name: 'background_cancel', args: { task_id: 'bg_1', all: true } })
   expect(both).toContain('not both')
 })
 
-test('options that were not understood are named in the list, and harm nothing', async () => {
+test('list_background names invalid options, and the plugin works without them', async () => {
   const [list] = await parent.call([{ name: 'list_background', args: {} }])
   expect(list).toContain('option pollMs: ')
   expect(list).toMatch(/option .*colour/)
 })
 
-test('options that were not understood are shown to the user at the first message, once, and logged', async () => {
+test('a toast shows invalid options once, at the first message, and the log has them', async () => {
   const toasts = (): string[] =>
     stage.server.events.all.flatMap((event) =>
       event.type === 'tui.toast.show' ? [event.properties.message] : [],
@@ -92,7 +92,7 @@ test('options that were not understood are shown to the user at the first messag
   expect(await stage.server.log()).toContain('opencode-background: option pollMs: ')
 })
 
-test('a sub-agent cannot launch, however it came by the tool', async () => {
+test('a subagent cannot launch, even if it has the tool', async () => {
   const grandparent = await stage.parent(obey)
   const child = await stage.server.createSession({ parentID: grandparent.id })
   await stage.server.prompt(child.id, `CALL ${JSON.stringify([backgroundTask('deeper')])} END`)
@@ -106,7 +106,7 @@ test('a sub-agent cannot launch, however it came by the tool', async () => {
   expect(data).toEqual([])
 })
 
-test('rules that forbid an agent as a task forbid it here as well', async () => {
+test('permission rules that deny an agent as a task refuse its launch', async () => {
   // The host's own agent `plan` may not use `general`.
   const planner = await stage.parent()
   const [answer] = await planner.call([backgroundTask('change it')], { agent: 'plan' })
@@ -118,7 +118,7 @@ test('rules that forbid an agent as a task forbid it here as well', async () => 
   expect(data).toEqual([])
 })
 
-test('too many unfinished tasks are refused, also when they are launched at once', async () => {
+test('a launch beyond the limit of unfinished tasks is refused, also of several at once', async () => {
   const crowded = await stage.parent(() => new Promise(() => {}))
   const answers = await crowded.call(['a', 'b', 'c', 'd'].map((name) => backgroundTask(name)))
   expect(answers.filter((answer) => answer.startsWith('task_id: '))).toHaveLength(2)

@@ -9,7 +9,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-/** The user's next message has these texts, each once, in one turn; the message after it brings nothing new. */
+/** Expects the texts in the turn of the next user message, each once, and no new ones in the turn after. */
 async function expectTold(parent: Parent, ...texts: readonly string[]): Promise<void> {
   const before = parent.requests.length
   await parent.say('where were we')
@@ -20,7 +20,7 @@ async function expectTold(parent: Parent, ...texts: readonly string[]): Promise<
 }
 
 test.each(['SIGKILL', 'SIGTERM'] as const)(
-  'after %s what ran is told as interrupted, what was queued as not started, and ids are known',
+  'after %s running tasks are reported interrupted and queued ones not started, with known ids',
   async (signal) => {
     const parent = await stage.parent(({ messages }) => {
       const asked = messages.findLast(({ role }) => role === 'user')?.content
@@ -32,7 +32,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     const asked = stage.model.requests.length
     await stage.restart(signal)
     await stage.pass(60_000)
-    // Nothing is started or woken by itself.
+    // The plugin starts and wakes nothing by itself.
     expect(stage.model.requests).toHaveLength(asked)
     await expectTold(
       parent,
@@ -52,7 +52,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
   },
 )
 
-test('after a kill a task goes on where it was, with what it knew', async () => {
+test('a message continues a task after a kill, with its earlier conversation', async () => {
   const parent = await stage.parent(
     inOrder({ ...READ, text: 'The first half.' }, never(), { text: 'The second half.' }),
   )
@@ -69,7 +69,7 @@ test('after a kill a task goes on where it was, with what it knew', async () => 
   expect(parent.noticeText).toMatch(/run="1"[\s\S]*run="2"/)
 })
 
-test('of two processes on one project each tells its own; when one has died, the other takes over, once', async () => {
+test('each of two processes reports its own tasks, and adopts those of the other when that is dead', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(({ messages }) => (messages.at(-1)?.content === 'mine' ? reply : never()))
   const [mine] = await parent.launch('mine')
@@ -77,7 +77,7 @@ test('of two processes on one project each tells its own; when one has died, the
   await parent.quietBesidesChildren()
   const other = await stage.second()
   try {
-    // Whoever writes through the other process does not take the task over.
+    // A message through the other process does not adopt the task.
     await other.prompt(parent.id, 'hello from the other side')
     await stage.model.waitForRequest(
       () => parent.requests.at(-1)?.messages.at(-1)?.content === 'hello from the other side',
@@ -95,7 +95,7 @@ test('of two processes on one project each tells its own; when one has died, the
     release({ text: 'told by its own' })
     await parent.waitForNotice('told by its own')
     await parent.quiet()
-    // Both processes ask the model now, and the newest request need not be the one that was told.
+    // Both processes ask the model now, so the newest request need not contain the notice.
     const stored = (await stage.server.messages(parent.id)).flatMap(({ parts }) => parts)
     const told = stored.filter((part) => part.type === 'text' && part.text.includes('told by its own'))
     expect(told).toHaveLength(1)

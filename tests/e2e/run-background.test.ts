@@ -29,7 +29,7 @@ async function check(parent: Parent, taskId: string, more: object = {}): Promise
   return answer
 }
 
-test('a command that fails is told once, with its exit code and both streams apart', async () => {
+test('a failed command is reported once, with its exit code and both streams apart', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'echo out; echo err >&2; sleep 1; exit 3', { label: 'try it' })
   await parent.waitForNotice('exit_code="3"')
@@ -44,7 +44,7 @@ test('a command that fails is told once, with its exit code and both streams apa
   expect(shown).toMatch(/stdout\)\*\*:\n```\nout\n```[^]*stderr\)\*\*:\n```\nerr\n```/)
 })
 
-test('a command that ends well is told as completed, and its output is a message that no model reads', async () => {
+test('a successful command is reported completed, and its output is a message that no model reads', async () => {
   const parent = await stage.parent()
   await start(parent, 'echo "it\'s $((6 * 7))"')
   await parent.waitForNotice("<result>it's 42</result>")
@@ -57,7 +57,7 @@ test('a command that ends well is told as completed, and its output is a message
   expect(parent.childRequests).toEqual([])
 })
 
-test('the story of a command says when it ran, what was seen in its output, and what became of its notice', async () => {
+test('the story of a command has its times, the matched texts of its output, and its notice', async () => {
   const parent = await stage.parent()
   const line = 'echo ready; until [ -e told ]; do sleep 0.1; done; exit 3'
   const id = await start(parent, line, { notify_on: ['ready'] })
@@ -83,7 +83,7 @@ test('the story of a command says when it ran, what was seen in its output, and 
   ])
 })
 
-test('a command that is killed ends with all that it has started, and no notice follows', async () => {
+test('a kill ends a command with all its processes, and no notice follows', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'sh -c "sleep 1234 & sleep 1235"', { timeout: 0 })
   await expect.poll(() => isRunning('sleep 1235')).toBe(true)
@@ -96,7 +96,7 @@ test('a command that is killed ends with all that it has started, and no notice 
   expect(parent.noticeTurns).toHaveLength(0)
 })
 
-test('a command that ignores the signal to end is gone after the grace period', async () => {
+test('a command that ignores SIGTERM is gone after the grace period', async () => {
   const parent = await stage.parent()
   const line = `trap '' TERM; echo deaf now; while true; do sleep 0.5; done # deaf`
   const id = await start(parent, line, { timeout: 0 })
@@ -106,7 +106,7 @@ test('a command that ignores the signal to end is gone after the grace period', 
   expect(isRunning('# deaf')).toBe(false)
 })
 
-test('a command that takes too long is ended with all that it has started, and told as a failure', async () => {
+test('a command that exceeds its timeout is ended with all its processes, and reported as failed', async () => {
   const parent = await stage.parent()
   await start(parent, 'echo begun; sleep 1236 & sleep 1237', { timeout: 1500 })
   await parent.waitForNotice('which is its limit (timeout)')
@@ -115,7 +115,7 @@ test('a command that takes too long is ended with all that it has started, and t
   expect(isRunning('sleep 123')).toBe(false)
 })
 
-test('a text that is waited for is told once, and the command goes on', async () => {
+test('a text of notify_on is reported once, and the command continues', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'sleep 1; echo Listening on 3000; sleep 600', {
     timeout: 0,
@@ -128,7 +128,7 @@ test('a text that is waited for is told once, and the command goes on', async ()
   await parent.call([{ name: 'kill_background', args: { task_id: id } }])
 })
 
-test('a command outlives a killed server, and its end is told once, with the next message of the user', async () => {
+test('a command survives a kill of the server, and the next user message carries its end, once', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'echo before; until [ -e go ]; do sleep 0.1; done; echo after; exit 7')
   await expect.poll(() => isRunning('echo before; until')).toBe(true)
@@ -145,7 +145,7 @@ test('a command outlives a killed server, and its end is told once, with the nex
   expect(parent.noticeText).toContain('before\nafter')
 })
 
-test('a command that still runs after a restart is found, watched, and told when it ends', async () => {
+test('a command that runs on after a restart is adopted, watched, and reported at its end', async () => {
   const parent = await stage.parent()
   const wait = 'until [ -e on ]; do sleep 0.2; done'
   const id = await start(parent, `echo before; ${wait}; echo after`, { notify_on: ['after'] })
@@ -159,7 +159,7 @@ test('a command that still runs after a restart is found, watched, and told when
   expect(parent.noticeText).toContain('before\nafter')
 })
 
-test('a command that was found again after a restart can be killed', async () => {
+test('kill_background ends a command that was adopted after a restart', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'sleep 1238 & sleep 1239', { timeout: 0 })
   await expect.poll(() => isRunning('sleep 1239')).toBe(true)
@@ -169,13 +169,13 @@ test('a command that was found again after a restart can be killed', async () =>
   expect(isRunning('sleep 123')).toBe(false)
 })
 
-test('a command that outlived OpenCode keeps its time limit, and is told where it belongs', async () => {
+test('an orphaned command retains its time limit, and is reported to its own parent', async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]
   const limited = await start(parent, 'echo begun; sleep 1242', { timeout: 6000 })
   await start(parent, 'sleep 1243', { timeout: 0 })
   await expect.poll(() => isRunning('sleep 1242') && isRunning('sleep 1243')).toBe(true)
   await stage.restart('SIGKILL')
-  // Not by `say`: time that passes for the plugin alone would end the command too early by its files.
+  // Do not use `say`: it advances the plugin's time, and the files would show the limit as passed too early.
   await stage.server.prompt(other.id, 'hello')
   await expect.poll(() => isRunning('sleep 1242'), { timeout: 40_000 }).toBe(false)
   expect(isRunning('sleep 1243')).toBe(true)
@@ -186,7 +186,7 @@ test('a command that outlived OpenCode keeps its time limit, and is told where i
   await expect.poll(() => isRunning('sleep 1243')).toBe(false)
 })
 
-test('what a command leaves running goes on, is shown, ends with kill_background, and with OpenCode', async () => {
+test('leftover processes run on, are shown, and end with kill_background or with OpenCode', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'sleep 1244 & echo up')
   await parent.waitForNotice('up\n\n[It has left processes running: kill_background ends them.]</result>')
@@ -211,7 +211,7 @@ test('what a command leaves running goes on, is shown, ends with kill_background
 })
 
 test.each(['SIGTERM', 'dispose'])(
-  'an end of OpenCode by %s leaves no command behind, and they are told as interrupted',
+  'an end of OpenCode by %s leaves no command behind, and reports them as interrupted',
   async (way) => {
     const parent = await stage.parent()
     const id = await start(parent, 'sleep 1240 & sleep 1241', { timeout: 0 })
@@ -228,9 +228,9 @@ test.each(['SIGTERM', 'dispose'])(
   },
 )
 
-test('a hundred short commands are all told, in few messages, and leave no descriptor open', async () => {
+test('a hundred short commands are all reported in few messages, and leave no descriptor open', async () => {
   const parent = await stage.parent()
-  // Sockets are the connections that the host keeps for its own calls.
+  // Do not count sockets: they are the host's connections for its own calls.
   const open = (): number =>
     readdirSync(`/proc/${stage.server.pid}/fd`).filter((name) => {
       const path = `/proc/${stage.server.pid}/fd/${name}`
@@ -252,7 +252,7 @@ test('a hundred short commands are all told, in few messages, and leave no descr
   expect(open() - before.open).toBeLessThanOrEqual(2)
 })
 
-test('much output costs the server no memory, is shown at once, and its end is right to the byte', async () => {
+test('long output costs the server no memory, and its end is shown at once, exact to the byte', async () => {
   const parent = await stage.parent()
   const memory = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
@@ -264,7 +264,7 @@ test('much output costs the server no memory, is shown at once, and its end is r
     await parent.waitForNotice(id, { timeoutMs: 40_000 })
     return check(parent, id, { tailLines: 2 })
   }
-  // The turns themselves cost the server some.
+  // The turns themselves cost the server some memory.
   for (const lines of [10, 20]) await print(lines)
   const atFirst = memory()
   await print(30)
@@ -275,7 +275,7 @@ test('much output costs the server no memory, is shown at once, and its end is r
   expect(cost / 1e6).toBeLessThan(20)
 })
 
-test('long output is told by its end, with how much comes before it, and where', async () => {
+test('a notice has the end of a long output, and says how much precedes it and where', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'seq 1 100000; echo the end')
   await parent.waitForNotice(id)
@@ -291,7 +291,7 @@ test('long output is told by its end, with how much comes before it, and where',
   expect(shown).toContain('99999\n100000\nthe end\n```')
 })
 
-test('a command runs in the folder that is named, also by the name that the bash tool has for it', async () => {
+test('a command runs in the folder of cwd, and of workdir as in the bash tool', async () => {
   const parent = await stage.parent()
   mkdirSync(join(stage.server.directory, 'inner'), { recursive: true })
   await start(parent, 'pwd # one', { cwd: 'inner' })
@@ -299,7 +299,7 @@ test('a command runs in the folder that is named, also by the name that the bash
   await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g), { timeout: 40_000 }).toHaveLength(2)
 })
 
-test('bad input is answered clearly, and nothing is started', async () => {
+test('run_background refuses bad input clearly, and starts nothing', async () => {
   const parent = await stage.parent()
   const answers = await parent.call([
     run('  '),
@@ -325,7 +325,7 @@ test('bad input is answered clearly, and nothing is started', async () => {
   expect(data).toEqual([])
 })
 
-test("a command sees the environment of OpenCode's own bash tool, and has Python print at once", async () => {
+test("a command has the environment of OpenCode's own bash tool, and unbuffered Python", async () => {
   const parent = await stage.parent()
   const line = "env | grep -vE '^(PWD|OLDPWD|SHLVL|_)=' | sort"
   const [theirs = ''] = await parent.call([
@@ -339,7 +339,7 @@ test("a command sees the environment of OpenCode's own bash tool, and has Python
   expect(ours).toContain('PYTHONUNBUFFERED=1\n')
 })
 
-test('the tools for agents take the id of a command, and the list shows both kinds', async () => {
+test('the tools for agents accept the id of a command, and the list shows both kinds', async () => {
   const parent = await stage.parent(never)
   const [agentID = ''] = await parent.launch('think')
   const id = await start(parent, 'echo one; echo two; sleep 600', { timeout: 0, label: 'count' })
@@ -359,7 +359,7 @@ test('the tools for agents take the id of a command, and the list shows both kin
   expect(isRunning('echo one; echo two; sleep 600')).toBe(false)
 })
 
-test('rules for bash hold for each simple command of a line, and a command starts only when it is granted', async () => {
+test('rules for bash apply to each simple command of a line, which starts only when all are granted', async () => {
   const strict = stage.project({
     config: { permission: { bash: { '*': 'allow', 'rm *': 'deny', 'git push *': 'ask' } } },
   })

@@ -14,7 +14,7 @@ beforeEach(async () => {
 })
 afterEach(() => model.close())
 
-/** The parent says what it has read of notices; `child` answers for the children. */
+/** Scripts a parent that answers with the notices it has read; `child` answers for the children. */
 function play(child: Script): void {
   model.script = (request) => {
     if (request.parentSessionID !== undefined) return child(request)
@@ -24,7 +24,7 @@ function play(child: Script): void {
   }
 }
 
-/** Begins a run whose parent makes these calls at once. */
+/** Starts `opencode run`, whose parent makes these calls at once. */
 async function startWith(calls: readonly ToolCall[], options: object = {}): Promise<Run> {
   const plugins = [[await buildPlugin(), options] as const]
   return startRun(calls.length === 0 ? 'hello' : `CALL ${JSON.stringify(calls)} END`, { model, plugins })
@@ -37,7 +37,7 @@ async function start(descriptions: readonly string[], options: object = {}): Pro
   )
 }
 
-test('`opencode run` waits for what it launched, and prints what the model says to each notice', async () => {
+test('`opencode run` waits for its tasks, and prints the answer of the model to each notice', async () => {
   play(async ({ messages }) => {
     const asked = messages.at(-1)?.content ?? ''
     await sleep(asked === 'quick' ? 500 : 2000)
@@ -49,7 +49,7 @@ test('`opencode run` waits for what it launched, and prints what the model says 
   expect(code).toBe(0)
 })
 
-test('`opencode run` waits for a text that is awaited in the output of a server, and ends the server then', async () => {
+test('`opencode run` waits for a text of notify_on from a server, and then ends the server', async () => {
   play(() => ({ text: 'done' }))
   const args = { command: 'sleep 1; echo READY; sleep 1330', timeout: 0, notify_on: ['READY'] }
   const { output, code } = await (await startWith([{ name: 'run_background', args }])).ended
@@ -60,7 +60,7 @@ test('`opencode run` waits for a text that is awaited in the output of a server,
   expect(isRunning('sleep 1330')).toBe(false)
 })
 
-test('`opencode run` waits for the end of a test run of which a text has appeared', async () => {
+test('`opencode run` waits for the end of a test run after its text of notify_on', async () => {
   play(() => ({ text: 'done' }))
   const args = { command: 'sleep 1; echo FAIL one; sleep 4; echo all tests ran', notify_on: ['FAIL'] }
   const { code } = await (await startWith([{ name: 'run_background', args }])).ended
@@ -69,7 +69,7 @@ test('`opencode run` waits for the end of a test run of which a text has appeare
   expect(told.join('\n')).toContain('all tests ran</result>')
 })
 
-test('`opencode run` does not wait for a server that is ready and listens, though it has no timeout', async () => {
+test('`opencode run` does not wait for a server without a timeout that is ready and listens', async () => {
   play(() => ({ text: 'done' }))
   const server = 'require("net").createServer().listen(0, () => console.log("READY"))'
   const args = { command: `node -e '${server}'`, notify_on: ['READY'] }
@@ -79,7 +79,7 @@ test('`opencode run` does not wait for a server that is ready and listens, thoug
   expect(told.join('\n')).toContain('Its output has: READY')
 })
 
-test('`opencode run` waits no longer than it may, and what it leaves is stopped', async () => {
+test('`opencode run` waits no longer than its limit, and then stops its tasks', async () => {
   play(() => new Promise(() => {}))
   const { output, code } = await (await start(['endless'], { headless: { waitMs: 2000 } })).ended
   expect(output).toContain('Noted.')
@@ -88,7 +88,7 @@ test('`opencode run` waits no longer than it may, and what it leaves is stopped'
   await expect.poll(() => child?.outcome).toBe('closed')
 })
 
-test('a run that launches nothing ends when its answer has been printed', async () => {
+test('`opencode run` without tasks ends when its answer is printed', async () => {
   play(() => ({ text: 'never asked' }))
   const { output, code } = await (await start([])).ended
   expect(output).toContain('Noted.')
@@ -96,7 +96,7 @@ test('a run that launches nothing ends when its answer has been printed', async 
   expect(model.requests.every(({ parentSessionID }) => parentSessionID === undefined)).toBe(true)
 })
 
-test('Ctrl-C ends a run that waits at once', async () => {
+test('Ctrl-C ends a waiting `opencode run` at once', async () => {
   play(() => new Promise(() => {}))
   const run = await start(['endless'])
   await model.waitForRequest(({ parentSessionID }) => parentSessionID !== undefined)
@@ -106,7 +106,7 @@ test('Ctrl-C ends a run that waits at once', async () => {
   expect(winner).toBe('ended')
 })
 
-test('a run waits for a command that has a time limit, and not for a server, which ends with it', async () => {
+test('`opencode run` waits for a command with a time limit, but ends a server', async () => {
   play(() => ({ text: 'never asked' }))
   const server = { name: 'run_background', args: { command: 'sleep 1250 & sleep 1251', timeout: 0 } }
   const build = { name: 'run_background', args: { command: 'sleep 1; echo built' } }

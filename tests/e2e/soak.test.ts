@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildPlugin } from '../harness/plugin.ts'
 import { LIMIT, startSoak, type Soak } from '../harness/soak.ts'
 
-/** For a machine with a core, or less. */
+/** The time limit for a machine with one core or less. */
 const TIME_LIMIT_MS = 240_000
 let soak: Soak
 
@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => soak.close())
 
 test(
-  'forty tasks of four parents fill a limit of twenty, never pass it, and are told once each',
+  'forty tasks of four parents fill a limit of twenty, never exceed it, and are reported once each',
   async () => {
     const lap = await soak.run(2 * LIMIT)
     expect(lap.faults).toEqual([])

@@ -9,7 +9,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.close())
 
-test("a child's result reaches its parent's model in one turn, and is told once", async () => {
+test("a child's result reaches its parent's model once, in one turn", async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('find the answer')
@@ -25,7 +25,7 @@ test("a child's result reaches its parent's model in one turn, and is told once"
   expect(parent.noticeText).toMatch(/\[Automatic notice, not from the user\. .*\]$/)
 })
 
-test('the launch answers before the child has, and the child sees its prompt and nothing else', async () => {
+test('a launch returns before its child answers, and the child reads only its prompt', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('a long errand')
@@ -38,7 +38,7 @@ test('the launch answers before the child has, and the child sees its prompt and
   await parent.waitForNotice('late')
 })
 
-test('a child has none of the tools with which it could start or await more work', async () => {
+test('a child has no tools that start or await other work', async () => {
   const parent = await stage.parent()
   await parent.launch('look at your tools')
   await parent.waitForNotice('done')
@@ -96,7 +96,7 @@ test.each([
   { chosen: { agent: 'plan', model: 'm3', variant: 'high' }, effort: 'high' },
   { chosen: { agent: 'build', model: 'm2' }, effort: undefined },
 ])(
-  'the parent keeps its agent, its model and its variant ($chosen.variant), and its child has them',
+  'the parent retains its agent, model and variant ($chosen.variant), and its child has them too',
   async ({ chosen, effort }) => {
     const parent = await stage.parent()
     await parent.call([backgroundTask('look around', { agent: 'explore' })], chosen)
@@ -113,7 +113,7 @@ test.each([
   },
 )
 
-test('the record of a task stands in its child session from its creation on', async () => {
+test('the record of a task is in its child session from its creation on', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id] = await parent.launch('leave a trace')
@@ -140,7 +140,7 @@ test('the record of a task stands in its child session from its creation on', as
   ])
 })
 
-test("with the option debug, each step of a task stands in OpenCode's log", async () => {
+test("with the option debug, OpenCode's log has each step of a task", async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('leave a trail')
   await parent.waitForNotice('done')
@@ -150,7 +150,7 @@ test("with the option debug, each step of a task stands in OpenCode's log", asyn
   }
 })
 
-test('the definitions of our tools are short, always the same, and name the sub-agents', async () => {
+test('the definitions of our tools are short and constant, and name the subagents', async () => {
   const parent = await stage.parent()
   await parent.call([{ name: 'list_background', args: {} }])
   const definitions = parent.requests.map(({ raw }) =>

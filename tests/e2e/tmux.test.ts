@@ -17,7 +17,7 @@ function tmux(...args: readonly string[]): string {
   return execFileSync('tmux', ['-L', SOCKET, ...args], { encoding: 'utf8', env: environment(home) }).trim()
 }
 
-/** What all panes show. */
+/** Returns the contents of all panes. */
 const screens = (): string =>
   panes()
     .map((pane) => tmux('capture-pane', '-p', '-t', pane))
@@ -44,7 +44,7 @@ afterAll(async () => {
   tmux('kill-server')
 })
 
-test('each agent at work has a pane that shows its session, up to the limit, and the focus stays', async () => {
+test('each agent at work has a pane with its session, up to the limit, and the focus stays', async () => {
   const [main = ''] = panes()
   const first = heldReply()
   const others = heldReply()
@@ -58,7 +58,7 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   const width = Number(tmux('display', '-p', '-t', main, '#{pane_width}'))
   expect(width).toBeGreaterThan(120)
   expect(width).toBeLessThan(140)
-  // The pane of what has ended is closed, and the next one at work has it.
+  // The pane of an ended agent closes, and the next agent at work opens one.
   first.release({ text: 'first done' })
   await parent.waitForNotice('first done')
   await expect.poll(screens, { timeout: 40_000 }).toMatch(/second task[^]*third task/)
@@ -68,7 +68,7 @@ test('each agent at work has a pane that shows its session, up to the limit, and
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
 })
 
-test('a pane that the user has closed does not keep the next one from opening', async () => {
+test('a pane that the user has closed does not prevent the next one from opening', async () => {
   const [main = ''] = panes()
   const first = heldReply()
   const second = heldReply()
@@ -85,7 +85,7 @@ test('a pane that the user has closed does not keep the next one from opening', 
   await expect.poll(panes, { timeout: 40_000 }).toEqual([main])
 })
 
-test("nothing in the name of a project's directory is run by tmux", async () => {
+test("tmux runs nothing of the name of a project's directory", async () => {
   const [main = ''] = panes()
   const directory = join(stage.server.directory, '#(cd; touch harm)')
   mkdirSync(directory)
@@ -107,7 +107,7 @@ test('an end of OpenCode leaves no pane behind', async () => {
   await expect.poll(panes).toEqual([main])
 })
 
-test('without tmux it is said once why there are no panes', async () => {
+test('the plugin reports once that there are no panes without tmux', async () => {
   const outside = await startStage({ options: { tmux: { enabled: true } } })
   try {
     const parent = await outside.parent()
@@ -122,7 +122,7 @@ test('without tmux it is said once why there are no panes', async () => {
   }
 })
 
-test('where OpenCode does not listen it is said once why there are no panes', async () => {
+test('the plugin reports once that there are no panes when OpenCode does not listen', async () => {
   const plugins = [[await buildPlugin(), { tmux: { enabled: true } }] as const]
   const calls = JSON.stringify(['one', 'two'].map((name) => backgroundTask(name)))
   const env = { TMUX: 'given', TMUX_PANE: '%0' }

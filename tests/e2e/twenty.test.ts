@@ -24,7 +24,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   if (id !== undefined) answer(id, results[method]?.(params) ?? {})
 })`
 
-/** A plugin that cleans up behind itself, and more than that. */
+/** A plugin that deletes child sessions that are idle, also ours. */
 const DELETING_PLUGIN = `export default {
   id: 'deleting',
   server: async ({ client }) => ({
@@ -65,7 +65,7 @@ async function childrenOf(parent: Parent): Promise<string[]> {
   return data.map(({ id }) => id)
 }
 
-test('an agent that has used up its steps is told as incomplete', async () => {
+test('an agent that has used up its steps is reported as incomplete', async () => {
   const isLast = (content = ''): boolean => content.includes('MAXIMUM STEPS REACHED')
   const parent = await stage.parent(({ messages }) =>
     isLast(messages.at(-1)?.content) ? { text: 'I got half of it.' } : READ,
@@ -75,7 +75,7 @@ test('an agent that has used up its steps is told as incomplete', async () => {
   expect(parent.noticeText).toContain('<partial>I got half of it.</partial>')
 })
 
-test('a child has none of the tools that the user keeps for primary agents', async () => {
+test('a child has none of the tools that the user reserves for primary agents', async () => {
   const parent = await stage.parent()
   await parent.launch('look')
   await parent.waitForNotice('done')
@@ -84,7 +84,7 @@ test('a child has none of the tools that the user keeps for primary agents', asy
   expect(parent.childRequests[0]?.tools).not.toContain('webfetch')
 })
 
-test('an agent is found though its name begins with characters that nobody sees', async () => {
+test('a launch finds an agent whose name begins with invisible characters', async () => {
   const parent = await stage.parent()
   for (const agent of ['Helper - Of Many', 'helper-of-many']) {
     const [launched] = await parent.call([backgroundTask('help', { agent })])
@@ -94,7 +94,7 @@ test('an agent is found though its name begins with characters that nobody sees'
   expect(parent.childRequests).toHaveLength(2)
 })
 
-test('a model is found by what alone is like its name, and inherit is the usual one', async () => {
+test('a launch finds a model by its only similar name, and inherit is the usual model', async () => {
   const parent = await stage.parent()
   for (const model of ['inherit', 'm2', 'MOCK/M2']) {
     const [launched] = await parent.call([backgroundTask('think', { model })])
@@ -104,7 +104,7 @@ test('a model is found by what alone is like its name, and inherit is the usual 
   expect(parent.childRequests.map(({ model }) => model).toSorted()).toEqual(['m1', 'm2', 'm2'])
 })
 
-test('a task is found by its id however that is written, and by the id of its session', async () => {
+test('the tools find a task by any spelling of its id, and by the id of its session', async () => {
   const parent = await stage.parent()
   const [id = ''] = await parent.launch('answer')
   await parent.waitForNotice('done')
@@ -114,7 +114,7 @@ test('a task is found by its id however that is written, and by the id of its se
   for (const answer of answers) expect(answer).toContain(`task_id: ${id}\n`)
 })
 
-test("the id of another session's child is as unknown as any", async () => {
+test("the id of another session's child is treated as unknown", async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]
   await parent.launch('answer')
   await parent.waitForNotice('done')
@@ -123,7 +123,7 @@ test("the id of another session's child is as unknown as any", async () => {
   expect(answer).toContain('not found. This session has launched none.')
 })
 
-test('a look at an unfinished task says that a notice comes by itself', async () => {
+test('background_output of an unfinished task says that a notice arrives by itself', async () => {
   const parent = await stage.parent(never)
   const [agent] = await parent.launch('work')
   const command = await start(parent, 'sleep 600')
@@ -135,7 +135,7 @@ test('a look at an unfinished task says that a notice comes by itself', async ()
   await parent.call([call('background_cancel', { all: true })])
 })
 
-test('a block that is to wait too long waits as long as it may', async () => {
+test('a block with too long a timeout waits for the maximum', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('answer')
   const [answer] = await parent.call([
@@ -144,14 +144,14 @@ test('a block that is to wait too long waits as long as it may', async () => {
   expect(answer).toContain('status: completed')
 })
 
-test('a timeout that can only be meant in seconds is refused, and nothing is started', async () => {
+test('run_background refuses a timeout in seconds, and starts nothing', async () => {
   const parent = await stage.parent()
   const [answer] = await parent.call([call('run_background', { command: 'npm test', timeout: 120 })])
   expect(answer).toContain('timeout: must be 0 or at least 1000: it is in milliseconds. Nothing was done.')
   expect(await childrenOf(parent)).toEqual([])
 })
 
-test('a result says that its session went on since, under the message of somebody else', async () => {
+test('a result says that its session has continued since, after a foreign message', async () => {
   const parent = await stage.parent(inOrder({ text: 'the first end' }, { text: 'a later answer' }))
   const [id] = await parent.launch('nest')
   await parent.waitForNotice('the first end')
@@ -174,7 +174,7 @@ test('a result says that its session went on since, under the message of somebod
   expect(parent.noticeTurns).toHaveLength(1)
 })
 
-test('of a progress bar a model reads what was drawn last, and what came before it', async () => {
+test('a model reads the last state of a progress bar, and the lines before it', async () => {
   const parent = await stage.parent()
   const bar = String.raw`for i in $(seq 1 2000); do printf '\r%d of 2000' $i; done; echo`
   const id = await start(parent, `echo begin; ${bar}; echo end`)
@@ -184,7 +184,7 @@ test('of a progress bar a model reads what was drawn last, and what came before 
   expect(shown).toContain('begin\n2000 of 2000\nend')
 })
 
-test('where a pipe hides that its command has failed, the notice says whose exit code it has', async () => {
+test('the notice of a pipe says whose exit code it has, since a pipe hides a failed command', async () => {
   const parent = await stage.parent()
   const id = await start(parent, "sh -c 'echo 2 failed; exit 1' 2>&1 | tail -1")
   await parent.waitForNotice(id)
@@ -193,7 +193,7 @@ test('where a pipe hides that its command has failed, the notice says whose exit
   expect(shown).toContain('This is the exit code of "tail -1" alone.')
 })
 
-test('a command that its own pkill has ended is told so', async () => {
+test('the notice of a command that its own pkill has ended says so', async () => {
   const parent = await stage.parent()
   const id = await start(parent, 'pkill -f "vite --port 4321"; echo restarted')
   await parent.waitForNotice(id)
@@ -201,7 +201,7 @@ test('a command that its own pkill has ended is told so', async () => {
   expect(parent.noticeText).toContain('pkill -f matches its own shell.')
 })
 
-test('a message of the user ends a block at once, and the task works on', async () => {
+test('a user message ends a block at once, and the task works on', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id = ''] = await parent.launch('work long')
@@ -223,13 +223,13 @@ test('a message of the user ends a block at once, and the task works on', async 
   await parent.waitForNotice('done at last')
 })
 
-test('the notice of a run that the user asked for says so, and that of the next does not', async () => {
+test('the notice of a run that the user requested says so, and that of the next does not', async () => {
   const parent = await stage.parent()
   const [id] = await parent.launch('answer')
   await parent.waitForNotice('done')
   await parent.quiet()
   const [sessionID = ''] = await childrenOf(parent)
-  // As the terminal UI does it.
+  // Request it as the terminal UI does.
   const { session } = stage.server.client
   const { data } = await session.get({ path: { id: sessionID }, throwOnError: true })
   const { metadata } = data as { metadata?: object }
@@ -243,7 +243,7 @@ test('the notice of a run that the user asked for says so, and that of the next 
   expect(parent.noticeText).toContain('run="3" agent=')
 })
 
-test('a child has the tools of MCP servers, and they answer', async () => {
+test('a child has working tools of MCP servers', async () => {
   const parent = await stage.parent(
     inOrder({ tools: [{ name: 'far_ping', args: {} }] }, { text: 'it is there' }),
   )
@@ -252,7 +252,7 @@ test('a child has the tools of MCP servers, and they answer', async () => {
   expect(parent.childRequests[1]?.messages.at(-1)?.content).toBe('pong')
 })
 
-test('a child may read outside of the project where its parent session may', async () => {
+test('a child may read outside of the project if its parent session may', async () => {
   const outside = join(stage.server.home, 'outside')
   mkdirSync(outside)
   writeFileSync(join(outside, 'a.txt'), 'read from outside')
@@ -266,7 +266,7 @@ test('a child may read outside of the project where its parent session may', asy
   expect(parent.childRequests[1]?.messages.at(-1)?.content).toContain('read from outside')
 })
 
-test('a launch is made once, though its answer breaks off and the model is asked again', async () => {
+test('a launch is made once, although its answer breaks off and OpenCode retries the model', async () => {
   const parent = await stage.parent()
   const { script } = stage.model
   const tools = [
@@ -293,7 +293,7 @@ test('a launch is made once, though its answer breaks off and the model is asked
   expect(new Set(told.match(/bg_[0-9a-f]{8}/g)).size).toBe(3)
 })
 
-test('a cancelled agent leaves nothing running of what its own bash tool has started', async () => {
+test('a cancelled agent leaves no process of its own bash tool running', async () => {
   const command = 'sleep 4321 & sleep 4322'
   const parent = await stage.parent(
     inOrder({ tools: [{ name: 'bash', args: { command, description: 'Wait' } }] }),
@@ -305,7 +305,7 @@ test('a cancelled agent leaves nothing running of what its own bash tool has sta
   await expect.poll(sleeping).toEqual([])
 })
 
-test('an answer is told though another plugin deletes the child the moment that it is idle', async () => {
+test('a result is reported although another plugin deletes the child as soon as it is idle', async () => {
   const project = stage.project()
   const config = join(project.directory, '.opencode')
   mkdirSync(join(config, 'plugin'), { recursive: true })
@@ -320,7 +320,7 @@ test('an answer is told though another plugin deletes the child the moment that 
   expect(data).toEqual([])
 })
 
-test('a notice is answered by the agent and the model that the user has changed to since the launch', async () => {
+test('a notice is answered by the agent and model that the user has chosen since the launch', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   await parent.launch('look')
@@ -332,7 +332,7 @@ test('a notice is answered by the agent and the model that the user has changed 
   expect(answered.messages.at(-1)?.content).toContain('Plan mode ACTIVE')
 })
 
-test('a command that asks for something finds nobody to answer, and ends', async () => {
+test('a command that asks for input receives none, and ends', async () => {
   const parent = await stage.parent()
   const commit = 'echo x > new && git add new && git -c user.name=a -c user.email=b commit'
   const asks = `export VISUAL=vi TERM=xterm; ${commit}; echo "commit $?"; read -r name; echo "read $?"; cat; ssh-add; echo over`

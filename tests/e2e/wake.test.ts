@@ -4,7 +4,7 @@ import type { Reply } from '../harness/script.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
-/** What the parents' model answers to these messages; to all others it obeys. */
+/** The answers of the parents' model to certain messages; it obeys all others. */
 const replies = new Map<string, () => Reply>()
 
 beforeAll(async () => {
@@ -27,7 +27,7 @@ afterAll(() => stage.close())
 const client = () => stage.server.client.session
 const statuses = async () => (await client().status({ throwOnError: true })).data
 
-/** What may happen in a parent without anybody's having interrupted it. */
+/** Events in a parent that are no interruption. */
 const stories: Readonly<Record<string, (parent: Parent) => Promise<unknown>>> = {
   'a turn': (parent) => parent.say('hello'),
   'a turn with tools': async (parent) => {
@@ -116,7 +116,7 @@ test.each(Object.keys(stories))('a parent is woken after %s', async (name) => {
   expect(parent.noticeTurns.length).toBeGreaterThan(0)
 })
 
-test("a notice that goes along with a plugin's message without a reply wakes its parent", async () => {
+test("a notice that piggybacks on a plugin's message without a reply wakes its parent", async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(({ messages }) =>
     messages.at(-1)?.content === 'quick' ? reply : new Promise(() => {}),
