@@ -1,6 +1,6 @@
 /**
- * Bundles the part for the terminal UI. The host compiles no JSX of an installed package, and brings Solid and OpenTUI
- * itself: there must be one of each (TUI notes, section 2).
+ * Bundles the part for the terminal UI. The host compiles no JSX of an installed package, and provides Solid and OpenTUI
+ * itself, because there must be one of each (TUI notes, section 2).
  */
 import { transformAsync } from '@babel/core'
 import { build as bundle, transform, type Plugin } from 'esbuild'
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 
 const require = createRequire(import.meta.url)
 
-/** JSX as Solid wants it: each expression is looked at again when what it reads has changed. */
+/** Compiles JSX for Solid, which evaluates each expression again when its inputs have changed. */
 const solidJsx: Plugin = {
   name: 'solid-jsx',
   setup(build) {

@@ -9,7 +9,7 @@ import { optionsJSONSchema } from './options.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The package's entries: what the host loads, what other plugins import, and what few users need. */
+/** The package's entries: those for the host, for other plugins, and for few users. */
 const ENTRIES = {
   server: 'server.ts',
   manager: 'library.ts',
@@ -17,7 +17,7 @@ const ENTRIES = {
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
 }
 
-/** What is imported where it is needed stays a file of its own, beside the entries. */
+/** Leaves dynamic imports in their own files beside the entries. */
 const apart: Plugin = {
   name: 'apart',
   setup(bundler) {
@@ -28,11 +28,11 @@ const apart: Plugin = {
 }
 
 /**
- * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Everything
- * that an entry always needs is in one file, since the host resolves no dependency for a plugin from a path (contract
- * 13.4); the parser of command lines lies beside it.
+ * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Each entry is
+ * one file with its dependencies, because the host resolves none for a plugin from a path (contract 13.4). The parser of
+ * command lines is a file beside it.
  *
- * @param plugins of esbuild, which come before ours
+ * @param plugins of esbuild, which run before ours
  */
 export async function bundle(
   outdir: string,
@@ -46,7 +46,7 @@ export async function bundle(
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    // What a server reads and parses at each start; its size has a ceiling (tests/unit/bundle.test.ts).
+    // A server reads and parses it at each start, so its size has a ceiling (tests/unit/bundle.test.ts).
     minify: true,
     charset: 'utf8',
     plugins: [...plugins, apart],
@@ -56,7 +56,7 @@ export async function bundle(
   return join(outdir, `${Object.keys(entries)[0]}.js`)
 }
 
-/** The parser of command lines (`src/work/command/required-permissions/line.ts`), which is read when the first line is. */
+/** Adds the parser of command lines (`src/work/command/required-permissions/line.ts`), loaded for the first line. */
 async function addParser(outdir: string): Promise<void> {
   const script = require.resolve('@vscode/tree-sitter-wasm')
   await bundleWith({
@@ -73,10 +73,10 @@ async function addParser(outdir: string): Promise<void> {
   copyFileSync(join(dirname(script), '..', 'LICENSE'), join(outdir, 'LICENSE'))
 }
 
-/** All that the package holds in `dist`. */
+/** Builds the whole content of `dist`. */
 export async function build(outdir: string): Promise<void> {
   await bundle(outdir)
-  // Loaded here only: most tests need the server part alone, and a compiler takes its time to load.
+  // Import it only here, because most tests need the server part alone, and a compiler loads slowly.
   const { bundleTui } = await import('./build-tui.ts')
   await bundleTui(outdir)
   const { declare } = await import('./declarations.ts')

@@ -1,6 +1,6 @@
 /**
- * Makes the declaration files of the package. Each stands alone: authors of other plugins have none of our dependencies,
- * or other versions of them, and the host's types belong to one version of OpenCode.
+ * Builds the declaration files of the package. Each stands alone, because authors of other plugins have none of our
+ * dependencies, or other versions of them, and the host's types belong to one version of OpenCode.
  */
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor'
 import { execFileSync } from 'node:child_process'
@@ -22,17 +22,17 @@ import { optionsDeclaration } from './options.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Throws where a declaration needs another package, or where the library's name a type that it does not export. */
+/** Builds them all. Throws when one needs another package, or the library's uses a type that it does not export. */
 export function declare(outdir: string): void {
   const modules = mkdtempSync(join(tmpdir(), 'opencode-types-'))
   try {
     const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
     const config = join(root, 'scripts', 'tsconfig.build.json')
     execFileSync(process.execPath, [tsc, '-p', config, '--outDir', modules], { stdio: 'inherit' })
-    // In terms of zod otherwise, from whose schemas they are inferred.
+    // Replace the inferred declaration, which needs zod.
     writeFileSync(join(modules, 'config.d.ts'), optionsDeclaration())
     mkdirSync(outdir, { recursive: true })
-    // What the host loads: one object, declared in a line.
+    // The host's entries export one object, declared in one line.
     for (const name of ['server.d.ts', 'tui.d.ts']) copyFileSync(join(modules, name), join(outdir, name))
     rollUp(modules, 'library.d.ts', join(outdir, 'manager.d.ts'))
     for (const name of readdirSync(outdir)) {
@@ -45,7 +45,7 @@ export function declare(outdir: string): void {
   }
 }
 
-/** Writes the declarations that an entry exports into one file. */
+/** Writes an entry's exported declarations into one file. */
 function rollUp(modules: string, entry: string, file: string): void {
   const mainEntryPointFilePath = join(modules, entry)
   const compilerOptions = {

@@ -1,4 +1,4 @@
-/** Makes from the declared options (`src/config.ts`) what people and editors read of them. */
+/** Generates schema, table and declaration of the options from `src/config.ts`, for users and editors. */
 import { format } from 'prettier'
 import * as z from 'zod'
 import { optionsSchema } from '../src/config.ts'
@@ -6,19 +6,19 @@ import { meanings } from '../src/option.ts'
 
 type JSONSchema = z.core.JSONSchema.BaseSchema
 
-/** JSON Schema of the second element of the plugin's tuple in opencode.json, with what each option means. */
+/** Returns the JSON Schema of the second element of the plugin's tuple in opencode.json, with descriptions. */
 export function optionsJSONSchema(): JSONSchema {
   return { title: 'Options of opencode-background', ...schemaOf(optionsSchema) }
 }
 
-/** The table of docs/options.md, formatted as Prettier does it. */
+/** Resolves with the table of docs/options.md, formatted by Prettier. */
 export async function optionsTable(): Promise<string> {
   const rows = rowsOf(schemaOf(optionsSchema))
   const table = ['| option | default | meaning |', '| --- | --- | --- |', ...rows].join('\n')
   return (await format(table, { parser: 'markdown' })).trim()
 }
 
-/** The declaration of the options as callers may write them, with what each means. */
+/** Returns the declaration of the options as callers write them, with a comment for each. */
 export function optionsDeclaration(): string {
   return `export interface OptionsInput ${interfaceOf(schemaOf(optionsSchema))}\n`
 }
@@ -27,7 +27,7 @@ function interfaceOf({ properties = {} }: JSONSchema): string {
   const fields = Object.entries(properties).flatMap(([name, property]) => {
     if (typeof property !== 'object') return []
     const type = typeOf(property)
-    // A group has no meaning of its own.
+    // A group has no description.
     const { description } = property
     const comment =
       description === undefined ? [] : [`/** ${capitalised(description)}. Default: ${defaultOf(property)} */`]
@@ -64,7 +64,7 @@ function rowsOf({ properties = {} }: JSONSchema, path: readonly string[] = []): 
   return Object.entries(properties).flatMap(([name, property]) => {
     if (typeof property !== 'object') return []
     const here = [...path, name]
-    // A record by names is one option.
+    // A record with free keys is one option.
     if (property.properties) return rowsOf(property, here)
     return [`| \`${here.join('.')}\` | ${defaultOf(property)} | ${property.description ?? ''} |`]
   })

@@ -1,6 +1,6 @@
 /**
- * Takes the README's pictures: `npm run screenshots`. It plays the demo in the real terminal UI in tmux, and draws what
- * is on the screen. Needs tmux.
+ * Draws the README's pictures: `npm run screenshots`. Plays the demo in the real terminal UI in tmux, and renders its
+ * screen. Needs tmux.
  */
 import xterm from '@xterm/headless'
 import { execFileSync } from 'node:child_process'
@@ -13,11 +13,11 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const SOCKET = `screenshots-${process.pid}`
 const COLUMNS = 150
 const ROWS = 34
-/** Of a cell, in the picture's units. */
+/** The size of a cell, in the picture's units. */
 const WIDTH = 8.4
 const HEIGHT = 18
 const PATIENCE_MS = 120_000
-/** Of the 16 colours that a terminal chooses, only these two are on the screen. */
+/** The screen shows only these two of the 16 colours that a terminal defines. */
 const PAPER = '#0a0a0a'
 const INK = '#eeeeee'
 
@@ -44,12 +44,12 @@ async function see(what: RegExp): Promise<void> {
   }
 }
 
-/** The screen, as cells with their colours. */
+/** Resolves with the screen, as cells with their colours. */
 async function screen(): Promise<xterm.IBuffer> {
   const terminal = new xterm.Terminal({ cols: COLUMNS, rows: ROWS, allowProposedApi: true })
   const shown = tmux('capture-pane', '-p', '-e', '-N')
     .trimEnd()
-    // The demo's project lies in a temporary directory.
+    // The demo's project is in a temporary directory.
     .replaceAll(/\/\S*\/opencode-home-\w+\/project/g, (path) => '~/project'.padEnd(path.length))
   const lines = shown.split('\n')
   await new Promise<void>((resolve) => terminal.write(lines.join('\r\n'), resolve))
@@ -64,7 +64,7 @@ function runsOf(line: xterm.IBufferLine): Run[] {
   const runs: Run[] = []
   for (let column = 0; column < COLUMNS; column += 1) {
     const cell = line.getCell(column)
-    // The second half of a wide character has no cell of its own.
+    // The second half of a wide character has no cell.
     if (!cell || cell.getWidth() === 0) continue
     const { ink, paper } = coloursOf(cell)
     const isBold = cell.isBold() !== 0
@@ -103,7 +103,7 @@ function drawing({ from, text, cells, ink, paper, isBold }: Run, row: number): s
   const words = text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
-    // Blanks in a row are one in a picture's text.
+    // SVG collapses successive blanks of a text.
     .replaceAll(' ', '\u00A0')
   return [
     ...(paper === PAPER

@@ -1,7 +1,7 @@
 /**
- * Packs the package as it stands in this checkout: `npm run tarball [-- DIRECTORY]`. OpenCode keeps an installed package by the
- * name of its tarball, and does not look at it again: so each pack has a version, and with it a file name, of its own,
- * made from the commit, and from the contents where they are not committed. The checkout stays as it is.
+ * Packs the package of this checkout: `npm run tarball [-- DIRECTORY]`. OpenCode caches an installed package by the name
+ * of its tarball, and never reads it again. So each pack has a unique version, and thereby file name, from the commit and
+ * the packed contents. The checkout stays unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from './build.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** npm packs these whatever `files` says. */
+/** npm packs these regardless of `files`. */
 const ALWAYS = ['README.md', 'LICENSE']
 
 interface Manifest {
@@ -29,7 +29,7 @@ async function pack(directory: string): Promise<string> {
     await build(join(staging, 'dist'))
     for (const name of [...manifest.files, ...ALWAYS])
       if (name !== 'dist') cpSync(join(root, name), join(staging, name), { recursive: true })
-    // Its scripts are for the checkout.
+    // The scripts work only in the checkout.
     const { scripts: _, ...packed } = manifest
     const write = (version: string): void =>
       writeFileSync(
@@ -46,7 +46,7 @@ async function pack(directory: string): Promise<string> {
   }
 }
 
-/** A release has its version from package.json; a development version is told apart by what is in the package. */
+/** Returns the version: a release's is that of package.json, a development version adds commit and digest. */
 function versionOf(version: string, staging: string): string {
   if (!version.endsWith('-dev')) return version
   const commit = git('rev-parse', '--short', 'HEAD')
@@ -55,7 +55,7 @@ function versionOf(version: string, staging: string): string {
   return [version, ...(commit === undefined ? [] : [`g${commit}`]), `x${digestOf(staging)}`].join('.')
 }
 
-/** `undefined` where this is no checkout of git. */
+/** Returns git's output; `undefined` outside of a git checkout. */
 function git(...args: readonly string[]): string | undefined {
   try {
     return execFileSync('git', args, {

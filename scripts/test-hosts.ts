@@ -1,7 +1,8 @@
 /**
  * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. A version is
- * `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it goes from the newest in the
- * registry downwards, and stops at the first that is older than the pinned one and fails. It prints a table for docs/compatibility.md; the exit code is 1 where the pinned version fails.
+ * `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it starts at the newest in the
+ * registry, and stops at the first failing one below the pinned version. Prints a table for docs/compatibility.md; the
+ * exit code is 1 when the pinned version fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -19,13 +20,13 @@ const pinned = z
 
 const SDK = '@opencode-ai/sdk'
 
-/** What we rely on at the host. */
+/** The tests of the host contract. */
 const CONTRACT = 'tests/contract/real.test.ts'
 
 /**
- * A promise of the README each: the way of a result, an end of each kind, a notice, what the parent's person did, a
- * restart, `opencode run`, the tools, permissions, and that the package installs and loads. The other files show what
- * is ours alone (limits, order, refusals, cost).
+ * The tests of the README's promises: results, ends of each kind, notices, interrupts, restart, `opencode run`, tools,
+ * permissions, and the installation of the package. The other files test only our own code (limits, order, refusals,
+ * cost).
  */
 const MAIN = [
   'thread',
@@ -41,7 +42,7 @@ const MAIN = [
   'package',
 ].map((name) => `tests/e2e/${name}.test.ts`)
 
-/** What is used of Vitest's JSON report. */
+/** The fields of Vitest's JSON report that are used. */
 const reportSchema = z.object({
   testResults: z.array(
     z.object({
@@ -72,8 +73,8 @@ interface Seen {
 }
 
 /**
- * The newest and the first version of each minor, newest first; the pinned one; and the newest SDK where it is of a
- * later minor than the newest OpenCode.
+ * Returns the newest and the first version of each minor, newest first; the pinned one; and the newest SDK when its minor
+ * is later than that of the newest OpenCode.
  */
 function choose(): string[] {
   const all = versionsOf(binaryPackages()[0])
@@ -84,7 +85,7 @@ function choose(): string[] {
   return minor(newestSdk) === minor(all[0]) ? hosts : [`sdk@${newestSdk}`, ...hosts]
 }
 
-/** The released versions of a package that the registry has, newest first. */
+/** Returns the released versions of a package in the registry, newest first. */
 function versionsOf(name: string): string[] {
   return z
     .array(z.string())
@@ -101,7 +102,7 @@ function npm(...args: string[]): string {
   return execFileSync('npm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
 }
 
-/** Runs the tests on what is named by `1.18.33` (a version of OpenCode) or `sdk@1.19.3` (one of the SDK). */
+/** Runs the tests on `1.18.33` (a version of OpenCode) or `sdk@1.19.3` (one of the SDK). */
 function testOn(subject: string): Seen {
   const place = mkdtempSync(join(tmpdir(), `opencode-${subject}-`))
   try {
@@ -111,7 +112,7 @@ function testOn(subject: string): Seen {
   }
 }
 
-/** Takes the binary from its platform's package, which can be newer than the newest `opencode-ai`. */
+/** Tests the binary of its platform's package, which can be newer than the newest `opencode-ai`. */
 function testOnHost(version: string, place: string): Seen {
   const binary = `${binaryPackages()[0]}@${version}`
   npm('install', '--prefix', place, '--no-save', '--no-audit', '--no-fund', binary)
@@ -121,7 +122,7 @@ function testOnHost(version: string, place: string): Seen {
   return { version, ...runTests(root) }
 }
 
-/** Compiles and tests a clone of the last commit, with that version of the SDK. */
+/** Compiles and tests a clone of the last commit with that SDK. */
 function testOnSdk(subject: string, place: string): Seen {
   delete process.env['OPENCODE_MODULES']
   execFileSync('git', ['clone', '--quiet', root, place])
@@ -156,7 +157,7 @@ function count(files: z.infer<typeof reportSchema>['testResults']): Part {
   const failures = tests
     .filter((test) => test.status !== 'passed')
     .map((test) => ({ title: test.title, why: test.failureMessages[0] ?? test.status }))
-  // A file that could not be read, or whose hooks failed, has no test that says so.
+  // A file that cannot be loaded, or whose hooks fail, has no failed test.
   const broken = files
     .filter((file) => file.message !== '')
     .map((file) => ({ title: basename(file.name), why: file.message }))
