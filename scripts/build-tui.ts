@@ -1,6 +1,6 @@
 /**
- * Bundles the part for the terminal UI. The host compiles no JSX of an installed package, and provides Solid and OpenTUI
- * itself, because there must be one of each (TUI notes, section 2).
+ * Bundles the part for the terminal UI. The host compiles no JSX of an installed package, and provides Solid
+ * and OpenTUI itself, because there must be one of each (TUI notes, section 2).
  */
 import { transformAsync } from '@babel/core'
 import { build as bundle, transform, type Plugin } from 'esbuild'

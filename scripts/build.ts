@@ -28,9 +28,9 @@ const apart: Plugin = {
 }
 
 /**
- * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Each entry is
- * one file with its dependencies, because the host resolves none for a plugin from a path (contract 13.4). The parser of
- * command lines is a file beside it.
+ * Bundles the entries (name → file in src) into `outdir` and returns the path of the first one's bundle. Each
+ * entry is one file with its dependencies, because the host resolves none for a plugin from a path (contract
+ * 13.4). The parser of command lines is a file beside it.
  *
  * @param plugins of esbuild, which run before ours
  */

@@ -1,6 +1,6 @@
 /**
- * Builds the declaration files of the package. Each stands alone, because authors of other plugins have none of our
- * dependencies, or other versions of them, and the host's types belong to one version of OpenCode.
+ * Builds the declaration files of the package. Each stands alone, because authors of other plugins have none
+ * of our dependencies, or other versions of them, and the host's types belong to one version of OpenCode.
  */
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor'
 import { execFileSync } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * Draws the README's pictures: `npm run screenshots`. Plays the demo in the real terminal UI in tmux, and renders its
- * screen. Needs tmux.
+ * Draws the README's pictures: `npm run screenshots`. Plays the demo in the real terminal UI in tmux, and
+ * renders its screen. Needs tmux.
  */
 import xterm from '@xterm/headless'
 import { execFileSync } from 'node:child_process'

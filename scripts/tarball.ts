@@ -1,7 +1,7 @@
 /**
- * Packs the package of this checkout: `npm run tarball [-- DIRECTORY]`. OpenCode caches an installed package by the name
- * of its tarball, and never reads it again. So each pack has a unique version, and thereby file name, from the commit and
- * the packed contents. The checkout stays unchanged.
+ * Packs the package of this checkout: `npm run tarball [-- DIRECTORY]`. OpenCode caches an installed package
+ * by the name of its tarball, and never reads it again. So each pack has a unique version, and thereby file
+ * name, from the commit and the packed contents. The checkout stays unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

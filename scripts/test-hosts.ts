@@ -1,8 +1,8 @@
 /**
- * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. A version is
- * `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it starts at the newest in the
- * registry, and stops at the first failing one below the pinned version. Prints a table for docs/compatibility.md; the
- * exit code is 1 when the pinned version fails.
+ * Runs the tests that need a host on several versions of OpenCode: `npm run test:hosts [-- versions...]`. A
+ * version is `1.18.33`, or `sdk@1.19.3` for the pinned OpenCode with another SDK. Without versions it starts
+ * at the newest in the registry, and stops at the first failing one below the pinned version. Prints a table
+ * for docs/compatibility.md; the exit code is 1 when the pinned version fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -24,9 +24,9 @@ const SDK = '@opencode-ai/sdk'
 const CONTRACT = 'tests/contract/real.test.ts'
 
 /**
- * The tests of the README's promises: results, ends of each kind, notices, interrupts, restart, `opencode run`, tools,
- * permissions, and the installation of the package. The other files test only our own code (limits, order, refusals,
- * cost).
+ * The tests of the README's promises: results, ends of each kind, notices, interrupts, restart, `opencode
+ * run`, tools, permissions, and the installation of the package. The other files test only our own code
+ * (limits, order, refusals, cost).
  */
 const MAIN = [
   'thread',
@@ -73,8 +73,8 @@ interface Seen {
 }
 
 /**
- * Returns the newest and the first version of each minor, newest first; the pinned one; and the newest SDK when its minor
- * is later than that of the newest OpenCode.
+ * Returns the newest and the first version of each minor, newest first; the pinned one; and the newest SDK
+ * when its minor is later than that of the newest OpenCode.
  */
 function choose(): string[] {
   const all = versionsOf(binaryPackages()[0])

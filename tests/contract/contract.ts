@@ -1,7 +1,7 @@
 /**
- * Checks each fact about its host that this plugin relies on, once. The suite runs against the real binary and the
- * fake, so that a fast test on the fake holds for OpenCode. The numbers in the names are the sections of the host
- * contract. Where the two differ, the real host is right.
+ * Checks each fact about its host that this plugin relies on, once. The suite runs against the real binary
+ * and the fake, so that a fast test on the fake holds for OpenCode. The numbers in the names are the sections
+ * of the host contract. Where the two differ, the real host is right.
  */
 import { describe } from 'vitest'
 import { aborts } from './aborts.ts'

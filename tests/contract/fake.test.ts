@@ -62,9 +62,9 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
 }
 
 /**
- * Shows that a prompt stored between the two idles of a failure joins the failed run. The real host does it too (seen),
- * within about 30 ms. Not in the shared suite, because the call alone takes 8 to 24 ms (4.1), so that no test hits that
- * window reliably. The suite covers the message that was queued behind a failure.
+ * Shows that a prompt stored between the two idles of a failure joins the failed run. The real host does it
+ * too (seen), within about 30 ms. Not in the shared suite, because the call alone takes 8 to 24 ms (4.1), so
+ * that no test hits that window reliably. The suite covers the message that was queued behind a failure.
  */
 function swallowedPrompt(test: ContractTest): void {
   test('a prompt between the two idles of a failure is stored and never answered', async ({

@@ -231,7 +231,7 @@ test.concurrent('both parsers request the always patterns of OpenCode for each k
 })
 
 test.concurrent.each(UNPARSABLE)(
-  'the plugin refuses %j, of which OpenCode runs a part',
+  'the plugin refuses %j, which OpenCode accepts',
   async (command, ...patterns) => {
     const asked = asksOf('any', places.root, { command })
     await expect(asked).rejects.toThrow('cannot be parsed as a shell command: ')

@@ -5,8 +5,8 @@ const CALLS = 10_000
 const ROUNDS = 21
 
 /**
- * Returns the bytes that a call allocates: the median of some rounds, because the compiler adds to some of them and the
- * garbage collector takes from others.
+ * Returns the bytes that a call allocates: the median of some rounds, because the compiler adds to some of
+ * them and the garbage collector takes from others.
  */
 export function bytesPerCall(work: () => void): number {
   const round = (): number => {

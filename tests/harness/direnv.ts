@@ -1,6 +1,6 @@
 /**
- * Adds a variable to the environment of shell commands by their directory, as direnv plugins do. OpenCode loads this
- * plugin file itself.
+ * Adds a variable to the environment of shell commands by their directory, as direnv plugins do. OpenCode
+ * loads this plugin file itself.
  */
 import type { PluginModule } from '@opencode-ai/plugin'
 import { setTimeout as sleep } from 'node:timers/promises'

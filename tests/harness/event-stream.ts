@@ -11,8 +11,8 @@ export interface EventStream {
 }
 
 /**
- * Subscribes, and resolves when the server has confirmed, so that no later event is missed. Reconnects when the host
- * ends the stream, as it does with an instance.
+ * Subscribes, and resolves when the server has confirmed, so that no later event is missed. Reconnects when
+ * the host ends the stream, as it does with an instance.
  */
 export async function subscribe(
   url: string,

@@ -1,6 +1,6 @@
 /**
- * Compacts a conversation that is too long for its model, as the fake host does it: stores a request for a summary,
- * then a continuation message, which the run answers.
+ * Compacts a conversation that is too long for its model, as the fake host does it: stores a request for a
+ * summary, then a continuation message, which the run answers.
  */
 import type { Part, StoredMessage } from '../../src/host/opencode.ts'
 import type { AssistantMessage, Failure } from './fake-answer.ts'

@@ -170,8 +170,8 @@ export class FakeHost {
   }
 
   /**
-   * Undoes a message and all later ones, as /undo does. They stay until the next prompt (contract 4.15). Throws a
-   * `HostError` while the session is busy.
+   * Undoes a message and all later ones, as /undo does. They stay until the next prompt (contract 4.15).
+   * Throws a `HostError` while the session is busy.
    */
   userRevert(sessionID: string, messageID: string): void {
     if (this.isBusy(sessionID)) throw new HostError('refused', `Session is busy: ${sessionID}`)
@@ -446,8 +446,8 @@ export class FakeHost {
   }
 
   /**
-   * Aborts a session's turn, but not a message that is accepted and not yet stored: its turn runs (contract 4.8). Idle
-   * and unknown sessions report idle as well (3.5, 6.3).
+   * Aborts a session's turn, but not a message that is accepted and not yet stored: its turn runs (contract
+   * 4.8). Idle and unknown sessions report idle as well (3.5, 6.3).
    */
   async #abort(sessionID: string): Promise<void> {
     const run = this.#runs.get(sessionID)

@@ -1,6 +1,6 @@
 /**
- * Runs the fake host's prompt loop once: from busy, through all steps, to idle. Its order of events, its exits and its
- * oddities are those of the real loop; comments name the contract's sections.
+ * Runs the fake host's prompt loop once: from busy, through all steps, to idle. Its order of events, its
+ * exits and its oddities are those of the real loop; comments name the contract's sections.
  */
 import type { Clock } from '../../src/clock.ts'
 import type { Message, Part, SessionStatus } from '../../src/host/opencode.ts'

@@ -16,8 +16,8 @@ export interface ScaleOptions {
 
 export interface Scale {
   /**
-   * Launches `count` tasks at once; resolves when all are reported, with the host calls beside the poll, and the peak of
-   * running children. Throws unless each task was reported once.
+   * Launches `count` tasks at once; resolves when all are reported, with the host calls beside the poll, and
+   * the peak of running children. Throws unless each task was reported once.
    */
   run(count: number): Promise<{ readonly told: number; readonly calls: number; readonly peak: number }>
   /** Launches `count` tasks that never end. */

@@ -27,8 +27,8 @@ export interface FakeStage {
   /** Kills the process, and starts another with its own manager. */
   readonly crash: () => void
   /**
-   * Ends the instance as a change of the configuration does, `ms` after its sessions were aborted, and starts another.
-   * Resolves with the old one, which still writes its records.
+   * Ends the instance as a change of the configuration does, `ms` after its sessions were aborted, and starts
+   * another. Resolves with the old one, which still writes its records.
    */
   readonly restart: (ms: number) => Promise<OldInstance>
   /** Moves the wall clock of the plugin's machine by `ms`, without time passing; the host's stays. */

@@ -1,6 +1,6 @@
 /**
- * Vitest's setup of each file: fails a test that leaves a child process, open file, listener of the process, timer or
- * temporary file behind, or a leak that a check of `left.ts` reports.
+ * Vitest's setup of each file: fails a test that leaves a child process, open file, listener of the process,
+ * timer or temporary file behind, or a leak that a check of `left.ts` reports.
  */
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

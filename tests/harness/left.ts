@@ -1,6 +1,6 @@
 /**
- * Registers checks for objects that must not outlive a test. `tests/harness/leaks.ts` runs them after each test, and
- * fails it when one reports a leak.
+ * Registers checks for objects that must not outlive a test. `tests/harness/leaks.ts` runs them after each
+ * test, and fails it when one reports a leak.
  */
 
 /** Resolves with the leaks, in words. */

@@ -1,6 +1,6 @@
 /**
- * A model that answers from a script: an OpenAI-compatible server on a free local port, with a log of its requests.
- * End-to-end tests assert on that log, which is what a real model would receive.
+ * A model that answers from a script: an OpenAI-compatible server on a free local port, with a log of its
+ * requests. End-to-end tests assert on that log, which is what a real model would receive.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -84,8 +84,8 @@ export async function spawnServer(
 }
 
 /**
- * Starts a shell that kills the server when this process ends in any way: Vitest may kill a worker by a signal, and then
- * no exit handler runs. The shell reads a pipe that only this process holds open.
+ * Starts a shell that kills the server when this process ends in any way: Vitest may kill a worker by a
+ * signal, and then no exit handler runs. The shell reads a pipe that only this process holds open.
  */
 function spawnGuard(pid: number): ChildProcess {
   const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${pid}`], {
@@ -97,8 +97,8 @@ function spawnGuard(pid: number): ChildProcess {
 }
 
 /**
- * Returns a free port. OpenCode replaces port 0 by 4096 if that is free, so that successive servers share an address,
- * and Node's connections to the dead one break the first request to the next (seen).
+ * Returns a free port. OpenCode replaces port 0 by 4096 if that is free, so that successive servers share an
+ * address, and Node's connections to the dead one break the first request to the next (seen).
  */
 async function freePort(): Promise<number> {
   const probe = createServer()

@@ -1,6 +1,6 @@
 /**
- * Defines the answers of a scripted model. One script drives both the real OpenCode (through the HTTP server in
- * model.ts) and the fake host, so that one contract suite compares the two.
+ * Defines the answers of a scripted model. One script drives both the real OpenCode (through the HTTP server
+ * in model.ts) and the fake host, so that one contract suite compares the two.
  */
 export interface ModelRequest {
   /** The session of the request. */

@@ -60,9 +60,9 @@ export interface Project {
   /** Subscribes to the directory's events from now on. */
   subscribe(): Promise<EventStream>
   /**
-   * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle event alone
-   * does not prove that (contract, traps 1 to 3). A turn that stores no answer, such as that of an unknown model
-   * (contract 1.12), needs a wait for its `session.error` instead.
+   * Resolves with the messages once the newest user message has a finished answer and nothing runs. An idle
+   * event alone does not prove that (contract, traps 1 to 3). A turn that stores no answer, such as that of
+   * an unknown model (contract 1.12), needs a wait for its `session.error` instead.
    */
   waitForIdle(sessionID: string, options?: WaitOptions): Promise<readonly StoredMessage[]>
 }
@@ -79,14 +79,14 @@ export interface OpencodeServer extends Project {
   log(): Promise<string>
   /** Returns another project of this server, with its own instance. */
   project(directory: string): Project
-  /** Ends the process, removes the home, and resolves when the process is gone. */
+  /** Ends the process, and removes the home unless `keepHome`; resolves when both are done. */
   stop(options?: { readonly signal?: NodeJS.Signals; readonly keepHome?: boolean }): Promise<void>
 }
 
 const POLL_MS = 50
 const GONE_WITHIN_MS = 15_000
 const LOGGED_WITHIN_MS = 15_000
-/** Poll delay, because an answer can be final some time after the last idle (contract 1.5). */
+/** The longest wait for an idle, because an answer can be final some time after the last one (contract 1.5). */
 const NET_MS = 300
 
 /** Starts the real binary, and resolves when its plugins are loaded. */
@@ -222,7 +222,7 @@ function projectAt(
     },
   }
 
-  /** Resolves at the next event that may end the session's turn; without one, after `NET_MS`. */
+  /** Resolves at the session's next idle or after `NET_MS`; without events, after `POLL_MS`. */
   async function nextIdle(sessionID: string, from: number): Promise<void> {
     if (!events) {
       await sleep(POLL_MS)

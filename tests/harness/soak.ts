@@ -119,8 +119,8 @@ async function drive(
 }
 
 /**
- * Builds a script that holds the first children until all slots are in use and more children wait: from then on, a child
- * that starts without waiting for an end is a violation that shows.
+ * Builds a script that holds the first children until all slots are in use and more children wait: from then
+ * on, a child that starts without waiting for an end is a violation that shows.
  */
 function scriptOf(kind: Kind, count: number): (request: ModelRequest) => Promise<Reply> {
   const launched = new Set<string>()

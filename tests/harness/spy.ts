@@ -1,6 +1,6 @@
 /**
- * A log whose items can be awaited. A wait checks the earlier items first, so that a test cannot miss an event by
- * asking too late.
+ * A log whose items can be awaited. A wait checks the earlier items first, so that a test cannot miss an
+ * event by asking too late.
  */
 export interface WaitOptions {
   /** Default 40 000. */

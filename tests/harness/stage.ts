@@ -1,6 +1,6 @@
 /**
- * The stage of end-to-end tests: one real OpenCode with our plugin, and parents whose model obeys the user's message.
- * Tests assert on the requests that the scripted model receives.
+ * The stage of end-to-end tests: one real OpenCode with our plugin, and parents whose model obeys the user's
+ * message. Tests assert on the requests that the scripted model receives.
  */
 import { startModel, type LoggedRequest, type ScriptedModel } from './model.ts'
 import type { Fault } from './inside/protocol.ts'
@@ -24,8 +24,8 @@ export interface Stage {
   readonly server: OpencodeServer
   readonly model: ScriptedModel
   /**
-   * Creates a parent session with the host's fields in `session`; `child` answers for all its children. The default
-   * project is the server's own.
+   * Creates a parent session with the host's fields in `session`; `child` answers for all its children. The
+   * default project is the server's own.
    */
   parent(child?: Script, session?: Readonly<Record<string, unknown>>, project?: Project): Promise<Parent>
   /** Returns an existing session as a parent. */

@@ -1,6 +1,6 @@
 /**
- * Counts the blocks of our code that run, by V8's coverage, which does not depend on the machine's load. Modules must be
- * loaded after the count has begun.
+ * Counts the blocks of our code that run, by V8's coverage, which does not depend on the machine's load.
+ * Modules must be loaded after the count has begun.
  */
 import { Session, type Profiler } from 'node:inspector'
 

@@ -1,6 +1,6 @@
 /**
- * Runs the real OpenCode in tmux, so that a test can read its screen and use keys and mouse as a person does. Each
- * terminal has its own tmux server, because others on the machine must stay untouched.
+ * Runs the real OpenCode in tmux, so that a test can read its screen and use keys and mouse as a person does.
+ * Each terminal has its own tmux server, because others on the machine must stay untouched.
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -28,8 +28,8 @@ export interface Terminal {
   /** Resolves with the colours of a text on the screen, as `[foreground, background]` of red, green and blue. */
   coloursOf(text: string): Promise<readonly [Colour, Colour]>
   /**
-   * Resolves with the screen once all of `what` is on it, because OpenCode draws it piece by piece. Otherwise rejects with
-   * the last screen.
+   * Resolves with the screen once all of `what` is on it, because OpenCode draws it piece by piece. Otherwise
+   * rejects with the last screen.
    */
   see(what: Sight | readonly Sight[], options?: SeeOptions): Promise<string>
   /** Presses keys by tmux's names, as `Enter`, `Escape`, `C-b`. */

@@ -1,7 +1,7 @@
 /**
- * The plugin's clock in tests on the real OpenCode: it follows the machine's, and a test can advance or stop it. OpenCode
- * itself uses the machine's time. The bundle under test imports this file instead of `src/clock.ts`
- * (`tests/harness/plugin.ts`), and so does the driver plugin: both share one module.
+ * The plugin's clock in tests on the real OpenCode: it follows the machine's, and a test can advance or stop
+ * it. OpenCode itself uses the machine's time. The bundle under test imports this file instead of
+ * `src/clock.ts` (`tests/harness/plugin.ts`), and so does the driver plugin: both share one module.
  */
 import type { Clock } from '../../../src/clock.ts'
 

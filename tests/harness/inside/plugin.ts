@@ -1,8 +1,8 @@
 /**
  * Loads our plugin inside the real OpenCode, and intercepts its calls and events. A test can advance its time
- * (`clock.ts`), make its calls and events fail, and wait until it has settled: it has received every event, has no call
- * under way, and each prompt that the host has accepted from it has begun its turn.
- * OpenCode loads this file itself, so it imports only Node's modules and its neighbours.
+ * (`clock.ts`), make its calls and events fail, and wait until it has settled: it has received every event,
+ * has no call under way, and each prompt that the host has accepted from it has begun its turn. OpenCode
+ * loads this file itself, so it imports only Node's modules and its neighbours.
  */
 import type { Hooks, PluginInput, PluginModule } from '@opencode-ai/plugin'
 import type { Event } from '@opencode-ai/sdk/v2'

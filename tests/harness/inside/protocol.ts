@@ -15,8 +15,8 @@ export type Fault =
 
 export type ControlRequest =
   /**
-   * Resolves when the plugin has handled all events, and the timers that are due within `ms` have fired. Its time is then
-   * that of the last timer.
+   * Resolves when the plugin has handled all events, and the timers that are due within `ms` have fired. Its
+   * time is then that of the last timer.
    */
   | { readonly type: 'drain'; readonly ms: number }
   /** Resolves as `drain` does, with all of `ms` passed for the plugin. */
