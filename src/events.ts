@@ -69,8 +69,8 @@ export function taskObserver(rooms: TaskObservers): StoreListener {
       backoff.observeTask(task)
       permissions.observeTask(task)
     }
-    // The notice of an end is sent before its record is written, because only the notice is awaited.
     parents.observeTask(task, event)
-    records.observeTask(task, event)
+    // The record of an end is written after its notice was sent, because only the notice is awaited.
+    records.observeTask(task, event, parents.find(task.parentID)?.outbox.sent())
   }
 }

@@ -97,8 +97,10 @@ export interface Opencode {
   permissions(): Promise<readonly PermissionRequest[]>
   /** With a message, the model reads it and continues; without one its turn ends (contract 8.2). */
   rejectPermission(requestID: string, message?: string): Promise<void>
-  /** Returns all messages of a session, the oldest first. */
+  /** Returns all messages of a session, the oldest first. The cost grows with their size. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
+  /** Returns the newest messages of a session, the oldest of them first. */
+  newestMessages(sessionID: string, count: number): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
   /** Opens and closes a terminal in this directory, so that OpenCode calls the hooks `shell.env` (e2e/command-rows). */
   callShellHooks(cwd: string): Promise<void>
@@ -170,6 +172,11 @@ export function connect(
       stopTimer()
     }
   }
+
+  const newestMessages = (sessionID: string, count: number): Promise<readonly StoredMessage[]> =>
+    call('session.messages', (signal) =>
+      readPages(raw, { url: `/session/${sessionID}/message`, query, signal }, count),
+    )
 
   return {
     agents: () =>
@@ -256,12 +263,9 @@ export function connect(
       await call('permission.reply', (signal) => raw.post({ url, query, body, headers, signal }))
     },
 
-    messages: (sessionID) =>
-      call('session.messages', async (signal) => {
-        const request = { path: { id: sessionID }, signal, query }
-        const listed = (await client.session.messages(request)) as SdkResult<StoredMessage[]>
-        return listed.response?.status === 400 ? messagesInPages(raw, request, listed) : listed
-      }),
+    messages: (sessionID) => newestMessages(sessionID, Infinity),
+
+    newestMessages,
 
     statuses: () =>
       call(
@@ -288,36 +292,34 @@ export function connect(
   }
 }
 
-/** Page size: small enough to find a message that cannot be listed within a few calls. */
-const PAGE = 64
+/** Messages in a page: OpenCode does nothing else while it makes one, and real messages have 100 KB. */
+const PAGE = 16
 
 /**
- * Reads all messages of a session whose list OpenCode refuses, because one of them fails its own schema check. OpenCode
- * checks only the last page (seen), so a refused page is halved until it is accepted.
+ * Reads the newest messages of a session in pages, the newest page first. OpenCode refuses a page with a message that fails
+ * its own schema check, which it makes of the last page alone (seen): a refused page is halved until it is accepted.
  */
-async function messagesInPages(
+async function readPages(
   raw: RawClient,
-  { path, query, signal }: { path: { id: string }; query: object; signal: AbortSignal },
-  listed: SdkResult<StoredMessage[]>,
+  request: { url: string; query: object; signal: AbortSignal },
+  count: number,
 ): Promise<SdkResult<StoredMessage[]>> {
-  const url = `/session/${path.id}/message`
-  const read = async (limit: number, before: string | undefined): Promise<readonly StoredMessage[]> => {
-    const page = await raw.get({
-      url,
-      query: { ...query, limit, ...(before !== undefined && { before }) },
-      signal,
-    })
-    if (page.error !== undefined) {
-      if (limit > 1) return read(Math.floor(limit / 2), before)
-      // The oldest message is the one that cannot be read.
-      if (before !== undefined) return []
-      throw refusal('session.messages', listed.error, listed.response)
-    }
-    const messages = page.data as StoredMessage[]
-    const next = page.response?.headers.get('x-next-cursor')
-    return next ? [...(await read(limit, next)), ...messages] : messages
-  }
-  return { data: [...(await read(PAGE, undefined))] }
+  const messages: StoredMessage[] = []
+  let limit = Math.min(PAGE, count)
+  let before: string | null | undefined
+  do {
+    const query = { ...request.query, limit, ...(before && { before }) }
+    const page = await raw.get({ ...request, query })
+    if (page.error === undefined) {
+      messages.unshift(...(page.data as StoredMessage[]))
+      before = page.response?.headers.get('x-next-cursor')
+      limit = Math.min(limit, count - messages.length)
+    } else if (page.response?.status === 400 && limit > 1) limit = Math.floor(limit / 2)
+    // The oldest message is the one that cannot be read.
+    else if (page.response?.status === 400 && before) break
+    else return { error: page.error, ...(page.response && { response: page.response }) }
+  } while (limit > 0 && before !== null)
+  return { data: messages }
 }
 
 function refusal(name: string, error: unknown, response: Response | undefined): HostError {

@@ -68,6 +68,9 @@ export interface Hold {
   readonly release: () => void
 }
 
+/** The records of ends wait for their notices, but not for a host that fails. */
+const LONGEST_SEND_MS = 2500
+
 export class Outbox {
   readonly #ports: OutboxPorts
   readonly #parentID: string
@@ -76,6 +79,8 @@ export class Outbox {
   readonly #readings: Readings
   /** By the keys of their notices. */
   readonly #held = new Map<string, HeldEnd>()
+  /** Those who wait until what is owed was sent. */
+  readonly #unsent = new Set<() => void>()
   #stopPolling: (() => void) | undefined
 
   constructor(ports: OutboxPorts, parentID: string, options: NotifyOptions) {
@@ -88,7 +93,7 @@ export class Outbox {
       options,
       (message, notices) => {
         void this.#deliver(message, notices, 'sending').send()
-        ports.onChange()
+        this.#changed()
       },
     )
   }
@@ -134,14 +139,14 @@ export class Outbox {
       if (over === 'stored' && end) this.#settle(end)
       held.readings.delete(reading)
       if (held.readings.size === 0) this.#freeEnd(key, held)
-      this.#ports.onChange()
+      this.#changed()
     })
     held.readings.add(reading)
     return {
       read: (ended) => {
         end = ended
         reading.read()
-        this.#ports.onChange()
+        this.#changed()
       },
       release: () => reading.giveUp(),
     }
@@ -175,6 +180,20 @@ export class Outbox {
     if (places.has('queued')) return 'sent'
     const isHeld = held.some(({ notice }) => notice !== undefined)
     return isHeld || this.#mailbox.isSending || places.has('sending') ? 'unsent' : 'nothing'
+  }
+
+  /** Resolves once nothing owed is still to be sent, or after `LONGEST_SEND_MS`; `undefined` if nothing is. */
+  sent(): Promise<void> | undefined {
+    if (this.owes() !== 'unsent') return undefined
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        cancelLimit()
+        this.#unsent.delete(finish)
+        resolve()
+      }
+      const cancelLimit = this.#ports.clock.after(LONGEST_SEND_MS, finish)
+      this.#unsent.add(finish)
+    })
   }
 
   /** Whether the outbox sends the message with this id. */
@@ -219,7 +238,7 @@ export class Outbox {
   observeMessage(info: Message): void {
     for (const { delivery } of this.#deliveries) {
       delivery.observeMessage(info)
-      this.#ports.onChange()
+      this.#changed()
     }
   }
 
@@ -247,7 +266,13 @@ export class Outbox {
     for (const { delivery } of this.#deliveries) delivery.stop()
     this.#deliveries.clear()
     this.#poll()
+    this.#changed()
+  }
+
+  #changed(): void {
     this.#ports.onChange()
+    if (this.#unsent.size === 0 || this.owes() === 'unsent') return
+    for (const finish of this.#unsent) finish()
   }
 
   #holdEnd(key: string, taskID: string): HeldEnd {
@@ -324,7 +349,7 @@ export class Outbox {
     const onEnd = (end: DeliveryEnd): void => this.#delivered(sent, end)
     const onSent = (): void => {
       this.#addSteps(sent.notices, 'sent')
-      this.#ports.onChange()
+      this.#changed()
     }
     const ports = { ...this.#ports, gate: { admission: () => this.#admission(sent) } }
     const sent: OpenDelivery = { notices, delivery: new Delivery(ports, message, step, { onSent, onEnd }) }
@@ -339,7 +364,7 @@ export class Outbox {
     this.#poll()
     if (end === 'confirmed' || end === 'gone') this.#settleEnds(notices, end)
     else this.#addSteps(notices, end)
-    this.#ports.onChange()
+    this.#changed()
     if (end === 'closed' || end === 'undone') this.#mailbox.keep(notices)
     // The user has undone the unread message, and is just sending another.
     if (end === 'undone') this.#mailbox.sendSoon({ waits: true })

@@ -253,6 +253,8 @@ export class TaskRecords {
   readonly #store: TaskStore
   readonly #owner: Owner
   readonly #timeline: { newest: (taskID: string) => readonly Step[] }
+  /** The records of ends that wait for their notices, by session. */
+  readonly #pending = new Map<string, Promise<void>>()
   /** The newest write for each session: each write awaits the one before it. */
   readonly #writing = new Map<string, Promise<void>>()
   /** Other metadata of the sessions of unfinished tasks: each write repeats it, because it replaces the object. */
@@ -275,8 +277,10 @@ export class TaskRecords {
     this.#owner = owner
   }
 
-  observeTask(task: Task, event: StoreEvent): void {
+  /** @param after what the record of an end waits for */
+  observeTask(task: Task, event: StoreEvent, after?: Promise<void>): void {
     if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
+    else if (event.type === 'ended' && after) this.#writeAfter(task, after)
     else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
   }
 
@@ -354,15 +358,28 @@ export class TaskRecords {
 
   /** Resolves when each queued write for a session has succeeded or failed. */
   async written(sessionID: string): Promise<void> {
+    await this.#pending.get(sessionID)
     await this.#writing.get(sessionID)
   }
 
   /** Resolves when each queued write for any session has succeeded or failed. */
   async flush(): Promise<void> {
+    await Promise.all(this.#pending.values())
     await Promise.all(this.#writing.values())
   }
 
+  #writeAfter(task: Task, after: Promise<void>): void {
+    const { sessionID } = task
+    const pending = after.then(() => {
+      // A later event has recorded this end with itself.
+      if (this.#pending.get(sessionID) === pending) this.#write(task)
+      return undefined
+    })
+    this.#pending.set(sessionID, pending)
+  }
+
   #write(task: Task): void {
+    this.#pending.delete(task.sessionID)
     const beside = withoutOpenRequest(this.#metadata.get(task.sessionID) ?? {})
     if (isEnded(task)) this.#metadata.delete(task.sessionID)
     this.#queue(task, beside)

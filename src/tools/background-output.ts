@@ -53,17 +53,19 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       const { id } = task
       // The story does not contain the result, so that the notice stays owed.
       if (story) return storyText(task, manager.story(id), now())
+      // Each option of the transcript implies `full_session`.
+      const { full_session, message_limit: limit } = session
+      const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
+      const wantsTranscript = full_session || (limit ?? 0) > 0 || thinking || toolResults
       const report = await manager.output(id, {
+        // One more shows whether there are earlier ones.
+        ...(wantsTranscript && { messages: limit === undefined ? Infinity : limit + 1 }),
         // 0 means no wait here, but no limit in `manager.output`.
         ...(block && timeout > 0 && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
         piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
         signal: context.abort,
         reader: readerOf(context),
       })
-      // Each option of the transcript implies `full_session`.
-      const { full_session, message_limit: limit } = session
-      const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
-      const wantsTranscript = full_session || (limit ?? 0) > 0 || thinking || toolResults
       const transcript = wantsTranscript ? { limit, thinking, toolResults } : undefined
       return answerOf(manager, report, now(), { transcript, offset })
     },

@@ -63,6 +63,8 @@ export interface Recovered {
 }
 
 export interface ReportOptions {
+  /** Agents only: how many of the session's newest messages to read; none by default, `Infinity` for all. */
+  readonly messages?: number | undefined
   /** Commands only: at most this many of the last lines of each stream. */
   readonly tailLines?: number | undefined
   /** Commands only: also read this many bytes of a stream, from `offset` (in bytes). */
@@ -76,7 +78,7 @@ export interface WorkReport {
   readonly piece?: Piece
   /** A summary of the run's messages; `undefined` before its start, and after its session was deleted. */
   readonly transcript: RunSummary | undefined
-  /** All messages of its session, including those of earlier runs, oldest first. */
+  /** As many of the newest messages of its session as were requested, including those of earlier runs, oldest first. */
   readonly messages: readonly TaskMessage[]
 }
 

@@ -151,7 +151,7 @@ test('background_output shows all or part of the transcript, with thinking and t
   expect(plain).toMatch(
     /── prompt ──\nlook for it\n\n── agent ──\n\[tool read .*: completed\]\n\n── agent ──\nfound it\n\n── prompt ──\nonce more\n\n── agent ──\nand again$/,
   )
-  expect(last).toMatch(/\[… 3 earlier messages …\]\n\n── prompt ──\nonce more\n\n── agent ──\nand again$/)
+  expect(last).toMatch(/\[… earlier messages …\]\n\n── prompt ──\nonce more\n\n── agent ──\nand again$/)
   expect(full).toContain('[thinking] where could it be')
   expect(full).toContain('1: # A project')
   expect(plain).not.toContain('1: # A project')

@@ -304,6 +304,8 @@ export class FakeHost {
       leaveMessage: (id) => call('leaveMessage', id, () => void this.#store.session(id)),
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
+      newestMessages: (id, count) =>
+        call('newestMessages', id, () => this.#store.messages(this.#store.session(id).id).slice(-count)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
       callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),

@@ -126,6 +126,8 @@ test('a session that cannot be read gives its slot back after a time, and its ca
   const next = await launch('next')
   await clock.advance(100)
   const messages = host.opencode.messages.bind(host.opencode)
+  // Events would prove the end without a read.
+  host.muteEvents = true
   host.opencode.messages = (sessionID) =>
     sessionID === broken.sessionID
       ? Promise.reject(new HostError('refused', 'the database is locked'))

@@ -238,12 +238,7 @@ test('an end that cannot be read is still told', async () => {
   const report = read(id, { timeoutMs: 10_000 })
   const refused = report.catch((error: unknown) => error)
   answer('one')
-  const messages = host.opencode.messages.bind(host.opencode)
-  let reads = 0
-  host.opencode.messages = (sessionID) => {
-    reads += 1
-    return reads === 2 ? Promise.reject(new HostError('refused', 'busy')) : messages(sessionID)
-  }
+  host.opencode.newestMessages = () => Promise.reject(new HostError('refused', 'busy'))
   await clock.advance(1000)
   expect(await refused).toMatchObject({ reason: 'refused' })
   expect(notices()).toHaveLength(1)
@@ -257,7 +252,7 @@ test('an end whose reader is interrupted while it is being read is still told', 
   await clock.advance(50)
   host.latencyMs = () => 20
   answer('one')
-  await clock.advance(45)
+  await clock.advance(15)
   host.latencyMs = () => 0
   void host.userAbort(parentID)
   await clock.advance(10_000)

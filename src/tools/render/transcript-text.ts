@@ -20,7 +20,7 @@ export function transcriptText(
   const shown = limit === 0 ? [] : messages.slice(-limit)
   const left = messages.length - shown.length
   const texts = shown.map((message) => messageText(message, { thinking, toolResults }))
-  return [...(left > 0 ? [`[… ${left} earlier messages …]`] : []), ...texts].join('\n\n')
+  return [...(left > 0 ? ['[… earlier messages …]'] : []), ...texts].join('\n\n')
 }
 
 function messageText({ info, parts }: TaskMessage, options: Omit<TranscriptOptions, 'limit'>): string {

@@ -20,7 +20,6 @@ import {
   type Opencode,
   type Part,
   type Prompt,
-  type StoredMessage,
 } from '../../host/opencode.ts'
 import { NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
@@ -28,7 +27,8 @@ import type { TimelineWriter } from '../../timeline.ts'
 import type { StopCause } from '../outcome.ts'
 import { judge, outcomeOf, type Ending } from './evidence.ts'
 import { sendPrompt, promptOf } from './prompt.ts'
-import { GOES_ON_WITHIN_MS, readTranscript } from './transcript.ts'
+import { RunFold } from './run-fold.ts'
+import { GOES_ON_WITHIN_MS, readTranscript, type RunSummary, type Transcript } from './transcript.ts'
 
 export interface AgentRunPorts {
   readonly opencode: Opencode
@@ -60,6 +60,12 @@ const KNOWN_FINISHES: ReadonlySet<string> = new Set(['stop', 'length', 'content-
 
 const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
 
+/** The ending of a run as far as it is proved; `idleMs`: how long the session must stay idle to prove it. */
+interface Finding {
+  readonly ending: Ending
+  readonly idleMs: number | undefined
+}
+
 export class AgentRun {
   /** Never rejects. */
   readonly outcome: Promise<Outcome>
@@ -74,6 +80,7 @@ export class AgentRun {
   #prompting = Promise.resolve()
   /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
+  readonly #fold = new RunFold()
   #idleSince: number | undefined
   #activeAt: number
   /** The newest completed answer, and how many answers in a row had neither a known finish nor a tool call. */
@@ -91,6 +98,11 @@ export class AgentRun {
   /** Milliseconds since the last event of the session. */
   get silentMs(): number {
     return this.#ports.clock.monotonic() - this.#activeAt
+  }
+
+  /** Its progress; `undefined` before its first message. */
+  get summary(): RunSummary | undefined {
+    return this.#fold.summary
   }
 
   /** How many answers in a row had neither a known finish nor a tool call. */
@@ -122,6 +134,7 @@ export class AgentRun {
   /** Records an event of the session. Must stay cheap, because it is called for every part of every answer. */
   observeActivity(part?: Part): void {
     this.#activeAt = this.#ports.clock.monotonic()
+    if (part) this.#fold.observePart(part)
     if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
   }
 
@@ -130,6 +143,7 @@ export class AgentRun {
    * or with `tool-calls` but no tool call (seen). A tool call resets the count.
    */
   observeMessage(info: Message): void {
+    this.#fold.observeMessage(info)
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
     if (info.id === this.#loop.messageID) return
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
@@ -242,27 +256,33 @@ export class AgentRun {
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined
   }
 
-  /** Returns the ending that the messages show, and how long the session must stay idle to prove it. */
-  async #read(): Promise<{ readonly ending: Ending; readonly idleMs: number | undefined }> {
-    const { opencode } = this.#ports
-    const { sessionID, maxSteps } = this.#task
-    const patienceMs = this.#cause ? STAYS_IDLE_MS : this.#options.startTimeoutMs
-    let messages: readonly StoredMessage[]
+  /** Returns the ending that the events prove, or else the one that the messages show. */
+  async #read(): Promise<Finding> {
+    const folded = this.#fold.transcript(this.#promptIDs())
+    if (folded) return this.#find(folded)
     try {
-      messages = await opencode.messages(sessionID)
+      const messages = await this.#ports.opencode.messages(this.#task.sessionID)
+      return this.#find(readTranscript(messages, this.#promptIDs()))
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       if (error.reason === 'notFound') return { ending: DELETED, idleMs: undefined }
       const message = `the session could not be read: ${errorText(error)}`
-      return { ending: timedOut(message, { text: '', usage: NO_USAGE }), idleMs: patienceMs }
+      return { ending: timedOut(message, { text: '', usage: NO_USAGE }), idleMs: this.#patienceMs }
     }
-    const promptIDs = this.#promptIDs()
-    const verdict = judge(messages, promptIDs, this.#error, maxSteps)
+  }
+
+  get #patienceMs(): number {
+    return this.#cause ? STAYS_IDLE_MS : this.#options.startTimeoutMs
+  }
+
+  #find(transcript: Transcript): Finding {
+    const verdict = judge(transcript, this.#error, this.#task.maxSteps)
     if (!verdict) {
-      const { prompted, ...said } = readTranscript(messages, promptIDs)
-      const what = prompted ? 'received its prompt but did not finish an answer' : 'never received its prompt'
-      const message = `the session ${what}, and was idle for ${Math.round(patienceMs / 1000)} s`
-      return { ending: timedOut(message, said), idleMs: patienceMs }
+      const what = transcript.prompted
+        ? 'received its prompt but did not finish an answer'
+        : 'never received its prompt'
+      const message = `the session ${what}, and was idle for ${Math.round(this.#patienceMs / 1000)} s`
+      return { ending: timedOut(message, transcript), idleMs: this.#patienceMs }
     }
     const { ending, holds } = verdict
     if (this.#cause) {

@@ -8,14 +8,14 @@ import {
   type StoredMessage,
 } from '../../host/opencode.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
-import { isActive, isEnded, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
-import type { Recovered, WorkKind, WorkReport } from '../kind.ts'
+import { isActive, isEnded, NO_USAGE, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
+import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import type { StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
 import { earlierEnds, endOf, reopened } from './recover.ts'
-import { readTranscript } from './transcript.ts'
+import { readTranscript, transcriptOfAnswer, type RunSummary } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
@@ -94,11 +94,24 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   /** Reports no messages before the first prompt, and none of a deleted session. */
-  async report(task: AgentTask): Promise<WorkReport> {
+  async report(task: AgentTask, { messages: count = 0 }: ReportOptions): Promise<WorkReport> {
     const isPrompted = task.status !== 'pending' || task.run > 1
-    const messages = isPrompted ? await this.#messages(task.sessionID) : []
-    const transcript = messages.length === 0 ? undefined : readTranscript(messages, task.promptIDs)
+    const messages = isPrompted && count > 0 ? await this.#messages(task.sessionID, count) : []
+    const running = this.#runs.get(task.sessionID)
+    const transcript = running?.summary ?? (isPrompted ? await this.#transcript(task) : undefined)
     return { messages, transcript, output: undefined }
+  }
+
+  /** Reads as few messages as show the run. */
+  async #transcript(task: AgentTask): Promise<RunSummary | undefined> {
+    const [newest] = await this.#messages(task.sessionID, 1)
+    const [askedID] = task.promptIDs
+    if (!newest) return undefined
+    const { info, parts } = newest
+    const before = { usage: NO_USAGE, steps: 0, text: undefined }
+    const isAnswer = info.role === 'assistant' && task.promptIDs.length === 1
+    const short = isAnswer ? transcriptOfAnswer({ info, parts }, askedID, before) : undefined
+    return short ?? readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
   }
 
   isService(): boolean {
@@ -188,9 +201,9 @@ export class AgentRunner implements WorkKind<AgentTask> {
     await this.#abort(sessionID)
   }
 
-  async #messages(sessionID: string): Promise<readonly StoredMessage[]> {
+  async #messages(sessionID: string, count: number): Promise<readonly StoredMessage[]> {
     try {
-      return await this.#ports.opencode.messages(sessionID)
+      return await this.#ports.opencode.newestMessages(sessionID, count)
     } catch (error) {
       // The caller can retry after any other error.
       if (error instanceof HostError && error.reason === 'notFound') return []

@@ -1,9 +1,9 @@
 /** Judges from the messages of a child session whether and how its run ended. Pure; `AgentRun` decides when to judge. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
-import { errorText, type StoredMessage } from '../../host/opencode.ts'
+import { errorText } from '../../host/opencode.ts'
 import type { Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'
 import { completed, failed, stopped, type StopCause } from '../outcome.ts'
-import { isToolStep, readTranscript, textOf, type AssistantTurn } from './transcript.ts'
+import { isToolStep, textOf, type AssistantTurn, type Transcript } from './transcript.ts'
 
 /** How a child's run ended. `aborted`: its session was aborted, by us or by a person. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
@@ -26,31 +26,21 @@ export interface Verdict {
 const ERROR_BYTES = 4096
 
 /**
- * Returns the ending that the messages show, or `undefined` while they show none.
+ * Returns the ending that a transcript shows, or `undefined` while it shows none.
  *
  * @param error the text of a `session.error`; decisive only if no message can carry it (contract 1.12, 1.13)
  * @param maxSteps the agent's limit of model calls in a run
  */
-export function judge(
-  messages: readonly StoredMessage[],
-  promptIDs: readonly string[],
-  error?: string,
-  maxSteps = Infinity,
-): Verdict | undefined {
-  const verdict = judgeStored(messages, promptIDs, error, maxSteps)
-  const stored = new Set(messages.map(({ info }) => info.id))
-  // OpenCode stores a prompt some milliseconds after it has accepted it, and the run then continues.
-  const awaited = promptIDs.slice(1).some((id) => !stored.has(id))
-  return verdict && awaited ? { ...verdict, holds: 'ifStaysIdle' } : verdict
+export function judge(transcript: Transcript, error?: string, maxSteps = Infinity): Verdict | undefined {
+  const verdict = judgeStored(transcript, error, maxSteps)
+  return verdict && transcript.isAwaiting ? { ...verdict, holds: 'ifStaysIdle' } : verdict
 }
 
 function judgeStored(
-  messages: readonly StoredMessage[],
-  promptIDs: readonly string[],
+  { begun, asked, answer, newest, text, usage, steps }: Transcript,
   error: string | undefined,
   maxSteps: number,
 ): Verdict | undefined {
-  const { begun, asked, answer, newest, text, usage, steps } = readTranscript(messages, promptIDs)
   const said = { text, usage }
   const failedEnding = (message: string, reason: Failure['reason'] = 'error'): Ending => {
     return { ...said, type: 'failed', failure: { reason, message: cutMiddle(message, ERROR_BYTES, leftOut) } }

@@ -20,10 +20,11 @@ export function endOf(
   now: number,
 ): EndedTask & AgentTask {
   if (isEnded(task)) return task
-  const { text, usage, newest, prompted, activity } = readTranscript(messages, task.promptIDs)
+  const transcript = readTranscript(messages, task.promptIDs)
+  const { text, usage, newest, prompted, activity } = transcript
   // The record may date from the launch, but the messages show that the task started.
   const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
-  const ending = judge(messages, task.promptIDs, undefined, task.maxSteps)?.ending
+  const ending = judge(transcript, undefined, task.maxSteps)?.ending
   const isOwnEnd = ending?.type === 'answered' || ending?.type === 'failed'
   const outcome = isOwnEnd ? outcomeOf(ending) : interrupted(task, prompted, { text, usage })
   // OpenCode may have stopped long before now.

@@ -1,8 +1,8 @@
 /** Reads a run from the messages of its child session: its answer, usage and current activity. Pure. */
 import type { Message, Part, StoredMessage } from '../../host/opencode.ts'
-import type { Usage } from '../../task/task.ts'
+import { usedTogether, type Usage } from '../../task/task.ts'
 
-type AssistantMessage = Extract<Message, { role: 'assistant' }>
+export type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
 export interface AssistantTurn {
   readonly info: AssistantMessage
@@ -18,14 +18,16 @@ export interface RunSummary {
   readonly text: string
   /** Whether the session's model has answered another message since the run ended. */
   readonly goesOn: boolean
-  /** How many model calls were made for the run. */
-  readonly steps: number
   readonly usage: Usage
   /** The run's last activity. */
   readonly activity: Activity | undefined
 }
 
 export interface Transcript extends RunSummary {
+  /** How many model calls were made for the run. */
+  readonly steps: number
+  /** Whether OpenCode has accepted a prompt of the run that it has not stored yet; the run then continues. */
+  readonly isAwaiting: boolean
   /** Whether OpenCode has stored any prompt of the run. */
   readonly prompted: boolean
   /** Whether any model call was made for the run. */
@@ -79,15 +81,48 @@ export function readTranscript(messages: readonly StoredMessage[], promptIDs: re
       .join('\n\n'),
     goesOn: end !== -1 && answersIn(run.slice(end + 1)).some(({ info }) => !info.summary),
     steps: until.length,
-    usage: {
-      toolCalls: until.reduce(
-        (sum, { parts }) => sum + parts.filter((part) => part.type === 'tool').length,
-        0,
-      ),
-      tokens: until.reduce((sum, { info }) => sum + tokensOf(info), 0),
-      cost: until.reduce((sum, { info }) => sum + info.cost, 0),
-    },
-    activity: own.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1),
+    usage: usageOf(until),
+    isAwaiting: promptIDs.slice(1).some((id) => !messages.some(({ info }) => info.id === id)),
+    activity: activityIn(own),
+  }
+}
+
+/** The assistant messages of a run before its newest one. */
+export interface Totals {
+  readonly usage: Usage
+  /** Model calls. */
+  readonly steps: number
+  /** The last text; '' if there is none, `undefined` if it is not known. */
+  readonly text: string | undefined
+}
+
+/**
+ * Reads a run of one prompt from its newest assistant message alone; `undefined` if that does not decide: it answers
+ * another message, is not final, or has no text where no earlier text is known.
+ *
+ * @param askedID the prompt, or the message by which OpenCode continued the run
+ */
+export function transcriptOfAnswer(
+  answer: AssistantTurn,
+  askedID: string,
+  before: Totals,
+): Transcript | undefined {
+  const { info, parts } = answer
+  const text = textOf(parts) || before.text
+  const isEnd = info.time.completed !== undefined && (info.error !== undefined || isFinalAnswer(answer))
+  if (!isEnd || info.parentID !== askedID || text === undefined) return undefined
+  return {
+    prompted: true,
+    begun: true,
+    isAwaiting: false,
+    asked: 'prompt',
+    answer,
+    newest: answer,
+    text,
+    goesOn: false,
+    steps: before.steps + 1,
+    usage: usedTogether([before.usage, usageOf([answer])]),
+    activity: activityIn([answer]),
   }
 }
 
@@ -173,6 +208,21 @@ export function textOf(parts: readonly Part[]): string {
     .flatMap((part) => (part.type === 'text' && !part.ignored ? [part.text] : []))
     .join('\n')
     .trim()
+}
+
+export function usageOf(turns: readonly AssistantTurn[]): Usage {
+  return usedTogether(
+    turns.map(({ info, parts }) => ({
+      toolCalls: parts.filter((part) => part.type === 'tool').length,
+      tokens: tokensOf(info),
+      cost: info.cost,
+    })),
+  )
+}
+
+/** The last activity in these messages. */
+export function activityIn(turns: readonly AssistantTurn[]): Activity | undefined {
+  return turns.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1)
 }
 
 function tokensOf({ tokens }: AssistantMessage): number {

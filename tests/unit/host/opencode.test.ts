@@ -18,7 +18,6 @@ function client(count: number, broken: ReadonlySet<number>): { client: Client; c
   }
   return {
     client: {
-      session: { messages: () => Promise.resolve(answer(0, count, true)) },
       _client: {
         get({ query }: { query: { limit: number; before?: string } }) {
           const to = Number(query.before ?? count)
@@ -34,7 +33,7 @@ function client(count: number, broken: ReadonlySet<number>): { client: Client; c
 const ids = async (of: Client): Promise<readonly string[]> =>
   (await connect(of, '/project', new ManualClock()).messages('ses_1')).map(({ info }) => info.id)
 
-test.each([1, 3, 64, 65, 300])(
+test.each([1, 3, 16, 17, 64, 300])(
   'R14: of %i messages all are read, whichever the host cannot list',
   async (count) => {
     const all = Array.from({ length: count }, (_, index) => `msg_${index}`)
@@ -43,7 +42,7 @@ test.each([1, 3, 64, 65, 300])(
     )) {
       const host = client(count, new Set([broken]))
       expect(await ids(host.client)).toEqual(all)
-      expect(host.calls()).toBeLessThan(20)
+      expect(host.calls()).toBeLessThanOrEqual(Math.ceil(count / 16) + 10)
     }
   },
 )
@@ -58,4 +57,16 @@ test('R14: where nothing can be read, the refusal says so', async () => {
   await expect(ids(client(1, new Set([0])).client)).rejects.toThrow(
     'OpenCode refused session.messages: BadRequest',
   )
+})
+
+test('the newest messages of a session are read in as few pages as they need', async () => {
+  const host = client(300, new Set())
+  const opencode = connect(host.client, '/project', new ManualClock())
+  expect((await opencode.newestMessages('ses_1', 1)).map(({ info }) => info.id)).toEqual(['msg_299'])
+  expect(host.calls()).toBe(1)
+  const twenty = await opencode.newestMessages('ses_1', 20)
+  expect(twenty.map(({ info }) => info.id)).toEqual(
+    Array.from({ length: 20 }, (_, index) => `msg_${280 + index}`),
+  )
+  expect(host.calls()).toBe(3)
 })

@@ -1,11 +1,22 @@
 import { describe, expect, test } from 'vitest'
-import { judge, type Ending } from '../../../../src/work/agent/evidence.ts'
+import type { StoredMessage } from '../../../../src/host/opencode.ts'
+import { judge as judgeTranscript, type Ending, type Verdict } from '../../../../src/work/agent/evidence.ts'
+import { readTranscript } from '../../../../src/work/agent/transcript.ts'
 import { assistantMessage, compactionRequest, userMessage } from '../../../harness/messages.ts'
 
 const PROMPT = 'msg_prompt'
 
 const prompt = userMessage(PROMPT)
 const open = { created: 1 }
+
+function judge(
+  messages: readonly StoredMessage[],
+  promptIDs: readonly string[],
+  error?: string,
+  maxSteps?: number,
+): Verdict | undefined {
+  return judgeTranscript(readTranscript(messages, promptIDs), error, maxSteps)
+}
 
 function endingOf(...evidence: Parameters<typeof judge>): Ending | undefined {
   return judge(...evidence)?.ending
