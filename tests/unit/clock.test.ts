@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a delay longer than a timer of Node can be is kept', () => {
+test('systemClock supports a delay above the maximum of setTimeout', () => {
   const fired: string[] = []
   systemClock.after(60 * DAY_MS, () => fired.push('long'))
   systemClock.after(2 ** 31 - 1, () => fired.push('longest'))
@@ -26,7 +26,7 @@ test('a delay longer than a timer of Node can be is kept', () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a delay without end never ends, and can be cancelled at any time', () => {
+test('an infinite delay never fires, and can be cancelled at any time', () => {
   const callback = vi.fn<() => void>()
   const cancels = [systemClock.after(Infinity, callback), systemClock.after(100 * DAY_MS, callback)]
   vi.advanceTimersByTime(50 * DAY_MS)
@@ -36,7 +36,7 @@ test('a delay without end never ends, and can be cancelled at any time', () => {
   expect(callback).not.toHaveBeenCalled()
 })
 
-test('a delay that is none fires at once, and once', () => {
+test('a zero, negative or invalid delay fires at once, and once', () => {
   const callback = vi.fn<() => void>()
   for (const delayMs of [0, -1, Number.NaN, Number.NEGATIVE_INFINITY]) systemClock.after(delayMs, callback)
   vi.advanceTimersByTime(1)

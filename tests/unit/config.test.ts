@@ -4,13 +4,13 @@ import { parseOptions } from '../../src/config.ts'
 
 const defaults = parseOptions(undefined).options
 
-test('no options give the defaults, which the table in docs/options.md shows', () => {
+test('without options parseOptions returns the defaults of docs/options.md', () => {
   expect(parseOptions(undefined)).toEqual({ options: defaults, problems: [] })
   expect(parseOptions({})).toEqual({ options: defaults, problems: [] })
   expect(defaults).toMatchObject({ concurrency: { total: 10 }, timeoutMs: 0, tmux: { enabled: false } })
 })
 
-test('a given option is taken, and the rest of its group keeps the defaults', () => {
+test('a given option applies, and the rest of its group keeps the defaults', () => {
   const { options, problems } = parseOptions({ notify: { debounceMs: 5 }, concurrency: { total: 2 } })
   expect(options).toEqual({
     ...defaults,
@@ -20,7 +20,7 @@ test('a given option is taken, and the rest of its group keeps the defaults', ()
   expect(problems).toEqual([])
 })
 
-test('a bad value falls back to its own default, alone, and is named', () => {
+test('an invalid value alone falls back to its default, and is reported', () => {
   const { options, problems } = parseOptions({
     pollMs: 'soon',
     concurrency: { total: 3, providers: { anthropic: 0, openai: 2 } },
@@ -39,14 +39,14 @@ test('a bad value falls back to its own default, alone, and is named', () => {
   ])
 })
 
-test('an unknown option is named, and harms no other', () => {
+test('an unknown option is reported, and affects no other option', () => {
   const { options, problems } = parseOptions({ concurency: { total: 3 }, debug: true, notify: { wait: 1 } })
   expect(options).toEqual({ ...defaults, debug: true })
   expect(problems.join('\n')).toContain('concurency: there is no such option; did you mean concurrency?')
   expect(problems.join('\n')).toContain('notify.wait')
 })
 
-test('whatever stands in the configuration, options come out', () => {
+test('parseOptions returns valid options for any configuration', () => {
   const anyGroup = fc.record({ total: fc.jsonValue(), debounceMs: fc.jsonValue() }, { requiredKeys: [] })
   const anyOptions = fc.oneof(
     fc.jsonValue(),
@@ -62,7 +62,7 @@ test('whatever stands in the configuration, options come out', () => {
   )
 })
 
-test('a clock that can never ring, because the run is stopped before, is named', () => {
+test('a time limit that can never act, because timeoutMs stops the task before, is reported', () => {
   const { options, problems } = parseOptions({ timeoutMs: 5000, startTimeoutMs: 9000, stalledAfterMs: 1000 })
   expect(options).toMatchObject({ timeoutMs: 5000, startTimeoutMs: 9000 })
   expect(problems).toEqual([
@@ -71,7 +71,7 @@ test('a clock that can never ring, because the run is stopped before, is named',
   expect(parseOptions({ timeoutMs: 5000 }).problems).toEqual([])
 })
 
-test('N7: an unknown option is named with the nearest that there is', () => {
+test('N7: the report of an unknown option names the nearest known option', () => {
   const given = { timoutMs: 5, colour: 'blue', notify: { wakes: 'all' } } as object
   expect(parseOptions(given).problems.toSorted()).toEqual([
     'colour: there is no such option',
@@ -80,7 +80,7 @@ test('N7: an unknown option is named with the nearest that there is', () => {
   ])
 })
 
-test('a value that cannot be cloned harms no other option, and the given object stays as it is', () => {
+test('an uncloneable value affects no other option, and the given object stays unchanged', () => {
   const given = { debug: true, onEnd() {}, notify: { wake: () => 'all', debounceMs: 5 }, colour: Symbol('x') }
   const { options, problems } = parseOptions(given)
   expect(options).toEqual({ ...defaults, debug: true, notify: { ...defaults.notify, debounceMs: 5 } })
@@ -91,7 +91,7 @@ test('a value that cannot be cloned harms no other option, and the given object 
   expect(Object.keys(given.notify)).toEqual(['wake', 'debounceMs'])
 })
 
-test('options that are no plain object of the present one are read all the same', () => {
+test('parseOptions accepts circular, hostile, inherited and non-object options', () => {
   const circular: Record<string, unknown> = { debug: true }
   circular['self'] = circular
   const hostile = JSON.parse('{"__proto__":{"debug":1},"constructor":2,"notify":{"__proto__":1}}') as object
@@ -100,7 +100,7 @@ test('options that are no plain object of the present one are read all the same'
     expect(parseOptions(given).options.pollMs).toBe(5000)
 })
 
-test('a key is named on one line, without control characters, and not in full length', () => {
+test('a problem names its key on one line, shortened and without control characters', () => {
   const given = {
     ['k'.repeat(30_000)]: 1,
     '\u001B[31mtimoutMs\u202E\n': 1,
@@ -113,7 +113,7 @@ test('a key is named on one line, without control characters, and not in full le
   }
 })
 
-test('an option of a group that is written as docs/options.md names it is told how to be written', () => {
+test('the problem of a dotted option name shows how to nest the option', () => {
   const given = { 'concurrency.total': 4, 'concurrency.providers.anthropic': 3, 'constructor.name': 1 }
   expect(parseOptions(given).problems.toSorted()).toEqual([
     'concurrency.providers.anthropic: there is no such option; did you mean "concurrency": { "providers": { "anthropic": … } }?',

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** A file of each room, with an import that its rule refuses, and one that it takes. */
+/** For a file of each folder, an import that its rule refuses, and one that it allows. */
 const CASES: Readonly<Record<string, { readonly refused: string; readonly taken: string }>> = {
   'src/config.ts': { refused: './work/queue.ts', taken: './option.ts' },
   'src/timeline.ts': { refused: './parent/outbox.ts', taken: './task/store.ts' },
@@ -35,7 +35,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/tui.tsx': { refused: 'node:fs', taken: './tui/rows.ts' },
 }
 
-test('each room refuses an import against the way of the data, and takes one along it', () => {
+test('each folder refuses an import against the data flow, and allows one along it', () => {
   const place = mkdtempSync(join(tmpdir(), 'import-rules-'))
   try {
     copyFileSync(join(root, '.oxlintrc.json'), join(place, '.oxlintrc.json'))
@@ -63,7 +63,7 @@ test('each room refuses an import against the way of the data, and takes one alo
   }
 })
 
-test('each folder of src has a rule that is tried', () => {
+test('each folder of src has a tested import rule', () => {
   const folders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
@@ -76,7 +76,7 @@ function runLint(cwd: string, args: readonly string[]): { readonly stdout: strin
   try {
     return { stdout: execFileSync(oxlint, args, { cwd, encoding: 'utf8' }) }
   } catch (error) {
-    // It exits with 1 where it finds something.
+    // oxlint exits with 1 when it reports a problem.
     return error as { stdout: string }
   }
 }

@@ -14,7 +14,7 @@ const BUSY = { ses_child: { type: 'busy' } } as const
 
 afterEach(() => vi.unstubAllEnvs())
 
-/** A task at work in this OpenCode, and another OpenCode at the address that this one names. */
+/** Creates Panes in this OpenCode, and another OpenCode at the address that this one names. */
 async function beside(there: Statuses) {
   vi.stubEnv('TMUX', '/nowhere,1,0')
   vi.stubEnv('TMUX_PANE', '%0')
@@ -50,11 +50,11 @@ async function beside(there: Statuses) {
   return { asked, clock, complaints, disposal, launch, own, close: () => other.close() }
 }
 
-test('beside another OpenCode of the same project it is said once that this one does not listen', async () => {
+test('Panes warns once that this OpenCode does not listen when another one has its address', async () => {
   const { asked, clock, complaints, launch, own, close } = await beside({})
   launch('bg_00000001')
   await clock.advance(2000)
-  // Nothing is at work yet by which the two could be told apart.
+  // Panes cannot distinguish the two until a task is at work.
   expect([asked, complaints]).toEqual([[], []])
   own.now = BUSY
   await clock.advance(500)
@@ -67,7 +67,7 @@ test('beside another OpenCode of the same project it is said once that this one 
   close()
 })
 
-test('however many tasks begin before it can be told, one look is awaited, and none when the instance ends', async () => {
+test('Panes has one pending check for any number of tasks, and none after the instance has ended', async () => {
   const { asked, clock, disposal, launch, close } = await beside({})
   for (const id of ['bg_00000001', 'bg_00000002', 'bg_00000003']) launch(id)
   await clock.advance(2000)
@@ -78,7 +78,7 @@ test('however many tasks begin before it can be told, one look is awaited, and n
   close()
 })
 
-test('a manager that was not told where OpenCode listens names that, and asks the host for nothing', () => {
+test('a manager without serverUrl reports that panes need it, and sends no request', () => {
   const { host, manager } = createFakeStage({ tmux: { enabled: true } })
   expect(manager.problems).toEqual(['option tmux: there are no panes without serverUrl'])
   expect(host.calls).toEqual([])

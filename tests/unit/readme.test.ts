@@ -9,14 +9,14 @@ const page = (name: string): string => fileURLToPath(new URL(`../../${name}`, im
 const OPTIONS_PAGE = page('docs/options.md')
 const OPTIONS = /(?<=\n\n)\| option[^]*?\|(?=\n\n)/
 
-test('the table in docs/options.md has each option, with its default and what it means', async () => {
+test('the table in docs/options.md has each option, with its default and its meaning', async () => {
   const table = await optionsTable()
   const text = readFileSync(OPTIONS_PAGE, 'utf8')
   expect(text).toMatch(OPTIONS)
   await expect(text.replace(OPTIONS, () => table)).toMatchFileSnapshot(OPTIONS_PAGE)
 })
 
-/** The arguments that docs/tools.md names for each tool; a row without a name belongs to the one above. */
+/** Returns the arguments of each tool in docs/tools.md; a row without a tool belongs to the tool above. */
 function argumentsInPage(): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>()
   const text = readFileSync(page('docs/tools.md'), 'utf8')
@@ -30,7 +30,7 @@ function argumentsInPage(): Map<string, Set<string>> {
   return found
 }
 
-/** Both spellings are taken. */
+/** Normalizes a name, because tools accept both spellings. */
 const keyOf = (name: string): string => name.replaceAll('_', '').toLowerCase()
 
 test('the table in docs/tools.md has each tool, with each of its arguments and no other', async () => {
@@ -43,7 +43,7 @@ test('the table in docs/tools.md has each tool, with each of its arguments and n
   expect(Object.fromEntries(named)).toEqual(Object.fromEntries(defined))
 })
 
-test('the README has at most 120 lines, each tool, and options with the defaults that they have', async () => {
+test('the README has at most 120 lines, each tool, and options with their real defaults', async () => {
   const readme = readFileSync(page('README.md'), 'utf8')
   expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(120)
   const { tool } = (await plugin.server({ client: {}, directory: '/nowhere' } as never)) as { tool: object }
@@ -57,7 +57,7 @@ test('the README has at most 120 lines, each tool, and options with the defaults
     expect(all.replaceAll(/ +/g, ' ')).toContain(`| \`${name}\` | ${value} |`)
 })
 
-test('each link between the documents leads to a file that is there', () => {
+test('each link between the documents leads to an existing file', () => {
   const root = page('.')
   const pages = ['.', 'docs', 'docs/bench'].flatMap((folder) =>
     readdirSync(join(root, folder))
@@ -74,7 +74,7 @@ test('each link between the documents leads to a file that is there', () => {
   expect(broken).toEqual([])
 })
 
-test('each test that a document names is there', () => {
+test('each test that a document names exists', () => {
   const root = page('.')
   const pages = ['.', 'docs'].flatMap((folder) =>
     readdirSync(join(root, folder))

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import plugin from '../../src/server.ts'
 
-test('an OpenCode that loads plugins by setup is told which versions this one supports', async () => {
+test('setup rejects with the OpenCode versions that the plugin supports', async () => {
   const { engines } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     engines: { opencode: string }
   }

@@ -23,7 +23,7 @@ function createStories() {
 const whats = (timeline: Timeline, id: string): readonly string[] =>
   timeline.of(id)?.steps.map(stepText) ?? []
 
-test('a story has each change of its task, the first sign of its model, and each tool', async () => {
+test('a timeline has each transition of its task, the first output of its model, and each tool', async () => {
   const { clock, store, timeline, lines, add } = createStories()
   add('a')
   store.dispatch('a', { type: 'slotTaken', at: 1 })
@@ -39,7 +39,7 @@ test('a story has each change of its task, the first sign of its model, and each
     part({ id, type: 'tool', tool: 'read', state: { status } })
   for (const status of ['pending', 'running', 'running', 'completed'])
     timeline.observePart(toolPart('prt_1', status))
-  // Two at once, of which the host tells by turns, as their output comes.
+  // Two parallel tool calls, whose updates arrive alternately.
   for (const id of ['prt_2', 'prt_3', 'prt_2', 'prt_3']) timeline.observePart(toolPart(id, 'running'))
   timeline.observePart(
     part({ sessionID: 'ses_other', type: 'tool', tool: 'read', state: { status: 'running' } }),
@@ -65,7 +65,7 @@ test('a story has each change of its task, the first sign of its model, and each
   expect(text).toContain('tool read: running (2 times)\n')
 })
 
-test('what others say is one line of a story, and not a long one', () => {
+test('a timeline shows a message on one line, and shortened', () => {
   const { clock, store, timeline, add } = createStories()
   add('a')
   for (let step = 1; step <= 100; step += 1)
@@ -79,11 +79,11 @@ test('what others say is one line of a story, and not a long one', () => {
   const text = storyText(task, timeline.of('a'), clock.now())
   expect(text).not.toContain('\n  +0.0s  completed')
   expect(text).toContain('provider retry 1: busy 100 +0.0s completed 夜')
-  // Of what is longer, the host leaves out the end.
+  // OpenCode cuts the end of a longer tool output.
   expect(Buffer.byteLength(text)).toBeLessThan(51_200)
 })
 
-test('a story keeps its beginning and its end, and says how much it has left out', () => {
+test('a timeline keeps its first and last steps, and reports the number of steps left out', () => {
   const { clock, store, timeline, add } = createStories()
   add('a')
   for (let step = 1; step <= 150; step += 1) timeline.add('a', { type: 'idle', detail: `step ${step}` })
@@ -95,7 +95,7 @@ test('a story keeps its beginning and its end, and says how much it has left out
   expect(text).toContain('step 150\n')
 })
 
-test('the stories of unfinished tasks are kept, and of ended ones the last hundred', () => {
+test('Timeline keeps the steps of unfinished tasks, and of the last hundred ended ones', () => {
   const { store, timeline, add } = createStories()
   for (let number = 0; number < 120; number += 1) {
     add(`task ${number}`)
@@ -109,7 +109,7 @@ test('the stories of unfinished tasks are kept, and of ended ones the last hundr
   expect(timeline.of('task 20')).toBeDefined()
 })
 
-test('what is still told of tasks that have ended long ago does not pile up', () => {
+test('late steps of tasks that ended long ago do not accumulate', () => {
   const { store, timeline, add } = createStories()
   const outcome = { status: 'completed' as const, text: '', usage: NO_USAGE }
   for (let number = 0; number < 300; number += 1) {

@@ -7,12 +7,12 @@ import { toolNames } from '../../src/tool-names.ts'
 
 const SOURCE = fileURLToPath(new URL('../../src', import.meta.url))
 
-test('R13: no source file spells the name of a tool: each takes it from the table of names', () => {
+test('R13: no source file spells a tool name, because each reads it from tool-names', () => {
   const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).filter(
-    // What options mean is for people, who read of the tools by the names that they have without a prefix.
+    // The option texts in config.ts name the tools without a prefix, because people read them.
     (file) => /\.tsx?$/.test(file) && file !== 'tool-names.ts' && file !== 'config.ts',
   )
-  // Neither a property of the table, nor the element of a notice, also where it is looked for.
+  // Excludes properties of the table, and the element of a notice, also in patterns that match it.
   const spelled = new RegExp(
     String.raw`(?<![.\w]|<\/?|\?:)(?:${Object.keys(toolNames('')).join('|')})\b(?!:)`,
   )
@@ -24,7 +24,7 @@ test('R13: no source file spells the name of a tool: each takes it from the tabl
 })
 
 test.for(['9lives', 'a b', 'ünder_', 'x'.repeat(21), 'a.', 5])(
-  'R13: a prefix that no provider takes in the name of a tool is refused: %s',
+  'R13: a prefix that providers reject in a tool name is refused: %s',
   (toolPrefix) => {
     const { options, problems } = parseOptions({ toolPrefix })
     expect(options.toolPrefix).toBe('')
@@ -32,7 +32,7 @@ test.for(['9lives', 'a b', 'ünder_', 'x'.repeat(21), 'a.', 5])(
   },
 )
 
-test('R13: a prefix stands before the name of each tool', () => {
+test('R13: toolPrefix precedes each tool name', () => {
   const { toolPrefix } = parseOptions({ toolPrefix: 'my-bg_' }).options
   expect(Object.values(toolNames(toolPrefix))).toContain('my-bg_list_background')
 })

@@ -16,7 +16,7 @@ test.for([
   '--no-replay run hello',
   '--something-new 5 run hello',
   'run --port 4096 -- -x',
-])('R17: `opencode %s` is a run, whatever stands before', (line) => {
+])('R17: isRun recognizes `opencode %s`, with any options before the command', (line) => {
   expect(isRun(line.split(' '))).toBe(true)
 })
 
@@ -36,6 +36,6 @@ test.for([
   'some/folder run',
   '-- run',
   'some/folder',
-])('R17: `opencode %s` is none', (line) => {
+])('R17: isRun rejects `opencode %s`', (line) => {
   expect(isRun(line.split(' '))).toBe(false)
 })

@@ -3,8 +3,8 @@ import { connect, type Client } from '../../../src/host/opencode.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
 /**
- * A client of a host that checks the form of what it lists in whole, and of the last page alone, as OpenCode does it; of these
- * messages it does not know the form.
+ * Returns a client whose host validates the messages of a full list and of the last page alone, as OpenCode
+ * does; the `broken` messages fail this check.
  */
 function client(count: number, broken: ReadonlySet<number>): { client: Client; calls: () => number } {
   const stored = Array.from({ length: count }, (_, index) => ({ info: { id: `msg_${index}` }, parts: [] }))
@@ -34,7 +34,7 @@ const ids = async (of: Client): Promise<readonly string[]> =>
   (await connect(of, '/project', new ManualClock()).messages('ses_1')).map(({ info }) => info.id)
 
 test.each([1, 3, 16, 17, 64, 300])(
-  'R14: of %i messages all are read, whichever the host cannot list',
+  'R14: all of %i messages are read, whichever of them OpenCode cannot list',
   async (count) => {
     const all = Array.from({ length: count }, (_, index) => `msg_${index}`)
     for (const broken of [1, Math.floor(count / 2), count - 1].filter(
@@ -47,13 +47,13 @@ test.each([1, 3, 16, 17, 64, 300])(
   },
 )
 
-test('R14: of an oldest message that the host cannot read, all others are read', async () => {
+test('R14: an unreadable oldest message does not prevent the read of the others', async () => {
   expect(await ids(client(70, new Set([0])).client)).toEqual(
     Array.from({ length: 69 }, (_, index) => `msg_${index + 1}`),
   )
 })
 
-test('R14: where nothing can be read, the refusal says so', async () => {
+test('R14: the error of OpenCode is reported when no message can be read', async () => {
   await expect(ids(client(1, new Set([0])).client)).rejects.toThrow(
     'OpenCode refused session.messages: BadRequest',
   )

@@ -15,9 +15,9 @@ function gateOf(opencode: Opencode): Gate {
 
 interface Host {
   readonly opencode: Opencode
-  /** How often it was asked for the parent. */
+  /** Number of requests for the parent. */
   readonly asked: () => number
-  /** Answers the first question; from then on it answers at once. */
+  /** Answers the first request; every later request is answered at once. */
   readonly answer: (session: Session | HostError) => void
   /** Changes the parent, and returns it. */
   readonly told: (session: Session) => Session
@@ -53,13 +53,13 @@ function host(): Host {
   }
 }
 
-test('a parent is asked for anew at each notice, since its user may be at work in another process', async () => {
+test('the gate re-reads the parent for each notice, because its user may work in another process', async () => {
   const { opencode, asked, answer, told } = host()
   const gate = gateOf(opencode)
   const first = gate.admission()
   answer(sessionWith({}))
   expect(await first).toEqual({ type: 'open', agent: 'build', model: { providerID: 'mock', modelID: 'm1' } })
-  // No event of it comes here.
+  // No event reports this change.
   told(sessionWith({ agent: 'plan', model: { id: 'm3', providerID: 'mock', variant: 'high' } }))
   expect(await gate.admission()).toEqual({
     type: 'open',
@@ -71,7 +71,7 @@ test('a parent is asked for anew at each notice, since its user may be at work i
   expect(asked()).toBe(3)
 })
 
-test('for a launch a parent is asked for once, and its events are believed from then on', async () => {
+test('for launches the gate reads the parent once, and then follows its events', async () => {
   const { opencode, asked, answer, told } = host()
   const gate = gateOf(opencode)
   const first = gate.session()
@@ -82,7 +82,7 @@ test('for a launch a parent is asked for once, and its events are believed from 
   expect(asked()).toBe(1)
 })
 
-test('an event that comes while the host is being asked is newer than its answer', async () => {
+test('an event that arrives during a read of the parent is newer than the answer', async () => {
   const { opencode, answer, told } = host()
   const gate = gateOf(opencode)
   const admission = gate.admission()
@@ -92,7 +92,7 @@ test('an event that comes while the host is being asked is newer than its answer
   expect(await gate.admission()).toMatchObject({ agent: 'plan' })
 })
 
-test('a parent with undone messages may not be written to, until the undo is over', async () => {
+test('the gate is closed while the parent has undone messages, and opens when the undo ends', async () => {
   const { opencode, answer, told } = host()
   const gate = gateOf(opencode)
   const admission = gate.admission()
@@ -102,7 +102,7 @@ test('a parent with undone messages may not be written to, until the undo is ove
   expect(await gate.admission()).toMatchObject({ type: 'open' })
 })
 
-test('a parent that was deleted is gone, whether an event or the host says so', async () => {
+test('a deleted parent is gone, whether an event or OpenCode reports it', async () => {
   const { opencode, answer } = host()
   const gate = gateOf(opencode)
   const unknown = gate.admission()
@@ -115,7 +115,7 @@ test('a parent that was deleted is gone, whether an event or the host says so', 
   expect(await gate.admission()).toEqual({ type: 'gone' })
 })
 
-test('a host that does not answer is an error, and is asked again', async () => {
+test('a read without an answer is an error, and the gate reads again the next time', async () => {
   const { opencode, asked, answer } = host()
   const gate = gateOf(opencode)
   const refused = gate.admission()
@@ -127,7 +127,7 @@ test('a host that does not answer is an error, and is asked again', async () => 
   expect(asked()).toBe(2)
 })
 
-test('a variant that nobody has chosen is not sent', async () => {
+test('the variant "default" is not sent, because the user has chosen none', async () => {
   const { opencode, answer } = host()
   const admission = gateOf(opencode).admission()
   answer(sessionWith({ model: { id: 'm1', providerID: 'mock', variant: 'default' } }))
@@ -135,7 +135,7 @@ test('a variant that nobody has chosen is not sent', async () => {
   expect(await admission).not.toHaveProperty('model.variant')
 })
 
-/** What the events of a parent's turns are, in short: `error` is one of the model's, `aborted` is the user's. */
+/** Short names for the events of a parent's turns: `error` is the model's, `aborted` the user's. */
 type Word =
   | 'busy'
   | 'retry'
@@ -204,53 +204,53 @@ async function after(...words: readonly Word[]): Promise<string> {
 
 test.each<{ story: string; words: Word[] }>([
   { story: 'in mid-answer', words: ['busy', 'aborted', 'idle', 'message aborted', 'idle'] },
-  { story: 'before it is asked, which no error tells', words: ['busy', 'message aborted', 'idle'] },
-  { story: 'while a retry is awaited, which no error tells', words: ['busy', 'retry', 'idle'] },
-  { story: 'while it is idle', words: ['busy', 'idle', 'idle'] },
-  { story: 'and another plugin has it go on', words: ['busy', 'aborted', 'idle', 'busy', 'idle'] },
+  { story: 'before the model request, without an error event', words: ['busy', 'message aborted', 'idle'] },
+  { story: 'during a retry wait, without an error event', words: ['busy', 'retry', 'idle'] },
+  { story: 'while the parent is idle', words: ['busy', 'idle', 'idle'] },
+  { story: 'another plugin continues the parent', words: ['busy', 'aborted', 'idle', 'busy', 'idle'] },
   {
-    story: 'and a message was stored that nobody answers',
+    story: 'a stored message gets no answer',
     words: ['busy', 'aborted', 'idle', 'writes', 'stored', 'idle'],
   },
   {
-    story: 'and another plugin has it go on after a message that nobody answers',
+    story: 'another plugin continues the parent after an unanswered message',
     words: [
       ...(['busy', 'aborted', 'idle', 'writes', 'stored', 'idle'] as const),
       ...(['a message of a plugin', 'busy', 'the plugin is answered', 'idle'] as const),
     ],
   },
-])('a parent that the user interrupts $story may not be woken', async ({ words }) => {
+])('a user interrupt closes the gate: $story', async ({ words }) => {
   expect(await after(...words)).toBe('closed')
 })
 
 test.each<{ story: string; words: Word[] }>([
-  { story: 'its turn has ended', words: ['busy', 'busy', 'idle'] },
-  { story: 'its turn has failed, which says idle twice', words: ['busy', 'error', 'idle', 'idle'] },
-  { story: 'a retry went well', words: ['busy', 'retry', 'busy', 'idle'] },
+  { story: 'the turn has ended', words: ['busy', 'busy', 'idle'] },
+  { story: 'the turn has failed, with two idle events', words: ['busy', 'error', 'idle', 'idle'] },
+  { story: 'a retry succeeded', words: ['busy', 'retry', 'busy', 'idle'] },
   {
-    story: 'the user has written since, and is answered',
+    story: 'the user wrote after the interrupt, and was answered',
     words: ['busy', 'aborted', 'idle', 'writes', 'stored', 'busy', 'answered'],
   },
-  { story: 'its idle is told twice', words: ['busy', 'idle', 'the same again'] },
+  { story: 'one idle event arrives twice', words: ['busy', 'idle', 'the same again'] },
   {
-    story: 'the user has written since, and the end of the interrupted turn comes late',
+    story: 'the user wrote after the interrupt, and the interrupted turn ends late',
     words: [
       ...(['busy', 'aborted', 'idle', 'writes', 'stored', 'busy'] as const),
       ...(['message aborted', 'answered', 'idle'] as const),
     ],
   },
   {
-    story: 'the user has written since, and a plugin has put in a message of its own from the hook',
+    story: 'the user wrote after the interrupt, and a plugin added a message from the same hook',
     words: [
       ...(['busy', 'aborted', 'idle', 'writes', 'a message from the same hook', 'stored'] as const),
       ...(['busy', 'the hook is answered'] as const),
     ],
   },
-])('a parent may be woken when $story', async ({ words }) => {
+])('the gate is open: $story', async ({ words }) => {
   expect(await after(...words)).toBe('open')
 })
 
-test('a parent in the archive may not be woken, until it is taken out, which leaves a 0', async () => {
+test('the gate is closed while the parent is archived; unarchiving sets `archived` to 0', async () => {
   const { opencode, answer, told } = host()
   const gate = gateOf(opencode)
   const admission = gate.admission()

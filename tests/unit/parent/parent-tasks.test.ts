@@ -10,7 +10,7 @@ const cancel: TaskEvent = {
   outcome: { status: 'cancelled', by: 'parent', text: '', usage: USAGE },
 }
 
-test('what a parent has unfinished, and whether some of it is active, follows each change, and a next run', () => {
+test('ParentTasks tracks unfinished and active tasks through each change and the next run', () => {
   const store = new TaskStore()
   const tasks = new ParentTasks(store)
   store.subscribe((task, event) => tasks.observeTask(task, event))
@@ -28,7 +28,7 @@ test('what a parent has unfinished, and whether some of it is active, follows ea
   expect(states()).toEqual([['bg_2', 'bg_1'], false])
 })
 
-test('the tasks of a parent are listed in the order of their launches', () => {
+test('ParentTasks lists tasks in launch order', () => {
   const store = new TaskStore()
   const tasks = new ParentTasks(store)
   store.subscribe((task, event) => tasks.observeTask(task, event))

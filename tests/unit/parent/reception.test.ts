@@ -23,12 +23,12 @@ describe('a notice', () => {
     expect(receptionOf(answer('msg_other'))).toBe('missing')
   })
 
-  test('is unanswered while only earlier calls have ended, or its own is still under way', () => {
+  test('is unanswered while only earlier calls have ended, or its own call still runs', () => {
     expect(receptionOf(userMessage('msg_first', 1).info, notice, answer('msg_first'))).toBe('unanswered')
     expect(receptionOf(notice, answer(NOTICE, { time: { created: 110 } }))).toBe('unanswered')
   })
 
-  test('is answered by a call that names it, well or with an error of its own', () => {
+  test('is answered by a call that names it, also by a failed one', () => {
     expect(receptionOf(notice, answer(NOTICE))).toBe('answered')
     const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
     expect(receptionOf(notice, answer(NOTICE, { error }))).toBe('answered')
@@ -38,14 +38,14 @@ describe('a notice', () => {
     expect(receptionOf(notice, userMessage('msg_later', 105).info, answer('msg_later'))).toBe('answered')
   })
 
-  test('rests in the history when the user interrupts the turn in which it waits', () => {
+  test('is interrupted when the user aborts the turn in which it waits', () => {
     expect(
       receptionOf(userMessage('msg_first', 1).info, notice, answer('msg_first', { error: aborted })),
     ).toBe('interrupted')
     expect(receptionOf(notice, answer(NOTICE, { error: aborted }))).toBe('interrupted')
   })
 
-  test('is not touched by an interrupt that was over before it was stored', () => {
+  test('is not affected by an interrupt that ended before it was stored', () => {
     const before = { error: aborted, time: { created: 10, completed: 50 } }
     expect(receptionOf(userMessage('msg_first', 1).info, answer('msg_first', before), notice)).toBe(
       'unanswered',

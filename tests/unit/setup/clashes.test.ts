@@ -29,7 +29,7 @@ async function call(clashes: Clashes, callID: string, input: unknown = {}): Prom
 test.for([
   ['that one', [ours, theirs]],
   ['ours', [theirs, ours]],
-] as const)('R13: of two definitions of a name, the later is reported as used: %s', ([winner, order]) => {
+] as const)('R13: Clashes reports the later of two definitions of a name as used: %s', ([winner, order]) => {
   const { clashes, reports } = clashesOf()
   for (let turn = 0; turn < 3; turn += 1) {
     for (const make of order) expect(clashes.observeDefinition(NAME, make())).toBe(make === ours)
@@ -40,7 +40,7 @@ test.for([
   ])
 })
 
-test('R13: a definition of ours that another plugin has rewritten is still ours', () => {
+test('R13: Clashes accepts a definition of ours that another plugin has rewritten', () => {
   const { clashes, reports } = clashesOf()
   expect(clashes.observeDefinition(NAME, ours({ description: 'In other words.' }))).toBe(true)
   expect(clashes.observeDefinition(NAME, ours({ jsonSchema: { properties: {} } }))).toBe(true)
@@ -48,7 +48,7 @@ test('R13: a definition of ours that another plugin has rewritten is still ours'
   expect(reports).toEqual([])
 })
 
-test('R13: an answer to a call that none of ours executed is reported once, and ours never are', async () => {
+test('R13: Clashes reports once that another tool of our name answered a call', async () => {
   const { clashes, reports } = clashesOf()
   await call(clashes, 'call_1')
   await expect(call(clashes, 'call_2', 'fail')).rejects.toThrow('no')
@@ -63,13 +63,13 @@ test('R13: an answer to a call that none of ours executed is reported once, and 
   ])
 })
 
-test('two copies of the plugin find each other, and the later one alone reports it', () => {
+test('two copies of the plugin detect each other, and only the later one reports it', () => {
   const [first, second] = [clashesOf(), clashesOf()]
   for (let turn = 0; turn < 3; turn += 1) {
     const definition = ours()
     for (const { clashes } of [first, second]) clashes.observeDefinition(NAME, definition)
   }
-  // The answers of the second's tools pass by the first.
+  // The first copy observes the answers of the second copy's tools.
   first.clashes.observeAnswer(NAME, 'call_1')
   expect(first.reports).toEqual([])
   expect(second.reports).toEqual([

@@ -35,7 +35,7 @@ const announced: Event = {
   properties: { command: VIEW_COMMAND },
 }
 
-test('N8: where no view has announced itself some time after the first launch, it is said once', async () => {
+test('N8: the hint is shown once when no view announces itself soon after the first launch', async () => {
   const one = hint()
   one.handleEvent(created({}))
   await clock.advance(60_000)
@@ -51,14 +51,14 @@ test('N8: where no view has announced itself some time after the first launch, i
 test.for([
   ['before', [announced, launched]],
   ['after', [launched, announced]],
-] as const)('N8: a view that has announced itself %s a launch is not missing', async ([, events]) => {
+] as const)('N8: no hint is shown when a view announces itself %s a launch', async ([, events]) => {
   const one = hint()
   for (const event of events) one.handleEvent(event)
   await clock.advance(60_000)
   expect(shown).toEqual([])
 })
 
-test('N8: it is said once on a machine, however often OpenCode starts', async () => {
+test('N8: the hint is shown once on a machine, however often OpenCode starts', async () => {
   // The terminal UI loads the plugin twice.
   for (const one of [hint(), hint(), hint()]) one.handleEvent(launched)
   await clock.advance(60_000)
@@ -67,14 +67,14 @@ test('N8: it is said once on a machine, however often OpenCode starts', async ()
   expect(shown).toHaveLength(1)
 })
 
-test('N8: where it cannot be kept that it was said, it is said all the same', async () => {
+test('N8: the hint is shown even if its marker file cannot be written', async () => {
   writeFileSync(join(directory, 'file'), '')
   hint(join(directory, 'file', 'inside')).handleEvent(launched)
   await clock.advance(60_000)
   expect(shown).toHaveLength(1)
 })
 
-test('N8: an instance that ends says nothing any more', async () => {
+test('N8: a disposed instance shows no hint', async () => {
   const one = hint()
   one.handleEvent(launched)
   one.dispose()

@@ -11,21 +11,21 @@ const owners = systemOwners(NAME, '/project')
 const { self } = owners
 const isGone = (owner: typeof self): boolean => owners.isGone(owner)
 
-test('an earlier instance of this process is gone, since a project has one at a time', () => {
+test('an earlier instance of this process is gone, because a project has one at a time', () => {
   expect(isGone(self)).toBe(true)
 })
 
-test('managers that were given no name leave the tasks of one another in this process alone', () => {
+test('two unnamed managers of one process do not count each other as gone', () => {
   const unnamed = systemOwners(undefined, '/project')
   expect(unnamed.isGone(systemOwners(undefined, '/project').self)).toBe(false)
   expect(unnamed.isGone({ ...unnamed.self, pid: 2 ** 22 + 1, process: 'long ago' })).toBe(true)
 })
 
-test('where the system says no more of a process than that there is one, it is not gone', () => {
+test('a process whose identity the system does not report is not gone while its pid exists', () => {
   expect(isGone({ ...self, pid: process.ppid, process: '' })).toBe(false)
 })
 
-test('a manager of another name or of another project is not ours to judge', () => {
+test('a manager of another name or project never counts as gone', () => {
   const dead = { ...self, pid: 2 ** 22 + 1, process: 'long ago' }
   expect(isGone(dead)).toBe(true)
   expect(isGone({ ...dead, name: 'library' })).toBe(false)
@@ -35,7 +35,7 @@ test('a manager of another name or of another project is not ours to judge', () 
 const SYSTEM = { machine: 'm', boot: 'b', namespace: 'pid:[1]' }
 const dead = { ...self, pid: 2 ** 22 + 1, process: 'long ago' }
 
-/** Whether a process that left this behind is gone, seen from another. */
+/** Whether the owner recorded on system `there` counts as gone when checked from system `here`. */
 const isGoneFrom = (here: Partial<typeof SYSTEM>, there: Partial<typeof SYSTEM>, host = self.host): boolean =>
   systemOwners(NAME, '/project', () => ({ ...SYSTEM, ...here })).isGone({
     ...dead,
@@ -43,29 +43,29 @@ const isGoneFrom = (here: Partial<typeof SYSTEM>, there: Partial<typeof SYSTEM>,
     system: { ...SYSTEM, ...there },
   })
 
-test('R11: a host name that has changed says nothing of who is gone', () => {
+test('R11: a dead owner is gone even after the host name has changed', () => {
   expect(isGoneFrom({}, {}, 'the name before')).toBe(true)
 })
 
-test('R11: of two containers of one image, neither judges the other', () => {
+test('R11: a container does not count the processes of another container as gone', () => {
   expect(isGoneFrom({}, { namespace: 'pid:[2]' })).toBe(false)
 })
 
-test('R11: what was left before a reboot of this machine is gone, and what another machine runs is not', () => {
+test('R11: an owner from before a reboot of this machine is gone, an owner on another machine is not', () => {
   const data = mkdtempSync(join(tmpdir(), 'data-'))
   mkdirSync(join(data, 'opencode'))
   vi.stubEnv('XDG_DATA_HOME', data)
   expect(isGoneFrom({}, { boot: 'before' })).toBe(true)
   expect(isGoneFrom({}, { boot: 'before', machine: 'another' })).toBe(false)
   expect(isGoneFrom({ machine: '' }, { boot: 'before', machine: '' })).toBe(false)
-  // Where nothing tells that only this machine can have written it.
+  // Without proof that the data is on a local disk, another machine may have written it.
   vi.stubEnv('XDG_DATA_HOME', '/proc/nowhere')
   expect(isGoneFrom({}, { boot: 'before' })).toBe(false)
   vi.unstubAllEnvs()
   rmSync(data, { recursive: true })
 })
 
-test('R16: where the system tells nothing of itself, the host name decides, as in records of before', () => {
+test('R16: without system identifiers the host name decides, as for old records', () => {
   const nothing = { machine: '', boot: '', namespace: '' }
   expect(isGoneFrom(nothing, nothing)).toBe(true)
   expect(isGoneFrom(nothing, nothing, 'another')).toBe(false)
@@ -74,7 +74,7 @@ test('R16: where the system tells nothing of itself, the host name decides, as i
   expect(isGone({ ...old, host: 'another' })).toBe(false)
 })
 
-test('another process is there until it ends, and one that was given its pid later is not it', async () => {
+test('another process is not gone until it ends, and a later process with its pid is not the owner', async () => {
   const source = new URL('../../../src/task/owner.ts', import.meta.url).href
   const code = `import(${JSON.stringify(source)}).then((m) => {
     console.log(JSON.stringify(m.systemOwners(${JSON.stringify(NAME)}, '/project').self))
@@ -93,8 +93,8 @@ test('another process is there until it ends, and one that was given its pid lat
   expect(isGone(other)).toBe(true)
 })
 
-test('a process that has ended is gone, though its parent has not noticed', async () => {
-  // The shell becomes a program that never asks for its children.
+test('a zombie process counts as gone, although its parent has not reaped it', async () => {
+  // `exec` replaces the shell with a program that never reaps its children.
   const parent = spawn('sh', ['-c', 'sleep 0.5 & echo $!; exec sleep 100'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

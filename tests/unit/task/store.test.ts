@@ -9,7 +9,7 @@ const cancel: TaskEvent = {
   outcome: { status: 'cancelled', by: 'parent', text: '', usage: USAGE },
 }
 
-test('only the first of two ends wins, and only it is told', () => {
+test('the store accepts only the first of two ends, and notifies its listeners once', () => {
   const store = new TaskStore()
   const seen: string[] = []
   store.subscribe((task) => seen.push(task.status))
@@ -34,7 +34,7 @@ test('a task is found by its id and by its session, until it is removed', () => 
   expect([...store.all()].map(({ id }) => id)).toEqual(['bg_2'])
 })
 
-test('a listener that has left hears nothing more', () => {
+test('an unsubscribed listener receives no more events', () => {
   const store = new TaskStore()
   const seen: string[] = []
   store.add(pendingTask())

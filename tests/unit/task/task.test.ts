@@ -23,7 +23,7 @@ const slotTaken: TaskEvent = { type: 'slotTaken', at: 2 }
 const prompted: TaskEvent = { type: 'prompted', at: 3 }
 const end = (outcome: Outcome): TaskEvent => ({ type: 'ended', at: 4, outcome })
 
-/** Each type has to be here: what it is made of decides whether the compiler knows of one that is missing. */
+/** Lists events of each type: the mapped type makes the compiler report a missing one. */
 const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent, { type: Type }>[] } = {
   slotTaken: [{ type: 'slotTaken', at: 2 }],
   prompted: [{ type: 'prompted', at: 3 }],
@@ -45,7 +45,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
 }
 const anyEvent = fc.constantFrom<TaskEvent>(...Object.values(EVENTS).flat())
-/** Those that take a task further; the others leave a run where it is, or have it wait and go on. */
+/** Events that advance a task; the others only switch it between waiting and running, or change no status. */
 const MOVING: ReadonlySet<TaskEvent['type']> = new Set(['slotTaken', 'ended', 'continued'])
 
 function after(...events: TaskEvent[]): Task | undefined {
@@ -53,16 +53,16 @@ function after(...events: TaskEvent[]): Task | undefined {
 }
 
 describe('transition', () => {
-  test('a task goes from pending over starting to running and keeps the time at which it took its slot', () => {
+  test('a task goes from pending to starting to running, and keeps the time at which it took its slot', () => {
     expect(after(slotTaken)).toMatchObject({ status: 'starting', startedAt: 2 })
     expect(after(slotTaken, prompted)).toMatchObject({ status: 'running', startedAt: 2 })
   })
 
-  test('a task may end while it is still being prompted, since events can be faster than answers', () => {
+  test('a task may end before its prompt is accepted, because events can arrive before the answer', () => {
     expect(after(slotTaken, end(completed))).toMatchObject({ status: 'completed', startedAt: 2, endedAt: 4 })
   })
 
-  test('a pending task can be cancelled or fail, but has nothing to complete', () => {
+  test('a pending task can be cancelled or fail, but cannot complete', () => {
     expect(after(end(cancelled))).toMatchObject({ status: 'cancelled', by: 'user', endedAt: 4 })
     expect(after(end(failed))).toMatchObject({ status: 'failed', failure: { reason: 'error' } })
     expect(after(end(completed))).toBeUndefined()
@@ -72,13 +72,13 @@ describe('transition', () => {
     expect(after(end(cancelled))).not.toHaveProperty('startedAt')
   })
 
-  test('an event that does not fit loses its race', () => {
+  test('an event that does not fit the status is a lost race', () => {
     expect(after(prompted)).toBeUndefined()
     expect(after(slotTaken, slotTaken)).toBeUndefined()
     expect(after(slotTaken, prompted, prompted)).toBeUndefined()
   })
 
-  test('a text that a command was watched for counts once, from what it left running too', () => {
+  test('a command records one output match, also from leftover processes after its end', () => {
     const events = [slotTaken, prompted, end(completed), ...EVENTS.outputMatched]
     const ended = events.reduce<Task | undefined>(
       (task, event) => task && transition(task, event),
@@ -90,7 +90,7 @@ describe('transition', () => {
   })
 
   test.each([...EVENTS.outputMatched, ...EVENTS.listening])(
-    'a default time limit is no limit any more for a command that $type, and one that was asked for stays',
+    'the event $type lifts a default time limit, but not a requested one',
     (event) => {
       const [byDefault, asked] = [true, false].map((timeoutIsDefault) =>
         [slotTaken, prompted, event].reduce<Task | undefined>(
@@ -103,19 +103,19 @@ describe('transition', () => {
     },
   )
 
-  test('the text of the result is not kept in the task: it lives in the session', () => {
+  test('a task does not store the text of its result, because the session has it', () => {
     expect(after(slotTaken, end(completed))).not.toHaveProperty('text')
   })
 
-  test('the prompt is kept until an answer shows that the session holds it', () => {
+  test('a task stores its prompt until an answer shows that the session has it', () => {
     expect(after(slotTaken, prompted, end(failed))).toMatchObject({ prompt: 'Find them.' })
     expect(after(slotTaken, prompted, end(cancelled))).toMatchObject({ prompt: 'Find them.' })
     expect(after(slotTaken, prompted, end(completed))).toMatchObject({ prompt: '' })
   })
 
-  test('whatever happens, each run ends once, and only moves forward until then', () => {
+  test('with any events, each run ends once, and only moves forward until then', () => {
     const order: TaskStatus[] = ['pending', 'starting', 'running']
-    /** A later run is further than all of an earlier one; a task that waits is as far as one that runs. */
+    /** Ranks a later run above all of an earlier one, and `waiting` like `running`. */
     const progress = (task: Task): number =>
       task.run * 10 + (isEnded(task) ? 4 : task.status === 'waiting' ? 2 : order.indexOf(task.status))
     fc.assert(

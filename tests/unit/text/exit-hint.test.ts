@@ -49,7 +49,7 @@ test.each([
   ['npm test || echo failed', 'echo failed'],
   ['npm test || true', 'true'],
   ['npm run a; npm test ||\n  true', 'true'],
-])('the exit code 0 of %j says nothing, whether the last command ran or not', (command, last) => {
+])('the exit code 0 of %j proves nothing, because "||" makes it 0 in any case', (command, last) => {
   expect(exitHint(ended(command))).toBe(`The exit code is always 0, because of "|| ${last}".`)
 })
 
@@ -74,7 +74,7 @@ test.each([
   'git commit -m "a; echo \'b c"',
   'echo a >| cat',
   "# don't\nnpm test || exit 1\n# can't\necho ok",
-])('of %j nothing is said that could be false', (command) => {
+])('exitHint gives no hint that could be false for %j', (command) => {
   expect(exitHint(ended(command))).toBeUndefined()
 })
 
@@ -114,11 +114,11 @@ test.each([
   '(npm test | tail -5) && npm run build',
   'echo hello',
   'cat file',
-])('of %j it says all', (command) => {
+])('the exit code of %j needs no hint', (command) => {
   expect(exitHint(ended(command))).toBeUndefined()
 })
 
-test('a signal may have come from its own pkill', () => {
+test('a signal gets a hint only if pkill -f in the line may have matched its own shell', () => {
   expect(exitHint(killed('make'))).toBeUndefined()
   expect(exitHint(killed('pkill -f "vite dev"; npm run dev'))).toBe('pkill -f matches its own shell.')
 })

@@ -14,7 +14,7 @@ test('durations are given in the two largest units', () => {
   ])
 })
 
-test('tokens and costs are given in three digits or so', () => {
+test('tokens and costs are given in about three digits', () => {
   expect([0, 950, 18_200, 1_300_000, 999_960].map(formatTokens)).toEqual([
     '0',
     '950',
@@ -25,15 +25,15 @@ test('tokens and costs are given in three digits or so', () => {
   expect([0, 0.0004, 0.04, 1.2].map(formatCost)).toEqual(['$0', '$0.0004', '$0.04', '$1.20'])
 })
 
-test('a text within its limit is left alone', () => {
+test('cutMiddle leaves a text within its limit unchanged', () => {
   expect(cutMiddle('grün', 5, String)).toBe('grün')
 })
 
-test('a longer text keeps its beginning and its end, and says how much is missing', () => {
+test('cutMiddle keeps both ends of a longer text, and reports the number of bytes left out', () => {
   expect(cutMiddle('0123456789', 4, (bytes) => `[${bytes}]`)).toBe('01\n[6]\n89')
 })
 
-test('no character is cut in two', () => {
+test('cutMiddle cuts no character in two', () => {
   const cut = cutMiddle('ü'.repeat(10), 6, (bytes) => `[${bytes}]`)
   expect(cut).toBe('ü\n[16]\nü')
 })

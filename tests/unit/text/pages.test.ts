@@ -10,7 +10,7 @@ const piece = (source: string | Buffer, offset = 0): Piece => {
   return { bytes: whole.subarray(offset), offset, size: whole.length }
 }
 
-/** All pages, each from where the one before says that it goes on; `read`: how many bytes are read of a file for one. */
+/** Returns all pages, each from the `next` of the one before; for each page `read` bytes are read. */
 function pagesOf(source: string | Buffer, limits = LIMITS, read = Infinity): string[] {
   const size = Buffer.byteLength(source)
   const texts: string[] = []
@@ -26,7 +26,7 @@ function pagesOf(source: string | Buffer, limits = LIMITS, read = Infinity): str
 
 const texts = fc.array(fc.constantFrom('a', 'word ', '\n', 'ü', '€', '😀', '\0', '\u202e', '<task id='))
 
-test('pages one after another are the whole text, whatever it holds and however much is read for one', () => {
+test('the pages together are the whole text, with any content and any read size', () => {
   const reads = fc.constantFrom(4, 7, 50, Infinity)
   fc.assert(
     fc.property(texts, reads, (parts, read) => {
@@ -41,26 +41,26 @@ test('pages one after another are the whole text, whatever it holds and however 
   )
 })
 
-test('a page ends with a whole line, where that leaves at least half of it', () => {
+test('a page ends with a whole line if that fills at least half of the page', () => {
   expect(pagesOf('0123456789 0123456789\n0123456789 0123456789 0123456789')[0]).toBe(
     '0123456789 0123456789\n',
   )
   expect(pagesOf(`short\n${'x'.repeat(60)}`)[0]).toBe(`short\n${'x'.repeat(34)}`)
 })
 
-test('bytes that are no text stand as such, and the pages come to an end', () => {
+test('invalid UTF-8 becomes replacement characters, and the pages end', () => {
   const bytes = Buffer.from([0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82, 0x62, 0xf0])
   expect(pagesOf(bytes).join('')).toBe('a\uFFFD\uFFFD(\uFFFDb\uFFFD')
 })
 
-test('a text that fits stays whole; of another the marker says how much is left out, and from where', () => {
+test('ends returns a text that fits whole; otherwise its marker names the bytes left out and their offset', () => {
   const marker = (bytes: number, offset: number): string => `[${bytes} from ${offset}]`
   expect(ends('0123456789', LIMITS, marker)).toBe('0123456789')
   expect(ends('0'.repeat(50), LIMITS, marker)).toBe(`${'0'.repeat(20)}\n[10 from 20]\n${'0'.repeat(20)}`)
   expect(ends('a\nb\nc\nd\ne\nf\n', LIMITS, marker)).toBe('a\nb\n[4 from 4]\ne\nf\n')
 })
 
-test('what is left out in the middle is what the pages from there show', () => {
+test('the bytes and the offset of the marker are exactly the text that is left out', () => {
   fc.assert(
     fc.property(texts, (parts) => {
       const text = parts.join('')

@@ -27,11 +27,11 @@ test.each<[string, unknown, object]>([
   ['a number for a text', { prompt: 7 }, { prompt: '7' }],
   ["the host's name for the agent", { subagent_type: 'general' }, { agent: 'general' }],
   ['a name in another case', { taskId: 'bg_1', 'Notify-On': 'x' }, { task_id: 'bg_1', notify_on: ['x'] }],
-  ['all as a text of JSON', '{"prompt":"x"}', { prompt: 'x' }],
-  ['a text for nothing as an id', { task_id: 'null', agent: ' None ', prompt: 'x' }, { prompt: 'x' }],
-  ['a text for nothing as a number', { timeout: 'undefined', all: 'null', prompt: 'x' }, { prompt: 'x' }],
+  ['all arguments as one JSON text', '{"prompt":"x"}', { prompt: 'x' }],
+  ['a word for nothing as an id', { task_id: 'null', agent: ' None ', prompt: 'x' }, { prompt: 'x' }],
+  ['a word for nothing as a number', { timeout: 'undefined', all: 'null', prompt: 'x' }, { prompt: 'x' }],
   [
-    'a text for nothing as a prompt',
+    'a word for nothing as a prompt',
     { prompt: 'none', notify_on: 'null' },
     { prompt: 'none', notify_on: ['null'] },
   ],
@@ -39,23 +39,27 @@ test.each<[string, unknown, object]>([
   ['a number in a list', { notify_on: [3000, ' a '] }, { notify_on: ['3000', ' a '] }],
   ['a number for a list', { notify_on: 3000 }, { notify_on: ['3000'] }],
   [
-    'a list of one for one',
+    'a list of one for a single value',
     { task_id: ['bg_1'], timeout: ['5'], agent: [] },
     { task_id: 'bg_1', timeout: 5 },
   ],
-  ['a flag that holds anyhow', { prompt: 'x', run_in_background: 'true', background: true }, { prompt: 'x' }],
+  [
+    'a flag that is always true',
+    { prompt: 'x', run_in_background: 'true', background: true },
+    { prompt: 'x' },
+  ],
   ['one value under two names', { task_id: 'bg_1', id: 'bg_1', taskId: ['bg_1'] }, { task_id: 'bg_1' }],
-  ['an alias beside nothing', { task_id: null, id: 'bg_1', title: '' }, { task_id: 'bg_1' }],
-  ['a task that is an id', { task: 'BG_1a2b3c4d' }, { task_id: 'BG_1a2b3c4d' }],
-  ['a task that is a session', { task: 'ses_1a2' }, { task_id: 'ses_1a2' }],
-  ['a task that names the work', { task: 'Write the tests' }, { description: 'Write the tests' }],
+  ['an alias beside an empty value', { task_id: null, id: 'bg_1', title: '' }, { task_id: 'bg_1' }],
+  ['an id under the name task', { task: 'BG_1a2b3c4d' }, { task_id: 'BG_1a2b3c4d' }],
+  ['a session id under the name task', { task: 'ses_1a2' }, { task_id: 'ses_1a2' }],
+  ['a description under the name task', { task: 'Write the tests' }, { description: 'Write the tests' }],
   ['nothing at all', undefined, {}],
-])('R5: %s is taken as what is meant', (_, input, expected) => {
+])('R5: a tool accepts %s with the meaning that the model intended', (_, input, expected) => {
   expect(taken(input)).toEqual(expected)
   expect(takeArguments(input, SHAPE).unknown).toEqual([])
 })
 
-test('a prompt is taken as it is, blanks included', () => {
+test('a tool leaves a prompt unchanged, including blanks', () => {
   expect(taken({ prompt: '  two\n\tlines  \n' })).toEqual({ prompt: '  two\n\tlines  \n' })
 })
 
@@ -80,21 +84,21 @@ test.each([
     { description: 'A', task: 'B' },
     'description and task are one argument, and have two values: give description alone.',
   ],
-])('of %j, which gives one argument two values, both names are named', (input, sentence) => {
+])('a tool reports both names when %j gives one argument two values', (input, sentence) => {
   const { unknown, clashes } = takeArguments(input, SHAPE)
   expect({ unknown, clashes }).toEqual({ unknown: [], clashes: [sentence] })
 })
 
-test('a flag that says the opposite of what the tool does is no argument', () => {
+test('a flag that contradicts what the tool does is an unknown argument', () => {
   expect(takeArguments({ run_in_background: false }, SHAPE).unknown).toHaveLength(1)
 })
 
-test('a task is an id where a tool has no name for the work', () => {
+test('`task` means task_id for a tool without a description', () => {
   const shape = { task_id: z.string() }
   expect(takeArguments({ task: 'Write the tests' }, shape).values).toEqual({ task_id: 'Write the tests' })
 })
 
-test('R21: what a tool does not have is named, with the nearest that it has', () => {
+test('R21: a tool reports an unknown argument together with the nearest known one', () => {
   expect(
     takeArguments({ prompt: 'x', timout: 5, worktree: true, after: null, x: '' }, SHAPE).unknown,
   ).toEqual([
@@ -103,7 +107,7 @@ test('R21: what a tool does not have is named, with the nearest that it has', ()
   ])
 })
 
-test('whatever a model writes is taken, or named: nothing is dropped without a word, and nothing throws', () => {
+test('takeArguments accepts or reports every argument of a model, and never throws', () => {
   const aliases = [...ALIASES]
     .filter(([, names]) => names.some((name) => name in SHAPE))
     .map(([alias]) => alias)

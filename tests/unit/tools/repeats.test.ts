@@ -20,12 +20,12 @@ function counted(): {
   return { repeats, make }
 }
 
-test('the same call twice in one answer is made twice', async () => {
+test('two equal calls in one answer both run', async () => {
   const { make } = counted()
   expect([await make(), await make()]).toEqual(['task 1', 'task 2'])
 })
 
-test('once the model is asked again, each call is answered as it was, and further ones are made', async () => {
+test('after a retry, Repeats returns the result of each earlier call, and runs further calls', async () => {
   const { repeats, make } = counted()
   await make()
   await make()
@@ -40,7 +40,7 @@ test('once the model is asked again, each call is answered as it was, and furthe
   ])
 })
 
-test('what is asked for only after the second time is answered as at the first', async () => {
+test('a call that the first retry omits still gets its first result after the second retry', async () => {
   const { repeats, make } = counted()
   await make({ prompt: 'one' })
   repeats.handleEvent(retry('ses_1'))
@@ -49,7 +49,7 @@ test('what is asked for only after the second time is answered as at the first',
   expect(await make({ prompt: 'one' })).toBe('task 1')
 })
 
-test('another message, another session and other arguments are other calls', async () => {
+test('a call with another message, session or arguments is a new call', async () => {
   const { repeats, make } = counted()
   await make({ prompt: 'one' })
   repeats.handleEvent(retry('ses_1'))
@@ -58,7 +58,7 @@ test('another message, another session and other arguments are other calls', asy
   expect(await make({ prompt: 'one' }, { ...step, messageID: 'msg_2' })).toBe('task 4')
 })
 
-test('a call that was refused is made again', async () => {
+test('a refused call runs again', async () => {
   const repeats = new Repeats()
   const refused = repeats.once('run_background', {}, step, () => Promise.reject(new Error('too many')))
   await expect(refused).rejects.toThrow('too many')
@@ -66,7 +66,7 @@ test('a call that was refused is made again', async () => {
   expect(await repeats.once('run_background', {}, step, () => Promise.resolve('started'))).toBe('started')
 })
 
-test('with a hundred sessions at work, a launch of each is made once; of more, the first one is forgotten', async () => {
+test('Repeats remembers the calls of a hundred sessions; one more session replaces the oldest', async () => {
   const { repeats, make } = counted()
   const sessions = Array.from({ length: 101 }, (_, index) => ({ ...step, sessionID: `ses_${index}` }))
   for (const of of sessions) await make({}, of)

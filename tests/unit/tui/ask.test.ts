@@ -32,7 +32,7 @@ function create() {
   }
 }
 
-test('a request stands beside what others keep there, and its answer is waited for', async () => {
+test('ask writes its request beside the other metadata, and waits for the answer', async () => {
   const { ask: doAsk, answer, clock, handlers, metadata } = create()
   const asking = doAsk()
   await clock.settle()
@@ -46,7 +46,7 @@ test('a request stands beside what others keep there, and its answer is waited f
   expect(handlers.size + clock.pending).toBe(0)
 })
 
-test('a request that nobody answers is withdrawn, so that nobody acts on it later', async () => {
+test('ask withdraws an unanswered request, so that no process acts on it later', async () => {
   const { ask: doAsk, clock, handlers, metadata } = create()
   const asking = doAsk().catch(String)
   await clock.advance(31_000)

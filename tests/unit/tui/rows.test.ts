@@ -58,12 +58,12 @@ function view(
 const command = (description: string, state: object): TaskView =>
   view(description, { kind: 'command', command: 'npm run dev', ...state })
 
-test('where there are no tasks there is nothing to draw', () => {
+test('the sidebar and the badge are undefined when there are no tasks', () => {
   expect(sidebarOf([], NOW, WIDTH)).toBeUndefined()
   expect(badgeOf([])).toBeUndefined()
 })
 
-test('each state has a sign of its own, and says what it waits for or does', () => {
+test('each state has its own sign, and its row names the activity or the reason to wait', () => {
   const views = [
     view('queued'),
     view('mapping', PENDING, { ...RUNNING, activity: 'read src/auth.ts' }),
@@ -84,7 +84,7 @@ test('each state has a sign of its own, and says what it waits for or does', () 
   expect(badgeOf(views)).toEqual({ running: '● 1 running', waiting: '? 1 waiting' })
 })
 
-test('a command runs from when its record says so, and shows the text that was waited for', () => {
+test('a command runs from the start in its record, and shows its output match', () => {
   const state = { status: 'running', startedAt: NOW - 5000 }
   const running = command('dev server', state)
   const ready = command('dev server', { ...state, matched: { text: 'listening', at: NOW } })
@@ -96,12 +96,12 @@ test('a command runs from when its record says so, and shows the text that was w
   ])
 })
 
-test('an overloaded provider is said, with why', () => {
+test('a row reports an overloaded provider with the reason', () => {
   const live = { status: { type: 'retry', attempt: 2, message: 'overloaded', next: NOW } } as const
   expect(sidebarOf([view('slow', PENDING, live)], NOW, WIDTH)?.rows[0]?.detail).toBe('retrying: overloaded')
 })
 
-test('of sixty tasks a bounded number is shown, what is at work first, and the rest is counted', () => {
+test('the sidebar shows ten of sixty tasks, running ones first, and counts the others', () => {
   const ended = Array.from({ length: 30 }, (_, index) =>
     view(`ended ${index}`, completed(NOW - index * 1000)),
   )
@@ -117,7 +117,7 @@ test('of sixty tasks a bounded number is shown, what is at work first, and the r
   expect(entriesOf([...ended, ...unfinished], NOW, 80)).toHaveLength(60)
 })
 
-test('no line is wider than it may be, whatever a description holds', () => {
+test('no line exceeds its width, whatever a description contains', () => {
   const views = ['x'.repeat(400), 'a\nb\u001B[2J', '漢'.repeat(60)].flatMap((text) => [
     view(text, PENDING, { ...RUNNING, activity: text }),
     view(text, { ...FAILED, failure: { reason: 'error', message: text } }),
@@ -131,7 +131,7 @@ test('no line is wider than it may be, whatever a description holds', () => {
     expect(widthOf(`${title} ${description} ${footer}`)).toBeLessThanOrEqual(70)
 })
 
-test('tokens and cost are those of the session, and stand for each task and for all', () => {
+test('tokens and cost come from the session, for each task and in total', () => {
   const tokens = { input: 15_000, output: 3000, reasoning: 200, cache: { read: 0, write: 0 } }
   const views = [
     view('dear', PENDING, RUNNING, { cost: 0.04, tokens }),
@@ -146,7 +146,7 @@ test('tokens and cost are those of the session, and stand for each task and for 
   expect(totalOf(views)).toBe('1 running · 19.2k tokens · $0.05')
 })
 
-test('what can be done with a task follows from its state', () => {
+test('the choices for a task depend on its state', () => {
   const titles = (task: TaskView): string[] =>
     choicesFor(task).map(({ title }) => title.replace(/bg_\w+/, 'id'))
   expect(titles(view('queued'))).toEqual([

@@ -18,7 +18,7 @@ const pending = (name: string): Task => named(pendingTask(), name)
 const completed = (name: string): Task => named(completedTask(), name)
 const failed = (name: string): Task => named(failedTask('error', 'bad key'), name)
 
-/** What is shown of tasks that are seen so, one after another. */
+/** Returns the toasts for a sequence of snapshots of the tasks. */
 async function shown(...seen: readonly (readonly Task[])[]): Promise<Toast[]> {
   const clock = new ManualClock()
   const all: Toast[] = []
@@ -32,19 +32,19 @@ async function shown(...seen: readonly (readonly Task[])[]): Promise<Toast[]> {
   return all
 }
 
-test('no toast tells of a start, or of an end while others go on', async () => {
+test('no toast reports a start, or an end while other tasks run', async () => {
   expect(await shown([pending('a')], [pending('a'), pending('b')], [completed('a'), pending('b')])).toEqual(
     [],
   )
 })
 
-test('a toast tells of a failure, and why', async () => {
+test('a toast reports a failure and its reason', async () => {
   expect(await shown([pending('a'), pending('b')], [failed('a'), pending('b')])).toEqual([
     { variant: 'error', message: '✗ a (explore) failed: bad key' },
   ])
 })
 
-test('a toast tells that all have ended, in the same one where the last of them has failed', async () => {
+test('a toast reports the end of all tasks, together with a failure of the last one', async () => {
   expect(await shown([completed('a'), pending('b')], [completed('a'), completed('b')])).toEqual([
     { variant: 'info', message: 'All background tasks have ended.' },
   ])
@@ -53,12 +53,12 @@ test('a toast tells that all have ended, in the same one where the last of them 
   ])
 })
 
-test('what fails twice within the same second is named once', async () => {
+test('a toast names a task once that fails twice within a second', async () => {
   const toasts = await shown([pending('a')], [failed('a')], [pending('a')], [failed('a')])
   expect(toasts.map(({ message }) => message.split('\n')[0])).toEqual(['✗ a (explore) failed: bad key'])
 })
 
-test('what fails together, one after another, stands in one toast', async () => {
+test('one toast reports failures that follow each other quickly', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
   const seen = names.map((_, ended) => [
     ...names.slice(0, ended).map(failed),
@@ -69,7 +69,7 @@ test('what fails together, one after another, stands in one toast', async () => 
   expect(others).toEqual([])
 })
 
-test('nothing is said of what had ended before, was cancelled, or was left behind by OpenCode', async () => {
+test('no toast reports a task that ended before, was cancelled, or was left behind by OpenCode', async () => {
   expect(await shown([failed('a'), completed('b')])).toEqual([])
   expect(await shown([pending('a')], [named(cancelledTask('user'), 'a')])).toEqual([])
   expect(await shown([pending('a')], [named(failedTask('interrupted', 'OpenCode stopped'), 'a')])).toEqual([])

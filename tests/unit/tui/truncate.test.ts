@@ -27,24 +27,24 @@ test.each([
   expect(widthOf(truncate(text, 17))).toBeLessThanOrEqual(17)
 })
 
-test('no text is wider than it may be, however little room there is', () => {
+test('truncate never exceeds the width, however small it is', () => {
   for (const width of [0, 1, 2, 3])
     expect(widthOf(truncate('漢字 and more', width))).toBeLessThanOrEqual(width)
 })
 
-test('of a long text no more is measured than there is room for', () => {
+test('truncate measures only as much of a long text as fits', () => {
   measured.length = 0
   truncate('漢字 '.repeat(10_000), 17)
   expect(measured.length).toBeGreaterThan(0)
   expect(measured.length).toBeLessThan(100)
 })
 
-test('what joins characters takes no cell', () => {
+test('a combining character takes no cell', () => {
   expect(widthOf('e\u0301')).toBe(1)
   expect(widthOf('✅')).toBe(2)
 })
 
-test('R4: escape sequences go, and every other control character stands as an escape', () => {
+test('R4: sanitize removes escape sequences, and escapes every other control character', () => {
   expect(sanitize('a\u001B[1;31mred\u001B[0m\u0007 b\tc\r\nd\re')).toBe('ared\\x07 b\tc\nd\ne')
   expect(sanitize('\u001B]0;a title\u0007x\u001B]8;;http://a\u001B\\link\u001B]8;;\u001B\\')).toBe('xlink')
   expect(sanitize('rm \u202Ecod.\u202C x')).toBe('rm \\u202ecod.\\u202c x')

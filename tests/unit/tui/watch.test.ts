@@ -9,7 +9,7 @@ const PARENT = 'ses_parent'
 const OWNER = { name: 'test', directory: '/project', host: 'test', pid: 1, process: '1' }
 const ENDED = { status: 'completed', startedAt: 1, endedAt: 2, usage: { toolCalls: 0, tokens: 0, cost: 0 } }
 
-/** A child session with a record of a task, or of something else. */
+/** Returns a child session with a task record; `state` and `changes` override fields. */
 function session(id: string, state: object = { status: 'pending' }, changes: object = {}): Session {
   const record = {
     version: 1,
@@ -81,7 +81,7 @@ function create(children: readonly Session[] = [], busy: readonly string[] = [])
   return { clock, host, look, watch, phases }
 }
 
-test('it asks once, and then follows the events', async () => {
+test('Watch queries OpenCode once, and then follows events', async () => {
   const { clock, host, watch, phases } = create([session('one'), session('two', ENDED)], ['one'])
   await watch.load()
   await watch.load()
@@ -97,7 +97,7 @@ test('it asks once, and then follows the events', async () => {
   expect(phases()[2]).toBe('three running')
   watch.handleEvent(tool('three', '/project/src/auth.ts'))
   expect(watch.views[2]?.activity).toBe('read src/auth.ts')
-  // Idle is a hint only: its record says when it has ended.
+  // Idle is a hint only: the record decides whether the task has ended.
   watch.handleEvent(status('three', 'idle'))
   expect(phases()[2]).toBe('three running')
   watch.handleEvent(updated(session('three', ENDED)))
@@ -106,7 +106,7 @@ test('it asks once, and then follows the events', async () => {
   expect(clock.pending).toBe(0)
 })
 
-test('the next run of a task waits for its turn again, and its time begins anew', async () => {
+test('the next run of a task is pending again, and its time starts over', async () => {
   const { watch, phases } = create([session('one')], ['one'])
   await watch.load()
   watch.handleEvent(status('one', 'idle'))
@@ -118,7 +118,7 @@ test('the next run of a task waits for its turn again, and its time begins anew'
   expect(phases()).toEqual(['one running'])
 })
 
-test('what is no task of this session is none', async () => {
+test('Watch ignores sessions that are no tasks of its parent', async () => {
   const others = [
     { ...session('plain'), metadata: {} },
     { ...session('newer'), metadata: { background: { version: 99 } } },
@@ -131,7 +131,7 @@ test('what is no task of this session is none', async () => {
   expect(phases()).toEqual([])
 })
 
-test('what is told while the host is asked is not lost, however old its answer is', async () => {
+test('Watch keeps events that arrive during its query, even if the answer is older', async () => {
   const { host, watch, phases } = create([session('one'), session('two')])
   let answer: (children: readonly Session[]) => void = () => {}
   host.children.mockReturnValueOnce(
@@ -149,7 +149,7 @@ test('what is told while the host is asked is not lost, however old its answer i
   expect(phases().toSorted()).toEqual(['one waiting', 'three pending', 'two completed'])
 })
 
-test('where the host did not answer it is asked again when something happens in the session', async () => {
+test('Watch repeats a failed query at the next event of the session', async () => {
   const { host, watch, phases } = create([session('one')])
   host.children.mockRejectedValueOnce(new Error('no'))
   expect(await watch.load()).toBe(false)
@@ -160,7 +160,7 @@ test('where the host did not answer it is asked again when something happens in 
   expect(phases().toSorted()).toEqual(['one pending', 'two pending'])
 })
 
-test('of a task that was at work before we looked, its messages say since when and at what', async () => {
+test('Watch reads start and activity of an already running task from its messages', async () => {
   const { host, watch } = create([session('one'), session('two', ENDED)], ['one'])
   const part = { type: 'tool', tool: 'grep', state: { status: 'running', input: { pattern: 'todo' } } }
   host.messages.mockResolvedValue([
@@ -169,11 +169,11 @@ test('of a task that was at work before we looked, its messages say since when a
   ] as object as StoredMessage[])
   await watch.load()
   expect(watch.views[0]).toMatchObject({ begunAt: 500, activity: 'grep todo' })
-  // Nothing is asked of what is not at work.
+  // Watch reads no messages of a task that is not at work.
   expect(host.messages).toHaveBeenCalledTimes(1)
 })
 
-test('a timer runs only while somebody looks on and something is at work', async () => {
+test('Watch runs a timer only while a subscriber wants ticks and a task is at work', async () => {
   const { clock, watch } = create([session('one')], ['one'])
   await watch.load()
   const told = vi.fn<() => void>()
@@ -199,7 +199,7 @@ test('a timer runs only while somebody looks on and something is at work', async
   expect(clock.pending).toBe(0)
 })
 
-test('what changes together is told once', async () => {
+test('Watch reports simultaneous changes once', async () => {
   const many = Array.from({ length: 60 }, (_, index) => session(`task ${index}`))
   const { clock, watch } = create(many)
   const told = vi.fn<() => void>()
@@ -210,7 +210,7 @@ test('what changes together is told once', async () => {
   expect(watch.views).toHaveLength(60)
 })
 
-test('a session that is deleted takes its task along', async () => {
+test('Watch drops the task of a deleted session', async () => {
   const { watch, phases } = create([session('one'), session('two')])
   await watch.load()
   watch.handleEvent({
@@ -221,7 +221,7 @@ test('a session that is deleted takes its task along', async () => {
   expect(phases()).toEqual(['two pending'])
 })
 
-test('after a lost connection what ran is seen as it is now: not at work, or not there any more', async () => {
+test('after a lost connection, Watch detects that a task is idle or deleted', async () => {
   const { host, watch, phases } = create([session('one'), session('two')], ['one', 'two'])
   await watch.load()
   expect(phases()).toEqual(['one running', 'two running'])
@@ -233,7 +233,7 @@ test('after a lost connection what ran is seen as it is now: not at work, or not
   expect(watch.views[0]?.begunAt).toBeUndefined()
 })
 
-test('where the host knows nothing of what is unfinished, its owner is looked for, once for all of it', async () => {
+test('Watch requests one check for the owner of unfinished tasks that OpenCode does not run', async () => {
   const { look, watch } = create([session('one'), session('two'), session('three', ENDED)], ['one'])
   look.mockRejectedValue(new Error('nobody'))
   await watch.load()

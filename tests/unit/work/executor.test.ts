@@ -34,7 +34,7 @@ function createExecutor(limit: number) {
     store.add(task)
     executor.enqueue(task)
   }
-  /** One that another process has begun. */
+  /** Resumes a task that another process has started. */
   const resume = (id: string): void => {
     const task = transition(pendingTask({ id, sessionID: `ses_${id}` }), { type: 'slotTaken', at: 0 })
     if (!task) throw new Error('a pending task did not take its slot')
@@ -49,7 +49,7 @@ function createExecutor(limit: number) {
   return { clock, store, ends, servers, enqueue, enqueueCommand, resume, endInstance: () => instance.abort() }
 }
 
-test('what is at work already takes a slot: what comes later waits for it', async () => {
+test('a resumed task takes a slot, and a later task waits for it', async () => {
   const { clock, store, ends, enqueue, resume } = createExecutor(1)
   resume('found')
   enqueue('later')
@@ -61,7 +61,7 @@ test('what is at work already takes a slot: what comes later waits for it', asyn
   expect(store.get('later')?.status).toBe('running')
 })
 
-test('what is at work already goes on where no slot is free, and leaves none taken', async () => {
+test('a resumed task runs even without a free slot, and leaves no slot taken', async () => {
   const { clock, store, ends, enqueue, resume } = createExecutor(1)
   enqueue('first')
   await clock.advance(10)
@@ -79,7 +79,7 @@ test('what is at work already goes on where no slot is free, and leaves none tak
   expect(store.get('next')?.status).toBe('running')
 })
 
-test('what is found while the instance ends stays as it is, for the next one to find', async () => {
+test('a task that is found while the instance ends stays unchanged, for the next instance', async () => {
   const { clock, store, ends, resume, endInstance } = createExecutor(1)
   endInstance()
   resume('found')
@@ -88,7 +88,7 @@ test('what is found while the instance ends stays as it is, for the next one to 
   expect(ends.size).toBe(0)
 })
 
-test('a command that outlives its default limit goes on when that is over, and any other is stopped', async () => {
+test('a server runs on after its default limit, and any other command is stopped', async () => {
   const { clock, store, servers, enqueueCommand } = createExecutor(2)
   servers.add('server')
   enqueueCommand('server')

@@ -25,7 +25,7 @@ function schedule(queue: Queue, id: string, claim: Partial<QueueEntry> = {}): Jo
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-test('never more than the limit run, and the rest start in the order of their arrival', async () => {
+test('the queue runs at most `total` jobs, and starts the others in the order of their arrival', async () => {
   const queue = queueWith(2)
   const jobs = ['a', 'b', 'c', 'd'].map((id) => schedule(queue, id))
   expect(jobs.map((job) => job.started)).toEqual([true, true, false, false])
@@ -34,7 +34,7 @@ test('never more than the limit run, and the rest start in the order of their ar
   expect(jobs.map((job) => job.started)).toEqual([true, true, true, false])
 })
 
-test('a waiting job knows its place, a running one has none', () => {
+test('a waiting job has a place, a running one has none', () => {
   const queue = queueWith(1)
   for (const id of ['a', 'b', 'c']) schedule(queue, id)
   expect(['a', 'b', 'c', 'x'].map((id) => queue.placeOf(id))).toEqual([undefined, 0, 1, undefined])
@@ -62,7 +62,7 @@ const claim = (providerID: string, modelID: string, parentID = 'ses_parent'): Pa
   model: { providerID, modelID },
 })
 
-test('the strictest limit holds: of a model, of its provider, of all', () => {
+test('the queue applies the strictest limit of model, provider and total', () => {
   const queue = queueWith(3, { providers: { p: 2 }, models: { 'p/m': 1 } })
   const started = [
     schedule(queue, 'a', claim('p', 'm')),
@@ -75,7 +75,7 @@ test('the strictest limit holds: of a model, of its provider, of all', () => {
   expect(started).toEqual([true, false, true, false, true, false])
 })
 
-test('what waits for a slot of its model holds no slot of all', async () => {
+test('a job that waits for its model holds no slot of the total', async () => {
   const queue = queueWith(2, { models: { 'p/m': 1 } })
   const first = schedule(queue, 'a', claim('p', 'm'))
   const second = schedule(queue, 'b', claim('p', 'm'))
@@ -85,7 +85,7 @@ test('what waits for a slot of its model holds no slot of all', async () => {
   expect(second.started).toBe(true)
 })
 
-test('removed while it waits in a nested queue, a job leaves no slot behind', async () => {
+test('a job that is removed while it waits for its model leaves no slot taken', async () => {
   const queue = queueWith(1, { models: { 'p/m': 1 } })
   const running = schedule(queue, 'a', claim('p', 'n'))
   const removed = schedule(queue, 'b', claim('p', 'm'))
@@ -116,14 +116,14 @@ test('parents take turns: one with many tasks does not starve the one task of an
   expect(order).toEqual(['many 0', 'many 1', 'one', 'many 2'])
 })
 
-test('the place of a job is that in the queue where it waits, and its own parent counts in its order', () => {
+test('the place of a job counts the round robin of parents, and the order within its parent', () => {
   const queue = queueWith(1)
   for (const id of ['run', 'a1', 'a2', 'a3']) schedule(queue, id, { parentID: 'ses_a' })
   for (const id of ['b1', 'b2']) schedule(queue, id, { parentID: 'ses_b' })
   expect(['a1', 'b1', 'a2', 'b2', 'a3'].map((id) => queue.placeOf(id))).toEqual([0, 1, 2, 3, 4])
 })
 
-test('the place of each job is the number of those that really start before it, whoever was removed', async () => {
+test('the place of a job is the number of jobs that start before it, with any removals', async () => {
   const jobs = fc.array(fc.record({ parent: fc.nat(3), removed: fc.boolean() }), {
     minLength: 1,
     maxLength: 40,
@@ -153,7 +153,7 @@ test('the place of each job is the number of those that really start before it, 
   )
 })
 
-test('with any jobs, limits and removals no limit is passed, and each job that stays runs once', async () => {
+test('with any jobs, limits and removals no limit is exceeded, and each remaining job runs once', async () => {
   const jobs = fc.array(
     fc.record({ model: fc.constantFrom('p/m', 'p/n', 'q/m'), parent: fc.nat(2), removed: fc.boolean() }),
     { maxLength: 30 },

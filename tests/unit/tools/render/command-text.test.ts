@@ -30,7 +30,7 @@ function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
   return commandText(ENDED, undefined, output, 3000, toolNames(''))
 }
 
-test('output that is cut says how much is left out, and where it is', () => {
+test('cut output names the number of bytes left out, and how to read them', () => {
   const text = textOf({ text: 'the end\n', leftOutBytes: 1234 })
   expect(text).toContain(
     '(stdout)**, its end. 1234 bytes come before it: check_background with offset: 0:\n```\nthe end\n```',
@@ -39,11 +39,11 @@ test('output that is cut says how much is left out, and where it is', () => {
   expect(textOf({ text: 'all\n' })).toContain('(stdout)**:\n```\nall\n```')
 })
 
-test('output cannot end the block that it stands in', () => {
+test('output cannot close its own code block', () => {
   expect(textOf({ text: 'a ``` b ~~~~ c ```` d' })).toContain('\n`````\na ``` b ~~~~ c ```` d\n`````')
 })
 
-test('the text of a command that has ended names its leftover processes', () => {
+test('the text of an ended command reports its leftover processes', () => {
   expect(textOf({}, true)).toContain('| **Left running** | its child processes; kill_background kills them |')
   expect(textOf({})).not.toContain('Left running')
 })

@@ -23,25 +23,25 @@ function endingOf(...evidence: Parameters<typeof judge>): Ending | undefined {
 }
 
 describe('a run has not ended', () => {
-  test('while nothing is stored, or nothing answers its prompt', () => {
+  test('while no message is stored, or none answers its prompt', () => {
     expect(endingOf([], [PROMPT])).toBeUndefined()
     expect(endingOf([prompt], [PROMPT])).toBeUndefined()
   })
 
-  test('while its answer is not final, since an error may still be written into it', () => {
+  test('while its answer is not final, because an error may still be written into it', () => {
     expect(
       endingOf([prompt, assistantMessage({ parentID: PROMPT, time: open, finish: 'stop' })], [PROMPT]),
     ).toBeUndefined()
   })
 
-  test('while a step ended in tool calls, or holds one whatever its finish says', () => {
+  test('while its last step has a tool call, whatever the finish of that step', () => {
     const calls = assistantMessage({ parentID: PROMPT, finish: 'tool-calls' }, { tool: 'read' })
     const stop = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'x' }, { tool: 'read' })
     expect(endingOf([prompt, calls], [PROMPT])).toBeUndefined()
     expect(endingOf([prompt, stop], [PROMPT])).toBeUndefined()
   })
 
-  test('while the answer to a message that somebody wrote meanwhile is not final', () => {
+  test('while the answer to a message that another sender wrote meanwhile is not final', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', time: open }, { text: 'hel' })
     expect(endingOf([prompt, step, userMessage('msg_user'), other], [PROMPT])).toBeUndefined()
@@ -54,14 +54,14 @@ describe('a run has not ended', () => {
 })
 
 describe('a run has ended', () => {
-  test("with its own answer, whatever was answered to somebody else's message after it", () => {
+  test('with its own answer, despite a later answer to another message', () => {
     const own = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'stop' }, { text: 'mine' })
     const other = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'hello' })
     const ending = endingOf([prompt, own, userMessage('msg_user'), other], [PROMPT])
     expect(ending).toMatchObject({ type: 'answered', text: 'mine', usage: { tokens: 18 } })
   })
 
-  test("with the answer to somebody else's message, where that came before its own was complete", () => {
+  test('with the answer to another message that arrived before its own was complete', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const both = assistantMessage({ parentID: 'msg_user', id: 'msg_2', finish: 'stop' }, { text: 'for both' })
     const other = userMessage('msg_user')
@@ -72,7 +72,7 @@ describe('a run has ended', () => {
     expect(endingOf([prompt, other, both], [PROMPT])).toMatchObject({ type: 'answered', text: 'for both' })
   })
 
-  test('with a final answer: its text and what all its steps have used', () => {
+  test('with a final answer, whose usage sums all steps', () => {
     const step = assistantMessage({ parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' }, { tool: 'read' })
     const last = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'found' })
     expect(endingOf([prompt, step, last], [PROMPT])).toEqual({
@@ -82,7 +82,7 @@ describe('a run has ended', () => {
     })
   })
 
-  test('also when the answer was cut off by its length', () => {
+  test('with an answer that its length limit cut off', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'length' }, { text: 'long' })
     expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'answered', text: 'long' })
   })
@@ -96,14 +96,14 @@ describe('a run has ended', () => {
     })
   })
 
-  test('as a failure when the host reported an error that no message carries', () => {
+  test('as a failure, when OpenCode reported an error that no message contains', () => {
     expect(endingOf([prompt], [PROMPT], 'Model not found')).toMatchObject({
       type: 'failed',
       failure: { reason: 'error', message: 'Model not found' },
     })
   })
 
-  test('as empty when it neither said nor did anything', () => {
+  test('as empty, without text and without a tool call', () => {
     expect(
       endingOf([prompt, assistantMessage({ parentID: PROMPT, finish: 'stop' })], [PROMPT]),
     ).toMatchObject({
@@ -112,7 +112,7 @@ describe('a run has ended', () => {
     })
   })
 
-  test('completed when it used tools and ended without a word, with its last text', () => {
+  test('with its last text, when it used tools and ended without text', () => {
     const step = assistantMessage(
       { parentID: PROMPT, finish: 'tool-calls' },
       { text: 'reading' },
@@ -122,20 +122,20 @@ describe('a run has ended', () => {
     expect(endingOf([prompt, step, last], [PROMPT])).toMatchObject({ type: 'answered', text: 'reading' })
   })
 
-  test('aborted, with what it had said until then', () => {
+  test('as aborted, with its partial text', () => {
     const error = { name: 'MessageAbortedError' as const, data: { message: 'Aborted' } }
     const answer = assistantMessage({ parentID: PROMPT, error }, { text: 'half' })
     expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'aborted', text: 'half' })
   })
 
-  test('aborted, when its last message was closed with neither a finish nor an error and the session is idle', () => {
+  test('as aborted, when its last message has neither finish nor error and the session is idle', () => {
     expect(judge([prompt, assistantMessage({ parentID: PROMPT })], [PROMPT])).toMatchObject({
       ending: { type: 'aborted' },
       holds: 'ifIdle',
     })
   })
 
-  test('as a failure, when the user rejected what a tool had asked for and the session is idle', () => {
+  test('as a failure, when the user rejected a permission and the session is idle', () => {
     const step = assistantMessage(
       { parentID: PROMPT, finish: 'tool-calls' },
       { tool: 'bash', error: 'rejected' },
@@ -154,7 +154,7 @@ describe('a run whose context was full', () => {
   const summarised = assistantMessage({ ...summary, finish: 'stop' }, { text: 'SUMMARY' })
   const onwards = userMessage('msg_continue', 3)
 
-  test('has not ended while it is summarised, nor while its continuation is under way', () => {
+  test('has not ended during its compaction, nor during its continuation', () => {
     const under = assistantMessage({ ...summary, time: open })
     expect(endingOf([prompt, overflowed, request], [PROMPT], 'context full')).toBeUndefined()
     expect(endingOf([prompt, overflowed, request, under], [PROMPT], 'context full')).toBeUndefined()
@@ -164,7 +164,7 @@ describe('a run whose context was full', () => {
     ).toBeUndefined()
   })
 
-  test('ends with the answer to the message that continued it, and its summary is not its text', () => {
+  test('ends with the answer to the message that continued it, not with the summary', () => {
     const last = assistantMessage({ parentID: 'msg_continue', finish: 'stop' }, { text: 'done after all' })
     const all = [prompt, overflowed, request, summarised, onwards, last]
     expect(endingOf(all, [PROMPT], 'context full')).toMatchObject({
@@ -173,7 +173,7 @@ describe('a run whose context was full', () => {
     })
   })
 
-  test('fails with the error of the summary where even that did not fit', () => {
+  test('fails with the error of the summary when the summary did not fit either', () => {
     const error = { name: 'ContextOverflowError' as const, data: { message: 'too long' } }
     const failed = assistantMessage({ ...summary, finish: 'error', error })
     expect(endingOf([prompt, overflowed, request, failed], [PROMPT])).toMatchObject({
@@ -182,7 +182,7 @@ describe('a run whose context was full', () => {
     })
   })
 
-  test('a summary that a person asked for changes nothing about the end', () => {
+  test('ends with its own answer, despite a compaction that the user requested', () => {
     const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
     const byHand = compactionRequest('msg_compact', false)
     expect(endingOf([prompt, answer, byHand, summarised], [PROMPT])).toMatchObject({
@@ -203,7 +203,7 @@ describe('an answer that fills the context', () => {
     assistantMessage({ id: 'msg_2', parentID: 'msg_continue', finish: 'stop' }, { text: 'Nothing is left.' }),
   ]
 
-  test('stands, whatever the host asks after it', () => {
+  test('ends the run, whatever OpenCode requests after it', () => {
     for (let length = 2; length <= full.length; length += 1) {
       expect(endingOf(full.slice(0, length), [PROMPT])).toMatchObject({
         type: 'answered',
@@ -212,7 +212,7 @@ describe('an answer that fills the context', () => {
     }
   })
 
-  test('stands beside the answer to what was said to the task since', () => {
+  test('does not replace the answer to a later message to the task', () => {
     const steer = userMessage('msg_steer', 20)
     const last = assistantMessage({ id: 'msg_3', parentID: 'msg_steer', finish: 'stop' }, { text: 'more' })
     expect(endingOf([...full, steer], [PROMPT, 'msg_steer'])).toBeUndefined()
@@ -220,13 +220,13 @@ describe('an answer that fills the context', () => {
   })
 })
 
-test('an answer does not end a run while a message of ours that follows it is on its way', () => {
+test('an answer ends a run only if it stays idle while a later message of ours is in flight', () => {
   const answer = assistantMessage({ parentID: PROMPT, finish: 'stop' }, { text: 'found' })
   expect(judge([prompt, answer], [PROMPT])?.holds).toBe('always')
   expect(judge([prompt, answer], [PROMPT, 'msg_steer'])?.holds).toBe('ifStaysIdle')
 })
 
-test('what went wrong is kept in 4 KB: a provider can answer with a whole page', () => {
+test('an error message is cut to 4 KB, because a provider can answer with a whole page', () => {
   const message = `It is this: ${'<p>'.repeat(40_000)} the end`
   const ending = endingOf([prompt], [PROMPT], message)
   const bad = assistantMessage({ parentID: PROMPT, error: { name: 'UnknownError', data: { message } } })
@@ -237,14 +237,14 @@ test('what went wrong is kept in 4 KB: a provider can answer with a whole page',
   }
 })
 
-describe('the text of a run is no whole answer', () => {
+describe('the text of a run is incomplete', () => {
   const step = assistantMessage(
     { parentID: PROMPT, id: 'msg_1', finish: 'tool-calls' },
     { text: 'I will look at the files first.' },
     { tool: 'read' },
   )
 
-  test('R1: where the run went on after a tool call and ended without a word', () => {
+  test('R1: when the run ended without text after a tool call', () => {
     const silent = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' })
     expect(endingOf([prompt, step, silent], [PROMPT])).toMatchObject({
       type: 'answered',
@@ -258,26 +258,26 @@ describe('the text of a run is no whole answer', () => {
     ['content-filter', 'contentFilter'],
     ['error', 'noEnd'],
     ['other', 'noEnd'],
-  ])('R2: where its finish is %s', (finish, incomplete) => {
+  ])('R2: when its finish is %s', (finish, incomplete) => {
     const half = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish }, { text: 'Half of an answ' })
     expect(endingOf([prompt, step, half], [PROMPT])).toMatchObject({ type: 'answered', incomplete })
   })
 
   const whole = assistantMessage({ parentID: PROMPT, id: 'msg_2', finish: 'stop' }, { text: 'All of it.' })
 
-  test('where the run has used up the steps that its agent may take', () => {
+  test('when the run has used all steps that its agent may take', () => {
     const ending = endingOf([prompt, step, whole], [PROMPT], undefined, 2)
     expect(ending).toMatchObject({ type: 'answered', incomplete: 'steps' })
     expect(endingOf([prompt, step, whole], [PROMPT], undefined, 3)).not.toHaveProperty('incomplete')
     expect(endingOf([prompt, whole], [PROMPT], undefined, 1)).not.toHaveProperty('incomplete')
   })
 
-  test('and one that has a normal end with a text is', () => {
+  test('but not when the run ended normally with a text', () => {
     expect(endingOf([prompt, step, whole], [PROMPT])).not.toHaveProperty('incomplete')
   })
 })
 
-describe('R10: a message after a turn that was stopped or has failed', () => {
+describe('R10: a message after an aborted or failed turn', () => {
   const [stoppedAt, aborted] = [1000, { name: 'MessageAbortedError', data: { message: 'Aborted' } } as const]
   const stopped = assistantMessage({
     parentID: PROMPT,
@@ -290,18 +290,18 @@ describe('R10: a message after a turn that was stopped or has failed', () => {
     { text: 'after all' },
   )
 
-  test.each([0, 300])('has the run go on when it comes %i ms later', (laterMs) => {
+  test.each([0, 300])('continues the run when it arrives %i ms later', (laterMs) => {
     const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
     expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'answered', text: 'after all' })
     expect(endingOf(messages.slice(0, 3), [PROMPT])).toMatchObject({ type: 'aborted' })
   })
 
-  test.each([-1, 301])("is somebody else's when it comes %i ms later", (laterMs) => {
+  test.each([-1, 301])('does not continue the run when it arrives %i ms later', (laterMs) => {
     const messages = [prompt, stopped, userMessage('msg_other', stoppedAt + laterMs), answer]
     expect(endingOf(messages, [PROMPT])).toMatchObject({ type: 'aborted' })
   })
 
-  test('has it go on more than once, and not when the turn had come to its end', () => {
+  test('continues the run more than once, but not after a complete answer', () => {
     const again = { ...stopped, info: { ...stopped.info, id: 'msg_2', parentID: 'msg_again' } }
     const first = userMessage('msg_again', stoppedAt + 20)
     const second = userMessage('msg_other', stoppedAt + 20)

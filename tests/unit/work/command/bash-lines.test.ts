@@ -9,12 +9,12 @@ import { commandsOf } from '../../../../src/work/command/required-permissions/li
 import { ToolError } from '../../../../src/tool-error.ts'
 
 const BASH = { shell: '/bin/bash', env: process.env }
-/** In a shell of no known name, the second parser is of no use. */
+/** An unknown shell disables the second parser. */
 const FIRST = { shell: '/nonexistent', env: {} }
 
 /** A line, and its simple commands. */
 const LINES: readonly (readonly [line: string, ...commands: readonly string[]])[] = [
-  // Here-documents, with something behind the delimiter
+  // Here-documents, with text after the delimiter
   ["cat <<'E' 2>&1 | tail -1\nhi\nE", "cat <<'E' 2>&1 | tail -1\nhi\nE", 'tail -1'],
   ["cat <<'E' 2>&1 | tail -1 && rm x\nhi\nE", "cat <<'E' 2>&1 | tail -1 && rm x\nhi\nE", 'tail -1', 'rm x'],
   ['cat <<E; rm x\nhi\nE', 'cat <<E; rm x\nhi\nE', 'rm x'],
@@ -25,7 +25,7 @@ const LINES: readonly (readonly [line: string, ...commands: readonly string[]])[
   ['if cat <<E | grep h; then rm x; fi\nhi\nE', 'cat <<E | grep h; then rm x; fi\nhi\nE', 'grep h', 'rm x'],
   ['cat <<-"E" > a; rm x\n\thi\n\tE', 'cat <<-"E" > a; rm x\n\thi\n\tE', 'rm x'],
   ['echo "$(cat <<E; rm x\nhi\nE\n)"', 'echo "$(cat <<E; rm x\nhi\nE\n)"', 'cat <<E; rm x\nhi\nE', 'rm x'],
-  // Nothing but redirections and assignments: all of it is asked for
+  // Only redirections and assignments: the whole line needs a permission
   ['a=1 > x'],
   ['a=$(rm x) > y', 'rm x'],
   // Two subshells, and no arithmetic
@@ -38,14 +38,14 @@ const LINES: readonly (readonly [line: string, ...commands: readonly string[]])[
   ['echo ${ rm x; }', 'echo ${ rm x; }', 'rm x'],
 ]
 
-test.each(LINES)('%j is refused by the first parser, and taken by the second', async (line, ...commands) => {
+test.each(LINES)('the first parser refuses %j, and the second one accepts it', async (line, ...commands) => {
   await expect(commandsOf(line, FIRST)).rejects.toThrow(ToolError)
   const taken = await commandsOf(line, BASH)
   expect(taken.commands.map(({ text }) => text)).toEqual(commands)
   expect(taken.shell).toBeUndefined()
 })
 
-/** The second parser sees these, and the first one takes them as well. */
+/** Lines that both parsers accept. */
 const BOTH: readonly (readonly [line: string, ...commands: readonly string[]])[] = [
   ['grep a <<< "$(rm x)"', 'grep a <<< "$(rm x)"', 'rm x'],
   ['while read -r l; do rm "$l"; done < <(ls)', 'read -r l', 'rm "$l"', 'ls'],
@@ -76,19 +76,19 @@ const BOTH: readonly (readonly [line: string, ...commands: readonly string[]])[]
   ['export A="$(rm x)"; unset a; [ -n "$(ls)" ]', 'rm x', 'ls'],
 ]
 
-test.each(BOTH)('of %j, the second parser sees every command', (line, ...commands) => {
+test.each(BOTH)('the second parser finds every command of %j', (line, ...commands) => {
   expect(bashCommandsOf(line)?.map(({ text }) => text)).toEqual(commands)
 })
 
 test.each([
-  // The parser says nothing of what it has skipped here.
+  // The parser does not report the text that it skips here.
   "a=(${x:-<(ls {a,b} &>>f &&\na=b rm x || ls 'a' >|f)} x)",
   'echo ${x:-<(rm {a,b} && ls)}',
   'a=(<(rm x))y ls',
   // Bash joins the lines first, so that "rm x" is no here-document.
   'cat <<A\n$(ls # \\\nls <<\\E\nrm x\nE\n)\nA',
   'echo `ls # \\\nls <<\\E\nrm x\nE\n`',
-  // No bash
+  // Not valid in bash
   'ls )',
   'a=(x && rm y)',
   'cat <<E\nrm x',
@@ -97,19 +97,19 @@ test.each([
   '${a b}',
   '('.repeat(10_000),
   'echo $('.repeat(2000) + ')'.repeat(2000),
-])('a line is refused where the tree does not account for all of it: %#', (line) => {
+])('the second parser refuses a line that its tree does not cover in full: %#', (line) => {
   expect(bashCommandsOf(line)).toBeUndefined()
 })
 
-test('a tree deeper than calls can be is no trouble', () => {
+test('the second parser handles a tree deeper than the call stack', () => {
   expect(bashCommandsOf(`echo $((${'1+'.repeat(9000)}$(rm x)))`)?.at(-1)?.text).toBe('rm x')
 })
 
 test.each([
-  // After the mistake in its first line, bash would run the others.
+  // After the syntax error in the first line, bash would run the others.
   'ls @(a|b) <<E; cat\nrm x\nE',
   'shopt -s extglob; ls @(a|b)',
-])('%j is refused, since bash does not take it', async (line) => {
+])('%j is refused, because bash finds a syntax error in it', async (line) => {
   expect(bashCommandsOf(line)).toBeDefined()
   await expect(commandsOf(line, BASH)).rejects.toThrow('cannot be parsed as a shell command')
 })
@@ -117,7 +117,7 @@ test.each([
 const world = mkdtempSync(join(tmpdir(), 'opencode-bash-'))
 afterAll(() => rmSync(world, { recursive: true }))
 
-test("a line for bash alone runs in bash: in the user's shell, or instead of it", async () => {
+test("a line that only bash accepts runs in bash, even if the user's shell is another", async () => {
   writeFileSync(join(world, 'bash'), '')
   expect(findBash({ shell: join(world, 'bash'), env: {} })).toBe(join(world, 'bash'))
   expect(await commandsOf('a=1 > x', { env: { PATH: '/bin' }, shell: '/bin/dash' })).toEqual({
@@ -126,14 +126,14 @@ test("a line for bash alone runs in bash: in the user's shell, or instead of it"
   })
 })
 
-test('bash is looked for in PATH, and then where it is on most machines', () => {
+test('findBash searches PATH, and then the usual location', () => {
   chmodSync(join(world, 'bash'), 0o700)
   const found = findBash({ shell: '/bin/zsh', env: { PATH: `relative:/nonexistent:${world}` } })
   expect(found).toBe(join(world, 'bash'))
   expect(findBash({ shell: '/bin/zsh', env: {} })).toBe('/bin/bash')
 })
 
-test('a shell that may be there to restrict an account has no stand-in', async () => {
+test('bash does not replace a shell that may restrict the account', async () => {
   const restricted = { ...BASH, shell: '/bin/rbash' }
   expect(findBash(restricted)).toBeUndefined()
   await expect(commandsOf('a=1 > x', restricted)).rejects.toThrow(
@@ -142,7 +142,7 @@ test('a shell that may be there to restrict an account has no stand-in', async (
   await expect(commandsOf('ls )', restricted)).rejects.toThrow('cannot be parsed as a shell command')
 })
 
-test('a bash that cannot be started takes no line', async () => {
+test('a bash that cannot be started accepts no line', async () => {
   expect(await takes('/nonexistent', 'ls', {})).toBe(false)
   expect(await takes('/bin/bash', 'ls', {})).toBe(true)
 })

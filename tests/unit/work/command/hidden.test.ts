@@ -5,7 +5,7 @@ import { bashCommandsOf } from '../../../../src/work/command/required-permission
 import { commandsOf, type SimpleCommand } from '../../../../src/work/command/required-permissions/line.ts'
 import { bashLines, CONSTRUCTS } from '../../../harness/lines.ts'
 
-/** Whose shell has no known name: what only bash takes is refused. */
+/** An unknown shell: lines that only bash accepts are refused. */
 const NO_BASH = { shell: '/nonexistent', env: {} }
 
 function missing(hidden: readonly string[], commands: readonly SimpleCommand[]): readonly string[] {
@@ -13,13 +13,13 @@ function missing(hidden: readonly string[], commands: readonly SimpleCommand[]):
   return hidden.filter((name) => !names.has(name))
 }
 
-test.each(Object.entries(CONSTRUCTS))('a command hidden in this is seen: %s', (_, construct) => {
+test.each(Object.entries(CONSTRUCTS))('the second parser finds a command hidden in: %s', (_, construct) => {
   const line = construct('rm x', 'rm y', 1)
   const seen = bashCommandsOf(line)?.map(({ text }) => text)
   expect(seen).toEqual(expect.arrayContaining(['rm x', 'rm y']))
 })
 
-test('of a line that the second parser takes, it sees every command', () => {
+test('the second parser finds every command of a line that it accepts', () => {
   fc.assert(
     fc.property(bashLines, ({ line, hidden }) => {
       const commands = bashCommandsOf(line)
@@ -30,7 +30,7 @@ test('of a line that the second parser takes, it sees every command', () => {
   )
 })
 
-test('of a line that the first parser takes, no command is missed that the second one sees', async () => {
+test('the first parser misses no hidden command of a line that both parsers accept', async () => {
   await fc.assert(
     fc.asyncProperty(bashLines, async ({ line, hidden }) => {
       fc.pre(bashCommandsOf(line) !== undefined)

@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'opencode-line-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 test.each(['tree-sitter.cjs', 'tree-sitter.wasm', 'tree-sitter-bash.wasm'])(
-  'the bundle reads %s at the first line, and again at the next where it could not',
+  'the bundle reads %s for the first line, and retries for the next line after a failure',
   async (name) => {
     const outdir = join(folder, name)
     const path = await bundle(outdir, { line: 'work/command/required-permissions/line.ts' })

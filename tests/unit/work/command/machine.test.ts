@@ -19,7 +19,7 @@ vi.mock('node:fs', async (load) => ({
   readFileSync: () => LISTED.join('\n'),
 }))
 
-test('a shell of another language is not used, though it is listed; one of no known name is where it is', () => {
+test('isShell rejects listed shells of another language, and accepts unknown names only if listed', () => {
   expect(LISTED.filter(isShell).map((path) => basename(path))).toEqual(['sh', 'rbash', 'guarded'])
   expect(isShell('/opt/bin/bash')).toBe(true)
   expect(isShell('/opt/bin/guarded')).toBe(false)

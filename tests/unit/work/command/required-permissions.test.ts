@@ -23,17 +23,17 @@ afterAll(() => rmSync(world, { recursive: true }))
 
 const where = { cwd: directory, directory, worktree }
 
-/** In a shell of no known name, the second parser is not asked. */
+/** An unknown shell disables the second parser. */
 const FIRST = { shell: '/nonexistent', env: {} }
 const BASH = { shell: '/bin/bash', env: process.env }
 
-/** Every line of the tables is one for both parsers, and means the same to them. */
+/** Both parsers accept every line of the tables, and must agree on it. */
 const PARSERS = {
   first: async (line: string, at: Place) => claimsFor((await commandsOf(line, FIRST)).commands, at),
   second: async (line: string, at: Place) => claimsFor(bashCommandsOf(line) ?? [], at),
 }
 
-/** What a line needs permission for, by each parser. */
+/** Returns the permissions that a line needs, by each parser. */
 async function byBoth(
   line: string,
   part: (claims: Claims) => readonly string[],
@@ -57,14 +57,14 @@ const LINES: readonly (readonly [line: string, ...patterns: readonly string[]])[
   ['! rm x', 'rm x'],
   ['rm x # and nothing else; ls', 'rm x'],
   ['rm \\\n  x', 'rm \\\n  x'],
-  // Several
+  // Several commands
   ['echo a; rm -rf x', 'echo a', 'rm -rf x'],
   ['echo a && rm x || ls', 'echo a', 'rm x', 'ls'],
   ['sleep 9 & rm x &', 'sleep 9', 'rm x'],
   ['ls\n\nrm x\n', 'ls', 'rm x'],
   ['ls | rm x |& tee y', 'ls', 'rm x', 'tee y'],
   ['rm x; ls; rm x', 'rm x', 'ls'],
-  // Inside of others
+  // Commands inside of others
   ['(ls; rm x)', 'ls', 'rm x'],
   ['{ ls; rm x; }', 'ls', 'rm x'],
   ['echo "$(rm x)" `rm y`', 'echo "$(rm x)" `rm y`', 'rm x', 'rm y'],
@@ -79,7 +79,7 @@ const LINES: readonly (readonly [line: string, ...patterns: readonly string[]])[
   ['case $x in a) rm x ;; esac', 'rm x'],
   ['f() { rm x; }; f', 'rm x', 'f'],
   ['cat <<EOF\n$(rm x)\nEOF\nls', 'cat <<EOF\n$(rm x)\nEOF', 'rm x', 'ls'],
-  // What only looks like several
+  // Lines that only look like several commands
   ["echo 'a; rm x'", "echo 'a; rm x'"],
   ['echo a\\;rm x', 'echo a\\;rm x'],
   ["cat <<'EOF'\n$(rm x)\nEOF", "cat <<'EOF'\n$(rm x)\nEOF"],
@@ -87,7 +87,7 @@ const LINES: readonly (readonly [line: string, ...patterns: readonly string[]])[
   ['rm x 2>&1 > log; ls', 'rm x 2>&1 > log', 'ls'],
   ['ls | cat > log', 'ls', 'cat'],
   ['cat <<< hi', 'cat <<< hi'],
-  // Nothing that the permission knows
+  // No command that needs the permission
   ['cd part'],
   ['a=1'],
   ['# a comment'],
@@ -100,14 +100,14 @@ test.each(LINES)('%j needs a permission for each of its commands', async (line, 
 
 /** A line, and the folders outside of the project that it needs a permission for. */
 const PATHS: readonly (readonly [line: string, ...directories: readonly string[]])[] = [
-  // A folder itself, and the folder of anything else
+  // A folder itself, and the parent folder of any other path
   [`cd ${world}/folder`, join(world, 'folder')],
   [`rm ${world}/file`, world],
   [`mkdir -p ${world}/nowhere/deep`, join(world, 'nowhere')],
   [`cp ${world}/file ${world}/folder`, world, join(world, 'folder')],
   [`rm ${world}/file ${world}/other`, world],
   ['cat /', '/'],
-  // As the shell reads it
+  // Paths as the shell reads them
   [`cat "${world}/folder/a b"`, join(world, 'folder')],
   [`cat '${world}/file'`, world],
   ['cat ../../file', world],
@@ -122,7 +122,7 @@ const PATHS: readonly (readonly [line: string, ...directories: readonly string[]
   [`chmod +r ${world}/file`, world],
   [`ls ${world}`],
   [`echo a > ${world}/file`],
-  // What only the shell knows
+  // Paths that only the shell can resolve
   ['rm "$HOME/file" ${HOME}/file $(pwd)/../../../file `pwd`/../../../file'],
   ['rm * [ab]/../../../file "(a)/../../../file" "@(a)/../../../file"'],
   // Inside of the project
@@ -131,15 +131,15 @@ const PATHS: readonly (readonly [line: string, ...directories: readonly string[]
   ['rm ..name ../..name'],
 ]
 
-/** A line's name is the same in each run, wherever the world of the test lies. */
+/** Names each line without the temporary directory, so that test names are stable. */
 const named = PATHS.map(([line, ...found]) => ({ name: line.replaceAll(world, 'W'), line, found }))
 
-test.each(named)('each folder outside is asked for: $name', async ({ line, found }) => {
+test.each(named)('each folder outside of the project needs a permission: $name', async ({ line, found }) => {
   const directories = await byBoth(line, (claims) => claims.directories)
   expect(directories).toEqual(both(found.map((path) => join(path, '*'))))
 })
 
-test('what is allowed for ever is what a command does, whatever follows', async () => {
+test('an "always" pattern keeps the subcommand, and allows any arguments', async () => {
   const line =
     'git push origin; git remote add x; npm run test; npm ci; docker compose up; aws s3 ls a; ls -l; ls'
   const always = [
@@ -154,12 +154,12 @@ test('what is allowed for ever is what a command does, whatever follows', async 
   expect(await byBoth(line, (claims) => claims.always)).toEqual(both(always))
 })
 
-test('a line that is run outside of the project needs a permission for that, after those of its arguments', async () => {
+test('a cwd outside of the project needs a permission, after those of the arguments', async () => {
   const directories = await byBoth('cat "" ~/a', (claims) => claims.directories, { ...where, cwd: world })
   expect(directories).toEqual(both([join(homedir(), '*'), join(world, '*')]))
 })
 
-test('a project under no version control reaches no further than its directory', async () => {
+test('a project without version control ends at its directory', async () => {
   const at = { cwd: directory, directory, worktree: '/' }
   const directories = await byBoth('cat ../a', (claims) => claims.directories, at)
   expect(directories).toEqual(both([join(worktree, '*')]))
@@ -175,7 +175,7 @@ const UNPARSABLE: readonly (readonly [line: string, why: string])[] = [
   ['ls @(a|b)', 'the error begins at "@(a|b)"'],
 ]
 
-test.each(UNPARSABLE)('%j is refused, and told where the mistake is', async (line, why) => {
+test.each(UNPARSABLE)('%j is refused, and the error names the place of the mistake', async (line, why) => {
   const refusal = await claimsOf(line, where, BASH).catch((error: unknown) => error)
   expect(refusal).toBeInstanceOf(ToolError)
   expect(String(refusal)).toContain('cannot be parsed as a shell command: ')
@@ -189,7 +189,7 @@ test.each(['', '  \n\t'])('the empty line %j is refused', async (line) => {
   )
 })
 
-test('lines are told apart when many are asked about at once', async () => {
+test('many concurrent lines each get their own permissions', async () => {
   const lines = Array.from({ length: 50 }, (_, index) => `echo ${index}; rm ${index}`)
   const all = await Promise.all(lines.map((line) => claimsOf(line, where, BASH)))
   expect(all.map(({ patterns }) => patterns.join('; '))).toEqual(lines)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { ShellEnv } from '../../../../src/work/command/shell-env.ts'
 
-/** OpenCode calls ours first here, then another plugin's hook, which takes a while. */
+/** Creates a ShellEnv; OpenCode calls its hook first, then the slower hook of another plugin. */
 function create(hook: (cwd: string) => Record<string, string> | Promise<never>) {
   const warnings: string[] = []
   let atOnce = 0
@@ -22,7 +22,7 @@ function create(hook: (cwd: string) => Record<string, string> | Promise<never>) 
   return { shellEnv, warnings, most: () => most }
 }
 
-test('commands have what the hooks add for their directory, one question at a time', async () => {
+test('ShellEnv returns the variables of each directory, with one hook call at a time', async () => {
   const { shellEnv, most } = create((cwd) => ({ HERE: cwd }))
   const answers = await Promise.all(['/a', '/b', '/a'].map((cwd) => shellEnv.of(cwd)))
   expect(answers).toEqual([{ HERE: '/a' }, { HERE: '/b' }, { HERE: '/a' }])
@@ -30,13 +30,13 @@ test('commands have what the hooks add for their directory, one question at a ti
   expect(shellEnv.isAddedTo).toBe(false)
 })
 
-test('a hook that fails costs a command its variables, and nothing else', async () => {
+test('a failed hook costs a command only its variables', async () => {
   const { shellEnv, warnings } = create(() => Promise.reject(new Error('no direnv')))
   expect(await shellEnv.of('/a')).toEqual({})
   expect(warnings).toEqual(['could not call the shell.env hooks for /a: no direnv'])
 })
 
-test("variables that hooks add for OpenCode's own bash tool show that there are any, and are nobody else's", async () => {
+test("variables for OpenCode's own bash tool show that a hook exists, and reach no command", async () => {
   const { shellEnv } = create(() => ({}))
   const output = { env: {} }
   const asked = shellEnv.of('/a')
