@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('cancelled while its answer is under way: the task ends once, and is told exactly if it was completed', async () => {
-  // The end of the child moves over the moment of the cancel, a millisecond at a time.
+test('a cancel during the answer ends the task once, with a notice only if it completed', async () => {
+  // Moves the end of the child across the moment of the cancel, in steps of 1 ms.
   for (let lead = -8; lead <= 8; lead += 1) {
     const { clock, manager, launch, answer, notices, noticeTurns } = createFakeStage()
     const { id } = await launch('race')
@@ -20,8 +20,8 @@ test('cancelled while its answer is under way: the task ends once, and is told e
   }
 })
 
-test('cancelled while it is being prompted: the turn that begins all the same is stopped', async () => {
-  // From the moment of the launch until well after the turn has begun, a millisecond at a time.
+test('a cancel during the prompt stops the turn that still begins', async () => {
+  // Cancels at each millisecond from the launch until well after the beginning of the turn.
   for (let delay = 0; delay <= 12; delay += 1) {
     const { clock, host, manager, launch, notices } = createFakeStage()
     const { id, sessionID } = await launch('race')
@@ -56,7 +56,7 @@ test('a slot is free only when the cancelled work has really stopped', async () 
   expect((await last)?.status).toBe('cancelled')
 })
 
-test('an abort that the host did not hear is sent again', async () => {
+test('an abort that OpenCode did not receive is sent again', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   const { id } = await launch('deaf')
   await clock.advance(100)
@@ -66,7 +66,7 @@ test('an abort that the host did not hear is sent again', async () => {
   expect((await cancelled)?.status).toBe('cancelled')
 })
 
-test('all are cancelled: no slot that becomes free is given to one that is to be stopped as well', async () => {
+test('cancelAll starts no pending task in a slot that another cancelled task frees', async () => {
   const { clock, host, manager, launch, parentID } = createFakeStage({ concurrency: { total: 2 } })
   for (const name of ['a', 'b', 'c', 'd']) await launch(name)
   await clock.advance(100)
@@ -77,7 +77,7 @@ test('all are cancelled: no slot that becomes free is given to one that is to be
   expect(host.modelRequests).toHaveLength(2)
 })
 
-test('cancelled while its prompt hangs: the prompt is not sent again, and nothing runs', async () => {
+test('after a cancel during a hanging prompt, the prompt is not sent again, and nothing runs', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   host.hangNext('prompt')
   const { id } = await launch('late')
@@ -88,7 +88,7 @@ test('cancelled while its prompt hangs: the prompt is not sent again, and nothin
   expect(host.modelRequests).toEqual([])
 })
 
-test('cancelled just when a prompt is sent again: the turn that begins late is stopped', async () => {
+test('a cancel during a repeated prompt stops the turn that begins late', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   host.hangNext('prompt')
   const { id } = await launch('late')
@@ -99,7 +99,7 @@ test('cancelled just when a prompt is sent again: the turn that begins late is s
   expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
 })
 
-test('cancelled between two steps of which the first has failed: cancelled, and not told', async () => {
+test('a task that is cancelled after a failed step is cancelled, and no notice follows', async () => {
   const { clock, host, manager, launch, notices, parentID } = createFakeStage()
   host.runTool = () => {
     throw new Error('no such file')
@@ -108,7 +108,7 @@ test('cancelled between two steps of which the first has failed: cancelled, and 
     sessionID === parentID ? { text: 'Noted.' } : { tools: [{ name: 'read', args: {} }] }
   const { id, sessionID } = await launch('stumble')
   await clock.advance(30)
-  // What is left when the abort comes before the next step has a message: a failed tool, and an idle session.
+  // The state after an abort before the next step has a message: a failed tool, and an idle session.
   const stored = host.messagesOf(sessionID)
   const step = stored.findLastIndex(({ info }) => info.role === 'assistant' && info.finish !== undefined)
   const messages = host.opencode.messages.bind(host.opencode)
@@ -120,7 +120,7 @@ test('cancelled between two steps of which the first has failed: cancelled, and 
   expect(notices()).toEqual([])
 })
 
-test('a session that cannot be read gives its slot back after a time, and its cancel returns', async () => {
+test('an unreadable child session frees its slot after a time, and its cancel returns', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
   const broken = await launch('broken')
   const next = await launch('next')
@@ -143,7 +143,7 @@ test('a session that cannot be read gives its slot back after a time, and its ca
   expect((await cancelled)?.status).toBe('cancelled')
 })
 
-test('cancelled while its prompt is long on its way: the turn that begins when it arrives is stopped', async () => {
+test('a cancel while a slow prompt is in flight stops the turn that begins when it arrives', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   const latencies = [0, 0, 0, 0, 0, 0, 0, 0]
   host.latencyMs = () => latencies.shift() ?? 4000

@@ -10,7 +10,7 @@ const prompts = ({ host }: FakeStage, sessionID: string): string[] =>
       info.role === 'user' ? parts.map((part) => (part.type === 'text' ? part.text : '')) : [],
     )
 
-test('a pending task gets what is said to it in its prompt', async () => {
+test('another prompt to a pending task is appended to its first prompt', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, manager, launch, answer } = stage
   await launch('first')
@@ -22,7 +22,7 @@ test('a pending task gets what is said to it in its prompt', async () => {
   expect(prompts(stage, sessionID)).toEqual(['second\n\nand mind the tests'])
 })
 
-test('a running task reads what is said to it at its next step, and ends once, with both answers', async () => {
+test('a running task reads another prompt at its next step, and ends once, with both answers', async () => {
   const stage = createFakeStage()
   const { clock, manager, launch, answer, notices, noticeTurns } = stage
   const { id } = await launch('work')
@@ -40,7 +40,7 @@ test('a running task reads what is said to it at its next step, and ends once, w
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('an ended task starts its next run in the same session, through the queue, and is told again', async () => {
+test('a continued task starts its next run in its session, through the queue, with a new notice', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer, notices } = stage
   const { id, sessionID } = await launch('work')
@@ -69,7 +69,7 @@ test('an ended task starts its next run in the same session, through the queue, 
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed', run: 2 } })
 })
 
-test('a task that ended before its prompt was heard hears it when it goes on, and no other does', async () => {
+test('a continued task gets its first prompt again only if its model never received it', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer } = stage
   host.failNext('prompt')
@@ -94,7 +94,7 @@ test('a task that ended before its prompt was heard hears it when it goes on, an
   ])
 })
 
-test('a run that has not heard its prompt is told it again, though the runs before it were heard', async () => {
+test('the next run repeats the unread prompt of the last one, even if earlier runs were answered', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, answer } = stage
   const { id, sessionID } = await launch('first')
@@ -110,7 +110,7 @@ test('a run that has not heard its prompt is told it again, though the runs befo
   expect(prompts(stage, sessionID)).toEqual(['first', 'second\n\nthird'])
 })
 
-test('what two say at once to a task that has not heard its prompt is all heard, though a run ends between', async () => {
+test('two concurrent prompts to a task with an unread prompt all arrive, although a run ends in between', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer } = stage
   await launch('other')
@@ -130,7 +130,7 @@ test('what two say at once to a task that has not heard its prompt is all heard,
   expect(prompts(stage, sessionID)).toEqual(['work\n\nfast\n\nslow'])
 })
 
-test('an answer to a steer does not show that the prompt was heard', async () => {
+test('an answer to a steering prompt does not prove that the first prompt was read', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, answer } = stage
   host.hangNext('prompt')
@@ -148,7 +148,7 @@ test('an answer to a steer does not show that the prompt was heard', async () =>
   expect(prompts(stage, sessionID)).toEqual(['steer', 'work\n\nmore'])
 })
 
-test('what was said to a run that failed meanwhile is not said again after the next one was cancelled', async () => {
+test('a prompt that reached a failed run is not repeated after the next run was cancelled', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer } = stage
   const { id, sessionID } = await launch('work')
@@ -168,7 +168,7 @@ test('what was said to a run that failed meanwhile is not said again after the n
   expect(prompts(stage, sessionID)).toEqual(['work', 'steer', 'more'])
 })
 
-test('whenever a task is told something around the moment of its end, every answer is told, each once', async () => {
+test('a prompt at any moment around the end of a task: notices report each answer once', async () => {
   for (let lead = -12; lead <= 40; lead += 1) {
     const { clock, manager, launch, answer, notices } = createFakeStage()
     const { id } = await launch('work')
@@ -187,7 +187,7 @@ test('whenever a task is told something around the moment of its end, every answ
   }
 })
 
-test('two who go on with the same ended task at once: one starts the next run, the other joins it', async () => {
+test('of two concurrent continues of an ended task, one starts the next run and the other joins it', async () => {
   const stage = createFakeStage()
   const { clock, manager, launch, answer, notices } = stage
   const { id, sessionID } = await launch('work')
@@ -204,7 +204,7 @@ test('two who go on with the same ended task at once: one starts the next run, t
   expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
 })
 
-test('what was said behind a turn that then fails does not keep the task from failing', async () => {
+test('a prompt queued behind a failing turn does not keep the task from failing', async () => {
   const { clock, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('work')
   await clock.advance(100)
@@ -216,7 +216,7 @@ test('what was said behind a turn that then fails does not keep the task from fa
   expect(notices()).toHaveLength(1)
 })
 
-test('a task whose session was deleted cannot go on, and says what to do', async () => {
+test('continue rejects for a task with a deleted session, and the error says what to do', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   const { id, sessionID } = await launch('work')
   await clock.advance(100)
@@ -227,7 +227,7 @@ test('a task whose session was deleted cannot go on, and says what to do', async
   expect(manager.get(id)).toMatchObject({ status: 'completed', run: 1 })
 })
 
-test('a prompt that the host refuses for a running task is reported, and the task goes on', async () => {
+test('continue rejects when OpenCode refuses the prompt, and the running task is not affected', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('work')
   await clock.advance(100)
@@ -238,7 +238,7 @@ test('a prompt that the host refuses for a running task is reported, and the tas
   expect(notices()).toHaveLength(1)
 })
 
-test('a task that goes on counts against the limit of its session', async () => {
+test('a continued task counts against the limit of its parent', async () => {
   const { clock, manager, launch, answer } = createFakeStage({ maxTasksPerSession: 1 })
   const { id } = await launch('work')
   await clock.advance(100)
@@ -248,7 +248,7 @@ test('a task that goes on counts against the limit of its session', async () => 
   await expect(manager.continue(id, 'more')).rejects.toThrow('its limit')
 })
 
-test('several who say something to a running task in the same moment are all heard', async () => {
+test('several concurrent prompts to a running task all arrive', async () => {
   const stage = createFakeStage()
   const { clock, manager, launch } = stage
   const { id, sessionID } = await launch('work')
@@ -258,7 +258,7 @@ test('several who say something to a running task in the same moment are all hea
   expect(prompts(stage, sessionID)).toEqual(['work', 'one', 'two', 'three'])
 })
 
-/** Makes the host's answer to prompts of a session come late. */
+/** Delays OpenCode's answers to prompts of a session. */
 function delayAnswers({ clock, host }: FakeStage, sessionID: string, delayMs: number): void {
   const prompt = host.opencode.prompt.bind(host.opencode)
   host.opencode.prompt = async (asked, sent) => {
@@ -267,7 +267,7 @@ function delayAnswers({ clock, host }: FakeStage, sessionID: string, delayMs: nu
   }
 }
 
-test('whenever two prompts come around the end of a task, every answer is told once', async () => {
+test('two prompts at any moment around the end of a task: notices report each answer once', async () => {
   for (let lead = 0; lead <= 40; lead += 2) {
     const stage = createFakeStage()
     const { clock, host, manager, launch, answer, notices } = stage
@@ -293,7 +293,7 @@ test('whenever two prompts come around the end of a task, every answer is told o
   }
 })
 
-test('what is said to a task that is being stopped is its next run, when it has stopped', async () => {
+test('a prompt to a task that is being cancelled starts its next run after the cancel', async () => {
   for (let lead = 0; lead <= 12; lead += 1) {
     const stage = createFakeStage()
     const { clock, host, manager, launch, answer, notices } = stage
@@ -313,7 +313,7 @@ test('what is said to a task that is being stopped is its next run, when it has 
   }
 })
 
-test('a task that is cancelled while something is said to it stays cancelled, and nothing of it runs on', async () => {
+test('a task that is cancelled during a prompt stays cancelled, and nothing of it runs on', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch } = stage
   const { id, sessionID } = await launch('work')
@@ -329,13 +329,13 @@ test('a task that is cancelled while something is said to it stays cancelled, an
   expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toEqual([])
 })
 
-test('a task whose model is named like a property of every object is refused', async () => {
+test('a launch with a model that is named like a property of every object is refused', async () => {
   const { manager, parentID } = createFakeStage()
   const request = { parentID, agent: 'general', prompt: 'p', description: 'd', model: 'mock/constructor' }
   await expect(manager.launch(request)).rejects.toThrow('There is no model')
 })
 
-test('what is said to a task that fails before it arrives starts the next run, within the limit', async () => {
+test('a prompt that arrives after the task has failed starts the next run, within the limit', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
   const { id, sessionID } = await launch('work')
   await launch('other')
@@ -348,7 +348,7 @@ test('what is said to a task that fails before it arrives starts the next run, w
   expect(manager.get(id)).toMatchObject({ status: 'failed', run: 1 })
   await clock.advance(10_000)
   expect(await continued).toMatchObject({ status: 'pending', run: 2 })
-  // The other one has the only slot, so that nothing else may be at work.
+  // The other task has the only slot, so that no other child may be at work.
   const open = host.modelRequests.filter(({ outcome }) => outcome === 'open')
   expect(open.map((request) => request.sessionID)).not.toContain(sessionID)
   answer('more', { text: 'heard' })
@@ -358,7 +358,7 @@ test('what is said to a task that fails before it arrives starts the next run, w
   expect(notices().join('\n')).toContain('<result>heard</result>')
 })
 
-test('a prompt that comes while the instance ends starts no run, so that the record of the end stands', async () => {
+test('a prompt while the instance ends starts no run, so that the record of the end stays', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, parentID } = stage
   const { id, sessionID } = await launch('work')
@@ -375,7 +375,7 @@ test('a prompt that comes while the instance ends starts no run, so that the rec
   expect(stage.notices()).toHaveLength(1)
 })
 
-test('what was said without an answer of the host is not said again once the task has ended', async () => {
+test('a prompt without an answer of OpenCode is not sent again after the task has ended', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch } = stage
   const { id } = await launch('work')
@@ -389,7 +389,7 @@ test('what was said without an answer of the host is not said again once the tas
   expect(calls).not.toContain('prompt')
 })
 
-test('what a task has used in all its runs is counted, however many there were, and after a restart too', async () => {
+test('the list sums the usage of all runs of a task, also after a restart', async () => {
   const stage = createFakeStage()
   const { clock, host, crash, launch, answer, parentID } = stage
   const context = { sessionID: parentID } as ToolContext
@@ -404,7 +404,7 @@ test('what a task has used in all its runs is counted, however many there were, 
     answer(`run ${run}`)
     await clock.advance(1000)
   }
-  // Each is an answer of 15 tokens.
+  // Each run uses 15 tokens.
   const counted = `Ended runs: ${12 * 15} tokens`
   expect(await list()).toContain(counted)
   crash()

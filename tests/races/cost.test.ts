@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('the second task of a session costs six calls, and the first one two more', async () => {
+test('the second task of a session costs five calls, and the first task three more', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const callsOf = async (name: string): Promise<string[]> => {
     const before = host.calls.length
@@ -11,13 +11,13 @@ test('the second task of a session costs six calls, and the first one two more',
     await clock.advance(2000)
     return host.calls.slice(before).map(({ method }) => method)
   }
-  // The record of the end comes behind what the parent waits for.
+  // The record of the end waits for its notice, because only the notice is awaited.
   const always = ['createSession', 'prompt', 'session', 'prompt', 'replaceMetadata']
   expect(await callsOf('first')).toEqual(['session', 'agents', 'primaryTools', ...always])
   expect(await callsOf('second')).toEqual(always)
 })
 
-test('while tasks run, one status call an interval serves them all, and no messages are read', async () => {
+test('one status call per interval serves all running tasks, and no messages are read', async () => {
   const { clock, host, launch, answer } = createFakeStage({ pollMs: 5000 })
   const names = Array.from({ length: 8 }, (_, index) => `task ${index}`)
   for (const name of names) await launch(name)
@@ -27,13 +27,13 @@ test('while tasks run, one status call an interval serves them all, and no messa
   expect(host.calls.slice(before).map(({ method }) => method)).toEqual(Array(4).fill('statuses'))
   for (const name of names) answer(name)
   await clock.advance(10_000)
-  // Nothing runs and nothing is owed: nothing is asked, and no timer is left.
+  // No task runs and no notice is owed, so the plugin sends no calls.
   const after = host.calls.length
   await clock.advance(60_000)
   expect(host.calls).toHaveLength(after)
 })
 
-test('a session is asked for tasks of before a restart once, unless it was created just now', async () => {
+test('a session is searched for earlier tasks once, unless it was created just now', async () => {
   const { clock, host, parentID } = createFakeStage()
   const asked = (sessionID: string): number =>
     host.calls.filter((call) => call.method === 'children' && call.sessionID === sessionID).length
@@ -44,10 +44,10 @@ test('a session is asked for tasks of before a restart once, unless it was creat
     for (const sessionID of [parentID, fresh]) host.userPrompt(sessionID, text)
     await clock.advance(2000)
   }
-  // Created before this process looked, it may have been another's.
+  // It was created before this process observed it, so another process may have launched tasks there.
   expect(asked(parentID)).toBe(1)
   expect(asked(fresh)).toBe(0)
-  // Since then another process may have launched something there, and have ended.
+  // Since its creation another process may have launched tasks there, and have ended.
   await clock.advance(60_000)
   host.userPrompt(old, 'hello')
   await clock.advance(2000)

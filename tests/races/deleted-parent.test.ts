@@ -5,7 +5,7 @@ import { createFakeStage, NO_MACHINE } from '../harness/fake-stage.ts'
 import { FakeHost } from '../harness/fake-host.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 
-test('a parent that is deleted leaves no task behind, whether it has ended or is at work', async () => {
+test('a deleted parent leaves no task behind, neither an ended nor a running one', async () => {
   const { clock, host, manager, launch, answer, parentID } = createFakeStage({ notify: { wake: 'never' } })
   const ended = await launch('ended')
   const atWork = await launch('at work')
@@ -34,7 +34,7 @@ test.each([5, 30, 45, 50, 55, 60, 65, 90])(
   },
 )
 
-test('a parent that is deleted is forgotten, and so is a session that the host does not know', async () => {
+test('the plugin forgets a deleted parent, and a session that OpenCode does not know', async () => {
   const clock = new ManualClock()
   const host = new FakeHost(clock, () => ({ text: '' }))
   const self = { name: 'test', directory: '/project', host: 'test', pid: 1, process: '1' }

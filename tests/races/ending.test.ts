@@ -2,7 +2,7 @@ import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('a child that has finished before its prompt was acknowledged is completed, and told once', async () => {
+test('a child that finishes before its prompt is accepted is completed, with one notice', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   host.loseNextAnswer('prompt')
   answer('swift')
@@ -16,7 +16,7 @@ test('a child that has finished before its prompt was acknowledged is completed,
   )
 })
 
-test('the story of a child says that its model answers, also before its prompt was acknowledged', async () => {
+test('the timeline has the first output of the model, also before the prompt is accepted', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   const { id } = await launch('swift')
   host.latencyMs = () => 50
@@ -27,7 +27,7 @@ test('the story of a child says that its model answers, also before its prompt w
   expect(steps.indexOf('the model answers')).toBeLessThan(steps.indexOf('completed'))
 })
 
-test('a prompt that the host never heard is sent again, and heard once', async () => {
+test('a prompt that OpenCode never received is sent again, and stored once', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   host.hangNext('prompt')
   answer('heard')
@@ -37,7 +37,7 @@ test('a prompt that the host never heard is sent again, and heard once', async (
   expect(host.messagesOf(sessionID).filter(({ info }) => info.role === 'user')).toHaveLength(1)
 })
 
-test('the story of a task says what was seen and not believed, and what became of its notice', async () => {
+test('the timeline has each inconclusive end, and the fate of the notice', async () => {
   const { clock, manager, launch, answer } = createFakeStage()
   const { id } = await launch('bad')
   await clock.advance(100)
@@ -56,7 +56,7 @@ test('the story of a task says what was seen and not believed, and what became o
   ])
 })
 
-test('the story of a task says that it waits, for its turn or for a permission, and that its end was read', async () => {
+test('the timeline has the waits for a slot and for a permission, and the read of the end', async () => {
   const { clock, host, manager, launch, answer, read } = createFakeStage({ concurrency: { total: 1 } })
   const stepsOf = (id: string) => manager.story(id)?.steps.map(stepText)
   const first = await launch('first')
@@ -87,7 +87,7 @@ test('the story of a task says that it waits, for its turn or for a permission, 
   await clock.advance(5000)
 })
 
-test('the first idle after an error comes before the error can be read, and is not taken for the end', async () => {
+test('the first idle after an error, before the error is readable, does not end the task', async () => {
   const { clock, manager, launch, answer, notices } = createFakeStage()
   const { id } = await launch('bad')
   await clock.advance(100)
@@ -104,11 +104,11 @@ test('the first idle after an error comes before the error can be read, and is n
   expect(notices()[0]).toContain('too purple')
 })
 
-test('an event that comes while the messages are being read makes them be read again', async () => {
+test('an event during a read of the messages causes another read', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage({ pollMs: 600_000 })
   const { id, sessionID } = await launch('late')
   await clock.advance(100)
-  // The first look sees what was there before the answer, and takes until after the last event to say so.
+  // The first read returns the messages from before the answer, and resolves after the last event.
   const messages = host.opencode.messages.bind(host.opencode)
   let release = (): void => {}
   const slow = new Promise<void>((resolve) => {
@@ -128,7 +128,7 @@ test('an event that comes while the messages are being read makes them be read a
   expect(manager.get(id)?.status).toBe('completed')
 })
 
-test('a full context is not taken for an abort, at whatever moment the messages are looked at', async () => {
+test('a full context never counts as an abort, at whatever moment the messages are read', async () => {
   const { clock, host, manager, launch, parentID, notices } = createFakeStage()
   let overflown = false
   host.script = ({ sessionID, tools }) => {
@@ -148,7 +148,7 @@ test('a full context is not taken for an abort, at whatever moment the messages 
   expect(notices()[0]).toContain('<result>done after all</result>')
 })
 
-test('an idle of another turn does not end a task, though nothing else is heard of it for long', async () => {
+test('an idle of another turn does not end a task, even without other events for a long time', async () => {
   const { clock, manager, launch } = createFakeStage({ pollMs: 600_000 })
   const { id, sessionID } = await launch('patient')
   await clock.advance(100)
@@ -160,7 +160,7 @@ test('an idle of another turn does not end a task, though nothing else is heard 
   await cancelled
 })
 
-test('a prompt that was taken over and then lost fails after the start timeout, and is told once', async () => {
+test('a task whose accepted prompt is lost fails after the start timeout, with one notice', async () => {
   const { clock, host, manager, launch, notices } = createFakeStage({ startTimeoutMs: 30_000 })
   host.swallowNextPrompt()
   const { id } = await launch('lost')
@@ -171,7 +171,7 @@ test('a prompt that was taken over and then lost fails after the start timeout, 
   expect(notices()).toHaveLength(1)
 })
 
-test('a session that the plugin sees deleted before its turn has come is cancelled by the user, and told', async () => {
+test('a pending task whose session is deleted counts as cancelled by the user, with a notice', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
   await launch('first')
   const queued = await launch('queued')
@@ -185,12 +185,12 @@ test('a session that the plugin sees deleted before its turn has come is cancell
   expect(manager.list(queued.parentID)[0]?.status).toBe('completed')
 })
 
-test('an instance that ends records its tasks as interrupted, although the host has aborted them before', async () => {
+test('an ending instance records its tasks as interrupted, although OpenCode has aborted them before', async () => {
   const { clock, host, manager, launch } = createFakeStage({ concurrency: { total: 1 } })
   const running = await launch('running')
   const queued = await launch('queued')
   await clock.advance(100)
-  // The host aborts running sessions, and a millisecond later calls dispose (contract 9.4).
+  // OpenCode aborts running sessions, and calls dispose a millisecond later (contract 9.4).
   const aborted = host.userAbort(running.sessionID)
   await clock.advance(1)
   await manager.dispose()
@@ -218,12 +218,12 @@ function statusIdle(sessionID: string) {
   return { id: 'evt', type: 'session.status', properties: { sessionID, status: { type: 'idle' } } } as const
 }
 
-test('an instance of which the end is told late still records an aborted task as interrupted', async () => {
+test('an instance with a late dispose still records an aborted task as interrupted', async () => {
   const { clock, host, manager, launch, notices } = createFakeStage()
   const { id, sessionID } = await launch('running')
   await clock.advance(100)
   void host.userAbort(sessionID)
-  // The hooks of other plugins come first, one after another (contract 9.2).
+  // OpenCode calls the hooks of other plugins first, one after another (contract 9.2).
   await clock.advance(500)
   await manager.dispose()
   await clock.advance(10_000)
@@ -241,7 +241,7 @@ test('an instance that ends while a prompt hangs does not start the child afterw
   expect(host.modelRequests).toEqual([])
 })
 
-test('messages that were read before the session was idle do not decide', async () => {
+test('messages that were read before the session was idle do not decide the end', async () => {
   const { clock, host, manager, launch, parentID } = createFakeStage({ pollMs: 600_000 })
   let finish = (_: { text: string }): void => {}
   host.runTool = () => {
@@ -272,7 +272,7 @@ test('messages that were read before the session was idle do not decide', async 
   expect(manager.get(id)?.status).toBe('completed')
 })
 
-test('a task of which nothing is heard for long is shown as silent until it speaks, and is not stopped', async () => {
+test('a task without events for a long time counts as stalled until its next event, and runs on', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage({ stalledAfterMs: 60_000 })
   const { id, sessionID } = await launch('slow')
   await clock.advance(59_000)
@@ -289,7 +289,7 @@ test('a task of which nothing is heard for long is shown as silent until it spea
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'completed' } })
 })
 
-test('an instance that ends takes its time limits along, and does not stop what the next one has started', async () => {
+test('a disposed instance keeps no time limit, and does not stop tasks of the next instance', async () => {
   const stage = createFakeStage({ timeoutMs: 60_000 })
   const { clock, parentID } = stage
   const { id } = await stage.launch('work')
@@ -302,7 +302,7 @@ test('an instance that ends takes its time limits along, and does not stop what 
   expect(old.pendingTimers()).toBe(0)
 })
 
-test('an instance that has ended stops nothing of the next one', async () => {
+test('a disposed instance with a pending cancel stops no task of the next instance', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   host.hangNext('prompt')

@@ -1,4 +1,4 @@
-/** Histories that `npm run fuzz` has found to go wrong, shrunk: each stays a case. */
+/** Shrunk histories in which `npm run fuzz` has found a fault; each stays as a case. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { wrongAfter } from './histories/property.ts'
 import type { History } from './histories/steps.ts'
@@ -21,7 +21,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'continue', task: 0 },
     ],
   },
-  'the same where the prompt of the next run fails': {
+  'a cancelled run owes no notice when the prompt of the next run fails': {
     ...PLAIN,
     steps: [
       { type: 'cancelAll', parent: 0 },
@@ -31,7 +31,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'wait', ms: 1 },
     ],
   },
-  'a parent whose failing turn no event tells of is told at the next message at the latest': {
+  'a parent whose failed turn caused no event gets its notice with the next message at the latest': {
     ...PLAIN,
     steps: [
       { type: 'events', count: 11, delays: [] },
@@ -41,7 +41,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'events', count: 1, delays: [] },
     ],
   },
-  'a notice that was read and undone, of which no event told, may be told again': {
+  'a notice that was read and undone without events may be sent again': {
     ...PLAIN,
     timeoutMs: 2000,
     steps: [
@@ -53,7 +53,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'permit', reply: 'once' },
     ],
   },
-  'an idle that is told twice is not taken for an interruption': {
+  'a repeated idle event does not count as an interrupt': {
     ...PLAIN,
     steps: [
       { type: 'write', parent: 0, what: 'say' },
@@ -64,7 +64,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'answer', task: 0, how: 'text' },
     ],
   },
-  'the same some seconds later, in another parent': {
+  'a repeated idle event does not count as an interrupt seconds later, in another parent': {
     ...PLAIN,
     steps: [
       { type: 'write', parent: 1, what: 'say' },
@@ -75,7 +75,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'answer', task: 0, how: 'text' },
     ],
   },
-  'an instance that ends while it reads the messages of a child asks the host for nothing more': {
+  'an instance that ends while it reads the messages of a child sends no more calls': {
     ...PLAIN,
     latencies: [0, 12],
     steps: [
@@ -88,7 +88,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'launch', parent: 0, model: undefined },
     ],
   },
-  'the same of a child that was aborted, where an event comes late': {
+  'an instance that ends after the abort of a child sends no more calls when an event arrives late': {
     ...PLAIN,
     latencies: [30, 0],
     steps: [
@@ -100,7 +100,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'launch', parent: 0, model: undefined },
     ],
   },
-  'two runs of a task that end while its end is read, and cannot be, are both told': {
+  'notices report both runs of a task that end during a failed read': {
     ...PLAIN,
     latencies: [0, 30, 5],
     steps: [
@@ -112,7 +112,7 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'interrupt', parent: 0 },
     ],
   },
-  'the same, while a queued task is continued as well': {
+  'notices report both runs that end during a failed read, beside a continued queued task': {
     ...PLAIN,
     latencies: [0, 0, 12, 0],
     steps: [

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { BackgroundManager } from '../../src/manager.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
-/** Whether the wait of the parent is over. */
+/** Starts to hold the parent; `isOver` becomes true when the hold ends. */
 function wait({ manager, parentID: sessionID }: { manager: BackgroundManager; parentID: string }): {
   isOver: boolean
 } {
@@ -15,14 +15,14 @@ function wait({ manager, parentID: sessionID }: { manager: BackgroundManager; pa
   return waiting
 }
 
-test('a session with nothing to wait for is not held', async () => {
+test('a session without unfinished tasks is not held', async () => {
   const stage = createFakeStage()
   const waiting = wait(stage)
   await stage.clock.advance(0)
   expect(waiting.isOver).toBe(true)
 })
 
-test('a session is held until a notice is in it, and again while it answers and others are at work', async () => {
+test('a session is held until it contains a notice, and again after its answer while other tasks run', async () => {
   const stage = createFakeStage()
   const { clock, launch, answer, notices, host, parentID } = stage
   await launch('quick')
@@ -31,7 +31,7 @@ test('a session is held until a notice is in it, and again while it answers and 
   const first = wait(stage)
   await clock.advance(5000)
   expect(first.isOver).toBe(false)
-  // Its model has the notice before it, and has not answered it yet.
+  // The parent's model reads the notice, and does not answer it yet.
   host.script = ({ sessionID }) => (sessionID === parentID ? new Promise(() => {}) : { text: 'slow result' })
   answer('quick')
   await clock.advance(180)
@@ -48,7 +48,7 @@ test('a session is held until a notice is in it, and again while it answers and 
   expect(second.isOver).toBe(true)
 })
 
-test('a session is held no longer than it may be in all', async () => {
+test('the holds of a session together last at most headless.waitMs', async () => {
   const stage = createFakeStage({ headless: { waitMs: 3000 } })
   const { clock, launch } = stage
   await launch('endless')
@@ -63,7 +63,7 @@ test('a session is held no longer than it may be in all', async () => {
   expect(second.isOver).toBe(true)
 })
 
-test('a session whose last task it has cancelled itself is held no longer', async () => {
+test('the hold ends when the parent itself cancels its last task', async () => {
   const stage = createFakeStage()
   const { clock, manager, launch } = stage
   const { id } = await launch('stopped')
@@ -75,7 +75,7 @@ test('a session whose last task it has cancelled itself is held no longer', asyn
   expect(waiting.isOver).toBe(true)
 })
 
-/** A session as `opencode run --attach` creates it in a server, with a task at work. */
+/** Creates a session as `opencode run --attach` does in a server, with a running task. */
 async function ofRun(options?: object): Promise<{ stage: FakeStage; parentID: string; write: Write }> {
   const stage = createFakeStage(options, { isRun: false })
   const { host, manager, clock } = stage
@@ -95,7 +95,7 @@ async function ofRun(options?: object): Promise<{ stage: FakeStage; parentID: st
 
 type Write = (client: object) => Promise<void>
 
-test('R17: a server holds a session of `opencode run --attach` until a notice is in it', async () => {
+test('R17: a server holds a session of `opencode run --attach` until it contains a notice', async () => {
   const { stage, parentID } = await ofRun()
   const waiting = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(60_000)
@@ -106,7 +106,7 @@ test('R17: a server holds a session of `opencode run --attach` until a notice is
 })
 
 test.for([{ agent: 'build', model: {} }, { messageID: 'msg_1' }])(
-  'R17: a server holds no session in which a person writes with another client: %j',
+  'R17: a server holds no session in which the user writes with another client: %j',
   async (client) => {
     const { stage, parentID, write } = await ofRun()
     await write(client)
@@ -125,7 +125,7 @@ test('R17: a server holds no session that another client has created', async () 
   expect(waiting.isOver).toBe(true)
 })
 
-test('R17: whoever writes in a session that is held is not kept waiting, then or later', async () => {
+test('R17: a message in a held session ends its hold, and prevents the next one', async () => {
   const { stage, parentID, write } = await ofRun()
   const first = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(1000)
@@ -136,7 +136,7 @@ test('R17: whoever writes in a session that is held is not kept waiting, then or
   expect([first.isOver, second.isOver]).toEqual([true, true])
 })
 
-test('R17: ESC, and the end of the instance, let a session go that is held', async () => {
+test('R17: ESC, and the end of the instance, end the hold of a session', async () => {
   const { stage, parentID } = await ofRun()
   const first = wait({ manager: stage.manager, parentID })
   await stage.clock.advance(1000)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
-/** The user has the parent at work on something that does not end by itself. */
+/** Starts a turn of the parent that does not end by itself. */
 async function occupy({ clock, host, parentID }: FakeStage): Promise<void> {
   const { script } = host
   host.script = (request) =>
@@ -16,14 +16,14 @@ async function interrupt({ clock, host, parentID }: FakeStage): Promise<void> {
   await aborted
 }
 
-/** What the parent's model was asked last. */
+/** Returns the last message of the parent's newest model request. */
 function lastAsked({ host, parentID }: FakeStage): string {
   return (
     host.modelRequests.findLast(({ sessionID }) => sessionID === parentID)?.messages.at(-1)?.content ?? ''
   )
 }
 
-test("an interrupted parent is not woken, and the notice rides on the user's next message, in one turn", async () => {
+test("an interrupted parent is not woken; its notice piggybacks on the user's next message, in one turn", async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
   await launch('one')
@@ -42,7 +42,7 @@ test("an interrupted parent is not woken, and the notice rides on the user's nex
   expect(notices()).toHaveLength(1)
 })
 
-test('after an abort while the parent is idle it is not woken either', async () => {
+test('an abort of an idle parent also keeps it from being woken', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -57,12 +57,12 @@ test('after an abort while the parent is idle it is not woken either', async () 
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that is being sent when the user interrupts is not sent again, but read later', async () => {
+test('a notice in flight when the user interrupts is not sent again, but read later', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
   await launch('one')
   await occupy(stage)
-  // It is taken over, and lost; then the user interrupts.
+  // OpenCode accepts the notice and loses it; then the user interrupts.
   host.swallowNextPrompt()
   answer('one')
   await clock.advance(100)
@@ -76,7 +76,7 @@ test('a notice that is being sent when the user interrupts is not sent again, bu
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('a notice that is stored already when the user interrupts does not ride again', async () => {
+test('a notice that is stored before the interrupt does not piggyback again', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -91,7 +91,7 @@ test('a notice that is stored already when the user interrupts does not ride aga
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice whose send is in question when the user interrupts is looked for before it rides', async () => {
+test('the history is checked for a notice of unknown fate before it piggybacks', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -99,7 +99,7 @@ test('a notice whose send is in question when the user interrupts is looked for 
   host.muteEvents = true
   host.loseNextAnswer('prompt')
   answer('one')
-  // The events that would tell are lost, all but that the user has interrupted.
+  // All events of the delivery are lost, but not the event of the interrupt.
   await clock.advance(10_000)
   host.muteEvents = false
   await interrupt(stage)
@@ -109,7 +109,7 @@ test('a notice whose send is in question when the user interrupts is looked for 
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that the user undoes before it was read rides on what the user writes instead', async () => {
+test("an unread notice that the user undoes piggybacks on the user's next message", async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -125,7 +125,7 @@ test('a notice that the user undoes before it was read rides on what the user wr
   expect(lastAsked(stage)).toContain('result of one')
 })
 
-test("a notice that rides on a plugin's message without a reply wakes its parent, and is told once", async () => {
+test("a notice that piggybacks on a plugin's noReply message still wakes its parent, and is read once", async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   const turns = (): number => host.modelRequests.filter(({ sessionID }) => sessionID === parentID).length
@@ -146,7 +146,7 @@ test("a notice that rides on a plugin's message without a reply wakes its parent
   expect(notices()).toHaveLength(2)
 })
 
-test("a notice that rides on a plugin's message in an interrupted parent waits for the user", async () => {
+test("a notice that piggybacks on a plugin's message in an interrupted parent waits for the user", async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -162,7 +162,7 @@ test("a notice that rides on a plugin's message in an interrupted parent waits f
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that rides on a message which is refused rides on the next one', async () => {
+test('a notice on a refused message piggybacks on the next message', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, manager } = stage
   await launch('one')
@@ -170,7 +170,7 @@ test('a notice that rides on a message which is refused rides on the next one', 
   await interrupt(stage)
   answer('one')
   await clock.advance(1000)
-  // Another plugin throws after ours has added to it: nothing is stored (contract 1.13).
+  // Another plugin throws after our hook has added parts: OpenCode stores nothing (contract 1.13).
   const refused = { id: 'msg_refused', time: { created: clock.now() } }
   const parts: object[] = [{ type: 'text', text: 'refused' }]
   await manager.hooks()['chat.message']({ sessionID: parentID }, { message: refused, parts })
@@ -182,7 +182,7 @@ test('a notice that rides on a message which is refused rides on the next one', 
   expect(lastAsked(stage)).toContain('result of one')
 })
 
-test('a parent with undone messages is told as soon as the user takes the undo back', async () => {
+test('a parent with undone messages gets its notice as soon as the user redoes them', async () => {
   const { clock, host, launch, answer, parentID, notices } = createFakeStage()
   const asked = host.userPrompt(parentID, 'hello')
   await launch('one')
@@ -198,7 +198,7 @@ test('a parent with undone messages is told as soon as the user takes the undo b
   expect(host.messagesOf(parentID).length).toBeGreaterThan(2)
 })
 
-test('what is owed goes along with what the user writes instead of undone messages, in one turn', async () => {
+test('an owed notice piggybacks on the message that replaces undone ones, in one turn', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage
   const asked = host.userPrompt(parentID, 'hello')
@@ -214,7 +214,7 @@ test('what is owed goes along with what the user writes instead of undone messag
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('with wake never, nothing is told until the user writes', async () => {
+test('with wake never, no notice is sent until the user writes', async () => {
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage({
     notify: { wake: 'never' },
   })
@@ -246,7 +246,7 @@ test('with wake all, the parent is woken once, when the last of its tasks has en
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('with wake all, a last task that the parent itself cancels holds the others back no longer', async () => {
+test('with wake all, the held notices are sent when the parent itself cancels its last task', async () => {
   const { clock, manager, launch, answer, notices } = createFakeStage({ notify: { wake: 'all' } })
   await launch('one')
   const { id } = await launch('two')
@@ -259,7 +259,7 @@ test('with wake all, a last task that the parent itself cancels holds the others
   expect(notices()).toHaveLength(1)
 })
 
-test('with onInterrupt cancel, tasks of an interrupted parent end, and are told with the next message', async () => {
+test('with onInterrupt cancel, an interrupt cancels the tasks, and the next message has their notices', async () => {
   const stage = createFakeStage({ onInterrupt: 'cancel', concurrency: { total: 1 } })
   const { clock, host, launch, manager, parentID, notices } = stage
   await launch('one')
@@ -278,13 +278,13 @@ test('with onInterrupt cancel, tasks of an interrupted parent end, and are told 
   ).toHaveLength(2)
 })
 
-test('with onInterrupt cancel, an instance that ends is not taken for an interruption', async () => {
+test('with onInterrupt cancel, the end of the instance does not count as an interrupt', async () => {
   const stage = createFakeStage({ onInterrupt: 'cancel', concurrency: { total: 1 } })
   const { clock, host, launch, manager, parentID } = stage
   await launch('one')
   await launch('two')
   await occupy(stage)
-  // The host aborts what runs, and says a few milliseconds later that the instance ends (contract 9.4).
+  // OpenCode aborts running sessions, and ends the instance a few milliseconds later (contract 9.4).
   void host.userAbort(parentID)
   await clock.advance(3)
   await manager.dispose()
@@ -295,7 +295,7 @@ test('with onInterrupt cancel, an instance that ends is not taken for an interru
   ])
 })
 
-test('with wake all, a last end that is read by its parent holds the others back no longer', async () => {
+test('with wake all, the held notices are sent when the parent reads the last end', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage({ notify: { wake: 'all' } })
   await launch('one')
   const { id } = await launch('two')
@@ -311,7 +311,7 @@ test('with wake all, a last end that is read by its parent holds the others back
 })
 
 test.each(['before', 'after'])(
-  'the late end of a turn that was interrupted %s the launch is not taken for another interruption',
+  'the late end of a turn that was interrupted %s the launch does not count as another interrupt',
   async (when) => {
     const stage = createFakeStage()
     const { clock, host, launch, answer, parentID, notices } = stage
@@ -337,7 +337,7 @@ test.each(['before', 'after'])(
   },
 )
 
-test('a user who writes while it is looked whether a notice was stored is told it all the same', async () => {
+test('a message that arrives during the check for a stored notice still gets the notice', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices } = stage
   await launch('one')
@@ -359,12 +359,12 @@ test('a user who writes while it is looked whether a notice was stored is told i
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that was stored unread before an undo starts its turn when the undo is taken back', async () => {
+test('a notice that was stored unread before an undo starts its turn when the user redoes', async () => {
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
   const asked = host.userPrompt(parentID, 'hello')
   await launch('one')
   await clock.advance(1000)
-  // It is stored behind a turn that fails, which leaves it unanswered.
+  // OpenCode stores the notice behind a failing turn, which leaves it unanswered.
   const { script } = host
   host.script = (request) =>
     request.messages.at(-1)?.content === 'fail'
@@ -384,7 +384,7 @@ test('a notice that was stored unread before an undo starts its turn when the un
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice to which another plugin adds a part of its own does not pass for a message of the user', async () => {
+test('a notice to which another plugin adds a part does not count as a message of the user', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, manager } = stage
   await launch('one')
@@ -423,14 +423,14 @@ test('a notice to which another plugin adds a part of its own does not pass for 
   ).toBe(false)
 })
 
-test('a notice goes as the agent that the parent has now, though another process has changed it', async () => {
+test('a notice uses the current agent of the parent, even if another process has changed it', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer } = stage
   host.userPrompt(parentID, 'begin', { agent: 'build' })
   await clock.advance(100)
   await stage.launch('work')
   await clock.advance(100)
-  // What another process does is stored, and tells this one nothing.
+  // OpenCode stores the act of another process, but sends this process no event.
   host.muteEvents = true
   host.userPrompt(parentID, 'now plan', { agent: 'plan' })
   await clock.advance(500)
@@ -440,7 +440,7 @@ test('a notice goes as the agent that the parent has now, though another process
   expect(host.session(parentID).agent).toBe('plan')
 })
 
-test('a notice that finds its parent interrupted while the user writes comes in the turn that follows', async () => {
+test('a notice that finds its parent interrupted while the user writes arrives in the next turn', async () => {
   for (let ms = 0; ms < 60; ms += 1) {
     const stage = createFakeStage()
     const { clock, host, launch, answer, parentID, notices } = stage

@@ -5,10 +5,10 @@ const steps = countSteps()
 afterAll(() => steps.stop())
 
 test(
-  'ten times as many tasks take ten times as many steps and calls, and no more run than may',
+  'ten times as many tasks take ten times as many steps and calls, and the limit holds',
   { timeout: 120_000 },
   async () => {
-    // Only what is loaded from now on is counted.
+    // `countSteps` counts only modules that are loaded from here on.
     const { createFakeScale } = await import('../harness/fake-scale.ts')
     const costOf = async (count: number): Promise<{ steps: number; calls: number; cpu: number }> => {
       const scale = createFakeScale({ parents: 10, total: 100 })
@@ -24,12 +24,12 @@ test(
     expect(few.steps).toBeGreaterThan(100)
     expect(many.steps).toBeLessThanOrEqual(1.1 * few.steps)
     expect(many.calls).toBeLessThanOrEqual(1.1 * few.calls)
-    // What one step of ours has a built-in do, as to copy or to sort all tasks, shows in the time alone.
+    // Work inside of built-ins, such as copying or sorting all tasks, shows only in the CPU time.
     expect(many.cpu).toBeLessThanOrEqual(1.5 * few.cpu)
   },
 )
 
-test('after a restart, a task that was told takes as many steps in a long session as in a short one', async () => {
+test('after a restart, a reported task takes as many steps in a long session as in a short one', async () => {
   const { createFakeStage } = await import('../harness/fake-stage.ts')
   const costOf = async (count: number): Promise<number> => {
     const stage = createFakeStage()

@@ -4,7 +4,7 @@ import { listBackground } from '../../src/tools/list-background.ts'
 import type { ToolContext } from '../../src/tools/tool.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('of many tasks, the list has those that have not ended first, and the 50 newest of the others', async () => {
+test('the list has the unfinished tasks first, and the 50 newest of the others', async () => {
   const { clock, manager, launch, answer, parentID } = createFakeStage()
   const context = { sessionID: parentID } as ToolContext
   const list = async (args: Record<string, unknown> = {}): Promise<unknown> =>
@@ -30,7 +30,7 @@ test('of many tasks, the list has those that have not ended first, and the 50 ne
   await clock.advance(1000)
 })
 
-test('R11: what another living process runs is listed as such, and every tool says who tells its end', async () => {
+test('R11: the tools report that another living process runs a task and will report its end', async () => {
   const stage = createFakeStage()
   const { clock, launch, answer, parentID } = stage
   const context = { sessionID: parentID } as ToolContext

@@ -4,7 +4,7 @@ import { heldReply } from '../harness/replies.ts'
 import { pause } from '../harness/fake-run.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('two that end together are told in one message, in one turn', async () => {
+test('one message in one turn reports two tasks that end together', async () => {
   const { clock, launch, answer, notices, noticeTurns } = createFakeStage()
   await launch('one')
   await launch('two')
@@ -16,7 +16,7 @@ test('two that end together are told in one message, in one turn', async () => {
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('one that ends while its siblings go on is told after a short moment, and does not wait for them', async () => {
+test('a notice is sent shortly after the end of its task, without a wait for running siblings', async () => {
   const { clock, launch, answer, notices } = createFakeStage()
   await launch('one')
   await launch('two')
@@ -28,7 +28,7 @@ test('one that ends while its siblings go on is told after a short moment, and d
   expect(notices()).toHaveLength(1)
 })
 
-test('when all have ended, a notice tells what they have used together, over all their runs', async () => {
+test('the last notice reports the usage of all tasks over all their runs', async () => {
   const { clock, manager, launch, answer, noticeTurns, parentID } = createFakeStage()
   const ended = async (...names: string[]): Promise<string | undefined> => {
     await clock.advance(100)
@@ -45,7 +45,7 @@ test('when all have ended, a notice tells what they have used together, over all
   expect(await ended('two', 'three')).toContain(`All ended: ${3 * tokens} tokens, $0.`)
 })
 
-test('a message of many notices is read as a whole, whenever the parent goes on while it is being stored', async () => {
+test('a message of many notices is read as a whole, even if the next step begins while it is stored', async () => {
   const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
   const readAt = async (afterMs: number): Promise<readonly number[]> => {
     const { clock, host, parentID, launch, answer } = createFakeStage({
@@ -70,7 +70,7 @@ test('a message of many notices is read as a whole, whenever the parent goes on 
   for (let afterMs = 0; afterMs < 30; afterMs += 1) expect(await readAt(afterMs)).toEqual([61])
 })
 
-test('a stream of ends is told in one message, after ten such moments at the latest', async () => {
+test('one message gathers a stream of ends, for at most ten debounce times', async () => {
   const { clock, launch, answer, notices, noticeTurns } = createFakeStage({
     concurrency: { total: 30, providers: {} },
   })
@@ -88,7 +88,7 @@ test('a stream of ends is told in one message, after ten such moments at the lat
   expect(await after(names.slice(12, 16))).toEqual([14, 1])
 })
 
-test('a send that fails is repeated until it arrives, and arrives once', async () => {
+test('a failed delivery is repeated until it arrives, and arrives once', async () => {
   const { clock, host, launch, answer, notices, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -101,7 +101,7 @@ test('a send that fails is repeated until it arrives, and arrives once', async (
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('a notice that was taken over and then lost is sent again', async () => {
+test('an accepted but lost notice is sent again', async () => {
   const { clock, host, launch, answer, notices, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -114,7 +114,7 @@ test('a notice that was taken over and then lost is sent again', async () => {
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('a notice that was queued behind a turn that fails is not answered by it, and is sent again', async () => {
+test('a notice queued behind a failing turn gets no answer, and is sent again', async () => {
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -134,7 +134,7 @@ test('a notice that was queued behind a turn that fails is not answered by it, a
   expect(notices()).toHaveLength(1)
 })
 
-test("a notice whose own turn fails is the user's to see, and is not paid for again", async () => {
+test('a notice whose own turn fails is not sent again, because the user sees the failure', async () => {
   const { clock, host, launch, answer, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -144,7 +144,7 @@ test("a notice whose own turn fails is the user's to see, and is not paid for ag
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('a notice that waits in a turn which the user interrupts stays in the history, and wakes nobody', async () => {
+test('a notice in a turn that the user interrupts stays in the history, and wakes no session', async () => {
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -161,7 +161,7 @@ test('a notice that waits in a turn which the user interrupts stays in the histo
   expect(noticeTurns()).toHaveLength(0)
 })
 
-test('a parent that is gone is owed nothing', async () => {
+test('a notice to a parent that is gone is dropped without a warning', async () => {
   const { clock, host, launch, answer, parentID, complaints } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -173,7 +173,7 @@ test('a parent that is gone is owed nothing', async () => {
   expect(complaints).toEqual([])
 })
 
-test('who waits for a task reads its end, and no notice follows', async () => {
+test('a tool call that waits for a task reads its end, and no notice follows', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('read')
   const report = read(id, { timeoutMs: 10_000 })
@@ -187,7 +187,7 @@ test('who waits for a task reads its end, and no notice follows', async () => {
   expect(notices()).toHaveLength(0)
 })
 
-test('who gives up waiting is told by the notice', async () => {
+test('a notice follows when the tool call that waits for a task has timed out', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('left')
   const report = read(id, { timeoutMs: 50 })
@@ -198,7 +198,7 @@ test('who gives up waiting is told by the notice', async () => {
   expect(notices()).toHaveLength(1)
 })
 
-test('a message of a person ends the wait of its session for a task, whose end the notice tells', async () => {
+test("a user's message ends the wait of its session for a task, and a notice reports the end", async () => {
   const { clock, host, launch, answer, parentID, notices, read } = createFakeStage()
   const { id } = await launch('long')
   await clock.advance(100)
@@ -218,11 +218,11 @@ test('a message of a person ends the wait of its session for a task, whose end t
   expect(notices()).toHaveLength(1)
 })
 
-test('an end that is read while its notice gathers is not told', async () => {
+test('a gathering notice is dropped when its end is read', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('read')
   await launch('sibling')
-  // Its sibling still runs, so the notice waits a moment.
+  // A sibling still runs, so the notice waits for the debounce time.
   const report = read(id, {}, { start: pause(clock, 150) })
   await clock.advance(100)
   answer('read')
@@ -231,7 +231,7 @@ test('an end that is read while its notice gathers is not told', async () => {
   expect(notices()).toHaveLength(0)
 })
 
-test('an end that cannot be read is still told', async () => {
+test('a notice reports an end whose read has failed', async () => {
   const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
@@ -244,7 +244,7 @@ test('an end that cannot be read is still told', async () => {
   expect(notices()).toHaveLength(1)
 })
 
-test('an end whose reader is interrupted while it is being read is still told', async () => {
+test('a notice reports an end whose reading tool call was interrupted', async () => {
   const { clock, host, launch, answer, notices, parentID, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
@@ -263,7 +263,7 @@ test('an end whose reader is interrupted while it is being read is still told', 
   expect(notices()).toHaveLength(1)
 })
 
-test('two who wait for the same task: the notice is kept back until the last has gone', async () => {
+test('a notice is held until the last of two waiting calls has returned', async () => {
   const { clock, host, manager, launch, answer, notices, parentID, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
@@ -284,7 +284,7 @@ test('two who wait for the same task: the notice is kept back until the last has
   expect(notices()).toEqual([])
 })
 
-test('an end that is read while its notice cannot be sent is not told', async () => {
+test('a notice that could not be sent is dropped when its end is read', async () => {
   const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   await clock.advance(100)
@@ -299,13 +299,13 @@ test('an end that is read while its notice cannot be sent is not told', async ()
 })
 
 test.each(['agent', 'model'] as const)(
-  "where the parent's %s is gone, a notice is sent a few times, and then left to the next message",
+  'a notice to a parent whose %s is gone is sent five times, and then waits for the next message',
   async (what) => {
     const { clock, host, launch, answer, parentID, notices } = createFakeStage()
     await launch('one')
     host.userPrompt(parentID, 'hello', { model: { providerID: 'mock', modelID: 'm2' } })
     await clock.advance(100)
-    // Each prompt is an error event and nothing else (contract 1.12).
+    // Each prompt causes an error event and nothing else (contract 1.12).
     if (what === 'agent') host.agents = host.agents.filter(({ name }) => name !== 'build')
     else host.models.delete('mock/m2')
     answer('one')
@@ -324,7 +324,7 @@ test.each(['agent', 'model'] as const)(
   },
 )
 
-test('an instance that ends sends nothing more: no notice that gathers, failed or waits for a turn', async () => {
+test('a disposed instance sends no notice that gathers, has failed or waits for a turn', async () => {
   for (const moment of ['gathering', 'failing', 'sent'] as const) {
     const { clock, host, manager, launch, answer, parentID } = createFakeStage()
     await launch('one')
@@ -342,7 +342,7 @@ test('an instance that ends sends nothing more: no notice that gathers, failed o
   }
 })
 
-test('a parent that is deleted while its notice waits to be sent again is owed nothing', async () => {
+test('a notice that waits for its next attempt is dropped when its parent is deleted', async () => {
   const { clock, host, launch, answer, parentID } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -355,7 +355,7 @@ test('a parent that is deleted while its notice waits to be sent again is owed n
   expect(host.calls.slice(before).filter(({ method }) => method === 'prompt')).toEqual([])
 })
 
-test('what ends one after another while the parent is busy does not flood its next step', async () => {
+test('the notices of many ends during one turn of the parent do not flood its next step', async () => {
   const { clock, host, parentID, launch, answer, notices } = createFakeStage()
   const { reply, release } = heldReply()
   const inner = host.script
@@ -374,14 +374,14 @@ test('what ends one after another while the parent is busy does not flood its ne
   expect(told.length).toBeLessThan(16 * 1024 + 40 * 600)
   release({ text: 'thought through' })
   await clock.advance(10_000)
-  // Once they are read, there is room again.
+  // After the parent has read them, a notice may be long again.
   const last = await launch('last')
   answer('last', { text: 'y'.repeat(7500) })
   await clock.advance(5000)
   expect(notices().find((text) => text.includes(last.id))?.length).toBeGreaterThan(4096)
 })
 
-test('a notice that is confirmed before the answer to its prompt comes was sent before that', async () => {
+test('the timeline has a notice as sent before confirmed, even if its prompt is answered late', async () => {
   const { clock, host, launch, answer, steps } = createFakeStage()
   const { id } = await launch('work')
   await clock.advance(100)

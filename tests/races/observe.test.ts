@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Step } from '../../src/task/step.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('a listener of the manager is called with each step of a task, in order, until it leaves', async () => {
+test('a listener of the manager is called with each step of a task, in order, until it unsubscribes', async () => {
   const { clock, manager, launch, answer } = createFakeStage()
   const heard: [Step, string][] = []
   const leave = manager.on((step, task) => heard.push([step, task.status]))
@@ -27,7 +27,7 @@ test('a listener of the manager is called with each step of a task, in order, un
   expect(heard).toHaveLength(8)
 })
 
-test('a listener that throws is named in the log, and neither the task nor other listeners suffer', async () => {
+test('a throwing listener is logged, and affects neither the task nor other listeners', async () => {
   const { clock, manager, launch, answer, notices, complaints } = createFakeStage()
   let heard = 0
   manager.on(() => {

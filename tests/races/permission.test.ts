@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('a task that asks for permissions waits for all of them, says for what, and goes on then', async () => {
+test('a task waits for all of its permission requests, names them, and then continues', async () => {
   const { clock, host, manager, launch, answer, notices } = createFakeStage()
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -32,7 +32,7 @@ test('a task that asks for permissions waits for all of them, says for what, and
   expect(notices()).toHaveLength(1)
 })
 
-test('with a time limit, a question that nobody answers is rejected with a message, and the task goes on', async () => {
+test('with permissionTimeoutMs, an unanswered request is rejected with a message, and the task continues', async () => {
   const { clock, host, manager, launch } = createFakeStage({ permissionTimeoutMs: 5000 })
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -45,7 +45,7 @@ test('with a time limit, a question that nobody answers is rejected with a messa
 })
 
 test.each(['cancelled', 'answered'])(
-  'what a task asked that was %s meanwhile is asked no longer',
+  'the permission request of a task that was %s meanwhile is withdrawn',
   async (how) => {
     const { clock, host, manager, launch, answer } = createFakeStage({ permissionTimeoutMs: 60_000 })
     const { id, sessionID } = await launch('clean')
@@ -60,7 +60,7 @@ test.each(['cancelled', 'answered'])(
   },
 )
 
-test('a question whose event was lost is found in the list of the host, and so is its answer', async () => {
+test('a poll finds a permission request whose event was lost, and its reply', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -71,11 +71,11 @@ test('a question whose event was lost is found in the list of the host, and so i
   host.replyPermission(asked, 'once')
   await clock.advance(40_000)
   expect(manager.get(id)?.status).toBe('running')
-  // One look in 30 s, whatever waits.
+  // One poll in 30 s, for any number of waiting tasks.
   expect(host.calls.filter(({ method }) => method === 'permissions').length).toBeLessThanOrEqual(3)
 })
 
-test('a task that waits can be told something, and permissions of other sessions are none of its business', async () => {
+test('a waiting task accepts a prompt, and ignores permission requests of other sessions', async () => {
   const { clock, host, manager, launch, parentID } = createFakeStage()
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -87,7 +87,7 @@ test('a task that waits can be told something, and permissions of other sessions
   expect(await manager.continue(id, 'leave it')).toMatchObject({ status: 'waiting', run: 1 })
 })
 
-test('a run that takes longer than it may is stopped, fails with what it had done, and gives its slot back', async () => {
+test('a run above timeoutMs is stopped, fails with its partial text, and frees its slot', async () => {
   const { clock, host, manager, launch, notices, parentID } = createFakeStage({
     timeoutMs: 60_000,
     concurrency: { total: 1 },
@@ -109,7 +109,7 @@ test('a run that takes longer than it may is stopped, fails with what it had don
   expect(host.modelRequests.filter(({ outcome }) => outcome === 'open')).toHaveLength(1)
 })
 
-test('what a child asks before its prompt is acknowledged is known, and asked no longer when it has ended', async () => {
+test('a permission request before the prompt is accepted is known, and withdrawn after the end', async () => {
   const { clock, host, manager, launch } = createFakeStage()
   host.loseNextAnswer('prompt')
   const { id, sessionID } = await launch('clean')
@@ -124,7 +124,7 @@ test('what a child asks before its prompt is acknowledged is known, and asked no
   expect(host.permissions).toEqual([])
 })
 
-test('a rejection that fails is tried again, so that the task goes on', async () => {
+test('a failed rejection is retried, so that the task continues', async () => {
   const { clock, host, manager, launch } = createFakeStage({ permissionTimeoutMs: 5000 })
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -134,7 +134,7 @@ test('a rejection that fails is tried again, so that the task goes on', async ()
   expect(manager.get(id)?.status).toBe('running')
 })
 
-test('a permission that is asked while the list is on its way is asked still', async () => {
+test('a permission request that arrives during a poll stays open', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch } = stage
   const { id, sessionID } = await launch('clean')
@@ -142,7 +142,7 @@ test('a permission that is asked while the list is on its way is asked still', a
   let asked = 0
   host.opencode.permissions = async () => {
     const snapshot = structuredClone(host.permissions)
-    // The list is as it was when it was made; the answer takes 20 ms, and the event is faster.
+    // The list is older than the request: its answer takes 20 ms, and the event arrives before it.
     clock.after(10, () => {
       if (asked++ === 0) host.askPermission(sessionID, 'bash', 'rm x')
     })
@@ -153,7 +153,7 @@ test('a permission that is asked while the list is on its way is asked still', a
   expect(manager.get(id)?.status).toBe('waiting')
 })
 
-test('the toast of a question is short, on one line and plain text, however the command is written', async () => {
+test('the toast of a permission request is short plain text on one line, for any command', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const { sessionID } = await launch('clean')
   await clock.advance(100)
@@ -166,7 +166,7 @@ test('the toast of a question is short, on one line and plain text, however the 
   await clock.advance(1000)
 })
 
-test('R20: a parent is told once, after a minute, that a task waits for a permission, and for what', async () => {
+test('R20: one notice reports after a minute that a task waits for permissions, and for which', async () => {
   const { clock, host, manager, launch, answer, notices, noticeTurns } = createFakeStage()
   const { id, sessionID } = await launch('clean')
   await clock.advance(100)
@@ -190,7 +190,7 @@ test('R20: a parent is told once, after a minute, that a task waits for a permis
 })
 
 test.each(['answered', 'cancelled'])(
-  'R20: that a task waited is told no more once it was %s',
+  'R20: no notice reports the wait of a task once it was %s',
   async (how) => {
     const { clock, host, manager, parentID, launch, answer, notices } = createFakeStage()
     const { id, sessionID } = await launch('clean')

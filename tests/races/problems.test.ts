@@ -4,14 +4,14 @@ import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 const toastsOf = ({ host }: FakeStage): string[] =>
   host.logged.flatMap(({ level, message }) => (level === 'toast' ? [message] : []))
 
-/** A message of the user's, as the hook `chat.message` is told of it. */
+/** Calls the hook `chat.message` with a message of the user. */
 async function write({ manager, parentID, clock }: FakeStage): Promise<void> {
   const message = { id: 'msg_user', time: { created: clock.now() } }
   const hooks = manager.hooks()
   await hooks['chat.message']({ sessionID: parentID }, { message, parts: [{ type: 'text', text: 'hello' }] })
 }
 
-test('problems are told when a person writes, together, once, and not before', async () => {
+test('one toast reports all problems when the user first writes', async () => {
   const stage = createFakeStage({ pollMs: 'often', colour: 'blue' })
   await stage.clock.advance(60_000)
   expect(toastsOf(stage)).toEqual([])
@@ -22,7 +22,7 @@ test('problems are told when a person writes, together, once, and not before', a
   expect(stage.complaints).toEqual(toastsOf(stage))
 })
 
-test('a problem that is found later is told by itself, and one that is known is not told again', async () => {
+test('a toast reports later problems by themselves, and no known problem again', async () => {
   const stage = createFakeStage({ colour: 'blue' })
   await write(stage)
   await stage.clock.advance(1000)

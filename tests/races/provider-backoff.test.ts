@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
-/** The first child meets an overloaded provider once, and is told when to ask again. */
+/** Answers the first request of a child with 429 and a retry time, and all later ones with a text. */
 function overload({ host, parentID }: FakeStage, retryAfterMs: number): void {
   let count = 0
   host.script = ({ sessionID }) => {
@@ -15,7 +15,7 @@ function overload({ host, parentID }: FakeStage, retryAfterMs: number): void {
 const launchOn = ({ manager, parentID }: FakeStage, name: string, model: string) =>
   manager.launch({ parentID, agent: 'general', prompt: name, description: name, model })
 
-test('while a child waits to ask its provider again, no other starts on that provider, and all others do', async () => {
+test('while a child waits for its retry, no task of its provider starts, and other tasks do', async () => {
   const stage = createFakeStage()
   const { clock, host, manager } = stage
   host.models.add('other/m1')
@@ -33,7 +33,7 @@ test('while a child waits to ask its provider again, no other starts on that pro
   expect(manager.heldFor(held.id)).toBeUndefined()
 })
 
-test('a held task can be cancelled, and a later retry holds for longer', async () => {
+test('a held task can be cancelled, and a later retry extends the backoff', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, parentID } = stage
   let count = 0
@@ -49,14 +49,14 @@ test('a held task can be cancelled, and a later retry holds for longer', async (
   const held = await launchOn(stage, 'held', 'mock/m1')
   expect((await manager.cancel(cancelled.id))?.status).toBe('cancelled')
   await clock.advance(6500)
-  // The second retry has come meanwhile.
+  // The second retry has arrived meanwhile.
   expect(manager.get(held.id)?.status).toBe('pending')
   await clock.advance(6000)
   expect(manager.get(held.id)?.status).toBe('completed')
   expect(manager.get(cancelled.id)?.status).toBe('cancelled')
 })
 
-test('an instance that ends while a provider is overloaded leaves no timer', async () => {
+test('a disposed instance leaves no timer of a provider backoff', async () => {
   const stage = createFakeStage()
   const { clock, manager } = stage
   overload(stage, 60_000)
@@ -68,10 +68,10 @@ test('an instance that ends while a provider is overloaded leaves no timer', asy
   expect(clock.pending).toBe(0)
 })
 
-/** Of five hours, as a provider can ask for whose quota is used up. */
+/** Five hours: a provider can request such a wait when a quota is used up. */
 const LONG_MS = 18_000_000
 
-test('R9: the hold on a provider ends when the child that caused it is cancelled', async () => {
+test('R9: the provider backoff ends when the child that caused it is cancelled', async () => {
   const stage = createFakeStage()
   const { clock, manager } = stage
   overload(stage, LONG_MS)
@@ -91,7 +91,7 @@ test('R9: the hold on a provider ends when the child that caused it is cancelled
   expect(manager.retryOf(first.id)).toBeUndefined()
 })
 
-test('R9: a provider that names hours is asked by one more start after ten minutes, and by one after that', async () => {
+test('R9: a provider backoff of hours lets one more task start every ten minutes', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, parentID } = stage
   host.script = ({ sessionID }) =>
@@ -112,7 +112,7 @@ test('R9: a provider that names hours is asked by one more start after ten minut
   expect(pending()).toBe(0)
 })
 
-test('R9: a child that is put off later does not put off the start that goes out to see', async () => {
+test('R9: a later retry does not postpone the next start of a held task', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, parentID } = stage
   const late = { promise: Promise.resolve(), resolve: (): void => {} }

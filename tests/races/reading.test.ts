@@ -21,7 +21,7 @@ test('an end that a tool call reads is settled when the call is stored, and not 
   expect(notices()).toEqual([])
 })
 
-test('two ends that one tool call waits for and reads are told by no notice', async () => {
+test('no notice reports two ends that one tool call waits for and reads', async () => {
   const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
   const ids = [(await launch('one')).id, (await launch('two')).id]
   const read = new Promise<string>((resolve) => {
@@ -45,7 +45,7 @@ test('two ends that one tool call waits for and reads are told by no notice', as
   expect(notices()).toEqual([])
 })
 
-test('an end that is read without a reader is told all the same', async () => {
+test('a notice reports an end that was read without a reader', async () => {
   const { clock, launch, answer, notices, manager } = createFakeStage()
   const { id } = await launch('one')
   const waited = manager.waitForCompletion(id)
@@ -58,7 +58,7 @@ test('an end that is read without a reader is told all the same', async () => {
   expect(notices()).toHaveLength(1)
 })
 
-test('a tool call in another session than the parent settles nothing', async () => {
+test('a tool call in another session than the parent settles no end', async () => {
   const { clock, host, launch, answer, notices, manager } = createFakeStage()
   const { id } = await launch('one')
   const other = host.createRootSession().id
@@ -72,7 +72,7 @@ test('a tool call in another session than the parent settles nothing', async () 
   expect(notices()).toHaveLength(1)
 })
 
-test('an end is told when the tool call that has read it fails', async () => {
+test('a notice reports an end when the tool call that has read it fails', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   const failure = pause(clock, 5000).then(() => Promise.reject(new Error('The tool failed.')))
@@ -86,7 +86,7 @@ test('an end is told when the tool call that has read it fails', async () => {
   expect(notices()).toHaveLength(1)
 })
 
-test('an end is told when the user aborts the tool call that has read it', async () => {
+test('a notice reports an end when the user aborts the tool call that has read it', async () => {
   const { clock, host, launch, answer, notices, read, parentID } = createFakeStage()
   const { id } = await launch('one')
   const report = read(id, { timeoutMs: 0 }, { end: NEVER })
@@ -96,14 +96,14 @@ test('an end is told when the user aborts the tool call that has read it', async
   expect((await report).task.status).toBe('completed')
   void host.userAbort(parentID)
   await clock.advance(10_000)
-  // The session was interrupted, so that the notice goes along with what the user writes next.
+  // The parent is interrupted, so that the notice piggybacks on the user's next message.
   expect(notices()).toEqual([])
   host.userPrompt(parentID, 'go on')
   await clock.advance(10_000)
   expect(notices()).toHaveLength(1)
 })
 
-test('an end that a call has read which is never stored is told once the session is idle', async () => {
+test('a notice reports an end once the parent is idle, if the reading call was never stored', async () => {
   const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
   host.callTool(parentID, async () => {
@@ -119,7 +119,7 @@ test('an end that a call has read which is never stored is told once the session
   expect(notices()).toHaveLength(1)
 })
 
-test('an end is told when its tool call was over before it had read it', async () => {
+test('a notice reports an end that a tool call reads only after it has returned', async () => {
   const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
   const reading = new Promise((resolve) => {
@@ -135,7 +135,7 @@ test('an end is told when its tool call was over before it had read it', async (
   expect(notices()).toHaveLength(1)
 })
 
-test('an end that is read in the name of an earlier tool call is told', async () => {
+test('a notice reports an end that was read in the name of an earlier tool call', async () => {
   const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
   let earlier = ''
@@ -153,7 +153,7 @@ test('an end that is read in the name of an earlier tool call is told', async ()
   expect(notices()).toHaveLength(1)
 })
 
-test('an end is not told where the event of the stored call is lost', async () => {
+test('no notice reports a read end, even if the event of the stored call is lost', async () => {
   const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   const report = read(id, { timeoutMs: 0 }, { end: pause(clock, 3000) })
@@ -168,7 +168,7 @@ test('an end is not told where the event of the stored call is lost', async () =
   expect(notices()).toEqual([])
 })
 
-test('of calls with the same id, the one in the message of the reader decides', async () => {
+test('of calls with equal ids, the one in the message of the reader decides', async () => {
   const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
   host.callTool(parentID, async (callID) => {
@@ -181,7 +181,7 @@ test('of calls with the same id, the one in the message of the reader decides', 
   expect(notices()).toHaveLength(1)
 })
 
-test('while a tool call reads an end, its notice is not sent again, and siblings are told', async () => {
+test('while a tool call reads an end, its notice is held, and the notices of siblings are sent', async () => {
   const { clock, host, launch, answer, notices, read, parentID } = createFakeStage()
   const { id } = await launch('one')
   await launch('two')
@@ -200,7 +200,7 @@ test('while a tool call reads an end, its notice is not sent again, and siblings
   expect(notices()).toHaveLength(1)
 })
 
-test('a notice that gathers is kept back when a tool call reads its end, and those beside it are sent', async () => {
+test('a gathering notice is held when a tool call reads its end, and the others are sent', async () => {
   const { clock, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   await launch('two')
@@ -215,13 +215,13 @@ test('a notice that gathers is kept back when a tool call reads its end, and tho
   expect(notices()).toEqual([expect.stringContaining('result of two')])
 })
 
-test('a notice that is about to be sent is kept back when a tool call begins to read its end', async () => {
+test('a notice that is about to be sent is held when a tool call begins to read its end', async () => {
   const { clock, host, launch, answer, notices, read, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
   const session = host.opencode.session.bind(host.opencode)
   const start = new Promise<void>((resolve) => {
     host.opencode.session = async (sessionID) => {
-      // The outbox asks whether the parent may be woken.
+      // The gate reads the parent before the delivery.
       if (sessionID === parentID && manager.get(id)?.status === 'completed') {
         resolve()
         await pause(clock, 5)
@@ -238,7 +238,7 @@ test('a notice that is about to be sent is kept back when a tool call begins to 
   expect(notices()).toEqual([])
 })
 
-test('a notice that could not be sent is sent when the tool call that has read its end fails', async () => {
+test('a held notice is sent when the tool call that has read its end fails', async () => {
   const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
   for (let attempt = 0; attempt < 3; attempt += 1) host.failNext('prompt')
@@ -274,10 +274,10 @@ test('a tool call that waits for one run and reads the end of the next settles b
   expect(notices()).toEqual([])
 })
 
-test('`opencode run` goes on as soon as a tool call has read the last end', async () => {
+test('the hold of `opencode run` ends as soon as a tool call has read the last end', async () => {
   const { clock, launch, answer, manager, parentID, read } = createFakeStage()
   const { id } = await launch('one')
-  // OpenCode stores no call before the text in front of it has been let go.
+  // OpenCode stores a call only after the hook for the text before it has returned.
   const stored = new Promise((resolve) => setImmediate(resolve)).then(() =>
     manager.hooks()['experimental.text.complete']({ sessionID: parentID }),
   )
@@ -292,7 +292,7 @@ test('`opencode run` goes on as soon as a tool call has read the last end', asyn
   expect(isOver).toBe(true)
 })
 
-test('a wait says whether the task has ended, the time is over, or the signal was given', async () => {
+test('waitForCompletion returns whether the task has ended, the time is over, or the signal is aborted', async () => {
   const { clock, launch, answer, manager } = createFakeStage()
   const { id } = await launch('one')
   const signal = AbortSignal.abort()
@@ -311,7 +311,7 @@ test('a wait says whether the task has ended, the time is over, or the signal wa
   await expect(manager.waitForCompletion('bg_00000000')).rejects.toMatchObject({ code: 'unknownTask' })
 })
 
-test('each mistake of a caller has a code of its own, and nothing is done', async () => {
+test('each mistake of a caller rejects with an error code, and has no effect', async () => {
   const { clock, host, launch, answer, manager, parentID } = createFakeStage({ maxTasksPerSession: 1 })
   const request = { parentID, agent: 'general', prompt: 'work', description: 'work' }
   const refused = async (work: Promise<unknown>): Promise<unknown> => {
@@ -357,7 +357,7 @@ test('each mistake of a caller has a code of its own, and nothing is done', asyn
   await clock.advance(1000)
 })
 
-test('a wait of any length waits, and one whose time is over before it begins does not', async () => {
+test('a wait may have any length, and a negative or invalid one times out at once', async () => {
   const { clock, launch, answer, manager } = createFakeStage()
   const { id } = await launch('one')
   const timesOut = [-1, Number.NaN, Number.NEGATIVE_INFINITY].map((timeoutMs) =>
@@ -371,7 +371,7 @@ test('a wait of any length waits, and one whose time is over before it begins do
   expect((await Promise.all(waits)).map(({ type }) => type)).toEqual(['ended', 'ended', 'ended'])
 })
 
-test('a command is refused a time limit that is none, and a limit without end is no limit', async () => {
+test('launchCommand rejects an invalid time limit, and treats an infinite one as no limit', async () => {
   const { clock, manager, parentID } = createFakeStage()
   const request = { parentID, command: 'true', cwd: '/', description: 'x', notifyOn: [] }
   for (const timeoutMs of [-1, Number.NaN])

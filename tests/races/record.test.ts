@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('what others keep in the metadata of a child is still there after its end is recorded', async () => {
+test('the record of an end keeps the other metadata of the child session', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const { sessionID } = await launch('marked')
   await clock.advance(100)
@@ -15,7 +15,7 @@ test('what others keep in the metadata of a child is still there after its end i
   })
 })
 
-test('the record holds what a later process needs, and not the result, which the session holds', async () => {
+test('the record has all that a later process needs, but not the result, which the session has', async () => {
   const { clock, host, launch, answer } = createFakeStage()
   const task = await launch('recorded')
   expect(host.session(task.sessionID).metadata).toMatchObject({
@@ -35,7 +35,7 @@ test('the record holds what a later process needs, and not the result, which the
   expect(JSON.stringify(after)).not.toContain('result of recorded')
 })
 
-test('a record that cannot be written costs a warning, and the task is told all the same', async () => {
+test('a record that cannot be written causes a warning, and the notice is still sent', async () => {
   const { clock, host, launch, answer, notices, complaints } = createFakeStage()
   await launch('unrecorded')
   await clock.advance(100)
@@ -46,7 +46,7 @@ test('a record that cannot be written costs a warning, and the task is told all 
   expect(complaints.join('\n')).toContain('could not be recorded as completed')
 })
 
-test('records arrive in their order, however long one of them is on its way', async () => {
+test('records are written in their order, however long one of them takes', async () => {
   const { clock, host, manager, launch, answer } = createFakeStage()
   const { id, sessionID } = await launch('work')
   await clock.advance(100)
@@ -56,7 +56,7 @@ test('records arrive in their order, however long one of them is on its way', as
     await new Promise<void>((resolve) => clock.after(5000, resolve))
     return replace(asked, metadata)
   }
-  // The record of the steering is slow; that of the end comes while it is on its way.
+  // The record of the steering is slow; the task ends while it is in flight.
   const told = manager.continue(id, 'more')
   answer('work')
   answer('more')
@@ -67,7 +67,7 @@ test('records arrive in their order, however long one of them is on its way', as
   expect(await told).toMatchObject({ id, run: 1 })
 })
 
-test('launches that are being created count against the limit of their session', async () => {
+test('launches in progress count against the limit of their parent', async () => {
   const { clock, host, manager, launch, parentID } = createFakeStage({ maxTasksPerSession: 1 })
   host.latencyMs = () => 10
   const both = Promise.allSettled([launch('one'), launch('two')])

@@ -4,7 +4,7 @@ import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
 let asked = 0
 
-/** Leaves a request as the terminal UI does: reads the metadata, puts it in, and writes all of it. */
+/** Writes a request as the terminal UI does: reads the metadata, adds the request, and replaces all of it. */
 async function ask(
   { host }: FakeStage,
   sessionID: string,
@@ -22,7 +22,7 @@ async function ask(
 const requestIn = ({ host }: FakeStage, sessionID: string): unknown =>
   host.session(sessionID).metadata?.['backgroundRequest']
 
-test('a pending task is cancelled when the user asks for it, never starts, and its parent is told by whom', async () => {
+test('a cancel request keeps a pending task from starting, and its notice names the user', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, manager, launch, answer, notices } = stage
   await launch('first')
@@ -43,7 +43,7 @@ test('a pending task is cancelled when the user asks for it, never starts, and i
   expect(host.session(sessionID).metadata).toMatchObject({ background: { status: 'cancelled' } })
 })
 
-test('an ended task goes on when the user asks for it, once, and its parent is told of the new end', async () => {
+test('a continue request starts the next run of an ended task once, and a notice reports its end', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, answer, notices } = stage
   const { id, sessionID } = await launch('work')
@@ -66,7 +66,7 @@ test('an ended task goes on when the user asks for it, once, and its parent is t
   })
 })
 
-test('what the user asks of a run that is over is refused, and nothing happens', async () => {
+test('a request for an ended run is refused, and has no effect', async () => {
   const stage = createFakeStage()
   const { clock, manager, launch, answer } = stage
   const { id, sessionID } = await launch('work')
@@ -83,7 +83,7 @@ test('what the user asks of a run that is over is refused, and nothing happens',
   await clock.advance(1000)
 })
 
-test('a request with nothing to say, or for the output of an agent, is answered with why not', async () => {
+test('a request with an empty prompt, or for the output of an agent, is answered with the reason', async () => {
   const stage = createFakeStage()
   const { clock, launch, answer } = stage
   const { sessionID } = await launch('work')
@@ -102,7 +102,7 @@ test('a request with nothing to say, or for the output of an agent, is answered 
   await clock.advance(1000)
 })
 
-test('what is no request of ours changes nothing', async () => {
+test('an invalid request in the metadata changes nothing', async () => {
   const stage = createFakeStage()
   const { clock, host, manager, launch, answer } = stage
   const { id, sessionID } = await launch('work')
@@ -125,8 +125,8 @@ test('what is no request of ours changes nothing', async () => {
   await clock.advance(1000)
 })
 
-// The terminal UI reads the metadata, the task ends meanwhile, and what the UI then writes holds the older record.
-test('whenever a request is written around the end of its task, neither the end nor the request is lost', async () => {
+// The terminal UI reads the metadata, the task ends meanwhile, and the UI then writes the older record.
+test('a request at any moment around the end of its task loses neither the end nor the request', async () => {
   for (let lead = -30; lead <= 30; lead += 3) {
     const stage = createFakeStage()
     const { clock, host, manager, launch, answer, notices } = stage
@@ -158,7 +158,7 @@ test('whenever a request is written around the end of its task, neither the end 
   }
 })
 
-test('a task from before a restart goes on when the user asks for it in the terminal UI', async () => {
+test('a continue request starts the next run of a task from before a restart', async () => {
   const stage = createFakeStage()
   const { clock, crash, launch, answer } = stage
   const { id, sessionID } = await launch('work')
@@ -176,7 +176,7 @@ test('a task from before a restart goes on when the user asks for it in the term
   expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
 })
 
-test('an older record that comes with a request does not take the place of the newer one', async () => {
+test('an older record that is written with a request does not replace the newer one', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer } = stage
   const { id, sessionID } = await launch('work')
@@ -199,7 +199,7 @@ const saidTo = ({ host }: FakeStage, sessionID: string): string[] =>
     .flatMap(({ parts }) => parts)
     .flatMap((part) => (part.type === 'text' && part.text.startsWith('say') ? [part.text] : []))
 
-test('two requests that come one upon the other are each done once', async () => {
+test('two requests in quick succession are each executed once', async () => {
   for (let lead = 0; lead <= 12; lead += 1) {
     const stage = createFakeStage()
     const { clock, host, launch, answerAll } = stage
@@ -227,7 +227,7 @@ test('two requests that come one upon the other are each done once', async () =>
   }
 })
 
-test('what was asked of a process that was then killed starts nothing in the next one', async () => {
+test('a request to a process that is then killed starts nothing in the next process', async () => {
   for (let lead = 0; lead <= 40; lead += 1) {
     const stage = createFakeStage()
     const { clock, crash, host, launch, parentID } = stage
@@ -245,7 +245,7 @@ test('what was asked of a process that was then killed starts nothing in the nex
   }
 })
 
-test('however late the host tells of what is written, no request stays open behind its answer', async () => {
+test('no request stays open after its answer, however late OpenCode reports the writes', async () => {
   for (const delay of [8, 15]) {
     for (let lead = 15; lead <= 30; lead += 3) {
       const stage = createFakeStage()
@@ -265,7 +265,7 @@ test('however late the host tells of what is written, no request stays open behi
   }
 })
 
-test('a look has the tasks of a process that is gone found, and their ends recorded, and wakes nobody', async () => {
+test('a look request records the ends of tasks whose process is gone, and wakes no session', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, crash, host, launch, notices } = stage
   const first = await launch('first')
@@ -283,7 +283,7 @@ test('a look has the tasks of a process that is gone found, and their ends recor
   expect(notices()).toEqual([])
 })
 
-test('a look takes nothing over: whichever process the user goes on in then tells the end', async () => {
+test('a look request adopts no task: the process in which the user continues reports the end', async () => {
   const stage = createFakeStage()
   const { clock, crash, host, launch, parentID, notices } = stage
   const { id, sessionID } = await launch('work')
@@ -300,7 +300,7 @@ test('a look takes nothing over: whichever process the user goes on in then tell
   expect(notices()).toHaveLength(1)
 })
 
-test('a look at what somebody runs changes nothing', async () => {
+test('a look request for a running task changes nothing', async () => {
   const stage = createFakeStage()
   const { clock, launch, manager, answer } = stage
   const { id, sessionID } = await launch('work')

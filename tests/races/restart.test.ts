@@ -2,8 +2,8 @@ import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-test('whenever the process is killed, the end of a task is told once', async () => {
-  // From the launch until well after the notice was answered, a millisecond at a time.
+test('one notice reports the end of a task, at whatever moment the process is killed', async () => {
+  // Kills at each millisecond from the launch until well after the answer to the notice.
   for (let moment = 0; moment <= 60; moment += 1) {
     const stage = createFakeStage()
     const { clock, host, parentID, notices } = stage
@@ -13,7 +13,7 @@ test('whenever the process is killed, the end of a task is told once', async () 
     stage.crash()
     const asked = host.modelRequests.length
     await clock.advance(60_000)
-    // Nothing is started or woken by itself.
+    // The next process starts and wakes nothing by itself.
     expect(host.modelRequests, `killed after ${moment} ms`).toHaveLength(asked)
     host.userPrompt(parentID, 'where were we')
     await clock.advance(10_000)
@@ -25,7 +25,7 @@ test('whenever the process is killed, the end of a task is told once', async () 
   }
 })
 
-test('the story of a task that was found again says so, and what became of its notice', async () => {
+test('the timeline of a recovered task has the recovery, and the fate of the notice', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   const { id } = await stage.launch('work')
@@ -42,7 +42,7 @@ test('the story of a task that was found again says so, and what became of its n
   ])
 })
 
-test('the record of a task that has ended keeps its steps over a restart', async () => {
+test('the record keeps the steps of an ended task over a restart', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID } = stage
   const { id } = await stage.launch('work')
@@ -66,7 +66,7 @@ test('the record of a task that has ended keeps its steps over a restart', async
   ])
 })
 
-test('after a kill: finished is completed, cut off is interrupted, queued is not started', async () => {
+test('after a kill, a finished task is completed, a running one interrupted, a queued one not started', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const finished = await stage.launch('finished')
@@ -93,11 +93,11 @@ test('after a kill: finished is completed, cut off is interrupted, queued is not
   expect(told).toContain('<partial>I look first.</partial>')
   expect(told).toContain('OpenCode stopped before the task had started')
   expect(notices()).toHaveLength(3)
-  // The record says so too, so that the next restart finds what this one found.
+  // The record has this end too, so that the next restart finds it.
   expect(host.session(cutOff.sessionID).metadata).toMatchObject({ background: interrupted })
 })
 
-test('a kill right after a prompt to a task loses nothing of it', async () => {
+test('a kill right after another prompt to a task does not lose the prompt', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID, answer } = stage
   const ended = await stage.launch('first')
@@ -116,7 +116,7 @@ test('a kill right after a prompt to a task loses nothing of it', async () => {
   expect(stage.manager.get(queued.id)).toMatchObject({ run: 1, prompt: 'queued\n\nand that' })
 })
 
-test('a task that was cut off before it was started hears its first prompt when it is told to go on', async () => {
+test('a task that had not started before a kill gets its first prompt when it is continued', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 }, notify: { wake: 'never' } })
   const { clock, host, parentID } = stage
   await stage.launch('in the way')
@@ -131,7 +131,7 @@ test('a task that was cut off before it was started hears its first prompt when 
   expect(asked?.messages.at(-1)?.content).toBe('queued\n\nstart now')
 })
 
-test('an end that the parent has read is not told after a restart', async () => {
+test('no notice after a restart reports an end that the parent has read', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -146,7 +146,7 @@ test('an end that the parent has read is not told after a restart', async () => 
   expect(notices()).toEqual([])
 })
 
-test('a task from before a restart goes on in its session, and a cancelled one stays untold', async () => {
+test('a task from before a restart continues in its session, and a cancelled one gets no notice', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer, notices } = stage
   const { id, sessionID } = await stage.launch('work')
@@ -170,7 +170,7 @@ test('a task from before a restart goes on in its session, and a cancelled one s
   expect(told).not.toContain(stopped.id)
 })
 
-test('what was said to a task before a kill belongs to its run', async () => {
+test('a steering prompt from before a kill belongs to its run', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -179,7 +179,7 @@ test('what was said to a task before a kill belongs to its run', async () => {
   await clock.advance(100)
   answer('work')
   await clock.advance(20)
-  // Its model is at the second answer.
+  // The model works on the second answer.
   stage.crash()
   host.userPrompt(parentID, 'well')
   await clock.advance(1000)
@@ -187,7 +187,7 @@ test('what was said to a task before a kill belongs to its run', async () => {
   expect(notices().join('\n')).toContain('<partial>result of work</partial>')
 })
 
-test('a host that fails while tasks are recovered is asked again at the next message, and nothing is lost', async () => {
+test('a failed recovery is repeated at the next message, and loses no notice', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, notices } = stage
   await stage.launch('work')
@@ -202,7 +202,7 @@ test('a host that fails while tasks are recovered is asked again at the next mes
   expect(notices()).toHaveLength(1)
 })
 
-test('a session is looked at once, however often something is done in it', async () => {
+test('a session is searched for earlier tasks once, however many messages follow', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   for (const text of ['one', 'two', 'three']) {
@@ -213,7 +213,7 @@ test('a session is looked at once, however often something is done in it', async
   expect(host.calls.filter(({ method }) => method === 'children')).toHaveLength(1)
 })
 
-test('an end that was told, but not recorded when the process was killed, is not told again', async () => {
+test('a notice is not repeated after a kill, even if the end was not recorded', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -229,7 +229,7 @@ test('an end that was told, but not recorded when the process was killed, is not
   expect(notices()).toHaveLength(1)
 })
 
-test('an end that was owed when its task went on is told after a restart, beside that of the next run', async () => {
+test('a restart sends the owed notice of an earlier run beside that of the next run', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -247,7 +247,7 @@ test('an end that was owed when its task went on is told after a restart, beside
   expect(notices().join('\n')).toMatch(/run="1"[^]*result of work[^]*run="2"[^]*result of more/)
 })
 
-test('what was stopped by its parent before it went on is not told after a restart', async () => {
+test('no notice after a restart reports an earlier run that its parent has cancelled', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')
@@ -262,13 +262,13 @@ test('what was stopped by its parent before it went on is not told after a resta
   expect(notices()[0]).toContain('run="2"')
 })
 
-test('a child that begins its work although its instance has ended is stopped when its task is found', async () => {
+test('a child that begins to work after the end of its instance is stopped when its task is recovered', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   const { sessionID } = await stage.launch('work')
   await clock.advance(100)
   stage.crash()
-  // As a prompt does that was on its way when the instance ended.
+  // Stands for a prompt that was in flight when the instance ended.
   const [prompt] = host.messagesOf(sessionID)
   const messageID = prompt?.info.id ?? ''
   void host.opencode.prompt(sessionID, {
@@ -282,7 +282,7 @@ test('a child that begins its work although its instance has ended is stopped wh
   expect(await host.opencode.statuses()).not.toHaveProperty(sessionID)
 })
 
-test('a notice that was stored and not read before a kill is told, though the user undoes that message', async () => {
+test('a notice stored but unread before a kill is delivered, even if the user undoes its message', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID, answer } = stage
   await stage.launch('work')
@@ -304,7 +304,7 @@ test('a notice that was stored and not read before a kill is told, though the us
   expect(asked?.messages.filter(({ content }) => content.includes('result of work'))).toHaveLength(1)
 })
 
-test('a task that was queued when its instance ended is told as not started', async () => {
+test('a notice reports a task as not started that was queued when its instance ended', async () => {
   const stage = createFakeStage({ concurrency: { total: 1 } })
   const { clock, host, parentID, notices } = stage
   await stage.launch('in the way')
@@ -317,7 +317,7 @@ test('a task that was queued when its instance ended is told as not started', as
   expect(told).toContain('before the task had started')
 })
 
-test('what a task had done when its instance ended is told with what it took', async () => {
+test('the notice of a task that the end of its instance interrupted has its usage', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, notices } = stage
   host.script = ({ sessionID, messages }) =>
@@ -334,33 +334,28 @@ test('what a task had done when its instance ended is told with what it took', a
   expect(notices()[0]).toContain('tool_calls="1"')
 })
 
-test(
-  'a child that had finished when its instance ended is told as completed',
-  { timeout: 60_000 },
-  async () => {
-    const wrong: string[] = []
-    for (let moment = 0; moment <= 60; moment += 1) {
-      const stage = createFakeStage()
-      const { clock, host, parentID, notices } = stage
-      host.script = ({ sessionID }) => ({ text: sessionID === parentID ? 'Noted.' : 'the result' })
-      const { id, sessionID } = await stage.launch('work')
-      host.latencyMs = () => 10
-      await clock.advance(moment)
-      const child = host.messagesOf(sessionID).at(-1)?.info
-      const finished =
-        child?.role === 'assistant' && child.finish === 'stop' && child.time.completed !== undefined
-      await stage.restart(0)
-      host.userPrompt(parentID, 'well')
-      await clock.advance(10_000)
-      const status = stage.manager.get(id)?.status
-      if (finished && status !== 'completed')
-        wrong.push(`${moment} ms: ${status}, ${notices().length} notices`)
-    }
-    expect(wrong).toEqual([])
-  },
-)
+test('a child that had finished when its instance ended is completed', { timeout: 60_000 }, async () => {
+  const wrong: string[] = []
+  for (let moment = 0; moment <= 60; moment += 1) {
+    const stage = createFakeStage()
+    const { clock, host, parentID, notices } = stage
+    host.script = ({ sessionID }) => ({ text: sessionID === parentID ? 'Noted.' : 'the result' })
+    const { id, sessionID } = await stage.launch('work')
+    host.latencyMs = () => 10
+    await clock.advance(moment)
+    const child = host.messagesOf(sessionID).at(-1)?.info
+    const finished =
+      child?.role === 'assistant' && child.finish === 'stop' && child.time.completed !== undefined
+    await stage.restart(0)
+    host.userPrompt(parentID, 'well')
+    await clock.advance(10_000)
+    const status = stage.manager.get(id)?.status
+    if (finished && status !== 'completed') wrong.push(`${moment} ms: ${status}, ${notices().length} notices`)
+  }
+  expect(wrong).toEqual([])
+})
 
-test('the end of an earlier run that was owed holds what that run said, and nothing of the next one', async () => {
+test('an owed notice of an earlier run has the text of that run, and none of the next one', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' }, timeoutMs: 2000 })
   const { clock, host, parentID, notices } = stage
   host.runTool = () => new Promise(() => {})
@@ -384,7 +379,7 @@ test('the end of an earlier run that was owed holds what that run said, and noth
   expect(first).not.toContain('RESULT TWO')
 })
 
-test('the duration of what was cut off does not count the time in which OpenCode was away', async () => {
+test('the duration of an interrupted task excludes the time in which OpenCode did not run', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, notices } = stage
   await stage.launch('work')
@@ -396,7 +391,7 @@ test('the duration of what was cut off does not count the time in which OpenCode
   expect(notices()[0]).not.toContain('duration="15h')
 })
 
-test('after a restart the list is in the order of the launches', async () => {
+test('after a restart the list is in launch order', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   const ids: string[] = []
@@ -412,7 +407,7 @@ test('after a restart the list is in the order of the launches', async () => {
   expect(stage.manager.list(parentID).map(({ id }) => id)).toEqual(ids)
 })
 
-test('a task that its parent has cancelled is not told after a kill, once the cancel has returned', async () => {
+test('no notice after a kill reports a task whose cancel had returned', async () => {
   const wrong: string[] = []
   for (let moment = 0; moment <= 60; moment += 5) {
     const stage = createFakeStage()
@@ -433,7 +428,7 @@ test('a task that its parent has cancelled is not told after a kill, once the ca
   expect(wrong).toEqual([])
 })
 
-test('what a person has begun in a child since the kill is not stopped when its task is found', async () => {
+test('a turn that the user has started in a child since the kill is not stopped by the recovery', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
   const { sessionID } = await stage.launch('work')
@@ -447,7 +442,7 @@ test('what a person has begun in a child since the kill is not stopped when its 
   expect(host.isBusy(sessionID)).toBe(true)
 })
 
-test('of tasks that were told, a restart reads no messages, however often they went on', async () => {
+test('a restart reads no messages of reported tasks, however many runs they had', async () => {
   const { clock, host, crash, launch, answer, manager, parentID } = createFakeStage()
   const tasks = [await launch('one'), await launch('two')]
   answer('one')
@@ -468,7 +463,7 @@ test('of tasks that were told, a restart reads no messages, however often they w
   expect(read.map(({ sessionID }) => sessionID)).toEqual([parentID])
 })
 
-test('a task of another process that lives is not taken over, and is told by its own', async () => {
+test('a task of another living process is not adopted, and its own process sends the notice', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer, notices } = stage
   const { id } = await stage.launch('work')

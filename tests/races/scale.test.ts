@@ -9,7 +9,7 @@ function delta(sessionID: string): Event {
   return { id: 'evt_1', type: 'message.part.delta', properties }
 }
 
-test('an event that is not ours leaves nothing on the heap', async () => {
+test('an unrelated event leaves nothing on the heap', async () => {
   const hooks = (await plugin.server({ client: {}, directory: '/project' } as never)) as {
     event: (input: { event: object }) => Promise<void>
   }
@@ -22,12 +22,12 @@ test('an event that is not ours leaves nothing on the heap', async () => {
   let next = 0
   const hook = (): void => void hooks.event(events[next++ % events.length] as { event: object })
   expect(bytesPerCall(hook)).toBeLessThan(1)
-  // The measure sees what it is to see: a promise of its own for each event.
+  // Shows that the measurement works: it detects one promise per event.
   const wasteful = (): void => void Promise.resolve(hook())
   expect(bytesPerCall(wasteful)).toBeGreaterThanOrEqual(16)
 })
 
-test('a streaming delta of a child of ours leaves at most a number on the heap', async () => {
+test('a streaming delta of a child session leaves at most a number on the heap', async () => {
   const { clock, manager, launch } = createFakeStage()
   const { sessionID } = await launch('stream')
   await clock.advance(100)
@@ -35,7 +35,7 @@ test('a streaming delta of a child of ours leaves at most a number on the heap',
   expect(bytesPerCall(() => void manager.hooks().event({ event: event }))).toBeLessThan(17)
 })
 
-test('the poll looks at what runs, however many tasks have ended', async () => {
+test('the poll checks only running tasks, however many have ended', async () => {
   const { createFakeScale } = await import('../harness/fake-scale.ts')
   const scale = createFakeScale({ parents: 3, total: 100 })
   await scale.hold(8)
@@ -46,7 +46,7 @@ test('the poll looks at what runs, however many tasks have ended', async () => {
 })
 
 test(
-  'a task that has ended leaves at most 2 KB in memory: its result stays with the host',
+  'an ended task leaves at most 2 KB in memory, because OpenCode stores its result',
   { timeout: 120_000 },
   async () => {
     const { createFakeScale } = await import('../harness/fake-scale.ts')

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { createFakeStage } from '../harness/fake-stage.ts'
 
-/** R25: somebody sets the machine's time back while something waits, as a time server does: it waits no longer for that. */
+/** R25: a wait does not become longer when the machine's time is set back, as a time server does. */
 const HOUR_MS = 3_600_000
 
-test('R25: notices that gather one after another are sent after 2 s, though the clock is set back', async () => {
+test('R25: gathering notices are sent after 2 s, although the clock is set back', async () => {
   const { clock, setTime, launch, answer, notices } = createFakeStage({ concurrency: { total: 30 } })
   const names = Array.from({ length: 30 }, (_, index) => `task ${index}`)
   for (const name of names) await launch(name)
@@ -19,7 +19,7 @@ test('R25: notices that gather one after another are sent after 2 s, though the 
   await clock.advance(5000)
 })
 
-test('R25: a notice that started no turn is sent again in its time, though the clock is set back', async () => {
+test('R25: a notice that started no turn is sent again on time, although the clock is set back', async () => {
   const { clock, host, setTime, launch, answer, noticeTurns } = createFakeStage()
   await launch('one')
   await clock.advance(100)
@@ -31,7 +31,7 @@ test('R25: a notice that started no turn is sent again in its time, though the c
   expect(noticeTurns()).toHaveLength(1)
 })
 
-test('R25: an abort by the user is told after two seconds, though the clock is set back', async () => {
+test('R25: a notice reports an abort by the user after 2 s, although the clock is set back', async () => {
   const { clock, host, setTime, launch, notices } = createFakeStage()
   const { sessionID } = await launch('one')
   await clock.advance(100)
@@ -42,7 +42,7 @@ test('R25: an abort by the user is told after two seconds, though the clock is s
   expect(notices()).toMatchObject([expect.stringContaining('status="cancelled"')])
 })
 
-test('R25: a prompt that was lost fails after the start timeout, though the clock is set back', async () => {
+test('R25: a task with a lost prompt fails after the start timeout, although the clock is set back', async () => {
   const { clock, host, manager, setTime, launch } = createFakeStage({ startTimeoutMs: 10_000 })
   host.swallowNextPrompt()
   const { id } = await launch('one')
@@ -52,7 +52,7 @@ test('R25: a prompt that was lost fails after the start timeout, though the cloc
   expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
 })
 
-test('R25: a provider is held for as long as it said, though the clock is set back or forward', async () => {
+test('R25: a provider backoff lasts as long as requested, although the clock is set back or forward', async () => {
   for (const ms of [-HOUR_MS, HOUR_MS]) {
     const { clock, host, manager, setTime, parentID } = createFakeStage()
     let count = 0
@@ -75,7 +75,7 @@ test('R25: a provider is held for as long as it said, though the clock is set ba
   }
 })
 
-test('R25: a child is silent from when it was last heard, though the clock is set back or forward', async () => {
+test('R25: a stall is measured from the last event, although the clock is set back or forward', async () => {
   const { clock, manager, setTime, launch, answer } = createFakeStage({ stalledAfterMs: 60_000 })
   const { id } = await launch('one')
   await clock.advance(1000)
@@ -88,7 +88,7 @@ test('R25: a child is silent from when it was last heard, though the clock is se
   await clock.advance(1000)
 })
 
-test('R25: a question of which the event was lost is found after half a minute, though the clock is set back', async () => {
+test('R25: a poll finds a permission request after half a minute, although the clock is set back', async () => {
   const { clock, host, manager, setTime, launch } = createFakeStage()
   host.runTool = async (_, sessionID) => {
     await host.needPermission(sessionID, 'bash', 'rm x')

@@ -1,14 +1,14 @@
-/** What must be so after a history, whatever has happened in it. Each finding is a sentence; there should be none. */
+/** Checks the invariants after a history. Each finding is a sentence; there should be none. */
 import { isEnded } from '../../../src/task/task.ts'
 import { LIMITS, type Play } from './play.ts'
 import { exists } from './witness.ts'
 
-/** After this, whatever can still come has come: start timeouts, back-offs and retries, one task after another. */
+/** Long enough for all start timeouts, backoffs and retries, one task after another. */
 const LONG_MS = 600_000
 
 /**
- * Lets the history come to its end. The parents that are closed by then are opened again, one way or the other; then the
- * user comes back and writes, twice.
+ * Plays the history to its end, and returns the findings. Unarchives all parents, and redoes undone messages if
+ * `redoes` is set. Then the user writes twice.
  */
 export async function wrongIn(play: Play): Promise<string[]> {
   const { witness, stage } = play
@@ -34,12 +34,12 @@ export async function wrongIn(play: Play): Promise<string[]> {
   wrong.push(...(await unquiet(play)), ...leftovers(play))
   wrong.push(...witness.faults, ...witness.toldTwice().map((key) => `${key} is told twice`))
   wrong.push(...untold(play, toldUnasked), ...endedTwice(stage.steps).map((step) => `twice: ${step}`))
-  // These come last, since they launch tasks of their own, and end the instance.
+  // Runs last, because it launches tasks of its own and ends the instance.
   wrong.push(...(await wrongSlots(play)))
   return wrong
 }
 
-/** Nothing is at work or under way, so nothing waits and nothing is asked. */
+/** Returns unfinished tasks, calls of the host, and timers, because there must be none when all has ended. */
 async function unquiet({ stage: { host, clock }, tasks }: Play): Promise<string[]> {
   const timers = clock.pending
   const before = host.calls.length
@@ -51,7 +51,7 @@ async function unquiet({ stage: { host, clock }, tasks }: Play): Promise<string[
   return [...unfinished, ...asked, ...(timers > 0 ? [`${timers} timers are left`] : [])]
 }
 
-/** What ended tasks asked is asked no longer, the records say how they have ended, and old instances are silent. */
+/** Returns open permission requests of ended tasks, wrong records, and activity of old instances. */
 function leftovers(play: Play): string[] {
   const { witness, tasks, stage } = play
   const { host } = stage
@@ -73,7 +73,7 @@ function leftovers(play: Play): string[] {
   return wrong
 }
 
-/** Each slot is free again, there is none too many, and an instance that ends takes its timers along. */
+/** Checks that exactly `LIMITS.total` slots are free, and that a disposed instance leaves no timer. */
 async function wrongSlots({ stage: { host, clock, manager } }: Play): Promise<string[]> {
   const parentID = host.createRootSession().id
   host.script = () => new Promise(() => {})
@@ -93,8 +93,8 @@ async function wrongSlots({ stage: { host, clock, manager } }: Play): Promise<st
 }
 
 /**
- * Which ends must have been told, whatever the plugin says of itself: all, but those that the parent has read or
- * brought about, and those of parents that are gone.
+ * Returns missing, late and superfluous reports of ends, independent of the plugin's own state. Each end must be
+ * reported, except those that the parent has read or caused, and those of deleted parents.
  */
 function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[] {
   const told = play.witness.told()
@@ -116,7 +116,7 @@ function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[]
   })
 }
 
-/** A run ends once, and a task begins the next one only when the one before has ended. */
+/** Returns the steps in which a run ends twice, or the next run begins before the one before has ended. */
 function endedTwice(steps: readonly string[]): string[] {
   const last = new Map<string, string>()
   return steps.filter((step) => {

@@ -1,4 +1,4 @@
-/** Has a history happen: each step is what a user, a parent's model, the host or fate would do. */
+/** Plays a history: each step is an act of a user, a parent's model or the host, or a fault. */
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
 import { HostError, type Event } from '../../../src/host/opencode.ts'
 import type { Task } from '../../../src/task/task.ts'
@@ -9,7 +9,7 @@ import { PARENTS, TASKS, type History, type Step } from './steps.ts'
 import { exists, Witness } from './witness.ts'
 
 export const LIMITS = { total: 2, model: 'm2' }
-/** Where the event that tells this is lost, the plugin cannot know it. */
+/** Steps that the plugin cannot know of when their event is lost. */
 const PUTS_AWAY: ReadonlySet<string> = new Set(['undo', 'redo', 'archive', 'unarchive'])
 
 const REPLIES: Record<Extract<Step, { type: 'answer' }>['how'], Reply> = {
@@ -24,29 +24,29 @@ export class Play {
   readonly stage: FakeStage
   readonly witness: Witness
   readonly parents: readonly string[]
-  /** `id run` of ends that a stored tool call of their parent has returned, so that they need not be told. */
+  /** `id run` of ends that a stored tool call of the parent has returned: they need no notice. */
   readonly read = new Set<string>()
-  /** `id run` of ends that their parent has brought about itself. */
+  /** `id run` of ends that the parent itself has caused. */
   readonly own = new Set<string>()
-  /** The parents that the plugin may have had a reason not to wake. */
+  /** Parents that the plugin may have had a reason not to wake. */
   readonly disturbed = new Set<string>()
   /** Instances that have ended, other than by a crash. */
   readonly old: OldInstance[] = []
-  /** Calls of the tools that have not come back. */
+  /** Tool calls that have not returned. */
   pending = new Set<Promise<void>>()
-  /** Whether nothing has kept the newest records from being written. */
+  /** Whether nothing has prevented the newest records. */
   isRecordSure = true
-  /** The same for what was asked of the user: whether it can have been rejected. */
+  /** Whether nothing has prevented the rejection of permission requests. */
   isRejectionSure = true
   readonly history: History
   readonly #ids: string[] = []
-  /** The call that a parent's model makes when a user's message comes next. */
+  /** The tool call that a parent's model makes upon the next message of the user. */
   readonly #calls = new Map<string, ToolCall>()
-  /** Sessions of which something was lost since their last idle that was told. */
+  /** Sessions that have lost an event since their last idle event. */
   readonly #gaps = new Set<string>()
-  /** The newest message of the user's in each parent. */
+  /** The user's newest message in each parent. */
   readonly #written = new Map<string, string>()
-  /** Resolves when the steps are over. */
+  /** Resolves after the last step. */
   readonly #isOver: Promise<void>
   #setOver = (): void => {}
   #launches = 0
@@ -81,7 +81,7 @@ export class Play {
     host.script = async (request) => {
       if (request.parentSessionID !== undefined)
         return request.messages.at(-1)?.role === 'tool' ? { text: 'went on' } : script(request)
-      // A parent's model thinks for a while, so that things happen meanwhile.
+      // The parent's model takes a while, so that other steps happen meanwhile.
       const ms = host.latencyMs() * 10
       if (ms > 0) await new Promise<void>((resolve) => clock.after(ms, resolve))
       const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
@@ -96,7 +96,7 @@ export class Play {
     this.witness = new Witness(host, clock, LIMITS)
   }
 
-  /** All tasks that the plugin knows by now. */
+  /** All tasks that the plugin knows. */
   get tasks(): readonly Task[] {
     return this.#tasksOf(this.stage.manager)
   }
@@ -109,7 +109,7 @@ export class Play {
     this.noteOwn()
   }
 
-  /** The steps are over: what can still be answered is, and nothing goes wrong any more. */
+  /** Ends all faults, and answers all open requests. */
   settle(): void {
     const { stage } = this
     const { host } = stage
@@ -122,15 +122,15 @@ export class Play {
       if (host.isBusy(sessionID)) host.replyPermission(id, 'once')
   }
 
-  /** The parents that were not deleted. */
+  /** Returns the parents that were not deleted. */
   living(): string[] {
     return this.parents.filter((parentID) => exists(this.stage.host, parentID))
   }
 
-  /** Takes down what the parents have brought about themselves by now. */
+  /** Records the ends that the parents themselves have caused so far. */
   noteOwn(manager: BackgroundManager = this.stage.manager): void {
     for (const task of this.#tasksOf(manager)) {
-      // A task that is continued at once may be seen only when its next run is under way.
+      // A task that was continued at once may already be in its next run.
       const runs = [task, ...((task.kind === 'agent' && task.earlier) || [])]
       for (const run of runs)
         if (run.status === 'cancelled' && run.by === 'parent') this.own.add(`${task.id} ${run.run}`)
@@ -141,7 +141,7 @@ export class Play {
     return this.parents.flatMap((parentID) => manager.list(parentID))
   }
 
-  /** What a call of the tools would do: refusals are answers, and nothing else may go wrong. */
+  /** Runs `work` as a tool call would: refusals are answers, and any other error is a fault. */
   #try(parentID: string, work: () => Promise<unknown>): void {
     const { host, manager } = this.stage
     // A session with undone messages runs no turn, and so calls no tool.
@@ -221,7 +221,7 @@ export class Play {
         this.#try(parentID, () => manager.cancelAll(parentID))
         return
       case 'write':
-        // In the archive it stays closed for all but this message, and an undo is gone with it.
+        // An archived parent stays closed for all but this message, which also removes an undo.
         if (!host.session(parentID).time.archived) witness.opened(parentID)
         this.#written.set(parentID, host.userPrompt(parentID, `${step.what} ${this.#prompts++}`))
         return
@@ -272,7 +272,7 @@ export class Play {
         const { manager } = stage
         this.old.push(await stage.restart(step.ms))
         this.#instanceEnds(manager)
-        // A prompt that was on its way arrives when nobody looks after its session any more.
+        // A prompt in flight may arrive when no instance observes its session any more.
         for (const task of this.#tasksOf(manager))
           if (task.status === 'failed' && task.failure.reason === 'interrupted')
             witness.typedIn(task.sessionID)
@@ -309,7 +309,7 @@ export class Play {
     for (const parentID of this.parents) this.disturbed.add(parentID)
     for (const parentID of this.living()) {
       const { revert, time } = host.session(parentID)
-      // That somebody has interrupted it, the next instance does not know.
+      // The next instance does not know that the user has interrupted a parent.
       if (!revert && !time.archived) this.witness.opened(parentID)
     }
   }
@@ -325,8 +325,8 @@ export class Play {
   }
 
   /**
-   * Where the beginning or the failure of a turn was lost and a later idle is told, that turn looks like one that the user
-   * has interrupted.
+   * Marks a parent as disturbed when the event of a turn's beginning or failure is lost and a later idle event
+   * arrives, because that turn looks interrupted.
    */
   #noteGap({ type, properties }: Event, isLost: boolean): void {
     if (type !== 'session.status' && type !== 'session.error') return
@@ -336,7 +336,7 @@ export class Play {
       this.disturbed.add(sessionID)
   }
 
-  /** The user has the parent's model call a tool that reads, and then does something else for a while. */
+  /** Makes the parent's model call a tool that reads an end, and then takes a while to return. */
   #read(id: string, parentID: string, options: OutputOptions): void {
     const { stage, witness } = this
     const { host, clock } = stage
@@ -353,7 +353,7 @@ export class Play {
   }
 
   #close(parentID: string): void {
-    // What was written just before is stored after it, and opens the session again.
+    // A message that was written just before is stored after the close, and opens the session again.
     const written = this.#written.get(parentID)
     const stored = this.stage.host.messagesOf(parentID).map(({ info }) => info.id)
     if (written === undefined || stored.includes(written)) this.witness.closed(parentID)
@@ -361,7 +361,7 @@ export class Play {
 
   #interrupt(parentID: string): void {
     const { host } = this.stage
-    // Of an idle session there is nothing to interrupt, and so nothing that says it to the plugin for sure.
+    // An abort of an idle session interrupts nothing, and so may cause no event that shows it to the plugin.
     const isAsking = host.modelRequests.some(
       ({ sessionID, outcome }) => sessionID === parentID && outcome === 'open',
     )
@@ -371,7 +371,7 @@ export class Play {
     void host.userAbort(parentID)
   }
 
-  /** As /undo does it: stops what runs first, then takes the newest message of a user that is not undone yet. */
+  /** Acts like /undo: aborts a running turn, then undoes the user's newest message that is not undone yet. */
   async #undo(parentID: string): Promise<void> {
     const { host, clock } = this.stage
     if (host.isBusy(parentID)) {

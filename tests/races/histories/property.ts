@@ -1,4 +1,4 @@
-/** The property of all histories, with the seed that makes them again. */
+/** Checks the property of all histories, reproducible by their seed. */
 import fc from 'fast-check'
 import { wrongIn } from './aftermath.ts'
 import { Play } from './play.ts'
@@ -13,10 +13,10 @@ const BEGINNING: readonly Step[] = [
 
 export type HistoriesResult = fc.RunDetails<[History]>
 
-/** Plays `numRuns` histories of this seed, and shrinks the first that goes wrong. */
+/** Plays `numRuns` histories of this seed, and shrinks the first failing one. */
 export async function playHistories(seed: number, numRuns: number): Promise<HistoriesResult> {
   const { random } = Math
-  // The jitter of starts that an overloaded provider holds back: a seed must give the same histories again.
+  // Fixes the jitter of the provider backoff, so that a seed reproduces its histories.
   Math.random = () => 0.5
   try {
     return await fc.check(
@@ -31,14 +31,14 @@ export async function playHistories(seed: number, numRuns: number): Promise<Hist
   }
 }
 
-/** Plays one history to its end. Each finding is a sentence; there should be none. */
+/** Plays one history to its end, and returns the findings. Each is a sentence; there should be none. */
 export async function wrongAfter(next: History): Promise<string[]> {
   const play = new Play(next)
   for (const step of [...BEGINNING, ...next.steps]) await play.take(step)
   return wrongIn(play)
 }
 
-/** The seed, the findings and the shrunk history of a failure, ready to be made a fixed case. */
+/** Returns the seed, the findings and the shrunk history of a failure, ready to become a fixed case. */
 export function describeFailure({
   seed,
   counterexamplePath,

@@ -1,14 +1,14 @@
-/** What can happen in a history, and how often. */
+/** The possible steps of a history, with their weights. */
 import fc from 'fast-check'
 import type { Opencode } from '../../../src/host/opencode.ts'
 
-/** More than a few are of no use: what goes wrong, goes wrong between two or three. */
+/** A few tasks suffice, because faults occur between two or three. */
 export const TASKS = 5
 export const PARENTS = 2
 
 export type Step =
   | { readonly type: 'launch'; readonly parent: number; readonly model: string | undefined }
-  /** `fail`: its turn fails. `occupy`: its turn goes on until it is stopped. */
+  /** `fail`: its turn fails. `occupy`: its turn runs until it is aborted. */
   | { readonly type: 'write'; readonly parent: number; readonly what: 'say' | 'fail' | 'occupy' }
   | {
       readonly type: 'cancelAll' | 'interrupt' | 'undo' | 'redo' | 'archive' | 'unarchive' | 'deleteParent'
@@ -26,10 +26,10 @@ export type Step =
   | { readonly type: 'permit'; readonly reply: 'once' | 'reject' }
   | { readonly type: 'wait'; readonly ms: number }
   | { readonly type: 'crash' | 'deaf' | 'swallow' }
-  /** The host says that the instance ends, so many milliseconds after it has aborted what ran. */
+  /** The host ends the instance `ms` milliseconds after it has aborted the running sessions. */
   | { readonly type: 'restart'; readonly ms: number }
   | { readonly type: 'fault'; readonly fault: 'fail' | 'hang' | 'lose'; readonly method: keyof Opencode }
-  /** Of the next events, as many are told after these milliseconds, once for each. */
+  /** Each of the next `count` events arrives once per entry of `delays`, so many milliseconds later. */
   | { readonly type: 'events'; readonly count: number; readonly delays: readonly number[] }
 
 const task = fc.nat(TASKS - 1)
@@ -115,7 +115,7 @@ export const history = fc.record({
   onInterrupt: just('keep', 'keep', 'cancel'),
   timeoutMs: fc.constantFrom(0, 0, 2000),
   permissionTimeoutMs: fc.constantFrom(0, 1000),
-  /** Whether the user takes back what was undone before they write at the end. */
+  /** Whether the user redoes undone messages before they write at the end. */
   redoes: fc.boolean(),
 })
 

@@ -1,11 +1,11 @@
-/** Sees what the sessions' models see, from outside of the plugin: who was told what, and what ran at the same time. */
+/** Observes the model requests from outside of the plugin: the reported ends, and the children at work. */
 import type { StoredMessage } from '../../../src/host/opencode.ts'
 import type { FakeHost } from '../../harness/fake-host.ts'
 import type { FakeRequest } from '../../harness/fake-model.ts'
 import type { ManualClock } from '../../harness/manual-clock.ts'
 import type { ModelRequest, Reply } from '../../harness/script.ts'
 
-/** A message in which the end of a run, as `id run`, stood before the parent's model. */
+/** A message that reported the end of a run (`key` is `id run`) to the parent's model. */
 interface Telling {
   readonly key: string
   readonly messageID: string
@@ -13,9 +13,9 @@ interface Telling {
   answeredAt: number
 }
 
-/** From a model's answer to its message's being final; an abort within makes that an aborted one. */
+/** Time from a model's answer to its final message; an abort within it makes that an aborted message. */
 const ANSWER_FINAL_MS = 5
-/** What is on its way when a parent is closed arrives within this. */
+/** A notice in flight when a parent is closed arrives within this time. */
 const ON_ITS_WAY_MS = 200
 
 export class Witness {
@@ -23,12 +23,12 @@ export class Witness {
   readonly #clock: ManualClock
   readonly #tellings: Telling[] = []
   readonly #aborts: { readonly sessionID: string; readonly at: number }[] = []
-  /** Children in which something other than the plugin has turns run. */
+  /** Children with turns that the plugin has not started. */
   readonly #foreign = new Set<string>()
-  /** Since when a parent may not be woken. */
+  /** Time at which each closed parent was closed. */
   readonly #closed = new Map<string, number>()
   #instanceEnds = 0
-  /** What went wrong, as soon as it did. */
+  /** Faults, recorded as soon as they occur. */
   readonly faults: string[] = []
   /** While set, the plugin may not know that a parent is closed. */
   isBlind = false
@@ -48,7 +48,7 @@ export class Witness {
     }
   }
 
-  /** The user stops what runs in a session. */
+  /** Records that the user aborts a session. */
   aborted(sessionID: string): void {
     this.#aborts.push({ sessionID, at: this.#clock.now() })
   }
@@ -73,7 +73,7 @@ export class Witness {
     this.#instanceEnds += 1
   }
 
-  /** The runs of which the end was read by the parent's model, and the messages in which it was. */
+  /** Returns the runs whose end the parent's model has read, with the messages that contained it. */
   told(): Map<string, Set<string>> {
     const told = new Map<string, Set<string>>()
     for (const { key, messageID, request, answeredAt } of this.#tellings) {
@@ -90,8 +90,8 @@ export class Witness {
   }
 
   /**
-   * The ends that were told more than once. What was read, undone and so removed may be told again by an instance that
-   * cannot know it: a later one, or one that has not heard of it.
+   * Returns the ends that were reported more than once. An instance may repeat a notice that was read, undone and
+   * so removed, if it cannot know that: a later instance, or one that has missed the event.
    */
   toldTwice(): string[] {
     return [...this.told()].flatMap(([key, messageIDs]) => {
@@ -124,12 +124,12 @@ export class Witness {
     this.#tellings.push(...seen)
     this.#checkClosed(stored, sessionID)
     const reply = await script(request)
-    // A turn that has failed is not aborted any more.
+    // A failed turn cannot be aborted any more.
     if (reply.status === undefined) for (const telling of seen) telling.answeredAt = this.#clock.now()
     return reply
   }
 
-  /** A turn of a closed parent that nothing but a notice has begun. */
+  /** Records a fault if only a notice has started a turn of a closed parent. */
   #checkClosed(stored: readonly StoredMessage[], sessionID: string): void {
     const since = this.#closed.get(sessionID)
     const newest = stored.findLast(({ info }) => info.role === 'user')
@@ -153,7 +153,7 @@ export class Witness {
   }
 }
 
-/** The runs, as `id run`, of which a message tells the end. */
+/** Returns the runs, as `id run`, whose end a message reports. */
 function keysIn({ parts }: StoredMessage): string[] {
   return parts.flatMap((part) => {
     if (part.type !== 'text' || part.synthetic !== true) return []
