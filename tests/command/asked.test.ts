@@ -1,6 +1,6 @@
 /**
- * What bash runs of a line, beside what is asked for. The commands of these lines do not exist: bash tells a function of
- * ours which one it has not found. Lines that are damaged at random are among them, since bash runs parts of those too.
+ * Compares the commands that bash runs with those that need a permission. The commands of these lines do not
+ * exist: bash reports each to a handler. Some lines are damaged at random, because bash runs parts of those too.
  */
 import fc from 'fast-check'
 import { spawn } from 'node:child_process'
@@ -16,7 +16,7 @@ const SEED = 20261126
 const LINES = 150
 const LONGEST_MS = 2000
 
-test('no command runs that nobody was asked about, in lines of every construct, whole and damaged', async () => {
+test('bash runs no command without a permission, in whole and damaged lines of every construct', async () => {
   const whole = fc.sample(bashLines, { seed: SEED, numRuns: LINES }).map(({ line }) => line)
   const damaged = fc.sample(damagedLines, { seed: SEED, numRuns: 2 * LINES })
   const lines = [...whole, ...damaged]
@@ -32,7 +32,7 @@ test('no command runs that nobody was asked about, in lines of every construct, 
   expect(taken.reduce((sum, { ran }) => sum + ran, 0)).toBeGreaterThan(LINES)
 })
 
-/** How many commands of a line bash has run, and those of them that are not asked for; `undefined` for a line that is refused. */
+/** Returns how many commands bash ran, and those without a permission; `undefined` for a refused line. */
 async function unasked(
   line: string,
   directory: string,
@@ -44,7 +44,7 @@ async function unasked(
   return { line, ran: ran.length, names: ran.filter((name) => !asked.some((each) => each.includes(name))) }
 }
 
-/** The names of the commands that bash has run, each of which has failed or not by its number. */
+/** Returns the names of the commands that bash ran; a command with an odd number fails. */
 async function run(line: string, directory: string): Promise<readonly string[]> {
   mkdirSync(directory)
   const log = `${directory}.log`
@@ -61,7 +61,7 @@ async function run(line: string, directory: string): Promise<readonly string[]> 
     try {
       process.kill(-child.pid, 'SIGKILL')
     } catch {
-      // Nothing of it is left.
+      // The process group is gone.
     }
   }
   const timer = setTimeout(kill, LONGEST_MS)

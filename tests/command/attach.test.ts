@@ -1,4 +1,4 @@
-/** A command is found again by another process than the one that has started it. */
+/** Attaches to commands that another process has started. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ const clock = new URL('../../src/clock.ts', import.meta.url).href
 
 type Departure = 'killed with SIGKILL' | 'done'
 
-/** Starts a command in a process of its own, and attaches to it when that is gone. */
+/** Starts a command from another process, and attaches to it when that process is gone. */
 async function orphan(
   command: string,
   departure: Departure = 'killed with SIGKILL',
@@ -37,22 +37,22 @@ async function orphan(
   return attach({ ...identity, directory, clock: systemClock, killGraceMs: 300 })
 }
 
-test('a command outlives a starter that is killed with -9, and another process learns how it ended', async () => {
+test('a command outlives a starter that is killed with -9, and another process reads its end', async () => {
   const child = await orphan('echo first; sleep 2; echo last; exit 7')
   expect(groupOf(child.pid)).not.toEqual([])
   expect(await child.ended).toEqual({ type: 'exited', code: 7 })
   expect(child.tail('stdout', { bytes: 100 }).text).toBe('first\nlast\n')
 })
 
-test('a command does not keep its starter from ending, and works on', async () => {
+test('a command does not keep its starter from ending, and runs on', async () => {
   const child = await orphan('sleep 100', 'done')
   expect(groupOf(child.pid)).not.toEqual([])
   await child.kill()
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
 })
 
-test('a command whose wrapper is hit by our signal before it can write an end was killed by that signal', async () => {
-  // No wrapper at all stands for one that has not set its trap yet.
+test('a command whose wrapper our signal hits before it can write an end was killed by that signal', async () => {
+  // A process without a wrapper stands for a wrapper that has not set its trap yet.
   const bare = spawn('sleep', ['100'], { detached: true, stdio: 'ignore' })
   const pid = bare.pid ?? 0
   const directory = temporaryDirectory()
@@ -61,7 +61,7 @@ test('a command whose wrapper is hit by our signal before it can write an end wa
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
 })
 
-test('a command that ended while nobody was there has its exit code', async () => {
+test('a command that ends after its starter is gone has its exit code', async () => {
   const child = await orphan('sleep 0.3; exit 8')
   await expect.poll(() => groupOf(child.pid), { timeout: 40_000 }).toEqual([])
   const { pid, key } = child
@@ -72,13 +72,13 @@ test('a command that ended while nobody was there has its exit code', async () =
   expect(await late.ended).toEqual({ type: 'exited', code: 9 })
 })
 
-test('a command whose group is killed with -9 while nobody is there is lost', async () => {
+test('a command whose group is killed with -9 after its starter is gone is lost', async () => {
   const child = await orphan('sleep 100')
   process.kill(-child.pid, 'SIGKILL')
   expect(await child.ended).toEqual({ type: 'lost' })
 })
 
-test('a process that was given the same pid later is not the command, and is not killed', async () => {
+test('a later process with the same pid is not the command, and is not killed', async () => {
   const { process: child, directory, attach: again } = run('sleep 100')
   const other = again({ key: `${child.key}1` })
   expect(await other.ended).toEqual({ type: 'lost' })
@@ -86,10 +86,10 @@ test('a process that was given the same pid later is not the command, and is not
   other.killNow()
   expect(groupOf(child.pid)).not.toEqual([])
   expect(readFileSync(join(directory, 'process'), 'utf8')).toBe(`${child.pid} ${child.key}\n`)
-  // With the exit code of the command, where there is one.
+  // The exit code of the command counts, if it was written.
   const ended = run('exit 3')
   await ended.process.ended
-  // Two processes that start within 10 ms have the same key, by which no pid is given twice.
+  // Two processes that start within 10 ms have equal keys, but no pid is reused that fast.
   const key = `${ended.process.key}1`
   expect(await ended.attach({ pid: child.pid, key }).ended).toEqual({ type: 'exited', code: 3 })
   expect(groupOf(child.pid)).not.toEqual([])
@@ -104,7 +104,7 @@ test('a command whose files are gone as well is lost', async () => {
   expect(other.tail('stdout', { bytes: 10 }).text).toBe('')
 })
 
-test('who attaches to a command can wait for its output, from its beginning', async () => {
+test('an attached command can be watched for output from its beginning', async () => {
   const { process: child, attach: again } = run('echo early; sleep 0.3; echo later; sleep 100')
   await written(child, 'early')
   const other = again()
@@ -113,13 +113,13 @@ test('who attaches to a command can wait for its output, from its beginning', as
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
 })
 
-test('a command has not ended, nor left anything running, before the wrapper that wrote its end is gone', async () => {
+test('a command has not ended, nor left a process, until the wrapper that wrote its end is gone', async () => {
   const { process: child, directory, attach: again } = run('echo up; sleep 100')
   await written(child, 'up')
   writeFileSync(join(directory, 'exit'), 'status 0\n')
   const other = again()
   const leavesSomething = other.ended.then(() => other.isAlive)
-  // Time for several looks.
+  // Enough time for several polls.
   await new Promise<void>((resolve) => systemClock.after(200, resolve))
   child.killNow()
   expect(await leavesSomething).toBe(false)

@@ -1,4 +1,4 @@
-/** Commands for a test, each in a directory of its own, and none left behind. */
+/** Commands for a test, each in its own directory, and all killed after the test. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ afterEach(() => {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
 })
 
-/** A new temporary directory. */
+/** Creates a temporary directory. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'command-'))
   directories.push(directory)
@@ -33,14 +33,14 @@ export function temporaryDirectory(): string {
 export interface Command {
   readonly process: CommandProcess
   readonly directory: string
-  /** Another object for the same process, as another server has it. */
+  /** Returns another object for the process, as another server has it. */
   readonly attach: (changes?: Partial<AttachOptions>) => CommandProcess
 }
 
 export function run(command: string, changes: Partial<StartOptions> = {}): Command {
   const directory = changes.directory ?? join(temporaryDirectory(), 'command')
   const cwd = temporaryDirectory()
-  // The mark by which `leaks.ts` finds what a command leaves.
+  // The mark by which `leaks.ts` finds leftover processes.
   const { PATH, OPENCODE_BACKGROUND_TEST_FILE } = process.env
   const env = { PATH, OPENCODE_BACKGROUND_TEST_FILE }
   const settings = { clock: systemClock, killGraceMs: GRACE_MS }
@@ -60,14 +60,14 @@ export function run(command: string, changes: Partial<StartOptions> = {}): Comma
   }
 }
 
-/** All output of a short command, once it has ended. */
+/** Returns all output of a short command after its end. */
 export async function outputOf(command: string, changes?: Partial<StartOptions>): Promise<string> {
   const { process: child } = run(command, changes)
   await child.ended
   return child.tail('stdout', { bytes: 1_000_000 }).text
 }
 
-/** The processes of a session that have not ended, in whatever group. */
+/** Returns the running processes of a process session, in any group. */
 export function groupOf(leader: number): readonly number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   return pids.map(Number).filter((pid) => {
@@ -76,12 +76,12 @@ export function groupOf(leader: number): readonly number[] {
   })
 }
 
-/** Resolves when the command has written this. */
+/** Resolves when the command has written `text`. */
 export function written(child: CommandProcess, text: string): Promise<string> {
   return new Promise((resolve) => child.watchFor([text], resolve))
 }
 
-/** Of this process, in bytes. */
+/** Returns the resident memory of this process in bytes. */
 export function residentBytes(): number {
   const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
   return Number(kilobytes) * 1024

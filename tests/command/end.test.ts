@@ -11,7 +11,7 @@ import { outputOf, run, temporaryDirectory } from './commands.ts'
 
 const ALL = { bytes: 10_000 }
 
-test('a command has its exit code, and its two streams apart', async () => {
+test('a command has its exit code, and two separate streams', async () => {
   const { process: child } = run('echo out; echo err >&2; sleep 1; exit 3')
   expect(await child.ended).toEqual({ type: 'exited', code: 3 })
   expect(child.tail('stdout', ALL).text).toBe('out\n')
@@ -26,11 +26,11 @@ test.each([
   ['a comment at its end', 'printf a # "it\'s', 'a'],
   ['a here-document', "cat <<'END'\n$x `y` \\\nEND", '$x `y` \\\n'],
   ['an exit in its midst', 'printf a; exit 0; printf b', 'a'],
-])('a command line with %s reaches the shell unharmed', async (_, command, output) => {
+])('a command line with %s reaches the shell unchanged', async (_, command, output) => {
   expect(await outputOf(command)).toBe(output)
 })
 
-test('a command has the shell, the directory and the environment that it was given, and no more', async () => {
+test('a command has the given shell, directory and environment, and no more', async () => {
   const cwd = temporaryDirectory()
   const env = { PATH: process.env['PATH'], GREETING: 'hello\nthere', how: 'kept', status: 'kept' }
   const script = `console.log(JSON.stringify([process.env, process.cwd(), process.argv0]))`
@@ -39,13 +39,13 @@ test('a command has the shell, the directory and the environment that it was giv
     object,
     string,
   ]
-  // The shell itself adds its directory.
+  // The shell itself adds `PWD`.
   expect(seen).toEqual({ ...env, PWD: cwd })
   expect(directory).toBe(cwd)
   expect(await outputOf('printf %s "$0${BASH_VERSION:+!}"', { shell: '/bin/bash' })).toBe('/bin/bash!')
 })
 
-test('a command has an empty input, no other descriptor, and every signal as usual', async () => {
+test('a command has an empty input, no other descriptor, and default signals', async () => {
   // A command that reads must end.
   expect(await outputOf('cat; echo read')).toBe('read\n')
   const { process: child, directory } = run(
@@ -57,7 +57,7 @@ test('a command has an empty input, no other descriptor, and every signal as usu
   expect(child.tail('stdout', ALL).text).toBe([...open, ...signals].join('\n'))
 })
 
-test('an open input has nothing in it and does not end, also when its starter is gone', async () => {
+test('an open input is empty and does not end, even if its starter is gone', async () => {
   const line = 'if read -r line; then echo read; else echo ended; fi'
   expect(await outputOf(line)).toBe('ended\n')
   const { process: child, directory } = run(
@@ -90,16 +90,19 @@ test.each([130, 137, 141, 143])('a command that exits with %i by itself was not 
 test.each([
   ['SIGINT', 130],
   ['SIGPIPE', 141],
-] as const)('a command that ends by %s has its exit code, which may be its own', async (signal, code) => {
-  const { process: child } = run(`kill -${signal.slice(3)} $$; sleep 5`)
-  expect(await child.ended).toEqual({ type: 'exited', code })
-})
+] as const)(
+  'a command that ends by %s has an exit code, because it may have returned that itself',
+  async (signal, code) => {
+    const { process: child } = run(`kill -${signal.slice(3)} $$; sleep 5`)
+    expect(await child.ended).toEqual({ type: 'exited', code })
+  },
+)
 
 test.each([
   ['dash', ['/bin/dash']],
   ['bash', ['/bin/bash']],
-  ['bash as sh is', ['/bin/bash', '-o', 'posix']],
-] as const)('how a command ended is known where sh is %s', (_, [shell, ...options]) => {
+  ['bash in POSIX mode', ['/bin/bash', '-o', 'posix']],
+] as const)('the wrapper records the end of a command when sh is %s', (_, [shell, ...options]) => {
   const end = (line: string): unknown => {
     const directory = temporaryDirectory()
     const args = [...options, '-c', WRAPPER, 'sh', '/bin/sh', line, directory]
@@ -113,14 +116,14 @@ test.each([
   expect(end('exit 143')).toEqual({ type: 'exited', code: 143 })
 })
 
-test('a command that removes its files has its exit code all the same, and no output', async () => {
+test('a command that removes its files still has its exit code, and no output', async () => {
   const { process: child, directory } = run('rm -r "$(dirname "$(readlink /proc/$$/fd/2)")"; exit 4')
   expect(await child.ended).toEqual({ type: 'exited', code: 4 })
   expect(existsSync(directory)).toBe(false)
   expect(child.tail('stdout', ALL)).toEqual({ text: '', leftOutBytes: 0 })
 })
 
-test('a command whose log cannot be reached has its end all the same', async () => {
+test('a command with an unreadable log still has its end', async () => {
   const cwd = temporaryDirectory()
   const line = 'until [ -e go ]; do sleep 0.05; done; exit 5'
   const { process: child, directory } = run(line, { cwd, maxOutputBytes: 1000 })
@@ -133,18 +136,18 @@ test('a command whose log cannot be reached has its end all the same', async () 
   expect(await child.ended).toEqual({ type: 'exited', code: 5 })
 })
 
-test('nobody else may read the files of a command', async () => {
+test('only the user may read the files of a command', async () => {
   const { process: child, directory } = run('umask')
   await child.ended
   expect(statSync(directory).mode & 0o777).toBe(0o700)
   const names = readdirSync(directory).toSorted()
   expect(names).toEqual(['exit', 'process', 'stderr', 'stdout', 'task'])
   for (const name of names) expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600)
-  // The command's own files are as it wants them.
+  // The command itself keeps the usual umask.
   expect(child.tail('stdout', ALL).text.trim()).toBe(process.umask().toString(8).padStart(4, '0'))
 })
 
-test('a command that cannot be started says why, and leaves nothing behind', () => {
+test('a command that cannot be started throws the reason, and leaves no files', () => {
   const root = temporaryDirectory()
   const directory = join(root, 'command')
   expect(() => run('true', { directory, cwd: '/nowhere' })).toThrow('no such directory: /nowhere')
@@ -153,7 +156,7 @@ test('a command that cannot be started says why, and leaves nothing behind', () 
   expect(readdirSync(root)).toEqual([])
 })
 
-test('a directory that cannot be written to, or is there already, keeps a command from starting', () => {
+test('a command does not start in a directory that is unwritable or already exists', () => {
   const root = temporaryDirectory()
   writeFileSync(join(root, 'file'), '')
   expect(() => run('true', { directory: join(root, 'file', 'command') })).toThrow(/ENOTDIR|EEXIST/)
@@ -175,7 +178,7 @@ test('a hundred commands at once leave no descriptor and no process behind', asy
   expect(readdirSync('/proc/self/fd')).toHaveLength(before)
 })
 
-test('the end of a command is noticed, though the event of it is lost', async () => {
+test('the end of a command is detected even if its event is lost', async () => {
   const { process: child, directory } = run('exit 3')
   const { pid, key } = child
   const options = { pid, key, directory, clock: systemClock, killGraceMs: 100, maxOutputBytes: 1000 }

@@ -1,8 +1,8 @@
-/** What is left of a command that was killed: nothing. */
+/** A killed command leaves nothing behind. */
 import { expect, test } from 'vitest'
 import { groupOf, run, written } from './commands.ts'
 
-test('a killed command takes what it has started along', async () => {
+test('kill ends a command with all that it has started', async () => {
   const { process: child } = run('sh -c "sleep 100 & sleep 100 & echo up; wait"')
   await written(child, 'up')
   expect(groupOf(child.pid).length).toBeGreaterThanOrEqual(4)
@@ -12,7 +12,7 @@ test('a killed command takes what it has started along', async () => {
 })
 
 test.each(['timeout 900 sleep 100', 'set -m; sleep 100 & wait'])(
-  'a killed command takes along what has a process group of its own (%s)',
+  'kill also ends child processes in their own process group (%s)',
   async (line) => {
     const { process: child } = run(`echo up; ${line}`, { shell: '/bin/bash' })
     await written(child, 'up')
@@ -22,7 +22,7 @@ test.each(['timeout 900 sleep 100', 'set -m; sleep 100 & wait'])(
   },
 )
 
-test('killNow takes along what has a process group of its own', async () => {
+test('killNow also ends child processes in their own process group', async () => {
   const { process: child } = run('echo up; timeout 900 sleep 100', { shell: '/bin/bash' })
   await written(child, 'up')
   await expect.poll(() => groupOf(child.pid).length).toBeGreaterThanOrEqual(3)
@@ -30,7 +30,7 @@ test('killNow takes along what has a process group of its own', async () => {
   await expect.poll(() => groupOf(child.pid)).toEqual([])
 })
 
-test('a command may clean up when it is killed, and ends as it wants', async () => {
+test('a command may clean up on SIGTERM, and its own exit code counts', async () => {
   const { process: child } = run('trap "echo cleaned; exit 5" TERM; echo up; while :; do sleep 0.05; done')
   await written(child, 'up')
   await child.kill()
@@ -38,7 +38,7 @@ test('a command may clean up when it is killed, and ends as it wants', async () 
   expect(child.tail('stdout', { bytes: 100 }).text).toBe('up\ncleaned\n')
 })
 
-test('a command that ignores SIGTERM gets SIGKILL when its time is over', async () => {
+test('a command that ignores SIGTERM gets SIGKILL after the grace time', async () => {
   const { process: child } = run('trap "" TERM; echo up; sleep 100')
   await written(child, 'up')
   const from = performance.now()
@@ -48,7 +48,7 @@ test('a command that ignores SIGTERM gets SIGKILL when its time is over', async 
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGKILL' })
 })
 
-test('a grandchild that ignores SIGTERM is awaited, too', async () => {
+test('kill also awaits a grandchild that ignores SIGTERM', async () => {
   const { process: child } = run('(trap "" TERM; echo up; sleep 100) & sleep 100')
   await written(child, 'up')
   await child.kill()
@@ -56,7 +56,7 @@ test('a grandchild that ignores SIGTERM is awaited, too', async () => {
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGTERM' })
 })
 
-test('an attached command is killed like our own', async () => {
+test('kill ends an attached command like a started one', async () => {
   const { process: child, attach } = run('trap "" TERM; echo up; sleep 100')
   await written(child, 'up')
   const attached = attach()
@@ -73,7 +73,7 @@ test('killNow ends the whole group without waiting', async () => {
   await expect.poll(() => groupOf(child.pid)).toEqual([])
 })
 
-test('a command ends when its shell does; what it leaves running works on, and goes with kill', async () => {
+test('a command ends with its shell; its leftover processes run on until kill', async () => {
   const { process: child } = run('(sleep 0.5; echo later; sleep 100) & echo started')
   expect(await child.ended).toEqual({ type: 'exited', code: 0 })
   expect(groupOf(child.pid)).not.toEqual([])
@@ -85,7 +85,7 @@ test('a command ends when its shell does; what it leaves running works on, and g
   expect(await child.ended).toEqual({ type: 'exited', code: 0 })
 })
 
-test('once nothing is left of a command that has ended, its number is not its own any more', async () => {
+test('an ended command without leftover processes is not alive, because its pid may be reused', async () => {
   const { process: child } = run('sleep 0.3 & echo started')
   await child.ended
   expect(child.isAlive).toBe(true)
@@ -93,7 +93,7 @@ test('once nothing is left of a command that has ended, its number is not its ow
   expect(child.isAlive).toBe(false)
 })
 
-test('to kill a command that has ended kills nothing and ends at once', async () => {
+test('kill of an ended command kills nothing, and resolves at once', async () => {
   const { process: child } = run('exit 6')
   await child.ended
   await child.kill()

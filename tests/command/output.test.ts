@@ -1,4 +1,4 @@
-/** What is read of the output. */
+/** Reads the output of commands. */
 import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -17,7 +17,7 @@ function tailOf(log: string | Buffer, options: TailOptions): Tail {
 }
 
 describe('the end of a log', () => {
-  test('is the whole log where that is short enough', () => {
+  test('is the whole log if that is short enough', () => {
     expect(tailOf('a\nb\n', { bytes: 4 })).toEqual({ text: 'a\nb\n', leftOutBytes: 0 })
     expect(tailOf('a\nb', { bytes: 100, lines: 2 })).toEqual({ text: 'a\nb', leftOutBytes: 0 })
     expect(tailOf('', { bytes: 100 })).toEqual({ text: '', leftOutBytes: 0 })
@@ -29,13 +29,13 @@ describe('the end of a log', () => {
     expect(tailOf('one\ntwo\nthree\n', { bytes: 6 })).toEqual({ text: 'three\n', leftOutBytes: 8 })
   })
 
-  test('is the end of the last line where that alone is too long, and begins with a whole character', () => {
+  test('is the end of a last line that alone is too long, and begins with a whole character', () => {
     expect(tailOf('one\nthree\n', { bytes: 4 })).toEqual({ text: 'ree\n', leftOutBytes: 6 })
     expect(tailOf('aä€𝄞', { bytes: 6 })).toEqual({ text: '𝄞', leftOutBytes: 6 })
     expect(tailOf('aä€𝄞', { bytes: 7 })).toEqual({ text: '€𝄞', leftOutBytes: 3 })
   })
 
-  test('has so many lines, with or without a newline at the end', () => {
+  test('has at most `lines` lines, with or without a newline at the end', () => {
     expect(tailOf('a\nb\nc\n', { bytes: 100, lines: 2 })).toEqual({ text: 'b\nc\n', leftOutBytes: 2 })
     expect(tailOf('a\nb\nc', { bytes: 100, lines: 2 })).toEqual({ text: 'b\nc', leftOutBytes: 2 })
     expect(tailOf('a\n\n\n', { bytes: 100, lines: 2 })).toEqual({ text: '\n\n', leftOutBytes: 2 })
@@ -44,7 +44,7 @@ describe('the end of a log', () => {
     expect(tailOf('aaaa\nb\nc\n', { bytes: 5, lines: 1 })).toEqual({ text: 'c\n', leftOutBytes: 7 })
   })
 
-  test('leaves out a character of which only the beginning has been written', () => {
+  test('omits a character that is only partly written', () => {
     const euro = Buffer.from('€')
     expect(tailOf(Buffer.concat([Buffer.from('a'), euro.subarray(0, 2)]), { bytes: 9 }).text).toBe('a')
     expect(tailOf(Buffer.from([0x61, 0xff, 0x62]), { bytes: 9 }).text).toBe('a\uFFFDb')
@@ -55,7 +55,7 @@ describe('the end of a log', () => {
     expect(tailOf(log, { bytes: 1000 }).text).toBe('ok link\n')
   })
 
-  test('has of a line that was drawn over what was drawn last, and so more of what came before', () => {
+  test('has only the last state of an overwritten line, and so more of the lines before it', () => {
     const bar = Array.from({ length: 101 }, (_, percent) => `\r${percent}%`).join('')
     const log = `begin\r\n${bar}\ndone\n`
     expect(tailOf(log, { bytes: 100 })).toEqual({ text: 'begin\n100%\ndone\n', leftOutBytes: 0 })
@@ -66,13 +66,13 @@ describe('the end of a log', () => {
     expect(tailOf('\r\r\n\ra\rb', { bytes: 9 })).toEqual({ text: '\nb', leftOutBytes: 0 })
   })
 
-  test('is quickly there where a line of a megabyte draws over itself', () => {
+  test('is read quickly, even if a line of a megabyte overwrites itself', () => {
     expect(tailOf(`${'x'.repeat(MB)}\r${'y'.repeat(MB)}`, { bytes: 22_000 }).text).toMatch(/^y{22000}$/)
   })
 })
 
-describe('texts in the output', () => {
-  test('are told once each, in either stream, before the end', async () => {
+describe('watched texts', () => {
+  test('match once each, in either stream, before the end', async () => {
     const { process: child } = run('echo ready; echo ready; echo listening >&2; printf "no newline"')
     const found: string[] = []
     child.watchFor(['ready', 'listening', 'no newline', 'absent'], (text) => found.push(text))
@@ -80,25 +80,25 @@ describe('texts in the output', () => {
     expect(found.toSorted()).toEqual(['listening', 'no newline', 'ready'])
   })
 
-  test('are found where they were written in pieces, and with escape sequences in between', async () => {
+  test('match when they are written in pieces, with escape sequences in between', async () => {
     const command =
       'printf "Loc"; sleep 0.4; printf "al:\\033[3"; sleep 0.4; printf "2m http\\342\\202"; sleep 0.4; printf "\\254\\n"; sleep 100'
     const { process: child } = run(command)
     expect(await written(child, 'Local: http€')).toBe('Local: http€')
   })
 
-  test('are found at every place of a long output, and each as soon as it is there', async () => {
+  test('match at every place of a long output, each as soon as it is written', async () => {
     const { process: child, directory } = run('sleep 100')
     const found: string[] = []
     child.watchFor(['needle', 'end'], (text) => found.push(text))
-    // Across the border of the first chunk that is read.
+    // Lies across the end of the first chunk that is read.
     appendFileSync(join(directory, 'stdout'), `${'x'.repeat(64 * 1024 - 3)}needle${'y'.repeat(MB)}`)
     await expect.poll(() => found).toEqual(['needle'])
     appendFileSync(join(directory, 'stdout'), 'end')
     await expect.poll(() => found).toEqual(['needle', 'end'])
   })
 
-  test('are found in what a command left running, until that has ended or was told to end', async () => {
+  test('match in the output of leftover processes, until these have ended or are killed', async () => {
     const { process: child } = run('(sleep 0.5; echo late; sleep 0.5) & echo early')
     const found: string[] = []
     child.watchFor(['early', 'late', 'never'], (text) => found.push(text))
@@ -119,7 +119,7 @@ describe('texts in the output', () => {
     expect(killed.wasSignalled).toBe(true)
   })
 
-  test('cost no timer once they are found, nor when the command has ended', async () => {
+  test('need no timer after their match, nor after the end of the command', async () => {
     const clock = new ManualClock()
     const { process: child } = run('echo ready; read line; sleep 0.3', { clock })
     const first = new Promise((resolve) => child.watchFor(['ready'], resolve))
@@ -135,7 +135,7 @@ describe('texts in the output', () => {
 })
 
 describe('much output', () => {
-  test('is told once, of both streams together, and never for less', async () => {
+  test('is reported once for both streams together, and never below the limit', async () => {
     let told = 0
     const limited = (command: string, maxOutputBytes: number) =>
       run(command, { maxOutputBytes, onTooMuchOutput: () => told++ }).process
@@ -151,7 +151,7 @@ describe('much output', () => {
     expect(child.size('stdout')).toBeGreaterThan(MB)
   })
 
-  test('costs no memory, and its end is right to the byte: 200 MB', async () => {
+  test('of 200 MB costs no memory, and its end is correct to the byte', async () => {
     const line = `${'0123456789'.repeat(10)}\n`
     const before = residentBytes()
     const { process: child } = run(`yes ${line.trim()} | head -c ${200 * MB - 4}; printf 'end\\n'`, {
@@ -176,12 +176,12 @@ describe('much output', () => {
   })
 })
 
-describe('what is cleaned up', () => {
+describe('removeOld', () => {
   const DAY_MS = 24 * 60 * 60 * 1000
 
   const FILES = ['stdout', 'stderr', 'process', 'exit', 'exit.new', 'task', 'told', '.']
 
-  /** As if nobody had written to it, or to these files, for so many days. */
+  /** Sets the modification time of the directory, or of these files, so many days back. */
   function age(directory: string, days: number, names: readonly string[] = FILES): void {
     const at = new Date(Date.now() - days * DAY_MS)
     for (const name of names) {
@@ -189,7 +189,7 @@ describe('what is cleaned up', () => {
     }
   }
 
-  test('is what ended long ago, and neither what ended lately nor what still runs', async () => {
+  test('removes commands that ended long ago, but neither recent nor running ones', async () => {
     const root = temporaryDirectory()
     const place = (name: string) => join(root, name)
     const old = run('true', { directory: place('old') })
@@ -213,7 +213,7 @@ describe('what is cleaned up', () => {
     expect(running.process.size('stdout')).toBe(0)
   })
 
-  test('is the oldest that ended and was told, where all together take too much room', async () => {
+  test('removes the oldest ended and reported commands when all together exceed the limit', async () => {
     const root = temporaryDirectory()
     const place = (name: string) => join(root, name)
     const ended = ['untold', 'oldest', 'older', 'newest']
@@ -233,7 +233,7 @@ describe('what is cleaned up', () => {
     expect(await kept(0)).toEqual(['untold', 'left', 'running'])
   })
 
-  test('is what ended longest ago, however lately that was told', async () => {
+  test('removes the commands that ended longest ago, however late their ends were reported', async () => {
     const root = temporaryDirectory()
     const place = (name: string) => join(root, name)
     const children = ['told late', 'lost, told late', 'newer'].map((name) =>
@@ -255,7 +255,7 @@ describe('what is cleaned up', () => {
     expect(await kept(15_000)).toEqual(['newer'])
   })
 
-  test('is nothing where no command has ever run', async () => {
+  test('does nothing where no command has ever run', async () => {
     await expect(removeOld('/nowhere', 0, systemClock)).resolves.toBeUndefined()
   })
 })

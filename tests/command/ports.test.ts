@@ -8,7 +8,7 @@ const LISTEN = `'${process.execPath}' -e "
 "`
 
 test.each(['127.0.0.1', '::1', '::'])(
-  'a command that listens on %s has a port, with its children',
+  'a command whose child process listens on %s has a port',
   async (host) => {
     const { process: child } = run(`(${LISTEN} ${host}) & wait`)
     await written(child, ' .')
@@ -17,7 +17,7 @@ test.each(['127.0.0.1', '::1', '::'])(
   },
 )
 
-test('a command that listens nowhere has no port, whoever else listens', async () => {
+test('a command that does not listen has no port, even if another command listens', async () => {
   const { process: server } = run(`${LISTEN} 127.0.0.1`)
   const { process: child } = run('echo up; sleep 100')
   await Promise.all([written(server, ' .'), written(child, 'up')])
