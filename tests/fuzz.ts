@@ -1,7 +1,7 @@
 /**
  * Plays histories with new seeds until the time is over: `npm run fuzz [-- --minutes N]`, or one seed again:
- * `npm run fuzz -- --seed N`. A failure is printed with its seed and its shrunk history, which then becomes a case of
- * `races/found.test.ts`; the run goes on, and exits with 1.
+ * `npm run fuzz -- --seed N`. Prints each failure with its seed and its shrunk history, which then becomes a
+ * case of `races/found.test.ts`. After a failure it continues, and exits with 1.
  */
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'

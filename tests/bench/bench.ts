@@ -1,13 +1,13 @@
 /**
- * Ours beside OpenCode's own background task, on one server and in turns: `npm run bench [-- options]`.
+ * Compares ours with OpenCode's background task, on one server and in turns: `npm run bench [-- options]`.
  *
- *   --samples 200           how many single children are measured of each
- *   --bursts 20             how many bursts of 5 and of 10; of 50, a quarter as many
- *   --peer name@version     another plugin beside them, from the registry, on a server of its own; more than one may be named
- *   --old dist/server.js    another build of this plugin beside it, on a server of its own
- *   --only one,bursts       of one, bursts, calls, start, sleeping, makespan, queue
+ *   --samples 200           number of single children of each contender
+ *   --bursts 20             number of bursts of 5 and of 10; a quarter as many of 50
+ *   --peer name@version     another plugin to compare, from the registry, on its own server; may be repeated
+ *   --old dist/server.js    another build of this plugin to compare, on its own server
+ *   --only one,bursts       sections of one, bursts, calls, start, sleeping, makespan, queue
  *
- * Each sample checks that each result was told once, and the benchmark fails otherwise.
+ * Each sample checks that each result was reported once; otherwise the benchmark fails.
  */
 import { statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -98,7 +98,7 @@ try {
     if (!measure) throw new Error(`There is no section ${section}, only ${Object.keys(SECTIONS).join(', ')}`)
     process.stderr.write(`${new Date().toISOString()} ${section}\n`)
     await measure()
-    // What was measured is kept, whatever becomes of the rest.
+    // Writes the results so far, because a later section may fail.
     text = writeResults(name, {
       title: 'Benchmark',
       tables: [...(goals.length > 0 ? [{ title: 'Goals', rows: goals }] : []), ...tables],

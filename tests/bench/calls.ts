@@ -1,4 +1,4 @@
-/** The calls that a plugin makes of OpenCode for one task, seen by a plugin that is listed before it. */
+/** Measures the plugin's calls of OpenCode for one task, observed by a plugin that is listed before it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScriptedModel } from '../harness/model.ts'
 import { probePlugin } from '../harness/plugin.ts'
@@ -6,7 +6,7 @@ import type { Scene } from './scene.ts'
 import { ours, PLUGIN, startServer } from './contender.ts'
 import type { Table } from './results.ts'
 
-/** For the first task of a session, and the next one. OpenCode's own makes none: it is inside. */
+/** Measures the first task of a server, and the next one. OpenCode's own task makes no calls. */
 export async function callsOfTask(
   scene: Scene,
   model: ScriptedModel,
@@ -29,7 +29,7 @@ export async function callsOfTask(
         const since = at - (launch?.at ?? at)
         rows.push({ task, call: `${method} ${path.replace(/ses_\w+/, 'ses')}`, 'ms after the launch': since })
       }
-      // The names of the agents are asked for once.
+      // Excludes the list of agents, because it is requested once.
       most = Math.max(most, calls.filter(({ path }) => path !== '/agent').length)
     }
     return { table: { title: 'Calls of OpenCode for one task, ours', rows }, most }

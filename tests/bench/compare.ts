@@ -1,4 +1,4 @@
-/** The contenders in turns, so that a slow moment of the machine hits all of them. */
+/** Measures the contenders in turns, so that a slow moment of the machine affects all of them. */
 import { median, quantile, round } from './numbers.ts'
 import type { Contender } from './contender.ts'
 import type { Table } from './results.ts'
@@ -12,7 +12,7 @@ export interface Comparison {
   readonly samples: ReadonlyMap<string, readonly Sample[]>
 }
 
-/** So many children in each sample, all of which end within so many milliseconds. */
+/** Measures `rounds` samples of `count` children each, which end within `spreadMs`. */
 export async function compare(
   scene: Scene,
   contenders: readonly Contender[],

@@ -1,4 +1,4 @@
-/** Whose background tasks are measured: ours, OpenCode's own, and those of other plugins. All are driven in the same way. */
+/** The measured background tasks: ours, OpenCode's own, and other plugins', all driven in the same way. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ export interface Contender {
   readonly name: string
   readonly server: OpencodeServer
   readonly isPeer?: true
-  /** The call with which the parent's model launches a child. */
+  /** Returns the tool call with which the parent's model launches a child. */
   readonly launch: (description: string, prompt: string) => ToolCall
 }
 
@@ -26,7 +26,7 @@ export const PLUGIN = fileURLToPath(new URL('../../dist/server.js', import.meta.
 
 const NATIVE = { OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS: 'true' }
 
-/** A server with plugins, and OpenCode's own background task beside them. */
+/** Starts a server with plugins, and OpenCode's own background task beside them. */
 export function startServer(model: ScriptedModel, plugins: Plugins): Promise<OpencodeServer> {
   return startOpencode({ model, plugins, env: NATIVE })
 }
@@ -43,11 +43,11 @@ export function native(server: OpencodeServer): Contender {
   }
 }
 
-/** How a peer is driven. */
+/** The settings by which a peer is driven. */
 interface PeerPlan {
-  /** A sub-agent of its own, which is launched by OpenCode's own tool. */
+  /** A sub-agent of the peer, which OpenCode's own tool launches. */
   readonly agent: string
-  /** Its configuration, by the names of the files in OpenCode's folder. */
+  /** The peer's configuration, by the names of the files in OpenCode's folder. */
   readonly files: Readonly<Record<string, object>>
 }
 
@@ -78,9 +78,9 @@ export async function startOld(model: ScriptedModel, bundle: string): Promise<Pe
 }
 
 /**
- * Installs a package into a temporary folder, and starts a server of its own with it.
+ * Installs a package into a temporary folder, and starts a separate server with it.
  *
- * @param spec as npm takes it: `oh-my-opencode-slim@2.2.24`
+ * @param spec as npm accepts it: `oh-my-opencode-slim@2.2.24`
  */
 export async function startPeer(model: ScriptedModel, spec: string): Promise<Peer> {
   const name = spec.replace(/(?<=.)@.*$/, '')

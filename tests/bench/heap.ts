@@ -1,14 +1,14 @@
 /**
- * A plugin that tells how many bytes the objects on OpenCode's JavaScript heap have when its garbage is collected, to
- * whoever asks at the port that stands in the file of its options. What their strings and buffers hold is left out: of
- * the latter the host keeps more or fewer at hand, which would hide all else.
+ * Serves the bytes of the objects on OpenCode's JavaScript heap after a garbage collection, at a port that it
+ * writes into the file of its options. Excludes the contents of strings and buffers, because OpenCode keeps a
+ * varying number of spare buffers, which would hide all else.
  */
 import type { PluginModule } from '@opencode-ai/plugin'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Of Bun, which is what runs this; its types are not installed. */
+/** A module of Bun, which runs this plugin; its types are not installed. */
 interface Jsc {
   fullGC(): void
   heapStats(): { readonly heapSize: number; readonly extraMemorySize: number }

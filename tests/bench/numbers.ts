@@ -1,6 +1,6 @@
-/** What is said of many samples. */
+/** Statistics of samples. */
 
-/** The smallest value that so large a share of all does not exceed. */
+/** Returns the smallest value that at least `share` of all values do not exceed. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN

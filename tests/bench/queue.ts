@@ -1,4 +1,4 @@
-/** What our limits cost: how long a launch takes while many wait, and how much longer all takes than it must. */
+/** Measures the cost of our limits: a launch behind a full queue, and the makespan against the ideal one. */
 import type { ScriptedModel } from '../harness/model.ts'
 import { launchesOf, type Scene } from './scene.ts'
 import { native, ours, PLUGIN, startServer } from './contender.ts'
@@ -10,7 +10,7 @@ const STEP = 50
 const WORK_MS = 1000
 const OFTEN = 1_000_000
 
-/** Launches one after another while one child is at work and nobody waits, and then behind so many that wait. */
+/** Measures launches while one child is at work: first with an empty queue, then behind `queued` tasks. */
 export async function launchBehind(
   scene: Scene,
   model: ScriptedModel,
@@ -53,8 +53,8 @@ export async function launchBehind(
 }
 
 /**
- * Children of a second's work under some limits, launched in one step. OpenCode's own have no limit: they show what the
- * machine takes for as many children.
+ * Measures children of a second's work under several limits, launched in one step. OpenCode's own tasks have no
+ * limit, and show the time that the machine needs for as many children.
  */
 export async function makespans(scene: Scene, model: ScriptedModel): Promise<Table> {
   const rows: Table['rows'][number][] = []

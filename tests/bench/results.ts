@@ -1,4 +1,4 @@
-/** Where the figures of a benchmark go: as JSON and Markdown into `docs/bench`. */
+/** Writes the figures of a benchmark as JSON and Markdown into `docs/bench`. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ type Cell = string | number
 
 export interface Table {
   readonly title: string
-  /** The first column says what the others are figures of. */
+  /** The first column names the subject of the figures. */
   readonly rows: readonly Readonly<Record<string, Cell>>[]
 }
 

@@ -1,6 +1,6 @@
 /**
- * One parent that launches children which end when the benchmark says so. What came of it is checked: each result was
- * told to the parent's model, and stands in its history once; of peers, that it was told.
+ * Runs one parent whose children end when the benchmark releases them. Checks that the parent's model received
+ * each result, and that the history has it once; for peers only that it was received.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LoggedRequest, ScriptedModel } from '../harness/model.ts'
@@ -12,34 +12,34 @@ const LIMIT_MS = 120_000
 /** A sentence or two, as a sub-agent answers. */
 const RESULT = 'It is as it should be, as far as could be seen here.'
 
-/** In milliseconds, but for turns and characters. */
+/** In milliseconds, except `peak`, `turns` and `characters`. */
 export interface Sample {
-  /** How long each launch took. */
+  /** Duration of each launch. */
   readonly launches: readonly number[]
   /** From the beginning of the first launch to the end of the last. */
   readonly launchedAfter: number
-  /** From the end of the last child to the parent's model request that tells of it. */
+  /** From the end of the last child to the parent's model request that has all results. */
   readonly toldAfter: number
   /** From the beginning of the first launch to the end of the last child. */
   readonly makespan: number
-  /** How many children were at work at the same time. */
+  /** Maximum of children at work at the same time. */
   readonly peak: number
-  /** The requests of the parent's model because of notices. */
+  /** Number of the parent's model requests that notices caused. */
   readonly turns: number
-  /** What the notices put into the parent's context, beside descriptions and results. */
+  /** Size of the notices in the parent's context, without descriptions and results. */
   readonly characters: number
 }
 
 export interface Wishes {
-  /** The children end within so many milliseconds of each other; the first when all are at work and the parent is idle. */
+  /** Time over which the children end; the first one ends when all are at work and the parent is idle. */
   readonly spreadMs?: number
-  /** They end so many milliseconds after they have begun instead, each by itself. */
+  /** If set, each child instead ends by itself after this time. */
   readonly workMs?: number
 }
 
 export class Scene {
   readonly #model: ScriptedModel
-  /** Which children may end: those of a name, or all. */
+  /** Holds by the names of children; a child ends when its hold is released. */
   readonly #held = new Map<string, { readonly promise: Promise<void>; readonly release: () => void }>()
   #workMs: number | undefined
   #count = 0
@@ -49,7 +49,7 @@ export class Scene {
     model.script = (request) => this.#script(request)
   }
 
-  /** Has a new parent launch so many children at once, and be told of all. */
+  /** Makes a new parent launch `count` children at once, and waits until all are reported. */
   async sample(contender: Contender, count: number, { spreadMs = 0, workMs }: Wishes = {}): Promise<Sample> {
     const { id, names } = await this.launch(contender, count, workMs)
     const { server } = contender
@@ -66,7 +66,7 @@ export class Scene {
     const requests = this.#model.requestsOf(id)
     const last = requests.at(-1)?.messages ?? []
     const isOnce = (name: string): boolean => tellings(last, name) === 1 && storedTellings(stored, name) === 1
-    // A peer may put its notices elsewhere once they are read, or tell more than once: that it told is known.
+    // A peer may move its notices once they are read, or repeat them; that it reported is known.
     const wrong = contender.isPeer ? [] : names.filter((name) => !isOnce(name))
     if (wrong.length > 0) throw new Error(`${contender.name}: not told once: ${wrong.join(', ')}`)
     const children = this.childrenOf(id)
@@ -95,7 +95,7 @@ export class Scene {
     }
   }
 
-  /** Has a new parent launch so many children at once; they end by themselves only where they are to. */
+  /** Makes a new parent launch `count` children at once; they end by themselves only with `workMs`. */
   async launch(
     contender: Contender,
     count: number,
@@ -109,7 +109,7 @@ export class Scene {
     return { id, names }
   }
 
-  /** Has a parent launch children of these names in one step; resolves when all launches are answered. */
+  /** Makes a parent launch children of these names in one step; resolves when all launches are answered. */
   async launchMore({ server, launch }: Contender, id: string, names: readonly string[]): Promise<void> {
     const before = launchesOf(await server.messages(id)).length
     const calls = names.map((name) => launch(name, `Please see to ${name}.`))
@@ -125,7 +125,7 @@ export class Scene {
     if (launched !== names.length) throw new Error(`Of ${names.length} in ${id}, ${launched} were launched`)
   }
 
-  /** How many children of these parents are at work now. */
+  /** Returns the number of children of these parents at work. */
   workingOf(ids: readonly string[]): number {
     return ids.flatMap((id) => this.childrenOf(id)).filter(({ outcome }) => outcome === 'open').length
   }
@@ -134,14 +134,14 @@ export class Scene {
     return this.#model.requests.filter(({ parentSessionID }) => parentSessionID === id)
   }
 
-  /** Resolves with how often the parent's model was asked until then. */
+  /** Resolves with the parent's request count when all children are at work and the parent is idle. */
   async #everyoneWaits({ server }: Contender, id: string, count: number): Promise<number> {
     await this.#model.waitForRequest(() => this.childrenOf(id).length === count, {
       timeoutMs: LIMIT_MS,
       description: `${count} children of ${id} at work`,
     })
     await server.waitForIdle(id, { timeoutMs: LIMIT_MS })
-    // What follows an end of the parent's turn is over, too.
+    // Lets the events after the end of the parent's turn pass.
     await sleep(50)
     return this.#model.requestsOf(id).length
   }
@@ -189,7 +189,7 @@ function storedTellings(stored: readonly StoredMessage[], name: string): number 
     .filter((part) => part.type === 'text' && part.text.includes(`RESULT ${name}:`)).length
 }
 
-/** When each call of a tool began and ended, in milliseconds since the Unix epoch. */
+/** Returns start and end of each tool call, in milliseconds since the Unix epoch. */
 export function launchesOf(stored: readonly StoredMessage[]): readonly { start: number; end: number }[] {
   return stored.flatMap(({ parts }) =>
     parts.flatMap((part) =>

@@ -1,4 +1,4 @@
-/** What a server takes while children wait for their model, and what the plugin asks of it meanwhile. Linux only. */
+/** Measures CPU, memory and calls of a server while children wait for their model. Linux only. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ScriptedModel } from '../harness/model.ts'
 import { probePlugin } from '../harness/plugin.ts'
@@ -9,7 +9,7 @@ import type { Table } from './results.ts'
 import { usageOf } from './usage.ts'
 
 const WINDOW_MS = 20_000
-/** Until what a launch has begun is over. */
+/** Time until the effects of a launch are over. */
 const SETTLES_MS = 3000
 const STEP = 10
 

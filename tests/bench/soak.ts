@@ -1,6 +1,6 @@
 /**
- * Many short tasks, ours and then OpenCode's own, each on a server of its own, and what the server's process needs for
- * them: `npm run soak [-- tasks]`, on Linux. It fails where a task of ours was not told once, or more ran than may.
+ * Measures the server during many short tasks, ours and then OpenCode's own, each on its own server, on Linux:
+ * `npm run soak [-- tasks]`. Fails if a task of ours was not reported once, or if too many ran at once.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ const MB = 1024 * 1024
 const tasks = Number(process.argv[2] ?? 2000)
 
 interface Usage extends ProcessUsage {
-  /** What lives on the JavaScript heap, in bytes, without those of strings and buffers. */
+  /** Live objects on the JavaScript heap, in bytes, without the contents of strings and buffers. */
   readonly objects: number
 }
 
@@ -85,7 +85,7 @@ function figures({ usages, laps, seconds }: Measured): Record<string, number> {
     'resident, most, MB': round(last.peak / MB),
     'objects on the heap before, MB': round(idle.objects / MB, 1),
     'objects on the heap after, MB': round(last.objects / MB, 1),
-    // The first lap is left out: much is loaded in it for the first time.
+    // Excludes the first lap, because it loads much for the first time.
     'their growth, KB per task': round(growth / 1024 / (told - (laps[0]?.told ?? 0)), 2),
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the plugin adds to the server's start: its own share, and the whole start with it and without. The runtime of
- * OpenCode keeps what it has made of a bundle, so that only the first start with a new version takes all of it.
+ * Measures the plugin's share of the server's start, and the whole start with it and without. OpenCode's runtime
+ * caches the compiled bundle, so that only the first start with a new version takes the full time.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,7 +23,7 @@ export async function startShare(
     fileURLToPath(new URL('./timed-plugin.ts', import.meta.url)),
     { plugin: PLUGIN, file },
   ] as const
-  /** In the home of an earlier start, or in one of its own. */
+  /** Starts a server in the home of an earlier start, or in a new one. */
   const start = async (
     plugins: Parameters<typeof startOpencode>[0]['plugins'] = [],
     kept?: string,
@@ -36,7 +36,7 @@ export async function startShare(
     return { ms, home: server.home }
   }
   const share = async (kept?: string): Promise<{ readonly ms: number; readonly home: string }> => {
-    // Left behind by an earlier start, it would be taken for this one's.
+    // A file of an earlier start would count as the result of this one.
     rmSync(file, { force: true })
     const { home } = await start([timed], kept)
     return { ms: Number(readFileSync(file, 'utf8')), home }

@@ -1,4 +1,4 @@
-/** Our plugin, loaded by OpenCode through this file, which writes how many milliseconds that took. */
+/** Loads our plugin for OpenCode, and writes the time that this took in milliseconds. */
 import type { PluginModule } from '@opencode-ai/plugin'
 import { writeFileSync } from 'node:fs'
 

@@ -1,19 +1,19 @@
-/** What a process takes of the machine, on Linux. */
+/** Resource usage of a process, on Linux. */
 import { readFileSync } from 'node:fs'
 
 export interface ProcessUsage {
   /** In bytes. */
   readonly resident: number
   readonly peak: number
-  /** In seconds, since its beginning. */
+  /** In seconds since its start. */
   readonly cpu: number
 }
 
-/** What Linux says of a process (proc(5)). */
+/** Reads the resource usage of a process from /proc (proc(5)). */
 export function usageOf(pid: number): ProcessUsage {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1])
-  // Behind the name in brackets, which may hold anything, the 12th and 13th field, in hundredths of a second.
+  // The 12th and 13th field after the name in brackets (which may contain anything), in 1/100 s.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
     .split(' ')
