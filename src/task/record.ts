@@ -358,7 +358,6 @@ export class TaskRecords {
 
   /** Resolves when each queued write for a session has succeeded or failed. */
   async written(sessionID: string): Promise<void> {
-    await this.#pending.get(sessionID)
     await this.#writing.get(sessionID)
   }
 
