@@ -108,6 +108,7 @@ export function buildRooms(
       statuses,
       timeline,
       isService: (task) => kindOf(kinds, task).isService(task),
+      isFinishing: (task) => kindOf(kinds, task).isFinishing(task),
       onSettled: (task) => kindOf(kinds, task).endWasTold(task),
       cancel: cancelByUser,
       onInterrupt: ({ tasks }) => {

@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import type { TextPart } from '../host/opencode.ts'
 import { messageID, partID } from '../task/id.ts'
-import { isOpenEnded } from '../task/task.ts'
+import { isOpenEnded, type Task } from '../task/task.ts'
 import type { NoticeMessage } from './delivery.ts'
 import {
   closingText,
@@ -30,6 +30,8 @@ export interface NotifyOptions extends Readonly<Options['notify']> {
  * within 200 ms end over 700 ms, with up to 110 ms between two of them (seen).
  */
 const LONGEST_DEBOUNCES = 10
+/** The next end may be this many times as late as the last one was after the one before. */
+const SPACINGS = 1.5
 /** Added to the time in a part's id: the notice sorts after any text that the user sends within 30 days. */
 const BEHIND_USER_MS = 30 * 24 * 3_600_000
 
@@ -43,8 +45,11 @@ export class Mailbox {
   readonly #options: NotifyOptions
   readonly #send: (message: NoticeMessage, notices: readonly Notice[]) => void
   readonly #unreadBytes: () => number
+  readonly #isFinishing: (task: Task) => boolean
   /** By their keys, in the order of their arrival. */
   #unsent = new Map<string, Notice>()
+  /** When the last two notices came, on the monotonic clock. */
+  #lastPuts: readonly number[] = []
   /** The running debounce; `undefined` while nothing is about to be sent. */
   #moment: { readonly since: number; readonly cancel: () => void } | undefined
 
@@ -52,6 +57,8 @@ export class Mailbox {
     ports: {
       clock: Clock
       tasks: ParentTasks
+      /** Whether a task has given its last answer, so that its end follows. */
+      isFinishing: (task: Task) => boolean
       /** The bytes of sent notices that the parent has not read. */
       unreadBytes: () => number
     },
@@ -62,6 +69,7 @@ export class Mailbox {
     this.#clock = ports.clock
     this.#tasks = ports.tasks
     this.#unreadBytes = ports.unreadBytes
+    this.#isFinishing = ports.isFinishing
     this.#parentID = parentID
     this.#options = options
     this.#send = send
@@ -75,6 +83,7 @@ export class Mailbox {
   /** Adds a notice, and schedules its message. */
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
+    this.#lastPuts = [...this.#lastPuts.slice(-1), this.#clock.monotonic()]
     // A notice about an unfinished task is useful only while the task runs.
     this.sendSoon({ wakes: !isEndNotice(notice) })
   }
@@ -109,10 +118,29 @@ export class Mailbox {
       this.#flush()
       return
     }
-    const { debounceMs } = this.#options
-    const left = since + LONGEST_DEBOUNCES * debounceMs - this.#clock.monotonic()
-    const cancel = this.#clock.after(Math.min(debounceMs, left), () => this.#flush())
+    const left = since + this.#longestMs - this.#clock.monotonic()
+    const cancel = this.#clock.after(Math.min(this.#debounceMs(), left), () => this.#flush())
     this.#moment = { since, cancel }
+  }
+
+  get #longestMs(): number {
+    return LONGEST_DEBOUNCES * this.#options.debounceMs
+  }
+
+  /**
+   * How long the next notice may take: a host that is slow, as with a heavy plugin, ends turns up to a second after their
+   * last answers, and one after another.
+   */
+  #debounceMs(): number {
+    const { debounceMs } = this.#options
+    if (this.#isAnyFinishing()) return this.#longestMs
+    const spacingMs = this.#lastPuts.length < 2 ? 0 : (this.#lastPuts[1] ?? 0) - (this.#lastPuts[0] ?? 0)
+    return spacingMs > this.#longestMs ? debounceMs : Math.max(debounceMs, SPACINGS * spacingMs)
+  }
+
+  #isAnyFinishing(): boolean {
+    for (const task of this.#tasks.active()) if (this.#isFinishing(task)) return true
+    return false
   }
 
   /**

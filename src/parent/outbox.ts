@@ -37,6 +37,8 @@ export interface OutboxPorts {
   readonly gate: Gate
   readonly tasks: ParentTasks
   readonly timeline: TimelineWriter
+  /** Whether a task has given its last answer, so that its end follows. */
+  readonly isFinishing: (task: Task) => boolean
   /** Called when the end of a run is settled. */
   readonly onSettled: (task: EndedTask) => void
   /** Called when a notice may have been sent, held, or settled. */

@@ -42,11 +42,13 @@ export class ParentTasks {
   }
 
   /** The tasks that have not ended. */
-  *unfinished(): Generator<Task> {
-    for (const id of this.#unfinished) {
-      const task = this.#store.get(id)
-      if (task) yield task
-    }
+  unfinished(): Generator<Task> {
+    return this.#tasks(this.#unfinished)
+  }
+
+  /** The tasks that hold a slot; never more than the limit on all. */
+  active(): Generator<Task> {
+    return this.#tasks(this.#active)
   }
 
   /** Whether a task has a slot and has not ended. */
@@ -64,6 +66,13 @@ export class ParentTasks {
     return [...this.#ids]
       .flatMap((id) => this.#store.get(id) ?? [])
       .toSorted((a, b) => launchedAt(a) - launchedAt(b))
+  }
+
+  *#tasks(ids: ReadonlySet<string>): Generator<Task> {
+    for (const id of ids) {
+      const task = this.#store.get(id)
+      if (task) yield task
+    }
   }
 }
 

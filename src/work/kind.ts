@@ -34,6 +34,8 @@ export interface WorkKind<Kind extends Task> {
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
   /** Whether an unfinished task may never end, such as a server. */
   isService(task: Kind): boolean
+  /** Whether a running task has given its last answer, so that its end follows. */
+  isFinishing(task: Kind): boolean
   /** Whether a task has ended, and processes that it started still run. */
   hasLeftovers(task: Kind): boolean
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */

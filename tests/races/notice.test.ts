@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { HostError } from '../../src/host/opencode.ts'
+import { HostError, type Event } from '../../src/host/opencode.ts'
 import { heldReply } from '../harness/replies.ts'
 import { pause } from '../harness/fake-run.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
@@ -393,4 +393,43 @@ test('the timeline has a notice as sent before confirmed, even if its prompt is 
     `${id}: notice sent`,
     `${id}: notice confirmed: the parent's model has read it`,
   ])
+})
+
+test('ends that a slow host spreads are gathered by their spacing, and a single end does not wait longer', async () => {
+  const { clock, host, launch, answer, noticeTurns } = createFakeStage()
+  const names = ['one', 'two', 'three', 'four', 'five']
+  for (const name of [...names, 'goes on']) await launch(name)
+  await clock.advance(100)
+  answer('one')
+  await clock.advance(250)
+  expect(noticeTurns()).toHaveLength(1)
+  await clock.advance(450)
+  for (const name of names.slice(1)) {
+    answer(name)
+    await clock.advance(700)
+  }
+  await clock.advance(3000)
+  expect(noticeTurns()).toHaveLength(3)
+  expect(host.modelRequests.at(-1)?.messages.at(-1)?.content).toContain('Still running')
+})
+
+test('a notice waits for a sibling whose final answer is complete, for as long as its session takes to be idle', async () => {
+  const { clock, host, launch, answer, notices, noticeTurns } = createFakeStage()
+  const slow = await launch('slow')
+  await launch('quick')
+  await launch('goes on')
+  await clock.advance(100)
+  const isIdle = (event: Event): boolean =>
+    event.type === 'session.status' &&
+    event.properties.sessionID === slow.sessionID &&
+    event.properties.status.type === 'idle'
+  host.eventDelays = (event) => [isIdle(event) ? 1500 : 0]
+  answer('slow')
+  await clock.advance(50)
+  answer('quick')
+  await clock.advance(1000)
+  expect(notices()).toEqual([])
+  await clock.advance(2500)
+  expect(noticeTurns()).toHaveLength(1)
+  expect(notices()).toHaveLength(2)
 })

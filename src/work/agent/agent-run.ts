@@ -105,6 +105,11 @@ export class AgentRun {
     return this.#fold.summary
   }
 
+  /** Whether its final answer is complete: the end follows once its session is idle. */
+  get isFinishing(): boolean {
+    return this.#fold.transcript(this.#promptIDs()) !== undefined
+  }
+
   /** How many answers in a row had neither a known finish nor a tool call. */
   get loops(): number {
     return this.#loop.answers

@@ -118,6 +118,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return false
   }
 
+  isFinishing({ sessionID }: AgentTask): boolean {
+    return this.#runs.get(sessionID)?.isFinishing ?? false
+  }
+
   hasLeftovers(): boolean {
     return false
   }
