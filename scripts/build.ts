@@ -56,7 +56,7 @@ export async function bundle(
   return join(outdir, `${Object.keys(entries)[0]}.js`)
 }
 
-/** Adds the parser of command lines (`src/work/command/required-permissions/line.ts`), loaded for the first line. */
+/** Adds the parser of command lines (`src/work/command/required-permissions/command-line.ts`), loaded for the first line. */
 async function addParser(outdir: string): Promise<void> {
   const script = require.resolve('@vscode/tree-sitter-wasm')
   await bundleWith({

@@ -2,7 +2,7 @@
 import { format } from 'prettier'
 import * as z from 'zod'
 import { optionsSchema } from '../src/config.ts'
-import { meanings } from '../src/option.ts'
+import { meanings } from '../src/parse-options.ts'
 
 type JSONSchema = z.core.JSONSchema.BaseSchema
 

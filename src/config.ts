@@ -1,6 +1,6 @@
 /** The options of the plugin: the second element of its tuple in opencode.json. */
 import * as z from 'zod/mini'
-import { group, option, parseAs, type Parsed } from './option.ts'
+import { group, option, parseAs, type Parsed } from './parse-options.ts'
 
 const milliseconds = z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))
 

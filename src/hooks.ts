@@ -7,7 +7,7 @@ import { unfinishedText } from './parent/notice.ts'
 import type { Ports, Rooms } from './rooms.ts'
 import type { Problems } from './setup/problems.ts'
 import { isEnded } from './task/task.ts'
-import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env.ts'
+import type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env-hooks.ts'
 
 /** An event as OpenCode passes it to the hook `event`. */
 export interface PluginEvent {

@@ -16,8 +16,10 @@ import {
   type Message,
   type Opencode,
   type Statuses,
+  type StoredMessage,
   type TextPart,
 } from '../host/opencode.ts'
+import { readBack } from '../host/newest.ts'
 import type { Gate } from './gate.ts'
 import { ReceptionTracker } from './reception.ts'
 
@@ -200,7 +202,10 @@ export class Delivery {
   }
 
   async #read(): Promise<void> {
-    for (const { info } of await this.#opencode.messages(this.message.parentID)) this.#reception.observe(info)
+    const { parentID, messageID } = this.message
+    const isOurs = ({ info }: StoredMessage): boolean => info.id === messageID
+    const messages = await readBack(this.#opencode, parentID, (newest) => newest.some(isOurs))
+    for (const { info } of messages) this.#reception.observe(info)
   }
 
   #settle(): boolean {

@@ -11,6 +11,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../host/opencode.ts'
+import { readBack } from '../host/newest.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
 
@@ -88,18 +89,20 @@ export class Readings {
   }
 
   async #check(readings: readonly OpenReading[]): Promise<void> {
-    let stored: readonly StoredMessage[] = []
+    let stored: readonly ToolPart[] = []
+    const isStoredIn = (calls: readonly ToolPart[], { reader, readAt }: OpenReading): boolean =>
+      calls.some((call) => isOf(reader, call) && endedSince(call, readAt))
     try {
-      stored = await this.#ports.opencode.messages(this.#parentID)
+      stored = callsIn(
+        await readBack(this.#ports.opencode, this.#parentID, (newest) =>
+          readings.every((reading) => isStoredIn(callsIn(newest), reading)),
+        ),
+      )
     } catch (error) {
       // After `noAnswer`, the next poll retries. After any other error, no call counts as stored.
       if (error instanceof HostError && error.reason === 'noAnswer') return
     }
-    const calls = stored.flatMap(({ parts }) => parts).filter((part) => part.type === 'tool')
-    for (const reading of readings) {
-      const isStored = calls.some((call) => isOf(reading.reader, call) && endedSince(call, reading.readAt))
-      this.#over(reading, isStored ? 'stored' : 'dropped')
-    }
+    for (const reading of readings) this.#over(reading, isStoredIn(stored, reading) ? 'stored' : 'dropped')
   }
 
   #over(reading: OpenReading, end: 'stored' | 'dropped'): void {
@@ -113,6 +116,10 @@ export class Readings {
     this.#stopPolling?.()
     this.#stopPolling = undefined
   }
+}
+
+function callsIn(messages: readonly StoredMessage[]): ToolPart[] {
+  return messages.flatMap(({ parts }) => parts).filter((part) => part.type === 'tool')
 }
 
 function isOf({ callID, messageID }: Reader, part: ToolPart): boolean {

@@ -12,7 +12,9 @@ import {
   type Opencode,
   type PermissionRuleset,
   type Session,
+  type StoredMessage,
 } from '../host/opencode.ts'
+import { readBack } from '../host/newest.ts'
 import { wordsOf } from '../text/words.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
@@ -320,9 +322,9 @@ export class TaskRecords {
       // A later message of the user may have undone the prompt, which must then not be sent again.
       const isSince = ({ role, time, id: messageID }: Message): boolean =>
         role === 'user' && time.created >= createdAt && !steers.includes(messageID)
-      return (await this.#opencode.messages(sessionID)).some(
-        ({ info }) => info.id === promptID || isSince(info),
-      )
+      const hasPrompt = (messages: readonly StoredMessage[]): boolean =>
+        messages.some(({ info }) => info.id === promptID || isSince(info))
+      return hasPrompt(await readBack(this.#opencode, sessionID, hasPrompt))
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
       throw new ToolError(`The session of ${id} was deleted. Start a new task.`, 'wrongState')

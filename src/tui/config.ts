@@ -1,6 +1,6 @@
 /** The options of the TUI part: the second element of the plugin's tuple in tui.json. */
 import * as z from 'zod/mini'
-import { option, parseAs, type Parsed } from '../option.ts'
+import { option, parseAs, type Parsed } from '../parse-options.ts'
 
 /** OpenCode's own bindings do not use this key. */
 const DEFAULT_KEY = '<leader>j'

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { truncate } from './truncate.ts'
-import { detailOf, doerOf } from './rows.ts'
+import { detailOf, doerOf } from './row-text.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
 export interface Toast {

@@ -194,7 +194,7 @@ test('leftover processes run on, are shown, and end with kill_background or with
   expect(isRunning('sleep 1244')).toBe(true)
   const [list] = await parent.call([{ name: 'list_background', args: {} }])
   expect(list).toContain('✅ done, has leftover processes')
-  expect(await check(parent, id)).toContain('| **Left running** | its child processes;')
+  expect(await check(parent, id)).toContain('| **Left running** | leftover processes;')
   const [answer] = await parent.call([{ name: 'kill_background', args: { task_id: id } }])
   expect(answer).toContain('had ended already (completed). Its leftover processes were killed.')
   expect(isRunning('sleep 1244')).toBe(false)

@@ -67,7 +67,7 @@ export function commandText(
     ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
     [
       'Left running',
-      output.hasLeftovers ? `its child processes; ${names.kill_background} kills them` : undefined,
+      output.hasLeftovers ? `leftover processes; ${names.kill_background} kills them` : undefined,
     ],
     [
       'Files',

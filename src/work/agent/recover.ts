@@ -3,7 +3,7 @@ import type { StoredMessage } from '../../host/opencode.ts'
 import { isEnded, transition, type AgentTask, type EndedTask } from '../../task/task.ts'
 import type { RunEnd } from '../kind.ts'
 import { interrupted } from '../outcome.ts'
-import { judge, outcomeOf } from './evidence.ts'
+import { judge, outcomeOf } from './ending.ts'
 import { readTranscript } from './transcript.ts'
 
 /** Reopens a task that was recorded as interrupted, because its session may show another end. */

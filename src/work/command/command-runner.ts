@@ -47,7 +47,7 @@ import {
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { completed, failed, interrupted, stopped, timeLimit, type Said, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
-import type { ShellEnv } from './shell-env.ts'
+import type { ShellEnv } from './shell-env-hooks.ts'
 
 interface Ports {
   readonly opencode: Opencode

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { lastingPattern } from './arity.ts'
-import { commandsOf, type SimpleCommand } from './line.ts'
+import { commandsOf, type SimpleCommand } from './command-line.ts'
 import type { Surroundings } from '../machine.ts'
 
 export interface Claims {

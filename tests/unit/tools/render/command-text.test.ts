@@ -44,6 +44,6 @@ test('output cannot close its own code block', () => {
 })
 
 test('the text of an ended command reports its leftover processes', () => {
-  expect(textOf({}, true)).toContain('| **Left running** | its child processes; kill_background kills them |')
+  expect(textOf({}, true)).toContain('| **Left running** | leftover processes; kill_background kills them |')
   expect(textOf({})).not.toContain('Left running')
 })

@@ -3,9 +3,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { bashCommandsOf } from '../../../../src/work/command/required-permissions/bash-parser.ts'
-import { findBash, takes } from '../../../../src/work/command/required-permissions/bash.ts'
-import { commandsOf } from '../../../../src/work/command/required-permissions/line.ts'
+import { bashCommandsOf } from '../../../../src/work/command/required-permissions/second-parser.ts'
+import { findBash, takes } from '../../../../src/work/command/required-permissions/bash-check.ts'
+import { commandsOf } from '../../../../src/work/command/required-permissions/command-line.ts'
 import { ToolError } from '../../../../src/tool-error.ts'
 
 const BASH = { shell: '/bin/bash', env: process.env }

@@ -1,8 +1,11 @@
 /** Commands hidden in every construct of bash, and in constructs within them. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bashCommandsOf } from '../../../../src/work/command/required-permissions/bash-parser.ts'
-import { commandsOf, type SimpleCommand } from '../../../../src/work/command/required-permissions/line.ts'
+import { bashCommandsOf } from '../../../../src/work/command/required-permissions/second-parser.ts'
+import {
+  commandsOf,
+  type SimpleCommand,
+} from '../../../../src/work/command/required-permissions/command-line.ts'
 import { bashLines, CONSTRUCTS } from '../../../harness/lines.ts'
 
 /** An unknown shell: lines that only bash accepts are refused. */

@@ -2,14 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { bashCommandsOf } from '../../../../src/work/command/required-permissions/bash-parser.ts'
+import { bashCommandsOf } from '../../../../src/work/command/required-permissions/second-parser.ts'
 import {
   claimsFor,
   claimsOf,
   type Claims,
   type Place,
 } from '../../../../src/work/command/required-permissions/required-permissions.ts'
-import { commandsOf } from '../../../../src/work/command/required-permissions/line.ts'
+import { commandsOf } from '../../../../src/work/command/required-permissions/command-line.ts'
 import { ToolError } from '../../../../src/tool-error.ts'
 
 /** world/project is the worktree, and its folder `part` the directory; beside it a folder and a file. */

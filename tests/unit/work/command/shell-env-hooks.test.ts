@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ShellEnv } from '../../../../src/work/command/shell-env.ts'
+import { ShellEnv } from '../../../../src/work/command/shell-env-hooks.ts'
 
 /** Creates a ShellEnv; OpenCode calls its hook first, then the slower hook of another plugin. */
 function create(hook: (cwd: string) => Record<string, string> | Promise<never>) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { StoredMessage } from '../../../../src/host/opencode.ts'
-import { judge as judgeTranscript, type Ending, type Verdict } from '../../../../src/work/agent/evidence.ts'
+import { judge as judgeTranscript, type Ending, type Verdict } from '../../../../src/work/agent/ending.ts'
 import { readTranscript } from '../../../../src/work/agent/transcript.ts'
 import { assistantMessage, compactionRequest, userMessage } from '../../../harness/messages.ts'
 

@@ -12,7 +12,7 @@ import {
   type SyntaxNode,
   type Word,
 } from 'unbash'
-import type { SimpleCommand } from './line.ts'
+import type { SimpleCommand } from './command-line.ts'
 
 type Kind = SyntaxNode['type']
 

@@ -8,8 +8,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ToolError } from '../../../tool-error.ts'
-import { bashCommandsOf } from './bash-parser.ts'
-import { findBash, takes } from './bash.ts'
+import { bashCommandsOf } from './second-parser.ts'
+import { findBash, takes } from './bash-check.ts'
 import type { Surroundings } from '../machine.ts'
 
 export interface SimpleCommand {
