@@ -3,9 +3,10 @@
  *
  *   --samples 200           number of single children of each contender
  *   --bursts 20             number of bursts of 5 and of 10; a quarter as many of 50
+ *   --heavy 30              number of samples of each kind of children with long transcripts
  *   --peer name@version     another plugin to compare, from the registry, on its own server; may be repeated
  *   --old dist/server.js    another build of this plugin to compare, on its own server
- *   --only one,bursts       sections of one, bursts, calls, start, sleeping, makespan, queue
+ *   --only one,bursts       sections of one, bursts, heavy, calls, start, sleeping, makespan, queue
  *
  * Each sample checks that each result was reported once; otherwise the benchmark fails.
  */
@@ -15,6 +16,7 @@ import { startModel } from '../harness/model.ts'
 import { callsOfTask } from './calls.ts'
 import { compare, type Comparison } from './compare.ts'
 import { native, ours, PLUGIN, startOld, startPeer, startServer, type Peer } from './contender.ts'
+import { heavyChildren } from './heavy.ts'
 import { median, quantile, round } from './numbers.ts'
 import { launchBehind, makespans } from './queue.ts'
 import { writeResults, type Table } from './results.ts'
@@ -29,6 +31,7 @@ const { values } = parseArgs({
   options: {
     samples: { type: 'string', default: '200' },
     bursts: { type: 'string', default: '20' },
+    heavy: { type: 'string', default: '30' },
     peer: { type: 'string', multiple: true, default: [] },
     old: { type: 'string' },
     only: { type: 'string' },
@@ -36,6 +39,7 @@ const { values } = parseArgs({
 })
 const samples = Number(values.samples)
 const bursts = Number(values.bursts)
+const heavy = Number(values.heavy)
 
 const tables: Table[] = []
 const goals: { goal: string; 'at most': number; measured: number; reached: string }[] = []
@@ -67,6 +71,15 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     tables.push(table)
     goal("plugin's share of the server's start, ms", 50, round(share, 1))
     goal('server bundle, bytes', 200_000, statSync(PLUGIN).size)
+  },
+  async heavy() {
+    const { table, ratioOf, stallMs } = await heavyChildren(scene, model, heavy, values.old)
+    tables.push(table)
+    for (const megabytes of [0, 5, 25])
+      goal(`one end, transcript of ${megabytes} MB, ours / native`, 1.1, ratioOf(megabytes, 1))
+    for (const megabytes of [0, 5])
+      goal(`ten ends, transcripts of ${megabytes} MB, ours / native`, 1, ratioOf(megabytes, 10))
+    goal('longest stall of the host beyond native, end of 25 MB, ms', 20, round(stallMs, 1))
   },
   async sleeping() {
     const { table, calls } = await sleepingChildren(scene, model)

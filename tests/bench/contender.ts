@@ -72,8 +72,8 @@ export interface Peer {
  *
  * @param bundle the path of its `dist/server.js`
  */
-export async function startOld(model: ScriptedModel, bundle: string): Promise<Peer> {
-  const server = await startServer(model, [[resolve(bundle), { concurrency: { total: 100 } }]])
+export async function startOld(model: ScriptedModel, bundle: string, others: Plugins = []): Promise<Peer> {
+  const server = await startServer(model, [...others, [resolve(bundle), { concurrency: { total: 100 } }]])
   return { contender: { ...ours(server), name: 'old' }, stop: () => server.stop() }
 }
 

@@ -7,8 +7,10 @@ import type { LoggedRequest, ScriptedModel } from '../harness/model.ts'
 import type { ModelRequest, Reply, ToolCall } from '../harness/script.ts'
 import type { StoredMessage } from '../harness/server.ts'
 import type { Contender } from './contender.ts'
+import { WEIGHT_BYTES } from './heavy-plugin.ts'
 
 const LIMIT_MS = 120_000
+const WEIGHTS_AT_ONCE = 10
 /** A sentence or two, as a sub-agent answers. */
 const RESULT = 'It is as it should be, as far as could be seen here.'
 
@@ -35,6 +37,10 @@ export interface Wishes {
   readonly spreadMs?: number
   /** If set, each child instead ends by itself after this time. */
   readonly workMs?: number
+  /** The size of each child's transcript in megabytes, of tool calls; needs `heavy-plugin.ts`. */
+  readonly weightMB?: number
+  /** Called before the first child ends. */
+  readonly onEnd?: () => Promise<void>
 }
 
 export class Scene {
@@ -43,6 +49,8 @@ export class Scene {
   readonly #held = new Map<string, { readonly promise: Promise<void>; readonly release: () => void }>()
   #workMs: number | undefined
   #count = 0
+  /** How many tool calls each child makes before it answers. */
+  #weights = 0
 
   constructor(model: ScriptedModel) {
     this.#model = model
@@ -50,10 +58,16 @@ export class Scene {
   }
 
   /** Makes a new parent launch `count` children at once, and waits until all are reported. */
-  async sample(contender: Contender, count: number, { spreadMs = 0, workMs }: Wishes = {}): Promise<Sample> {
+  async sample(
+    contender: Contender,
+    count: number,
+    { spreadMs = 0, workMs, weightMB = 0, onEnd }: Wishes = {},
+  ): Promise<Sample> {
+    this.#weights = Math.round((weightMB * 1e6) / WEIGHT_BYTES)
     const { id, names } = await this.launch(contender, count, workMs)
     const { server } = contender
     const before = workMs === undefined ? await this.#everyoneWaits(contender, id, count) : 0
+    await onEnd?.()
     for (const [index, name] of names.entries()) {
       setTimeout(() => this.#hold(name).release(), (index * spreadMs) / count)
     }
@@ -69,7 +83,7 @@ export class Scene {
     // A peer may move its notices once they are read, or repeat them; that it reported is known.
     const wrong = contender.isPeer ? [] : names.filter((name) => !isOnce(name))
     if (wrong.length > 0) throw new Error(`${contender.name}: not told once: ${wrong.join(', ')}`)
-    const children = this.childrenOf(id)
+    const children = this.#lastStepsOf(id)
     const ends = children.flatMap(({ endedAt }) => endedAt ?? [])
     const launches = launchesOf(stored)
     if (ends.length !== count || launches.length !== count) {
@@ -114,10 +128,8 @@ export class Scene {
     const before = launchesOf(await server.messages(id)).length
     const calls = names.map((name) => launch(name, `Please see to ${name}.`))
     await server.prompt(id, `LAUNCH ${JSON.stringify(calls)} END`)
-    const answered = ({ messages }: ModelRequest): number =>
-      messages.filter(({ role }) => role === 'tool').length
     await this.#model.waitForRequest(
-      (request) => request.sessionID === id && answered(request) === before + names.length,
+      (request) => request.sessionID === id && toolResults(request) === before + names.length,
       { timeoutMs: LIMIT_MS, description: `${names.length} launches of ${id} answered` },
     )
     // A refusal is an answer, too.
@@ -130,13 +142,18 @@ export class Scene {
     return ids.flatMap((id) => this.childrenOf(id)).filter(({ outcome }) => outcome === 'open').length
   }
 
+  /** The requests by which the children of a parent have their last step. */
+  #lastStepsOf(id: string): readonly LoggedRequest[] {
+    return this.childrenOf(id).filter((request) => toolResults(request) >= this.#weights)
+  }
+
   childrenOf(id: string): readonly LoggedRequest[] {
     return this.#model.requests.filter(({ parentSessionID }) => parentSessionID === id)
   }
 
   /** Resolves with the parent's request count when all children are at work and the parent is idle. */
   async #everyoneWaits({ server }: Contender, id: string, count: number): Promise<number> {
-    await this.#model.waitForRequest(() => this.childrenOf(id).length === count, {
+    await this.#model.waitForRequest(() => this.#lastStepsOf(id).length === count, {
       timeoutMs: LIMIT_MS,
       description: `${count} children of ${id} at work`,
     })
@@ -150,6 +167,10 @@ export class Scene {
     const last = messages.at(-1)
     if (parentSessionID !== undefined) {
       const name = messages.map(({ content }) => /see to (child-\d+-\d+)\./.exec(content)?.[1]).find(Boolean)
+      const weights = this.#weights - toolResults({ messages })
+      // OpenCode asks the user before it makes the same call a third time.
+      const calls = Array.from({ length: Math.min(weights, WEIGHTS_AT_ONCE) }, (_, index) => weights - index)
+      if (weights > 0) return { tools: calls.map((n) => ({ name: 'bench_weight', args: { n } })) }
       if (this.#workMs === undefined) await this.#hold(name ?? '').promise
       else await sleep(this.#workMs)
       return { text: resultOf(name ?? '') }
@@ -169,6 +190,10 @@ export class Scene {
     this.#held.set(name, hold)
     return hold
   }
+}
+
+function toolResults({ messages }: Pick<ModelRequest, 'messages'>): number {
+  return messages.filter(({ role }) => role === 'tool').length
 }
 
 function resultOf(name: string): string {
