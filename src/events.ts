@@ -71,7 +71,6 @@ export function taskObserver(rooms: TaskObservers): StoreListener {
     }
     parents.observeTask(task, event)
     // The record of an end is written after its notice was sent, because only the notice is awaited.
-    const sent = event.type === 'ended' ? parents.find(task.parentID)?.outbox.sent(task) : undefined
-    records.observeTask(task, event, sent)
+    records.observeTask(task, event, () => parents.find(task.parentID)?.outbox.sent())
   }
 }

@@ -75,7 +75,7 @@ export function hooksOf(
         if (!parts.some(isPersonal) || store.findBySession(sessionID)) return
         const parent = parents.of(sessionID)
         if (parent.outbox.isOurs(message.id)) return
-        parent.waits.personWrote()
+        parent.endWaits()
         await recovery.recover(sessionID)
         // The next instance delivers the pending notices.
         if (disposal.signal.aborted) return

@@ -90,7 +90,7 @@ export interface TaskReport extends WorkReport {
 export type { OthersTask } from './parent/parent-tasks.ts'
 
 const SHELL_ENV_UNHEARD =
-  'another plugin adds variables to the environment of shell commands (shell.env), and background commands run without them; ' +
+  'another plugin adds variables to shell commands (shell.env), and background commands run without them; ' +
   'the option commands.shellEnv: true gives them these variables'
 
 export class BackgroundManager {
@@ -380,9 +380,9 @@ export class BackgroundManager {
   /** Waits for the end of a task, or until a person writes in the session whose tool call waits. */
   async #waitToRead(taskID: string, options: OutputOptions): Promise<void> {
     const { reader, signal } = options
-    const wait = (ended?: AbortSignal): Promise<WaitResult> =>
-      this.#wait(taskID, { ...options, ...(ended && { signal: ended }) })
-    await (reader ? this.#rooms.parents.of(reader.sessionID).waits.during(signal, wait) : wait(signal))
+    const nextMessage = reader && this.#rooms.parents.of(reader.sessionID).nextMessage
+    const signals = [nextMessage, signal].flatMap((each) => each ?? [])
+    await this.#wait(taskID, { ...options, signal: AbortSignal.any(signals) })
   }
 
   #kindOf(task: Task): WorkKind<Task> {

@@ -9,7 +9,7 @@ import { Launcher } from './launch/launcher.ts'
 import { isRun } from './host/invocation.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
-import { CancelOnInterrupt } from './parent/cancel-on-interrupt.ts'
+import { cancelSoon } from './parent/cancel-on-interrupt.ts'
 import { Parents } from './parent/parents.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
@@ -100,7 +100,6 @@ export function buildRooms(
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
   const cancelByUser = (taskID: string): Promise<unknown> => executor.cancel(taskID, 'user')
-  const interrupts = new CancelOnInterrupt({ clock, disposal: disposal.signal, cancel: cancelByUser })
   const parents = new Parents(
     {
       ...host,
@@ -112,7 +111,7 @@ export function buildRooms(
       onSettled: (task) => kindOf(kinds, task).endWasTold(task),
       cancel: cancelByUser,
       onInterrupt: ({ tasks }) => {
-        if (options.onInterrupt === 'cancel') interrupts.cancelSoon(tasks)
+        if (options.onInterrupt === 'cancel') cancelSoon(tasks, clock, disposal.signal, cancelByUser)
       },
     },
     {

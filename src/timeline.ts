@@ -175,18 +175,13 @@ function isAnswer(part: Part, task: Task): boolean {
   return part.type === 'text' || part.type === 'reasoning' || part.type === 'tool'
 }
 
-/** Shortens the texts of others to one brief line. */
+/** Shortens each text of a step to a part of one line. */
 function briefed(step: NewStep): NewStep {
-  switch (step.type) {
-    case 'transition':
-      return step.detail === undefined ? step : { ...step, detail: brief(step.detail, DETAIL_LENGTH) }
-    case 'tool':
-      return { ...step, tool: brief(step.tool, DETAIL_LENGTH) }
-    case 'retry':
-      return { ...step, message: brief(step.message, DETAIL_LENGTH) }
-    default:
-      return step
-  }
+  const fields = Object.entries(step).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? brief(value, DETAIL_LENGTH) : value,
+  ])
+  return Object.fromEntries(fields) as NewStep
 }
 
 function detailOf(task: Task, event: TaskEvent): string | undefined {

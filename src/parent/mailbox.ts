@@ -135,7 +135,7 @@ export class Mailbox {
     const { debounceMs } = this.#options
     if (this.#isAnyFinishing()) return this.#longestMs
     const spacingMs = this.#lastPuts.length < 2 ? 0 : (this.#lastPuts[1] ?? 0) - (this.#lastPuts[0] ?? 0)
-    return spacingMs > this.#longestMs ? debounceMs : Math.max(debounceMs, SPACINGS * spacingMs)
+    return spacingMs > this.#longestMs ? debounceMs : Math.max(debounceMs, Math.ceil(SPACINGS * spacingMs))
   }
 
   #isAnyFinishing(): boolean {

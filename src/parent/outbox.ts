@@ -184,12 +184,9 @@ export class Outbox {
     return isHeld || this.#mailbox.isSending || places.has('sending') ? 'unsent' : 'nothing'
   }
 
-  /**
-   * Resolves once the notice of an ended task was sent or waits for the user, or after `LONGEST_SEND_MS`; `undefined` if
-   * there is nothing to wait for.
-   */
-  sent(task: Task): Promise<void> | undefined {
-    if (isCancelledByParent(task) || this.owes() !== 'unsent') return undefined
+  /** Resolves once nothing owed is still to be sent, or after `LONGEST_SEND_MS`; `undefined` if nothing is. */
+  sent(): Promise<void> | undefined {
+    if (this.owes() !== 'unsent') return undefined
     return new Promise((resolve) => {
       const finish = (): void => {
         cancelLimit()
@@ -267,7 +264,7 @@ export class Outbox {
   dispose(): void {
     this.#readings.dispose()
     this.#held.clear()
-    this.#mailbox.stop()
+    this.#mailbox.empty()
     for (const { delivery } of this.#deliveries) delivery.stop()
     this.#deliveries.clear()
     this.#poll()
@@ -325,7 +322,7 @@ export class Outbox {
   }
 
   #end(task: EndedTask, text: string): void {
-    if (isCancelledByParent(task)) {
+    if (task.status === 'cancelled' && task.by === 'parent') {
       this.#ports.timeline.addNotice(task.id, 'cancelled')
       this.#ports.onSettled(task)
       // Other notices may have waited for this task, the last to end.
@@ -411,10 +408,6 @@ export class Outbox {
       this.#poll()
     })
   }
-}
-
-function isCancelledByParent(task: Task): boolean {
-  return task.status === 'cancelled' && task.by === 'parent'
 }
 
 function isUnanswered(task: Task): boolean {

@@ -5,7 +5,6 @@
  *   gate     whether a notice may wake it: its turn, and what its user does with it
  *   outbox   its notices: waiting, in a delivery, or held by a tool call
  *   hold     keeps `opencode run` from exiting before its tasks end
- *   waits    ends the waits of its tool calls when a person writes
  *
  * This class connects the parts: a change of a task reaches the outbox, an opened gate makes the outbox send,
  * and an interrupt or a notice ends the hold.
@@ -18,7 +17,6 @@ import type { NotifyOptions } from './mailbox.ts'
 import { Outbox, type OutboxPorts } from './outbox.ts'
 import { ParentTasks } from './parent-tasks.ts'
 import type { TaskStore } from '../task/store.ts'
-import { Waits } from './waits.ts'
 
 export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'onChange'> {
   readonly store: TaskStore
@@ -33,13 +31,18 @@ export interface ParentOptions extends NotifyOptions {
   readonly headlessWaitMs: number
 }
 
+/**
+ * A session that this process saw being created is not checked for this long: no other process can have left
+ * tasks in it yet, and the check would delay the first message of each session.
+ */
+export const NEW_MS = 10_000
+
 export class Parent {
   readonly id: string
   readonly tasks: ParentTasks
   readonly gate: Gate
   readonly outbox: Outbox
   readonly hold: HeadlessHold
-  readonly waits = new Waits()
   /** When this process saw the session being created, on the monotonic clock. */
   readonly createdAt: number | undefined
   /** Launches in progress, with the kind of each: launches of agents count against the limit on tasks. */
@@ -47,6 +50,7 @@ export class Parent {
   /** Settles when a recovery of this session has finished; `undefined` if the next call has to start one. */
   recovered: Promise<void> | undefined
   readonly #disposal: AbortSignal
+  #nextMessage = new AbortController()
 
   constructor(
     id: string,
@@ -75,6 +79,20 @@ export class Parent {
     if (this.#disposal.aborted) return
     this.outbox.observeTask(task, event)
     this.hold.check()
+  }
+
+  /**
+   * Aborted when a person writes next. OpenCode passes a message to the model only after the calls of its step have
+   * returned, and a tool call may wait for ten minutes.
+   */
+  get nextMessage(): AbortSignal {
+    return this.#nextMessage.signal
+  }
+
+  /** Ends the waits of tool calls, because a person writes. */
+  endWaits(): void {
+    this.#nextMessage.abort()
+    this.#nextMessage = new AbortController()
   }
 
   /** Observes an incoming message that may be a person's. */

@@ -2,7 +2,7 @@
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import type { GateChange } from './gate.ts'
-import { Parent, type ParentOptions, type ParentPorts } from './parent.ts'
+import { NEW_MS, Parent, type ParentOptions, type ParentPorts } from './parent.ts'
 
 interface Ports extends ParentPorts {
   /** Cancels a task; resolves when it has really stopped. */
@@ -15,6 +15,8 @@ export class Parents {
   readonly #ports: Ports
   readonly #options: ParentOptions
   readonly #parents = new Map<string, Parent>()
+  /** Sessions that are no parents yet, and when they were created, for `NEW_MS`: most never launch a task. */
+  readonly #created = new Map<string, number>()
 
   constructor(ports: Ports, options: ParentOptions) {
     this.#ports = ports
@@ -32,7 +34,12 @@ export class Parents {
 
   /** Observes a session that this process has created: no other process has left tasks there yet. */
   observeCreated(id: string): void {
-    if (!this.#parents.has(id)) this.#add(id, this.#ports.clock.monotonic())
+    const now = this.#ports.clock.monotonic()
+    for (const [other, at] of this.#created) {
+      if (now - at < NEW_MS) break
+      this.#created.delete(other)
+    }
+    this.#created.set(id, now)
   }
 
   observeTask(task: Task, event: StoreEvent): void {
@@ -44,13 +51,14 @@ export class Parents {
     for (const parent of this.#parents.values()) parent.dispose()
   }
 
-  #add(id: string, createdAt?: number): Parent {
+  #add(id: string): Parent {
     const onGateChange = (change: GateChange): void => {
       if (change === 'interrupted') this.#ports.onInterrupt(parent)
       else if (change === 'deleted') void this.#delete(parent)
       else if (change === 'unknown' && parent.tasks.ids.size === 0) this.#forget(parent)
     }
-    const parent = new Parent(id, this.#ports, this.#options, onGateChange, createdAt)
+    const parent = new Parent(id, this.#ports, this.#options, onGateChange, this.#created.get(id))
+    this.#created.delete(id)
     this.#parents.set(id, parent)
     return parent
   }
@@ -58,10 +66,10 @@ export class Parents {
   /** Cancels the tasks of a deleted parent, and removes them with it. */
   async #delete(parent: Parent): Promise<void> {
     const { launches, outbox, tasks } = parent
-    while (launches.size > 0 || tasks.unfinishedIDs.size > 0) {
+    do {
       const cancels = [...tasks.unfinishedIDs].map((taskID) => this.#ports.cancel(taskID))
-      await Promise.allSettled([...launches.keys(), ...cancels])
-    }
+      await Promise.allSettled([parent.recovered, ...launches.keys(), ...cancels])
+    } while (launches.size > 0 || tasks.unfinishedIDs.size > 0)
     outbox.settleAll()
     for (const taskID of tasks.ids) this.#ports.store.remove(taskID)
     this.#forget(parent)

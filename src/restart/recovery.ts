@@ -9,7 +9,7 @@ import type { Log } from '../host/log.ts'
 import { errorText, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
-import type { Parent } from '../parent/parent.ts'
+import { NEW_MS, type Parent } from '../parent/parent.ts'
 import type { Parents } from '../parent/parents.ts'
 import { kindOf, type WorkKinds } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
@@ -41,12 +41,6 @@ interface RecordedTask {
   /** The newest steps in the record. */
   readonly steps: readonly Step[]
 }
-
-/**
- * A session that this process saw being created is not checked for this long: no other process can have left
- * tasks in it yet, and the check would delay the first message of each session.
- */
-const NEW_MS = 10_000
 
 /** How many tasks are read at the same time: OpenCode does nothing else meanwhile. */
 const AT_ONCE = 4

@@ -15,6 +15,7 @@ import {
   type StoredMessage,
 } from '../host/opencode.ts'
 import { readBack } from '../host/newest.ts'
+import { NOTICES, TRANSITIONS } from '../text/step-text.ts'
 import { wordsOf } from '../text/words.ts'
 import { ToolError } from '../tool-error.ts'
 import { ownerSchema, type Owner } from './owner.ts'
@@ -38,6 +39,11 @@ const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
 
 const statuses = z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled'])
 
+/** The names of the steps are the keys of their texts. */
+function keysOf<Key extends string>(texts: Readonly<Record<Key, unknown>>): Key[] {
+  return Object.keys(texts) as Key[]
+}
+
 const stepSchema = z.intersection(
   z.object({ at: z.number(), times: z.number() }),
   z.discriminatedUnion('type', [
@@ -45,19 +51,7 @@ const stepSchema = z.intersection(
     z.object({ type: z.literal('recovered'), status: statuses }),
     z.object({
       type: z.literal('transition'),
-      event: z.enum([
-        'slotTaken',
-        'prompted',
-        'appended',
-        'steered',
-        'outputMatched',
-        'listening',
-        'permissionAsked',
-        'permissionUnanswered',
-        'permissionReplied',
-        'ended',
-        'continued',
-      ]),
+      event: z.enum(keysOf(TRANSITIONS)),
       status: statuses,
       detail: z.exactOptional(z.string()),
     }),
@@ -68,20 +62,7 @@ const stepSchema = z.intersection(
     z.object({ type: z.literal('request'), request: z.enum(['cancel', 'continue', 'output']) }),
     z.object({
       type: z.literal('notice'),
-      notice: z.enum([
-        'owed',
-        'inherited',
-        'held',
-        'settled',
-        'piggybacked',
-        'sent',
-        'confirmed',
-        'closed',
-        'undone',
-        'unanswered',
-        'gone',
-        'cancelled',
-      ]),
+      notice: z.enum(keysOf(NOTICES)),
     }),
   ]),
 )
@@ -190,6 +171,12 @@ const workSchema = z.discriminatedUnion('kind', [
   }),
 ])
 
+/** Whether the messages of an agent, or the files of a command, show the same end: no other cause stopped it. */
+function isProvedElsewhere(task: Task): boolean {
+  if (task.status === 'completed') return true
+  return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
+}
+
 /** Whether a command has begun: only the record shows it, because OpenCode does not know of commands. */
 function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
   return kind === 'command' && type === 'prompted'
@@ -279,10 +266,11 @@ export class TaskRecords {
     this.#owner = owner
   }
 
-  /** @param after what the record of an end waits for */
-  observeTask(task: Task, event: StoreEvent, after?: Promise<void>): void {
+  /** @param sent what the record of an end waits for: its notice */
+  observeTask(task: Task, event: StoreEvent, sent: () => Promise<void> | undefined): void {
+    const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
     if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
-    else if (event.type === 'ended' && after) this.#writeAfter(task, after)
+    else if (after) this.#writeAfter(task, after)
     else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
   }
 
@@ -338,6 +326,7 @@ export class TaskRecords {
   async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
     const { metadata } = await this.#opencode.session(sessionID)
     const marked = { ...metadata, ...fields }
+    this.#pending.delete(sessionID)
     if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
     const task = this.#store.findBySession(sessionID)
     if (task) this.#queue(task, marked)
@@ -373,7 +362,7 @@ export class TaskRecords {
     const { sessionID } = task
     const pending = after.then(() => {
       // A later event has recorded this end with itself.
-      if (this.#pending.get(sessionID) === pending) this.#write(task)
+      if (this.#pending.get(sessionID) === pending) this.#write(this.#store.now(task))
       return undefined
     })
     this.#pending.set(sessionID, pending)

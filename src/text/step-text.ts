@@ -1,7 +1,8 @@
 /** Formats the steps of a task for the story, the debug log and people. Pure. */
-import type { NewStep, NoticeStep } from '../task/step.ts'
+import type { NewStep, NoticeStep, StepEvent } from '../task/step.ts'
+import type { TaskStatus } from '../task/task.ts'
 
-const NOTICES: Readonly<Record<NoticeStep, string>> = {
+export const NOTICES: Readonly<Record<NoticeStep, string>> = {
   owed: 'notice owed',
   inherited: 'notice owed from before OpenCode started',
   held: 'notice held: a tool call reads the end',
@@ -16,6 +17,21 @@ const NOTICES: Readonly<Record<NoticeStep, string>> = {
   cancelled: 'no notice: its parent has cancelled it',
 }
 
+export const TRANSITIONS: Readonly<Record<StepEvent, (status: TaskStatus, detail?: string) => string>> = {
+  slotTaken: () => 'starting',
+  prompted: () => 'running',
+  appended: () => 'prompt extended',
+  steered: () => 'message sent to the running task',
+  outputMatched: (_, text) =>
+    text === undefined ? 'none of its notify_on texts can appear any more' : `output matched: ${text}`,
+  listening: (_, port) => `listens on port ${port}: no time limit`,
+  permissionAsked: (_, permission) => `waiting for a permission: ${permission}`,
+  permissionUnanswered: () => 'permission unanswered: the parent is notified',
+  permissionReplied: (status) => `permission answered, ${status}`,
+  continued: (_, run) => `queued again, run ${run}`,
+  ended: (status, failure) => (failure === undefined ? status : `${status}: ${failure}`),
+}
+
 export function stepText(step: NewStep): string {
   switch (step.type) {
     case 'queued':
@@ -23,7 +39,7 @@ export function stepText(step: NewStep): string {
     case 'recovered':
       return `recovered after a restart, ${step.status}`
     case 'transition':
-      return transitionText(step)
+      return TRANSITIONS[step.event](step.status, step.detail)
     case 'answering':
       return 'the model answers'
     case 'tool':
@@ -36,34 +52,5 @@ export function stepText(step: NewStep): string {
       return `${step.request} requested in the terminal UI`
     case 'notice':
       return NOTICES[step.notice]
-  }
-}
-
-function transitionText({ event, status, detail }: Extract<NewStep, { type: 'transition' }>): string {
-  switch (event) {
-    case 'slotTaken':
-      return 'starting'
-    case 'prompted':
-      return 'running'
-    case 'appended':
-      return 'prompt extended'
-    case 'steered':
-      return 'message sent to the running task'
-    case 'outputMatched':
-      return detail === undefined
-        ? 'none of its notify_on texts can appear any more'
-        : `output matched: ${detail}`
-    case 'listening':
-      return `listens on port ${detail}: no time limit`
-    case 'permissionAsked':
-      return `waiting for a permission: ${detail}`
-    case 'permissionUnanswered':
-      return 'permission unanswered: the parent is notified'
-    case 'permissionReplied':
-      return `permission answered, ${status}`
-    case 'continued':
-      return `queued again, run ${detail}`
-    case 'ended':
-      return detail === undefined ? status : `${status}: ${detail}`
   }
 }

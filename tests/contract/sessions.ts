@@ -36,6 +36,16 @@ export function sessions(test: ContractTest): void {
       )
     })
 
+    test('gives its newest messages, however many pages they take (15.31)', async ({ child, host }) => {
+      for (let turn = 0; turn < 9; turn += 1) await child.turn(`turn ${turn}`)
+      const ids = (messages: readonly { info: { id: string } }[]): string[] =>
+        messages.map(({ info }) => info.id)
+      const all = ids(await host.opencode.messages(child.id))
+      expect(all).toHaveLength(18)
+      for (const count of [1, 2, 16, 17, 18, 40])
+        expect(ids(await host.opencode.newestMessages(child.id, count))).toEqual(all.slice(-count))
+    })
+
     test('keeps its metadata through a turn', async ({ host }) => {
       const child = await newChild(host, { metadata: { kept: 1 } })
       await child.turn('hello')

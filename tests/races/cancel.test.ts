@@ -121,23 +121,25 @@ test('a task that is cancelled after a failed step is cancelled, and no notice f
 })
 
 test('an unreadable child session frees its slot after a time, and its cancel returns', async () => {
-  const { clock, host, manager, launch, answer, notices } = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager, launch, answer, notices, parentID } = createFakeStage({
+    concurrency: { total: 1 },
+  })
   const broken = await launch('broken')
   const next = await launch('next')
   await clock.advance(100)
+  const refuse = (): Promise<never> => Promise.reject(new HostError('refused', 'the database is locked'))
   const messages = host.opencode.messages.bind(host.opencode)
+  const newestMessages = host.opencode.newestMessages.bind(host.opencode)
+  host.opencode.newestMessages = (of, count) => (of === parentID ? newestMessages(of, count) : refuse())
   // Events would prove the end without a read.
   host.muteEvents = true
-  host.opencode.messages = (sessionID) =>
-    sessionID === broken.sessionID
-      ? Promise.reject(new HostError('refused', 'the database is locked'))
-      : messages(sessionID)
+  host.opencode.messages = (sessionID) => (sessionID === broken.sessionID ? refuse() : messages(sessionID))
   answer('broken')
   await clock.advance(120_000)
   expect(manager.get(broken.id)).toMatchObject({ status: 'failed', failure: { reason: 'timeout' } })
   expect(notices().join('\n')).toContain('the database is locked')
   expect(manager.get(next.id)?.status).toBe('running')
-  host.opencode.messages = () => Promise.reject(new HostError('refused', 'the database is locked'))
+  host.opencode.messages = refuse
   const cancelled = manager.cancel(next.id)
   await clock.advance(120_000)
   expect((await cancelled)?.status).toBe('cancelled')

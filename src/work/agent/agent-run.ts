@@ -28,7 +28,13 @@ import type { StopCause } from '../outcome.ts'
 import { judge, outcomeOf, type Ending } from './ending.ts'
 import { sendPrompt, promptOf } from './prompt.ts'
 import { RunFold } from './run-fold.ts'
-import { GOES_ON_WITHIN_MS, readTranscript, type RunSummary, type Transcript } from './transcript.ts'
+import {
+  GOES_ON_WITHIN_MS,
+  readTranscript,
+  transcriptOfAnswer,
+  type RunSummary,
+  type Transcript,
+} from './transcript.ts'
 
 export interface AgentRunPorts {
   readonly opencode: Opencode
@@ -80,7 +86,7 @@ export class AgentRun {
   #prompting = Promise.resolve()
   /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
-  readonly #fold = new RunFold()
+  readonly #fold: RunFold
   #idleSince: number | undefined
   #activeAt: number
   /** The newest completed answer, and how many answers in a row had neither a known finish nor a tool call. */
@@ -91,6 +97,7 @@ export class AgentRun {
     this.#task = task
     this.#ports = ports
     this.#options = options
+    this.#fold = new RunFold(task.promptIDs[0])
     this.#activeAt = ports.clock.monotonic()
     this.outcome = new Promise((resolve) => (this.#resolve = resolve))
   }
@@ -107,7 +114,7 @@ export class AgentRun {
 
   /** Whether its final answer is complete: the end follows once its session is idle. */
   get isFinishing(): boolean {
-    return this.#fold.transcript(this.#promptIDs()) !== undefined
+    return this.#folded !== undefined
   }
 
   /** How many answers in a row had neither a known finish nor a tool call. */
@@ -242,6 +249,10 @@ export class AgentRun {
 
   /** Returns the ending once the messages and the idle time prove it. */
   async #findEnding(): Promise<Ending | undefined> {
+    const folded = this.#folded
+    const proved = folded && this.#find(folded)
+    // An end that must hold for some time is read, because events can be late.
+    if (proved && proved.idleMs === undefined) return proved.ending
     const first = await this.#read()
     if (this.#isOver()) return undefined
     if (first.idleMs === undefined) return first.ending
@@ -261,19 +272,39 @@ export class AgentRun {
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined
   }
 
-  /** Returns the ending that the events prove, or else the one that the messages show. */
+  /** Returns the ending that the messages show: the newest one if it decides, otherwise all. */
   async #read(): Promise<Finding> {
-    const folded = this.#fold.transcript(this.#promptIDs())
-    if (folded) return this.#find(folded)
     try {
-      const messages = await this.#ports.opencode.messages(this.#task.sessionID)
-      return this.#find(readTranscript(messages, this.#promptIDs()))
+      return this.#find((await this.#readNewest()) ?? (await this.#readAll()))
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       if (error.reason === 'notFound') return { ending: DELETED, idleMs: undefined }
       const message = `the session could not be read: ${errorText(error)}`
       return { ending: timedOut(message, { text: '', usage: NO_USAGE }), idleMs: this.#patienceMs }
     }
+  }
+
+  async #readNewest(): Promise<Transcript | undefined> {
+    const following = this.#isOfOnePrompt ? this.#fold.following : undefined
+    if (!following) return undefined
+    const [newest] = await this.#ports.opencode.newestMessages(this.#task.sessionID, 1)
+    if (newest?.info.role !== 'assistant' || newest.info.id !== following.newestID) return undefined
+    const { info, parts } = newest
+    return transcriptOfAnswer({ info, parts }, following.askedID, following.before)
+  }
+
+  async #readAll(): Promise<Transcript> {
+    return readTranscript(await this.#ports.opencode.messages(this.#task.sessionID), this.#promptIDs())
+  }
+
+  /** A run of several prompts may have answered one before it saw the next. */
+  get #isOfOnePrompt(): boolean {
+    return this.#promptIDs().length === 1
+  }
+
+  /** The transcript of a run that its events prove to have ended. */
+  get #folded(): Transcript | undefined {
+    return this.#isOfOnePrompt ? this.#fold.transcript() : undefined
   }
 
   get #patienceMs(): number {

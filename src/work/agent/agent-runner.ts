@@ -97,8 +97,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
   async report(task: AgentTask, { messages: count = 0 }: ReportOptions): Promise<WorkReport> {
     const isPrompted = task.status !== 'pending' || task.run > 1
     const messages = isPrompted && count > 0 ? await this.#messages(task.sessionID, count) : []
-    const running = this.#runs.get(task.sessionID)
-    const transcript = running?.summary ?? (isPrompted ? await this.#transcript(task) : undefined)
+    const summary = this.#runs.get(task.sessionID)?.summary
+    const transcript = summary ?? (isPrompted ? await this.#transcript(task) : undefined)
     return { messages, transcript, output: undefined }
   }
 
@@ -111,7 +111,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const before = { usage: NO_USAGE, steps: 0, text: undefined }
     const isAnswer = info.role === 'assistant' && task.promptIDs.length === 1
     const short = isAnswer ? transcriptOfAnswer({ info, parts }, askedID, before) : undefined
-    return short ?? readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
+    if (short && isEnded(task)) return { ...short, usage: task.usage }
+    return readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
   }
 
   isService(): boolean {

@@ -1,111 +1,177 @@
 /**
- * Folds the events of a run as they come, so that neither its end nor its progress needs a read of its messages. The memory
- * is bounded by the newest assistant message and the last text: the input and output of tools is dropped.
+ * Folds the events of a run as they come, so that neither its end nor its progress needs a read of all its messages. The
+ * memory is bounded by the newest assistant message and the last text.
+ *
+ *   waiting → following → lost
+ *
+ * `waiting`: the prompt of the run was not observed. `following`: each event so far continues the run. `lost`: an event was
+ * missing, late or of another run, or the run continued in a way that only its messages explain; they must be read.
  */
 import type { Message, Part } from '../../host/opencode.ts'
 import { NO_USAGE, usedTogether } from '../../task/task.ts'
 import {
   activityIn,
+  isFinalAnswer,
   textOf,
   transcriptOfAnswer,
   usageOf,
   type AssistantTurn,
   type RunSummary,
+  type Totals,
   type Transcript,
 } from './transcript.ts'
 
-export class RunFold {
+/** What a run of one prompt needs besides its newest assistant message. */
+export interface Following {
+  /** The prompt, or the message by which OpenCode continued the run after it had summarised a full context. */
+  readonly askedID: string
+  readonly newestID: string
   /** The assistant messages before the newest one. */
+  readonly before: Totals
+}
+
+export class RunFold {
+  readonly #promptID: string
+  #state: 'waiting' | 'following' | 'lost' = 'waiting'
+  /** The messages of the role `user`, of which a run has few. */
+  readonly #userIDs = new Set<string>()
+  #askedID: string
+  /** The newest message of the role `user` whose meaning is not known yet. */
+  #unknownID: string | undefined
+  /** The newest request of OpenCode to summarise a full context. */
+  #compactionID: string | undefined
   #before = { usage: NO_USAGE, steps: 0, text: '' }
   #newest: AssistantTurn['info'] | undefined
   /** The parts of the newest assistant message. */
   readonly #parts = new Map<string, Part>()
-  /** The newest message of the role `user`. */
-  #askedID: string | undefined
-  /** The message by which OpenCode continues the run after it has summarised a full context. */
-  #continuationID: string | undefined
+
+  constructor(promptID: string) {
+    this.#promptID = promptID
+    this.#askedID = promptID
+  }
 
   observeMessage(info: Message): void {
-    if (info.role === 'user') {
-      // An event can repeat an earlier message; ids are in the order of time.
-      if (this.#askedID !== undefined && info.id <= this.#askedID) return
-      this.#askedID = info.id
-      if (this.#newest?.summary) this.#continuationID = info.id
-    } else if (!this.#newest || info.id >= this.#newest.id) {
-      if (this.#newest && info.id !== this.#newest.id) this.#close(this.#newest)
-      this.#newest = info
-    }
+    if (info.role === 'user') this.#observeUser(info.id)
+    else if (this.#state === 'following') this.#observeAssistant(info)
   }
 
   observePart(part: Part): void {
-    if (part.messageID !== this.#newest?.id) return
-    const kept = withoutOutput(part)
-    if (kept) this.#parts.set(part.id, kept)
-  }
-
-  /** The transcript of a run that has ended; `undefined` if the events do not prove that, so that it must be read. */
-  transcript(promptIDs: readonly string[]): Transcript | undefined {
-    const [promptID] = promptIDs
-    const turn = this.#turn
-    // A run of several prompts may have answered one before it saw the next.
-    if (!turn || promptIDs.length !== 1 || promptID === undefined) return undefined
-    // A failed call has no end of its step.
-    if (!turn.info.error && !isWhole(turn.parts)) return undefined
-    const asked = this.#continuationID ?? promptID
-    if (this.#askedID !== asked) return undefined
-    return transcriptOfAnswer(turn, asked, this.#before)
-  }
-
-  /** The progress of the run; `undefined` before its first message. */
-  get summary(): RunSummary | undefined {
-    const turns = this.#turn ? [this.#turn] : []
-    if (this.#askedID === undefined && turns.length === 0) return undefined
-    return {
-      text: turns.map(({ parts }) => textOf(parts)).find((text) => text !== '') ?? this.#before.text,
-      goesOn: false,
-      usage: usedTogether([this.#before.usage, usageOf(turns)]),
-      activity: activityIn(turns),
+    if (this.#state !== 'following') return
+    if (part.type === 'compaction') this.#observeCompaction(part)
+    else if (part.messageID === this.#newest?.id) {
+      const kept = outlineOf(part)
+      if (kept) this.#parts.set(part.id, kept)
     }
   }
 
-  get #turn(): AssistantTurn | undefined {
-    return this.#newest && { info: this.#newest, parts: [...this.#parts.values()] }
+  /** What is known while the fold follows a run; `undefined` if it does not. */
+  get following(): Following | undefined {
+    if (this.#state !== 'following' || this.#unknownID !== undefined || !this.#newest) return undefined
+    return { askedID: this.#askedID, newestID: this.#newest.id, before: this.#before }
+  }
+
+  /** The transcript of a run that has ended with a text; `undefined` if the events do not prove that. */
+  transcript(): Transcript | undefined {
+    const turn = this.#turn
+    if (!turn || !this.following || turn.info.error || !isWhole(turn.parts)) return undefined
+    // A text whose events were lost would look like none.
+    return transcriptOfAnswer(turn, this.#askedID, { ...this.#before, text: undefined })
+  }
+
+  /** The progress of the run; `undefined` if the fold does not follow it. */
+  get summary(): RunSummary | undefined {
+    if (this.#state !== 'following') return undefined
+    const turns = this.#turn ? [this.#turn] : []
+    const own = turns.filter(({ info }) => !info.summary)
+    return {
+      text: own.map(({ parts }) => textOf(parts)).find((text) => text !== '') ?? this.#before.text,
+      goesOn: false,
+      usage: usedTogether([this.#before.usage, usageOf(turns)]),
+      activity: activityIn(own),
+    }
+  }
+
+  #observeUser(id: string): void {
+    // OpenCode repeats the event of a message, as for the summary of its changes.
+    if (this.#userIDs.has(id) || this.#state === 'lost') return
+    if (this.#state === 'waiting') {
+      if (id === this.#promptID) this.#state = 'following'
+      else return
+    } else if (this.#newest?.summary && this.#newest.parentID === this.#compactionID) this.#askedID = id
+    // A message after the final answer, or one of which only its parts show the meaning.
+    else if (this.#turn && isFinalAnswer(this.#turn)) this.#state = 'lost'
+    else this.#unknownID = id
+    this.#userIDs.add(id)
+  }
+
+  #observeCompaction({ messageID, auto }: Extract<Part, { type: 'compaction' }>): void {
+    if (messageID === this.#compactionID) return
+    if (messageID !== this.#unknownID || !auto) {
+      this.#state = 'lost'
+      return
+    }
+    this.#compactionID = messageID
+    this.#unknownID = undefined
+  }
+
+  #observeAssistant(info: AssistantTurn['info']): void {
+    if (this.#newest && info.id < this.#newest.id) {
+      // A repeated event changes nothing. An open message with an older id means that ids go back in time.
+      if (info.time.completed === undefined) this.#state = 'lost'
+      return
+    }
+    if (this.#newest && info.id !== this.#newest.id) this.#close(this.#newest)
+    this.#newest = info
   }
 
   #close(info: AssistantTurn['info']): void {
     const turn = { info, parts: [...this.#parts.values()] }
+    this.#parts.clear()
+    if (info.time.completed === undefined || (!info.error && !isWhole(turn.parts))) {
+      this.#state = 'lost'
+      return
+    }
     const { usage, steps, text } = this.#before
     this.#before = {
       usage: usedTogether([usage, usageOf([turn])]),
       steps: steps + 1,
       text: (info.summary ? '' : textOf(turn.parts)) || text,
     }
-    this.#parts.clear()
+  }
+
+  get #turn(): AssistantTurn | undefined {
+    return this.#newest && { info: this.#newest, parts: [...this.#parts.values()] }
   }
 }
 
-/** Whether all parts have come: the last is the end of the step, and no text is still being written. */
+/** Whether all parts have come, as far as that shows: the last one is the end of the step, and each text is complete. */
 function isWhole(parts: readonly Part[]): boolean {
   const isWritten = (part: Part): boolean => part.type !== 'text' || part.time?.end !== undefined
   return parts.some(({ type }) => type === 'step-finish') && parts.every(isWritten)
 }
 
-/** A part as far as a transcript needs it; `undefined` where it does not. */
-function withoutOutput(part: Part): Part | undefined {
+const TITLE_LENGTH = 200
+
+/** A part without what a transcript does not need, above all without the input and output of tools. */
+function outlineOf(part: Part): Part | undefined {
+  const { id, sessionID, messageID } = part
+  const own = { id, sessionID, messageID }
   switch (part.type) {
-    case 'text':
-    case 'step-finish':
-      return part
-    case 'reasoning':
-      return { ...part, text: '' }
-    case 'tool': {
-      const { state } = part
-      const bare = { ...state, input: {} }
-      return {
-        ...part,
-        state: bare.status === 'completed' ? { ...bare, output: '', metadata: {}, attachments: [] } : bare,
-      }
+    case 'text': {
+      const { text, time, ignored } = part
+      return { ...own, type: 'text', text, ...(time && { time }), ...(ignored && { ignored }) }
     }
+    case 'reasoning':
+      return { ...own, type: 'reasoning', text: '', time: part.time }
+    case 'tool': {
+      const { state, tool, callID } = part
+      const title = 'title' in state && state.title ? { title: state.title.slice(0, TITLE_LENGTH) } : {}
+      const time = 'time' in state ? { time: { start: state.time.start } } : {}
+      const outline = { status: state.status, input: {}, ...title, ...time } as typeof state
+      return { ...own, type: 'tool', tool, callID, state: outline }
+    }
+    case 'step-finish':
+      return { ...part, snapshot: '' }
     default:
       return undefined
   }

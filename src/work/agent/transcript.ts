@@ -191,7 +191,7 @@ function answerIndex(run: readonly StoredMessage[], askedIndex: number): number 
   )
 }
 
-function isFinalAnswer(answer: AssistantTurn): boolean {
+export function isFinalAnswer(answer: AssistantTurn): boolean {
   const { info } = answer
   return info.finish !== undefined && !info.error && !info.summary && !isToolStep(answer)
 }
