@@ -38,8 +38,24 @@ export function failures(test: ContractTest): void {
       child,
       host,
     }) => {
-      host.setScript(inOrder({ text: 'half', cut: true }, { text: 'whole' }))
-      await child.turn('hello')
+      let cut = (): void => {}
+      const isCut = new Promise<void>((resolve) => {
+        cut = resolve
+      })
+      host.setScript(inOrder({ text: 'half', cut: isCut }, { text: 'whole' }))
+      const turn = child.turn('hello')
+      await host.waitUntil(
+        () =>
+          child.events.some(
+            ({ type, properties }) =>
+              type === 'message.part.updated' &&
+              properties.part.type === 'text' &&
+              properties.part.text === '',
+          ),
+        'the text part of the answer',
+      )
+      cut()
+      await turn
       const [answer] = await child.answers()
       const texts = answer?.parts.flatMap((part) => (part.type === 'text' ? [part.text] : []))
       expect(texts).toEqual(['', 'whole'])

@@ -1,5 +1,6 @@
 /** The wire form of a chat completion: the provider's request, and the stream that it expects. */
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ModelRequest, Reply } from './script.ts'
 
 /** The fields of a chat-completions request that the harness reads. */
@@ -55,7 +56,8 @@ export function sendReply(response: ServerResponse, model: string, reply: Reply)
   })
   if (cut) {
     // Delay the cut, otherwise the client sees the broken connection before it reads the text (seen).
-    setTimeout(() => response.socket?.end(), CUT_AFTER_MS)
+    const moment = cut === true ? sleep(CUT_AFTER_MS) : cut
+    void moment.then(() => response.socket?.end())
     return
   }
   const finish = reply.finish ?? (tools.length > 0 ? 'tool_calls' : 'stop')

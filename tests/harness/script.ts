@@ -34,7 +34,7 @@ export interface Reply {
   /** The reported prompt tokens; 10 by default. */
   readonly promptTokens?: number
   /** Sends the text, then closes the connection without a finish reason. */
-  readonly cut?: boolean
+  readonly cut?: boolean | Promise<void>
 }
 
 /** Answers a request; may be slow (resolve later) or hang (never resolve). */
