@@ -90,8 +90,8 @@ export interface TaskReport extends WorkReport {
 export type { OthersTask } from './parent/parent-tasks.ts'
 
 const SHELL_ENV_UNHEARD =
-  'another plugin adds variables to shell commands (shell.env), and background commands run without them; ' +
-  'the option commands.shellEnv: true gives them these variables'
+  'another plugin adds variables to shell commands (shell.env), which background commands lack; ' +
+  'the option commands.shellEnv: true gives them those'
 
 export class BackgroundManager {
   /** @internal The names of this plugin's own tools. */

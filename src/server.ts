@@ -31,7 +31,7 @@ interface ServerPlugin {
 
 const PLUGIN = 'opencode-background'
 
-const UNSUPPORTED = 'opencode-background supports OpenCode 1, from 1.18.15 on, and not OpenCode 2..'
+const UNSUPPORTED = 'opencode-background supports OpenCode 1, from 1.18.15 on, not OpenCode 2..'
 
 const plugin = {
   id: PLUGIN,

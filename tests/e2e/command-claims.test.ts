@@ -187,7 +187,7 @@ let places: Record<keyof typeof FOLDERS, Place>
 beforeAll(async () => {
   await bundle(ours, {
     'required-permissions': 'work/command/required-permissions/required-permissions.ts',
-    'bash-parser': 'work/command/required-permissions/bash-parser.ts',
+    'bash-parser': 'work/command/required-permissions/second-parser.ts',
   })
   model = await startModel(({ messages }) => {
     const last = messages.at(-1)

@@ -23,7 +23,7 @@ const remover: Script = ({ messages }) => {
   const last = messages.at(-1)
   if (last?.role !== 'tool')
     return { tools: [{ name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }] }
-  return { text: last.content.includes('Nobody answered') ? 'went on without it' : 'removed' }
+  return { text: last.content.includes('No answer within') ? 'went on without it' : 'removed' }
 }
 
 async function asked(parent: Parent): Promise<{ id: string; sessionID: string }> {

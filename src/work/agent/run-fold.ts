@@ -15,6 +15,7 @@ import {
   textOf,
   transcriptOfAnswer,
   usageOf,
+  type Activity,
   type AssistantTurn,
   type RunSummary,
   type Totals,
@@ -31,7 +32,6 @@ export interface Following {
 }
 
 export class RunFold {
-  readonly #promptID: string
   #state: 'waiting' | 'following' | 'lost' = 'waiting'
   /** The messages of the role `user`, of which a run has few. */
   readonly #userIDs = new Set<string>()
@@ -40,13 +40,17 @@ export class RunFold {
   #unknownID: string | undefined
   /** The newest request of OpenCode to summarise a full context. */
   #compactionID: string | undefined
-  #before = { usage: NO_USAGE, steps: 0, text: '' }
+  #before: Totals & { readonly text: string; readonly activity: Activity | undefined } = {
+    usage: NO_USAGE,
+    steps: 0,
+    text: '',
+    activity: undefined,
+  }
   #newest: AssistantTurn['info'] | undefined
   /** The parts of the newest assistant message. */
   readonly #parts = new Map<string, Part>()
 
   constructor(promptID: string) {
-    this.#promptID = promptID
     this.#askedID = promptID
   }
 
@@ -84,10 +88,10 @@ export class RunFold {
     const turns = this.#turn ? [this.#turn] : []
     const own = turns.filter(({ info }) => !info.summary)
     return {
-      text: own.map(({ parts }) => textOf(parts)).find((text) => text !== '') ?? this.#before.text,
+      text: own.map(({ parts }) => textOf(parts)).join('') || this.#before.text,
       goesOn: false,
       usage: usedTogether([this.#before.usage, usageOf(turns)]),
-      activity: activityIn(own),
+      activity: activityIn(own) ?? this.#before.activity,
     }
   }
 
@@ -95,7 +99,7 @@ export class RunFold {
     // OpenCode repeats the event of a message, as for the summary of its changes.
     if (this.#userIDs.has(id) || this.#state === 'lost') return
     if (this.#state === 'waiting') {
-      if (id === this.#promptID) this.#state = 'following'
+      if (id === this.#askedID) this.#state = 'following'
       else return
     } else if (this.#newest?.summary && this.#newest.parentID === this.#compactionID) this.#askedID = id
     // A message after the final answer, or one of which only its parts show the meaning.
@@ -131,11 +135,13 @@ export class RunFold {
       this.#state = 'lost'
       return
     }
-    const { usage, steps, text } = this.#before
+    const { usage, steps, text, activity } = this.#before
+    const own = info.summary ? [] : turn.parts
     this.#before = {
       usage: usedTogether([usage, usageOf([turn])]),
       steps: steps + 1,
-      text: (info.summary ? '' : textOf(turn.parts)) || text,
+      text: textOf(own) || text,
+      activity: activityIn([{ info, parts: own }]) ?? activity,
     }
   }
 
@@ -171,7 +177,7 @@ function outlineOf(part: Part): Part | undefined {
       return { ...own, type: 'tool', tool, callID, state: outline }
     }
     case 'step-finish':
-      return { ...part, snapshot: '' }
+      return part
     default:
       return undefined
   }
