@@ -235,11 +235,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** Lets `Retention` remove the files of a command to free space, as no parent is owed its end. */
   endWasTold(task: CommandTask): void {
-    try {
-      markTold(this.#directory(task))
-    } catch (error) {
-      this.#ports.log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
-    }
+    this.#tryToWrite(task, () => markTold(this.#directory(task)))
   }
 
   hasLeftovers(task: CommandTask): boolean {
@@ -292,16 +288,20 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** Dispatches, and rewrites the owner file, so that other processes observe a lifted time limit. */
   #dispatch(before: CommandTask, event: TaskEvent): boolean {
-    const { log, store } = this.#ports
+    const { store } = this.#ports
     if (!store.dispatch(before.id, event)) return false
     const task = store.now(before)
     if (isEnded(task)) return true
-    try {
-      this.#writeBelonging(task)
-    } catch (error) {
-      log.warn(`${task.id}: its files could not be written to: ${errorText(error)}`)
-    }
+    this.#tryToWrite(task, () => this.#writeBelonging(task))
     return true
+  }
+
+  #tryToWrite({ id }: CommandTask, write: () => void): void {
+    try {
+      write()
+    } catch (error) {
+      this.#ports.log.warn(`${id}: its files could not be written to: ${errorText(error)}`)
+    }
   }
 
   #writeBelonging(task: CommandTask): void {
