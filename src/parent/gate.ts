@@ -13,6 +13,7 @@
  * `written`: a message arrives that may be a person's. Only an answer to it opens the gate. A plugin's
  * message without a reply does not, nor does a later turn that another plugin begins.
  */
+import type { Clock } from '../clock.ts'
 import { HostError, type Message, type Opencode, type Session } from '../host/opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 
@@ -40,6 +41,9 @@ type Turn =
    */
   | { readonly type: 'written'; readonly answerTo?: string }
 
+/** A session is idle some 35 ms after its final answer is complete (contract 15.11). */
+const AHEAD_MS = 200
+
 interface MessageTime {
   readonly id: string
   readonly createdAt: number
@@ -49,6 +53,7 @@ const NONE: MessageTime = { id: '', createdAt: 0 }
 
 export class Gate {
   readonly #opencode: Opencode
+  readonly #clock: Clock
   readonly #parentID: string
   readonly #onChange: (change: GateChange) => void
   /** `undefined` until OpenCode has reported it. */
@@ -60,9 +65,15 @@ export class Gate {
   #newest = NONE
   /** The id of the newest idle event. */
   #idleEventID: string | undefined
+  #ahead: { readonly at: number; readonly asked: Promise<Session> } | undefined
 
-  constructor(opencode: Opencode, parentID: string, onChange: (change: GateChange) => void) {
+  constructor(
+    { opencode, clock }: { opencode: Opencode; clock: Clock },
+    parentID: string,
+    onChange: (change: GateChange) => void,
+  ) {
     this.#opencode = opencode
+    this.#clock = clock
     this.#parentID = parentID
     this.#onChange = onChange
   }
@@ -72,10 +83,18 @@ export class Gate {
     return this.#session === undefined ? this.#ask() : this.#known(this.#session)
   }
 
+  /** Asks for the parent before `admission` does, because the end of a task follows. */
+  lookAhead(): void {
+    const asked = this.#ask()
+    this.#ahead = { at: this.#clock.monotonic(), asked }
+    asked.catch(() => {})
+  }
+
   /** Queries the parent, because its user may work in another process, whose events do not arrive here. */
   async admission(): Promise<Admission> {
     try {
-      const session = this.#session === 'gone' ? await this.session() : await this.#ask()
+      if (this.#session !== 'gone') await this.#askedAhead()
+      const session = await this.session()
       if (isPutAway(session) || this.#isInterrupted) return { type: 'closed' }
       const model = modelOf(session)
       return {
@@ -172,6 +191,14 @@ export class Gate {
       if (error instanceof HostError && error.reason === 'notFound') this.#onChange('unknown')
       throw error
     }
+  }
+
+  /** Asks for the parent, unless `lookAhead` has done so just now. */
+  async #askedAhead(): Promise<void> {
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    const isFresh = ahead && this.#clock.monotonic() - ahead.at <= AHEAD_MS
+    await (isFresh ? ahead.asked.catch(() => this.#ask()) : this.#ask())
   }
 
   #known(session: Session | 'gone'): Promise<Session> {

@@ -114,7 +114,7 @@ export class Mailbox {
     if (this.#unsent.size === 0 || !this.#mayWake(wakes)) return
     const since = this.#moment?.since ?? this.#clock.monotonic()
     this.stop()
-    if (!waits && !this.#tasks.isAnyActive) {
+    if (!waits && this.#tasks.activeCount === 0) {
       this.#flush()
       return
     }

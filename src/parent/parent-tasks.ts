@@ -51,9 +51,9 @@ export class ParentTasks {
     return this.#tasks(this.#active)
   }
 
-  /** Whether a task has a slot and has not ended. */
-  get isAnyActive(): boolean {
-    return this.#active.size > 0
+  /** The number of tasks that hold a slot. */
+  get activeCount(): number {
+    return this.#active.size
   }
 
   /** The usage of all agents' runs that have ended. */

@@ -63,7 +63,7 @@ export class Parent {
     this.createdAt = createdAt
     this.#disposal = ports.disposal
     this.tasks = new ParentTasks(ports.store)
-    this.gate = new Gate(ports.opencode, id, (change) => {
+    this.gate = new Gate(ports, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
       else this.hold.release()
       onGateChange(change)
@@ -71,6 +71,11 @@ export class Parent {
     const { gate, tasks } = this
     this.outbox = new Outbox({ ...ports, gate, tasks, onChange: () => this.hold.check() }, id, options)
     this.hold = new HeadlessHold({ ...ports, gate, tasks, outbox: this.outbox }, options.headlessWaitMs)
+  }
+
+  /** A task has given its last answer: if its notice will be sent at once, the gate asks for the parent meanwhile. */
+  observeFinishing(): void {
+    if (this.tasks.activeCount === 1) this.gate.lookAhead()
   }
 
   observeTask(task: Task, event: StoreEvent): void {

@@ -218,6 +218,8 @@ test('a gathering notice is held when a tool call reads its end, and the others 
 test('a notice that is about to be sent is held when a tool call begins to read its end', async () => {
   const { clock, host, launch, answer, notices, read, manager, parentID } = createFakeStage()
   const { id } = await launch('one')
+  // Beside a running sibling, the gate reads the parent after the end.
+  await launch('other')
   const session = host.opencode.session.bind(host.opencode)
   const start = new Promise<void>((resolve) => {
     host.opencode.session = async (sessionID) => {

@@ -31,7 +31,7 @@ import { RunFold } from './run-fold.ts'
 import {
   GOES_ON_WITHIN_MS,
   readTranscript,
-  transcriptOfAnswer,
+  transcriptOfNewest,
   type RunSummary,
   type Transcript,
 } from './transcript.ts'
@@ -49,6 +49,8 @@ export interface AgentRunOptions {
   readonly startTimeoutMs: number
   /** Aborts the session. Never rejects. */
   readonly abort: () => Promise<void>
+  /** Called when the final answer is complete: the end follows once the session is idle. */
+  readonly onFinishing: () => void
   /** Called once, when the run needs no further event or poll. */
   readonly onOver: () => void
 }
@@ -155,7 +157,9 @@ export class AgentRun {
    * or with `tool-calls` but no tool call (seen). A tool call resets the count.
    */
   observeMessage(info: Message): void {
+    const wasFinishing = this.isFinishing
     this.#fold.observeMessage(info)
+    if (!wasFinishing && this.isFinishing) this.#options.onFinishing()
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
     if (info.id === this.#loop.messageID) return
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
@@ -288,9 +292,8 @@ export class AgentRun {
     const following = this.#isOfOnePrompt ? this.#fold.following : undefined
     if (!following) return undefined
     const [newest] = await this.#ports.opencode.newestMessages(this.#task.sessionID, 1)
-    if (newest?.info.role !== 'assistant' || newest.info.id !== following.newestID) return undefined
-    const { info, parts } = newest
-    return transcriptOfAnswer({ info, parts }, following.askedID, following.before)
+    if (newest?.info.id !== following.newestID) return undefined
+    return transcriptOfNewest(newest, following.askedID, following.before)
   }
 
   async #readAll(): Promise<Transcript> {

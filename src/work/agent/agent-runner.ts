@@ -15,11 +15,13 @@ import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
 import { earlierEnds, endOf, reopened } from './recover.ts'
-import { readTranscript, transcriptOfAnswer, type RunSummary } from './transcript.ts'
+import { readTranscript, transcriptOfNewest, type RunSummary } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
   readonly queue: Queue
+  /** Called when the final answer of a run is complete: its end follows. */
+  readonly onFinishing: (task: AgentTask) => void
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -58,6 +60,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const run = new AgentRun(task, this.#ports, {
       startTimeoutMs: this.#options.startTimeoutMs,
       abort: () => this.#abort(sessionID),
+      onFinishing: () => this.#ports.onFinishing(task),
       onOver: () => this.#forget(sessionID, run),
     })
     // Register before the prompt is sent, so that no event is missed.
@@ -105,13 +108,12 @@ export class AgentRunner implements WorkKind<AgentTask> {
   /** Reads as few messages as show the run. */
   async #transcript(task: AgentTask): Promise<RunSummary | undefined> {
     const [newest] = await this.#messages(task.sessionID, 1)
-    const [askedID] = task.promptIDs
     if (!newest) return undefined
-    const { info, parts } = newest
-    const before = { usage: NO_USAGE, steps: 0, text: undefined }
-    const isAnswer = info.role === 'assistant' && task.promptIDs.length === 1
-    const short = isAnswer ? transcriptOfAnswer({ info, parts }, askedID, before) : undefined
-    if (short && isEnded(task)) return { ...short, usage: task.usage }
+    if (isEnded(task) && task.promptIDs.length === 1) {
+      const before = { usage: NO_USAGE, steps: 0, text: undefined }
+      const transcript = transcriptOfNewest(newest, task.promptIDs[0], before)
+      if (transcript) return { ...transcript, usage: task.usage }
+    }
     return readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
   }
 

@@ -96,6 +96,16 @@ export interface Totals {
   readonly text: string | undefined
 }
 
+/** Reads a run of one prompt from the newest message of its session, if that is its answer. */
+export function transcriptOfNewest(
+  newest: StoredMessage | undefined,
+  askedID: string,
+  before: Totals,
+): Transcript | undefined {
+  if (newest?.info.role !== 'assistant') return undefined
+  return transcriptOfAnswer({ info: newest.info, parts: newest.parts }, askedID, before)
+}
+
 /**
  * Reads a run of one prompt from its newest assistant message alone; `undefined` if that does not decide: it answers
  * another message, is not final, or has no text where no earlier text is known.

@@ -14,18 +14,18 @@ test('ParentTasks tracks unfinished and active tasks through each change and the
   const store = new TaskStore()
   const tasks = new ParentTasks(store)
   store.subscribe((task, event) => tasks.observeTask(task, event))
-  const states = (): unknown => [[...tasks.unfinished()].map(({ id }) => id), tasks.isAnyActive]
+  const states = (): unknown => [[...tasks.unfinished()].map(({ id }) => id), tasks.activeCount]
   store.add(pendingTask({ id: 'bg_1', sessionID: 'ses_1', createdAt: 2 }))
   store.add(pendingTask({ id: 'bg_2', sessionID: 'ses_2', createdAt: 1 }))
-  expect(states()).toEqual([['bg_1', 'bg_2'], false])
+  expect(states()).toEqual([['bg_1', 'bg_2'], 0])
   store.dispatch('bg_1', { type: 'slotTaken', at: 1 })
-  expect(states()).toEqual([['bg_1', 'bg_2'], true])
+  expect(states()).toEqual([['bg_1', 'bg_2'], 1])
   store.dispatch('bg_1', cancel)
-  expect(states()).toEqual([['bg_2'], false])
+  expect(states()).toEqual([['bg_2'], 0])
   expect(tasks.used).toEqual(USAGE)
   const next = { prompt: 'go on', promptIDs: ['msg_2'], description: 'more', createdAt: 9 } as const
   store.dispatch('bg_1', { type: 'continued', next })
-  expect(states()).toEqual([['bg_2', 'bg_1'], false])
+  expect(states()).toEqual([['bg_2', 'bg_1'], 0])
 })
 
 test('ParentTasks lists tasks in launch order', () => {
