@@ -26,7 +26,8 @@ export const optionsSchema = z.strictObject({
     debounceMs: option(
       milliseconds,
       200,
-      'how long a notice waits for others while sibling tasks still run; at most ten times that in total',
+      'how long a notice waits for others while sibling tasks still run, and longer while tasks end more slowly one after ' +
+        'another; at most ten times that in total',
     ),
     inlineResultBytes: option(
       z.int().check(z.minimum(0)),

@@ -174,8 +174,13 @@ export function connect(
   }
 
   const newestMessages = (sessionID: string, count: number): Promise<readonly StoredMessage[]> =>
-    call('session.messages', (signal) =>
-      readPages(raw, { url: `/session/${sessionID}/message`, query, signal }, count),
+    readPages(
+      (page) =>
+        call('session.messages', async (signal) => {
+          const url = `/session/${sessionID}/message`
+          return { data: await raw.get({ url, query: { ...query, ...page }, signal }) }
+        }),
+      count,
     )
 
   return {
@@ -300,26 +305,24 @@ const PAGE = 16
  * its own schema check, which it makes of the last page alone (seen): a refused page is halved until it is accepted.
  */
 async function readPages(
-  raw: RawClient,
-  request: { url: string; query: object; signal: AbortSignal },
+  get: (page: { readonly limit: number; readonly before?: string }) => Promise<SdkResult<unknown>>,
   count: number,
-): Promise<SdkResult<StoredMessage[]>> {
+): Promise<readonly StoredMessage[]> {
   const messages: StoredMessage[] = []
   let limit = Math.min(PAGE, count)
-  let before: string | null | undefined
-  do {
-    const query = { ...request.query, limit, ...(before && { before }) }
-    const page = await raw.get({ ...request, query })
-    if (page.error === undefined) {
-      messages.unshift(...(page.data as StoredMessage[]))
-      before = page.response?.headers.get('x-next-cursor')
+  let before: string | undefined
+  for (;;) {
+    const { data, error, response } = await get({ limit, ...(before !== undefined && { before }) })
+    if (error === undefined) {
+      messages.unshift(...(data as StoredMessage[]))
+      before = response?.headers.get('x-next-cursor') ?? undefined
       limit = Math.min(limit, count - messages.length)
-    } else if (page.response?.status === 400 && limit > 1) limit = Math.floor(limit / 2)
+      if (limit === 0 || before === undefined) return messages
+    } else if (response?.status === 400 && limit > 1) limit = Math.floor(limit / 2)
     // The oldest message is the one that cannot be read.
-    else if (page.response?.status === 400 && before) break
-    else return { error: page.error, ...(page.response && { response: page.response }) }
-  } while (limit > 0 && before !== null)
-  return { data: messages }
+    else if (response?.status === 400 && before !== undefined) return messages
+    else throw refusal('session.messages', error, response)
+  }
 }
 
 function refusal(name: string, error: unknown, response: Response | undefined): HostError {

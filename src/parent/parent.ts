@@ -9,14 +9,13 @@
  * This class connects the parts: a change of a task reaches the outbox, an opened gate makes the outbox send,
  * and an interrupt or a notice ends the hold.
  */
-import type { StoreEvent } from '../task/store.ts'
+import type { StoreEvent, TaskStore } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import { Gate, type GateChange } from './gate.ts'
 import { HeadlessHold, type NamedByClient } from './headless-hold.ts'
 import type { NotifyOptions } from './mailbox.ts'
 import { Outbox, type OutboxPorts } from './outbox.ts'
 import { ParentTasks } from './parent-tasks.ts'
-import type { TaskStore } from '../task/store.ts'
 
 export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'onChange'> {
   readonly store: TaskStore
@@ -73,7 +72,7 @@ export class Parent {
     this.hold = new HeadlessHold({ ...ports, gate, tasks, outbox: this.outbox }, options.headlessWaitMs)
   }
 
-  /** A task has given its last answer: if its notice will be sent at once, the gate asks for the parent meanwhile. */
+  /** Has the gate query the parent before a task ends, if the notice will not wait for other tasks. */
   observeFinishing(): void {
     if (this.tasks.activeCount === 1) this.gate.lookAhead()
   }

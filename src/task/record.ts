@@ -326,7 +326,8 @@ export class TaskRecords {
   async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
     const { metadata } = await this.#opencode.session(sessionID)
     const marked = { ...metadata, ...fields }
-    this.#pending.delete(sessionID)
+    // This write replaces the one that waits for a notice.
+    if (this.#pending.delete(sessionID)) this.#metadata.delete(sessionID)
     if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
     const task = this.#store.findBySession(sessionID)
     if (task) this.#queue(task, marked)

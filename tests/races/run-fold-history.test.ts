@@ -1,39 +1,14 @@
 import { expect, test } from 'vitest'
 import type { StoredMessage } from '../../src/host/opencode.ts'
 import { judge } from '../../src/work/agent/ending.ts'
-import { RunFold } from '../../src/work/agent/run-fold.ts'
 import { readTranscript, type Transcript } from '../../src/work/agent/transcript.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
-import { assistantMessage, compactionRequest, userMessage } from '../harness/messages.ts'
-
-function fed(messages: readonly StoredMessage[]): RunFold {
-  const fold = new RunFold('msg_5')
-  for (const { info, parts } of messages) {
-    const { time, ...rest } = info
-    fold.observeMessage({
-      ...rest,
-      time: { created: time.created },
-      finish: undefined,
-      error: undefined,
-    } as never)
-    for (const part of parts)
-      fold.observePart(part.type === 'text' ? { ...part, time: { start: 1, end: 2 } } : part)
-    if (info.role === 'assistant')
-      fold.observePart({
-        id: `${info.id}_end`,
-        type: 'step-finish',
-        messageID: info.id,
-        sessionID: '',
-      } as never)
-    fold.observeMessage(info)
-  }
-  return fold
-}
+import { assistantMessage, compactionRequest, foldOf, userMessage } from '../harness/messages.ts'
 
 /** Expects the fold to leave a history to a read, or to show the same end. */
 function expectSame(messages: readonly StoredMessage[], by: 'fold' | 'read'): void {
   const read = readTranscript(messages, ['msg_5'])
-  const folded = fed(messages).transcript()
+  const folded = foldOf(messages, 'msg_5').transcript()
   const shown = (transcript: Transcript): object => ({
     verdict: judge(transcript),
     steps: transcript.steps,
@@ -133,15 +108,18 @@ test('a fold agrees with a read if the answer after a compaction is aborted or f
 })
 
 test('the progress of a task shows its own last text while its context is summarised', () => {
-  const fold = fed([
-    userMessage('msg_5'),
-    assistantMessage({ parentID: 'msg_5', id: 'msg_6' }, { text: 'own words' }),
-    compactionRequest('msg_7'),
-    assistantMessage(
-      { parentID: 'msg_7', id: 'msg_8', time: { created: 1 }, summary: true },
-      { text: 'SUMMARY' },
-    ),
-  ])
+  const fold = foldOf(
+    [
+      userMessage('msg_5'),
+      assistantMessage({ parentID: 'msg_5', id: 'msg_6' }, { text: 'own words' }),
+      compactionRequest('msg_7'),
+      assistantMessage(
+        { parentID: 'msg_7', id: 'msg_8', time: { created: 1 }, summary: true },
+        { text: 'SUMMARY' },
+      ),
+    ],
+    'msg_5',
+  )
   expect(fold.summary?.text).toBe('own words')
 })
 

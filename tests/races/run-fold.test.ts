@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { Event, StoredMessage } from '../../src/host/opencode.ts'
-import { RunFold } from '../../src/work/agent/run-fold.ts'
+import type { Event } from '../../src/host/opencode.ts'
 import { readTranscript } from '../../src/work/agent/transcript.ts'
 import type { Task } from '../../src/task/task.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
-import { assistantMessage, compactionRequest, userMessage } from '../harness/messages.ts'
+import { assistantMessage, compactionRequest, foldOf, userMessage } from '../harness/messages.ts'
 
 const isTextPart = (event: Event, sessionID: string): boolean =>
   event.type === 'message.part.updated' &&
@@ -94,34 +93,11 @@ describe('a final answer that fills the context', () => {
       { text: 'Nothing left to do.' },
     )
     const all = [user, own, request, summary, on, last]
-    const fold = fed(all)
+    const fold = foldOf(all, 'msg_1')
     expect(readTranscript(all, ['msg_1']).text).toBe('the result')
     expect(fold.transcript()?.text ?? 'the result').toBe('the result')
   })
 })
-
-function fed(messages: readonly StoredMessage[]): RunFold {
-  const fold = new RunFold('msg_1')
-  for (const { info, parts } of messages) {
-    fold.observeMessage(info)
-    for (const part of parts) {
-      const whole =
-        part.type === 'text'
-          ? { ...part, messageID: info.id, time: { start: 1, end: 2 } }
-          : { ...part, messageID: info.id }
-      fold.observePart(whole)
-    }
-    if (info.role === 'assistant')
-      fold.observePart({
-        id: `${info.id}_end`,
-        type: 'step-finish',
-        messageID: info.id,
-        sessionID: '',
-      } as never)
-    fold.observeMessage(info)
-  }
-  return fold
-}
 
 test('the report of an ended run has the usage of all its steps', async () => {
   const { clock, host, manager, launch } = createFakeStage()

@@ -22,7 +22,7 @@ import {
   type Transcript,
 } from './transcript.ts'
 
-/** What a run of one prompt needs besides its newest assistant message. */
+/** The position of a fold in a run: with the newest assistant message, it makes the transcript. */
 export interface Following {
   /** The prompt, or the message by which OpenCode continued the run after it had summarised a full context. */
   readonly askedID: string
@@ -68,7 +68,7 @@ export class RunFold {
     }
   }
 
-  /** What is known while the fold follows a run; `undefined` if it does not. */
+  /** The position in the run; `undefined` if the fold does not follow one. */
   get following(): Following | undefined {
     if (this.#state !== 'following' || this.#unknownID !== undefined || !this.#newest) return undefined
     return { askedID: this.#askedID, newestID: this.#newest.id, before: this.#before }

@@ -70,3 +70,17 @@ test('the newest messages of a session are read in as few pages as they need', a
   )
   expect(host.calls()).toBe(3)
 })
+
+test('an answer without a cursor is the last page', async () => {
+  let calls = 0
+  const bare = {
+    _client: {
+      get: () => {
+        calls += 1
+        return Promise.resolve({ data: [{ info: { id: 'msg_0' }, parts: [] }] })
+      },
+    },
+  } as unknown as Client
+  expect(await ids(bare)).toEqual(['msg_0'])
+  expect(calls).toBe(1)
+})
