@@ -49,6 +49,7 @@ const patient = { poll: { timeout: 30_000 } }
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
+  { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
 ].map(({ globalSetup = [], ...project }) => ({

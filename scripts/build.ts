@@ -15,6 +15,8 @@ const ENTRIES = {
   manager: 'library.ts',
   panes: 'panes.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
+  command: 'command.ts',
+  mcp: 'mcp/mcp.ts',
 }
 
 /** Leaves dynamic imports in their own files beside the entries. */

@@ -340,6 +340,18 @@ export class BackgroundManager {
     return this.#rooms.timeline.subscribe(listener)
   }
 
+  /** @internal Settles an end that a caller without a session of OpenCode has got: no notice of it is owed. */
+  settle(task: EndedTask): void {
+    this.#rooms.parents.find(task.parentID)?.outbox.settle(task)
+  }
+
+  /** @internal Ends the instance and leaves its tasks as they are, for the next instance of this name to recover. */
+  async detach(): Promise<void> {
+    this.#problems.dispose()
+    this.#rooms.parents.dispose()
+    await this.#rooms.records.flush()
+  }
+
   /** Ends the instance: records unfinished tasks as interrupted, and kills commands. */
   async dispose(): Promise<void> {
     this.#problems.dispose()

@@ -16,6 +16,8 @@ import { Clashes, type Definition } from './setup/clashes.ts'
 import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
 import { Repeats } from './tools/repeats.ts'
+import { byNotice } from './tools/telling.ts'
+import { defineTool, type Tool, type ToolDefinition, type ToolShape } from './tools/tool.ts'
 import { runBackground } from './tools/run-background.ts'
 import { ViewHint } from './setup/view-hint.ts'
 
@@ -53,18 +55,21 @@ const plugin = {
     const repeats = new Repeats()
     const hooks = manager.hooks()
     const { toolNames: names, commands } = manager
-    const tools = {
-      [names.background_task]: backgroundTask(manager, repeats),
-      [names.background_output]: backgroundOutput(manager, now),
-      [names.background_cancel]: backgroundCancel(manager),
-      [names.list_background]: listBackground(manager, now),
-      ...(commands.enabled && {
-        [names.run_background]: runBackground(manager, commands.timeoutMs, repeats),
-        [names.check_background]: checkBackground(manager, now),
-        [names.kill_background]: killBackground(manager),
-      }),
-    }
-    const clashes = new Clashes(tools, (problem) => manager.report(problem))
+    const ports = { manager, now, telling: byNotice(names) }
+    const define = <Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): [string, ToolDefinition] => [
+      names[tool.name],
+      defineTool(manager, tool, repeats),
+    ]
+    const tools = [
+      define(backgroundTask(ports)),
+      define(backgroundOutput(ports)),
+      define(backgroundCancel(ports)),
+      define(listBackground(ports)),
+      ...(commands.enabled
+        ? [define(runBackground(ports)), define(checkBackground(ports)), define(killBackground(ports))]
+        : []),
+    ]
+    const clashes = new Clashes(Object.fromEntries(tools), (problem) => manager.report(problem))
     return Promise.resolve({
       ...hooks,
       tool: clashes.tools,

@@ -138,7 +138,7 @@ export class Outbox {
     const held = this.#held.get(key) ?? this.#holdEnd(key, task.id)
     let end: EndedTask | undefined
     const reading = this.#readings.begin(reader, (over) => {
-      if (over === 'stored' && end) this.#settle(end)
+      if (over === 'stored' && end) this.settle(end)
       held.readings.delete(reading)
       if (held.readings.size === 0) this.#freeEnd(key, held)
       this.#changed()
@@ -300,7 +300,7 @@ export class Outbox {
   }
 
   /** Settles an end that the parent has read: the parent is owed no notice of it any more. */
-  #settle(task: EndedTask): void {
+  settle(task: EndedTask): void {
     this.#ports.timeline.addNotice(task.id, 'settled')
     this.#ports.onSettled(task)
     const held = this.#held.get(endKey(task))

@@ -6,66 +6,107 @@ import { isEnded, type Task } from '../task/task.ts'
 import { nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan } from './render/command-text.ts'
-import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
+import type { Telling } from './telling.ts'
+import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
 
-export function backgroundCancel(manager: BackgroundManager): ToolDefinition {
-  return defineTool(manager, {
+/** A task that was to be stopped. */
+export interface Cancelled {
+  /** As it is after the call. */
+  readonly task: Task
+  /** Whether it had ended before the call, which then killed its leftover processes, if there were any. */
+  readonly hadEnded: boolean
+  readonly leftovers: 'none' | 'killed' | 'alive'
+}
+
+/** The tasks of a call. `isAlone`: it was about one task, and its answer has room for details. */
+export interface CancelAnswer {
+  readonly isAlone: boolean
+  readonly tasks: readonly Cancelled[]
+}
+
+const ARGS = {
+  task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
+  all: described(z.optional(z.boolean()), 'All unfinished'),
+}
+
+export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
+  return {
+    name: 'background_cancel',
     description:
       'Stop a background task, or with all: true every unfinished one of yours. Its work so far stays readable with ' +
       `${manager.toolNames.background_output}. No notice follows.`,
-    args: {
-      task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),
-      all: described(z.optional(z.boolean()), 'All unfinished'),
-    },
-    async execute({ task_id: given, all: flag }, context) {
+    args: ARGS,
+    effect: 'ends',
+    async call({ task_id: given, all: flag }, { sessionID }) {
       const isAll = given?.toLowerCase() === 'all'
       const task_id = isAll ? undefined : given
       const all = flag ?? isAll
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')
-      if (task_id !== undefined) {
-        return cancelText(manager, await ownTask(manager, task_id, context.sessionID))
-      }
+      if (task_id !== undefined) return cancelOne(manager, await ownTask(manager, task_id, sessionID))
       if (!all) throw new ToolError('Give task_id, or all: true.')
-      const unfinished = manager.list(context.sessionID).filter((task) => !isEnded(task))
-      await manager.cancelAll(context.sessionID)
-      const ended = manager.list(context.sessionID).filter(({ id }) => manager.hasLeftovers(id))
-      const leftovers = await Promise.all(ended.map((task) => cancelText(manager, task)))
-      const tasks = unfinished.flatMap(({ id }) => manager.get(id) ?? [])
-      const lines = [...tasks.map((task) => describe(manager, task, false)), ...leftovers]
-      return lines.length === 0 ? 'There was nothing to stop.' : lines.join('\n')
+      const unfinished = manager.list(sessionID).filter((task) => !isEnded(task))
+      await manager.cancelAll(sessionID)
+      const stopped = unfinished.flatMap(({ id }) => {
+        const task = manager.get(id)
+        return task ? [{ task, hadEnded: false, leftovers: leftoversOf(manager, id) }] : []
+      })
+      const left = manager.list(sessionID).filter(({ id }) => manager.hasLeftovers(id))
+      const killed = await Promise.all(left.map((task) => cancelled(manager, task)))
+      return { isAlone: false, tasks: [...stopped, ...killed] }
     },
-  })
-}
-
-/** Cancels a task, and returns the result as text. */
-export async function cancelText(manager: BackgroundManager, task: Task): Promise<string> {
-  if (isEnded(task)) {
-    const had = await manager.killLeftovers(task.id)
-    const killed = manager.hasLeftovers(task.id)
-      ? "Its leftover processes cannot be killed: they may be another user's."
-      : 'Its leftover processes were killed.'
-    const did = had ? killed : 'Nothing was changed.'
-    return `${task.id} had ended already (${task.status}). ${did}`
+    render: (answer) => cancelText(answer, telling),
   }
-  return describe(manager, await manager.cancel(task.id), true)
 }
 
-/** @param isAlone whether the answer is about this task alone, with room for details */
-function describe(manager: BackgroundManager, task: Task, isAlone: boolean): string {
+/** Stops a task. Of one that has ended, it kills the leftover processes. */
+export async function cancelOne(manager: BackgroundManager, task: Task): Promise<CancelAnswer> {
+  return { isAlone: true, tasks: [await cancelled(manager, task)] }
+}
+
+async function cancelled(manager: BackgroundManager, task: Task): Promise<Cancelled> {
+  if (!isEnded(task)) {
+    const ended = await manager.cancel(task.id)
+    return { task: ended, hadEnded: false, leftovers: leftoversOf(manager, task.id) }
+  }
+  const had = await manager.killLeftovers(task.id)
+  return {
+    task,
+    hadEnded: true,
+    leftovers: manager.hasLeftovers(task.id) ? 'alive' : had ? 'killed' : 'none',
+  }
+}
+
+function leftoversOf(manager: BackgroundManager, taskID: string): 'none' | 'alive' {
+  return manager.hasLeftovers(taskID) ? 'alive' : 'none'
+}
+
+export function cancelText({ isAlone, tasks }: CancelAnswer, telling: Telling): string {
+  if (tasks.length === 0) return 'There was nothing to stop.'
+  return tasks.map((each) => textOf(each, isAlone, telling)).join('\n')
+}
+
+function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, telling: Telling): string {
+  if (hadEnded) return `${task.id} had ended already (${task.status}). ${LEFTOVERS[leftovers]}`
+  const named = `${task.id} (${nameForModel(task.description)})`
   if (task.status !== 'cancelled') {
-    return `${task.id} (${nameForModel(task.description)}) ended before it could be stopped: ${task.status}. Its notice follows.`
+    return `${named} ended before it could be stopped: ${task.status}. ${telling.afterEnd(task.id)}`
   }
   const after =
     task.startedAt === undefined
       ? 'before it had started'
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
-  const hasLeftovers = manager.hasLeftovers(task.id)
-  if (task.kind === 'agent' || (!isAlone && !hasLeftovers))
-    return `${task.id} (${nameForModel(task.description)}) was cancelled ${after}.`
-  const killed = hasLeftovers
+  const isAlive = leftovers === 'alive'
+  if (task.kind === 'agent' || (!isAlone && !isAlive)) return `${named} was cancelled ${after}.`
+  const killed = isAlive
     ? `⚠️ Task \`${task.id}\` was signalled, but one of its processes cannot be killed: it may be another user's.`
     : `🛑 Task \`${task.id}\` has been killed.`
   const lines = [killed, `Command: ${codeSpan(task.command)}`]
   if (task.startedAt === undefined) return [...lines, 'It had not started.'].join('\n')
   return [...lines, `Duration before kill: ${formatDuration(task.endedAt - task.startedAt)}`].join('\n')
 }
+
+const LEFTOVERS = {
+  none: 'Nothing was changed.',
+  killed: 'Its leftover processes were killed.',
+  alive: "Its leftover processes cannot be killed: they may be another user's.",
+} as const

@@ -1,17 +1,18 @@
 /** The tool that reads a task: its result after the end, its activity before. */
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens, incompleteText } from '../text/format.ts'
-import type { BackgroundManager, TaskReport } from '../manager.ts'
+import type { OutputOptions, TaskReport } from '../manager.ts'
 import { readerOf } from '../host/reader.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { wordsOf } from '../text/words.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './render/command-text.ts'
-import { NOTICE_COMES, statusNote } from './render/status-note.ts'
+import { statusNote } from './render/status-note.ts'
 import { endsText, OFFSET, PAGE, pageText } from './render/page-text.ts'
 import { storyText } from './render/story-text.ts'
 import { transcriptText, type TranscriptOptions } from './render/transcript-text.ts'
-import { defineTool, described, MILLISECONDS, ownTask, type ToolDefinition, type ToolResult } from './tool.ts'
+import type { Telling } from './telling.ts'
+import { described, MILLISECONDS, ownTask, type Tool, type ToolPorts, type ToolResult } from './tool.ts'
 
 /** The maximum wait: models request an hour. */
 const LONGEST_BLOCK_MS = 600_000
@@ -23,33 +24,46 @@ const UNREADABLE = 'Its session cannot be read (any more).'
 const WENT_ON =
   'After this end its session continued, under messages that are not yours: full_session shows them.'
 
-/** The section of a long answer to show. */
+/** Which part to show: of an agent, the transcript instead of the result; of a long text, the page from `offset`. */
 interface Wanted {
   readonly transcript?: TranscriptOptions | undefined
   readonly offset?: number | undefined
 }
 
+/** A task as a call has read it. */
+export interface TaskAnswer {
+  readonly report: TaskReport
+  readonly note: string | undefined
+  /** When it was read, in milliseconds since the Unix epoch. */
+  readonly at: number
+  readonly wanted: Wanted
+}
+
 const flag = (description: string) => described(z.optional(z.boolean()), description)
 
-export function backgroundOutput(manager: BackgroundManager, now: () => number): ToolDefinition {
-  return defineTool(manager, {
-    looksOnly: true,
+const ARGS = {
+  task_id: described(z.string().check(z.trim()), 'Its id'),
+  block: flag('Wait until it ends or timeout passes'),
+  timeout: described(z._default(MILLISECONDS, 120_000), 'Of block, in ms'),
+  full_session: flag('The transcript instead of the result'),
+  message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Number of its last messages'),
+  include_thinking: flag('In the transcript'),
+  include_tool_results: flag('In the transcript'),
+  offset: OFFSET,
+  story: flag('Its steps, timed: why it is stuck'),
+}
+
+export function backgroundOutput(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer | string> {
+  const { manager, now } = ports
+  return {
+    name: 'background_output',
     description:
       'Read a background task: its status, or its result. An automatic notice brings the result: use this for ' +
       'results that were cut, or with block when you cannot continue without it.',
-    args: {
-      task_id: described(z.string().check(z.trim()), 'Its id'),
-      block: flag('Wait until it ends or timeout passes'),
-      timeout: described(z._default(MILLISECONDS, 120_000), 'Of block, in ms'),
-      full_session: flag('The transcript instead of the result'),
-      message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Number of its last messages'),
-      include_thinking: flag('In the transcript'),
-      include_tool_results: flag('In the transcript'),
-      offset: OFFSET,
-      story: flag('Its steps, timed: why it is stuck'),
-    },
-    async execute({ task_id, block, timeout, story, offset, ...session }, context) {
-      const task = await ownTask(manager, task_id, context.sessionID)
+    args: ARGS,
+    effect: 'reads',
+    async call({ task_id, block, timeout, story, offset, ...session }, caller) {
+      const task = await ownTask(manager, task_id, caller.sessionID)
       const { id } = task
       // The story does not contain the result, so that the notice stays owed.
       if (story) return storyText(task, manager.story(id), now())
@@ -57,48 +71,51 @@ export function backgroundOutput(manager: BackgroundManager, now: () => number):
       const { full_session, message_limit: limit } = session
       const { include_thinking: thinking = false, include_tool_results: toolResults = false } = session
       const wantsTranscript = full_session || (limit ?? 0) > 0 || thinking || toolResults
-      const report = await manager.output(id, {
+      const options = {
         // One more shows whether there are earlier ones.
         ...(wantsTranscript && { messages: limit === undefined ? Infinity : limit + 1 }),
         // 0 means no wait here, but no limit in `manager.output`.
         ...(block && timeout > 0 && { timeoutMs: Math.min(timeout, LONGEST_BLOCK_MS) }),
-        piece: offset === undefined ? undefined : { stream: 'stdout', offset, bytes: PAGE.bytes },
-        signal: context.abort,
-        reader: readerOf(context),
-      })
+        piece: offset === undefined ? undefined : { stream: 'stdout' as const, offset, bytes: PAGE.bytes },
+        signal: caller.abort,
+        reader: readerOf(caller),
+      }
       const transcript = wantsTranscript ? { limit, thinking, toolResults } : undefined
-      return answerOf(manager, report, now(), { transcript, offset })
+      return readTask(ports, id, options, { transcript, offset })
     },
-  })
+    render: (answer) => (typeof answer === 'string' ? answer : answerOf(ports, answer)),
+  }
 }
 
-/**
- * Returns the answer about a task, for each tool that reads one.
- *
- * @param wanted of an agent, the transcript instead of the result; of a long text, the page that begins at `offset`
- */
-export function answerOf(
-  manager: BackgroundManager,
-  report: TaskReport,
-  now: number,
-  wanted: Wanted = {},
-): Exclude<ToolResult, string> {
-  const { task, output, piece, receipt } = report
-  const note = statusNote(manager, task)
+/** Reads a task, after waiting for its end if the options say so. */
+export async function readTask(
+  { manager, now }: ToolPorts,
+  taskID: string,
+  options: OutputOptions,
+  wanted: Wanted,
+): Promise<TaskAnswer> {
+  const report = await manager.output(taskID, options)
+  return { report, note: statusNote(manager, report.task), at: now(), wanted }
+}
+
+/** Renders a task, for each tool that reads one. */
+export function answerOf(ports: ToolPorts, answer: TaskAnswer): Exclude<ToolResult, string> {
+  const { task, output, piece, receipt } = answer.report
   return {
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText(task, note, output, now, manager.toolNames, piece)
-        : describe(report, now, note, wanted),
+        ? commandText({ ...answer, task, output, piece }, ports)
+        : describe(answer, ports.telling),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run, ...receipt },
   }
 }
 
-function describe(report: TaskReport, now: number, note: string | undefined, wanted: Wanted): string {
+function describe(answer: TaskAnswer, telling: Telling): string {
+  const { report, wanted } = answer
   const { task, messages } = report
   const { transcript, offset } = wanted
-  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, report, now, note)
+  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, answer, telling)
   if (transcript)
     lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))
@@ -112,21 +129,20 @@ function describe(report: TaskReport, now: number, note: string | undefined, wan
 
 function unfinishedLines(
   task: UnfinishedTask,
-  { transcript }: TaskReport,
-  now: number,
-  note: string | undefined,
+  { report: { transcript }, at: now, note }: TaskAnswer,
+  { unfinished }: Telling,
 ): string[] {
   const status = `status: ${task.status}${note === undefined ? '' : ` (${note})`}`
   if (task.status === 'pending')
-    return [status, `queued for: ${formatDuration(now - task.createdAt)}`, '', NOTICE_COMES]
+    return [status, `queued for: ${formatDuration(now - task.createdAt)}`, '', unfinished]
   const lines = [status, `elapsed: ${formatDuration(now - task.startedAt)}`]
   if (task.status === 'waiting') lines.push('The user can answer in the session of the task.')
-  if (!transcript) return [...lines, '', NOTICE_COMES]
+  if (!transcript) return [...lines, '', unfinished]
   const { activity, usage } = transcript
   const last = activity
     ? `${nameForModel(activity.what)}, ${formatDuration(now - activity.at)} ago`
     : 'none yet'
-  return [...lines, `last activity: ${last}`, usageLine(usage), '', NOTICE_COMES]
+  return [...lines, `last activity: ${last}`, usageLine(usage), '', unfinished]
 }
 
 function endedLines(task: EndedTask): string[] {

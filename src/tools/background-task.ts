@@ -6,15 +6,7 @@ import type { Task } from '../task/task.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { statusNote } from './render/status-note.ts'
-import type { Repeats } from './repeats.ts'
-import {
-  defineTool,
-  described,
-  ownTask,
-  type ToolContext,
-  type ToolDefinition,
-  type ToolResult,
-} from './tool.ts'
+import { described, ownTask, type Caller, type Tool, type ToolPorts, type ToolResult } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodMiniString =>
   z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
@@ -43,20 +35,30 @@ const LONGEST_NAME = 200
 
 type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
-export function backgroundTask(manager: BackgroundManager, repeats: Repeats): ToolDefinition {
-  return defineTool(manager, {
+/** What a call has started, or continued. */
+interface StartedTask {
+  readonly task: Task
+  readonly note: string | undefined
+  /** The task as it was before it was continued. */
+  readonly before: Task | undefined
+}
+
+export function backgroundTask({ manager }: ToolPorts): Tool<typeof ARGS, StartedTask> {
+  return {
+    name: 'background_task',
     description:
       'Launch a sub-agent that works in the background, and continue with your own work. An automatic notice brings ' +
       'the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go. ' +
       'With task_id, send another prompt to a task: while it works, or to continue it.',
     args: ARGS,
-    starts: { name: manager.toolNames.background_task, repeats },
-    execute: (args, context) =>
-      args.task_id === undefined ? launch(manager, args, context) : say(manager, args.task_id, args, context),
-  })
+    effect: 'starts',
+    call: (args, caller) =>
+      args.task_id === undefined ? launch(manager, args, caller) : say(manager, args.task_id, args, caller),
+    render: answer,
+  }
 }
 
-async function launch(manager: BackgroundManager, args: Args, context: ToolContext): Promise<ToolResult> {
+async function launch(manager: BackgroundManager, args: Args, caller: Caller): Promise<StartedTask> {
   const { prompt, agent: named } = args
   const model = namedModel(args)
   const description = brief(
@@ -66,21 +68,21 @@ async function launch(manager: BackgroundManager, args: Args, context: ToolConte
   if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
   // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
-  await ask(context, agent, description)
-  const request = { parentID: context.sessionID, agent, prompt, description }
+  await ask(caller, agent, description)
+  const request = { parentID: caller.sessionID, agent, prompt, description }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
-  return answer(task, statusNote(manager, task))
+  return { task, note: statusNote(manager, task), before: undefined }
 }
 
 async function say(
   manager: BackgroundManager,
   taskID: string,
   args: Args,
-  context: ToolContext,
-): Promise<ToolResult> {
+  caller: Caller,
+): Promise<StartedTask> {
   const { description, prompt, agent } = args
   const model = namedModel(args)
-  const before = await ownTask(manager, taskID, context.sessionID)
+  const before = await ownTask(manager, taskID, caller.sessionID)
   if (before.kind !== 'agent') {
     throw new ToolError(
       `${before.id} is a command: it reads no prompts. Start another with ${manager.toolNames.run_background}.`,
@@ -89,12 +91,12 @@ async function say(
   if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
     throw new ToolError(`${before.id} already runs as agent "${before.agent}": omit agent.`)
   }
-  await ask(context, before.agent, description ?? before.description)
+  await ask(caller, before.agent, description ?? before.description)
   const task = await manager.continue(before.id, prompt, {
     ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),
   })
-  return answer(task, statusNote(manager, task), before)
+  return { task, note: statusNote(manager, task), before }
 }
 
 /** Returns the requested model; `undefined` for the default one. */
@@ -103,8 +105,8 @@ function namedModel({ model }: Args): string | undefined {
 }
 
 /** Requests the permission of OpenCode's own task tool. */
-async function ask(context: ToolContext, agent: string, description: string): Promise<void> {
-  await context.ask({
+async function ask(caller: Caller, agent: string, description: string): Promise<void> {
+  await caller.ask({
     permission: 'task',
     patterns: [agent],
     always: ['*'],
@@ -116,7 +118,7 @@ function missing(argument: string, what: string): string {
   return `${argument}: a new task needs it (${what}). Correct the arguments and call again.`
 }
 
-function answer(task: Task, note: string | undefined, before?: Task): ToolResult {
+function answer({ task, note, before }: StartedTask): ToolResult {
   const { id, sessionID, description, run } = task
   // Without a note nothing delays the start.
   const status = note === undefined ? 'running' : task.status

@@ -1,15 +1,18 @@
 /** The tool that kills a command. */
 import * as z from 'zod/mini'
-import type { BackgroundManager } from '../manager.ts'
-import { cancelText } from './background-cancel.ts'
-import { defineTool, described, ownTask, type ToolDefinition } from './tool.ts'
+import { cancelOne, cancelText, type CancelAnswer } from './background-cancel.ts'
+import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
 
-export function killBackground(manager: BackgroundManager): ToolDefinition {
-  return defineTool(manager, {
-    description: 'Kill a background command and its child processes. No notice follows.',
-    args: { task_id: described(z.string().check(z.trim()), 'Its id') },
-    async execute({ task_id }, context) {
-      return cancelText(manager, await ownTask(manager, task_id, context.sessionID))
-    },
-  })
+const ARGS = { task_id: described(z.string().check(z.trim()), 'Its id') }
+
+export function killBackground({ manager, telling }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
+  return {
+    name: 'kill_background',
+    description: `Kill a background command and its child processes. ${telling.ofKill}`,
+    args: ARGS,
+    effect: 'ends',
+    call: async ({ task_id }, caller) =>
+      cancelOne(manager, await ownTask(manager, task_id, caller.sessionID)),
+    render: (data) => cancelText(data, telling),
+  }
 }

@@ -1,13 +1,14 @@
 /** The tool that lists the tasks of a session. */
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../text/format.ts'
-import type { BackgroundManager, OthersTask } from '../manager.ts'
+import type { OthersTask } from '../manager.ts'
 import { wordsOf } from '../text/words.ts'
 import { nameForModel } from '../text/sanitize.ts'
-import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus } from '../task/task.ts'
+import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus, type Usage } from '../task/task.ts'
 import { RULE } from './render/command-text.ts'
 import { statusNote } from './render/status-note.ts'
-import { defineTool, described, processText, type ToolDefinition } from './tool.ts'
+import type { Telling } from './telling.ts'
+import { described, processText, type Tool, type ToolPorts } from './tool.ts'
 
 type Group = 'running' | 'done' | 'error'
 
@@ -25,54 +26,83 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
 const ENDED_ROWS = 50
 const OTHERS = 20
 
-export function listBackground(manager: BackgroundManager, now: () => number): ToolDefinition {
-  return defineTool(manager, {
-    looksOnly: true,
+const ARGS = {
+  status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),
+}
+
+/** The tasks of a session, and what concerns them. */
+export interface TaskList {
+  readonly tasks: readonly Task[]
+  /** The tasks to show. */
+  readonly shown: readonly NotedTask[]
+  /** When they were listed, in milliseconds since the Unix epoch. */
+  readonly at: number
+  /** The total usage of the ended runs of agents. */
+  readonly used: Usage
+  /** Unfinished tasks that another living process runs. */
+  readonly others: readonly OthersTask[]
+  /** The session that this one was forked from, if it has launched nothing itself. */
+  readonly origin: string | undefined
+  readonly problems: readonly string[]
+}
+
+interface NotedTask {
+  readonly task: Task
+  readonly note: string | undefined
+}
+
+export function listBackground({ manager, now, telling }: ToolPorts): Tool<typeof ARGS, TaskList> {
+  return {
+    name: 'list_background',
     description: 'List the background tasks that you launched, with their ids and status.',
-    args: {
-      status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),
-    },
-    async execute({ status }, context) {
-      const tasks = manager.list(context.sessionID)
-      const shown = tasks.filter((task) => status === 'all' || GROUPS[task.status] === status)
-      const count = (group: Group): number => tasks.filter((task) => GROUPS[task.status] === group).length
-      const lines = [
-        `📋 **Background Tasks** (${tasks.length} total)`,
-        RULE,
-        `| ⏳ Running: ${count('running')} | ✅ Done: ${count('done')} | ❌ Error/Cancelled: ${count('error')} |`,
-        RULE,
-      ]
-      const spent = manager.used(context.sessionID)
-      if (spent.tokens > 0)
-        lines.push(`Ended runs: ${formatTokens(spent.tokens)} tokens, ${formatCost(spent.cost)}`)
-      const ended = shown.filter(isEnded)
-      const listed = [...shown.filter((task) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
-      if (shown.length > 0) {
-        lines.push(
-          '',
-          '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
-          '|---------|--------|-------|------|----------|--------|------|',
-        )
-        lines.push(...listed.map((task) => row(task, statusNote(manager, task), now())))
-        lines.push(
-          ...(ended.length > ENDED_ROWS
-            ? [`${ended.length - ENDED_ROWS} older ended tasks are not listed.`]
-            : []),
-          '',
-          `💡 A notice reports the end of each task. \`${manager.toolNames.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
-        )
+    args: ARGS,
+    effect: 'reads',
+    async call({ status }, { sessionID }) {
+      const tasks = manager.list(sessionID)
+      return {
+        tasks,
+        shown: tasks
+          .filter((task) => status === 'all' || GROUPS[task.status] === status)
+          .map((task) => ({ task, note: statusNote(manager, task) })),
+        at: now(),
+        used: manager.used(sessionID),
+        others: manager.others(sessionID).filter(({ task }) => !isEnded(task)),
+        origin: tasks.length === 0 ? await manager.forkedFrom(sessionID) : undefined,
+        problems: manager.problems,
       }
-      const others = manager.others(context.sessionID).filter(({ task }) => !isEnded(task))
-      lines.push(...others.slice(-OTHERS).map(othersLine))
-      const origin = tasks.length === 0 ? await manager.forkedFrom(context.sessionID) : undefined
-      if (origin !== undefined)
-        lines.push(
-          `This session was forked from ${origin}: earlier tasks belong to it, and their notices go there.`,
-        )
-      lines.push(...manager.problems.map((problem) => `⚠️ ${problem}`))
-      return lines.join('\n')
     },
-  })
+    render: (list) => listText(list, telling),
+  }
+}
+
+function listText({ tasks, shown, at, used, others, origin, problems }: TaskList, telling: Telling): string {
+  const count = (group: Group): number => tasks.filter((task) => GROUPS[task.status] === group).length
+  const lines = [
+    `📋 **Background Tasks** (${tasks.length} total)`,
+    RULE,
+    `| ⏳ Running: ${count('running')} | ✅ Done: ${count('done')} | ❌ Error/Cancelled: ${count('error')} |`,
+    RULE,
+  ]
+  if (used.tokens > 0) lines.push(`Ended runs: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}`)
+  const ended = shown.filter(({ task }) => isEnded(task))
+  const listed = [...shown.filter(({ task }) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
+  if (shown.length > 0) {
+    lines.push(
+      '',
+      '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
+      '|---------|--------|-------|------|----------|--------|------|',
+    )
+    lines.push(...listed.map(({ task, note }) => row(task, note, at)))
+    if (ended.length > ENDED_ROWS)
+      lines.push(`${ended.length - ENDED_ROWS} older ended tasks are not listed.`)
+    lines.push('', `💡 ${telling.afterList}`)
+  }
+  lines.push(...others.slice(-OTHERS).map(othersLine))
+  if (origin !== undefined)
+    lines.push(
+      `This session was forked from ${origin}: earlier tasks belong to it, and their notices go there.`,
+    )
+  return [...lines, ...problems.map((problem) => `⚠️ ${problem}`)].join('\n')
 }
 
 function othersLine(others: OthersTask): string {

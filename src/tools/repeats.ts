@@ -3,9 +3,10 @@
  * model again for this message, without the result of the tool call (seen): a launch would be made twice.
  */
 import type { Event } from '../host/opencode.ts'
-import type { ToolContext, ToolResult } from './tool.ts'
+import type { ToolContext } from './tool.ts'
 
-type Calls = Map<string, Promise<ToolResult>[]>
+/** The data of calls. */
+type Calls = Map<string, Promise<unknown>[]>
 
 interface Step {
   readonly messageID: string
@@ -28,16 +29,17 @@ export class Repeats {
     step.since.clear()
   }
 
-  /** Does the work, or returns the result that an equal call had before the retry. */
-  once(
+  /** Makes a call, or returns the data that an equal call had before the retry. */
+  once<Data>(
     tool: string,
     args: object,
     { sessionID, messageID }: Pick<ToolContext, 'sessionID' | 'messageID'>,
-    work: () => Promise<ToolResult>,
-  ): Promise<ToolResult> {
+    work: () => Promise<Data>,
+  ): Promise<Data> {
     const step = this.#step(sessionID, messageID)
     const call = JSON.stringify([tool, args])
-    const result = step.before.get(call)?.shift() ?? work()
+    // An equal call of the same tool had data of the same type.
+    const result = (step.before.get(call)?.shift() as Promise<Data> | undefined) ?? work()
     addTo(step.since, call, result)
     // A refusal is not reused, because it may be out of date by then.
     result.catch(() => removeFrom(step, call, result))
@@ -56,11 +58,11 @@ export class Repeats {
   }
 }
 
-function addTo(calls: Calls, call: string, ...results: readonly Promise<ToolResult>[]): void {
+function addTo(calls: Calls, call: string, ...results: readonly Promise<unknown>[]): void {
   calls.set(call, [...(calls.get(call) ?? []), ...results])
 }
 
-function removeFrom({ before, since }: Step, call: string, result: Promise<ToolResult>): void {
+function removeFrom({ before, since }: Step, call: string, result: Promise<unknown>): void {
   for (const calls of [before, since]) {
     calls.set(
       call,

@@ -4,12 +4,12 @@ import { resolve } from 'node:path'
 import * as z from 'zod/mini'
 import { formatDuration } from '../text/format.ts'
 import type { BackgroundManager } from '../manager.ts'
+import type { CommandTask } from '../task/task.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { codeSpan, RULE, statusText } from './render/command-text.ts'
 import { statusNote } from './render/status-note.ts'
-import type { Repeats } from './repeats.ts'
-import { defineTool, described, MILLISECONDS, type ToolContext, type ToolDefinition } from './tool.ts'
+import { described, MILLISECONDS, type Caller, type Tool, type ToolPorts } from './tool.ts'
 
 /** The maximum length of a line: parsing a longer one would block the process for too long. */
 const LONGEST = 20_000
@@ -17,45 +17,51 @@ const LONGEST = 20_000
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
 
-/** @param timeoutMs the default time limit of a command; 0: no limit */
-export function runBackground(
-  manager: BackgroundManager,
-  timeoutMs: number,
-  repeats: Repeats,
-): ToolDefinition {
-  return defineTool(manager, {
-    description:
-      'Run a shell command in the background: a long build, tests, a dev server. An automatic notice reports its end: ' +
-      'do not wait, poll or sleep.',
-    args: {
-      command: described(
-        z
-          .string()
-          .check(
-            z.regex(/^[^\0]*$/, 'must not contain a NUL character'),
-            z.maxLength(
-              LONGEST,
-              `must not be longer than ${LONGEST} characters: write it to a script file and run that`,
-            ),
-          ),
-        'For the shell',
+/** What a call has started. */
+export interface StartedCommand {
+  readonly task: CommandTask
+  readonly note: string | undefined
+  /** As given; the description of the task has a default. */
+  readonly label: string | undefined
+}
+
+const args = ({ telling, manager }: ToolPorts) => ({
+  command: described(
+    z
+      .string()
+      .check(
+        z.regex(/^[^\0]*$/, 'must not contain a NUL character'),
+        z.maxLength(
+          LONGEST,
+          `must not be longer than ${LONGEST} characters: write it to a script file and run that`,
+        ),
       ),
-      cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
-      timeout: described(z.optional(MILLISECONDS), `In ms, default ${timeoutMs}; 0: none, as for servers`),
-      label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
-      notify_on: described(
-        z._default(z.array(z.string().check(z.minLength(1))), []),
-        'A notice reports the first of these texts to appear',
-      ),
-      open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
-    },
-    starts: { name: manager.toolNames.run_background, repeats },
-    async execute({ command, cwd: given = '.', timeout, label, notify_on, open_stdin }, context) {
-      const cwd = await directory(resolve(context.directory, given))
-      const shell = await ask(context, command, cwd, manager)
+    'For the shell',
+  ),
+  cwd: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'Default: the project'),
+  timeout: described(
+    z.optional(MILLISECONDS),
+    `In ms, default ${manager.commands.timeoutMs}; 0: none, as for servers`,
+  ),
+  label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
+  notify_on: described(z._default(z.array(z.string().check(z.minLength(1))), []), telling.ofMatch),
+  open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
+})
+
+export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, StartedCommand> {
+  const { manager, telling } = ports
+  const { timeoutMs } = manager.commands
+  return {
+    name: 'run_background',
+    description: `Run a shell command in the background: a long build, tests, a dev server. ${telling.ofCommand}`,
+    args: args(ports),
+    effect: 'starts',
+    async call({ command, cwd: given = '.', timeout, label, notify_on, open_stdin }, caller) {
+      const cwd = await directory(resolve(caller.directory, given))
+      const shell = await ask(caller, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0
       const task = await manager.launchCommand({
-        parentID: context.sessionID,
+        parentID: caller.sessionID,
         command,
         ...(shell !== undefined && { shell }),
         cwd,
@@ -65,27 +71,32 @@ export function runBackground(
         ...(open_stdin === true && { hasOpenInput: true }),
         notifyOn: notify_on,
       })
+      return { task, note: statusNote(manager, task), label }
+    },
+    render({ task, note, label }) {
+      const { id: taskID, sessionID, status, shell } = task
       const lines = [
         `🚀 **Background Task Started**${label === undefined ? '' : ` (${nameForModel(label)})`}`,
         RULE,
         '| Property | Value |',
         '|----------|-------|',
-        `| **Task ID** | \`${task.id}\` |`,
-        `| **Command** | ${codeSpan(command)} |`,
-        `| **Status** | ${statusText(task, statusNote(manager, task))} |`,
-        `| **Working Dir** | ${codeSpan(cwd)} |`,
+        `| **Task ID** | \`${taskID}\` |`,
+        `| **Command** | ${codeSpan(task.command)} |`,
+        `| **Status** | ${statusText(task, note)} |`,
+        `| **Working Dir** | ${codeSpan(task.cwd)} |`,
         ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
-        ...(isDefault
-          ? [`| **Timeout** | ${formatDuration(timeoutMs)} by default; a server that is ready then runs on |`]
+        ...(task.timeoutIsDefault
+          ? [
+              `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a server that is ready then runs on |`,
+            ]
           : []),
         RULE,
         '',
-        `📌 **Next Step**: continue with other work. A notice reports its end; \`${manager.toolNames.check_background}({ taskId: "${task.id}" })\` shows its output until then.`,
+        `📌 **Next Step**: ${telling.afterStart(taskID)}`,
       ]
-      const { id: taskID, sessionID, status } = task
       return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
     },
-  })
+  }
 }
 
 async function directory(path: string): Promise<string> {
@@ -100,19 +111,19 @@ async function directory(path: string): Promise<string> {
  * user's own.
  */
 async function ask(
-  context: ToolContext,
+  caller: Caller,
   command: string,
   cwd: string,
   { machine }: BackgroundManager,
 ): Promise<string | undefined> {
-  const { directory: project, worktree } = context
+  const { directory: project, worktree } = caller
   // Imported here, because many servers never run a command, and each would load it at startup.
   const { claimsOf } = await import('../work/command/required-permissions/required-permissions.ts')
   const where = { cwd, directory: project, worktree }
   const { patterns, always, directories, shell } = await claimsOf(command, where, machine)
   const metadata = { command }
   if (directories.length > 0) {
-    await context.ask({
+    await caller.ask({
       permission: 'external_directory',
       patterns: [...directories],
       always: [...directories],
@@ -121,7 +132,7 @@ async function ask(
   }
   // The host requests nothing for a line without any command, as `> file`, although such a line has effects.
   const asked = patterns.length > 0 ? { patterns: [...patterns], always: [...always] } : whole(command)
-  await context.ask({ permission: 'bash', ...asked, metadata })
+  await caller.ask({ permission: 'bash', ...asked, metadata })
   return shell
 }
 

@@ -1,4 +1,7 @@
-/** Defines a tool: parses its arguments, because the host checks none (contract 11.5), and unifies errors. */
+/**
+ * The form of a tool: arguments in, data out, and a renderer that makes a text of the data. `callTool` parses the
+ * arguments, because OpenCode checks none (contract 11.5), and unifies errors.
+ */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
 import type { BackgroundManager, OthersTask } from '../manager.ts'
@@ -9,51 +12,91 @@ import { sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import type { Task } from '../task/task.ts'
 import { englishLocale } from '../text/zod-locale.ts'
 import { ToolError, type ToolErrorCode } from '../tool-error.ts'
+import type { ToolName } from '../tool-names.ts'
 import { takeArguments } from './arguments.ts'
 import type { Repeats } from './repeats.ts'
+import type { Telling } from './telling.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
-interface ToolSource<Shape extends z.core.$ZodShape> {
-  readonly description: string
-  readonly args: Shape
-  /** Whether the tool only reads: an unknown argument is then named beside its answer, not refused. */
-  readonly looksOnly?: boolean
-  /** Set for a tool that starts work, because a repeated call must not start it twice. */
-  readonly starts?: { readonly name: string; readonly repeats: Repeats }
-  execute(args: z.infer<z.ZodMiniObject<Shape>>, context: ToolContext): Promise<ToolResult>
+/** What a tool knows of the call: whose it is, where it is made, and whom to ask for a permission. */
+export type Caller = Pick<ToolContext, 'sessionID' | 'messageID' | 'directory' | 'worktree' | 'abort' | 'ask'>
+
+/** What the tools are made with. */
+export interface ToolPorts {
+  readonly manager: BackgroundManager
+  /** In milliseconds since the Unix epoch. */
+  readonly now: () => number
+  readonly telling: Telling
 }
 
-export function defineTool<Shape extends z.core.$ZodShape>(
+/** The arguments of a tool, by name. */
+export type ToolShape = z.core.$ZodShape
+
+export interface Tool<Shape extends ToolShape, Data> {
+  /** Without the option `toolPrefix`. */
+  readonly name: ToolName
+  readonly description: string
+  readonly args: Shape
+  /** An unknown argument of a tool that only reads is named beside its answer; the others refuse it. */
+  readonly effect: 'reads' | 'starts' | 'ends'
+  call(args: z.infer<z.ZodMiniObject<Shape>>, caller: Caller): Promise<Data>
+  render(data: Data): ToolResult
+}
+
+/** The data of a call, and the answer that is rendered from it. */
+interface Called<Data> {
+  readonly data: Data
+  readonly result: Exclude<ToolResult, string>
+}
+
+/**
+ * Calls a tool. Rejects with a `ToolError` that tells the model what to do next.
+ *
+ * @param input the arguments as a model wrote them
+ * @param once makes the call, unless it knows the data of an equal one
+ */
+export async function callTool<Shape extends ToolShape, Data>(
   manager: BackgroundManager,
-  source: ToolSource<Shape>,
+  tool: Tool<Shape, Data>,
+  input: unknown,
+  caller: Caller,
+  once: (args: object, call: () => Promise<Data>) => Promise<Data> = (_, call) => call(),
+): Promise<Called<Data>> {
+  try {
+    const { values, unknown, clashes } = takeArguments(input, tool.args)
+    const parsed = z.object(tool.args).safeParse(values, englishLocale)
+    const problems = [
+      ...(tool.effect === 'reads' ? [] : unknown),
+      ...clashes,
+      ...(parsed.success ? [] : [problemsOf(parsed.error, values)]),
+    ]
+    if (!parsed.success || problems.length > 0)
+      throw new ToolError(`${problems.join(' ')} Nothing was done. Correct the arguments and call again.`)
+    // The model may name tasks from before a restart.
+    await manager.recover(caller.sessionID)
+    const data = await once(parsed.data, () => tool.call(parsed.data, caller))
+    return { data, result: shown(withRemarks(tool.render(data), unknown)) }
+  } catch (error) {
+    if (error instanceof HostError) throw refusal(`${error.message}. Try again.`, 'hostFailed')
+    if (error instanceof ToolError) throw refusal(error.message, error.code)
+    throw error
+  }
+}
+
+/** Returns the definition of a tool for OpenCode. A repeated call of a tool that starts work does not start it twice. */
+export function defineTool<Shape extends ToolShape, Data>(
+  manager: BackgroundManager,
+  tool: Tool<Shape, Data>,
+  repeats: Repeats,
 ): ToolDefinition {
-  const schema = z.object(source.args)
   const execute = async (input: unknown, context: ToolContext): Promise<ToolResult> => {
-    try {
-      const { values, unknown, clashes } = takeArguments(input, source.args)
-      const parsed = schema.safeParse(values, englishLocale)
-      const problems = [
-        ...(source.looksOnly ? [] : unknown),
-        ...clashes,
-        ...(parsed.success ? [] : [problemsOf(parsed.error, values)]),
-      ]
-      if (!parsed.success || problems.length > 0)
-        throw new ToolError(`${problems.join(' ')} Nothing was done. Correct the arguments and call again.`)
-      // The model may name tasks from before a restart.
-      await manager.recover(context.sessionID)
-      const work = (): Promise<ToolResult> => source.execute(parsed.data, context)
-      const { name, repeats } = source.starts ?? {}
-      const result = await (repeats ? repeats.once(`${name}`, parsed.data, context, work) : work())
-      return shown(withRemarks(result, unknown))
-    } catch (error) {
-      if (error instanceof HostError) throw refusal(`${error.message}. Try again.`, 'hostFailed')
-      if (error instanceof ToolError) throw refusal(error.message, error.code)
-      throw error
-    }
+    const once = (args: object, call: () => Promise<Data>): Promise<Data> =>
+      tool.effect === 'starts' ? repeats.once(tool.name, args, context, call) : call()
+    return (await callTool(manager, tool, input, context, once)).result
   }
   // The host's types use a zod of their own; at run time it accepts any zod 4.
-  return { description: source.description, args: source.args, execute } as unknown as ToolDefinition
+  return { description: tool.description, args: tool.args, execute } as unknown as ToolDefinition
 }
 
 /** In bytes. A message repeats the model's input, as a path or a name, which may have any length. */
@@ -113,10 +156,9 @@ export function processText({ owner }: OthersTask): string {
   return `another OpenCode process (pid ${owner.pid} on ${owner.host})`
 }
 
-function withRemarks(result: ToolResult, remarks: readonly string[]): ToolResult {
-  if (remarks.length === 0) return result
-  const lines = remarks.map((remark) => `\n⚠️ ${remark}`).join('')
-  return typeof result === 'string' ? result + lines : { ...result, output: result.output + lines }
+function withRemarks(given: ToolResult, remarks: readonly string[]): Called<unknown>['result'] {
+  const result = typeof given === 'string' ? { output: given } : given
+  return { ...result, output: [result.output, ...remarks.map((remark) => `⚠️ ${remark}`)].join('\n') }
 }
 
 /** Below the host's limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
@@ -128,8 +170,7 @@ function bounded(text: string): string {
 }
 
 /** Cleans an answer for the model, and its title for clients. */
-function shown(result: ToolResult): ToolResult {
-  if (typeof result === 'string') return bounded(result)
+function shown(result: Called<unknown>['result']): Called<unknown>['result'] {
   const { title } = result
   return {
     ...result,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { listBackground } from '../../src/tools/list-background.ts'
-import type { ToolContext } from '../../src/tools/tool.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+import { callOf } from '../harness/tool.ts'
 
 const prompts = ({ host }: FakeStage, sessionID: string): string[] =>
   host
@@ -392,8 +392,7 @@ test('a prompt without an answer of OpenCode is not sent again after the task ha
 test('the list sums the usage of all runs of a task, also after a restart', async () => {
   const stage = createFakeStage()
   const { clock, host, crash, launch, answer, parentID } = stage
-  const context = { sessionID: parentID } as ToolContext
-  const list = () => listBackground(stage.manager, () => clock.now()).execute({}, context)
+  const list = () => callOf(stage, listBackground)
   const { id } = await launch('run 1')
   await clock.advance(100)
   answer('run 1')

@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest'
 import { backgroundOutput } from '../../src/tools/background-output.ts'
 import { listBackground } from '../../src/tools/list-background.ts'
-import type { ToolContext } from '../../src/tools/tool.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
+import { callOf } from '../harness/tool.ts'
 
 test('the list has the unfinished tasks first, and the 50 newest of the others', async () => {
-  const { clock, manager, launch, answer, parentID } = createFakeStage()
-  const context = { sessionID: parentID } as ToolContext
-  const list = async (args: Record<string, unknown> = {}): Promise<unknown> =>
-    listBackground(manager, () => clock.now()).execute(args, context)
+  const stage = createFakeStage()
+  const { clock, launch, answer } = stage
+  const list = (args: object = {}): Promise<string> => callOf(stage, listBackground, args)
   const names = Array.from({ length: 57 }, (_, index) => `short ${index}.`)
   for (const name of names) {
     await launch(name)
@@ -23,30 +22,30 @@ test('the list has the unfinished tasks first, and the 50 newest of the others',
   expect(names.filter((name) => all.includes(name))).toEqual(names.slice(7))
   expect(all).toContain('7 older ended tasks are not listed.')
   expect(await list({ status: 'running' })).not.toContain('older')
-  await expect(
-    backgroundOutput(manager, () => clock.now()).execute({ task_id: 'bg_0' }, context),
-  ).rejects.toThrow(/Known here: (bg_\w+, ){20}and 38 older ones\./)
+  await expect(callOf(stage, backgroundOutput, { task_id: 'bg_0' })).rejects.toThrow(
+    /Known here: (bg_\w+, ){20}and 38 older ones\./,
+  )
   answer('the long one')
   await clock.advance(1000)
 })
 
 test('R11: the tools report that another living process runs a task and will report its end', async () => {
   const stage = createFakeStage()
-  const { clock, launch, answer, parentID } = stage
-  const context = { sessionID: parentID } as ToolContext
+  const { clock, launch, answer } = stage
   const { id } = await launch('mine')
   await clock.advance(100)
   const first = stage.manager
   stage.second()
-  const tools = [listBackground, backgroundOutput].map((tool) => tool(stage.manager, () => clock.now()))
-  const [list, output] = tools.map((tool) => async () => {
-    const [answered] = await Promise.allSettled([tool.execute({ task_id: id }, context), clock.advance(1000)])
+  const textOf = async (call: Promise<string>): Promise<string> => {
+    const [answered] = await Promise.allSettled([call, clock.advance(1000)])
     return answered.status === 'fulfilled' ? answered.value : String(answered.reason)
-  })
-  expect(await list?.()).toContain(`\`${id}\` (mine) is run by another OpenCode process (pid 1 on test)`)
-  expect(await output?.()).toContain('which reports its end')
+  }
+  const list = () => textOf(callOf(stage, listBackground))
+  const output = () => textOf(callOf(stage, backgroundOutput, { task_id: id }))
+  expect(await list()).toContain(`\`${id}\` (mine) is run by another OpenCode process (pid 1 on test)`)
+  expect(await output()).toContain('which reports its end')
   answer('mine')
   await clock.advance(5000)
   expect(first.get(id)?.status).toBe('completed')
-  expect(await list?.()).not.toContain(id)
+  expect(await list()).not.toContain(id)
 })

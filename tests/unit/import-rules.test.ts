@@ -31,6 +31,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/setup/planted.ts': { refused: '../tools/repeats.ts', taken: '../tools/tool.ts' },
   'src/tools/planted.ts': { refused: '../parent/outbox.ts', taken: '../manager.ts' },
   'src/tools/render/planted.ts': { refused: '../../work/executor.ts', taken: '../../work/command/files.ts' },
+  'src/mcp/planted.ts': { refused: '../parent/outbox.ts', taken: '../tools/tool.ts' },
   'src/tui/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/transcript.ts' },
   'src/tui.tsx': { refused: 'node:fs', taken: './tui/rows.ts' },
 }

@@ -5,9 +5,9 @@ import { cutMiddle, formatDuration } from '../../text/format.ts'
 import { tailOf, type Piece } from '../../text/pages.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
-import { NOTICE_COMES } from './status-note.ts'
 import { pageText } from './page-text.ts'
 import type { ToolNames } from '../../tool-names.ts'
+import type { ToolPorts } from '../tool.ts'
 
 export const RULE = '━'.repeat(59)
 
@@ -44,14 +44,24 @@ export function statusText(task: CommandTask, note: string | undefined): string 
   }
 }
 
+interface CommandAnswer {
+  readonly task: CommandTask
+  readonly note: string | undefined
+  readonly output: CommandOutput
+  /** When it was read, in milliseconds since the Unix epoch. */
+  readonly at: number
+  readonly piece: Piece | undefined
+}
+
+interface TextPorts {
+  readonly manager: { readonly toolNames: ToolNames }
+  readonly telling: Pick<ToolPorts['telling'], 'unfinished'>
+}
+
 /** Returns the facts of a command with the end of its output, or with the requested page. */
 export function commandText(
-  task: CommandTask,
-  note: string | undefined,
-  output: CommandOutput,
-  now: number,
-  names: ToolNames,
-  piece?: Piece,
+  { task, note, output, at: now, piece }: CommandAnswer,
+  { manager: { toolNames: names }, telling }: TextPorts,
 ): string {
   const sign =
     task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
@@ -82,7 +92,7 @@ export function commandText(
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
     ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
-    ...(isEnded(task) ? [] : ['', `💡 ${NOTICE_COMES}`]),
+    ...(isEnded(task) ? [] : ['', `💡 ${telling.unfinished}`]),
   ].join('\n')
 }
 

@@ -3,9 +3,6 @@ import { formatAsked, formatDuration } from '../../text/format.ts'
 import type { BackgroundManager } from '../../manager.ts'
 import type { Task } from '../../task/task.ts'
 
-/** Shown with an unfinished task, because some models poll. */
-export const NOTICE_COMES = 'An automatic notice reports its end. Do other work, or end your turn.'
-
 export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
   if (manager.hasLeftovers(task.id)) return 'has leftover processes'
   switch (task.status) {

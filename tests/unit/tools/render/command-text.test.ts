@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Tail } from '../../../../src/work/command/files.ts'
 import type { CommandTask } from '../../../../src/task/task.ts'
-import { toolNames } from '../../../../src/tool-names.ts'
+import { byNotice } from '../../../../src/tools/telling.ts'
+import { toolNames as names } from '../../../../src/tool-names.ts'
 import { commandText } from '../../../../src/tools/render/command-text.ts'
 
 const ENDED: CommandTask = {
@@ -27,7 +28,9 @@ function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
   const none = { text: '', leftOutBytes: 0 }
   const streams = { stdout: { ...none, ...stdout }, stderr: none }
   const output = { directory: '/files', ...streams, hasLeftovers, isGone: false }
-  return commandText(ENDED, undefined, output, 3000, toolNames(''))
+  const toolNames = names('')
+  const answer = { task: ENDED, note: undefined, output, at: 3000, piece: undefined }
+  return commandText(answer, { manager: { toolNames }, telling: byNotice(toolNames) })
 }
 
 test('cut output names the number of bytes left out, and how to read them', () => {

@@ -1,0 +1,90 @@
+/** The command line of `opencode-background mcp`. */
+import { realpathSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { parseOptions, type OptionsInput } from '../config.ts'
+import { readRules, UsageError, type Rule } from './permissions.ts'
+
+export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
+
+  --root DIR              the outer bound of working directories (default: the working directory)
+  --allow PATTERN         commands that may run; the others are asked for. May be repeated
+  --deny PATTERN          commands that are refused. May be repeated
+  --config FILE           an opencode.json, whose "permission" is read too
+  --keep                  leave commands running when the client closes the connection
+  --concurrency N         running commands at once (default 10)
+  --timeout-ms MS         time limit of a command without one of its own (default 300000; 0: none)
+  --max-output-bytes N    output of one command; beyond it the command is killed (default 1 GB)
+  --max-total-bytes N     size of all output files; beyond it the oldest are removed (default 5 GB)
+  --kill-grace-ms MS      time between SIGTERM and SIGKILL (default 5000)
+  --debug                 write what happens to standard error
+  --help                  show this text
+`
+
+export interface Settings {
+  /** An absolute real path. */
+  readonly root: string
+  readonly rules: readonly Rule[]
+  readonly keep: boolean
+  readonly debug: boolean
+  readonly options: OptionsInput
+}
+
+/** Returns the settings; `undefined` if the help is wanted. Throws a `UsageError` for a mistake. */
+export function parseCommandLine(args: readonly string[]): Settings | undefined {
+  const values = valuesOf(args)
+  if (values.help) return undefined
+  const options: OptionsInput = {
+    concurrency: { commands: numberOf('concurrency', values.concurrency) },
+    commands: {
+      timeoutMs: numberOf('timeout-ms', values['timeout-ms']),
+      maxOutputBytes: numberOf('max-output-bytes', values['max-output-bytes']),
+      maxTotalBytes: numberOf('max-total-bytes', values['max-total-bytes']),
+      killGraceMs: numberOf('kill-grace-ms', values['kill-grace-ms']),
+    },
+    notify: { wake: 'never' },
+  }
+  const [problem] = parseOptions(options).problems
+  if (problem !== undefined) throw new UsageError(problem)
+  const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
+  return { root: realRoot(root), rules: readRules({ allow, deny, config }), keep, debug, options }
+}
+
+function valuesOf(args: readonly string[]) {
+  const text = { type: 'string' } as const
+  const flag = { type: 'boolean' } as const
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        root: text,
+        allow: { ...text, multiple: true },
+        deny: { ...text, multiple: true },
+        config: text,
+        keep: flag,
+        concurrency: text,
+        'timeout-ms': text,
+        'max-output-bytes': text,
+        'max-total-bytes': text,
+        'kill-grace-ms': text,
+        debug: flag,
+        help: flag,
+      },
+    }).values
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function numberOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new UsageError(`--${name} must be a whole number, and not ${JSON.stringify(text)}`)
+}
+
+function realRoot(root: string): string {
+  try {
+    return realpathSync(root)
+  } catch (error) {
+    throw new UsageError(`--root: ${root} cannot be used: ${(error as Error).message}`)
+  }
+}

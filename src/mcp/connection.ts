@@ -1,0 +1,131 @@
+/**
+ * One connection: what its client can do, which roots it has, and what its user allows. A handler cannot call the client
+ * (MCP of 2026-07-28 has no such channel). It throws a `Question`, the server returns it as the result, and the client makes
+ * the call again with the answer; for older clients the SDK does the same over their own channel.
+ */
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  inputRequired,
+  inputResponse,
+  type ClientCapabilities,
+  type InputRequest,
+  type Server,
+  type ServerContext,
+} from '@modelcontextprotocol/server'
+import { ToolError } from '../tool-error.ts'
+import { judge, type Rule } from './permissions.ts'
+import { Roots } from './roots.ts'
+import type { McpCaller } from './tools.ts'
+
+/** A question to the client, without whose answer a call cannot continue. */
+export class Question extends Error {
+  /** Under which the client returns the answer. */
+  readonly key: string
+  readonly request: InputRequest
+
+  constructor(key: string, request: InputRequest) {
+    super(key)
+    this.key = key
+    this.request = request
+  }
+}
+
+/** What a tool asks for, as in OpenCode. */
+interface Permission {
+  readonly permission: string
+  readonly patterns: readonly string[]
+}
+
+interface Ports {
+  readonly server: Server
+  /** The outer bound of working directories, a real path. */
+  readonly root: string
+  readonly rules: readonly Rule[]
+  /** The session that launches. */
+  readonly parentID: string
+}
+
+const ROOTS = 'roots'
+
+export class Connection {
+  readonly #ports: Ports
+  /** `undefined` until the client has named them. */
+  #roots: Roots | undefined
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  /** Asks for the roots again at the next call. */
+  rootsChanged(): void {
+    this.#roots = undefined
+  }
+
+  capabilities(context: ServerContext): ClientCapabilities | undefined {
+    // The types of the envelope name none of its keys.
+    const envelope = context.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined
+    const own = envelope?.[CLIENT_CAPABILITIES_META_KEY] as ClientCapabilities | undefined
+    return own ?? this.#ports.server.getClientCapabilities()
+  }
+
+  /** Rejects with a `Question` where the client must name its roots first. */
+  async caller(context: ServerContext): Promise<McpCaller> {
+    const { parentID, root } = this.#ports
+    const { notify, signal, _meta } = context.mcpReq
+    const progressToken = _meta?.progressToken
+    const ask = (request: Permission): Promise<void> => this.#ask(request, context)
+    this.#roots ??= await this.#askForRoots(context)
+    return {
+      sessionID: parentID,
+      messageID: '',
+      directory: root,
+      worktree: root,
+      abort: signal,
+      roots: this.#roots,
+      // OpenCode's type has fields that no tool of ours reads here.
+      ask: ask as unknown as McpCaller['ask'],
+      progress: (progress, total, message) => {
+        if (progressToken === undefined) return
+        const params = { progressToken, progress, total, message }
+        // A client that has gone needs no progress.
+        notify({ method: 'notifications/progress', params }).catch(() => {})
+      },
+    }
+  }
+
+  async #askForRoots(context: ServerContext): Promise<Roots> {
+    const { root } = this.#ports
+    if (!this.capabilities(context)?.roots) return Roots.of(root, [])
+    const answer = inputResponse(context.mcpReq.inputResponses, ROOTS)
+    if (answer.kind === 'missing') throw new Question(ROOTS, inputRequired.listRoots())
+    return Roots.of(root, answer.kind === 'roots' ? answer.roots.map(({ uri }) => uri) : [])
+  }
+
+  /** Rejects with a `ToolError` where the rules or the user refuse, and with a `Question` where the user must be asked. */
+  async #ask({ permission, patterns }: Permission, context: ServerContext): Promise<void> {
+    const judged = (action: string): readonly string[] =>
+      patterns.filter((pattern) => judge(this.#ports.rules, permission, pattern) === action)
+    const denied = judged('deny')
+    if (denied.length > 0)
+      throw new ToolError(
+        `The rules of this server deny ${permission}: ${denied.join(', ')}. Nothing was started.`,
+      )
+    const open = judged('ask')
+    if (open.length === 0) return
+    const what = `${permission}: ${open.join(', ')}`
+    if (!this.capabilities(context)?.elicitation)
+      throw new ToolError(
+        `The rules of this server ask for ${what}, and this client cannot ask its user. Nothing was started. ` +
+          'The user can allow it with --allow, or in the file of --config.',
+      )
+    const key = `${permission} ${open.join('\n')}`
+    const answer = inputResponse(context.mcpReq.inputResponses, key)
+    if (answer.kind !== 'elicit') {
+      const message = `Allow this once? ${what}`
+      const requestedSchema = { type: 'object' as const, properties: {} }
+      throw new Question(key, inputRequired.elicit({ message, requestedSchema }))
+    }
+    if (answer.action !== 'accept')
+      throw new ToolError(`The user did not allow ${what}. Nothing was started.`)
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Judges permissions as OpenCode does: the last rule that matches decides. Without any rule of the user, commands are
+ * allowed and directories outside of the root are asked for, as in OpenCode.
+ */
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import stripJsonComments from 'strip-json-comments'
+
+export type Action = 'allow' | 'ask' | 'deny'
+
+export interface Rule {
+  readonly permission: string
+  readonly pattern: string
+  readonly action: Action
+}
+
+/** A mistake in the command line or in a file that it names. Its message says what to do. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+const BASE: readonly Rule[] = [
+  { permission: '*', pattern: '*', action: 'allow' },
+  { permission: 'external_directory', pattern: '*', action: 'ask' },
+]
+
+export interface RuleSources {
+  /** Patterns of command lines that may run. With any of them, the others are asked for. */
+  readonly allow: readonly string[]
+  /** Patterns of command lines that are refused, whatever else allows them. */
+  readonly deny: readonly string[]
+  /** The path of an `opencode.json`, whose `permission` is read. */
+  readonly config: string | undefined
+}
+
+/** Returns the rules, the weakest first. Throws a `UsageError` for a file that cannot be used. */
+export function readRules({ allow, deny, config }: RuleSources): readonly Rule[] {
+  const bash = (pattern: string, action: Action): Rule => ({ permission: 'bash', pattern, action })
+  return [
+    ...BASE,
+    ...(allow.length > 0 ? [bash('*', 'ask')] : []),
+    ...(config === undefined ? [] : readConfig(config)),
+    ...allow.map((pattern) => bash(pattern, 'allow')),
+    ...deny.map((pattern) => bash(pattern, 'deny')),
+  ]
+}
+
+/** Returns the action for a pattern, by the last rule that matches. */
+export function judge(rules: readonly Rule[], permission: string, pattern: string): Action {
+  const rule = rules.findLast(
+    (each) => isMatch(permission, each.permission) && isMatch(pattern, each.pattern),
+  )
+  return rule?.action ?? 'ask'
+}
+
+/** Whether a text matches a pattern of OpenCode: `*` is any text, `?` one character, and ` *` at the end may be absent. */
+function isMatch(text: string, pattern: string): boolean {
+  const escaped = pattern
+    .replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  const source = escaped.endsWith(' .*') ? `${escaped.slice(0, -3)}( .*)?` : escaped
+  return new RegExp(`^${source}$`, 's').test(text)
+}
+
+function readConfig(path: string): readonly Rule[] {
+  let config: unknown
+  try {
+    config = JSON.parse(stripJsonComments(readFileSync(path, 'utf8'), { trailingCommas: true }))
+  } catch (error) {
+    throw new UsageError(`--config: ${path} cannot be read: ${(error as Error).message}`)
+  }
+  const { permission = {} } = (typeof config === 'object' && config !== null ? config : {}) as {
+    readonly permission?: unknown
+  }
+  return rulesOf(permission, (what) => new UsageError(`--config: ${path}: ${what}`))
+}
+
+/**
+ * Returns the rules of `permission` in a configuration of OpenCode.
+ *
+ * @param mistake makes the error that is thrown for a value that OpenCode does not know
+ */
+export function rulesOf(permission: unknown, mistake: (what: string) => Error): readonly Rule[] {
+  const actionOf = (value: unknown, where: string): Action => {
+    if (value === 'allow' || value === 'ask' || value === 'deny') return value
+    throw mistake(`${where} must be "allow", "ask" or "deny"`)
+  }
+  if (typeof permission !== 'object' || permission === null)
+    return [{ permission: '*', pattern: '*', action: actionOf(permission, 'permission') }]
+  return Object.entries(permission).flatMap(([name, value]: [string, unknown]): readonly Rule[] => {
+    if (typeof value !== 'object' || value === null)
+      return [{ permission: name, pattern: '*', action: actionOf(value, `permission.${name}`) }]
+    return Object.entries(value).map(([pattern, action]: [string, unknown]) => ({
+      permission: name,
+      pattern: expandHome(pattern),
+      action: actionOf(action, `permission.${name}["${pattern}"]`),
+    }))
+  })
+}
+
+function expandHome(pattern: string): string {
+  return pattern.replace(/^(?:~|\$HOME)(?=\/|$)/, homedir())
+}

@@ -1,0 +1,149 @@
+/** The MCP server of one connection: lists and calls the tools, offers output as resources, and reports ends. */
+import {
+  inputRequired,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  type CallToolResult,
+  type InputRequiredResult,
+  type ServerContext,
+} from '@modelcontextprotocol/server'
+import * as z from 'zod'
+import type { BackgroundManager } from '../manager.ts'
+import { errorText } from '../host/opencode.ts'
+import { isEnded, type Task } from '../task/task.ts'
+import { stepText } from '../text/step-text.ts'
+import { ToolError } from '../tool-error.ts'
+import { Connection, Question } from './connection.ts'
+import { listResources, readResource, urisOf } from './output-resources.ts'
+import type { Rule } from './permissions.ts'
+import { detailsOf, handleOf, knowsTasks, TASKS } from './task-handles.ts'
+import type { Offer } from './tools.ts'
+
+export interface Service {
+  readonly manager: BackgroundManager
+  readonly version: string
+  /** The session that launches. */
+  readonly parentID: string
+  /** The outer bound of working directories, a real path. */
+  readonly root: string
+  readonly rules: readonly Rule[]
+  readonly offers: readonly Offer[]
+  /** In milliseconds since the Unix epoch. */
+  readonly now: () => number
+  /** Reports a failure of ours. */
+  readonly onError: (message: string) => void
+}
+
+const CAPABILITIES = {
+  tools: {},
+  logging: {},
+  resources: { subscribe: true, listChanged: true },
+  extensions: { [TASKS]: {} },
+}
+
+const taskParams = z.object({ taskId: z.string() })
+
+export function createServer(service: Service): Server {
+  const { manager, offers, parentID } = service
+  const server = new Server(
+    { name: 'opencode-background', version: service.version },
+    { capabilities: CAPABILITIES },
+  )
+  const connection = new Connection({ ...service, server })
+  const offerOf = (name: string): Offer | undefined =>
+    offers.find(({ definition }) => definition.name === name)
+
+  server.setRequestHandler('tools/list', () => ({
+    tools: offers.map(({ definition }) => definition) as never,
+  }))
+  server.setNotificationHandler('notifications/roots/list_changed', () => connection.rootsChanged())
+  server.setRequestHandler('tools/call', async ({ params: { name, arguments: input = {} } }, context) => {
+    const offer = offerOf(name)
+    if (!offer) {
+      const names = offers.map(({ definition }) => definition.name).join(', ')
+      const message = `There is no tool ${JSON.stringify(name)}, only ${names}.`
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, message)
+    }
+    return call(offer, input, context)
+  })
+
+  server.setRequestHandler('tasks/get', { params: taskParams }, async ({ taskId }, context) => {
+    const reader = offerOf(manager.toolNames.check_background)
+    const task = await known(taskId)
+    const result = await call(reader as Offer, { task_id: task.id }, context)
+    return detailsOf(manager.get(taskId) ?? task, service.now(), result)
+  })
+  server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }) => {
+    const task = await known(taskId)
+    if (!isEnded(task)) void manager.cancel(task.id)
+    return {}
+  })
+  // No task of ours asks its client for input.
+  server.setRequestHandler('tasks/update', { params: taskParams }, async ({ taskId }) => {
+    await known(taskId)
+    return {}
+  })
+
+  server.setRequestHandler('resources/list', async () => {
+    await manager.recover(parentID)
+    return { resources: listResources(manager.list(parentID)) }
+  })
+  server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: [] }))
+  server.setRequestHandler('resources/read', async ({ params: { uri } }) => ({
+    contents: [await readResource(manager, parentID, uri)],
+  }))
+  const subscribed = new Set<string>()
+  server.setRequestHandler('resources/subscribe', ({ params: { uri } }) => {
+    subscribed.add(uri)
+    return {}
+  })
+  server.setRequestHandler('resources/unsubscribe', ({ params: { uri } }) => {
+    subscribed.delete(uri)
+    return {}
+  })
+
+  // For ever: the process ends with its connection.
+  manager.on((step, task) => {
+    if (step.type !== 'transition' || task.parentID !== parentID) return
+    if (step.event === 'prompted') void server.sendResourceListChanged().catch(() => {})
+    if (step.event !== 'ended' && step.event !== 'outputMatched') return
+    for (const uri of urisOf(task.id))
+      if (isModern() || subscribed.has(uri)) void server.sendResourceUpdated({ uri }).catch(() => {})
+    const data = { task_id: task.id, status: task.status, text: stepText(step) }
+    void server.sendLoggingMessage({ level: 'info', logger: 'background', data }).catch(() => {})
+  })
+  return server
+
+  /** A client of 2026-07-28 subscribes by a request that the SDK answers. */
+  function isModern(): boolean {
+    return server.getClientCapabilities() === undefined
+  }
+
+  async function call(
+    offer: Offer,
+    input: unknown,
+    context: ServerContext,
+  ): Promise<CallToolResult | InputRequiredResult> {
+    try {
+      const { text, structured, tasks, started } = await offer.call(input, await connection.caller(context))
+      if (started && knowsTasks(connection.capabilities(context)))
+        return handleOf(started, service.now()) as unknown as CallToolResult
+      // The client has these ends now.
+      for (const task of tasks) if (isEnded(task)) manager.settle(task)
+      return { content: [{ type: 'text', text }], structuredContent: structured }
+    } catch (error) {
+      if (error instanceof Question) return inputRequired({ inputRequests: { [error.key]: error.request } })
+      if (!(error instanceof ToolError)) service.onError(errorText(error))
+      return { isError: true, content: [{ type: 'text', text: errorText(error) }] }
+    }
+  }
+
+  /** Rejects for a task that this session has not launched. */
+  async function known(taskID: string): Promise<Task> {
+    await manager.recover(parentID)
+    const task = manager.get(taskID)
+    if (task?.parentID === parentID) return task
+    throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no task ${taskID}.`)
+  }
+}

@@ -1,0 +1,147 @@
+/** The structured content of answers: for each tool a schema of its output, and the data of a call in that form. Pure. */
+import * as z from 'zod/mini'
+import type { CancelAnswer } from '../tools/background-cancel.ts'
+import type { TaskAnswer } from '../tools/background-output.ts'
+import type { TaskList } from '../tools/list-background.ts'
+import { isEnded, type Task } from '../task/task.ts'
+
+const optional = z.exactOptional
+
+const taskSchema = z.object({
+  task_id: z.string(),
+  kind: z.enum(['agent', 'command']),
+  status: z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled']),
+  description: z.string(),
+  /** What delays a task, or is left of it. */
+  note: optional(z.string()),
+  created_at: z.string(),
+  started_at: optional(z.string()),
+  ended_at: optional(z.string()),
+  duration_ms: optional(z.number()),
+  command: optional(z.string()),
+  cwd: optional(z.string()),
+  agent: optional(z.string()),
+  session_id: optional(z.string()),
+  exit_code: optional(z.int()),
+  signal: optional(z.string()),
+  /** Why it failed. */
+  reason: optional(z.string()),
+  error: optional(z.string()),
+  /** The text of `notify_on` that has appeared. */
+  matched: optional(z.string()),
+  tokens: optional(z.number()),
+  cost_usd: optional(z.number()),
+})
+
+const streamSchema = z.object({ text: z.string(), bytes_before: z.int() })
+
+export const startedSchema = z.object({ task: taskSchema })
+
+export const readSchema = z.object({
+  task: taskSchema,
+  /** The end of each stream. */
+  stdout: optional(streamSchema),
+  stderr: optional(streamSchema),
+  /** The directory with the whole output of a command, in the files `stdout` and `stderr`. */
+  directory: optional(z.string()),
+  has_leftover_processes: optional(z.boolean()),
+  /** The page that begins at `offset`. */
+  page: optional(z.object({ text: z.string(), offset: z.int(), size: z.int() })),
+  /** The result of an agent, or its last text. */
+  text: optional(z.string()),
+})
+
+export const listSchema = z.object({ tasks: z.array(taskSchema), problems: z.array(z.string()) })
+
+export const cancelSchema = z.object({
+  tasks: z.array(
+    z.object({
+      task: taskSchema,
+      /** Whether it had ended before the call. */
+      had_ended: z.boolean(),
+      leftover_processes: z.enum(['none', 'killed', 'alive']),
+    }),
+  ),
+})
+
+type TaskJSON = z.infer<typeof taskSchema>
+
+export function startedJSON({
+  task,
+  note,
+}: {
+  readonly task: Task
+  readonly note: string | undefined
+}): z.infer<typeof startedSchema> {
+  return { task: taskJSON(task, note) }
+}
+
+export function readJSON({ report, note }: TaskAnswer): z.infer<typeof readSchema> {
+  const { task, output, piece, transcript } = report
+  return {
+    task: taskJSON(task, note),
+    ...(output && {
+      stdout: { text: output.stdout.text, bytes_before: output.stdout.leftOutBytes },
+      stderr: { text: output.stderr.text, bytes_before: output.stderr.leftOutBytes },
+      directory: output.directory,
+      has_leftover_processes: output.hasLeftovers,
+    }),
+    ...(piece && {
+      page: { text: Buffer.from(piece.bytes).toString('utf8'), offset: piece.offset, size: piece.size },
+    }),
+    ...(transcript && { text: transcript.text }),
+  }
+}
+
+export function listJSON({ shown, problems }: TaskList): z.infer<typeof listSchema> {
+  return { tasks: shown.map(({ task, note }) => taskJSON(task, note)), problems: [...problems] }
+}
+
+export function cancelJSON({ tasks }: CancelAnswer): z.infer<typeof cancelSchema> {
+  return {
+    tasks: tasks.map(({ task, hadEnded, leftovers }) => ({
+      task: taskJSON(task),
+      had_ended: hadEnded,
+      leftover_processes: leftovers,
+    })),
+  }
+}
+
+export function taskJSON(task: Task, note?: string): TaskJSON {
+  const { startedAt, matched } = { startedAt: undefined, matched: undefined, ...task }
+  return {
+    task_id: task.id,
+    kind: task.kind,
+    status: task.status,
+    description: task.description,
+    ...(note !== undefined && { note }),
+    created_at: timeOf(task.createdAt),
+    ...(startedAt !== undefined && { started_at: timeOf(startedAt) }),
+    ...workJSON(task),
+    ...(matched?.text !== undefined && { matched: matched.text }),
+    ...endJSON(task),
+  }
+}
+
+function workJSON(task: Task): Partial<TaskJSON> {
+  return task.kind === 'command'
+    ? { command: task.command, cwd: task.cwd }
+    : { agent: task.agent, session_id: task.sessionID }
+}
+
+function endJSON(task: Task): Partial<TaskJSON> {
+  if (!isEnded(task)) return {}
+  const { startedAt, endedAt, exit, usage } = task
+  return {
+    ended_at: timeOf(endedAt),
+    ...(startedAt !== undefined && { duration_ms: endedAt - startedAt }),
+    ...(exit?.type === 'exited' && { exit_code: exit.code }),
+    ...(exit?.type === 'killed' && { signal: exit.signal }),
+    ...(task.status === 'failed' && { reason: task.failure.reason, error: task.failure.message }),
+    ...(task.kind === 'agent' && { tokens: usage.tokens, cost_usd: usage.cost }),
+  }
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString()
+}

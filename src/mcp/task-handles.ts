@@ -1,0 +1,66 @@
+/**
+ * The tasks extension of MCP (io.modelcontextprotocol/tasks, 2026-07-28): a client that declares it gets a handle of a
+ * command or an agent instead of the answer that it was started, and asks for its end. The handle is durable, because the
+ * record is written before it is returned. Pure.
+ */
+import type { ClientCapabilities, Result } from '@modelcontextprotocol/server'
+import { isEnded, type Task } from '../task/task.ts'
+
+export const TASKS = 'io.modelcontextprotocol/tasks'
+
+/** The files of a command are kept for this long after its end. */
+const KEPT_MS = 7 * 24 * 60 * 60 * 1000
+/** How often a client should ask. */
+const POLL_MS = 1000
+const INTERNAL_ERROR = -32603
+
+type Status = 'working' | 'input_required' | 'completed' | 'failed' | 'cancelled'
+
+export function knowsTasks(capabilities: ClientCapabilities | undefined): boolean {
+  const { extensions } = (capabilities ?? {}) as { readonly extensions?: Readonly<Record<string, unknown>> }
+  return extensions?.[TASKS] !== undefined
+}
+
+/** Returns the result of a call that has started a task. */
+export function handleOf(task: Task, now: number): { readonly [key: string]: unknown } {
+  return { resultType: 'task', ...stateOf(task, now) }
+}
+
+/**
+ * Returns the state of a task with its end.
+ *
+ * @param result the answer of the tool that reads the task
+ */
+export function detailsOf(task: Task, now: number, result: Result): { readonly [key: string]: unknown } {
+  const state = stateOf(task, now)
+  if (state.status === 'completed') return { ...state, result }
+  if (task.status !== 'failed') return { ...state }
+  return { ...state, error: { code: INTERNAL_ERROR, message: task.failure.message, data: result } }
+}
+
+function stateOf(task: Task, now: number) {
+  return {
+    taskId: task.id,
+    status: statusOf(task),
+    statusMessage: task.description,
+    createdAt: new Date(task.createdAt).toISOString(),
+    lastUpdatedAt: new Date(isEnded(task) ? task.endedAt : now).toISOString(),
+    ttlMs: KEPT_MS,
+    pollIntervalMs: POLL_MS,
+  }
+}
+
+/** A command that exits with an error code has completed: its caller must read why. */
+function statusOf(task: Task): Status {
+  switch (task.status) {
+    case 'pending':
+    case 'starting':
+    case 'running':
+    case 'waiting':
+      return 'working'
+    case 'failed':
+      return task.failure.reason === 'exit' ? 'completed' : 'failed'
+    default:
+      return task.status
+  }
+}

@@ -1,0 +1,15 @@
+/** Calls a tool of ours in a race test, as the parent's model would. */
+import { byNotice } from '../../src/tools/telling.ts'
+import { callTool, type Caller, type Tool, type ToolPorts, type ToolShape } from '../../src/tools/tool.ts'
+import type { FakeStage } from './fake-stage.ts'
+
+/** Returns the text of the answer. Rejects as the tool does. */
+export async function callOf<Shape extends ToolShape, Data>(
+  { manager, clock, parentID }: Pick<FakeStage, 'manager' | 'clock' | 'parentID'>,
+  make: (ports: ToolPorts) => Tool<Shape, Data>,
+  input: object = {},
+): Promise<string> {
+  const tool = make({ manager, now: () => clock.now(), telling: byNotice(manager.toolNames) })
+  const caller = { sessionID: parentID } as Caller
+  return (await callTool(manager, tool, input, caller)).result.output
+}
