@@ -322,9 +322,11 @@ export class BackgroundManager {
   /**
    * Recovers the tasks of a session from before a restart. Later calls do nothing, unless the first one
    * failed or another process still runs tasks of the session. Never rejects.
+   *
+   * @param options `again`: looks again, because another process may have launched tasks since
    */
-  recover(parentID: string): Promise<void> {
-    return this.#rooms.recovery.recover(parentID)
+  recover(parentID: string, options: { readonly again?: boolean } = {}): Promise<void> {
+    return this.#rooms.recovery.recover(parentID, options)
   }
 
   /** Returns the hooks through which this manager observes OpenCode, to be spread into a plugin's own. */

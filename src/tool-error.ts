@@ -33,6 +33,11 @@ export class ToolError extends Error {
   }
 }
 
+/** Whether an error is a `ToolError`, also one of a file that is bundled apart and so has a class of its own. */
+export function isToolError(error: unknown): error is ToolError {
+  return error instanceof Error && error.name === 'ToolError'
+}
+
 export function unknownTask(taskID: string): ToolError {
   return new ToolError(`There is no task ${taskID}.`, 'unknownTask')
 }

@@ -1,7 +1,7 @@
 /** The command line of `opencode-background mcp`. */
 import { realpathSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { parseOptions, type OptionsInput } from '../config.ts'
+import type { OptionsInput } from '../config.ts'
 import { readRules, UsageError, type Rule } from './permissions.ts'
 
 export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
@@ -20,6 +20,15 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
   --help                  show this text
 `
 
+/** The least values of the limits, as in the options of the plugin. */
+const LEAST = {
+  concurrency: 1,
+  'timeout-ms': 0,
+  'max-output-bytes': 1024,
+  'max-total-bytes': 1024,
+  'kill-grace-ms': 0,
+} as const
+
 export interface Settings {
   /** An absolute real path. */
   readonly root: string
@@ -33,18 +42,17 @@ export interface Settings {
 export function parseCommandLine(args: readonly string[]): Settings | undefined {
   const values = valuesOf(args)
   if (values.help) return undefined
+  const number = (name: keyof typeof LEAST): number | undefined => numberOf(name, values[name])
   const options: OptionsInput = {
-    concurrency: { commands: numberOf('concurrency', values.concurrency) },
+    concurrency: { commands: number('concurrency') },
     commands: {
-      timeoutMs: numberOf('timeout-ms', values['timeout-ms']),
-      maxOutputBytes: numberOf('max-output-bytes', values['max-output-bytes']),
-      maxTotalBytes: numberOf('max-total-bytes', values['max-total-bytes']),
-      killGraceMs: numberOf('kill-grace-ms', values['kill-grace-ms']),
+      timeoutMs: number('timeout-ms'),
+      maxOutputBytes: number('max-output-bytes'),
+      maxTotalBytes: number('max-total-bytes'),
+      killGraceMs: number('kill-grace-ms'),
     },
     notify: { wake: 'never' },
   }
-  const [problem] = parseOptions(options).problems
-  if (problem !== undefined) throw new UsageError(problem)
   const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
   return { root: realRoot(root), rules: readRules({ allow, deny, config }), keep, debug, options }
 }
@@ -75,10 +83,12 @@ function valuesOf(args: readonly string[]) {
   }
 }
 
-function numberOf(name: string, text: string | undefined): number | undefined {
+function numberOf(name: keyof typeof LEAST, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  if (/^\d+$/.test(text)) return Number(text)
-  throw new UsageError(`--${name} must be a whole number, and not ${JSON.stringify(text)}`)
+  if (/^\d+$/.test(text) && Number(text) >= LEAST[name]) return Number(text)
+  throw new UsageError(
+    `--${name} must be a whole number of at least ${LEAST[name]}, and not ${JSON.stringify(text)}`,
+  )
 }
 
 function realRoot(root: string): string {

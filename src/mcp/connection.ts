@@ -9,6 +9,7 @@ import {
   inputResponse,
   type ClientCapabilities,
   type InputRequest,
+  type Root,
   type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
@@ -46,6 +47,7 @@ interface Ports {
 }
 
 const ROOTS = 'roots'
+const ROOTS_WITHIN_MS = 5000
 
 export class Connection {
   readonly #ports: Ports
@@ -95,10 +97,23 @@ export class Connection {
 
   async #askForRoots(context: ServerContext): Promise<Roots> {
     const { root } = this.#ports
-    if (!this.capabilities(context)?.roots) return Roots.of(root, [])
-    const answer = inputResponse(context.mcpReq.inputResponses, ROOTS)
+    const named = this.capabilities(context)?.roots ? await this.#rootsOfClient(context) : []
+    return Roots.of(
+      root,
+      named.map(({ uri }) => uri),
+    )
+  }
+
+  /** Resolves with none for a client that fails to name them. */
+  async #rootsOfClient({ mcpReq: { envelope, inputResponses } }: ServerContext): Promise<readonly Root[]> {
+    // The SDK would fail the call of an older client that fails to name them.
+    if (!envelope) {
+      const listed = this.#ports.server.listRoots(undefined, { timeout: ROOTS_WITHIN_MS })
+      return listed.then(({ roots }) => roots).catch(() => [])
+    }
+    const answer = inputResponse(inputResponses, ROOTS)
     if (answer.kind === 'missing') throw new Question(ROOTS, inputRequired.listRoots())
-    return Roots.of(root, answer.kind === 'roots' ? answer.roots.map(({ uri }) => uri) : [])
+    return answer.kind === 'roots' ? answer.roots : []
   }
 
   /** Rejects with a `ToolError` where the rules or the user refuse, and with a `Question` where the user must be asked. */

@@ -1,10 +1,11 @@
 /** Runs the MCP server over standard input and output: `opencode-background mcp`. Loaded by this command alone. */
-import { serveStdio } from '@modelcontextprotocol/server/stdio'
+import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio'
 import { systemClock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
 import { BackgroundManager } from '../manager.ts'
 import { systemOwners } from '../task/owner.ts'
 import { thisMachine } from '../work/command/machine.ts'
+import { checkedInput } from './checked-input.ts'
 import { HELP, parseCommandLine } from './command-line.ts'
 import { localSessions, parentOf } from './local-sessions.ts'
 import { UsageError } from './permissions.ts'
@@ -53,7 +54,11 @@ function serve(
     now,
     onError: (message: string) => log.warn(message),
   }
-  const handle = serveStdio(() => createServer(service), { onerror: ({ message }) => log.debug(message) })
+  const input = checkedInput(process.stdin, (line) => process.stdout.write(line))
+  const handle = serveStdio(() => createServer(service), {
+    transport: new StdioServerTransport(input),
+    onerror: ({ message }) => log.debug(message),
+  })
   let isClosing = false
   const close = async (): Promise<void> => {
     if (isClosing) return
@@ -62,8 +67,7 @@ function serve(
     await handle.close()
     process.exit(0)
   }
-  process.stdin.once('end', () => void close())
-  process.stdin.once('close', () => void close())
+  input.once('end', () => void close())
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void close())
 }
 

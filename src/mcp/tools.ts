@@ -100,7 +100,7 @@ export function commandTools(ports: ToolPorts): readonly Offer[] {
       tasksOf: ({ report }) => [report.task],
       annotations: READS,
     }),
-    offer(ports, listBackground(ports), {
+    offer(ports, anew(ports, listBackground(ports)), {
       title: 'List background tasks',
       schema: listSchema,
       structure: listJSON,
@@ -160,6 +160,20 @@ function confined<Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): Tool<
       const { roots } = caller as McpCaller
       const { cwd = '.' } = args as { readonly cwd?: string }
       return tool.call({ ...args, cwd: await roots.confine(cwd) }, { ...caller, directory: roots.directory })
+    },
+  }
+}
+
+/** A tool that looks first what other servers of the root have launched. */
+function anew<Shape extends ToolShape, Data>(
+  { manager }: ToolPorts,
+  tool: Tool<Shape, Data>,
+): Tool<Shape, Data> {
+  return {
+    ...tool,
+    async call(args, caller) {
+      await manager.recover(caller.sessionID, { again: true })
+      return tool.call(args, caller)
     },
   }
 }

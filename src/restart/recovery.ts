@@ -52,12 +52,20 @@ export class Recovery {
     this.#ports = ports
   }
 
-  /** Adds the recorded tasks of a session to the store. Never rejects: the next call retries after a failure. */
-  recover(parentID: string): Promise<void> {
+  /**
+   * Adds the recorded tasks of a session to the store. Never rejects: the next call retries after a failure.
+   *
+   * @param again whether to look again after a recovery, because another process may have launched tasks since
+   */
+  async recover(parentID: string, { again = false } = {}): Promise<void> {
     void this.#ports.orphans.scan()
     const parent = this.#ports.parents.of(parentID)
+    if (again && parent.recovered) {
+      await parent.recovered
+      parent.recovered = this.#tryToRecover(parent)
+    }
     parent.recovered ??= this.#isNew(parent) ? Promise.resolve() : this.#tryToRecover(parent)
-    return parent.recovered
+    await parent.recovered
   }
 
   /**

@@ -11,7 +11,7 @@ import { ends } from '../text/pages.ts'
 import { sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import type { Task } from '../task/task.ts'
 import { englishLocale } from '../text/zod-locale.ts'
-import { ToolError, type ToolErrorCode } from '../tool-error.ts'
+import { isToolError, ToolError, type ToolErrorCode } from '../tool-error.ts'
 import type { ToolName } from '../tool-names.ts'
 import { takeArguments } from './arguments.ts'
 import type { Repeats } from './repeats.ts'
@@ -79,7 +79,7 @@ export async function callTool<Shape extends ToolShape, Data>(
     return { data, result: shown(withRemarks(tool.render(data), unknown)) }
   } catch (error) {
     if (error instanceof HostError) throw refusal(`${error.message}. Try again.`, 'hostFailed')
-    if (error instanceof ToolError) throw refusal(error.message, error.code)
+    if (isToolError(error)) throw refusal(error.message, error.code)
     throw error
   }
 }
@@ -132,8 +132,16 @@ const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
 export async function ownTask(manager: BackgroundManager, given: string, sessionID: string): Promise<Task> {
   const [, digits] = LOOSE_ID.exec(given) ?? []
   const taskID = digits === undefined ? given : `bg_${digits.toLowerCase()}`
-  const task = manager.get(taskID) ?? manager.findBySession(taskID)
-  if (task?.parentID === sessionID) return task
+  const ownOf = (): Task | undefined => {
+    const found = manager.get(taskID) ?? manager.findBySession(taskID)
+    return found?.parentID === sessionID ? found : undefined
+  }
+  let task = ownOf()
+  if (!task) {
+    await manager.recover(sessionID, { again: true })
+    task = ownOf()
+  }
+  if (task) return task
   const other = manager.others(sessionID).find((each) => each.task.id === taskID)
   if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which reports its end.`)
   const origin = await manager.forkedFrom(sessionID, taskID)

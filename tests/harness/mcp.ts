@@ -1,9 +1,11 @@
 /** Runs the MCP server as clients do: the built command as a process, driven by the official client over stdio. */
 import { Client, type ClientCapabilities } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
+import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { buildPlugin } from './plugin.ts'
 
 /** The revision of MCP of 2026, which has no handshake; `legacy` is that of 2025. */
@@ -89,5 +91,55 @@ export async function startMcp(place: McpPlace, options: McpOptions = {}): Promi
       }
     },
     close: () => client.close(),
+  }
+}
+
+/** An MCP server that is driven line by line, as no library would. */
+export interface RawMcp {
+  readonly pid: number
+  /** Sends a line, and resolves with the next one that the server writes. */
+  readonly exchange: (line: string) => Promise<Record<string, unknown>>
+  /** Sends a request, and resolves with its response. */
+  readonly request: (method: string, params?: object) => Promise<Record<string, unknown>>
+  /** The notifications so far. */
+  readonly notifications: readonly Record<string, unknown>[]
+  /** Ends its input; resolves with its exit code. */
+  readonly close: () => Promise<number | null>
+}
+
+export async function startRawMcp(place: McpPlace, args: readonly string[] = []): Promise<RawMcp> {
+  const child = spawn(process.execPath, [await commandPath(), 'mcp', ...args], {
+    cwd: place.root,
+    env: { ...process.env, XDG_STATE_HOME: place.state },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const notifications: Record<string, unknown>[] = []
+  const waiting: { readonly id?: number; readonly resolve: (message: Record<string, unknown>) => void }[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const message = JSON.parse(line) as Record<string, unknown>
+    const index = waiting.findIndex(({ id }) => id === undefined || id === message['id'])
+    if (message['method'] !== undefined || index === -1) notifications.push(message)
+    else waiting.splice(index, 1)[0]?.resolve(message)
+  })
+  let newest = 0
+  return {
+    pid: child.pid ?? 0,
+    notifications,
+    exchange: (line) =>
+      new Promise((resolve) => {
+        waiting.push({ resolve })
+        child.stdin.write(`${line}\n`)
+      }),
+    request: (method, params = {}) =>
+      new Promise((resolve) => {
+        newest += 1
+        waiting.push({ id: newest, resolve })
+        child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: newest, method, params })}\n`)
+      }),
+    close: () => {
+      child.stdin.end()
+      return exited
+    },
   }
 }

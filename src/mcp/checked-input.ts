@@ -1,0 +1,53 @@
+/** Answers lines that are no JSON-RPC messages, because the SDK drops them, and their sender would wait. */
+import { PassThrough, type Readable } from 'node:stream'
+import { createInterface } from 'node:readline'
+import * as z from 'zod/mini'
+
+const PARSE_ERROR = -32700
+const INVALID_REQUEST = -32600
+
+const id = z.union([z.string(), z.int()])
+/** A request, a notification or a response, as far as the SDK reads it. */
+const messageSchema = z.intersection(
+  z.object({ jsonrpc: z.literal('2.0'), id: z.exactOptional(id) }),
+  z.union([
+    z.object({ method: z.string() }),
+    z.object({ result: z.looseObject({}) }),
+    z.object({ error: z.looseObject({}) }),
+  ]),
+)
+
+/**
+ * Returns the messages among the lines of a stream, and ends with it.
+ *
+ * @param answer sends a line
+ */
+export function checkedInput(input: Readable, answer: (line: string) => void): Readable {
+  const messages = new PassThrough()
+  const lines = createInterface({ input, crlfDelay: Infinity })
+  lines.on('line', (line) => {
+    if (line.trim() === '') return
+    const error = errorOf(line)
+    if (error) answer(`${JSON.stringify({ jsonrpc: '2.0', ...error })}\n`)
+    else messages.write(`${line}\n`)
+  })
+  lines.on('close', () => messages.end())
+  return messages
+}
+
+function errorOf(line: string): { readonly id: unknown; readonly error: object } | undefined {
+  let message: unknown
+  try {
+    message = JSON.parse(line)
+  } catch (error) {
+    return {
+      id: null,
+      error: { code: PARSE_ERROR, message: `This line is no JSON: ${(error as Error).message}` },
+    }
+  }
+  if (messageSchema.safeParse(message).success) return undefined
+  const given = z.object({ id }).safeParse(message)
+  const text =
+    'This is no JSON-RPC 2.0 request: an object with "jsonrpc": "2.0", "id" and "method" was expected.'
+  return { id: given.success ? given.data.id : null, error: { code: INVALID_REQUEST, message: text } }
+}
