@@ -9,11 +9,12 @@ import { optionsJSONSchema } from './options.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The package's entries: those for the host, for other plugins, and for few users. */
+/** The package's entries: those for the host, for other plugins and scripts, and for few users. */
 const ENTRIES = {
   server: 'server.ts',
   manager: 'library.ts',
   panes: 'panes.ts',
+  follow: 'follow.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',

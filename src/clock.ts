@@ -10,8 +10,10 @@ export interface Clock {
   /**
    * Calls `callback` once after `delayMs`, of any length; with `Infinity` never. The returned function cancels the call,
    * and may be called late or twice.
+   *
+   * @param options.keepsAlive whether a process that has nothing else to do waits for the call instead of exiting
    */
-  after(delayMs: number, callback: () => void): () => void
+  after(delayMs: number, callback: () => void, options?: { readonly keepsAlive: boolean }): () => void
 }
 
 /** `setTimeout` overflows above this, and fires immediately. */
@@ -20,15 +22,14 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after(delayMs, callback) {
+  after(delayMs, callback, { keepsAlive } = { keepsAlive: false }) {
     let timer: NodeJS.Timeout
     const arm = (leftMs: number): void => {
       const isLast = !(leftMs > LONGEST_TIMER_MS)
       timer = isLast
         ? setTimeout(callback, leftMs)
         : setTimeout(() => arm(leftMs - LONGEST_TIMER_MS), LONGEST_TIMER_MS)
-      // A timer must not keep a process alive that has nothing else to do.
-      timer.unref()
+      if (!keepsAlive) timer.unref()
     }
     arm(delayMs)
     return () => {

@@ -1,5 +1,6 @@
 /** Routes OpenCode's events and the changes of tasks to the rooms that observe them. */
-import type { Event } from './host/opencode.ts'
+import { isPersonal } from './host/message.ts'
+import type { Event, Session } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { StoreListener } from './task/store.ts'
 import { kindOf } from './work/kind.ts'
@@ -9,17 +10,19 @@ export type Observers = {
   readonly [Type in Event['type']]?: (event: Extract<Event, { type: Type }>) => void
 }
 
+/** Passes an event to its observer, if it has one. */
+export function observe(observers: Observers, event: { readonly type: string }): void {
+  const observer = observers[event.type as Event['type']] as ((event: object) => void) | undefined
+  observer?.(event)
+}
+
 export function observersOf(rooms: Rooms): Observers {
-  const { agents, backoff, executor, kinds, parents, permissions, records, requests, store, timeline } = rooms
+  const { agents, backoff, parents, permissions, timeline } = rooms
   return {
     'session.created': ({ properties: { info } }) => {
       if (info.parentID === undefined) parents.observeCreated(info.id)
     },
-    'session.updated': ({ properties: { info } }) => {
-      parents.find(info.id)?.gate.observeSession(info)
-      records.observeSession(info)
-      requests.observeSession(info)
-    },
+    'session.updated': ({ properties: { info } }) => sessionUpdated(rooms, info),
     'session.status': ({ id, properties: { sessionID, status } }) => {
       parents.find(sessionID)?.gate.observeStatus(status.type, id)
       agents.observeStatus(sessionID, status)
@@ -30,14 +33,7 @@ export function observersOf(rooms: Rooms): Observers {
       parents.find(sessionID)?.gate.observeError(error?.name)
       agents.observeError(sessionID, error)
     },
-    'session.deleted': ({ properties: { info } }) => {
-      parents.find(info.id)?.gate.observeDeleted()
-      agents.observeDeleted(info.id)
-      const task = store.findBySession(info.id)
-      if (!task) return
-      void executor.cancel(task.id, 'user')
-      void kindOf(kinds, task).killLeftovers(task)
-    },
+    'session.deleted': ({ properties: { info } }) => sessionDeleted(rooms, info.id),
     'message.updated': ({ properties: { info } }) => {
       const parent = parents.find(info.sessionID)
       parent?.gate.observeMessage(info)
@@ -55,6 +51,38 @@ export function observersOf(rooms: Rooms): Observers {
     'permission.asked': ({ properties }) => permissions.observeAsked(properties),
     'permission.replied': ({ properties }) => permissions.observeReplied(properties.requestID),
   }
+}
+
+/** Returns the observers for a process beside OpenCode, where no hook reports what ends an instance, or a person's message. */
+export function streamObserversOf(rooms: Rooms): Observers {
+  const observers = observersOf(rooms)
+  return {
+    ...observers,
+    'message.part.updated': (event) => {
+      observers['message.part.updated']?.(event)
+      const { sessionID, part } = event.properties
+      if (isPersonal(part)) rooms.parents.find(sessionID)?.personStored(part.messageID)
+    },
+    'server.instance.disposed': () => {
+      rooms.agents.observeInstanceEnd()
+      rooms.parents.observeInstanceEnd()
+    },
+  }
+}
+
+export function sessionUpdated({ parents, records, requests }: Rooms, session: Session): void {
+  parents.find(session.id)?.gate.observeSession(session)
+  records.observeSession(session)
+  requests.observeSession(session)
+}
+
+export function sessionDeleted({ agents, executor, kinds, parents, store }: Rooms, sessionID: string): void {
+  parents.find(sessionID)?.gate.observeDeleted()
+  agents.observeDeleted(sessionID)
+  const task = store.findBySession(sessionID)
+  if (!task) return
+  void executor.cancel(task.id, 'user')
+  void kindOf(kinds, task).killLeftovers(task)
 }
 
 type TaskObservers = Pick<Rooms, 'backoff' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'>

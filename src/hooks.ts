@@ -1,7 +1,6 @@
 /** The OpenCode hooks through which a manager receives events, and adds notices to messages. */
-import { observersOf } from './events.ts'
-import type { MessageToRead } from './host/message.ts'
-import type { Event } from './host/opencode.ts'
+import { observe, observersOf } from './events.ts'
+import { isPersonal, type MessageToRead } from './host/message.ts'
 import type { NamedByClient } from './parent/headless-hold.ts'
 import { unfinishedText } from './parent/notice.ts'
 import type { Ports, Rooms } from './rooms.ts'
@@ -66,8 +65,7 @@ export function hooksOf(
   const observers = observersOf(rooms)
   return {
     event({ event }) {
-      const observe = observers[event.type as Event['type']] as ((event: PluginEvent) => void) | undefined
-      observe?.(event)
+      observe(observers, event)
       return DONE
     },
     async 'chat.message'({ sessionID, ...client }, { message, parts }) {
@@ -107,13 +105,4 @@ export function hooksOf(
     },
     dispose,
   }
-}
-
-/**
- * Whether a person may have written the part. Plugins' notices and OpenCode's own messages are marked as
- * synthetic. Texts for no model, such as a plugin's note to the user, are marked as ignored.
- */
-function isPersonal(part: object): boolean {
-  const { synthetic, ignored } = part as { readonly synthetic?: unknown; readonly ignored?: unknown }
-  return synthetic !== true && ignored !== true
 }

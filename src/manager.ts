@@ -102,6 +102,8 @@ export class BackgroundManager {
   readonly #rooms: Rooms
   readonly #hooks: ManagerHooks
   readonly #problems: Problems
+  /** The promise of `follow`; `undefined` while it was not called. */
+  #following: Promise<void> | undefined
   readonly #stalledAfterMs: number
   readonly #hasShellEnv: boolean
 
@@ -335,6 +337,21 @@ export class BackgroundManager {
   }
 
   /**
+   * Follows OpenCode's event stream, for a manager in another process than OpenCode, where no hook brings the events. A
+   * stream that breaks is taken up again until `dispose`, and what was missed is read. Resolves when OpenCode has confirmed
+   * the first subscription, however long the server is away. Rejects with a `HostError` if the server refuses the client
+   * (`unauthorized`), or is no OpenCode (`notFound`). Later calls return the same promise.
+   */
+  follow(): Promise<void> {
+    if (!this.#following) {
+      this.#following = this.#follow()
+      // A caller that does not await it must not be ended by its rejection.
+      this.#following.catch(() => {})
+    }
+    return this.#following
+  }
+
+  /**
    * Calls the listener with each step of each task from now on: transitions, tool calls, and the states of
    * notices. `story` has the steps so far. Returns a function that unsubscribes the listener.
    */
@@ -357,6 +374,8 @@ export class BackgroundManager {
   /** Ends the instance: records unfinished tasks as interrupted, and kills commands. */
   async dispose(): Promise<void> {
     this.#problems.dispose()
+    // Inside of OpenCode, the end of the instance has stopped the agents.
+    const stopped = this.#following && this.#rooms.agents.abortAll()
     this.#rooms.disposal.abort()
     this.#rooms.parents.dispose()
     this.#rooms.executor.dispose()
@@ -365,7 +384,13 @@ export class BackgroundManager {
     this.#rooms.agents.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.backoff.dispose()
+    await stopped
     await this.#rooms.records.flush()
+  }
+
+  async #follow(): Promise<void> {
+    const { follow } = await import('./follow.ts')
+    await follow(this.#rooms, this.#ports, this.#problems)
   }
 
   /** Throws a `ToolError` if there is no such task. */

@@ -120,8 +120,9 @@ export function buildRooms(
       isFinishing: (task) => kindOf(kinds, task).isFinishing(task),
       onSettled: (task) => kindOf(kinds, task).endWasTold(task),
       cancel: cancelByUser,
-      onInterrupt: ({ tasks }) => {
-        if (options.onInterrupt === 'cancel') cancelSoon(tasks, clock, disposal.signal, cancelByUser)
+      onInterrupt: ({ tasks }, instanceEnd) => {
+        const end = AbortSignal.any([disposal.signal, instanceEnd])
+        if (options.onInterrupt === 'cancel') cancelSoon(tasks, clock, end, cancelByUser)
       },
     },
     {
@@ -175,6 +176,7 @@ export function buildRooms(
     parents,
     recovery,
     requests,
+    statuses,
     launcher,
     continuer,
   }

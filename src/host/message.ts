@@ -65,3 +65,17 @@ export interface MessageToRead {
   readonly info: { readonly id: string; readonly sessionID: string }
   readonly parts: { readonly id: string }[]
 }
+
+/**
+ * Whether a person may have written the part. Plugins' notices and OpenCode's own messages are marked as
+ * synthetic. Texts for no model, such as a plugin's note to the user, are marked as ignored. A request for a summary is no
+ * message to the model.
+ */
+export function isPersonal(part: object): boolean {
+  const { type, synthetic, ignored } = part as {
+    readonly type?: unknown
+    readonly synthetic?: unknown
+    readonly ignored?: unknown
+  }
+  return type !== 'compaction' && synthetic !== true && ignored !== true
+}

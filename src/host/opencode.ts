@@ -14,9 +14,11 @@ import type {
   PermissionRuleset,
   Session,
   SessionStatus,
+  Event,
 } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
 import { readingMs } from '../text/format.ts'
+import { readEvents } from './event-stream.ts'
 
 export type {
   Agent,
@@ -102,6 +104,11 @@ export interface Opencode {
   /** Returns the newest messages of a session, the oldest of them first. */
   newestMessages(sessionID: string, count: number): Promise<readonly StoredMessage[]>
   statuses(): Promise<Statuses>
+  /**
+   * Passes the events of the directory to `onEvent`, in their order and beginning with `server.connected`. Resolves
+   * when OpenCode ends the stream, or at the abort of `signal`. Rejects when the stream is refused, or has broken.
+   */
+  events(onEvent: (event: Event) => void, signal: AbortSignal): Promise<void>
   /** Opens and closes a terminal in this directory, so that OpenCode calls the hooks `shell.env` (e2e/command-rows). */
   callShellHooks(cwd: string): Promise<void>
   log(level: 'info' | 'warn', message: string): Promise<void>
@@ -110,11 +117,12 @@ export interface Opencode {
 }
 
 /**
- * Why a call of OpenCode failed: `notFound` (the session does not exist), `refused` (OpenCode answered with another
- * error), `noAnswer` (OpenCode did not answer within the limit, or could not be reached).
+ * Why a call of OpenCode failed: `notFound` (the session does not exist), `unauthorized` (the server has a password, and
+ * the client has none or a wrong one), `refused` (OpenCode answered with another error), `noAnswer` (OpenCode did not
+ * answer within the limit, or could not be reached).
  */
 export class HostError extends Error {
-  readonly reason: 'notFound' | 'refused' | 'noAnswer'
+  readonly reason: 'notFound' | 'unauthorized' | 'refused' | 'noAnswer'
 
   constructor(reason: HostError['reason'], message: string) {
     super(message)
@@ -278,6 +286,20 @@ export function connect(
         (signal) => client.session.status({ signal, query }) as Promise<SdkResult<Statuses>>,
       ),
 
+    events: async (onEvent, signal) => {
+      try {
+        // The client's own method retries without saying so, and does not return when the stream ends (contract 16.3).
+        const request = { url: '/event', query, signal, parseAs: 'stream' }
+        const { data, error, response } = await raw.get(request)
+        if (error !== undefined) throw refusal('event.subscribe', error, response)
+        await readEvents(data as ReadableStream<Uint8Array>, onEvent)
+      } catch (error) {
+        if (signal.aborted) return
+        if (error instanceof HostError) throw error
+        throw new HostError('noAnswer', `OpenCode's event stream broke: ${errorText(error)}`)
+      }
+    },
+
     callShellHooks: async (cwd) => {
       const body = { command: '/bin/sh', args: ['-c', ':'], cwd, title: PLUGIN }
       const { id } = await call('pty.create', (signal) => client.pty.create({ body, signal, query }))
@@ -325,7 +347,13 @@ async function readPages(
   }
 }
 
+const UNAUTHORIZED =
+  'the server has a password (OPENCODE_SERVER_PASSWORD), and the client has none or a wrong one. ' +
+  'Create the client with the header authorization'
+
 function refusal(name: string, error: unknown, response: Response | undefined): HostError {
+  if (response?.status === 401)
+    return new HostError('unauthorized', `OpenCode refused ${name}: ${UNAUTHORIZED}`)
   const reason = response?.status === 404 ? 'notFound' : 'refused'
   return new HostError(reason, `OpenCode refused ${name}: ${errorText(error)}`)
 }

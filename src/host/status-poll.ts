@@ -35,6 +35,15 @@ export class StatusPoll {
     }
   }
 
+  /** Polls at once, because events were missed. */
+  pollNow(): void {
+    if (this.#listeners.size === 0) return
+    this.#cancelNext?.()
+    // A poll that is on its way does not schedule the next one any more.
+    this.#cancelNext = () => {}
+    void this.#poll()
+  }
+
   #schedule(): void {
     this.#cancelNext = this.#clock.after(this.#intervalMs, () => {
       void this.#poll()

@@ -1,4 +1,4 @@
-/** Looks up agents, models and the tools of primary agents at the host, each list once. */
+/** Looks up agents, models and the tools of primary agents at the host, each list once for an instance of OpenCode. */
 import type { Agent, Opencode, Provider } from '../host/opencode.ts'
 import type { TaskModel } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
@@ -6,21 +6,42 @@ import { ToolError } from '../tool-error.ts'
 /** How many names an error lists. */
 const LISTED = 12
 
-export class Catalogue {
-  readonly #agents: () => Promise<readonly Agent[]>
-  readonly #providers: () => Promise<readonly Provider[]>
-  /** The names of the tools that no sub-agent gets. Rejects with a `HostError`. */
+interface Lists {
+  readonly agents: () => Promise<readonly Agent[]>
+  readonly providers: () => Promise<readonly Provider[]>
   readonly primaryTools: () => Promise<readonly string[]>
+}
+
+function listsOf(opencode: Opencode): Lists {
+  return {
+    agents: once(() => opencode.agents()),
+    providers: once(() => opencode.providers()),
+    primaryTools: once(() => opencode.primaryTools()),
+  }
+}
+
+export class Catalogue {
+  readonly #opencode: Opencode
+  #lists: Lists
 
   constructor(opencode: Opencode) {
-    this.#agents = once(() => opencode.agents())
-    this.#providers = once(() => opencode.providers())
-    this.primaryTools = once(() => opencode.primaryTools())
+    this.#opencode = opencode
+    this.#lists = listsOf(opencode)
+  }
+
+  /** Observes that events were missed: OpenCode may have been restarted with another configuration. */
+  observeGap(): void {
+    this.#lists = listsOf(this.#opencode)
+  }
+
+  /** Returns the names of the tools that no sub-agent gets. Rejects with a `HostError`. */
+  primaryTools(): Promise<readonly string[]> {
+    return this.#lists.primaryTools()
   }
 
   /** Returns the names of the agents that can run a task, without hidden ones. Rejects with a `HostError`. */
   async subagents(): Promise<readonly string[]> {
-    return (await this.#agents()).filter(isListed).map(({ name }) => name)
+    return (await this.#lists.agents()).filter(isListed).map(({ name }) => name)
   }
 
   /**
@@ -29,7 +50,7 @@ export class Catalogue {
    * not listed, as in OpenCode's `task`. Otherwise rejects with a `ToolError` that lists the agents.
    */
   async agent(name: string): Promise<Agent> {
-    const agents = await this.#agents()
+    const agents = await this.#lists.agents()
     const likeIt = agents.filter((agent) => bare(agent.name) === bare(name))
     const chosen = agents.find((agent) => agent.name === name) ?? only(likeIt)
     if (chosen && isSubagent(chosen)) return chosen
@@ -43,7 +64,7 @@ export class Catalogue {
    * omitted, if only one model matches. Otherwise rejects with a `ToolError` that lists models or providers.
    */
   async model(name: string): Promise<TaskModel> {
-    const providers = await this.#providers()
+    const providers = await this.#lists.providers()
     const models = providers.flatMap(({ id, models: own }) =>
       Object.keys(own).map((modelID) => ({ providerID: id, modelID })),
     )

@@ -212,7 +212,9 @@ async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
     return await work()
   } catch (error) {
     if (!(error instanceof HostError)) throw error
-    throw new ToolError(`The task was not started: ${errorText(error)}. Try again.`, 'hostFailed', {
+    // Only the caller's owner can change the password of the client.
+    const advice = error.reason === 'unauthorized' ? '' : ' Try again.'
+    throw new ToolError(`The task was not started: ${errorText(error)}.${advice}`, 'hostFailed', {
       cause: error,
     })
   }

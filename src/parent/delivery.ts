@@ -62,7 +62,8 @@ export class Delivery {
   #step: 'sending' | 'sent' | 'resting' | 'piggybacked' | 'stored' | 'over'
   #attempts = 0
   #sentAt: number
-  #cancelPause = (): void => {}
+  /** Ends the pause before the next send; `undefined` while there is none. */
+  #cancelPause: (() => void) | undefined
 
   /** @param step `piggybacked`: on a message that the user is sending; `stored`: before a restart */
   constructor(
@@ -96,6 +97,11 @@ export class Delivery {
     if (this.#step === 'sending') return 'sending'
     if (this.#step !== 'sent' || this.#reception.isSeen) return 'past'
     return this.#reception.reception === 'missing' ? 'sending' : 'queued'
+  }
+
+  /** Whether the parent is known to have stored the message. */
+  get isStored(): boolean {
+    return this.#reception.reception !== 'missing'
   }
 
   /** Whether the delivery has to act, rather than only wait for the parent's next turn. */
@@ -152,9 +158,24 @@ export class Delivery {
 
   /** Stops if the user's message was never stored, as when a plugin refused it. Returns whether it did. */
   withdrawUnstored(): boolean {
-    if (!this.#isPiggybacked || this.#reception.reception !== 'missing') return false
+    if (!this.#isPiggybacked || this.isStored) return false
     this.stop()
     return true
+  }
+
+  /** Sends at once what waits to be sent again, because OpenCode can be reached again. */
+  retryNow(): void {
+    if (!this.#cancelPause) return
+    this.#stopPause()
+    void this.send()
+  }
+
+  /** Observes the messages of the parent back to this one, if it is stored, after events were missed. */
+  observeHistory(messages: readonly StoredMessage[]): void {
+    const wasStored = this.isStored
+    for (const { info } of messages) this.#reception.observe(info)
+    if (this.#settle() || !wasStored) return
+    if (!messages.some(({ info }) => info.id === this.message.messageID)) this.#end('undone')
   }
 
   /** Reads an idle parent whose answer to our message was not observed, because events may be lost. */
@@ -192,12 +213,12 @@ export class Delivery {
   /** Abandons the message. */
   stop(): void {
     this.#step = 'over'
-    this.#cancelPause()
+    this.#stopPause()
   }
 
   /** Pauses sending: the parent's next turn reads a stored message. A missing one ends the delivery. */
   #rest(): void {
-    if (this.#reception.reception === 'missing') this.#end('closed')
+    if (!this.isStored) this.#end('closed')
     else this.#step = 'resting'
   }
 
@@ -216,7 +237,7 @@ export class Delivery {
       if (this.#step === 'sending') this.#on.onSent()
       this.#end('confirmed')
     } else if (reception === 'interrupted') {
-      this.#cancelPause()
+      this.#stopPause()
       this.#step = this.#isPiggybacked ? 'stored' : 'resting'
     } else return false
     return true
@@ -233,7 +254,15 @@ export class Delivery {
   }
 
   #pause(): void {
-    this.#cancelPause = this.#clock.after(this.#backOff(FIRST_PAUSE_MS), () => void this.send())
+    this.#cancelPause = this.#clock.after(this.#backOff(FIRST_PAUSE_MS), () => {
+      this.#cancelPause = undefined
+      void this.send()
+    })
+  }
+
+  #stopPause(): void {
+    this.#cancelPause?.()
+    this.#cancelPause = undefined
   }
 
   #backOff(firstMs: number): number {

@@ -114,6 +114,40 @@ export class Gate {
     this.#written = message
   }
 
+  /**
+   * Observes that a message is stored which may be a person's, where no hook has reported it before: in another process
+   * than OpenCode, and after missed events. Returns false for a message that is known, or older than the known one.
+   */
+  personStored(message: MessageTime): boolean {
+    if (message.id === this.#written.id || message.createdAt < this.#written.createdAt) return false
+    this.#turn = this.#isInterrupted ? { type: 'written', answerTo: message.id } : { type: 'unknown' }
+    this.#written = message
+    return true
+  }
+
+  /** Returns the newest stored message of the role `user`, if it has this id. */
+  stored(messageID: string): MessageTime | undefined {
+    return this.#newest.id === messageID ? this.#newest : undefined
+  }
+
+  /** Observes that events were missed: a further idle does not mean that the user has interrupted the turn. */
+  observeGap(): void {
+    this.#enter('unsettled')
+  }
+
+  /** Queries the parent after events were missed. Rejects with a `HostError`. */
+  async refresh(): Promise<void> {
+    const before = this.#session
+    const session = await this.#opencode.session(this.#parentID)
+    // An event that arrived meanwhile is newer.
+    if (this.#session === before) this.observeSession(session)
+  }
+
+  /** The newest turn, as far as its events have reported it. */
+  get turn(): Turn['type'] {
+    return this.#turn.type
+  }
+
   observeSession(session: Session): void {
     const before = this.#session
     this.#session = session

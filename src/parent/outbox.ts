@@ -6,7 +6,7 @@
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
 import type { MessageToRead } from '../host/message.ts'
-import type { Message, Opencode, Part, TextPart } from '../host/opencode.ts'
+import type { Message, Opencode, Part, StoredMessage, TextPart } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
 import type { TimelineWriter } from '../timeline.ts'
@@ -41,6 +41,8 @@ export interface OutboxPorts {
   readonly isFinishing: (task: Task) => boolean
   /** Called when the end of a run is settled. */
   readonly onSettled: (task: EndedTask) => void
+  /** Resolves when what happened in the parent while events were missed is known. Rejects with a `HostError`. */
+  readonly caughtUp: () => Promise<void>
   /** Called when a notice may have been sent, held, or settled. */
   readonly onChange: () => void
 }
@@ -127,6 +129,29 @@ export class Outbox {
     this.#mailbox.sendSoon({ waits: true })
     for (const { delivery } of this.#deliveries) delivery.resume()
     this.#poll()
+  }
+
+  /** Sends what the parent is owed from before: its user, who may have closed the gate, writes. */
+  personWrote(): void {
+    this.#mailbox.sendSoon({ waits: true })
+  }
+
+  /** Observes that OpenCode can be reached again. */
+  observeGap(): void {
+    for (const { delivery } of this.#deliveries) delivery.retryNow()
+  }
+
+  /** The ids of its messages that the parent has stored. */
+  get storedIDs(): readonly string[] {
+    return [...this.#deliveries].flatMap(({ delivery }) =>
+      delivery.isStored ? delivery.message.messageID : [],
+    )
+  }
+
+  /** Observes messages of the parent, back to the oldest of `storedIDs`, after events were missed. */
+  observeHistory(messages: readonly StoredMessage[]): void {
+    for (const { delivery } of this.#deliveries) delivery.observeHistory(messages)
+    this.#changed()
   }
 
   /**
@@ -383,6 +408,7 @@ export class Outbox {
   async #admission(sent: OpenDelivery): Promise<Admission> {
     const held = this.#heldFor(sent)
     if (held) await held.freed
+    await this.#ports.caughtUp()
     const admission = await this.#ports.gate.admission()
     return this.#heldFor(sent) ? this.#admission(sent) : admission
   }

@@ -17,7 +17,7 @@ import type { NotifyOptions } from './mailbox.ts'
 import { Outbox, type OutboxPorts } from './outbox.ts'
 import { ParentTasks } from './parent-tasks.ts'
 
-export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'onChange'> {
+export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'caughtUp' | 'onChange'> {
   readonly store: TaskStore
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -49,6 +49,8 @@ export class Parent {
   /** Settles when a recovery of this session has finished; `undefined` if the next call has to start one. */
   recovered: Promise<void> | undefined
   readonly #disposal: AbortSignal
+  /** Reads what happened while events were missed, until it has been read. */
+  #gap: { readonly read: () => Promise<void>; reading: Promise<void> | undefined } | undefined
   #nextMessage = new AbortController()
 
   constructor(
@@ -68,7 +70,8 @@ export class Parent {
       onGateChange(change)
     })
     const { gate, tasks } = this
-    this.outbox = new Outbox({ ...ports, gate, tasks, onChange: () => this.hold.check() }, id, options)
+    const onChange = (): void => this.hold.check()
+    this.outbox = new Outbox({ ...ports, gate, tasks, caughtUp: () => this.catchUp(), onChange }, id, options)
     this.hold = new HeadlessHold({ ...ports, gate, tasks, outbox: this.outbox }, options.headlessWaitMs)
   }
 
@@ -103,6 +106,35 @@ export class Parent {
   personWrote(message: { readonly id: string; readonly createdAt: number }, client: NamedByClient): void {
     this.gate.personWrote(message)
     this.hold.personWrote(client)
+  }
+
+  /** Observes a stored part of a person, whose message no hook has reported before. */
+  personStored(messageID: string): void {
+    const message = this.gate.stored(messageID)
+    if (!message || !this.gate.personStored(message)) return
+    this.endWaits()
+    this.outbox.personWrote()
+  }
+
+  /** Observes that events were missed. No notice is sent until `read` has found out what happened. */
+  observeGap(read: () => Promise<void>): void {
+    this.#gap = { read, reading: undefined }
+    this.gate.observeGap()
+    this.outbox.observeGap()
+  }
+
+  /** Reads what happened in the session while events were missed. Rejects with a `HostError`; the next call retries. */
+  async catchUp(): Promise<void> {
+    for (let gap = this.#gap; gap; gap = this.#gap) {
+      try {
+        await (gap.reading ??= gap.read())
+        // Events may have been missed again.
+        if (this.#gap === gap) this.#gap = undefined
+      } catch (error) {
+        gap.reading = undefined
+        throw error
+      }
+    }
   }
 
   /** Registers a launch until it has finished. */

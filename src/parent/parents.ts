@@ -7,8 +7,8 @@ import { NEW_MS, Parent, type ParentOptions, type ParentPorts } from './parent.t
 interface Ports extends ParentPorts {
   /** Cancels a task; resolves when it has really stopped. */
   readonly cancel: (taskID: string) => Promise<unknown>
-  /** Called when the user has interrupted a parent. */
-  readonly onInterrupt: (parent: Parent) => void
+  /** Called when the user has interrupted a parent, unless `instanceEnd` is aborted soon. */
+  readonly onInterrupt: (parent: Parent, instanceEnd: AbortSignal) => void
 }
 
 export class Parents {
@@ -17,6 +17,8 @@ export class Parents {
   readonly #parents = new Map<string, Parent>()
   /** Sessions that are no parents yet, and when they were created, for `NEW_MS`: most never launch a task. */
   readonly #created = new Map<string, number>()
+  /** Aborted when OpenCode ends the instance of the parents, while this process lives on. */
+  #instanceEnd = new AbortController()
 
   constructor(ports: Ports, options: ParentOptions) {
     this.#ports = ports
@@ -47,13 +49,24 @@ export class Parents {
     parent?.observeTask(task, event)
   }
 
+  /** Observes that OpenCode ends its instance: what looked like an interrupt was the end (contract 9.4). */
+  observeInstanceEnd(): void {
+    this.#instanceEnd.abort()
+    this.#instanceEnd = new AbortController()
+  }
+
+  /** Returns all parents. */
+  all(): Iterable<Parent> {
+    return this.#parents.values()
+  }
+
   dispose(): void {
     for (const parent of this.#parents.values()) parent.dispose()
   }
 
   #add(id: string): Parent {
     const onGateChange = (change: GateChange): void => {
-      if (change === 'interrupted') this.#ports.onInterrupt(parent)
+      if (change === 'interrupted') this.#ports.onInterrupt(parent, this.#instanceEnd.signal)
       else if (change === 'deleted') void this.#delete(parent)
       else if (change === 'unknown' && parent.tasks.ids.size === 0) this.#forget(parent)
     }

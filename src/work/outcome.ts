@@ -45,8 +45,14 @@ export function cancelled(by: Canceller, said = NOTHING): Outcome {
 
 /** Returns the outcome of work that was cut off because OpenCode stopped. */
 export function interrupted(task: Task, hasStarted: boolean, said = NOTHING): Outcome {
+  const { reason, message } = interruption(task, hasStarted)
+  return failed(reason, message, said)
+}
+
+/** Returns the failure of work that was cut off because OpenCode stopped. */
+export function interruption(task: Task, hasStarted: boolean): Failure {
   const message = `OpenCode stopped before the ${wordsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
-  return failed('interrupted', message, said)
+  return { reason: 'interrupted', message }
 }
 
 /** Returns the outcome of work that was stopped for this cause. */

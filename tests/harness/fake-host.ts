@@ -43,6 +43,7 @@ export interface UserPromptOptions {
 const STORE_MS = 4
 /** The number of parts of a message that are stored without a pause. */
 const PARTS_AT_ONCE = 40
+const HEARTBEAT_MS = 10_000
 const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
 
 export class FakeHost {
@@ -96,6 +97,9 @@ export class FakeHost {
   >()
   /** The work of the calls that `toolCall` has created. */
   readonly #toolWork = new WeakMap<ToolCall, (callID: string) => ToolOutput | Promise<ToolOutput>>()
+  /** Each ends one event stream: in the end of the stream, or in a broken connection. */
+  readonly #streams = new Set<(error?: HostError) => void>()
+  #isAway = false
   #promptsToSwallow = 0
   /** Counts the processes and instances of this host. */
   #lives = 1
@@ -211,6 +215,38 @@ export class FakeHost {
     this.#faults.kill()
   }
 
+  /** Breaks all event streams; a new subscription succeeds. */
+  breakStreams(): void {
+    for (const end of this.#streams)
+      end(new HostError('noAnswer', "OpenCode's event stream broke: terminated"))
+  }
+
+  /** Whether no call reaches the server, as while it is not running or the network is cut; breaks the streams. */
+  get isAway(): boolean {
+    return this.#isAway
+  }
+
+  set isAway(isAway: boolean) {
+    this.#isAway = isAway
+    if (isAway) this.breakStreams()
+  }
+
+  /** Starts the server anew, as seen by a process outside of it: turns and streams end, the store stays as it is. */
+  restartServer(): void {
+    this.endInstance()
+    this.breakStreams()
+  }
+
+  /** Ends the instance with its event streams, as seen by a process outside: it aborts its turns first (contract 9.4). */
+  async disposeInstance(): Promise<void> {
+    this.abortAll()
+    await pause(this.#clock, STORE_MS)
+    this.#emit('server.instance.disposed', { directory: '/project' })
+    await pause(this.#clock, 0)
+    this.endInstance()
+    for (const end of this.#streams) end()
+  }
+
   /** Aborts all turns, as OpenCode does some time before it disposes an instance (contract 9.4). */
   abortAll(): void {
     for (const sessionID of this.#runs.keys()) void this.#abort(sessionID)
@@ -285,6 +321,8 @@ export class FakeHost {
       run: () => Result | Promise<Result>,
     ) => {
       this.calls.push({ method, ...(sessionID !== undefined && { sessionID }) })
+      if (this.#isAway)
+        return Promise.reject(new HostError('noAnswer', `OpenCode could not be reached for ${method}`))
       return this.#faults.call(method, run)
     }
     return {
@@ -307,10 +345,36 @@ export class FakeHost {
       newestMessages: (id, count) =>
         call('newestMessages', id, () => this.#store.messages(this.#store.session(id).id).slice(-count)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
+      events: (onEvent, signal) => call('events', undefined, () => this.#stream(onEvent, signal)),
       callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
       log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
     }
+  }
+
+  #stream(onEvent: (event: Event) => void, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const stopListening = this.onEvent(onEvent)
+      let cancelBeat = (): void => {}
+      const send = (type: 'server.connected' | 'server.heartbeat'): void => {
+        if (!this.muteEvents) onEvent({ id: this.#store.newID('evt'), type, properties: {} } as Event)
+        cancelBeat = this.#clock.after(HEARTBEAT_MS, () => send('server.heartbeat'))
+      }
+      const end = (error?: HostError): void => {
+        cancelBeat()
+        stopListening()
+        this.#streams.delete(end)
+        if (error) reject(error)
+        else resolve()
+      }
+      this.#streams.add(end)
+      if (signal.aborted) {
+        end()
+        return
+      }
+      signal.addEventListener('abort', () => end())
+      send('server.connected')
+    })
   }
 
   /** Requests a permission in a session, as a tool does that needs one. */

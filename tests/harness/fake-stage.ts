@@ -101,12 +101,22 @@ export const NO_MACHINE: Machine = {
   onTermination: () => () => {},
 }
 
+// The manager loads it lazily, which takes longer than a settled clock waits.
+await import('../../src/follow.ts')
+
 /** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000
 const A_WHILE_MS = 60_000
 
-/** Creates a stage whose children wait for `answer`; the parent's model answers `Noted.` to everything. */
-export function createFakeStage(options: object = {}, { isRun = true } = {}): FakeStage {
+/**
+ * Creates a stage whose children wait for `answer`; the parent's model answers `Noted.` to everything.
+ *
+ * @param circumstances `isRun`: the process is `opencode run`. `isOutside`: the manager is in another process than OpenCode
+ */
+export function createFakeStage(
+  options: object = {},
+  { isRun = true, isOutside = false }: { readonly isRun?: boolean; readonly isOutside?: boolean } = {},
+): FakeStage {
   const clock = new ManualClock()
   let isAnswered = false
   const replies = new Map<string, { promise: Promise<Reply>; resolve: (reply: Reply) => void }>()
@@ -152,6 +162,10 @@ export function createFakeStage(options: object = {}, { isRun = true } = {}): Fa
         isRun,
       },
     )
+    if (isOutside) {
+      void manager.follow()
+      return
+    }
     const hooks = manager.hooks()
     host.onEvent((event) => void hooks.event({ event }))
     host.onChatMessage = (sessionID, message) => hooks['chat.message']({ sessionID }, message)
@@ -167,7 +181,8 @@ export function createFakeStage(options: object = {}, { isRun = true } = {}): Fa
         return host.isBusy(id) || (task !== undefined && !isEnded(task))
       })
     const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
-    const timers = isAtWork() ? 0 : timersOfAll()
+    // A manager that follows the event stream watches whether it is silent.
+    const timers = isAtWork() ? 0 : timersOfAll() - (isOutside ? living.size + 1 : 0)
     await clock.advance(LONG_MS)
     const calls = host.calls.length
     await clock.advance(A_WHILE_MS)

@@ -24,7 +24,7 @@ import {
 import { NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
 import type { TimelineWriter } from '../../timeline.ts'
-import type { StopCause } from '../outcome.ts'
+import { interruption, type StopCause } from '../outcome.ts'
 import { judge, outcomeOf, type Ending } from './ending.ts'
 import { sendPrompt, promptOf } from './prompt.ts'
 import { RunFold } from './run-fold.ts'
@@ -85,6 +85,11 @@ export class AgentRun {
   /** Whether a check reads the messages, and whether a later event has made that check outdated. */
   #check: 'none' | 'reading' | 'outdated' = 'none'
   #cause: StopCause | undefined
+  /**
+   * The turn of the prompt. `unsent`: OpenCode has not acknowledged the prompt. `sent`: it may have accepted it. `unsure`:
+   * events were missed since, so that OpenCode may have been restarted. `cutOff`: OpenCode has ended its instance.
+   */
+  #turn: 'unsent' | 'sent' | 'unsure' | 'cutOff' = 'unsent'
   #prompting = Promise.resolve()
   /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
@@ -130,7 +135,10 @@ export class AgentRun {
    * @param onStarted called once, when OpenCode has acknowledged the prompt, or may have accepted it
    */
   start(onStarted: () => void): void {
-    this.#prompting = this.#prompt(onStarted)
+    this.#prompting = this.#prompt(() => {
+      this.#turn = 'sent'
+      onStarted()
+    })
   }
 
   /** Stops the run. A later cause does not replace the first. */
@@ -175,6 +183,17 @@ export class AgentRun {
   observeError(text: string): void {
     this.#error ??= text
     this.check()
+  }
+
+  /** Observes that events were missed: what they proved must be read. */
+  observeGap(): void {
+    this.#fold.observeGap()
+    this.#idleSince = undefined
+    if (this.#turn === 'sent') this.#turn = 'unsure'
+  }
+
+  observeInstanceEnd(): void {
+    if (this.#turn !== 'unsent') this.#turn = 'cutOff'
   }
 
   observeDeleted(): void {
@@ -311,11 +330,17 @@ export class AgentRun {
   }
 
   get #patienceMs(): number {
-    return this.#cause ? STAYS_IDLE_MS : this.#options.startTimeoutMs
+    return this.#cause || this.#isCutOff ? STAYS_IDLE_MS : this.#options.startTimeoutMs
+  }
+
+  /** Whether a turn that stays idle without an end was cut off: OpenCode has been restarted, or may have been. */
+  get #isCutOff(): boolean {
+    return this.#turn === 'unsure' || this.#turn === 'cutOff'
   }
 
   #find(transcript: Transcript): Finding {
     const verdict = judge(transcript, this.#error, this.#task.maxSteps)
+    if (!verdict && this.#isCutOff) return this.#cutOff(transcript)
     if (!verdict) {
       const what = transcript.prompted
         ? 'received its prompt but did not finish an answer'
@@ -330,12 +355,18 @@ export class AgentRun {
         ? { ending, idleMs: undefined }
         : { ending: { ...ending, type: 'aborted' }, idleMs: STAYS_IDLE_MS }
     }
+    if (ending.type === 'aborted' && this.#turn === 'cutOff') return this.#cutOff(transcript)
     // OpenCode aborts the sessions of an instance some milliseconds before it calls `dispose` (contract 9.4).
     if (ending.type === 'aborted') return { ending, idleMs: STAYS_IDLE_MS }
     // Another plugin may retry with a fallback model.
     if (ending.type === 'failed' && ending.failure.reason === 'error' && holds === 'always')
       return { ending, idleMs: GOES_ON_WITHIN_MS }
     return { ending, idleMs: { always: undefined, ifIdle: 0, ifStaysIdle: STAYS_IDLE_MS }[holds] }
+  }
+
+  #cutOff({ prompted, text, usage }: Transcript): Finding {
+    const failure = interruption(this.#task, prompted)
+    return { ending: { type: 'failed', failure, text, usage }, idleMs: STAYS_IDLE_MS }
   }
 
   /** Returns the ids of the run's prompts; more can be sent while it runs. */

@@ -192,6 +192,21 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#runs.get(sessionID)?.observeDeleted()
   }
 
+  /** Observes that events were missed: OpenCode may have been restarted meanwhile. */
+  observeGap(): void {
+    for (const run of this.#runs.values()) run.observeGap()
+  }
+
+  /** Observes that OpenCode ends its instance, and the turns of all sessions with it. */
+  observeInstanceEnd(): void {
+    for (const run of this.#runs.values()) run.observeInstanceEnd()
+  }
+
+  /** Aborts the turns of all runs, as OpenCode does before it ends an instance (contract 9.4). Never rejects. */
+  async abortAll(): Promise<void> {
+    await Promise.all([...this.#runs.keys()].map((sessionID) => this.#abort(sessionID)))
+  }
+
   /** Abandons all runs: their outcomes do not resolve any more. */
   dispose(): void {
     for (const run of this.#runs.values()) run.abandon()

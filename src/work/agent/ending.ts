@@ -109,11 +109,14 @@ export function outcomeOf(ending: Ending, cause?: StopCause): Outcome {
       return stopped(cause && cause.type !== 'loop' ? cause : BY_USER, said)
     case 'failed':
       // An aborted session that stays idle has stopped.
-      if (cause?.type === 'loop' || (cause && ending.failure.reason === 'timeout'))
+      if (cause && (cause.type === 'loop' || WITHOUT_END.has(ending.failure.reason)))
         return stopped(cause, said)
       return failed(ending.failure.reason, ending.failure.message, said)
   }
 }
+
+/** The failures of a session that is idle and shows no end. */
+const WITHOUT_END: ReadonlySet<Failure['reason']> = new Set(['timeout', 'interrupted'])
 
 /** Besides this plugin, only a person aborts or deletes a child session. */
 const BY_USER: StopCause = { type: 'cancelled', by: 'user' }

@@ -88,6 +88,11 @@ export class Permissions {
       .catch((error: unknown) => log.warn(errorText(error)))
   }
 
+  /** Has the next status poll read the list of requests, because events were missed. */
+  observeGap(): void {
+    this.#polledAt = -Infinity
+  }
+
   observeReplied(requestID: string): void {
     const request = this.#open.get(requestID)
     if (!request) return

@@ -59,6 +59,11 @@ export class RunFold {
     else if (this.#state === 'following') this.#observeAssistant(info)
   }
 
+  /** Stops following the run, because events were missed. */
+  observeGap(): void {
+    this.#state = 'lost'
+  }
+
   observePart(part: Part): void {
     if (this.#state !== 'following') return
     if (part.type === 'compaction') this.#observeCompaction(part)

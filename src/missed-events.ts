@@ -1,0 +1,104 @@
+/**
+ * Finds out by asking what happened while no events came from OpenCode, and passes it to the rooms. A status poll has them
+ * check agents, permission requests, deliveries and tool calls; each parent reads its own session before its next notice.
+ */
+import { sessionDeleted, sessionUpdated } from './events.ts'
+import { readBack } from './host/newest.ts'
+import { isPersonal } from './host/message.ts'
+import { errorText, type HostError, type Message, type StoredMessage } from './host/opencode.ts'
+import type { Gate } from './parent/gate.ts'
+import type { Parent } from './parent/parent.ts'
+import type { Ports, Rooms } from './rooms.ts'
+
+/** How many parents are read at the same time: OpenCode does nothing else meanwhile. */
+const AT_ONCE = 4
+
+export class MissedEvents {
+  readonly #rooms: Rooms
+  readonly #ports: Pick<Ports, 'opencode' | 'log'>
+
+  constructor(rooms: Rooms, ports: Pick<Ports, 'opencode' | 'log'>) {
+    this.#rooms = rooms
+    this.#ports = ports
+  }
+
+  /** Observes that events may have been missed, and that from now on they come. */
+  observeGap(): void {
+    const { agents, catalogue, permissions, statuses } = this.#rooms
+    const parents = [...this.#rooms.parents.all()]
+    // Synchronously, because the next event does not continue from the last one.
+    for (const room of [agents, catalogue, permissions]) room.observeGap()
+    for (const parent of parents) parent.observeGap(() => this.#readParent(parent))
+    statuses.pollNow()
+    const left = parents.values()
+    for (let reader = 0; reader < AT_ONCE; reader += 1) void this.#readAll(left)
+  }
+
+  /** Several readers share the iterator. */
+  async #readAll(parents: Iterable<Parent>): Promise<void> {
+    for (const parent of parents) await this.#read(parent)
+  }
+
+  /** Never rejects: a parent that cannot be read now is read before its next notice. */
+  async #read(parent: Parent): Promise<void> {
+    try {
+      await parent.catchUp()
+      await this.#readChildren(parent)
+    } catch (error) {
+      this.#ports.log.warn(`could not read what ${parent.id} did without events: ${errorText(error)}`)
+    }
+  }
+
+  /** Passes what a parent shows to its gate and its outbox. Rejects with a `HostError`. */
+  async #readParent({ id, gate, outbox }: Parent): Promise<void> {
+    const { opencode } = this.#ports
+    try {
+      const wasBusy = id in (await opencode.statuses())
+      const known = outbox.storedIDs
+      const messages = await readBack(opencode, id, (newest) =>
+        known.every((messageID) => newest.some(({ info }) => info.id === messageID)),
+      )
+      // A turn that begins or ends meanwhile is seen before or after the messages.
+      const isBusy = wasBusy || id in (await opencode.statuses())
+      // First, because an open gate sends messages again that may have been answered.
+      outbox.observeHistory(messages)
+      observeHistory(gate, messages, isBusy)
+      await gate.refresh()
+    } catch (error) {
+      if ((error as HostError).reason !== 'notFound') throw error
+      gate.observeDeleted()
+    }
+  }
+
+  /** Observes the changed and deleted sessions of tasks: a deleted one that is busy looks like any other in the statuses. */
+  async #readChildren({ id, tasks }: Parent): Promise<void> {
+    // Before the call, because the list lacks sessions that are created meanwhile.
+    const known = tasks.list()
+    if (known.length === 0) return
+    const children = await this.#ports.opencode.children(id)
+    for (const child of children) sessionUpdated(this.#rooms, child)
+    const left = new Set(children.map((child) => child.id))
+    for (const { sessionID } of known) if (!left.has(sessionID)) sessionDeleted(this.#rooms, sessionID)
+  }
+}
+
+/** Passes the newest messages of a parent to its gate, as the events since the newest message of a person would. */
+function observeHistory(gate: Gate, messages: readonly StoredMessage[], isBusy: boolean): void {
+  // Events since the gap show a later turn.
+  const isCurrent = gate.turn === 'busy' || gate.turn === 'retrying' || gate.turn === 'idle'
+  const index = messages.findLastIndex(({ info, parts }) => info.role === 'user' && parts.some(isPersonal))
+  const asked = messages[index]?.info
+  if (asked) gate.personStored({ id: asked.id, createdAt: asked.time.created })
+  const newest = messages.at(-1)?.info
+  if (newest && wasCutOff(newest) && !isBusy && !isCurrent) gate.observeError('MessageAbortedError')
+  else for (const { info } of messages.slice(Math.max(index, 0))) gate.observeMessage(info)
+  if (!isBusy) gate.observeGap()
+}
+
+/**
+ * Whether the turn of an idle session has ended without an answer or an error: it was aborted before a retry (contract 6.4),
+ * or OpenCode has stopped (contract 9.5).
+ */
+function wasCutOff(info: Message): boolean {
+  return info.role === 'assistant' && info.finish === undefined && !info.error && !info.summary
+}

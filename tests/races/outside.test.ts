@@ -1,0 +1,346 @@
+import { expect, test } from 'vitest'
+import { HostError } from '../../src/host/opencode.ts'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+
+/** Faults of the event stream, and of the server, as a manager in another process than OpenCode sees them. */
+const outside = (options: object = {}): FakeStage => createFakeStage(options, { isOutside: true })
+
+test('outside of OpenCode, the events of the stream end a task, and one notice reports it', async () => {
+  const { answer, clock, host, launch, manager, notices } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  const calls = host.calls.length
+  answer('work')
+  await clock.advance(1000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+  // Events prove the end: no messages were read for it.
+  expect(host.calls.slice(calls).map(({ method }) => method)).not.toContain('messages')
+})
+
+for (const [words, ms] of [
+  ['1 s', 1000],
+  ['60 s', 60_000],
+] as const) {
+  test(`a task that ends while the stream is broken for ${words} is reported once, soon after it is back`, async () => {
+    const { answer, clock, host, launch, manager, notices } = outside()
+    const task = await launch('work')
+    await clock.advance(100)
+    host.isAway = true
+    answer('work')
+    await clock.advance(ms)
+    host.isAway = false
+    await clock.advance(8000)
+    expect(manager.get(task.id)).toMatchObject({ status: 'completed' })
+    expect(notices()).toHaveLength(1)
+    expect(notices()[0]).toContain('result of work')
+    await clock.advance(120_000)
+    expect(notices()).toHaveLength(1)
+  })
+
+  test(`a child that works while the stream is broken for ${words} goes on, and is reported once`, async () => {
+    const { answer, clock, host, launch, manager, notices } = outside()
+    const task = await launch('work')
+    await clock.advance(100)
+    host.isAway = true
+    await clock.advance(ms)
+    host.isAway = false
+    await clock.advance(30_000)
+    expect(manager.get(task.id)?.status).toBe('running')
+    answer('work')
+    await clock.advance(1000)
+    expect(manager.get(task.id)?.status).toBe('completed')
+    expect(notices()).toHaveLength(1)
+  })
+}
+
+test('a stream without events and heartbeats is subscribed to again after 25 s', async () => {
+  const { answer, clock, host, launch, manager } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  host.muteEvents = true
+  answer('work')
+  await clock.advance(15_000)
+  host.muteEvents = false
+  const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
+  expect(subscribed()).toBe(1)
+  await clock.advance(60_000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+  expect(subscribed()).toBe(1)
+  host.muteEvents = true
+  await clock.advance(25_300)
+  expect(subscribed()).toBe(2)
+  host.muteEvents = false
+})
+
+test('a server that is away is asked again after 250 ms, then twice as long, at most every 5 s', async () => {
+  const { clock, host, launch, manager } = outside()
+  await clock.settle()
+  host.isAway = true
+  const from = host.calls.length
+  const at: number[] = []
+  for (let ms = 0; ms < 20_000; ms += 50) {
+    const before = host.calls.length
+    await clock.advance(50)
+    if (host.calls.length > before) at.push(ms + 50)
+  }
+  expect(at).toEqual([250, 750, 1750, 3750, 7750, 12_750, 17_750])
+  expect(host.calls.slice(from).every(({ method }) => method === 'events')).toBe(true)
+  await expect(launch('work')).rejects.toThrow('The task was not started: OpenCode could not be reached')
+  host.isAway = false
+  await clock.advance(5000)
+  await expect(launch('work')).resolves.toMatchObject({ status: 'starting' })
+  expect(manager.problems).toEqual([])
+})
+
+test('a restart of the server interrupts its tasks: each is reported once, and can be continued', async () => {
+  const { answer, clock, host, launch, manager, notices, parentID } = outside({ concurrency: { total: 1 } })
+  const cutOff = await launch('cut off')
+  const queued = await launch('queued')
+  await clock.advance(100)
+  host.restartServer()
+  await clock.advance(10_000)
+  expect(manager.get(cutOff.id)).toMatchObject({
+    status: 'failed',
+    failure: { reason: 'interrupted', message: 'OpenCode stopped before the task had ended' },
+  })
+  expect(manager.get(queued.id)?.status).toBe('running')
+  answer('queued')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(2)
+  await manager.continue(cutOff.id, 'go on')
+  answer('go on')
+  await clock.advance(10_000)
+  expect(manager.list(parentID).map(({ status }) => status)).toEqual(['completed', 'completed'])
+  expect(notices()).toHaveLength(3)
+})
+
+test('the end of an instance interrupts its tasks, although it aborts them like a user', async () => {
+  const { clock, host, launch, manager, notices } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  void host.disposeInstance()
+  await clock.advance(10_000)
+  expect(manager.get(task.id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  expect(notices()).toHaveLength(1)
+})
+
+test('a task is cancelled although the server is restarted meanwhile', async () => {
+  const { clock, host, launch, manager, notices } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  host.isAway = true
+  const cancelled = manager.cancel(task.id)
+  await clock.advance(1000)
+  host.isAway = false
+  host.restartServer()
+  await clock.advance(10_000)
+  await expect(cancelled).resolves.toMatchObject({ status: 'cancelled', by: 'parent' })
+  expect(notices()).toEqual([])
+})
+
+test('a prompt that waits for its answer over a break of the stream still counts as sent', async () => {
+  const { answer, clock, host, launch, manager, notices } = outside()
+  host.hangNext('prompt')
+  const task = await launch('work')
+  await clock.advance(100)
+  host.breakStreams()
+  await clock.advance(14_000)
+  expect(manager.get(task.id)?.status).toBe('starting')
+  await clock.advance(2000)
+  answer('work')
+  await clock.advance(2000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent that was interrupted while the stream was broken is not woken until its user writes', async () => {
+  const { answer, clock, host, launch, manager, notices, noticeTurns, parentID } = outside()
+  const script = host.script
+  let isSlow = true
+  host.script = (request) =>
+    request.sessionID === parentID && isSlow ? new Promise(() => {}) : script(request)
+  const task = await launch('work')
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(100)
+  host.isAway = true
+  void host.userAbort(parentID)
+  await clock.advance(1000)
+  isSlow = false
+  answer('work')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(60_000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+  expect(noticeTurns()).toHaveLength(0)
+  host.userPrompt(parentID, 'and now?')
+  await clock.advance(2000)
+  expect(notices()).toHaveLength(1)
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent whose user wrote after an interruption is woken, although no event of that came', async () => {
+  const { answer, clock, host, launch, notices, parentID } = outside()
+  const script = host.script
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  await launch('work')
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(100)
+  void host.userAbort(parentID)
+  host.script = script
+  await clock.advance(1000)
+  answer('work')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(0)
+  host.isAway = true
+  host.userPrompt(parentID, 'and now?')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('messages that were undone while the stream was broken keep their parent from being woken', async () => {
+  const { answer, clock, host, launch, notices, parentID } = outside()
+  const undone = host.userPrompt(parentID, 'hello')
+  await launch('work')
+  await clock.advance(1000)
+  host.isAway = true
+  host.userRevert(parentID, undone)
+  answer('work')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(0)
+  host.isAway = true
+  host.userUnrevert(parentID)
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent and a busy child that were deleted while the stream was broken end their tasks', async () => {
+  const { clock, host, launch, manager, parentID } = outside()
+  const [first, second] = [await launch('first'), await launch('second')]
+  await clock.advance(100)
+  host.isAway = true
+  host.deleteSession(first.sessionID)
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(5000)
+  expect(manager.get(first.id)).toMatchObject({ status: 'cancelled', by: 'user' })
+  expect(manager.get(second.id)?.status).toBe('running')
+  expect(host.isBusy(first.sessionID)).toBe(false)
+  host.isAway = true
+  host.deleteSession(parentID)
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(5000)
+  expect(manager.list(parentID)).toEqual([])
+  expect(host.isBusy(second.sessionID)).toBe(false)
+})
+
+test('permission requests that came and went while the stream was broken are known at once', async () => {
+  const { clock, host, launch, manager } = outside()
+  const [asking, answered] = [await launch('asking'), await launch('answered')]
+  await clock.advance(100)
+  const request = host.askPermission(answered.sessionID, 'bash', 'rm *')
+  await clock.advance(10)
+  expect(manager.get(answered.id)?.status).toBe('waiting')
+  host.isAway = true
+  host.replyPermission(request, 'once')
+  host.askPermission(asking.sessionID, 'bash', 'ls')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(1500)
+  expect(manager.get(asking.id)?.status).toBe('waiting')
+  expect(manager.get(answered.id)?.status).toBe('running')
+})
+
+test('a notice that was answered while the stream was broken is confirmed, and not sent again', async () => {
+  const { answer, clock, host, launch, notices, noticeTurns, parentID } = outside()
+  const script = host.script
+  let release = (): void => {}
+  host.script = (request) =>
+    request.sessionID === parentID
+      ? new Promise((resolve) => (release = () => resolve({ text: 'Noted.' })))
+      : script(request)
+  await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(1000)
+  host.isAway = true
+  release()
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+  expect(noticeTurns()).toHaveLength(1)
+})
+
+test('a notice that could not be sent while the server was away is sent as soon as it is back', async () => {
+  const { answer, clock, host, launch, notices } = outside({ notify: { debounceMs: 50 } })
+  await launch('work')
+  await clock.advance(100)
+  answer('work')
+  // The end is known, and its notice is not on its way yet.
+  host.latencyMs = () => 0
+  host.failNext('prompt', new HostError('noAnswer', 'OpenCode could not be reached'))
+  await clock.advance(20)
+  host.isAway = true
+  await clock.advance(55_000)
+  host.isAway = false
+  await clock.advance(5300)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a wrong password rejects `follow` and is named once, until the server accepts the client', async () => {
+  const stage = outside()
+  const { clock, complaints, host } = stage
+  const refusal = new HostError('unauthorized', 'OpenCode refused event.subscribe: the server has a password')
+  for (let count = 0; count < 3; count += 1) host.failNext('events', refusal)
+  await stage.manager.dispose()
+  stage.second()
+  await expect(stage.manager.follow()).rejects.toBe(refusal)
+  await clock.advance(60_000)
+  expect(stage.manager.problems).toEqual([refusal.message])
+  expect(complaints.filter((line) => line.includes('password'))).toHaveLength(1)
+  expect(host.calls.filter(({ method }) => method === 'events')).toHaveLength(4)
+})
+
+test('agents of a manager that is disposed outside of OpenCode do not work on', async () => {
+  const { clock, host, launch, manager } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  const disposed = manager.dispose()
+  await clock.advance(1000)
+  await disposed
+  expect(host.isBusy(task.sessionID)).toBe(false)
+  expect(manager.get(task.id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+})
+
+test('with `onInterrupt: "cancel"`, the end of an instance cancels no task', async () => {
+  const { answer, clock, host, launch, manager, parentID } = outside({
+    onInterrupt: 'cancel',
+    concurrency: { total: 1 },
+  })
+  const script = host.script
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  const [cutOff, queued] = [await launch('cut off'), await launch('queued')]
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(100)
+  void host.disposeInstance()
+  await clock.advance(5000)
+  expect(manager.get(cutOff.id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  answer('queued')
+  await clock.advance(5000)
+  expect(manager.get(queued.id)?.status).toBe('completed')
+  const next = await launch('next')
+  host.userPrompt(parentID, 'hello again')
+  await clock.advance(100)
+  void host.userAbort(parentID)
+  await clock.advance(5000)
+  expect(manager.get(next.id)).toMatchObject({ status: 'cancelled', by: 'user' })
+})
