@@ -13,7 +13,7 @@ import type { CommandRunner } from './work/command/command-runner.ts'
 import type { Executor } from './work/executor.ts'
 import type { TimelineWriter } from './timeline.ts'
 import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from './task/request.ts'
-import type { TaskRecords } from './task/record.ts'
+import type { TaskRecords } from './task/records.ts'
 import type { TaskStore } from './task/store.ts'
 import type { Task } from './task/task.ts'
 

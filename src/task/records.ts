@@ -1,0 +1,232 @@
+/**
+ * Writes the records of tasks: in the call that creates the child session, after each event of `RECORDED`, and
+ * when a command has begun. OpenCode's status of the session shows that an agent works.
+ */
+import type { Log } from '../host/log.ts'
+import {
+  errorText,
+  HostError,
+  type Message,
+  type Opencode,
+  type PermissionRuleset,
+  type Session,
+  type StoredMessage,
+} from '../host/opencode.ts'
+import { readBack } from '../host/newest.ts'
+import { wordsOf } from '../text/words.ts'
+import { ToolError } from '../tool-error.ts'
+import type { Owner } from './owner.ts'
+import { RECORD_KEY, recordOf } from './record.ts'
+import { readRequest, REQUEST_KEY } from './request.ts'
+import type { Step } from './step.ts'
+import type { StoreEvent, TaskStore } from './store.ts'
+import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
+
+/** Events that change the persisted record. */
+const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
+  'appended',
+  'steered',
+  'outputMatched',
+  'listening',
+  'ended',
+  'continued',
+])
+
+/** Whether the messages of an agent, or the files of a command, show the same end: no other cause stopped it. */
+function isProvedElsewhere(task: Task): boolean {
+  if (task.status === 'completed') return true
+  return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
+}
+
+/** Whether a command has begun: only the record shows it, because OpenCode does not know of commands. */
+function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
+  return kind === 'command' && type === 'prompted'
+}
+
+/**
+ * Drops an unanswered request when metadata is rewritten, because the owner already handles it. Written again
+ * it would arrive as a new request, overwrite its answer or the next request, or act after a crash.
+ */
+function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): typeof metadata {
+  const request = readRequest(metadata)
+  if (!request || request.answer) return metadata
+  const { [REQUEST_KEY]: _, ...rest } = metadata
+  return rest
+}
+
+export class TaskRecords {
+  readonly #opencode: Opencode
+  readonly #log: Log
+  readonly #store: TaskStore
+  readonly #owner: Owner
+  readonly #timeline: { newest: (taskID: string) => readonly Step[] }
+  /** The records of ends that wait for their notices, by session. */
+  readonly #pending = new Map<string, Promise<void>>()
+  /** The newest write for each session: each write awaits the one before it. */
+  readonly #writing = new Map<string, Promise<void>>()
+  /** Other metadata of the sessions of unfinished tasks: each write repeats it, because it replaces the object. */
+  readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
+
+  constructor(
+    ports: {
+      opencode: Opencode
+      log: Log
+      store: TaskStore
+      /** The newest steps of a task are written with its record. */
+      timeline: { newest: (taskID: string) => readonly Step[] }
+    },
+    owner: Owner,
+  ) {
+    this.#timeline = ports.timeline
+    this.#opencode = ports.opencode
+    this.#log = ports.log
+    this.#store = ports.store
+    this.#owner = owner
+  }
+
+  /** @param sent what the record of an end waits for: its notice */
+  observeTask(task: Task, event: StoreEvent, sent: () => Promise<void> | undefined): void {
+    const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
+    if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
+    else if (after) this.#writeAfter(task, after)
+    else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
+  }
+
+  /** Creates the child session with the record in it. Rejects with a `HostError`. */
+  async create<Kind extends Draft>(
+    draft: Kind,
+    permission: PermissionRuleset,
+  ): Promise<Kind & { readonly sessionID: string; readonly status: 'pending' }> {
+    const pending = { ...draft, status: 'pending' as const }
+    const session = await this.#opencode.createSession({
+      parentID: draft.parentID,
+      title: `${draft.description} (${wordsOf(draft).titleSuffix(draft)})`,
+      permission,
+      metadata: { [RECORD_KEY]: this.#recordOf({ ...pending, sessionID: '' }) },
+    })
+    this.#metadata.set(session.id, session.metadata ?? {})
+    return { ...pending, sessionID: session.id }
+  }
+
+  /** Records a task that this process adopts. */
+  adopt(task: Task, { metadata }: Session): void {
+    this.#metadata.set(task.sessionID, metadata ?? {})
+    this.#write(task)
+  }
+
+  /**
+   * Prepares for the next run of a task, and resolves with whether the last run received its prompt. Rejects
+   * with a `ToolError` where the child session is gone.
+   */
+  async revive(task: EndedTask & AgentTask): Promise<boolean> {
+    const { id, sessionID, createdAt } = task
+    const [promptID, ...steers] = task.promptIDs
+    try {
+      const { metadata } = await this.#opencode.session(sessionID)
+      this.#metadata.set(sessionID, metadata ?? {})
+      if (task.prompt === '') return true
+      // A later message of the user may have undone the prompt, which must then not be sent again.
+      const isSince = ({ role, time, id: messageID }: Message): boolean =>
+        role === 'user' && time.created >= createdAt && !steers.includes(messageID)
+      const hasPrompt = (messages: readonly StoredMessage[]): boolean =>
+        messages.some(({ info }) => info.id === promptID || isSince(info))
+      return hasPrompt(await readBack(this.#opencode, sessionID, hasPrompt))
+    } catch (error) {
+      if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
+      throw new ToolError(`The session of ${id} was deleted. Start a new task.`, 'wrongState')
+    }
+  }
+
+  /**
+   * Writes fields beside the record, and the record anew, because a slow client that wrote its own field has
+   * written an older record with it. Rejects with a `HostError`.
+   */
+  async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
+    const { metadata } = await this.#opencode.session(sessionID)
+    const marked = { ...metadata, ...fields }
+    // This write replaces the one that waits for a notice.
+    if (this.#pending.delete(sessionID)) this.#metadata.delete(sessionID)
+    if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
+    const task = this.#store.findBySession(sessionID)
+    if (task) this.#queue(task, marked)
+    else await this.#opencode.replaceMetadata(sessionID, marked)
+    await this.written(sessionID)
+  }
+
+  /** Writes the end of a task whose owner is gone; it stays that of `owner`. Rejects with a `HostError`. */
+  async recordEnd(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
+    const beside = withoutOpenRequest(metadata ?? {})
+    await this.#opencode.replaceMetadata(task.sessionID, {
+      ...beside,
+      [RECORD_KEY]: this.#recordOf(task, owner),
+    })
+  }
+
+  observeSession({ id, metadata }: Session): void {
+    if (metadata && this.#metadata.has(id)) this.#metadata.set(id, metadata)
+  }
+
+  /** Resolves when each queued write for a session has succeeded or failed. */
+  async written(sessionID: string): Promise<void> {
+    await this.#writing.get(sessionID)
+  }
+
+  /** Resolves when each queued write for any session has succeeded or failed. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#pending.values())
+    await Promise.all(this.#writing.values())
+  }
+
+  #writeAfter(task: Task, after: Promise<void>): void {
+    const { sessionID } = task
+    const pending = after.then(() => {
+      // A later event has recorded this end with itself.
+      if (this.#pending.get(sessionID) === pending) this.#write(this.#store.now(task))
+      return undefined
+    })
+    this.#pending.set(sessionID, pending)
+  }
+
+  #write(task: Task): void {
+    this.#pending.delete(task.sessionID)
+    const beside = withoutOpenRequest(this.#metadata.get(task.sessionID) ?? {})
+    if (isEnded(task)) this.#metadata.delete(task.sessionID)
+    this.#queue(task, beside)
+  }
+
+  /** Rewrites the record of an ended task. Reads its other metadata first, because `#write` dropped it. */
+  #rewrite({ id, sessionID }: Task): void {
+    this.mark(sessionID, {}).catch((error: unknown) => {
+      this.#log.warn(`${id}: could not be recorded again: ${errorText(error)}`)
+    })
+  }
+
+  /** @param beside the other metadata of the session */
+  #queue(task: Task, beside: { readonly [key: string]: unknown }): void {
+    const metadata = { ...beside, [RECORD_KEY]: this.#recordOf(task) }
+    const before = this.#writing.get(task.sessionID)
+    const write = this.#send(task, metadata, before).finally(() => {
+      if (this.#writing.get(task.sessionID) === write) this.#writing.delete(task.sessionID)
+    })
+    this.#writing.set(task.sessionID, write)
+  }
+
+  async #send(
+    task: Task,
+    metadata: { readonly [key: string]: unknown },
+    before?: Promise<void>,
+  ): Promise<void> {
+    if (before) await before
+    try {
+      await this.#opencode.replaceMetadata(task.sessionID, metadata)
+    } catch (error) {
+      // A deleted session needs no record. Otherwise the end can still be read from its messages.
+      if (error instanceof HostError && error.reason === 'notFound') return
+      this.#log.warn(`${task.id}: could not be recorded as ${task.status}: ${errorText(error)}`)
+    }
+  }
+
+  #recordOf(task: Task, owner = this.#owner): object {
+    return recordOf(task, owner, this.#timeline.newest(task.id))
+  }
+}
