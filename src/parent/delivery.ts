@@ -36,6 +36,16 @@ export interface NoticeMessage {
  */
 export type DeliveryEnd = 'confirmed' | 'gone' | 'closed' | 'undone' | 'unanswered'
 
+/** How a delivery begins. `piggybacked`: on a message that the user is sending; `stored`: before a restart. */
+export type FirstStep = 'sending' | 'piggybacked' | 'stored'
+
+export interface DeliveryPorts {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly gate: Pick<Gate, 'admission'>
+}
+
 export interface DeliveryListeners {
   readonly onSent: () => void
   readonly onEnd: (end: DeliveryEnd) => void
@@ -59,19 +69,13 @@ export class Delivery {
   readonly #log: Log
   readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
-  #step: 'sending' | 'sent' | 'resting' | 'piggybacked' | 'stored' | 'over'
+  #step: FirstStep | 'sent' | 'resting' | 'over'
   #attempts = 0
   #sentAt: number
   /** Ends the pause before the next send; `undefined` while there is none. */
   #cancelPause: (() => void) | undefined
 
-  /** @param step `piggybacked`: on a message that the user is sending; `stored`: before a restart */
-  constructor(
-    ports: { opencode: Opencode; clock: Clock; log: Log; gate: Pick<Gate, 'admission'> },
-    message: NoticeMessage,
-    step: 'sending' | 'piggybacked' | 'stored',
-    on: DeliveryListeners,
-  ) {
+  constructor(ports: DeliveryPorts, message: NoticeMessage, step: FirstStep, on: DeliveryListeners) {
     this.message = message
     this.#opencode = ports.opencode
     this.#gate = ports.gate

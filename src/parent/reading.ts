@@ -24,7 +24,7 @@ export interface Reading {
   readonly giveUp: () => void
 }
 
-interface Ports {
+export interface ReadingPorts {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly statuses: StatusPoll
@@ -41,12 +41,12 @@ interface OpenReading {
 type ToolPart = Extract<Part, { type: 'tool' }>
 
 export class Readings {
-  readonly #ports: Ports
+  readonly #ports: ReadingPorts
   readonly #parentID: string
   readonly #open = new Set<OpenReading>()
   #stopPolling: (() => void) | undefined
 
-  constructor(ports: Ports, parentID: string) {
+  constructor(ports: ReadingPorts, parentID: string) {
     this.#ports = ports
     this.#parentID = parentID
   }
