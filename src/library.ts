@@ -30,6 +30,9 @@ export type { Retry } from './work/agent/provider-backoff.ts'
 export type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env-hooks.ts'
 export type { Activity, RunSummary } from './work/agent/transcript.ts'
 export type { ReportOptions, WorkReport } from './work/kind.ts'
+export type { Work } from './work/kinds.ts'
+export type { AgentWork, EarlierRun } from './work/agent/agent-work.ts'
+export type { CommandWork } from './work/command/command-work.ts'
 export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
 export type { Piece } from './text/pages.ts'
 export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
@@ -37,11 +40,8 @@ export type { StepListener, Story } from './timeline.ts'
 export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {
   AgentTask,
-  AgentWork,
   PermissionRequested,
   CommandTask,
-  CommandWork,
-  EarlierRun,
   End,
   Ended,
   EndedTask,
@@ -58,5 +58,4 @@ export type {
   TaskStatus,
   UnfinishedTask,
   Usage,
-  Work,
 } from './task/task.ts'

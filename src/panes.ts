@@ -12,6 +12,7 @@ import { errorText, type Opencode } from './host/opencode.ts'
 import type { TaskStore } from './task/store.ts'
 import { isActive, isEnded, type Task } from './task/task.ts'
 import type { Timeline } from './timeline.ts'
+import { traitsOf } from './work/kinds.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -108,7 +109,7 @@ export class Panes {
     const over = [...this.#panes].filter(([taskID]) => !isSeen(store.get(taskID)))
     await Promise.all(over.map(([taskID]) => this.#close(taskID)))
     const waiting = [...store.all()].filter(
-      (task) => task.kind === 'agent' && isActive(task) && !this.#panes.has(task.id),
+      (task) => traitsOf(task).runsInSession && isActive(task) && !this.#panes.has(task.id),
     )
     const next = waiting.slice(0, Math.max(0, this.#options.limit - this.#panes.size))
     if (this.#ports.disposal.aborted || (next.length === 0 && over.length === 0)) return

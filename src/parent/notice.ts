@@ -1,6 +1,5 @@
 /** Renders the notices that a parent reads about its tasks. Pure. */
-import { exitHint } from '../text/exit-hint.ts'
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import {
   cutMiddle,
   leftOut,
@@ -16,7 +15,6 @@ import {
   outlivesDefault,
   type PermissionRequested,
   type EndedTask,
-  type Exit,
   type Listening,
   type OutputMatch,
   type Task,
@@ -158,7 +156,7 @@ function firstOf(ids: Iterable<string>, count: number): string[] {
 export function unfinishedText(tasks: readonly Task[]): string[] {
   if (tasks.length === 0) return []
   const lines = tasks.map(
-    (task) => `- ${task.id}, ${wordsOf(task).workerInSentence(task)}: ${nameForModel(task.description)}`,
+    (task) => `- ${task.id}, ${traitsOf(task).workerInSentence(task)}: ${nameForModel(task.description)}`,
   )
   const head =
     'Background tasks of this session that have not ended. A notice reports the end of each. Keep their ids in the summary:'
@@ -197,38 +195,17 @@ function listeningText(task: Task, { port, at }: Listening): string {
 function endText({ task, text }: EndNotice, room: number): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
   const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
-  const attributes =
-    task.kind === 'agent'
-      ? {
-          id: task.id,
-          run: String(task.run),
-          ...(task.askedBy && { asker: task.askedBy }),
-          agent: task.agent,
-          ...how,
-          tool_calls: String(task.usage.toolCalls),
-          tokens: formatTokens(task.usage.tokens),
-          cost: formatCost(task.usage.cost),
-        }
-      : { id: task.id, kind: task.kind, ...how, ...exitAttribute(task.exit) }
+  const { endAttributes, endHint, silentEnd } = traitsOf(task)
+  const hint = endHint(task)
   const error = errorLines(task, room)
   const left = Math.max(0, room - Buffer.byteLength(error.join('')))
-  return element(attributes, [
+  return element({ id: task.id, ...endAttributes(task, how) }, [
     nameForModel(task.description),
     ...error,
     ...incompleteLines(task, text),
-    ...hintLines(task),
-    ...(text === '' ? emptyLines(task) : [inTag(resultTag(task), shortened(text, left))]),
+    ...(hint === undefined ? [] : [harmless(hint)]),
+    ...(text === '' ? emptyLines(task, silentEnd) : [inTag(resultTag(task), shortened(text, left))]),
   ])
-}
-
-function hintLines(task: EndedTask): string[] {
-  const hint = task.kind === 'command' ? exitHint(task) : undefined
-  return hint === undefined ? [] : [harmless(hint)]
-}
-
-function exitAttribute(exit: Exit | undefined): Record<string, string> {
-  if (!exit) return {}
-  return exit.type === 'exited' ? { exit_code: String(exit.code) } : { signal: exit.signal }
 }
 
 function element(attributes: Readonly<Record<string, string>>, lines: readonly string[]): string {
@@ -243,9 +220,8 @@ function errorLines(task: EndedTask, room: number): string[] {
   return [inTag('error', shortened(task.failure.message, Math.min(ERROR_BYTES, room / 2)))]
 }
 
-function emptyLines(task: EndedTask): string[] {
-  if (task.status !== 'completed' || task.incomplete) return []
-  return [wordsOf(task).silentEnd]
+function emptyLines(task: EndedTask, silentEnd: string): string[] {
+  return task.status === 'completed' && !task.incomplete ? [silentEnd] : []
 }
 
 function incompleteLines(task: EndedTask, text: string): string[] {

@@ -5,14 +5,14 @@
 import * as z from 'zod/mini'
 import type { Session } from '../host/opencode.ts'
 import { NOTICES, TRANSITIONS } from '../text/step-text.ts'
+import { KINDS, type Work } from '../work/kinds.ts'
 import { ownerSchema, type Owner } from './owner.ts'
+import { stateSchema, statuses } from './state-schema.ts'
 import type { Step } from './step.ts'
 import type { Task } from './task.ts'
 
 /** The record's key in a session's metadata. */
 export const RECORD_KEY = 'background'
-
-const statuses = z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled'])
 
 /** The names of the steps are the keys of their texts. */
 function keysOf<Key extends string>(texts: Readonly<Record<Key, unknown>>): Key[] {
@@ -54,97 +54,12 @@ const identitySchema = z.object({
   createdAt: z.number(),
 })
 
-const matched = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
+type WorkSchema = (typeof KINDS)[Work['kind']]['schema']
 
-const listening = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
-
-const started = { startedAt: z.number(), matched, listening }
-
-const usage = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
-
-const ended = {
-  startedAt: z.exactOptional(z.number()),
-  endedAt: z.number(),
-  usage,
-  exit: z.exactOptional(
-    z.discriminatedUnion('type', [
-      z.object({ type: z.literal('exited'), code: z.int() }),
-      z.object({ type: z.literal('killed'), signal: z.string() }),
-    ]),
-  ),
-  matched,
-  listening,
-}
-
-const endSchema = z.discriminatedUnion('status', [
-  z.object({
-    ...ended,
-    status: z.literal('completed'),
-    incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd', 'steps'])),
-  }),
-  z.object({
-    ...ended,
-    status: z.literal('failed'),
-    failure: z.object({
-      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output']),
-      message: z.string(),
-    }),
-  }),
-  z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
-])
-
-const askedSchema = z.object({
-  id: z.string(),
-  permission: z.string(),
-  patterns: z.array(z.string()),
-  unansweredAt: z.exactOptional(z.number()),
-})
-
-const stateSchema = z.discriminatedUnion('status', [
-  z.object({ status: z.literal('pending') }),
-  z.object({ ...started, status: z.literal(['starting', 'running']) }),
-  z.object({
-    ...started,
-    status: z.literal('waiting'),
-    permissionRequests: z.tuple([askedSchema], askedSchema),
-  }),
-  endSchema,
-])
-
-const promptIDs = z.tuple([z.string()], z.string())
-
-const workSchema = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('agent'),
-    agent: z.string(),
-    model: z.exactOptional(
-      z.object({ providerID: z.string(), modelID: z.string(), variant: z.exactOptional(z.string()) }),
-    ),
-    maxSteps: z.exactOptional(z.number()),
-    prompt: z.string(),
-    promptIDs,
-    askedBy: z.exactOptional(z.literal('user')),
-    earlier: z.exactOptional(
-      z.array(
-        z.intersection(
-          z.object({ run: z.int().check(z.minimum(1)), promptIDs, createdAt: z.number() }),
-          endSchema,
-        ),
-      ),
-    ),
-    usedBefore: z.exactOptional(usage),
-  }),
-  z.object({
-    kind: z.literal('command'),
-    command: z.string(),
-    shell: z.exactOptional(z.string()),
-    cwd: z.string(),
-    timeoutMs: z.number(),
-    timeoutIsDefault: z.exactOptional(z.boolean()),
-    hasOpenInput: z.exactOptional(z.boolean()),
-    notifyOn: z.array(z.string()),
-  }),
-])
+const workSchema = z.discriminatedUnion(
+  'kind',
+  Object.values(KINDS).map(({ schema }) => schema) as [WorkSchema, ...WorkSchema[]],
+)
 
 /** Version 1 of the value of `RECORD_KEY`: the task, without the steps (`stepsSchema`), and its owner. */
 const recordSchema = z.intersection(z.intersection(identitySchema, workSchema), stateSchema)

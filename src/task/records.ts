@@ -1,6 +1,6 @@
 /**
  * Writes the records of tasks: in the call that creates the child session, after each event of `RECORDED`, and
- * when a command has begun. OpenCode's status of the session shows that an agent works.
+ * when work has begun outside of OpenCode's sessions.
  */
 import type { Log } from '../host/log.ts'
 import {
@@ -13,7 +13,7 @@ import {
   type StoredMessage,
 } from '../host/opencode.ts'
 import { readBack } from '../host/newest.ts'
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { ToolError } from '../tool-error.ts'
 import type { Owner } from './owner.ts'
 import { RECORD_KEY, recordOf } from './record.ts'
@@ -38,9 +38,9 @@ function isProvedElsewhere(task: Task): boolean {
   return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
 }
 
-/** Whether a command has begun: only the record shows it, because OpenCode does not know of commands. */
-function isBegun({ kind }: Task, { type }: StoreEvent): boolean {
-  return kind === 'command' && type === 'prompted'
+/** Whether work has begun that only the record shows. */
+function isBegun(task: Task, { type }: StoreEvent): boolean {
+  return type === 'prompted' && !traitsOf(task).runsInSession
 }
 
 /**
@@ -100,7 +100,7 @@ export class TaskRecords {
     const pending = { ...draft, status: 'pending' as const }
     const session = await this.#opencode.createSession({
       parentID: draft.parentID,
-      title: `${draft.description} (${wordsOf(draft).titleSuffix(draft)})`,
+      title: `${draft.description} (${traitsOf(draft).titleSuffix(draft)})`,
       permission,
       metadata: { [RECORD_KEY]: this.#recordOf({ ...pending, sessionID: '' }) },
     })

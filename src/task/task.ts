@@ -8,8 +8,10 @@
  * `waiting` one continues when the user has answered its permission requests, which can arrive before the prompt is
  * acknowledged. The last three states end the run; only the next run of the task leaves them, which begins as `pending`.
  * `transition` alone defines this. The store dispatches events, and returns whether the event took effect.
+ * It depends on the facts of a task, such as a prompt, and not on its kind of work.
  * All times are milliseconds since the Unix epoch.
  */
+import type { Work } from '../work/kinds.ts'
 
 /** The model that was chosen for the work; `variant` is the host's name for reasoning effort. */
 export interface TaskModel {
@@ -33,43 +35,8 @@ export interface TaskIdentity {
   readonly createdAt: number
 }
 
-export interface AgentWork {
-  readonly kind: 'agent'
-  readonly agent: string
-  /** Absent where the host chooses. */
-  readonly model?: TaskModel
-  /** The limit of model calls in a run; absent where the agent has none. */
-  readonly maxSteps?: number
-  /** The text that starts the run; '' once an answer shows that the session holds it. */
-  readonly prompt: string
-  /** The plugin's messages of the run: the prompt that starts it, then the steers. */
-  readonly promptIDs: readonly [string, ...string[]]
-  /** Absent where the parent's model requested this run. */
-  readonly askedBy?: 'user'
-  /** The ends of the last few runs before this one, oldest first. */
-  readonly earlier?: readonly EarlierRun[]
-  /** The total usage of the runs before `earlier`. */
-  readonly usedBefore?: Usage
-}
-
-export interface CommandWork {
-  readonly kind: 'command'
-  /** The line that the shell runs. */
-  readonly command: string
-  /** The shell's path; absent for the user's own shell. */
-  readonly shell?: string
-  readonly cwd: string
-  /** Milliseconds; 0: no limit. */
-  readonly timeoutMs: number
-  /** Whether `timeoutMs` is the default: a command that proves to be a server loses that limit. */
-  readonly timeoutIsDefault?: boolean
-  /** Whether stdin stays open and empty; by default it is at its end. */
-  readonly hasOpenInput?: boolean
-  /** The parent is notified of the first of these texts that appears in the output. */
-  readonly notifyOn: readonly string[]
-}
-
-export type Work = AgentWork | CommandWork
+/** Work that reads prompts, also after its end. */
+export type PromptedWork = Extract<Work, { readonly promptIDs: readonly string[] }>
 
 /** A task without its state. */
 export type TaskDefinition = TaskIdentity & Work
@@ -175,8 +142,6 @@ export type Task = TaskDefinition &
     | End
   )
 
-export type EarlierRun = Pick<TaskIdentity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
-
 export type TaskStatus = Task['status']
 export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
 export type UnfinishedTask = Exclude<Task, EndedTask>
@@ -206,8 +171,8 @@ export type TaskEvent =
   | { readonly type: 'continued'; readonly next: NextRun }
 
 export type NextRun = Pick<TaskIdentity, 'createdAt'> &
-  Pick<AgentWork, 'prompt' | 'promptIDs'> &
-  Partial<Pick<TaskIdentity, 'description'> & Pick<AgentWork, 'model' | 'askedBy'>>
+  Pick<PromptedWork, 'prompt' | 'promptIDs'> &
+  Partial<Pick<TaskIdentity, 'description'> & Pick<PromptedWork, 'model' | 'askedBy'>>
 
 /** How many ends of earlier runs a task stores. */
 const EARLIER_RUNS = 8
@@ -245,13 +210,38 @@ export function isActive(task: Task): boolean {
 
 /** Returns the task after the event; `undefined` where the event came too late or too early (lost its race). */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
-  const next = task.kind === 'agent' ? agentTransition(task, event) : commandTransition(task, event)
-  if (next || isEnded(task)) return next
+  switch (event.type) {
+    case 'continued':
+      return 'prompt' in task && isEnded(task) ? continued(task, event.next) : undefined
+    case 'outputMatched':
+      if (!('notifyOn' in task && (task.status === 'running' || isEnded(task)))) return undefined
+      return task.matched ? undefined : unlimited({ ...task, matched: event.match })
+    default:
+      return isEnded(task) ? undefined : progressed(task, event)
+  }
+}
+
+function progressed(
+  task: UnfinishedTask,
+  event: Exclude<TaskEvent, { type: 'continued' | 'outputMatched' }>,
+): Task | undefined {
   switch (event.type) {
     case 'slotTaken':
       return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
     case 'prompted':
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
+    case 'appended':
+      return 'prompt' in task && task.status === 'pending'
+        ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` }
+        : undefined
+    case 'steered':
+      return 'promptIDs' in task && (task.status === 'running' || task.status === 'waiting')
+        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
+        : undefined
+    case 'listening':
+      return 'timeoutMs' in task && task.status === 'running' && !outlivesDefault(task)
+        ? unlimited({ ...task, listening: event.listening })
+        : undefined
     case 'permissionAsked':
       return asked(task, event.request)
     case 'permissionUnanswered':
@@ -260,43 +250,7 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
       return replied(task, event.requestID)
     case 'ended':
       return ended(task, event.at, event.outcome)
-    default:
-      return undefined
   }
-}
-
-/** Handles the events that only an agent has. */
-function agentTransition(task: AgentTask, event: TaskEvent): Task | undefined {
-  switch (event.type) {
-    case 'appended':
-      return task.status === 'pending' ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` } : undefined
-    case 'steered':
-      return task.status === 'running' || task.status === 'waiting'
-        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
-        : undefined
-    case 'continued':
-      return isEnded(task) ? continued(task, event.next) : undefined
-    default:
-      return undefined
-  }
-}
-
-/** Handles the events that only a command has. */
-function commandTransition(task: CommandTask, event: TaskEvent): Task | undefined {
-  switch (event.type) {
-    case 'outputMatched':
-      return task.status === 'running' || isEnded(task) ? matched(task, event.match) : undefined
-    case 'listening':
-      return task.status === 'running' && !outlivesDefault(task)
-        ? unlimited({ ...task, listening: event.listening })
-        : undefined
-    default:
-      return undefined
-  }
-}
-
-function matched(task: Extract<CommandTask, Started | Ended>, match: OutputMatch): Task | undefined {
-  return task.matched ? undefined : unlimited({ ...task, matched: match })
 }
 
 /** Removes a default time limit, because a command that is ready is a server. */
@@ -343,7 +297,7 @@ function replied(task: UnfinishedTask, requestID: string): Task | undefined {
     : { ...rest, status: 'running' }
 }
 
-function continued(task: EndedTask & AgentWork, next: NextRun): Task {
+function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
   const {
     id,
     kind,
@@ -399,6 +353,6 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
 }
 
 /** Whether a completed run answered its prompt: after a steer, the answer may be to the steer alone. */
-function isAnswered(work: Work): work is AgentWork {
+function isAnswered(work: Work): work is PromptedWork {
   return 'promptIDs' in work && work.promptIDs.length === 1
 }

@@ -1,7 +1,6 @@
 /** Formats numbers, long texts and permission requests for people and models. Pure. */
 import { nameForModel } from './sanitize.ts'
-import { wordsOf } from './words.ts'
-import type { PermissionRequested, Incomplete, Task } from '../task/task.ts'
+import type { PermissionRequested, Incomplete } from '../task/task.ts'
 
 const SHORTEST_TOAST_MS = 5000
 const LONGEST_TOAST_MS = 30_000
@@ -44,11 +43,6 @@ export function formatAsked(
   return nameForModel(
     permissionRequests.map(({ permission, patterns }) => [permission, ...patterns].join(' ')).join('; '),
   )
-}
-
-/** Returns the failure message of a task that was stopped at its time limit. */
-export function formatLimit(limitMs: number, task: Task): string {
-  return `stopped after ${formatDuration(limitMs)}, which is ${wordsOf(task).limit(task)}`
 }
 
 /**

@@ -4,7 +4,7 @@ import { formatCost, formatDuration, formatTokens, incompleteText } from '../tex
 import type { OutputOptions, TaskReport } from '../manager.ts'
 import { readerOf } from '../host/reader.ts'
 import { brief, nameForModel } from '../text/sanitize.ts'
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../task/task.ts'
 import { commandText } from './render/command-text.ts'
 import { statusNote } from './render/status-note.ts'
@@ -121,7 +121,7 @@ function describe(answer: TaskAnswer, telling: Telling): string {
   else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))
   return [
     `task_id: ${task.id}`,
-    ...wordsOf(task).lines(task),
+    ...traitsOf(task).lines(task),
     `description: ${nameForModel(task.description)}`,
     ...lines,
   ].join('\n')

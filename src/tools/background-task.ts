@@ -1,5 +1,5 @@
 /** The tool that delegates a task to a sub-agent, or sends another prompt to one. */
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
@@ -125,7 +125,7 @@ function answer({ task, note, before }: StartedTask): ToolResult {
   const lines = [
     `task_id: ${id}`,
     `status: ${status}${note === undefined ? '' : ` (${note})`}`,
-    ...wordsOf(task).lines(task),
+    ...traitsOf(task).lines(task),
     `description: ${nameForModel(description)}`,
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with its context`)

@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { OthersTask } from '../manager.ts'
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { nameForModel } from '../text/sanitize.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type TaskStatus, type Usage } from '../task/task.ts'
 import { RULE } from './render/command-text.ts'
@@ -111,7 +111,7 @@ function othersLine(others: OthersTask): string {
 }
 
 function row(task: Task, note: string | undefined, now: number): string {
-  const worker = wordsOf(task).worker(task)
+  const worker = traitsOf(task).worker(task)
   const usages = usagesOf(task)
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]

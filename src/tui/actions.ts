@@ -1,5 +1,6 @@
 /** The actions that a person may take on a task in its state. Pure. */
 import { formatAsked } from '../text/format.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
 export type Action =
@@ -26,13 +27,14 @@ export function choicesFor(view: TaskView): readonly Choice[] {
     ]
   })
   const unfinished = isUnfinished(view)
-  const isAgent = task.kind === 'agent'
+  const { actions, runsInSession } = traitsOf(task)
   return [
     ...answers,
     { title: 'Open its session', action: { type: 'open' } },
-    ...choiceIf(!isAgent || !unfinished, isAgent ? 'Read the result' : 'Read the output', 'read'),
-    ...choiceIf(isAgent, unfinished ? 'Send it a message' : 'Continue with a message', 'continue'),
-    ...choiceIf(unfinished, isAgent ? 'Cancel it' : 'Kill it', 'cancel'),
+    // The session itself shows what is done in it.
+    ...choiceIf(!runsInSession || !unfinished, actions.read, 'read'),
+    ...choiceIf('prompt' in task, unfinished ? 'Send it a message' : 'Continue with a message', 'continue'),
+    ...choiceIf(unfinished, actions.stop, 'cancel'),
     { title: `Copy its id: ${task.id}`, action: { type: 'copy' } },
   ]
 }

@@ -7,7 +7,7 @@ import type { Host } from './host.ts'
 type Ask = (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<RequestReply>
 
 export async function textOf(task: Task, host: Pick<Host, 'messages'>, ask: Ask): Promise<string> {
-  if (task.kind === 'command') {
+  if (!('promptIDs' in task)) {
     const { ok, text } = await ask(task, { kind: 'output' })
     if (!ok) throw new Error(text)
     return text.trim() === '' ? '(no output)' : text

@@ -1,5 +1,5 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
-import { wordsOf } from '../text/words.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
@@ -112,7 +112,7 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
     const title = `${SIGNS[phase]} ${truncate(task.description, Math.floor(width / 2))}`
-    const about = [wordsOf(task).worker(task), detailOf(view)]
+    const about = [traitsOf(task).worker(task), detailOf(view)]
       .filter((text) => text !== undefined)
       .join(' · ')
     return {
@@ -134,7 +134,7 @@ export function totalOf(views: readonly TaskView[]): string {
 
 /** Returns the worker of a task: the name of the agent, or the mark of a command. */
 export function doerOf({ task }: TaskView): string {
-  return wordsOf(task).mark(task)
+  return traitsOf(task).mark(task)
 }
 
 /** Returns the detail of a task besides its name. */
@@ -144,9 +144,7 @@ export function detailOf(view: TaskView): string | undefined {
     case 'waiting':
       return `waits: ${formatAsked(permissionRequests)}`
     case 'running':
-      if (task.kind === 'agent') return activity ?? 'starting'
-      if ('matched' in task && task.matched?.text !== undefined) return `matched: ${task.matched.text}`
-      return task.command === task.description ? undefined : task.command
+      return traitsOf(task).runningDetail(task, activity)
     case 'pending':
       return 'waits for its turn'
     case 'failed':

@@ -1,6 +1,7 @@
 /** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { isEnded, type Task } from '../task/task.ts'
+import { traitsOf } from '../work/kinds.ts'
 
 export type Phase = 'waiting' | 'running' | 'pending' | 'completed' | 'failed' | 'cancelled'
 
@@ -75,7 +76,7 @@ function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Pha
   if (isEnded(task)) return task.status
   if (permissionRequests.length > 0) return 'waiting'
   if (status.type !== 'idle' || begunAt !== undefined) return 'running'
-  return task.kind === 'command' && task.status !== 'pending' ? 'running' : 'pending'
+  return !traitsOf(task).runsInSession && task.status !== 'pending' ? 'running' : 'pending'
 }
 
 function activityOf({ status, activity }: Live): string | undefined {

@@ -6,6 +6,7 @@ import { errorText } from '../host/opencode.ts'
 import { sanitize } from '../text/sanitize.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { choicesFor, type Action } from './actions.ts'
 import { truncate } from './truncate.ts'
 import type { Host } from './host.ts'
@@ -148,7 +149,7 @@ function confirmCancelAll(desk: Desk): void {
 
 /** Aborts the session of an agent at work, as ESC does. The server part cancels all other tasks. */
 async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<RequestReply | void> {
-  if (task.kind === 'command' || phase === 'pending') return ask(task, { kind: 'cancel' })
+  if (!traitsOf(task).runsInSession || phase === 'pending') return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
 }
 

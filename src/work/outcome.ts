@@ -1,6 +1,6 @@
 /** Creates every outcome, in one place. Pure. */
-import { formatLimit } from '../text/format.ts'
-import { wordsOf } from '../text/words.ts'
+import { formatDuration } from '../text/format.ts'
+import { traitsOf } from './kinds.ts'
 import {
   NO_USAGE,
   type Exit,
@@ -51,7 +51,7 @@ export function interrupted(task: Task, hasStarted: boolean, said = NOTHING): Ou
 
 /** Returns the failure of work that was cut off because OpenCode stopped. */
 export function interruption(task: Task, hasStarted: boolean): Failure {
-  const message = `OpenCode stopped before the ${wordsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
+  const message = `OpenCode stopped before the ${traitsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
   return { reason: 'interrupted', message }
 }
 
@@ -79,7 +79,8 @@ export function stopped(cause: StopCause, said = NOTHING): Outcome {
 
 /** Returns the stop cause of a time limit in milliseconds. */
 export function timeLimit(limitMs: number, task: Task): StopCause {
-  return { type: 'timeout', message: formatLimit(limitMs, task) }
+  const message = `stopped after ${formatDuration(limitMs)}, which is ${traitsOf(task).limit(task)}`
+  return { type: 'timeout', message }
 }
 
 function withUsage({ usage = NO_USAGE, ...said }: Said): Said & { readonly usage: Usage } {

@@ -9,7 +9,7 @@ import { formatAsked } from '../../text/format.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode, type PermissionRequest } from '../../host/opencode.ts'
 import { brief } from '../../text/sanitize.ts'
-import { wordsOf } from '../../text/words.ts'
+import { traitsOf } from '../kinds.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { isActive, isEnded, type Task } from '../../task/task.ts'
@@ -81,7 +81,7 @@ export class Permissions {
     opencode
       .warn(
         brief(
-          `${task.description} (${wordsOf(task).workerInSentence(task)}) waits for a permission: ${what}`,
+          `${task.description} (${traitsOf(task).workerInSentence(task)}) waits for a permission: ${what}`,
           TOAST_LENGTH,
         ),
       )

@@ -1,0 +1,69 @@
+/** The schema of a task's state, which is the same for each kind of work. Pure. */
+import * as z from 'zod/mini'
+
+export const statuses = z.enum([
+  'pending',
+  'starting',
+  'running',
+  'waiting',
+  'completed',
+  'failed',
+  'cancelled',
+])
+
+const matched = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
+
+const listening = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
+
+const started = { startedAt: z.number(), matched, listening }
+
+export const usageSchema = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
+
+const ended = {
+  startedAt: z.exactOptional(z.number()),
+  endedAt: z.number(),
+  usage: usageSchema,
+  exit: z.exactOptional(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.literal('exited'), code: z.int() }),
+      z.object({ type: z.literal('killed'), signal: z.string() }),
+    ]),
+  ),
+  matched,
+  listening,
+}
+
+export const endSchema = z.discriminatedUnion('status', [
+  z.object({
+    ...ended,
+    status: z.literal('completed'),
+    incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd', 'steps'])),
+  }),
+  z.object({
+    ...ended,
+    status: z.literal('failed'),
+    failure: z.object({
+      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output']),
+      message: z.string(),
+    }),
+  }),
+  z.object({ ...ended, status: z.literal('cancelled'), by: z.enum(['parent', 'user']) }),
+])
+
+const permissionSchema = z.object({
+  id: z.string(),
+  permission: z.string(),
+  patterns: z.array(z.string()),
+  unansweredAt: z.exactOptional(z.number()),
+})
+
+export const stateSchema = z.discriminatedUnion('status', [
+  z.object({ status: z.literal('pending') }),
+  z.object({ ...started, status: z.literal(['starting', 'running']) }),
+  z.object({
+    ...started,
+    status: z.literal('waiting'),
+    permissionRequests: z.tuple([permissionSchema], permissionSchema),
+  }),
+  endSchema,
+])

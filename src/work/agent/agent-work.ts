@@ -1,0 +1,48 @@
+/** The work of an agent, as a task and its record hold it. Pure. */
+import * as z from 'zod/mini'
+import { endSchema, usageSchema } from '../../task/state-schema.ts'
+import type { End, TaskIdentity, TaskModel, Usage } from '../../task/task.ts'
+
+export interface AgentWork {
+  readonly kind: 'agent'
+  readonly agent: string
+  /** Absent where the host chooses. */
+  readonly model?: TaskModel
+  /** The limit of model calls in a run; absent where the agent has none. */
+  readonly maxSteps?: number
+  /** The text that starts the run; '' once an answer shows that the session holds it. */
+  readonly prompt: string
+  /** The plugin's messages of the run: the prompt that starts it, then the steers. */
+  readonly promptIDs: readonly [string, ...string[]]
+  /** Absent where the parent's model requested this run. */
+  readonly askedBy?: 'user'
+  /** The ends of the last few runs before this one, oldest first. */
+  readonly earlier?: readonly EarlierRun[]
+  /** The total usage of the runs before `earlier`. */
+  readonly usedBefore?: Usage
+}
+
+export type EarlierRun = Pick<TaskIdentity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
+
+const promptIDs = z.tuple([z.string()], z.string())
+
+export const agentSchema = z.object({
+  kind: z.literal('agent'),
+  agent: z.string(),
+  model: z.exactOptional(
+    z.object({ providerID: z.string(), modelID: z.string(), variant: z.exactOptional(z.string()) }),
+  ),
+  maxSteps: z.exactOptional(z.number()),
+  prompt: z.string(),
+  promptIDs,
+  askedBy: z.exactOptional(z.literal('user')),
+  earlier: z.exactOptional(
+    z.array(
+      z.intersection(
+        z.object({ run: z.int().check(z.minimum(1)), promptIDs, createdAt: z.number() }),
+        endSchema,
+      ),
+    ),
+  ),
+  usedBefore: z.exactOptional(usageSchema),
+})

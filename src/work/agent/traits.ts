@@ -1,0 +1,30 @@
+/** The traits of agents. Pure. */
+import { formatCost, formatTokens } from '../../text/format.ts'
+import type { Traits } from '../traits.ts'
+import { agentSchema, type AgentWork } from './agent-work.ts'
+
+export const AGENT = {
+  schema: agentSchema,
+  runsInSession: true,
+  isLimited: true,
+  noun: 'task',
+  worker: ({ agent }) => agent,
+  workerInSentence: ({ agent }) => `agent ${agent}`,
+  mark: ({ agent }) => agent,
+  titleSuffix: ({ agent }) => `@${agent} subagent`,
+  silentEnd: 'It ended without any text.',
+  limit: () => 'its limit (timeoutMs)',
+  lines: ({ agent }) => [`agent: ${agent}`],
+  endAttributes: ({ run, askedBy, agent, usage }, how) => ({
+    run: String(run),
+    ...(askedBy && { asker: askedBy }),
+    agent,
+    ...how,
+    tool_calls: String(usage.toolCalls),
+    tokens: formatTokens(usage.tokens),
+    cost: formatCost(usage.cost),
+  }),
+  endHint: () => undefined,
+  runningDetail: (_, activity) => activity ?? 'starting',
+  actions: { read: 'Read the result', stop: 'Cancel it' },
+} satisfies Traits<AgentWork>

@@ -1,0 +1,32 @@
+/** The traits of shell commands. Pure. */
+import { exitHint } from '../../text/exit-hint.ts'
+import type { Exit } from '../../task/task.ts'
+import type { Traits } from '../traits.ts'
+import { commandSchema, type CommandWork } from './command-work.ts'
+
+export const COMMAND = {
+  schema: commandSchema,
+  runsInSession: false,
+  isLimited: false,
+  noun: 'command',
+  worker: () => 'command',
+  workerInSentence: () => 'a command',
+  mark: () => '$',
+  titleSuffix: () => 'command',
+  silentEnd: 'It ended without any output.',
+  limit: ({ timeoutIsDefault = false }) =>
+    timeoutIsDefault ? 'the default limit: give a timeout, or 0 for none' : 'its limit (timeout)',
+  lines: () => [],
+  endAttributes: ({ kind, exit }, how) => ({ kind, ...how, ...exitAttribute(exit) }),
+  endHint: exitHint,
+  runningDetail: (task) => {
+    if ('matched' in task && task.matched?.text !== undefined) return `matched: ${task.matched.text}`
+    return task.command === task.description ? undefined : task.command
+  },
+  actions: { read: 'Read the output', stop: 'Kill it' },
+} satisfies Traits<CommandWork>
+
+function exitAttribute(exit: Exit | undefined): Record<string, string> {
+  if (!exit) return {}
+  return exit.type === 'exited' ? { exit_code: String(exit.code) } : { signal: exit.signal }
+}

@@ -1,0 +1,18 @@
+/** The kinds of work: a new kind adds its work and its traits here, and `rooms.ts` builds what does the work. Pure. */
+import type { AgentWork } from './agent/agent-work.ts'
+import { AGENT } from './agent/traits.ts'
+import type { CommandWork } from './command/command-work.ts'
+import { COMMAND } from './command/traits.ts'
+import type { Traits } from './traits.ts'
+
+export type Work = AgentWork | CommandWork
+
+/** Each schema keeps its own type, because `record.ts` compares them to the task. */
+export const KINDS = { agent: AGENT, command: COMMAND } satisfies {
+  readonly [Kind in Work['kind']]: Traits<Extract<Work, { kind: Kind }>>
+}
+
+/** Returns the traits of a task, or of work that will become one. */
+export function traitsOf<Each extends Work>({ kind }: Each): Traits<Each> {
+  return KINDS[kind] as unknown as Traits<Each>
+}
