@@ -3,10 +3,11 @@
  * OpenCode's events reach the rooms. The store holds the state of tasks; this class holds none.
  */
 import { parseOptions, type OptionsInput } from './config.ts'
+import type { LaunchRequest } from './work/agent/agent-launch.ts'
+import type { CommandRequest } from './work/command/command-launch.ts'
 import type { Surroundings } from './work/command/machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
 import { forkedFrom } from './parent/forks.ts'
-import type { CommandRequest, LaunchRequest } from './launch/launcher.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
 import type { Hold } from './parent/held-ends.ts'
 import type { Reader } from './host/reader.ts'
@@ -148,7 +149,7 @@ export class BackgroundManager {
    * holds. Rejects with a `ToolError` if the request cannot be met; nothing is created then.
    */
   async launch(request: LaunchRequest): Promise<Task> {
-    const task = await this.#rooms.launcher.launch(request)
+    const task = await this.#rooms.launcher.launch(this.#rooms.launches.agent, request)
     this.#rooms.executor.enqueue(task)
     return this.#rooms.store.now(task)
   }
@@ -156,7 +157,7 @@ export class BackgroundManager {
   /** Queues a shell command, and resolves and rejects as `launch` does. It requests no permission. */
   async launchCommand(request: CommandRequest): Promise<CommandTask> {
     if (!this.#hasShellEnv && this.#rooms.shellEnv.isAddedTo) this.report(SHELL_ENV_UNHEARD)
-    const task = await this.#rooms.launcher.launchCommand(request)
+    const task = await this.#rooms.launcher.launch(this.#rooms.launches.command, request)
     this.#rooms.executor.enqueue(task)
     return this.#rooms.store.now(task)
   }

@@ -12,7 +12,6 @@ import { errorText, type Opencode } from './host/opencode.ts'
 import type { TaskStore } from './task/store.ts'
 import { isActive, isEnded, type Task } from './task/task.ts'
 import type { Timeline } from './timeline.ts'
-import { traitsOf } from './work/kinds.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -21,6 +20,8 @@ interface Ports {
   readonly store: TaskStore
   readonly timeline: Pick<Timeline, 'subscribe'>
   readonly machine: Machine
+  /** Whether OpenCode does the work of a task in its session. */
+  readonly runsInSession: (task: Task) => boolean
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -109,7 +110,7 @@ export class Panes {
     const over = [...this.#panes].filter(([taskID]) => !isSeen(store.get(taskID)))
     await Promise.all(over.map(([taskID]) => this.#close(taskID)))
     const waiting = [...store.all()].filter(
-      (task) => traitsOf(task).runsInSession && isActive(task) && !this.#panes.has(task.id),
+      (task) => this.#ports.runsInSession(task) && isActive(task) && !this.#panes.has(task.id),
     )
     const next = waiting.slice(0, Math.max(0, this.#options.limit - this.#panes.size))
     if (this.#ports.disposal.aborted || (next.length === 0 && over.length === 0)) return

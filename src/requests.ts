@@ -9,8 +9,8 @@ import type { Log } from './host/log.ts'
 import type { Continuer } from './launch/continuer.ts'
 import { errorText, type Session } from './host/opencode.ts'
 import type { Recovery } from './restart/recovery.ts'
-import type { CommandRunner } from './work/command/command-runner.ts'
 import type { Executor } from './work/executor.ts'
+import { kindOf, type WorkKinds } from './work/kind.ts'
 import type { TimelineWriter } from './timeline.ts'
 import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/records.ts'
@@ -18,9 +18,9 @@ import type { TaskStore } from './task/store.ts'
 import type { Task } from './task/task.ts'
 
 interface Ports {
-  readonly commands: Pick<CommandRunner, 'textOf'>
   readonly continuer: Continuer
   readonly executor: Executor
+  readonly kinds: WorkKinds
   readonly log: Log
   readonly records: TaskRecords
   readonly recovery: Recovery
@@ -86,7 +86,7 @@ export class Requests {
     task: Task,
     { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
   ): Promise<RequestReply> {
-    const { commands, continuer, executor } = this.#ports
+    const { continuer, executor, kinds } = this.#ports
     if (run !== task.run) return { ok: false, text: `${task.id} has started another run since.` }
     try {
       switch (kind) {
@@ -98,12 +98,11 @@ export class Requests {
           const next = await continuer.continue(task.id, prompt, { askedBy: 'user' })
           return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
         }
-        case 'output':
-          if (task.kind !== 'command') return { ok: false, text: `${task.id} is not a command.` }
-          return {
-            ok: true,
-            text: cutMiddle(commands.textOf(task, OUTPUT_BYTES), OUTPUT_BYTES, (n) => `… ${n} bytes …`),
-          }
+        case 'output': {
+          const text = kindOf(kinds, task).textOf(task, OUTPUT_BYTES)
+          if (text === undefined) return { ok: false, text: `${task.id} has no output.` }
+          return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
+        }
       }
     } catch (error) {
       return { ok: false, text: errorText(error) }

@@ -1,5 +1,4 @@
 /** Builds each room of a manager once, and passes it the rooms that it needs. Nothing is decided here. */
-import { Catalogue } from './launch/catalogue.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
@@ -16,9 +15,13 @@ import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
+import { AgentLaunch } from './work/agent/agent-launch.ts'
+import { Catalogue } from './work/agent/catalogue.ts'
+import { commandLaunch } from './work/command/command-launch.ts'
 import { Permissions } from './work/agent/permissions.ts'
 import { ProviderBackoff } from './work/agent/provider-backoff.ts'
-import { kindOf } from './work/kind.ts'
+import { kindOf, type WorkKind, type WorkKinds } from './work/kind.ts'
+import { traitsOf } from './work/kinds.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
@@ -29,7 +32,7 @@ import { systemOwners, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/records.ts'
 import { TaskStore } from './task/store.ts'
 import { toolNames } from './tool-names.ts'
-import { isEnded } from './task/task.ts'
+import { isEnded, type Task } from './task/task.ts'
 import { waitFor } from './task/wait-for.ts'
 
 /** The rooms' access to the outside world; tests pass their own. */
@@ -105,8 +108,10 @@ export function buildRooms(
     { ...host, machine, owners, shellEnv, queue: commandQueue, killTool: kill && toolPrefix + kill },
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
-  const kinds = { agent: agents, command: commands }
-  const executor = new Executor({ clock, store, kinds, disposal: disposal.signal })
+  const kinds: WorkKinds = { agent: agents, command: commands }
+  const launches = { agent: new AgentLaunch({ catalogue, names }), command: commandLaunch }
+  const kindOfTask = (task: Task): WorkKind<Task> => kindOf(kinds, task)
+  const executor = new Executor({ clock, store, kindOf: kindOfTask, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
   const cancelByUser = (taskID: string): Promise<unknown> => executor.cancel(taskID, 'user')
@@ -116,9 +121,9 @@ export function buildRooms(
       disposal: disposal.signal,
       statuses,
       timeline,
-      isService: (task) => kindOf(kinds, task).isService(task),
-      isFinishing: (task) => kindOf(kinds, task).isFinishing(task),
-      onSettled: (task) => kindOf(kinds, task).endWasTold(task),
+      isService: (task) => kindOfTask(task).isService(task),
+      isFinishing: (task) => kindOfTask(task).isFinishing(task),
+      onSettled: (task) => kindOfTask(task).endWasTold(task),
       cancel: cancelByUser,
       onInterrupt: ({ tasks }, instanceEnd) => {
         const end = AbortSignal.any([disposal.signal, instanceEnd])
@@ -134,7 +139,7 @@ export function buildRooms(
   const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
   const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kinds })
-  const launcher = new Launcher({ clock, store, timeline, catalogue, records, parents, names }, options)
+  const launcher = new Launcher({ clock, store, timeline, records, parents }, options)
   const continuer = new Continuer({
     clock,
     disposal: disposal.signal,
@@ -149,14 +154,19 @@ export function buildRooms(
     enqueue: (task) => executor.enqueue(task),
   })
   if (options.tmux.enabled && server) {
+    const runsInSession = (task: Task): boolean => traitsOf(task).runsInSession
     // Loaded lazily, because few users want panes, and each server would read the code at its start.
     import('./panes.ts').then(
       ({ Panes }) =>
-        new Panes({ ...host, timeline, machine, disposal: disposal.signal }, server, options.tmux),
+        new Panes(
+          { ...host, timeline, machine, runsInSession, disposal: disposal.signal },
+          server,
+          options.tmux,
+        ),
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }
-  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, commands })
+  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, kinds })
   store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
   return {
     names,
@@ -168,6 +178,7 @@ export function buildRooms(
     catalogue,
     commands,
     kinds,
+    launches,
     agents,
     executor,
     backoff,

@@ -2,10 +2,11 @@
  * Sends a further prompt to an existing task. A pending task appends it to its prompt, a running task reads
  * it at its next step, and an ended task starts its next run with it.
  */
-import type { Catalogue } from './catalogue.ts'
+import type { Catalogue } from '../work/agent/catalogue.ts'
 import type { Clock } from '../clock.ts'
 import type { Launcher } from './launcher.ts'
 import { errorText, HostError } from '../host/opencode.ts'
+import { traitsOf } from '../work/kinds.ts'
 import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
 import type { TaskRecords } from '../task/records.ts'
@@ -64,8 +65,9 @@ export class Continuer {
     const { store, started, stopped } = this.#ports
     const task = store.get(taskID)
     if (!task) throw unknownTask(taskID)
-    if (task.kind !== 'agent') {
-      throw new ToolError(`${taskID} is a command, which reads nothing. Start another command.`, 'wrongState')
+    if (!('prompt' in task)) {
+      const { noun } = traitsOf(task)
+      throw new ToolError(`${taskID} is a ${noun}, which reads nothing. Start another ${noun}.`, 'wrongState')
     }
     if (changes.model !== undefined && !isEnded(task)) {
       throw new ToolError(
@@ -129,7 +131,7 @@ export class Continuer {
     sentID?: string,
   ): Promise<boolean> {
     const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
-    return launcher.admitted(task.parentID, async () => {
+    return launcher.admitted(task.kind, task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
       // If the last run never saw its prompt, prepend that prompt.
       const prompt = (await records.revive(task)) ? said : `${task.prompt}\n\n${said}`

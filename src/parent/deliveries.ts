@@ -103,8 +103,8 @@ export class Deliveries {
       if (opened.notices.length > 0) continue
       opened.delivery.stop()
       this.#open.delete(opened)
+      this.#poll()
     }
-    this.#poll()
   }
 
   /** Closes the deliveries on messages of the user that were never stored. Returns the notices of each. */

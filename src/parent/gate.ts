@@ -15,6 +15,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { HostError, type Message, type Opencode, type Session } from '../host/opencode.ts'
+import { modelOf } from '../task/model.ts'
 import type { TaskModel } from '../task/task.ts'
 
 export type Admission =
@@ -239,13 +240,6 @@ export class Gate {
     if (session !== 'gone') return Promise.resolve(session)
     return Promise.reject(new HostError('notFound', `Session ${this.#parentID} was deleted`))
   }
-}
-
-/** Returns the model of a session. OpenCode stores a missing variant as `default`, which is no variant. */
-export function modelOf({ model }: Session): TaskModel | undefined {
-  if (!model) return undefined
-  const { id: modelID, providerID, variant } = model
-  return { providerID, modelID, ...(variant !== undefined && variant !== 'default' && { variant }) }
 }
 
 /** Whether the user has undone messages of the session, or archived it. */

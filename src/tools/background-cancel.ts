@@ -96,7 +96,7 @@ function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, tell
       ? 'before it had started'
       : `after ${formatDuration(task.endedAt - task.startedAt)}`
   const isAlive = leftovers === 'alive'
-  if (task.kind === 'agent' || (!isAlone && !isAlive)) return `${named} was cancelled ${after}.`
+  if (!('command' in task) || (!isAlone && !isAlive)) return `${named} was cancelled ${after}.`
   const killed = isAlive
     ? `⚠️ Task \`${task.id}\` was signalled, but one of its processes cannot be killed: it may be another user's.`
     : `🛑 Task \`${task.id}\` has been killed.`

@@ -16,7 +16,7 @@ export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outli
 interface Ports {
   readonly clock: Clock
   readonly store: TaskStore
-  readonly kinds: Readonly<Record<Task['kind'], RunnableKind>>
+  readonly kindOf: (task: Task) => RunnableKind
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -39,7 +39,7 @@ export class Executor {
     // A deletion of the parent may have cancelled the task meanwhile.
     if (this.#ports.store.get(task.id)?.status !== 'pending') return
     this.#begin(task)
-    this.#kindOf(task).queue.add(task, () => this.#start(task.id))
+    this.#ports.kindOf(task).queue.add(task, () => this.#start(task.id))
   }
 
   /** Resumes at once a task that an earlier process started; the task claims the next free slot. */
@@ -48,7 +48,7 @@ export class Executor {
     if (this.#ports.disposal.aborted) return
     this.#begin(task)
     const work = this.#run(task)
-    this.#kindOf(task).queue.add(task, () => work)
+    this.#ports.kindOf(task).queue.add(task, () => work)
   }
 
   #begin({ id }: Task): void {
@@ -58,7 +58,7 @@ export class Executor {
   /** Returns how many tasks start before this one; `undefined` if it does not wait for a slot. */
   placeInQueue(taskID: string): number | undefined {
     const task = this.#ports.store.get(taskID)
-    return task && this.#kindOf(task).queue.placeOf(taskID)
+    return task && this.#ports.kindOf(task).queue.placeOf(taskID)
   }
 
   /**
@@ -80,7 +80,7 @@ export class Executor {
   cancelPending(taskID: string, by: Canceller): boolean {
     const task = this.#ports.store.get(taskID)
     if (task?.status !== 'pending') return false
-    this.#kindOf(task).queue.remove(taskID)
+    this.#ports.kindOf(task).queue.remove(taskID)
     this.#end(taskID, cancelled(by))
     return true
   }
@@ -89,7 +89,7 @@ export class Executor {
   dispose(): void {
     for (const task of this.#ports.store.all()) {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
-      this.#kindOf(task).queue.remove(task.id)
+      this.#ports.kindOf(task).queue.remove(task.id)
     }
   }
 
@@ -109,7 +109,7 @@ export class Executor {
     const { clock, store } = this.#ports
     const work = this.#work.get(task.id)
     if (!work || isEnded(task) || task.status === 'pending') return
-    const kind = this.#kindOf(task)
+    const kind = this.#ports.kindOf(task)
     const limitMs = kind.timeLimitOf(task)
     if (limitMs > 0) {
       work.cancelLimit = clock.after(leftOf(limitMs, task.startedAt, clock), () => {
@@ -121,10 +121,6 @@ export class Executor {
       store.dispatch(task.id, { type: 'prompted', at: clock.now() })
     }
     this.#end(task.id, await kind.run(task, onStarted, work.stop.signal))
-  }
-
-  #kindOf({ kind }: Task): RunnableKind {
-    return this.#ports.kinds[kind]
   }
 
   #end(taskID: string, outcome: Outcome): void {

@@ -3,10 +3,12 @@
  * reported. The executor, the recovery and the manager call the kind of a task instead of branching on it.
  */
 import type { TaskMessage } from '../host/message.ts'
-import type { AgentTask, CommandTask, EndedTask, Outcome, Task } from '../task/task.ts'
+import type { PermissionRuleset, Session } from '../host/opencode.ts'
+import type { EndedTask, Outcome, Task } from '../task/task.ts'
 import type { Piece } from '../text/pages.ts'
 import type { RunSummary } from './agent/transcript.ts'
 import type { CommandOutput, Stream } from './command/files.ts'
+import type { Work } from './kinds.ts'
 import type { Queue } from './queue.ts'
 
 export interface WorkKind<Kind extends Task> {
@@ -32,6 +34,8 @@ export interface WorkKind<Kind extends Task> {
   recover(recorded: Kind, isTold: (task: EndedTask) => boolean): Promise<Recovered>
   /** Reads the output and the messages of a task. Rejects with a `HostError`. */
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
+  /** Returns the end of its output, of about `bytes` bytes; `undefined` for work without output. */
+  textOf(task: Kind, bytes: number): string | undefined
   /** Whether an unfinished task may never end, such as a server. */
   isService(task: Kind): boolean
   /** Whether a running task has given its last answer, so that its end follows. */
@@ -44,9 +48,34 @@ export interface WorkKind<Kind extends Task> {
   endWasTold(task: Kind): void
 }
 
-export interface WorkKinds {
-  readonly agent: WorkKind<AgentTask>
-  readonly command: WorkKind<CommandTask>
+export type WorkKinds = {
+  readonly [Kind in Task['kind']]: WorkKind<Extract<Task, { readonly kind: Kind }>>
+}
+
+/** The part of a request that each kind of work has. */
+export interface LaunchOf {
+  /** The session that launches, and receives the notice. */
+  readonly parentID: string
+  /** A few words, for people. */
+  readonly description: string
+}
+
+/** The identity of the first run of a task. */
+export type NewRun = Pick<Task, 'id' | 'run' | 'createdAt'>
+
+export interface NewWork<Each extends Work> {
+  readonly work: Each
+  /** The permissions of its child session. */
+  readonly permission: PermissionRuleset
+}
+
+/** Makes the work of a kind of requests to launch it. */
+export interface KindLaunch<Request extends LaunchOf, Each extends Work> {
+  readonly kind: Each['kind']
+  /** Throws a `ToolError` for a request that no host could meet. */
+  check(request: Request): void
+  /** Rejects with a `ToolError` if the request cannot be met, and with a `HostError`. */
+  prepare(request: Request, run: NewRun, parent: Promise<Session>): Promise<NewWork<Each>>
 }
 
 /** The end of a run, with its text. */

@@ -50,7 +50,7 @@ test('the plugin forgets a deleted parent, and a session that OpenCode does not 
     parseOptions({}).options,
   )
   const { id } = host.createRootSession()
-  await rooms.launcher.admitted(id, () => rooms.parents.of(id).gate.session())
+  await rooms.launcher.admitted('agent', id, () => rooms.parents.of(id).gate.session())
   expect(rooms.parents.find(id)).toBeDefined()
   rooms.parents.find(id)?.gate.observeDeleted()
   await clock.advance(0)

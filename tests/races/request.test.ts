@@ -96,7 +96,7 @@ test('a request with an empty prompt, or for the output of an agent, is answered
   void ask(stage, sessionID, { kind: 'output' })
   await clock.advance(100)
   expect(requestIn(stage, sessionID)).toMatchObject({
-    answer: { ok: false, text: expect.stringMatching('not a command') as string },
+    answer: { ok: false, text: expect.stringMatching('has no output') as string },
   })
   answer('work')
   await clock.advance(1000)

@@ -38,7 +38,9 @@ async function beside(there: Statuses) {
   const disposal = new AbortController()
   const timeline = new Timeline({ clock, log, store })
   store.subscribe((task, event) => timeline.observeTask(task, event))
-  const ports = { opencode, clock, log, store, timeline, machine: NO_MACHINE, disposal: disposal.signal }
+  const runsInSession = (): boolean => true
+  const host = { opencode, clock, log, store, timeline, machine: NO_MACHINE }
+  const ports = { ...host, runsInSession, disposal: disposal.signal }
   const url = new URL(`http://127.0.0.1:${(other.address() as AddressInfo).port}`)
   const panes = new Panes(ports, { url, directory: '/project' }, optionsSchema.parse({}).tmux)
   expect(panes).toBeDefined()

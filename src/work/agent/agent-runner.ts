@@ -117,6 +117,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
   }
 
+  textOf(): undefined {}
+
   isService(): boolean {
     return false
   }

@@ -32,31 +32,31 @@ const FAILED = {
   failure: { reason: 'error', message: 'bad request' },
 } as const
 
+const AGENT = { kind: 'agent', agent: 'explore', prompt: 'Look.', promptIDs: ['msg_1'] }
+
 function view(
   description: string,
   state: object = PENDING,
   live: Partial<Live> = {},
   session: object = {},
+  work: object = AGENT,
 ): TaskView {
   count += 1
   const task = {
     id: `bg_${String(count).padStart(8, '0')}`,
-    kind: 'agent',
-    agent: 'explore',
     run: 1,
     sessionID: `ses_${count}`,
     parentID: 'ses_parent',
     description,
-    prompt: description,
-    promptIDs: ['msg_1'],
     createdAt: NOW - 100_000,
+    ...work,
     ...state,
   } as object as Task
   return viewOf(task, session as Session, { ...NOT_SEEN, ...live })
 }
 
 const command = (description: string, state: object): TaskView =>
-  view(description, { kind: 'command', command: 'npm run dev', ...state })
+  view(description, state, {}, {}, { kind: 'command', command: 'npm run dev' })
 
 test('the sidebar and the badge are undefined when there are no tasks', () => {
   expect(sidebarOf([], NOW, WIDTH)).toBeUndefined()

@@ -28,7 +28,7 @@ function createExecutor(limit: number) {
   }
   const instance = new AbortController()
   const disposal = instance.signal
-  const executor = new Executor({ clock, store, kinds: { agent: kind, command: kind }, disposal })
+  const executor = new Executor({ clock, store, kindOf: () => kind, disposal })
   const enqueue = (id: string): void => {
     const task = pendingTask({ id, sessionID: `ses_${id}` })
     store.add(task)

@@ -1,7 +1,7 @@
 /** Looks up agents, models and the tools of primary agents at the host, each list once for an instance of OpenCode. */
-import type { Agent, Opencode, Provider } from '../host/opencode.ts'
-import type { TaskModel } from '../task/task.ts'
-import { ToolError } from '../tool-error.ts'
+import type { Agent, Opencode, Provider } from '../../host/opencode.ts'
+import type { TaskModel } from '../../task/task.ts'
+import { ToolError } from '../../tool-error.ts'
 
 /** How many names an error lists. */
 const LISTED = 12

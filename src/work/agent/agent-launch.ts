@@ -1,0 +1,96 @@
+/** Makes the work of an agent of a request: checks its agent and model, and limits what its child session may do. */
+import type { PermissionRuleset, Session, Agent } from '../../host/opencode.ts'
+import { newPromptID } from '../../task/id.ts'
+import { modelOf } from '../../task/model.ts'
+import type { TaskModel } from '../../task/task.ts'
+import { refuseEmptyPrompt } from '../../tool-error.ts'
+import type { ToolNames } from '../../tool-names.ts'
+import type { KindLaunch, NewRun, NewWork } from '../kind.ts'
+import type { AgentWork } from './agent-work.ts'
+import type { Catalogue } from './catalogue.ts'
+
+export interface LaunchRequest {
+  /** The session that launches, and receives the notice. */
+  readonly parentID: string
+  /** The name of a sub-agent. */
+  readonly agent: string
+  /** The whole task: the child receives nothing else. */
+  readonly prompt: string
+  /** Three to five words, for people. */
+  readonly description: string
+  /** As `provider/model`. Default: the agent's own, otherwise the parent's with its variant. */
+  readonly model?: string | undefined
+  /** The variant of `model`: OpenCode's term for reasoning effort. */
+  readonly variant?: string | undefined
+}
+
+/** Denied to a child besides our tools: work of its own, and questions that no user would see. */
+const CHILD_DENIES = ['task', 'question']
+
+interface Ports {
+  readonly catalogue: Catalogue
+  /** Our tools, which no child gets. */
+  readonly names: ToolNames
+}
+
+export class AgentLaunch implements KindLaunch<LaunchRequest, AgentWork> {
+  readonly kind = 'agent'
+  readonly #ports: Ports
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  check({ prompt }: LaunchRequest): void {
+    refuseEmptyPrompt(prompt)
+  }
+
+  async prepare(request: LaunchRequest, run: NewRun, parent: Promise<Session>): Promise<NewWork<AgentWork>> {
+    const { catalogue, names } = this.#ports
+    const [session, agent, primaryTools] = await Promise.all([
+      parent,
+      catalogue.agent(request.agent),
+      catalogue.primaryTools(),
+    ])
+    const model = await this.#model(request, agent, session)
+    const work: AgentWork = {
+      kind: this.kind,
+      agent: agent.name,
+      ...(model && { model }),
+      ...(agent.steps !== undefined && { maxSteps: agent.steps }),
+      prompt: request.prompt,
+      promptIDs: [newPromptID(run, run.createdAt)],
+    }
+    return { work, permission: childRules(session, [...Object.values(names), ...primaryTools]) }
+  }
+
+  async #model(
+    { model, variant }: LaunchRequest,
+    agent: Agent,
+    parent: Session,
+  ): Promise<TaskModel | undefined> {
+    if (model !== undefined) {
+      return { ...(await this.#ports.catalogue.model(model)), ...(variant !== undefined && { variant }) }
+    }
+    if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
+    return modelOf(parent)
+  }
+}
+
+/**
+ * Returns the permissions of a child. It inherits the parent's denials and directory rules, because a child
+ * may do no more than its parent (contract 8.6). Tools are denied by name: a pattern matches others' tools.
+ *
+ * @param denied the tools to deny besides `CHILD_DENIES`
+ */
+function childRules({ permission = [] }: Session, denied: readonly string[]): PermissionRuleset {
+  const inherited = permission.filter(
+    (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
+  )
+  const own = [...CHILD_DENIES, ...denied].map((name) => ({
+    permission: name,
+    pattern: '*',
+    action: 'deny' as const,
+  }))
+  return [...inherited, ...own]
+}
