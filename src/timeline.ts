@@ -23,7 +23,10 @@ export interface Story {
 export type StepListener = (step: Step, task: Task) => void
 
 interface KeptStory {
-  readonly steps: Step[]
+  /** Columns with a row for each step: most steps of a running agent differ in their times alone. */
+  readonly happened: NewStep[]
+  readonly at: number[]
+  readonly times: number[]
   forgotten: number
   /** The running tool calls: OpenCode repeats the event of a call whenever the call has more output. */
   readonly calls: Set<string>
@@ -47,6 +50,8 @@ export class Timeline {
   readonly #log: Log
   readonly #store: TaskStore
   readonly #stories = new Map<string, KeptStory>()
+  /** One step for each tool and state, which all stories share. */
+  readonly #toolSteps = new Map<string, NewStep>()
   /** The active tasks whose model has not begun to answer. */
   readonly #silent = new Set<string>()
   /** The ended tasks by the age of their newest step. The steps of the first one are dropped first. */
@@ -61,12 +66,14 @@ export class Timeline {
 
   /** Returns the story of a task; `undefined` for a task that is unknown, or has ended long ago. */
   of(taskID: string): Story | undefined {
-    return this.#stories.get(taskID)
+    const story = this.#stories.get(taskID)
+    return story && { steps: stepsOf(story), forgotten: story.forgotten }
   }
 
   /** Returns the newest steps of a task, for its record. */
   newest(taskID: string): readonly Step[] {
-    return this.#stories.get(taskID)?.steps.slice(-RECORDED_STEPS) ?? []
+    const story = this.#stories.get(taskID)
+    return story ? stepsOf(story, RECORDED_STEPS) : []
   }
 
   /** Calls the listener with each step from now on. Returns a function that unsubscribes it. */
@@ -79,25 +86,31 @@ export class Timeline {
 
   /** Inserts the steps of a record before the steps of this process. */
   restore(taskID: string, steps: readonly Step[]): void {
-    this.#keep(taskID).steps.unshift(...steps)
+    const { happened, at, times } = this.#keep(taskID)
+    happened.unshift(...steps.map(({ at: _at, times: _times, ...step }) => this.#shared(step)))
+    at.unshift(...steps.map((step) => step.at))
+    times.unshift(...steps.map((step) => step.times))
   }
 
   /** Adds a step. If the last step is equal, its `times` is incremented instead. */
-  add(taskID: string, happened: NewStep): void {
-    this.#log.debug(`${taskID}: ${stepText(happened)}`)
+  add(taskID: string, step: NewStep): void {
+    this.#log.debug(`${taskID}: ${stepText(step)}`)
     const story = this.#keep(taskID)
-    const { steps } = story
-    const last = steps.at(-1)
-    const step: Step = { at: this.#clock.now(), times: 1, ...briefed(happened) }
-    const isRepeated = last && isDeepStrictEqual(last, { ...step, at: last.at, times: last.times })
-    if (isRepeated) steps[steps.length - 1] = { ...last, times: last.times + 1 }
-    else steps.push(step)
-    if (steps.length > FIRST_STEPS + LAST_STEPS) {
-      steps.splice(FIRST_STEPS, 1)
+    const { happened, at, times } = story
+    const added = this.#shared(briefed(step))
+    const now = this.#clock.now()
+    if (isDeepStrictEqual(happened.at(-1), added)) times.push((times.pop() ?? 0) + 1)
+    else {
+      happened.push(added)
+      at.push(now)
+      times.push(1)
+    }
+    if (happened.length > FIRST_STEPS + LAST_STEPS) {
+      for (const column of [happened, at, times]) column.splice(FIRST_STEPS, 1)
       story.forgotten += 1
     }
     this.#forgetOldest(taskID)
-    this.#notifyListeners(taskID, step)
+    this.#notifyListeners(taskID, { ...added, at: now, times: 1 })
   }
 
   addNotice(taskID: string, notice: NoticeStep): void {
@@ -140,12 +153,20 @@ export class Timeline {
   #keep(taskID: string): KeptStory {
     const known = this.#stories.get(taskID)
     if (known) return known
-    const story = { steps: [], forgotten: 0, calls: new Set<string>() }
+    const story = { happened: [], at: [], times: [], forgotten: 0, calls: new Set<string>() }
     this.#stories.set(taskID, story)
     return story
   }
 
   /** @param taskID the task of the newest step */
+  #shared(step: NewStep): NewStep {
+    if (step.type !== 'tool') return step
+    const key = `${step.state} ${step.tool}`
+    const known = this.#toolSteps.get(key)
+    if (!known) this.#toolSteps.set(key, step)
+    return known ?? step
+  }
+
   #forgetOldest(taskID: string): void {
     const task = this.#store.get(taskID)
     this.#ended.delete(taskID)
@@ -168,6 +189,14 @@ export class Timeline {
       }
     }
   }
+}
+
+/** @param newest how many steps to return; all of them by default */
+function stepsOf({ happened, at, times }: KeptStory, newest = happened.length): readonly Step[] {
+  const first = Math.max(0, happened.length - newest)
+  return happened
+    .slice(first)
+    .map((step, row) => ({ ...step, at: at[first + row] ?? 0, times: times[first + row] ?? 1 }))
 }
 
 function isAnswer(part: Part, task: Task): boolean {

@@ -43,6 +43,12 @@ function isBegun(task: Task, { type }: StoreEvent): boolean {
   return type === 'prompted' && !traitsOf(task).runsInSession
 }
 
+/** Returns the metadata beside the record, which each write makes anew. */
+function withoutRecord(metadata: Session['metadata']): { readonly [key: string]: unknown } {
+  const { [RECORD_KEY]: _, ...beside } = metadata ?? {}
+  return beside
+}
+
 /**
  * Drops an unanswered request when metadata is rewritten, because the owner already handles it. Written again
  * it would arrive as a new request, overwrite its answer or the next request, or act after a crash.
@@ -104,13 +110,13 @@ export class TaskRecords {
       permission,
       metadata: { [RECORD_KEY]: this.#recordOf({ ...pending, sessionID: '' }) },
     })
-    this.#metadata.set(session.id, session.metadata ?? {})
+    this.#metadata.set(session.id, withoutRecord(session.metadata))
     return { ...pending, sessionID: session.id }
   }
 
   /** Records a task that this process adopts. */
   adopt(task: Task, { metadata }: Session): void {
-    this.#metadata.set(task.sessionID, metadata ?? {})
+    this.#metadata.set(task.sessionID, withoutRecord(metadata))
     this.#write(task)
   }
 
@@ -123,7 +129,7 @@ export class TaskRecords {
     const [promptID, ...steers] = task.promptIDs
     try {
       const { metadata } = await this.#opencode.session(sessionID)
-      this.#metadata.set(sessionID, metadata ?? {})
+      this.#metadata.set(sessionID, withoutRecord(metadata))
       if (task.prompt === '') return true
       // A later message of the user may have undone the prompt, which must then not be sent again.
       const isSince = ({ role, time, id: messageID }: Message): boolean =>
@@ -146,7 +152,7 @@ export class TaskRecords {
     const marked = { ...metadata, ...fields }
     // This write replaces the one that waits for a notice.
     if (this.#pending.delete(sessionID)) this.#metadata.delete(sessionID)
-    if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, marked)
+    if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, withoutRecord(marked))
     const task = this.#store.findBySession(sessionID)
     if (task) this.#queue(task, marked)
     else await this.#opencode.replaceMetadata(sessionID, marked)
@@ -163,7 +169,7 @@ export class TaskRecords {
   }
 
   observeSession({ id, metadata }: Session): void {
-    if (metadata && this.#metadata.has(id)) this.#metadata.set(id, metadata)
+    if (metadata && this.#metadata.has(id)) this.#metadata.set(id, withoutRecord(metadata))
   }
 
   /** Resolves when each queued write for a session has succeeded or failed. */

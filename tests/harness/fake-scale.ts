@@ -2,10 +2,19 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { BackgroundManager } from '../../src/manager.ts'
-import type { Client, Opencode, Statuses } from '../../src/host/opencode.ts'
+import type {
+  Client,
+  Event,
+  Message,
+  Opencode,
+  Part,
+  Statuses,
+  StoredMessage,
+} from '../../src/host/opencode.ts'
+import { isEnded } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'
 import { pause } from './fake-run.ts'
-import { ManualClock } from './manual-clock.ts'
+import { ManualClock, OwnClock } from './manual-clock.ts'
 
 export interface ScaleOptions {
   /** The number of parent sessions. */
@@ -22,6 +31,8 @@ export interface Scale {
   run(count: number): Promise<{ readonly told: number; readonly calls: number; readonly peak: number }>
   /** Launches `count` tasks that never end. */
   hold(count: number): Promise<void>
+  /** Has each held task make `steps` model calls, each with a text and a tool call; returns the tool calls that its task shows. */
+  work(steps: number): Promise<readonly number[]>
   /** Resolves with the number of sessions that are looked up in the answer to the next status poll. */
   looksOfNextPoll(): Promise<number>
   /** Resolves with the bytes that the manager holds, which is unusable afterwards. */
@@ -32,6 +43,9 @@ const POLL_MS = 5000
 const CHILD_MS = 1000
 /** 3 KB: the length of a thorough model's prompt for a subagent. */
 const PROMPT = 'Please look at this part of the project with care. '.repeat(60)
+/** The size of what a tool call is asked and answers. */
+const OUTPUT_BYTES = 2000
+const STEP_TEXT = 'I look at the next part of it.'
 const RESULT = 'It is as it should be, as far as could be seen here. '.repeat(20)
 
 export function createFakeScale({ parents, total }: ScaleOptions): Scale {
@@ -59,6 +73,7 @@ export function createFakeScale({ parents, total }: ScaleOptions): Scale {
       return Reflect.has(target, key)
     },
   }
+  const ownClock = new OwnClock(clock)
   const self = { name: 'test', directory: '/project', host: 'test', pid: 1, process: '1' }
   let manager: BackgroundManager | undefined = new BackgroundManager(
     {
@@ -68,7 +83,7 @@ export function createFakeScale({ parents, total }: ScaleOptions): Scale {
     },
     {
       opencode,
-      clock,
+      clock: ownClock,
       log: { debug: () => {}, warn: () => {} },
       owners: { self, isGone: () => false },
       isRun: true,
@@ -123,21 +138,77 @@ export function createFakeScale({ parents, total }: ScaleOptions): Scale {
       await launch(Array.from({ length: count }, (_, index) => `held-${index}`))
       await clock.advance(100)
     },
+    async work(steps) {
+      const own = manager
+      if (!own) throw new Error('The manager was released')
+      const held = parentIDs.flatMap((id) => own.list(id)).filter((task) => !isEnded(task))
+      for (const { sessionID } of held)
+        for (const event of eventsOf(host.messagesOf(sessionID), steps)) void own.hooks().event({ event })
+      return Promise.all(
+        held.map(async ({ id }) => (await own.output(id)).transcript?.usage.toolCalls ?? Number.NaN),
+      )
+    },
     async looksOfNextPoll() {
       looks = 0
       await clock.advance(POLL_MS)
       return looks
     },
     async release() {
-      await clock.settle()
-      const before = usedHeap()
-      manager = undefined
-      // The host holds the manager only through its hooks and listeners.
+      // The runs of the host end before the measurement, and what they held with them.
       host.endInstance()
       await clock.settle()
+      const before = usedHeap()
+      // The host holds the manager only through its hooks, and the clock through timers.
+      manager = undefined
+      ownClock.stop()
+      await clock.advance(POLL_MS)
       return before - usedHeap()
     },
   }
+}
+
+/** Returns the events of a run that goes on for `steps` steps; its first one has begun. */
+function* eventsOf(stored: readonly StoredMessage[], steps: number): Generator<Event> {
+  const begun = stored.at(-1)?.info
+  if (begun?.role !== 'assistant') throw new Error('The child has not asked its model')
+  const { sessionID } = begun
+  for (let step = 0; step < steps; step += 1) {
+    const number = String(step).padStart(6, '0')
+    const id = step === 0 ? begun.id : `msg_z${number}`
+    const info = { ...begun, id }
+    const own = { sessionID, messageID: id }
+    const time = { start: step, end: step + 1 }
+    const state = {
+      status: 'completed' as const,
+      input: { text: `${number} `.repeat(OUTPUT_BYTES / number.length) },
+      output: `${number} `.repeat(OUTPUT_BYTES / number.length),
+      title: `part ${number}`,
+      metadata: {},
+      time,
+    }
+    const tool = { ...own, id: `prt_${number}2`, type: 'tool' as const, callID: number, tool: 'read' }
+    const { cost, tokens } = begun
+    yield messageEvent(info)
+    yield partEvent({ ...own, id: `prt_${number}1`, type: 'text', text: STEP_TEXT, time })
+    yield partEvent({ ...tool, state: { ...state, status: 'running' } })
+    yield partEvent({ ...tool, state })
+    yield partEvent({ ...own, id: `prt_${number}3`, type: 'step-finish', reason: 'tool-calls', cost, tokens })
+    yield messageEvent({ ...info, finish: 'tool-calls', time: { created: step, completed: step + 1 } })
+  }
+}
+
+/** An event is parsed from text, as on its way from the host: it shares no object with another. */
+function parsed(event: object): Event {
+  return JSON.parse(JSON.stringify(event)) as Event
+}
+
+function messageEvent(info: Message): Event {
+  return parsed({ id: 'evt', type: 'message.updated', properties: { sessionID: info.sessionID, info } })
+}
+
+function partEvent(part: Part): Event {
+  const properties = { sessionID: part.sessionID, part, time: 0 }
+  return parsed({ id: 'evt', type: 'message.part.updated', properties })
 }
 
 let collectGarbage: (() => void) | undefined

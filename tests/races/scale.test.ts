@@ -55,3 +55,25 @@ test(
     expect((await scale.release()) / told).toBeLessThan(2048)
   },
 )
+
+test(
+  'the work of a running child leaves at most 8 KB in memory, however many steps it makes',
+  { timeout: 120_000 },
+  async () => {
+    const { createFakeScale } = await import('../harness/fake-scale.ts')
+    const bytesAfter = async (steps: number): Promise<number> => {
+      const scale = createFakeScale({ parents: 10, total: 1000 })
+      await scale.hold(100)
+      // The run is still followed by its events, and nothing was read.
+      expect(new Set(await scale.work(steps))).toEqual(new Set([steps]))
+      return (await scale.release()) / 100
+    }
+    const begun = await bytesAfter(0)
+    const some = await bytesAfter(60)
+    const many = await bytesAfter(300)
+    expect(many - begun).toBeLessThan(8192)
+    expect(many - some).toBeLessThan(512)
+    // With its prompt of 3 KB, its place in the queue, and all that waits for its end.
+    expect(many).toBeLessThan(24_576)
+  },
+)
