@@ -3,7 +3,7 @@
  * while no turn follows. It is over when the parent's model has seen the message.
  *
  *   sending ⇄ sent → resting      a message of our own; `resume` sends a resting one again
- *   piggybacked → stored          parts of the user's message, or a message from before a restart
+ *   piggybacked ⇄ stored          parts of the user's message, or a message from before a restart
  *   any → over
  *
  * `resting` and `stored`: the parent's next turn reads the message from its history; nothing is sent.
@@ -207,11 +207,19 @@ export class Delivery {
     else this.#step = 'stored'
   }
 
-  /** Sends a stored, unread message again when the gate opens, because sending it starts its turn. */
+  /**
+   * Called when the gate opens. Sends a stored, unread message again, because sending it starts its turn. On a message of
+   * the user, waits again for the turn that no closed gate prevents any more.
+   */
   resume(): void {
-    if (this.#step !== 'resting' || this.#reception.reception !== 'unanswered') return
-    this.#attempts = 0
-    void this.send()
+    if (this.#reception.reception !== 'unanswered') return
+    if (this.#step === 'resting') {
+      this.#attempts = 0
+      void this.send()
+    } else if (this.#step === 'stored') {
+      this.#step = 'piggybacked'
+      this.#sentAt = this.#clock.monotonic()
+    }
   }
 
   /** Abandons the message. */

@@ -125,6 +125,20 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'continue', task: 0 },
     ],
   },
+  "a notice on a user's message that no turn has read is read when its parent leaves the archive": {
+    ...PLAIN,
+    steps: [
+      { type: 'deleteChild', task: 1 },
+      { type: 'wait', ms: 120 },
+      { type: 'write', parent: 0, what: 'fail' },
+      { type: 'wait', ms: 9 },
+      { type: 'archive', parent: 0 },
+      { type: 'write', parent: 0, what: 'say' },
+      { type: 'interrupt', parent: 1 },
+      { type: 'continue', task: 1 },
+      { type: 'deaf' },
+    ],
+  },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))
