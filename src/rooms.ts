@@ -91,17 +91,7 @@ export function buildRooms(
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const queue = new Queue(options.concurrency)
-  const agents = new AgentRunner(
-    {
-      ...host,
-      statuses,
-      timeline,
-      queue,
-      disposal: disposal.signal,
-      onFinishing: ({ parentID }) => parents.find(parentID)?.observeFinishing(),
-    },
-    options,
-  )
+  const agents = new AgentRunner({ ...host, statuses, timeline, queue, disposal: disposal.signal }, options)
   const shellEnv = new ShellEnv(host)
   const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
   const commands = new CommandRunner(

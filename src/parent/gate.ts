@@ -13,7 +13,6 @@
  * `written`: a message arrives that may be a person's. Only an answer to it opens the gate. A plugin's
  * message without a reply does not, nor does a later turn that another plugin begins.
  */
-import type { Clock } from '../clock.ts'
 import { HostError, type Message, type Opencode, type Session } from '../host/opencode.ts'
 import { modelOf } from '../task/model.ts'
 import type { TaskModel } from '../task/task.ts'
@@ -42,9 +41,6 @@ type Turn =
    */
   | { readonly type: 'written'; readonly answerTo?: string }
 
-/** A session is idle some 35 ms after its final answer is complete (contract 15.11). */
-const AHEAD_MS = 200
-
 interface MessageTime {
   readonly id: string
   readonly createdAt: number
@@ -54,7 +50,6 @@ const NONE: MessageTime = { id: '', createdAt: 0 }
 
 export class Gate {
   readonly #opencode: Opencode
-  readonly #clock: Clock
   readonly #parentID: string
   readonly #onChange: (change: GateChange) => void
   /** `undefined` until OpenCode has reported it. */
@@ -66,15 +61,9 @@ export class Gate {
   #newest = NONE
   /** The id of the newest idle event. */
   #idleEventID: string | undefined
-  #ahead: { readonly at: number; readonly asked: Promise<Session> } | undefined
 
-  constructor(
-    { opencode, clock }: { opencode: Opencode; clock: Clock },
-    parentID: string,
-    onChange: (change: GateChange) => void,
-  ) {
+  constructor(opencode: Opencode, parentID: string, onChange: (change: GateChange) => void) {
     this.#opencode = opencode
-    this.#clock = clock
     this.#parentID = parentID
     this.#onChange = onChange
   }
@@ -84,17 +73,13 @@ export class Gate {
     return this.#session === undefined ? this.#ask() : this.#known(this.#session)
   }
 
-  /** Asks for the parent before `admission` does, because the end of a task follows. */
-  lookAhead(): void {
-    const asked = this.#ask()
-    this.#ahead = { at: this.#clock.monotonic(), asked }
-    asked.catch(() => {})
-  }
-
-  /** Queries the parent, because its user may work in another process, whose events do not arrive here. */
+  /**
+   * Queries the parent, because its user may work in another process, whose events do not arrive here. The query is
+   * the last thing before the notice: an earlier one would miss an undo, whose messages the notice then deletes.
+   */
   async admission(): Promise<Admission> {
     try {
-      if (this.#session !== 'gone') await this.#askedAhead()
+      if (this.#session !== 'gone') await this.#ask()
       const session = await this.session()
       if (isPutAway(session) || this.#isInterrupted) return { type: 'closed' }
       const model = modelOf(session)
@@ -226,14 +211,6 @@ export class Gate {
       if (error instanceof HostError && error.reason === 'notFound') this.#onChange('unknown')
       throw error
     }
-  }
-
-  /** Asks for the parent, unless `lookAhead` has done so just now. */
-  async #askedAhead(): Promise<void> {
-    const ahead = this.#ahead
-    this.#ahead = undefined
-    const isFresh = ahead && this.#clock.monotonic() - ahead.at <= AHEAD_MS
-    await (isFresh ? ahead.asked.catch(() => this.#ask()) : this.#ask())
   }
 
   #known(session: Session | 'gone'): Promise<Session> {

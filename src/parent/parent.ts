@@ -64,7 +64,7 @@ export class Parent {
     this.createdAt = createdAt
     this.#disposal = ports.disposal
     this.tasks = new ParentTasks(ports.store)
-    this.gate = new Gate(ports, id, (change) => {
+    this.gate = new Gate(ports.opencode, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
       else this.hold.release()
       onGateChange(change)
@@ -73,11 +73,6 @@ export class Parent {
     const onChange = (): void => this.hold.check()
     this.outbox = new Outbox({ ...ports, gate, tasks, caughtUp: () => this.catchUp(), onChange }, id, options)
     this.hold = new HeadlessHold({ ...ports, gate, tasks, outbox: this.outbox }, options.headlessWaitMs)
-  }
-
-  /** Has the gate query the parent before a task ends, if the notice will not wait for other tasks. */
-  observeFinishing(): void {
-    if (this.tasks.activeCount === 1) this.gate.lookAhead()
   }
 
   observeTask(task: Task, event: StoreEvent): void {

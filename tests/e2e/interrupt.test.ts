@@ -137,6 +137,48 @@ test('a parent with undone messages receives its notice only after a redo, and r
   expect(parent.requests).toHaveLength(before + 1)
 })
 
+test('an undo in another process while the last child ends is not made final by its notice', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  await parent.launch('errand')
+  await parent.quietBesidesChildren()
+  await stage.server.prompt(parent.id, 'a question')
+  await parent.quietBesidesChildren()
+  const before = await stage.server.messages(parent.id)
+  const messageID = before.findLast(({ info }) => info.role === 'user')?.info.id ?? ''
+  const asked = parent.requests.length
+  const [child] = parent.childRequests
+  const other = await stage.second()
+  try {
+    await stage.fault('idle is held')
+    await stage.frozen(async () => {
+      const isFinal = stage.server.events.waitFor(
+        ({ type, properties }) =>
+          type === 'message.updated' &&
+          properties.info.sessionID === child?.sessionID &&
+          properties.info.role === 'assistant' &&
+          properties.info.time.completed !== undefined,
+      )
+      release({ text: 'waited for' })
+      await isFinal
+      await other.client.session.revert({ path: { id: parent.id }, body: { messageID }, throwOnError: true })
+      await stage.fault('none')
+      await parent.childrenAreIdle()
+      await stage.settle()
+    })
+    await stage.pass(LONG_MS)
+    expect(parent.requests).toHaveLength(asked)
+    const ids = (await stage.server.messages(parent.id)).map(({ info }) => info.id)
+    expect(ids).toEqual(before.map(({ info }) => info.id))
+  } finally {
+    await stage.fault('none')
+    await other.stop({ keepHome: true })
+  }
+  await stage.server.client.session.unrevert({ path: { id: parent.id } })
+  await parent.waitForNotice('waited for')
+  await parent.quiet()
+})
+
 test('an archived parent is not woken', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)

@@ -198,6 +198,31 @@ test('a parent with undone messages gets its notice as soon as the user redoes t
   expect(host.messagesOf(parentID).length).toBeGreaterThan(2)
 })
 
+test('an undo in another process while the last child ends is not made final by its notice', async () => {
+  const { clock, host, launch, answer, parentID, notices } = createFakeStage()
+  const asked = host.userPrompt(parentID, 'hello')
+  const { sessionID } = await launch('one')
+  await clock.advance(1000)
+  // A session is idle some 35 ms after its final answer is complete (contract 15.11).
+  host.eventDelays = ({ type }) => [type === 'session.status' ? 35 : 0]
+  host.onEvent(({ type, properties }) => {
+    if (type !== 'message.updated' || properties.info.sessionID !== sessionID) return
+    if (properties.info.role !== 'assistant' || properties.info.time.completed === undefined) return
+    clock.after(20, () => {
+      // No event of the other process arrives here.
+      host.muteEvents = true
+      host.userRevert(parentID, asked)
+      host.muteEvents = false
+    })
+  })
+  const ids = (): readonly string[] => host.messagesOf(parentID).map(({ info }) => info.id)
+  const before = ids()
+  answer('one')
+  await clock.advance(60_000)
+  expect(ids()).toEqual(before)
+  expect(notices()).toHaveLength(0)
+})
+
 test('an owed notice piggybacks on the message that replaces undone ones, in one turn', async () => {
   const stage = createFakeStage()
   const { clock, host, launch, answer, parentID, notices, noticeTurns } = stage

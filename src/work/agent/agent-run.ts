@@ -49,8 +49,6 @@ export interface AgentRunOptions {
   readonly startTimeoutMs: number
   /** Aborts the session. Never rejects. */
   readonly abort: () => Promise<void>
-  /** Called when the final answer is complete: the end follows once the session is idle. */
-  readonly onFinishing: () => void
   /** Called once, when the run needs no further event or poll. */
   readonly onOver: () => void
 }
@@ -165,9 +163,7 @@ export class AgentRun {
    * or with `tool-calls` but no tool call (seen). A tool call resets the count.
    */
   observeMessage(info: Message): void {
-    const wasFinishing = this.isFinishing
     this.#fold.observeMessage(info)
-    if (!wasFinishing && this.isFinishing) this.#options.onFinishing()
     if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
     if (info.id === this.#loop.messageID) return
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)

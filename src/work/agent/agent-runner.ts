@@ -20,8 +20,6 @@ import { readTranscript, transcriptOfNewest, type RunSummary } from './transcrip
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
   readonly queue: Queue
-  /** Called when the final answer of a run is complete: its end follows. */
-  readonly onFinishing: (task: AgentTask) => void
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -60,7 +58,6 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const run = new AgentRun(task, this.#ports, {
       startTimeoutMs: this.#options.startTimeoutMs,
       abort: () => this.#abort(sessionID),
-      onFinishing: () => this.#ports.onFinishing(task),
       onOver: () => this.#forget(sessionID, run),
     })
     // Register before the prompt is sent, so that no event is missed.

@@ -110,6 +110,8 @@ class Instance {
         if (fault === 'events are out of order') {
           await this.#during(() => sleep(DELAYS_MS[this.#events++ % DELAYS_MS.length]))
         }
+        if (fault === 'idle is held' && saysIdle(told.event as unknown as Event))
+          await this.#during(() => within(Infinity, () => fault !== 'idle is held'))
         await inner.event?.(told)
         if (fault === 'events are doubled') await inner.event?.(told)
       },
@@ -188,6 +190,10 @@ class Instance {
     }
     return this.underWay === 0 && this.#accepted.size === 0
   }
+}
+
+function saysIdle({ type, properties }: Event): boolean {
+  return type === 'session.status' && properties.status.type === 'idle'
 }
 
 interface CallRequest {

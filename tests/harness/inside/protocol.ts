@@ -5,13 +5,15 @@ export const MARK_HEADER = 'x-driver-mark'
 
 /**
  * The current fault. It hits all calls of status and record, and the first prompt and notice in each session. The host
- * accepts a swallowed prompt, and stores nothing of it. `loses its answer`: the call takes effect, and never returns.
+ * accepts a swallowed prompt, and stores nothing of it. `loses its answer`: the call takes effect, and never returns. `idle is held`: the plugin
+ * receives idle events only when the fault is over.
  */
 export type Fault =
   | 'none'
   | `${'status' | 'record'} ${'fails' | 'hangs'}`
   | `${'prompt' | 'notice'} ${'is refused' | 'hangs' | 'is swallowed' | 'loses its answer'}`
   | `events are ${'lost' | 'doubled' | 'out of order'}`
+  | 'idle is held'
 
 export type ControlRequest =
   /**

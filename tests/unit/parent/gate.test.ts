@@ -1,10 +1,8 @@
 import { expect, test } from 'vitest'
 import { HostError, type Message, type Opencode, type Session } from '../../../src/host/opencode.ts'
 import { Gate } from '../../../src/parent/gate.ts'
-import { ManualClock } from '../../harness/manual-clock.ts'
 
 const PARENT = 'ses_parent'
-const clock = new ManualClock()
 
 function sessionWith(changes: Partial<Session>): Session {
   const time = { created: 0, updated: 0 }
@@ -12,7 +10,7 @@ function sessionWith(changes: Partial<Session>): Session {
 }
 
 function gateOf(opencode: Opencode): Gate {
-  return new Gate({ opencode, clock }, PARENT, () => {})
+  return new Gate(opencode, PARENT, () => {})
 }
 
 interface Host {
@@ -260,31 +258,4 @@ test('the gate is closed while the parent is archived; unarchiving sets `archive
   expect(await admission).toEqual({ type: 'closed' })
   gate.observeSession(told(sessionWith({ time: { created: 0, updated: 0, archived: 0 } })))
   expect(await gate.admission()).toMatchObject({ type: 'open' })
-})
-
-test('the gate uses a query made ahead once, and only while it is fresh', async () => {
-  const { opencode, asked, answer, told } = host()
-  const gate = gateOf(opencode)
-  gate.lookAhead()
-  answer(sessionWith({}))
-  expect(await gate.admission()).toMatchObject({ type: 'open' })
-  expect(asked()).toBe(1)
-  told(sessionWith({ revert: { messageID: 'msg_1' } }))
-  expect(await gate.admission()).toEqual({ type: 'closed' })
-  expect(asked()).toBe(2)
-  gate.lookAhead()
-  await clock.advance(201)
-  told(sessionWith({}))
-  expect(await gate.admission()).toMatchObject({ type: 'open' })
-  expect(asked()).toBe(4)
-})
-
-test('an event after a query made ahead is newer than its answer', async () => {
-  const { opencode, answer, told } = host()
-  const gate = gateOf(opencode)
-  gate.lookAhead()
-  answer(sessionWith({}))
-  await Promise.resolve()
-  gate.observeSession(told(sessionWith({ revert: { messageID: 'msg_1' } })))
-  expect(await gate.admission()).toEqual({ type: 'closed' })
 })
