@@ -10,6 +10,9 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
   --allow PATTERN         commands that may run; the others are asked for. May be repeated
   --deny PATTERN          commands that are refused. May be repeated
   --config FILE           an opencode.json, whose "permission" is read too
+  --attach URL            also hand work to agents of the OpenCode server at this URL, with the password of
+                          OPENCODE_SERVER_PASSWORD
+  --agents N              agents at work at once (default 10)
   --keep                  leave commands running when the client closes the connection
   --concurrency N         running commands at once (default 10)
   --timeout-ms MS         time limit of a command without one of its own (default 300000; 0: none)
@@ -23,6 +26,7 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
 /** The least values of the limits, as in the options of the plugin. */
 const LEAST = {
   concurrency: 1,
+  agents: 1,
   'timeout-ms': 0,
   'max-output-bytes': 1024,
   'max-total-bytes': 1024,
@@ -33,6 +37,8 @@ export interface Settings {
   /** An absolute real path. */
   readonly root: string
   readonly rules: readonly Rule[]
+  /** The URL of an OpenCode server. */
+  readonly attachTo: string | undefined
   readonly keep: boolean
   readonly debug: boolean
   readonly options: OptionsInput
@@ -44,7 +50,7 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
   if (values.help) return undefined
   const number = (name: keyof typeof LEAST): number | undefined => numberOf(name, values[name])
   const options: OptionsInput = {
-    concurrency: { commands: number('concurrency') },
+    concurrency: { commands: number('concurrency'), total: number('agents') },
     commands: {
       timeoutMs: number('timeout-ms'),
       maxOutputBytes: number('max-output-bytes'),
@@ -54,7 +60,15 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
     notify: { wake: 'never' },
   }
   const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
-  return { root: realRoot(root), rules: readRules({ allow, deny, config }), keep, debug, options }
+  const rules = readRules({ allow, deny, config })
+  return { root: realRoot(root), rules, attachTo: urlOf(values.attach), keep, debug, options }
+}
+
+function urlOf(text: string | undefined): string | undefined {
+  if (text === undefined || /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) return text
+  throw new UsageError(
+    `--attach must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
+  )
 }
 
 function valuesOf(args: readonly string[]) {
@@ -69,6 +83,8 @@ function valuesOf(args: readonly string[]) {
         deny: { ...text, multiple: true },
         config: text,
         keep: flag,
+        attach: text,
+        agents: text,
         concurrency: text,
         'timeout-ms': text,
         'max-output-bytes': text,

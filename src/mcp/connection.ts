@@ -5,6 +5,7 @@
  */
 import {
   CLIENT_CAPABILITIES_META_KEY,
+  CLIENT_INFO_META_KEY,
   inputRequired,
   inputResponse,
   type ClientCapabilities,
@@ -41,9 +42,6 @@ interface Ports {
   readonly server: Server
   /** The outer bound of working directories, a real path. */
   readonly root: string
-  readonly rules: readonly Rule[]
-  /** The session that launches. */
-  readonly parentID: string
 }
 
 const ROOTS = 'roots'
@@ -70,22 +68,32 @@ export class Connection {
     return own ?? this.#ports.server.getClientCapabilities()
   }
 
+  /** Returns the name of the client. */
+  client(context: ServerContext): string {
+    const envelope = context.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined
+    const own = envelope?.[CLIENT_INFO_META_KEY] as { readonly name?: string } | undefined
+    return own?.name ?? this.#ports.server.getClientVersion()?.name ?? 'a client'
+  }
+
   /** Rejects with a `Question` where the client must name its roots first. */
   async caller(context: ServerContext): Promise<McpCaller> {
-    const { parentID, root } = this.#ports
+    const { root } = this.#ports
     const { notify, signal, _meta } = context.mcpReq
     const progressToken = _meta?.progressToken
-    const ask = (request: Permission): Promise<void> => this.#ask(request, context)
+    const askBy = (rules: () => Promise<readonly Rule[]>) => async (request: Permission) =>
+      this.#ask(request, await rules(), context)
     this.#roots ??= await this.#askForRoots(context)
     return {
-      sessionID: parentID,
+      sessionID: '',
       messageID: '',
       directory: root,
       worktree: root,
       abort: signal,
       roots: this.#roots,
-      // OpenCode's type has fields that no tool of ours reads here.
-      ask: ask as unknown as McpCaller['ask'],
+      client: this.client(context),
+      // OpenCode's types have fields that no tool of ours reads here.
+      askBy: askBy as unknown as McpCaller['askBy'],
+      ask: askBy(() => Promise.resolve([])) as unknown as McpCaller['ask'],
       progress: (progress, total, message) => {
         if (progressToken === undefined) return
         const params = { progressToken, progress, total, message }
@@ -117,9 +125,13 @@ export class Connection {
   }
 
   /** Rejects with a `ToolError` where the rules or the user refuse, and with a `Question` where the user must be asked. */
-  async #ask({ permission, patterns }: Permission, context: ServerContext): Promise<void> {
+  async #ask(
+    { permission, patterns }: Permission,
+    rules: readonly Rule[],
+    context: ServerContext,
+  ): Promise<void> {
     const judged = (action: string): readonly string[] =>
-      patterns.filter((pattern) => judge(this.#ports.rules, permission, pattern) === action)
+      patterns.filter((pattern) => judge(rules, permission, pattern) === action)
     const denied = judged('deny')
     if (denied.length > 0)
       throw new ToolError(

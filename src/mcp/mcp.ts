@@ -1,17 +1,20 @@
 /** Runs the MCP server over standard input and output: `opencode-background mcp`. Loaded by this command alone. */
 import { serveStdio, StdioServerTransport } from '@modelcontextprotocol/server/stdio'
 import { systemClock } from '../clock.ts'
+import type { OptionsInput } from '../config.ts'
 import type { Log } from '../host/log.ts'
 import { BackgroundManager } from '../manager.ts'
 import { systemOwners } from '../task/owner.ts'
 import { thisMachine } from '../work/command/machine.ts'
+import { attach } from './attached.ts'
 import { checkedInput } from './checked-input.ts'
 import { HELP, parseCommandLine } from './command-line.ts'
 import { localSessions, parentOf } from './local-sessions.ts'
-import { UsageError } from './permissions.ts'
+import { UsageError, type Rule } from './permissions.ts'
 import { createServer } from './server.ts'
 import { byAsking } from './telling.ts'
-import { commandTools } from './tools.ts'
+import { offersOf } from './tools.ts'
+import type { Workplace } from './workplace.ts'
 
 /** The name of the manager: one MCP server finds the commands of another of the same root. */
 const NAME = 'opencode-background mcp'
@@ -32,25 +35,20 @@ export function main(args: readonly string[], version: string): void {
 }
 
 function serve(
-  { root, rules, keep, debug, options }: NonNullable<ReturnType<typeof parseCommandLine>>,
+  { root, rules, keep, debug, attachTo, options }: NonNullable<ReturnType<typeof parseCommandLine>>,
   version: string,
 ): void {
   const log = errorLog(debug)
-  const machine = keep ? { ...thisMachine, onTermination: () => () => {} } : thisMachine
   const now = (): number => systemClock.now()
-  const opencode = localSessions(root, { log, commands: thisMachine.root, now })
-  const manager = new BackgroundManager(
-    { name: NAME, client: undefined as never, directory: root, options },
-    { opencode, clock: systemClock, log, owners: systemOwners(NAME, root), machine, isRun: false },
-  )
-  const ports = { manager, now, telling: byAsking(manager.toolNames) }
+  const commands = commandsAt(root, { log, now, rules, options, keep })
+  const agents =
+    attachTo === undefined ? undefined : attach(attachTo, { name: NAME, root, options, rules, now })
+  const workplaces: readonly [Workplace, ...Workplace[]] = agents ? [commands, agents] : [commands]
   const service = {
-    manager,
     version,
-    parentID: parentOf(root),
     root,
-    rules,
-    offers: commandTools(ports),
+    workplaces,
+    offers: offersOf(commands, agents),
     now,
     onError: (message: string) => log.warn(message),
   }
@@ -63,12 +61,38 @@ function serve(
   const close = async (): Promise<void> => {
     if (isClosing) return
     isClosing = true
-    await (keep ? manager.detach() : manager.dispose())
+    await Promise.all(workplaces.map(({ manager }) => (keep ? manager.detach() : manager.dispose())))
     await handle.close()
     process.exit(0)
   }
   input.once('end', () => void close())
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void close())
+}
+
+interface CommandPorts {
+  readonly log: Log
+  readonly now: () => number
+  readonly rules: readonly Rule[]
+  readonly options: OptionsInput
+  readonly keep: boolean
+}
+
+/** Returns the commands of a root, which need no OpenCode. */
+function commandsAt(root: string, { log, now, rules, options, keep }: CommandPorts): Workplace {
+  const machine = keep ? { ...thisMachine, onTermination: () => () => {} } : thisMachine
+  const opencode = localSessions(root, { log, commands: thisMachine.root, now })
+  const manager = new BackgroundManager(
+    // The port of the sessions takes the place of a client.
+    { name: NAME, client: undefined as never, directory: root, options },
+    { opencode, clock: systemClock, log, owners: systemOwners(NAME, root), machine, isRun: false },
+  )
+  return {
+    manager,
+    now,
+    telling: byAsking(manager.toolNames, 'commands'),
+    parentID: () => Promise.resolve(parentOf(root)),
+    rules: () => Promise.resolve(rules),
+  }
 }
 
 /** Standard output belongs to the protocol. */

@@ -9,25 +9,23 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import * as z from 'zod'
-import type { BackgroundManager } from '../manager.ts'
 import { errorText } from '../host/opencode.ts'
+import type { Step, StepEvent } from '../task/step.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
 import { ToolError } from '../tool-error.ts'
 import { Connection, Question } from './connection.ts'
 import { listResources, readResource, urisOf } from './output-resources.ts'
-import type { Rule } from './permissions.ts'
 import { detailsOf, handleOf, knowsTasks, TASKS } from './task-handles.ts'
 import type { Offer } from './tools.ts'
+import { findTask, type Workplace } from './workplace.ts'
 
 export interface Service {
-  readonly manager: BackgroundManager
   readonly version: string
-  /** The session that launches. */
-  readonly parentID: string
   /** The outer bound of working directories, a real path. */
   readonly root: string
-  readonly rules: readonly Rule[]
+  /** That of the commands first. */
+  readonly workplaces: readonly [Workplace, ...Workplace[]]
   readonly offers: readonly Offer[]
   /** In milliseconds since the Unix epoch. */
   readonly now: () => number
@@ -42,10 +40,21 @@ const CAPABILITIES = {
   extensions: { [TASKS]: {} },
 }
 
+/** The events of tasks that the client is told. */
+const TOLD: ReadonlySet<StepEvent> = new Set([
+  'prompted',
+  'outputMatched',
+  'permissionAsked',
+  'permissionReplied',
+  'ended',
+])
+
 const taskParams = z.object({ taskId: z.string() })
 
 export function createServer(service: Service): Server {
-  const { manager, offers, parentID } = service
+  const { offers, workplaces } = service
+  const [commands] = workplaces
+  const { manager } = commands
   const server = new Server(
     { name: 'opencode-background', version: service.version },
     { capabilities: CAPABILITIES },
@@ -70,28 +79,29 @@ export function createServer(service: Service): Server {
 
   server.setRequestHandler('tasks/get', { params: taskParams }, async ({ taskId }, context) => {
     const reader = offerOf(manager.toolNames.check_background)
-    const task = await known(taskId)
+    const task = await known(taskId, context)
     const result = await call(reader as Offer, { task_id: task.id }, context)
-    return detailsOf(manager.get(taskId) ?? task, service.now(), result)
+    return detailsOf(await known(taskId, context), service.now(), result)
   })
-  server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }) => {
-    const task = await known(taskId)
-    if (!isEnded(task)) void manager.cancel(task.id)
+  server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }, context) => {
+    const task = await known(taskId, context)
+    if (!isEnded(task)) void workplaceOf(task).manager.cancel(task.id)
     return {}
   })
   // No task of ours asks its client for input.
-  server.setRequestHandler('tasks/update', { params: taskParams }, async ({ taskId }) => {
-    await known(taskId)
+  server.setRequestHandler('tasks/update', { params: taskParams }, async ({ taskId }, context) => {
+    await known(taskId, context)
     return {}
   })
 
-  server.setRequestHandler('resources/list', async () => {
+  server.setRequestHandler('resources/list', async (_, context) => {
+    const parentID = await commands.parentID(connection.client(context))
     await manager.recover(parentID)
     return { resources: listResources(manager.list(parentID)) }
   })
   server.setRequestHandler('resources/templates/list', () => ({ resourceTemplates: [] }))
-  server.setRequestHandler('resources/read', async ({ params: { uri } }) => ({
-    contents: [await readResource(manager, parentID, uri)],
+  server.setRequestHandler('resources/read', async ({ params: { uri } }, context) => ({
+    contents: [await readResource(manager, await commands.parentID(connection.client(context)), uri)],
   }))
   const subscribed = new Set<string>()
   server.setRequestHandler('resources/subscribe', ({ params: { uri } }) => {
@@ -104,16 +114,21 @@ export function createServer(service: Service): Server {
   })
 
   // For ever: the process ends with its connection.
-  manager.on((step, task) => {
-    if (step.type !== 'transition' || task.parentID !== parentID) return
-    if (step.event === 'prompted') void server.sendResourceListChanged().catch(() => {})
-    if (step.event !== 'ended' && step.event !== 'outputMatched') return
+  for (const workplace of workplaces) workplace.manager.on(told)
+  return server
+
+  /** Tells the client what has happened to a task. */
+  function told(step: Step, task: Task): void {
+    if (step.type !== 'transition' || !TOLD.has(step.event)) return
+    if (step.event === 'prompted') {
+      void server.sendResourceListChanged().catch(() => {})
+      return
+    }
     for (const uri of urisOf(task.id))
       if (isModern() || subscribed.has(uri)) void server.sendResourceUpdated({ uri }).catch(() => {})
     const data = { task_id: task.id, status: task.status, text: stepText(step) }
     void server.sendLoggingMessage({ level: 'info', logger: 'background', data }).catch(() => {})
-  })
-  return server
+  }
 
   /** A client of 2026-07-28 subscribes by a request that the SDK answers. */
   function isModern(): boolean {
@@ -130,7 +145,7 @@ export function createServer(service: Service): Server {
       if (started && knowsTasks(connection.capabilities(context)))
         return handleOf(started, service.now()) as unknown as CallToolResult
       // The client has these ends now.
-      for (const task of tasks) if (isEnded(task)) manager.settle(task)
+      for (const task of tasks) if (isEnded(task)) workplaceOf(task).manager.settle(task)
       return { content: [{ type: 'text', text }], structuredContent: structured }
     } catch (error) {
       if (error instanceof Question) return inputRequired({ inputRequests: { [error.key]: error.request } })
@@ -139,11 +154,14 @@ export function createServer(service: Service): Server {
     }
   }
 
-  /** Rejects for a task that this session has not launched. */
-  async function known(taskID: string): Promise<Task> {
-    await manager.recover(parentID)
-    const task = manager.get(taskID)
-    if (task?.parentID === parentID) return task
+  function workplaceOf({ id }: Task): Workplace {
+    return workplaces.find((workplace) => workplace.manager.get(id)) ?? commands
+  }
+
+  /** Rejects for a task that this client has not launched. */
+  async function known(taskID: string, context: ServerContext): Promise<Task> {
+    const task = await findTask(workplaces, connection.client(context), taskID)
+    if (task) return task
     throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no task ${taskID}.`)
   }
 }

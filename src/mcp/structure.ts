@@ -38,7 +38,8 @@ const streamSchema = z.object({ text: z.string(), bytes_before: z.int() })
 export const startedSchema = z.object({ task: taskSchema })
 
 export const readSchema = z.object({
-  task: taskSchema,
+  /** Absent in the steps of a task. */
+  task: optional(taskSchema),
   /** The end of each stream. */
   stdout: optional(streamSchema),
   stderr: optional(streamSchema),

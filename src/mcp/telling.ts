@@ -2,16 +2,21 @@
 import type { ToolNames } from '../tool-names.ts'
 import type { Telling } from '../tools/telling.ts'
 
-export function byAsking(names: ToolNames): Telling {
-  const waits = (taskID: string): string =>
-    `\`${names.check_background}({ taskId: "${taskID}", wait: true })\``
+/** @param work whose ends are told */
+export function byAsking(names: ToolNames, work: 'agents' | 'commands'): Telling {
+  const [name, flag] =
+    work === 'agents' ? [names.background_output, 'block'] : [names.check_background, 'wait']
+  const waits = (taskID: string): string => `\`${name}({ task_id: "${taskID}", ${flag}: true })\``
   return {
-    ofCommand: `Continue with other work meanwhile: ${names.check_background} with wait: true waits for its end.`,
-    ofMatch: `${names.check_background} with wait: true returns when the first of these texts appears`,
+    ofAgent: `${name} with ${flag}: true waits for its end. Launch independent tasks in one go.`,
+    ofRead: 'With block it waits for the end.',
+    ofCommand: `Continue with other work meanwhile: ${name} with ${flag}: true waits for its end.`,
+    ofMatch: `${name} with ${flag}: true returns when the first of these texts appears`,
     ofKill: 'Its output so far stays readable.',
+    ofCancel: '',
     afterStart: (taskID) => `continue with other work. ${waits(taskID)} waits for its end.`,
     afterEnd: (taskID) => `${waits(taskID)} shows its end.`,
-    unfinished: `Do other work, or call ${names.check_background} with wait: true.`,
+    unfinished: `Do other work, or call ${name} with ${flag}: true.`,
     afterList: `${waits('bg_xxxxx')} waits for the end of a task, and shows its output.`,
   }
 }

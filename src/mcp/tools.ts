@@ -2,9 +2,14 @@
 import * as z from 'zod/mini'
 import { toJSONSchema } from 'zod/v4/core'
 import { formatDuration } from '../text/format.ts'
+import { errorText } from '../host/opencode.ts'
+import type { BackgroundManager } from '../manager.ts'
+import { backgroundCancel } from '../tools/background-cancel.ts'
+import { backgroundOutput } from '../tools/background-output.ts'
+import { backgroundTask } from '../tools/background-task.ts'
 import { checkBackground } from '../tools/check-background.ts'
 import { killBackground } from '../tools/kill-background.ts'
-import { listBackground } from '../tools/list-background.ts'
+import { listBackground, type TaskList } from '../tools/list-background.ts'
 import { runBackground } from '../tools/run-background.ts'
 import {
   callTool,
@@ -13,7 +18,6 @@ import {
   ownTask,
   type Caller,
   type Tool,
-  type ToolPorts,
   type ToolShape,
 } from '../tools/tool.ts'
 import { isEnded, isOpenEnded, type Task } from '../task/task.ts'
@@ -28,10 +32,15 @@ import {
   startedJSON,
   startedSchema,
 } from './structure.ts'
+import type { Workplace } from './workplace.ts'
 
-/** The caller of a tool over MCP. */
+/** The caller of a tool over MCP, before it is known in which session the tool launches. */
 export interface McpCaller extends Caller {
+  /** The name of the client. */
+  readonly client: string
   readonly roots: Roots
+  /** Returns what asks for permissions by these rules. */
+  readonly askBy: (rules: Workplace['rules']) => Caller['ask']
   /** Reports the progress of a wait, in milliseconds. */
   readonly progress: (waitedMs: number, timeoutMs: number, message: string) => void
 }
@@ -84,31 +93,63 @@ const READS = { readOnlyHint: true, destructiveHint: false, idempotentHint: true
 const RUNS = { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true }
 const ENDS = { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false }
 
-export function commandTools(ports: ToolPorts): readonly Offer[] {
+/**
+ * Returns the tools for commands, and those for agents.
+ *
+ * @param agents absent without a running OpenCode
+ */
+export function offersOf(commands: Workplace, agents: Workplace | undefined): readonly Offer[] {
   return [
-    offer(ports, confined(runBackground(ports)), {
+    offer(commands, confined(runBackground(commands)), {
       title: 'Run a command in the background',
       schema: startedSchema,
       structure: startedJSON,
       tasksOf: ({ task }) => [task],
       annotations: RUNS,
     }),
-    offer(ports, waiting(ports, checkBackground(ports)), {
+    offer(commands, routed(waiting('wait', checkBackground), commands, agents), {
       title: 'Read a background command',
       schema: readSchema,
       structure: readJSON,
       tasksOf: ({ report }) => [report.task],
       annotations: READS,
     }),
-    offer(ports, anew(ports, listBackground(ports)), {
+    offer(commands, listed(commands, agents), {
       title: 'List background tasks',
       schema: listSchema,
       structure: listJSON,
       tasksOf: () => [],
       annotations: READS,
     }),
-    offer(ports, killBackground(ports), {
+    offer(commands, routed(killBackground, commands, agents), {
       title: 'Kill a background command',
+      schema: cancelSchema,
+      structure: cancelJSON,
+      tasksOf: ({ tasks }) => tasks.map(({ task }) => task),
+      annotations: ENDS,
+    }),
+    ...(agents ? agentOffers(commands, agents) : []),
+  ]
+}
+
+function agentOffers(commands: Workplace, agents: Workplace): readonly Offer[] {
+  return [
+    offer(agents, backgroundTask(agents), {
+      title: 'Hand work to an agent of OpenCode',
+      schema: startedSchema,
+      structure: startedJSON,
+      tasksOf: ({ task }) => [task],
+      annotations: RUNS,
+    }),
+    offer(agents, routed(waiting('block', backgroundOutput), agents, commands), {
+      title: 'Read a background task',
+      schema: readSchema,
+      structure: (answer) => (typeof answer === 'string' ? { text: answer } : readJSON(answer)),
+      tasksOf: (answer) => (typeof answer === 'string' ? [] : [answer.report.task]),
+      annotations: READS,
+    }),
+    offer(agents, cancelling(agents, commands), {
+      title: 'Stop background tasks',
       schema: cancelSchema,
       structure: cancelJSON,
       tasksOf: ({ tasks }) => tasks.map(({ task }) => task),
@@ -118,14 +159,14 @@ export function commandTools(ports: ToolPorts): readonly Offer[] {
 }
 
 function offer<Shape extends ToolShape, Data, Schema extends z.ZodMiniObject>(
-  { manager }: ToolPorts,
+  home: Workplace,
   tool: Tool<Shape, Data>,
   { title, schema, structure, tasksOf, annotations }: Offering<Data, Schema>,
 ): Offer {
   const { name, description, args } = tool
   return {
     definition: {
-      name: manager.toolNames[name],
+      name: home.manager.toolNames[name],
       title,
       description,
       inputSchema: inputSchemaOf(args),
@@ -133,7 +174,7 @@ function offer<Shape extends ToolShape, Data, Schema extends z.ZodMiniObject>(
       annotations,
     },
     async call(input, caller) {
-      const { data, result } = await callTool(manager, tool, input, caller)
+      const { data, result } = await callTool(home.manager, tool, input, await callerAt(home, caller))
       const tasks = tasksOf(data)
       const [started] = tool.effect === 'starts' ? tasks.filter((task) => !isOpenEnded(task)) : []
       return { text: result.output, structured: structure(data), tasks, started }
@@ -164,17 +205,81 @@ function confined<Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): Tool<
   }
 }
 
-/** A tool that looks first what other servers of the root have launched. */
-function anew<Shape extends ToolShape, Data>(
-  { manager }: ToolPorts,
-  tool: Tool<Shape, Data>,
+/** Returns the caller in the session in which it launches at a workplace. Rejects with a `HostError`. */
+async function callerAt({ parentID, rules }: Workplace, caller: McpCaller): Promise<McpCaller> {
+  return { ...caller, sessionID: await parentID(caller.client), ask: caller.askBy(rules) }
+}
+
+/** A tool that reads or stops one task, wherever that is. */
+function routed<Shape extends ToolShape, Data>(
+  make: (workplace: Workplace) => Tool<Shape, Data>,
+  home: Workplace,
+  other: Workplace | undefined,
 ): Tool<Shape, Data> {
+  const tool = make(home)
+  if (!other) return tool
+  const elsewhere = make(other)
   return {
     ...tool,
     async call(args, caller) {
-      await manager.recover(caller.sessionID, { again: true })
-      return tool.call(args, caller)
+      const { task_id = '' } = args as { readonly task_id?: string }
+      const there = await callerAt(other, caller as McpCaller).catch(() => undefined)
+      const isThere = there && (await isOwn(other.manager, task_id, there.sessionID))
+      return isThere ? elsewhere.call(args, there) : tool.call(args, caller)
     },
+  }
+}
+
+/** Whether a session has launched a task. */
+function isOwn(manager: BackgroundManager, given: string, sessionID: string): Promise<boolean> {
+  return ownTask(manager, given, sessionID).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The tool that stops tasks: one, or all of them everywhere. */
+function cancelling(home: Workplace, other: Workplace) {
+  const [tool, there] = [routed(backgroundCancel, home, other), backgroundCancel(other)]
+  return {
+    ...tool,
+    async call(args, caller) {
+      const answer = await tool.call(args, caller)
+      if (!args.all) return answer
+      const { tasks } = await there.call(args, await callerAt(other, caller as McpCaller))
+      return { ...answer, tasks: [...answer.tasks, ...tasks] }
+    },
+  } satisfies typeof tool
+}
+
+/** The tool that lists all tasks, with those that other servers of the root have launched since. */
+function listed(commands: Workplace, agents: Workplace | undefined) {
+  const [tool, ofAgents] = [listBackground(commands), agents && listBackground(agents)]
+  return {
+    ...tool,
+    async call(args, caller) {
+      await commands.manager.recover(caller.sessionID, { again: true })
+      const list = await tool.call(args, caller)
+      if (!agents || !ofAgents) return list
+      try {
+        const there = await callerAt(agents, caller as McpCaller)
+        await agents.manager.recover(there.sessionID, { again: true })
+        return joined(await ofAgents.call(args, there), list)
+      } catch (error) {
+        return { ...list, problems: [...list.problems, errorText(error)] }
+      }
+    },
+  } satisfies typeof tool
+}
+
+function joined(first: TaskList, second: TaskList): TaskList {
+  return {
+    ...first,
+    tasks: [...first.tasks, ...second.tasks],
+    shown: [...first.shown, ...second.shown],
+    others: [...first.others, ...second.others],
+    origin: undefined,
+    problems: [...first.problems, ...second.problems],
   }
 }
 
@@ -189,46 +294,57 @@ const WAIT = {
 const LONGEST_WAIT_MS = 600_000
 const PROGRESS_MS = 5000
 
-/** A tool that reads a task, after waiting for its end if it is asked to. */
+/**
+ * A tool that reads a task, after waiting for its end if it is asked to.
+ *
+ * @param flag the argument that asks for it
+ */
 function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
-  { manager, now }: ToolPorts,
-  tool: Tool<Shape, Data>,
-): Tool<Shape & typeof WAIT, Data> {
-  return {
-    ...tool,
-    args: { ...tool.args, ...WAIT },
-    async call(args, caller) {
-      const { wait, timeout, task_id } = args as {
-        readonly task_id: string
-        readonly wait?: boolean
-        readonly timeout: number
-      }
-      if (wait && timeout > 0) {
-        const { id } = await ownTask(manager, task_id, caller.sessionID)
-        await waitFor(id, Math.min(timeout, LONGEST_WAIT_MS), caller as McpCaller)
-      }
-      return tool.call(args as never, caller)
-    },
-  }
-
-  async function waitFor(taskID: string, timeoutMs: number, { abort, progress }: McpCaller): Promise<void> {
-    const matched = new AbortController()
-    const stopListening = manager.on((step, { id }) => {
-      if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
-    })
-    const since = now()
-    const timer = setInterval(() => {
-      const task = manager.get(taskID)
-      if (task)
-        progress(now() - since, timeoutMs, `${taskID} is ${task.status}, ${formatDuration(now() - since)}`)
-    }, PROGRESS_MS)
-    try {
-      const task = manager.get(taskID)
-      if (task && !isEnded(task) && 'matched' in task) return
-      await manager.waitForCompletion(taskID, { timeoutMs, signal: AbortSignal.any([abort, matched.signal]) })
-    } finally {
-      clearInterval(timer)
-      stopListening()
+  flag: 'wait' | 'block',
+  make: (workplace: Workplace) => Tool<Shape, Data>,
+): (workplace: Workplace) => Tool<Shape & typeof WAIT, Data> {
+  return (workplace) => {
+    const tool = make(workplace)
+    return {
+      ...tool,
+      args: flag === 'wait' ? { ...tool.args, ...WAIT } : (tool.args as Shape & typeof WAIT),
+      async call(args, caller) {
+        const given = args as { readonly task_id: string; readonly timeout: number } & {
+          readonly [Flag in typeof flag]?: boolean
+        }
+        if (given[flag] && given.timeout > 0) {
+          const { id } = await ownTask(workplace.manager, given.task_id, caller.sessionID)
+          await waitFor(workplace, id, Math.min(given.timeout, LONGEST_WAIT_MS), caller as McpCaller)
+        }
+        return tool.call({ ...args, block: false } as never, caller)
+      },
     }
+  }
+}
+
+/** Waits for the end of a task, or until a text of `notify_on` appears in its output. */
+async function waitFor(
+  { manager, now }: Workplace,
+  taskID: string,
+  timeoutMs: number,
+  { abort, progress }: McpCaller,
+): Promise<void> {
+  const matched = new AbortController()
+  const stopListening = manager.on((step, { id }) => {
+    if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
+  })
+  const since = now()
+  const timer = setInterval(() => {
+    const waitedMs = now() - since
+    const status = manager.get(taskID)?.status ?? 'unknown'
+    progress(waitedMs, timeoutMs, `${taskID} is ${status}, ${formatDuration(waitedMs)}`)
+  }, PROGRESS_MS)
+  try {
+    const task = manager.get(taskID)
+    if (task && !isEnded(task) && 'matched' in task) return
+    await manager.waitForCompletion(taskID, { timeoutMs, signal: AbortSignal.any([abort, matched.signal]) })
+  } finally {
+    clearInterval(timer)
+    stopListening()
   }
 }

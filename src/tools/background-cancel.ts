@@ -34,7 +34,7 @@ export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof A
     name: 'background_cancel',
     description:
       'Stop a background task, or with all: true every unfinished one of yours. Its work so far stays readable with ' +
-      `${manager.toolNames.background_output}. No notice follows.`,
+      `${manager.toolNames.background_output}. ${telling.ofCancel}`.trimEnd(),
     args: ARGS,
     effect: 'ends',
     async call({ task_id: given, all: flag }, { sessionID }) {

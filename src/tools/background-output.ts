@@ -54,12 +54,10 @@ const ARGS = {
 }
 
 export function backgroundOutput(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer | string> {
-  const { manager, now } = ports
+  const { manager, now, telling } = ports
   return {
     name: 'background_output',
-    description:
-      'Read a background task: its status, or its result. An automatic notice brings the result: use this for ' +
-      'results that were cut, or with block when you cannot continue without it.',
+    description: `Read a background task: its status, or its result. ${telling.ofRead}`,
     args: ARGS,
     effect: 'reads',
     async call({ task_id, block, timeout, story, offset, ...session }, caller) {

@@ -43,12 +43,11 @@ interface StartedTask {
   readonly before: Task | undefined
 }
 
-export function backgroundTask({ manager }: ToolPorts): Tool<typeof ARGS, StartedTask> {
+export function backgroundTask({ manager, telling }: ToolPorts): Tool<typeof ARGS, StartedTask> {
   return {
     name: 'background_task',
     description:
-      'Launch a sub-agent that works in the background, and continue with your own work. An automatic notice brings ' +
-      'the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go. ' +
+      `Launch a sub-agent that works in the background, and continue with your own work. ${telling.ofAgent} ` +
       'With task_id, send another prompt to a task: while it works, or to continue it.',
     args: ARGS,
     effect: 'starts',

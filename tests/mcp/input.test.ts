@@ -9,7 +9,8 @@ beforeEach(async () => {
   mcp = await startRawMcp(place)
 })
 afterEach(async () => {
-  expect(await mcp.close()).toBe(0)
+  const code = await mcp.close()
+  if (code !== 0) throw new Error(`The server ended with the code ${code}`)
   place.remove()
 })
 

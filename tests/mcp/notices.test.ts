@@ -91,21 +91,24 @@ test.each(ERAS)(
     await expect.poll(() => updated).toEqual([uri])
     const { contents } = await client.readResource({ uri })
     expect(contents).toEqual([{ uri, mimeType: 'text/plain', text: 'saw go\n' }])
-    await expect(client.readResource({ uri: 'command-output://bg_00000000/stdout' })).rejects.toThrow()
+    await expect(client.readResource({ uri: 'command-output://bg_00000000/stdout' })).rejects.toThrow(
+      /not found/i,
+    )
   },
 )
 
 test('a client that declares the tasks extension gets a durable handle, and asks for the end', async () => {
   const raw = await startRawMcp(place)
   try {
-    const _meta = {
+    const envelope = {
       'io.modelcontextprotocol/protocolVersion': '2026-07-28',
       'io.modelcontextprotocol/clientInfo': { name: 'x', version: '1' },
       'io.modelcontextprotocol/clientCapabilities': { extensions: { 'io.modelcontextprotocol/tasks': {} } },
     }
-    const call = (name: string, input: object) => raw.request('tools/call', { name, arguments: input, _meta })
+    const call = (name: string, input: object) =>
+      raw.request('tools/call', { name, arguments: input, _meta: envelope })
     const get = async (taskId: unknown) => {
-      const answer = await raw.request('tasks/get', { taskId, _meta })
+      const answer = await raw.request('tasks/get', { taskId, _meta: envelope })
       return GetTaskResultV2Schema.parse(answer['result'])
     }
     const started = await call('run_background', { command: `${untilFile('go')}; exit 5` })
@@ -120,12 +123,12 @@ test('a client that declares the tasks extension gets a durable handle, and asks
     const stopped = CreateTaskResultV2Schema.parse(
       (await call('run_background', { command: 'sleep 600' }))['result'],
     )
-    await raw.request('tasks/cancel', { taskId: stopped.taskId, _meta })
+    await raw.request('tasks/cancel', { taskId: stopped.taskId, _meta: envelope })
     await expect.poll(async () => (await get(stopped.taskId)).status).toBe('cancelled')
     // A server has no end to wait for.
     const server = await call('run_background', { command: 'sleep 600', timeout: 0 })
     expect(server).toMatchObject({ result: { resultType: 'complete' } })
-    expect(await raw.request('tasks/get', { taskId: 'bg_00000000', _meta })).toMatchObject({
+    expect(await raw.request('tasks/get', { taskId: 'bg_00000000', _meta: envelope })).toMatchObject({
       error: { code: -32602 },
     })
   } finally {

@@ -1,0 +1,97 @@
+/** The agents of a running OpenCode, for clients of MCP: `--attach`. */
+import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
+import type { OptionsInput } from '../config.ts'
+import { errorText, HostError } from '../host/opencode.ts'
+import { BackgroundManager } from '../manager.ts'
+import { rulesOf, UsageError, type Rule } from './permissions.ts'
+import { byAsking } from './telling.ts'
+import type { Workplace } from './workplace.ts'
+
+interface Ports {
+  /** A manager finds the tasks of its name again. */
+  readonly name: string
+  /** The project's directory, which OpenCode works in. */
+  readonly root: string
+  readonly options: OptionsInput
+  /** The rules of the command line. */
+  readonly rules: readonly Rule[]
+  /** In milliseconds since the Unix epoch. */
+  readonly now: () => number
+}
+
+/** The key in the metadata of the session that this server has made for a client. */
+const KEY = 'background-mcp'
+/** How long a question of a child may stay unanswered: its client cannot answer it. */
+const PERMISSION_TIMEOUT_MS = 60_000
+
+/** Connects to the server at `url`. A server that is away, or refuses the password, is reported by the calls. */
+export function attach(url: string, { name, root, options, rules, now }: Ports): Workplace {
+  const client = createOpencodeClient({ baseUrl: url, directory: root, headers: authorization() })
+  const manager = new BackgroundManager({
+    name,
+    client,
+    directory: root,
+    options: { ...options, permissionTimeoutMs: PERMISSION_TIMEOUT_MS },
+  })
+  // Each call reports what fails.
+  void manager.follow().catch(() => {})
+  const parents = new Map<string, Promise<string>>()
+  return {
+    manager,
+    now,
+    telling: byAsking(manager.toolNames, 'agents'),
+    parentID(clientName) {
+      const known = parents.get(clientName)
+      if (known) return known
+      const found = findOrCreate(client, clientName).catch((error: unknown) => {
+        parents.delete(clientName)
+        throw error
+      })
+      parents.set(clientName, found)
+      return found
+    },
+    async rules() {
+      const { permission = {} } = await answered('config.get', client.config.get())
+      return [...rules, ...rulesOf(permission, (what) => new UsageError(`OpenCode's configuration: ${what}`))]
+    },
+  }
+}
+
+/** Returns the session of a client, which an earlier server of this project may have made. */
+async function findOrCreate(client: OpencodeClient, name: string): Promise<string> {
+  const title = `MCP: ${name}`
+  const sessions = (await answered(
+    'session.list',
+    client.session.list({ query: { search: title } as object }),
+  )) as readonly { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> }[]
+  const found = sessions.find(({ metadata }) => metadata?.[KEY] === name)
+  if (found) return found.id
+  // The types lack metadata, which the server stores (contract 3.1).
+  const body = { title, metadata: { [KEY]: name } } as object
+  return (await answered('session.create', client.session.create({ body }))).id
+}
+
+async function answered<Data>(
+  name: string,
+  call: Promise<{ data?: Data | undefined; error?: unknown; response?: Response }>,
+): Promise<Data> {
+  const { data, error, response } = await call.catch((reason: unknown) => {
+    throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(reason)}`)
+  })
+  if (response?.status === 401)
+    throw new HostError(
+      'unauthorized',
+      `OpenCode refused ${name}: it has a password, and this server has none or another one. ` +
+        'Start it with OPENCODE_SERVER_PASSWORD',
+    )
+  if (error !== undefined || data === undefined)
+    throw new HostError('refused', `OpenCode refused ${name}: ${errorText(error)}`)
+  return data
+}
+
+function authorization(): Record<string, string> {
+  const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = process.env
+  return password === undefined || password === ''
+    ? {}
+    : { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+}

@@ -1,0 +1,110 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { createPlace, startMcp, type Mcp, type McpOptions, type McpPlace } from '../harness/mcp.ts'
+import { startStage, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+let place: McpPlace
+let mcp: Mcp | undefined
+
+beforeAll(async () => {
+  // The plugin is there as well, and must leave the tasks of MCP alone.
+  stage = await startStage({ config: { permission: { task: { explore: 'deny' } } } })
+})
+afterAll(() => stage.close())
+beforeEach(() => {
+  place = createPlace()
+})
+afterEach(async () => {
+  await mcp?.close()
+  mcp = undefined
+  place.remove()
+})
+
+const start = async ({ args = [], ...options }: McpOptions = {}): Promise<Mcp> => {
+  const { url, directory } = stage.server
+  mcp = await startMcp(place, { args: ['--attach', url, '--root', directory, ...args], ...options })
+  return mcp
+}
+
+const task = (prompt: string, changes: object = {}): Record<string, unknown> => ({
+  description: prompt,
+  prompt,
+  agent: 'general',
+  ...changes,
+})
+
+test('a client hands work to agents of a running OpenCode, and reads their results', async () => {
+  const { call } = await start()
+  const [first, second] = await Promise.all(
+    ['one', 'two'].map((prompt) => call('background_task', task(prompt))),
+  )
+  expect(first?.text).toContain('agent: general')
+  const ends = await Promise.all(
+    [first, second].map((started) =>
+      call('background_output', { task_id: started?.structured.task.task_id, block: true }),
+    ),
+  )
+  expect(ends.map(({ structured }) => structured)).toMatchObject([
+    { task: { status: 'completed', kind: 'agent', description: 'one' }, text: 'done' },
+    { task: { status: 'completed', kind: 'agent', description: 'two' }, text: 'done' },
+  ])
+  // The session of the client is named after it, and no model answers in it.
+  const { data: sessions = [] } = await stage.server.client.session.list()
+  const parent = sessions.find(({ title }) => title === 'MCP: tests')
+  expect(parent).toBeDefined()
+  expect(stage.model.requests.filter(({ sessionID }) => sessionID === parent?.id)).toEqual([])
+})
+
+test('agents and commands are listed together, and each tool takes the id of either', async () => {
+  const { call } = await start()
+  const command = (await call('run_background', { command: 'sleep 600', timeout: 0 })).structured.task
+  const agent = (await call('background_task', task('work'))).structured.task
+  await call('background_output', { task_id: agent.task_id, block: true })
+  const listed = (await call('list_background')).structured.tasks.map(({ task_id }) => task_id)
+  expect(listed).toContain(command.task_id)
+  expect(listed).toContain(agent.task_id)
+  expect((await call('check_background', { task_id: agent.task_id })).structured).toMatchObject({
+    text: 'done',
+  })
+  expect((await call('background_output', { task_id: command.task_id })).structured.task.status).toBe(
+    'running',
+  )
+  const stopped = await call('background_cancel', { all: true })
+  expect(stopped.structured.tasks).toMatchObject([
+    { task: { task_id: command.task_id, status: 'cancelled' } },
+  ])
+})
+
+test("the server's rules for task hold", async () => {
+  const { call } = await start()
+  const refused = await call('background_task', task('look', { agent: 'explore' }))
+  expect(refused).toMatchObject({
+    isError: true,
+    text: expect.stringContaining('deny task: explore') as string,
+  })
+})
+
+test('the next server of the client finds its agents again', async () => {
+  const first = await start()
+  const { task_id } = (await first.call('background_task', task('work'))).structured.task
+  await first.call('background_output', { task_id, block: true })
+  await first.close()
+  const second = await start()
+  expect((await second.call('background_output', { task_id })).structured).toMatchObject({
+    task: { status: 'completed' },
+    text: 'done',
+  })
+})
+
+test('a server that is away is named by the calls, and commands run without it', async () => {
+  const { call } = await start({ args: ['--attach', 'http://127.0.0.1:9'] })
+  const refused = await call('background_task', task('work'))
+  expect(refused).toMatchObject({
+    isError: true,
+    text: expect.stringContaining('could not be reached') as string,
+  })
+  const { structured } = await call('run_background', { command: 'echo fine' })
+  const ended = await call('check_background', { task_id: structured.task.task_id, wait: true })
+  expect(ended.structured.stdout?.text).toBe('fine\n')
+  expect((await call('list_background')).text).toContain('could not be reached')
+})
