@@ -16,6 +16,7 @@ const ENTRIES = {
   panes: 'panes.ts',
   follow: 'follow.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
+  answers: 'tools/render/answers.ts',
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',
 }

@@ -20,6 +20,7 @@ import { byNotice } from './tools/telling.ts'
 import { defineTool, type Tool, type ToolDefinition, type ToolShape } from './tools/tool.ts'
 import { runBackground } from './tools/run-background.ts'
 import { ViewHint } from './setup/view-hint.ts'
+import { traitsOf } from './work/kinds.ts'
 
 /**
  * The export that OpenCode expects of a plugin's module. Declared here, because a dependency on OpenCode's types, even an
@@ -55,7 +56,7 @@ const plugin = {
     const repeats = new Repeats()
     const hooks = manager.hooks()
     const { toolNames: names, commands } = manager
-    const ports = { manager, now, telling: byNotice(names) }
+    const ports = { manager, now, telling: byNotice(names), traitsOf }
     const define = <Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): [string, ToolDefinition] => [
       names[tool.name],
       defineTool(manager, tool, repeats),

@@ -4,6 +4,7 @@ import type { OptionsInput } from '../config.ts'
 import { errorText, HostError } from '../host/opencode.ts'
 import { BackgroundManager } from '../manager.ts'
 import { rulesOf, UsageError, type Rule } from './permissions.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { byAsking } from './telling.ts'
 import type { Workplace } from './workplace.ts'
 
@@ -40,6 +41,7 @@ export function attach(url: string, { name, root, options, rules, now }: Ports):
     manager,
     now,
     telling: byAsking(manager.toolNames, 'agents'),
+    traitsOf,
     parentID(clientName) {
       const known = parents.get(clientName)
       if (known) return known

@@ -12,6 +12,7 @@ import { HELP, parseCommandLine } from './command-line.ts'
 import { localSessions, parentOf } from './local-sessions.ts'
 import { UsageError, type Rule } from './permissions.ts'
 import { createServer } from './server.ts'
+import { traitsOf } from '../work/kinds.ts'
 import { byAsking } from './telling.ts'
 import { offersOf } from './tools.ts'
 import type { Workplace } from './workplace.ts'
@@ -90,6 +91,7 @@ function commandsAt(root: string, { log, now, rules, options, keep }: CommandPor
     manager,
     now,
     telling: byAsking(manager.toolNames, 'commands'),
+    traitsOf,
     parentID: () => Promise.resolve(parentOf(root)),
     rules: () => Promise.resolve(rules),
   }

@@ -1,9 +1,11 @@
 /** The structured content of answers: for each tool a schema of its output, and the data of a call in that form. Pure. */
 import * as z from 'zod/mini'
-import type { CancelAnswer } from '../tools/background-cancel.ts'
-import type { TaskAnswer } from '../tools/background-output.ts'
-import type { TaskList } from '../tools/list-background.ts'
+import type { CancelAnswer } from '../tools/render/cancel-text.ts'
+import type { TaskAnswer } from '../tools/render/task-text.ts'
+import type { TaskList } from '../tools/render/list-text.ts'
 import { isEnded, type Task } from '../task/task.ts'
+import { stepText } from '../text/step-text.ts'
+import type { StoryAnswer } from '../tools/render/story-text.ts'
 
 const optional = z.exactOptional
 
@@ -38,8 +40,7 @@ const streamSchema = z.object({ text: z.string(), bytes_before: z.int() })
 export const startedSchema = z.object({ task: taskSchema })
 
 export const readSchema = z.object({
-  /** Absent in the steps of a task. */
-  task: optional(taskSchema),
+  task: taskSchema,
   /** The end of each stream. */
   stdout: optional(streamSchema),
   stderr: optional(streamSchema),
@@ -50,6 +51,8 @@ export const readSchema = z.object({
   page: optional(z.object({ text: z.string(), offset: z.int(), size: z.int() })),
   /** The result of an agent, or its last text. */
   text: optional(z.string()),
+  /** The steps of a task, instead of its output. */
+  steps: optional(z.array(z.object({ at: z.string(), text: z.string(), times: z.int() }))),
 })
 
 export const listSchema = z.object({ tasks: z.array(taskSchema), problems: z.array(z.string()) })
@@ -77,7 +80,9 @@ export function startedJSON({
   return { task: taskJSON(task, note) }
 }
 
-export function readJSON({ report, note }: TaskAnswer): z.infer<typeof readSchema> {
+export function readJSON(answer: TaskAnswer | StoryAnswer): z.infer<typeof readSchema> {
+  if (!('report' in answer)) return { task: taskJSON(answer.task), steps: stepsJSON(answer) }
+  const { report, note } = answer
   const { task, output, piece, transcript } = report
   return {
     task: taskJSON(task, note),
@@ -92,6 +97,14 @@ export function readJSON({ report, note }: TaskAnswer): z.infer<typeof readSchem
     }),
     ...(transcript && { text: transcript.text }),
   }
+}
+
+function stepsJSON({ story }: StoryAnswer) {
+  return (story?.steps ?? []).map((step) => ({
+    at: timeOf(step.at),
+    text: stepText(step),
+    times: step.times,
+  }))
 }
 
 export function listJSON({ shown, problems }: TaskList): z.infer<typeof listSchema> {

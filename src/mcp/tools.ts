@@ -9,7 +9,8 @@ import { backgroundOutput } from '../tools/background-output.ts'
 import { backgroundTask } from '../tools/background-task.ts'
 import { checkBackground } from '../tools/check-background.ts'
 import { killBackground } from '../tools/kill-background.ts'
-import { listBackground, type TaskList } from '../tools/list-background.ts'
+import { listBackground } from '../tools/list-background.ts'
+import type { TaskList } from '../tools/render/list-text.ts'
 import { runBackground } from '../tools/run-background.ts'
 import {
   callTool,
@@ -144,8 +145,8 @@ function agentOffers(commands: Workplace, agents: Workplace): readonly Offer[] {
     offer(agents, routed(waiting('block', backgroundOutput), agents, commands), {
       title: 'Read a background task',
       schema: readSchema,
-      structure: (answer) => (typeof answer === 'string' ? { text: answer } : readJSON(answer)),
-      tasksOf: (answer) => (typeof answer === 'string' ? [] : [answer.report.task]),
+      structure: readJSON,
+      tasksOf: (answer) => ('report' in answer ? [answer.report.task] : []),
       annotations: READS,
     }),
     offer(agents, cancelling(agents, commands), {
@@ -275,7 +276,11 @@ function listed(commands: Workplace, agents: Workplace | undefined) {
 function joined(first: TaskList, second: TaskList): TaskList {
   return {
     ...first,
-    tasks: [...first.tasks, ...second.tasks],
+    counts: {
+      running: first.counts.running + second.counts.running,
+      done: first.counts.done + second.counts.done,
+      error: first.counts.error + second.counts.error,
+    },
     shown: [...first.shown, ...second.shown],
     others: [...first.others, ...second.others],
     origin: undefined,

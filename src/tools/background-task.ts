@@ -1,12 +1,11 @@
 /** The tool that delegates a task to a sub-agent, or sends another prompt to one. */
-import { traitsOf } from '../work/kinds.ts'
 import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
-import type { Task } from '../task/task.ts'
-import { brief, nameForModel } from '../text/sanitize.ts'
+import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
+import type { StartedTask } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
-import { described, ownTask, type Caller, type Tool, type ToolPorts, type ToolResult } from './tool.ts'
+import { described, ownTask, type Caller, type Tool, type ToolPorts } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodMiniString =>
   z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
@@ -35,15 +34,8 @@ const LONGEST_NAME = 200
 
 type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
-/** What a call has started, or continued. */
-interface StartedTask {
-  readonly task: Task
-  readonly note: string | undefined
-  /** The task as it was before it was continued. */
-  readonly before: Task | undefined
-}
-
-export function backgroundTask({ manager, telling }: ToolPorts): Tool<typeof ARGS, StartedTask> {
+export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask> {
+  const { manager, telling } = ports
   return {
     name: 'background_task',
     description:
@@ -53,7 +45,7 @@ export function backgroundTask({ manager, telling }: ToolPorts): Tool<typeof ARG
     effect: 'starts',
     call: (args, caller) =>
       args.task_id === undefined ? launch(manager, args, caller) : say(manager, args.task_id, args, caller),
-    render: answer,
+    render: (started, { startedTaskText }) => startedTaskText(started, ports),
   }
 }
 
@@ -115,20 +107,4 @@ async function ask(caller: Caller, agent: string, description: string): Promise<
 
 function missing(argument: string, what: string): string {
   return `${argument}: a new task needs it (${what}). Correct the arguments and call again.`
-}
-
-function answer({ task, note, before }: StartedTask): ToolResult {
-  const { id, sessionID, description, run } = task
-  // Without a note nothing delays the start.
-  const status = note === undefined ? 'running' : task.status
-  const lines = [
-    `task_id: ${id}`,
-    `status: ${status}${note === undefined ? '' : ` (${note})`}`,
-    ...traitsOf(task).lines(task),
-    `description: ${nameForModel(description)}`,
-  ]
-  if (before && run > before.run) lines.push(`run: ${run}, in the same session, with its context`)
-  else if (before?.status === 'pending') lines.push('The prompt was added to its pending prompt.')
-  else if (before) lines.push('It reads the prompt at its next step.')
-  return { title: description, output: lines.join('\n'), metadata: { taskID: id, sessionID, status } }
 }

@@ -2,9 +2,10 @@
 import * as z from 'zod/mini'
 import { readerOf } from '../host/reader.ts'
 import { ToolError } from '../tool-error.ts'
-import { answerOf, readTask, type TaskAnswer } from './background-output.ts'
-import { OFFSET, PAGE } from './render/page-text.ts'
-import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { readTask } from './background-output.ts'
+import { PAGE } from './render/page-text.ts'
+import type { TaskAnswer } from './render/task-text.ts'
+import { described, OFFSET, ownTask, type Tool, type ToolPorts } from './tool.ts'
 
 const ARGS = {
   task_id: described(z.string().check(z.trim()), 'Its id'),
@@ -30,6 +31,6 @@ export function checkBackground(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer>
       const options = { tailLines, piece, signal: caller.abort, reader: readerOf(caller) }
       return readTask(ports, id, options, { offset })
     },
-    render: (answer) => answerOf(ports, answer),
+    render: (answer, { taskText }) => taskText(ports, answer),
   }
 }

@@ -1,6 +1,7 @@
 /** The tool that kills a command. */
 import * as z from 'zod/mini'
-import { cancelOne, cancelText, type CancelAnswer } from './background-cancel.ts'
+import { cancelOne } from './background-cancel.ts'
+import type { CancelAnswer } from './render/cancel-text.ts'
 import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
 
 const ARGS = { task_id: described(z.string().check(z.trim()), 'Its id') }
@@ -13,6 +14,6 @@ export function killBackground({ manager, telling }: ToolPorts): Tool<typeof ARG
     effect: 'ends',
     call: async ({ task_id }, caller) =>
       cancelOne(manager, await ownTask(manager, task_id, caller.sessionID)),
-    render: (data) => cancelText(data, telling),
+    render: (answer, { cancelText }) => cancelText(answer, telling),
   }
 }

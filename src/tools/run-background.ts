@@ -2,12 +2,10 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import * as z from 'zod/mini'
-import { formatDuration } from '../text/format.ts'
 import type { BackgroundManager } from '../manager.ts'
-import type { CommandTask } from '../task/task.ts'
-import { brief, nameForModel } from '../text/sanitize.ts'
+import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { codeSpan, RULE, statusText } from './render/command-text.ts'
+import type { StartedCommand } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
 import { described, MILLISECONDS, type Caller, type Tool, type ToolPorts } from './tool.ts'
 
@@ -16,14 +14,6 @@ const LONGEST = 20_000
 /** The length of the default label: the beginning of the command. */
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
-
-/** What a call has started. */
-export interface StartedCommand {
-  readonly task: CommandTask
-  readonly note: string | undefined
-  /** As given; the description of the task has a default. */
-  readonly label: string | undefined
-}
 
 const args = ({ telling, manager }: ToolPorts) => ({
   command: described(
@@ -73,29 +63,7 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
       })
       return { task, note: statusNote(manager, task), label }
     },
-    render({ task, note, label }) {
-      const { id: taskID, sessionID, status, shell } = task
-      const lines = [
-        `🚀 **Background Task Started**${label === undefined ? '' : ` (${nameForModel(label)})`}`,
-        RULE,
-        '| Property | Value |',
-        '|----------|-------|',
-        `| **Task ID** | \`${taskID}\` |`,
-        `| **Command** | ${codeSpan(task.command)} |`,
-        `| **Status** | ${statusText(task, note)} |`,
-        `| **Working Dir** | ${codeSpan(task.cwd)} |`,
-        ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
-        ...(task.timeoutIsDefault
-          ? [
-              `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a server that is ready then runs on |`,
-            ]
-          : []),
-        RULE,
-        '',
-        `📌 **Next Step**: ${telling.afterStart(taskID)}`,
-      ]
-      return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
-    },
+    render: (started, { startedCommandText }) => startedCommandText(started, telling),
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 import * as z from 'zod/mini'
-import type { BackgroundManager, OthersTask } from '../manager.ts'
+import type { BackgroundManager } from '../manager.ts'
 import { cutMiddle, leftOut } from '../text/format.ts'
 import { HostError } from '../host/opencode.ts'
 import { ends } from '../text/pages.ts'
@@ -14,6 +14,9 @@ import { englishLocale } from '../text/zod-locale.ts'
 import { isToolError, ToolError, type ToolErrorCode } from '../tool-error.ts'
 import type { ToolName } from '../tool-names.ts'
 import { takeArguments } from './arguments.ts'
+import { processText } from './render/process-text.ts'
+import type { traitsOf } from '../work/kinds.ts'
+import type * as Answers from './render/answers.ts'
 import type { Repeats } from './repeats.ts'
 import type { Telling } from './telling.ts'
 
@@ -28,6 +31,8 @@ export interface ToolPorts {
   /** In milliseconds since the Unix epoch. */
   readonly now: () => number
   readonly telling: Telling
+  /** For the renderers, which import no code but that of texts. */
+  readonly traitsOf: typeof traitsOf
 }
 
 /** The arguments of a tool, by name. */
@@ -41,7 +46,7 @@ export interface Tool<Shape extends ToolShape, Data> {
   /** An unknown argument of a tool that only reads is named beside its answer; the others refuse it. */
   readonly effect: 'reads' | 'starts' | 'ends'
   call(args: z.infer<z.ZodMiniObject<Shape>>, caller: Caller): Promise<Data>
-  render(data: Data): ToolResult
+  render(data: Data, answers: typeof Answers): ToolResult
 }
 
 /** The data of a call, and the answer that is rendered from it. */
@@ -76,7 +81,8 @@ export async function callTool<Shape extends ToolShape, Data>(
     // The model may name tasks from before a restart.
     await manager.recover(caller.sessionID)
     const data = await once(parsed.data, () => tool.call(parsed.data, caller))
-    return { data, result: shown(withRemarks(tool.render(data), unknown)) }
+    const answers = await import('./render/answers.ts')
+    return { data, result: shown(withRemarks(tool.render(data, answers), unknown)) }
   } catch (error) {
     if (error instanceof HostError) throw refusal(`${error.message}. Try again.`, 'hostFailed')
     if (isToolError(error)) throw refusal(error.message, error.code)
@@ -122,6 +128,9 @@ export const MILLISECONDS = z.int().check(
   z.minimum(0),
   z.refine((ms) => ms === 0 || ms >= LEAST_MS, 'must be 0 or at least 1000: it is in milliseconds'),
 )
+/** The argument `offset` of each tool that has it. */
+export const OFFSET = described(z.optional(z.int().check(z.minimum(0))), 'Byte of it to begin at')
+
 /** How many tasks a refusal names. */
 const NAMED = 20
 
@@ -157,11 +166,6 @@ export async function ownTask(manager: BackgroundManager, given: string, session
   const hint =
     known.length === 0 ? 'This session has launched none.' : `Known here: ${newest.join(', ')}${older}.`
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
-}
-
-/** Names the other process that runs a task. */
-export function processText({ owner }: OthersTask): string {
-  return `another OpenCode process (pid ${owner.pid} on ${owner.host})`
 }
 
 function withRemarks(given: ToolResult, remarks: readonly string[]): Called<unknown>['result'] {

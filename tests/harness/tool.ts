@@ -1,4 +1,5 @@
 /** Calls a tool of ours in a race test, as the parent's model would. */
+import { traitsOf } from '../../src/work/kinds.ts'
 import { byNotice } from '../../src/tools/telling.ts'
 import { callTool, type Caller, type Tool, type ToolPorts, type ToolShape } from '../../src/tools/tool.ts'
 import type { FakeStage } from './fake-stage.ts'
@@ -9,7 +10,7 @@ export async function callOf<Shape extends ToolShape, Data>(
   make: (ports: ToolPorts) => Tool<Shape, Data>,
   input: object = {},
 ): Promise<string> {
-  const tool = make({ manager, now: () => clock.now(), telling: byNotice(manager.toolNames) })
+  const tool = make({ manager, now: () => clock.now(), telling: byNotice(manager.toolNames), traitsOf })
   const caller = { sessionID: parentID } as Caller
   return (await callTool(manager, tool, input, caller)).result.output
 }

@@ -19,8 +19,21 @@ test("the plugin's server bundle has at most 200 KB, without the parser of comma
 })
 
 test('the bundle has no classic schemas of zod, and no locale but English', async () => {
+  const used = (await filesOf('server.ts')).flatMap((file) => /zod\/(.*)$/.exec(file)?.[1] ?? [])
+  expect(used).toContain('v4/mini/schemas.js')
+  expect(used.filter((file) => file.startsWith('v4/classic/') || file.includes('json-schema'))).toEqual([])
+  expect(used.filter((file) => file.startsWith('v4/locales/'))).toEqual(['v4/locales/en.js'])
+})
+
+test('the first answer of a tool loads texts alone', async () => {
+  const files = await filesOf('tools/render/answers.ts')
+  expect(files.filter((file) => file.includes('zod') || file.endsWith('src/manager.ts'))).toEqual([])
+})
+
+/** Returns the files of which an entry's bundle has code. */
+async function filesOf(entry: string): Promise<string[]> {
   const { metafile } = await build({
-    entryPoints: [fileURLToPath(new URL('../../src/server.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(`../../src/${entry}`, import.meta.url))],
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -28,10 +41,7 @@ test('the bundle has no classic schemas of zod, and no locale but English', asyn
     write: false,
   })
   const [output] = Object.values(metafile.outputs)
-  const used = Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>
-    bytesInOutput > 0 ? (/zod\/(.*)$/.exec(file)?.[1] ?? []) : [],
+  return Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>
+    bytesInOutput > 0 ? [file] : [],
   )
-  expect(used).toContain('v4/mini/schemas.js')
-  expect(used.filter((file) => file.startsWith('v4/classic/') || file.includes('json-schema'))).toEqual([])
-  expect(used.filter((file) => file.startsWith('v4/locales/'))).toEqual(['v4/locales/en.js'])
-})
+}

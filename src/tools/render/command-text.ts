@@ -1,6 +1,7 @@
 /** Renders commands for the tools. Pure. */
 import { exitHint } from '../../text/exit-hint.ts'
-import { exitCodeText, type CommandOutput, type Stream } from '../../work/command/files.ts'
+import { exitCodeText } from '../../work/command/exit-code.ts'
+import type { CommandOutput, Stream } from '../../work/command/files.ts'
 import { cutMiddle, formatDuration } from '../../text/format.ts'
 import { tailOf, type Piece } from '../../text/pages.ts'
 import { nameForModel } from '../../text/sanitize.ts'
@@ -53,7 +54,7 @@ interface CommandAnswer {
   readonly piece: Piece | undefined
 }
 
-interface TextPorts {
+export interface TextPorts {
   readonly manager: { readonly toolNames: ToolNames }
   readonly telling: Pick<ToolPorts['telling'], 'unfinished'>
 }

@@ -1,13 +1,8 @@
 /** Renders pages of a long text, with a pointer to the rest. Pure. */
-import * as z from 'zod/mini'
 import { ends, pageOf, type Piece } from '../../text/pages.ts'
-import { described } from '../tool.ts'
 
 /** Below the host's limits of 51,200 bytes and 2000 lines, beyond which it cuts off the end (contract 11.7). */
 export const PAGE = { bytes: 48_000, lines: 1900 }
-
-/** The argument `offset` of each tool that has it. */
-export const OFFSET = described(z.optional(z.int().check(z.minimum(0))), 'Byte of it to begin at')
 
 /** Returns both ends of a text, with the offset of the rest. */
 export function endsText(text: string): string {

@@ -5,8 +5,16 @@ import { stepText } from '../../text/step-text.ts'
 import { LAST_STEPS, type Story } from '../../timeline.ts'
 import type { Task } from '../../task/task.ts'
 
+/** The steps of a task, as a call has read them. */
+export interface StoryAnswer {
+  readonly task: Task
+  readonly story: Story | undefined
+  /** When it was read, in milliseconds since the Unix epoch. */
+  readonly at: number
+}
+
 /** Returns a line for each step, with its time since the first. */
-export function storyText(task: Task, story: Story | undefined, now: number): string {
+export function storyText({ task, story, at: now }: StoryAnswer): string {
   const { id, description, status, createdAt } = task
   const { steps, forgotten } = story ?? { steps: [], forgotten: 0 }
   // After a restart, `createdAt` of the record can be earlier than the first step.

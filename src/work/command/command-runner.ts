@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import {
   endedAt,
-  exitCodeText,
   startedAt,
   isRunning,
   readEnd,
@@ -15,6 +14,7 @@ import {
   type CommandOutput,
   type TailOptions,
 } from './files.ts'
+import { exitCodeText } from './exit-code.ts'
 import type { Machine } from './machine.ts'
 import {
   isUnmatched,

@@ -1,10 +1,10 @@
 /** Reads and writes the directory of a command: its output, its end, its process and its owner. */
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import * as z from 'zod/mini'
 import type { Piece } from '../../text/pages.ts'
+import { signalOf } from './exit-code.ts'
 import { drawnLast } from './redraw.ts'
 import { ownerSchema, processKey, type Owner } from '../../task/owner.ts'
 
@@ -150,17 +150,6 @@ export function readEnd(directory: string): CommandEnd | undefined {
   const code = Number(status)
   const signal = how === 'signal' ? signalOf(code) : undefined
   return signal === undefined ? { type: 'exited', code } : { type: 'killed', signal }
-}
-
-/** Formats an exit code. A code above 128 may be a shell's for a signal, or the program's own. */
-export function exitCodeText(code: number): string {
-  const signal = signalOf(code)
-  return signal === undefined ? `${code}` : `${code}, as after ${signal}`
-}
-
-function signalOf(code: number): NodeJS.Signals | undefined {
-  const found = Object.entries(constants.signals).find(([, number]) => number === code - 128)
-  return found?.[0] as NodeJS.Signals | undefined
 }
 
 /** In bytes; 0 for a log that was removed or cannot be read. */

@@ -1,0 +1,52 @@
+/** Renders what was stopped. Pure. */
+import { formatDuration } from '../../text/format.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import type { Task } from '../../task/task.ts'
+import type { Telling } from '../telling.ts'
+import { codeSpan } from './command-text.ts'
+
+/** A task that was to be stopped. */
+export interface Cancelled {
+  /** As it is after the call. */
+  readonly task: Task
+  /** Whether it had ended before the call, which then killed its leftover processes, if there were any. */
+  readonly hadEnded: boolean
+  readonly leftovers: 'none' | 'killed' | 'alive'
+}
+
+/** The tasks of a call. `isAlone`: it was about one task, and its answer has room for details. */
+export interface CancelAnswer {
+  readonly isAlone: boolean
+  readonly tasks: readonly Cancelled[]
+}
+
+export function cancelText({ isAlone, tasks }: CancelAnswer, telling: Telling): string {
+  if (tasks.length === 0) return 'There was nothing to stop.'
+  return tasks.map((each) => textOf(each, isAlone, telling)).join('\n')
+}
+
+function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, telling: Telling): string {
+  if (hadEnded) return `${task.id} had ended already (${task.status}). ${LEFTOVERS[leftovers]}`
+  const named = `${task.id} (${nameForModel(task.description)})`
+  if (task.status !== 'cancelled') {
+    return `${named} ended before it could be stopped: ${task.status}. ${telling.afterEnd(task.id)}`
+  }
+  const after =
+    task.startedAt === undefined
+      ? 'before it had started'
+      : `after ${formatDuration(task.endedAt - task.startedAt)}`
+  const isAlive = leftovers === 'alive'
+  if (!('command' in task) || (!isAlone && !isAlive)) return `${named} was cancelled ${after}.`
+  const killed = isAlive
+    ? `⚠️ Task \`${task.id}\` was signalled, but one of its processes cannot be killed: it may be another user's.`
+    : `🛑 Task \`${task.id}\` has been killed.`
+  const lines = [killed, `Command: ${codeSpan(task.command)}`]
+  if (task.startedAt === undefined) return [...lines, 'It had not started.'].join('\n')
+  return [...lines, `Duration before kill: ${formatDuration(task.endedAt - task.startedAt)}`].join('\n')
+}
+
+const LEFTOVERS = {
+  none: 'Nothing was changed.',
+  killed: 'Its leftover processes were killed.',
+  alive: "Its leftover processes cannot be killed: they may be another user's.",
+} as const

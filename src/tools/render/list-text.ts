@@ -1,0 +1,109 @@
+/** Renders the list of a session's tasks. Pure. */
+import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
+import type { OthersTask } from '../../manager.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import { isEnded, usagesOf, usedTogether, type Task, type Usage } from '../../task/task.ts'
+import type { ToolPorts } from '../tool.ts'
+import { RULE } from './command-text.ts'
+import { processText } from './process-text.ts'
+
+export type Group = 'running' | 'done' | 'error'
+
+/** The maximum of ended tasks in a list: each row stays in the model's context. */
+const ENDED_ROWS = 50
+const OTHERS = 20
+
+/** The tasks of a session, and what concerns them. */
+export interface TaskList {
+  /** How many tasks there are of each group. */
+  readonly counts: Readonly<Record<Group, number>>
+  /** The tasks to show. */
+  readonly shown: readonly NotedTask[]
+  /** When they were listed, in milliseconds since the Unix epoch. */
+  readonly at: number
+  /** The total usage of the ended runs of agents. */
+  readonly used: Usage
+  /** Unfinished tasks that another living process runs. */
+  readonly others: readonly OthersTask[]
+  /** The session that this one was forked from, if it has launched nothing itself. */
+  readonly origin: string | undefined
+  readonly problems: readonly string[]
+}
+
+interface NotedTask {
+  readonly task: Task
+  readonly note: string | undefined
+}
+
+export function listText(
+  { counts, shown, at, used, others, origin, problems }: TaskList,
+  { telling, traitsOf }: Pick<ToolPorts, 'telling' | 'traitsOf'>,
+): string {
+  const { running, done, error } = counts
+  const lines = [
+    `📋 **Background Tasks** (${running + done + error} total)`,
+    RULE,
+    `| ⏳ Running: ${running} | ✅ Done: ${done} | ❌ Error/Cancelled: ${error} |`,
+    RULE,
+  ]
+  if (used.tokens > 0) lines.push(`Ended runs: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}`)
+  const ended = shown.filter(({ task }) => isEnded(task))
+  const listed = [...shown.filter(({ task }) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
+  if (shown.length > 0) {
+    lines.push(
+      '',
+      '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
+      '|---------|--------|-------|------|----------|--------|------|',
+    )
+    lines.push(...listed.map(({ task, note }) => row(task, traitsOf(task).worker(task), note, at)))
+    if (ended.length > ENDED_ROWS)
+      lines.push(`${ended.length - ENDED_ROWS} older ended tasks are not listed.`)
+    lines.push('', `💡 ${telling.afterList}`)
+  }
+  lines.push(...others.slice(-OTHERS).map(othersLine))
+  if (origin !== undefined)
+    lines.push(
+      `This session was forked from ${origin}: earlier tasks belong to it, and their notices go there.`,
+    )
+  return [...lines, ...problems.map((problem) => `⚠️ ${problem}`)].join('\n')
+}
+
+function othersLine(others: OthersTask): string {
+  const { id, description, status } = others.task
+  return `\`${id}\` (${nameForModel(description)}) is run by ${processText(others)}, last recorded as ${status}.`
+}
+
+function row(task: Task, worker: string, note: string | undefined, now: number): string {
+  const usages = usagesOf(task)
+  const { tokens, cost } = usedTogether(usages)
+  const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
+  const description = nameForModel(task.description)
+  const what = [`\`${task.id}\``, statusOf(task, note), worker, description, durationOf(task, now)]
+  const cells = [...what, ...spent]
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
+}
+
+function statusOf(task: Task, note: string | undefined): string {
+  const noted = note === undefined ? '' : `, ${note}`
+  switch (task.status) {
+    case 'pending':
+      return `⏳ pending${noted}`
+    case 'starting':
+    case 'running':
+      return `⏳ running${noted}`
+    case 'waiting':
+      return `✋ waiting ${note}`
+    case 'completed':
+      return `✅ done${noted}`
+    case 'failed':
+      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}${noted}`
+    case 'cancelled':
+      return `🛑 cancelled${noted}`
+  }
+}
+
+function durationOf(task: Task, now: number): string {
+  if (task.status === 'pending') return '–'
+  if (!isEnded(task)) return `${formatDuration(now - task.startedAt)}...`
+  return task.startedAt === undefined ? '–' : formatDuration(task.endedAt - task.startedAt)
+}

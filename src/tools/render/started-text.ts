@@ -1,0 +1,66 @@
+/** Renders what was started. Pure. */
+import { formatDuration } from '../../text/format.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import type { CommandTask, Task } from '../../task/task.ts'
+import type { Telling } from '../telling.ts'
+import type { ToolPorts, ToolResult } from '../tool.ts'
+import { codeSpan, RULE, statusText } from './command-text.ts'
+
+/** What a call has started. */
+export interface StartedCommand {
+  readonly task: CommandTask
+  readonly note: string | undefined
+  /** As given; the description of the task has a default. */
+  readonly label: string | undefined
+}
+
+/** What a call has started, or continued. */
+export interface StartedTask {
+  readonly task: Task
+  readonly note: string | undefined
+  /** The task as it was before it was continued. */
+  readonly before: Task | undefined
+}
+
+export function startedCommandText({ task, note, label }: StartedCommand, telling: Telling): ToolResult {
+  const { id: taskID, sessionID, status, shell } = task
+  const lines = [
+    `🚀 **Background Task Started**${label === undefined ? '' : ` (${nameForModel(label)})`}`,
+    RULE,
+    '| Property | Value |',
+    '|----------|-------|',
+    `| **Task ID** | \`${taskID}\` |`,
+    `| **Command** | ${codeSpan(task.command)} |`,
+    `| **Status** | ${statusText(task, note)} |`,
+    `| **Working Dir** | ${codeSpan(task.cwd)} |`,
+    ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
+    ...(task.timeoutIsDefault
+      ? [
+          `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a server that is ready then runs on |`,
+        ]
+      : []),
+    RULE,
+    '',
+    `📌 **Next Step**: ${telling.afterStart(taskID)}`,
+  ]
+  return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
+}
+
+export function startedTaskText(
+  { task, note, before }: StartedTask,
+  { traitsOf }: Pick<ToolPorts, 'traitsOf'>,
+): ToolResult {
+  const { id, sessionID, description, run } = task
+  // Without a note nothing delays the start.
+  const status = note === undefined ? 'running' : task.status
+  const lines = [
+    `task_id: ${id}`,
+    `status: ${status}${note === undefined ? '' : ` (${note})`}`,
+    ...traitsOf(task).lines(task),
+    `description: ${nameForModel(description)}`,
+  ]
+  if (before && run > before.run) lines.push(`run: ${run}, in the same session, with its context`)
+  else if (before?.status === 'pending') lines.push('The prompt was added to its pending prompt.')
+  else if (before) lines.push('It reads the prompt at its next step.')
+  return { title: description, output: lines.join('\n'), metadata: { taskID: id, sessionID, status } }
+}
