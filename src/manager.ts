@@ -345,6 +345,7 @@ export class BackgroundManager {
    */
   follow(): Promise<void> {
     if (!this.#following) {
+      this.#rooms.agents.resumeLeftTurns()
       this.#following = this.#follow()
       // A caller that does not await it must not be ended by its rejection.
       this.#following.catch(() => {})

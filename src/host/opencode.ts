@@ -347,9 +347,7 @@ async function readPages(
   }
 }
 
-const UNAUTHORIZED =
-  'the server has a password (OPENCODE_SERVER_PASSWORD), and the client has none or a wrong one. ' +
-  'Create the client with the header authorization'
+const UNAUTHORIZED = 'wrong or missing password. Give the client the header authorization'
 
 function refusal(name: string, error: unknown, response: Response | undefined): HostError {
   if (response?.status === 401)

@@ -135,7 +135,7 @@ export class Recovery {
     store.add(task)
     timeline.restore(task.id, steps)
     timeline.add(task.id, { type: 'recovered', status: task.status })
-    if (!isEnded(recorded)) records.adopt(task, session)
+    if (!isEnded(recorded) || !isEnded(task)) records.adopt(task, session)
     if (!isEnded(task)) executor.resume(task)
     await stopRest?.()
     this.#inherit([...ends, ...noticesBesideEnd(task)], history)

@@ -1,8 +1,9 @@
 /** The manager in another process than OpenCode: over the event stream of a real server, through a proxy. */
 import { createOpencodeClient } from '@opencode-ai/sdk'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { OptionsInput } from '../../src/config.ts'
 import { BackgroundManager } from '../../src/manager.ts'
+import { startOutside, type OutsideProcess } from '../harness/outside-process.ts'
 import { startProxy, type Proxy } from '../harness/proxy.ts'
 import { heldReply } from '../harness/replies.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
@@ -204,8 +205,7 @@ test('a wrong password is named, with what to do', async () => {
     headers: { authorization: `Basic ${btoa('opencode:secret')}` },
   })
   try {
-    const told =
-      'the server has a password (OPENCODE_SERVER_PASSWORD), and the client has none or a wrong one.'
+    const told = 'wrong or missing password.'
     await expect(refused.follow()).rejects.toMatchObject({
       reason: 'unauthorized',
       message: expect.stringContaining(told),
@@ -214,7 +214,7 @@ test('a wrong password is named, with what to do', async () => {
     const request = { parentID: 'ses_1', agent: 'general', description: 'work', prompt: 'work' }
     await expect(refused.launch(request)).rejects.toMatchObject({
       code: 'hostFailed',
-      message: expect.stringMatching(/with the header authorization\.$/),
+      message: expect.stringMatching(/Give the client the header authorization\.$/),
     })
     await accepted.follow()
     expect(await accepted.subagents()).toContain('general')
@@ -222,4 +222,34 @@ test('a wrong password is named, with what to do', async () => {
     await Promise.all([refused.dispose(), accepted.dispose()])
     await secured.close()
   }
+})
+
+describe('a process outside of OpenCode', () => {
+  let process: OutsideProcess
+  beforeEach(async () => {
+    process = await startOutside(stage.server)
+  })
+  afterEach(() => process.kill())
+
+  test('is killed and started again: it resumes the agents at work, and knows those that have ended', async () => {
+    const { reply, release } = heldReply()
+    const parent = await stage.parent(({ messages }) =>
+      messages.at(-1)?.content === 'working' ? reply : { text: 'the quick answer' },
+    )
+    const ids = await process.launch(parent.id, 'working', 'quick')
+    await stage.model.waitForRequest(
+      ({ parentSessionID, messages }) =>
+        parentSessionID === parent.id && messages.some(({ content }) => content === 'working'),
+    )
+    await parent.waitForNotice('the quick answer')
+    await process.kill()
+    process = await startOutside(stage.server)
+    const recovered = await process.recover(parent.id)
+    expect(recovered).toEqual([`${ids[0]} running`, `${ids[1]} completed`])
+    release({ text: 'the slow answer' })
+    await parent.waitForNotice('the slow answer')
+    expect(await ends(parent)).toEqual([`${ids[1]} completed`, `${ids[0]} completed`])
+    // The task was prompted once.
+    expect(parent.childRequests).toHaveLength(2)
+  })
 })

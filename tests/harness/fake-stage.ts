@@ -24,7 +24,7 @@ export interface FakeStage {
   readonly manager: BackgroundManager
   /** Starts a second process, in which the user works from now on; the first one stays alive. */
   readonly second: () => void
-  /** Kills the process, and starts another with its own manager. */
+  /** Kills the process, and starts another with its own manager; OpenCode ends too, if it is the same process. */
   readonly crash: () => void
   /**
    * Ends the instance as a change of the configuration does, `ms` after its sessions were aborted, and starts
@@ -218,7 +218,8 @@ export function createFakeStage(
     },
     crash() {
       instance.kill()
-      host.crash()
+      if (isOutside) host.breakStreams()
+      else host.crash()
       startInstance()
     },
     async restart(ms) {

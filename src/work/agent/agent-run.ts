@@ -139,6 +139,12 @@ export class AgentRun {
     })
   }
 
+  /** Observes a run that another process has started. */
+  resume(): void {
+    this.#turn = 'sent'
+    this.#fold.observeGap()
+  }
+
   /** Stops the run. A later cause does not replace the first. */
   stop(cause: StopCause): void {
     this.#cause ??= cause

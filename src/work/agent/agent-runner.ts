@@ -14,7 +14,7 @@ import type { StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
-import { earlierEnds, endOf, reopened } from './recover.ts'
+import { atWork, earlierEnds, endOf, reopened } from './recover.ts'
 import { readTranscript, transcriptOfNewest, type RunSummary } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
@@ -37,12 +37,19 @@ export class AgentRunner implements WorkKind<AgentTask> {
   readonly #options: AgentOptions
   /** By session id. */
   readonly #runs = new Map<string, AgentRun>()
+  /** How a recovery treats a turn that still runs. */
+  #leftTurns: 'abort' | 'resume' = 'abort'
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: AgentOptions) {
     this.#ports = ports
     this.#options = options
     this.queue = ports.queue
+  }
+
+  /** Has a recovery resume the turns that still run: in another process than this one, OpenCode may have lived on. */
+  resumeLeftTurns(): void {
+    this.#leftTurns = 'resume'
   }
 
   timeLimitOf(): number {
@@ -68,7 +75,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
         else each.check()
       }
     })
-    run.start(onStarted)
+    if (task.status === 'starting') run.start(onStarted)
+    else run.resume()
     const onStop = (): void => run.stop(stop.reason as StopCause)
     stop.addEventListener('abort', onStop)
     const outcome = await run.outcome
@@ -84,6 +92,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
     // The messages can be long, and only unreported ends need them.
     const messages = isSettled && areToldToo ? [] : await opencode.messages(recorded.sessionID)
+    if (!isEnded(task) && this.#leftTurns === 'resume' && isNewestAsked(task, messages)) {
+      const isBusy = task.sessionID in (await opencode.statuses())
+      if (isBusy) return { task: atWork(task), ends: earlierEnds(task, messages) }
+    }
     const ended = endOf(task, messages, clock.now())
     const { text } = readTranscript(messages, ended.promptIDs)
     return {
@@ -215,11 +227,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   /** Aborts a leftover turn: a prompt sent while its instance ended can start one afterwards (seen on the fake host). */
-  async #stopRest({ sessionID, promptIDs }: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
-    const asked = messages.findLast(({ info }) => info.role === 'user')
-    // A person has started this turn since: it is not aborted.
-    if (asked && !promptIDs.includes(asked.info.id)) return
-    await this.#abort(sessionID)
+  async #stopRest(task: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
+    if (isNewestAsked(task, messages)) await this.#abort(task.sessionID)
   }
 
   async #messages(sessionID: string, count: number): Promise<readonly StoredMessage[]> {
@@ -249,4 +258,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
       this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
     }
   }
+}
+
+/** Whether a turn in the session answers the task. Otherwise a person has started it since. */
+function isNewestAsked({ promptIDs }: AgentTask, messages: readonly StoredMessage[]): boolean {
+  const asked = messages.findLast(({ info }) => info.role === 'user')
+  return !asked || promptIDs.includes(asked.info.id)
 }

@@ -52,10 +52,13 @@ export class Permissions {
   }
 
   observeTask(task: Task): void {
+    const isResumed = task.status === 'running' && !this.#active.has(task.id)
     if (isActive(task)) this.#active.add(task.id)
     else this.#active.delete(task.id)
     if (isEnded(task)) this.#forget(task)
     this.#poll()
+    // A task from before a restart may wait for a permission already.
+    if (isResumed) this.observeGap()
   }
 
   dispose(): void {

@@ -1,6 +1,13 @@
 /** Reads from a child session how an agent's runs ended after its owner process is gone. Pure. */
 import type { StoredMessage } from '../../host/opencode.ts'
-import { isEnded, transition, type AgentTask, type EndedTask } from '../../task/task.ts'
+import {
+  isEnded,
+  transition,
+  type AgentTask,
+  type EndedTask,
+  type Task,
+  type TaskEvent,
+} from '../../task/task.ts'
 import type { RunEnd } from '../kind.ts'
 import { interrupted } from '../outcome.ts'
 import { judge, outcomeOf } from './ending.ts'
@@ -11,6 +18,17 @@ export function reopened(task: AgentTask): AgentTask {
   if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
   const { startedAt: _startedAt, endedAt: _endedAt, usage: _usage, failure: _failure, ...rest } = task
   return { ...rest, status: 'pending' }
+}
+
+/** Returns the task of a recorded run whose turn still runs, as running: its permission requests are read again. */
+export function atWork(task: AgentTask): Task {
+  const { permissionRequests } = { permissionRequests: [], ...task }
+  const events: readonly TaskEvent[] = [
+    { type: 'slotTaken', at: task.createdAt },
+    { type: 'prompted', at: task.createdAt },
+    ...permissionRequests.map(({ id }) => ({ type: 'permissionReplied' as const, requestID: id })),
+  ]
+  return events.reduce<Task>((now, event) => transition(now, event) ?? now, task)
 }
 
 /** Ends a recorded run by its messages; returns a task that has already ended unchanged. */
