@@ -15,7 +15,7 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-const [LOOK_UP = '', REVIEW = ''] = examplesIn('docs/library.md')
+const [LOOK_UP = '', REVIEW = '', ASK = ''] = examplesIn('docs/library.md')
 
 /** An author's plugin with one tool for each way to read. */
 const READING = `
@@ -207,6 +207,7 @@ export const Manager: typeof BackgroundManager = BackgroundManager
 const FILES = {
   'look-up.ts': LOOK_UP,
   'review.ts': REVIEW,
+  'ask.ts': ASK,
   'reading.ts': READING,
   'uses.ts': USES,
   'mistakes.ts': MISTAKES,
@@ -407,6 +408,26 @@ describe('an author’s plugin on the real OpenCode', () => {
     const [foreign] = await parent.call([call('review_result', { id: 'bg_00000000' })])
     expect(foreign).toBe('This session has launched no bg_00000000.')
   })
+})
+
+test('N10: the script of docs/library.md prints the answers of three agents of a running server', async () => {
+  const stage = await startStage({ plugins: [], env: { OPENCODE_SERVER_PASSWORD: 'secret' } })
+  try {
+    stage.model.script = ({ messages }) => ({ text: `An answer to "${messages.at(-1)?.content}"` })
+    const tsx = fileURLToPath(import.meta.resolve('tsx/cli'))
+    const { url, directory } = stage.server
+    const { stdout } = await run(process.execPath, [tsx, join(folder, 'ask.ts'), url], {
+      cwd: directory,
+      env: { ...process.env, OPENCODE_SERVER_PASSWORD: 'secret' },
+    })
+    expect(stdout).toBe(
+      ['What does it do?', 'How is it built?', 'How is it tested?']
+        .map((question) => `${question} (completed)\nAn answer to "${question}"\n\n`)
+        .join(''),
+    )
+  } finally {
+    await stage.close()
+  }
 })
 
 test('N5: the steps of docs/library.md for a file in .opencode/plugin work literally', async () => {

@@ -28,11 +28,12 @@ export async function authorsFolder(path = mkdtempSync(join(tmpdir(), 'opencode-
   return path
 }
 
-/** Links the host's plugin package that is installed here. */
+/** Links the host's packages that are installed here. */
 export function addHostTypes(folder: string): void {
   const scope = join(folder, 'node_modules', '@opencode-ai')
   mkdirSync(scope, { recursive: true })
-  symlinkSync(join(root, 'node_modules', '@opencode-ai', 'plugin'), join(scope, 'plugin'))
+  for (const name of ['plugin', 'sdk'])
+    symlinkSync(join(root, 'node_modules', '@opencode-ai', name), join(scope, name))
 }
 
 /** Compiles files of a folder strictly, with their declarations. Resolves with the compiler's output. */
