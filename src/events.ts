@@ -3,7 +3,6 @@ import { isPersonal } from './host/message.ts'
 import type { Event, Session } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { StoreListener } from './task/store.ts'
-import { kindOf } from './work/kind.ts'
 
 /** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
@@ -76,13 +75,13 @@ export function sessionUpdated({ parents, records, requests }: Rooms, session: S
   requests.observeSession(session)
 }
 
-export function sessionDeleted({ agents, executor, kinds, parents, store }: Rooms, sessionID: string): void {
+export function sessionDeleted({ agents, executor, kindOf, parents, store }: Rooms, sessionID: string): void {
   parents.find(sessionID)?.gate.observeDeleted()
   agents.observeDeleted(sessionID)
   const task = store.findBySession(sessionID)
   if (!task) return
   void executor.cancel(task.id, 'user')
-  void kindOf(kinds, task).killLeftovers(task)
+  void kindOf(task).killLeftovers?.(task)
 }
 
 type TaskObservers = Pick<Rooms, 'backoff' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'>

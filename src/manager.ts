@@ -28,7 +28,7 @@ import {
   type UnfinishedTask,
   type Usage,
 } from './task/task.ts'
-import { kindOf, type ReportOptions, type WorkKind, type WorkReport } from './work/kind.ts'
+import type { ReportOptions, WorkReport } from './work/kind.ts'
 import { unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'
 
@@ -283,7 +283,7 @@ export class BackgroundManager {
     try {
       if (timeoutMs !== undefined) await this.#waitToRead(taskID, options)
       const task = this.#task(taskID)
-      const report = await this.#kindOf(task).report(task, options)
+      const report = await this.#rooms.kindOf(task).report(task, options)
       if (isEnded(task)) hold?.read(task)
       return { task, ...report, receipt: receiptOf(task) }
     } finally {
@@ -306,13 +306,13 @@ export class BackgroundManager {
   /** Whether an ended task has leftover processes. */
   hasLeftovers(taskID: string): boolean {
     const task = this.#rooms.store.get(taskID)
-    return task !== undefined && this.#kindOf(task).hasLeftovers(task)
+    return (task && this.#rooms.kindOf(task).hasLeftovers?.(task)) ?? false
   }
 
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
   async killLeftovers(taskID: string): Promise<boolean> {
     const task = this.#rooms.store.get(taskID)
-    return task !== undefined && this.#kindOf(task).killLeftovers(task)
+    return (task && this.#rooms.kindOf(task).killLeftovers?.(task)) ?? false
   }
 
   /** Cancels a session's unfinished tasks. Resolves with how many were cancelled, once all have stopped. */
@@ -424,9 +424,5 @@ export class BackgroundManager {
     const nextMessage = reader && this.#rooms.parents.of(reader.sessionID).nextMessage
     const signals = [nextMessage, signal].flatMap((each) => each ?? [])
     await this.#wait(taskID, { ...options, signal: AbortSignal.any(signals) })
-  }
-
-  #kindOf(task: Task): WorkKind<Task> {
-    return kindOf(this.#rooms.kinds, task)
   }
 }

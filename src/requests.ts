@@ -10,7 +10,7 @@ import type { Continuer } from './launch/continuer.ts'
 import { errorText, type Session } from './host/opencode.ts'
 import type { Recovery } from './restart/recovery.ts'
 import type { Executor } from './work/executor.ts'
-import { kindOf, type WorkKinds } from './work/kind.ts'
+import type { KindOf } from './work/kind.ts'
 import type { TimelineWriter } from './timeline.ts'
 import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from './task/request.ts'
 import type { TaskRecords } from './task/records.ts'
@@ -20,7 +20,7 @@ import type { Task } from './task/task.ts'
 interface Ports {
   readonly continuer: Continuer
   readonly executor: Executor
-  readonly kinds: WorkKinds
+  readonly kindOf: KindOf
   readonly log: Log
   readonly records: TaskRecords
   readonly recovery: Recovery
@@ -86,7 +86,7 @@ export class Requests {
     task: Task,
     { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
   ): Promise<RequestReply> {
-    const { continuer, executor, kinds } = this.#ports
+    const { continuer, executor, kindOf } = this.#ports
     if (run !== task.run) return { ok: false, text: `${task.id} has started another run since.` }
     try {
       switch (kind) {
@@ -99,7 +99,7 @@ export class Requests {
           return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
         }
         case 'output': {
-          const text = kindOf(kinds, task).textOf(task, OUTPUT_BYTES)
+          const text = kindOf(task).textOf?.(task, OUTPUT_BYTES)
           if (text === undefined) return { ok: false, text: `${task.id} has no output.` }
           return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
         }

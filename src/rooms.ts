@@ -15,12 +15,12 @@ import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
-import { AgentLaunch } from './work/agent/agent-launch.ts'
+import { agentLaunch } from './work/agent/agent-launch.ts'
 import { Catalogue } from './work/agent/catalogue.ts'
 import { commandLaunch } from './work/command/command-launch.ts'
 import { Permissions } from './work/agent/permissions.ts'
 import { ProviderBackoff } from './work/agent/provider-backoff.ts'
-import { kindOf, type WorkKind, type WorkKinds } from './work/kind.ts'
+import type { KindOf, WorkKinds } from './work/kind.ts'
 import { traitsOf } from './work/kinds.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
@@ -99,9 +99,9 @@ export function buildRooms(
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
-  const launches = { agent: new AgentLaunch({ catalogue, names }), command: commandLaunch }
-  const kindOfTask = (task: Task): WorkKind<Task> => kindOf(kinds, task)
-  const executor = new Executor({ clock, store, kindOf: kindOfTask, disposal: disposal.signal })
+  const launches = { agent: agentLaunch({ catalogue, names }), command: commandLaunch }
+  const kindOf: KindOf = ({ kind }) => kinds[kind]
+  const executor = new Executor({ clock, store, kindOf, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
   const cancelByUser = (taskID: string): Promise<unknown> => executor.cancel(taskID, 'user')
@@ -111,9 +111,9 @@ export function buildRooms(
       disposal: disposal.signal,
       statuses,
       timeline,
-      isService: (task) => kindOfTask(task).isService(task),
-      isFinishing: (task) => kindOfTask(task).isFinishing(task),
-      onSettled: (task) => kindOfTask(task).endWasTold(task),
+      isService: (task) => kindOf(task).isService?.(task) ?? false,
+      isFinishing: (task) => kindOf(task).isFinishing?.(task) ?? false,
+      onSettled: (task) => kindOf(task).endWasTold?.(task),
       cancel: cancelByUser,
       onInterrupt: ({ tasks }, instanceEnd) => {
         const end = AbortSignal.any([disposal.signal, instanceEnd])
@@ -128,7 +128,7 @@ export function buildRooms(
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kinds })
+  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kindOf })
   const launcher = new Launcher({ clock, store, timeline, records, parents }, options)
   const continuer = new Continuer({
     clock,
@@ -156,7 +156,7 @@ export function buildRooms(
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }
-  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, kinds })
+  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, kindOf })
   store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
   return {
     names,
@@ -167,7 +167,7 @@ export function buildRooms(
     timeline,
     catalogue,
     commands,
-    kinds,
+    kindOf,
     launches,
     agents,
     executor,

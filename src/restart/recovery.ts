@@ -11,7 +11,7 @@ import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
 import { NEW_MS, type Parent } from '../parent/parent.ts'
 import type { Parents } from '../parent/parents.ts'
-import { kindOf, type WorkKinds } from '../work/kind.ts'
+import type { KindOf } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
 import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
 import type { Step } from '../task/step.ts'
@@ -32,7 +32,7 @@ interface Ports {
   readonly records: TaskRecords
   readonly parents: Parents
   readonly executor: Executor
-  readonly kinds: WorkKinds
+  readonly kindOf: KindOf
   readonly orphans: OrphanReaper
 }
 
@@ -75,13 +75,13 @@ export class Recovery {
    * must be observed. Rejects with a `HostError`.
    */
   async refreshRecords(parentID: string): Promise<void> {
-    const { kinds, opencode, owners, records, store } = this.#ports
+    const { kindOf, opencode, owners, records, store } = this.#ports
     const left = (await this.#records(parentID)).filter(({ task, owner }) => {
       return !isEnded(task) && owners.isGone(owner)
     })
     await Promise.all(
       left.map(async ({ session, task, steps, owner }) => {
-        const found = await kindOf(kinds, task).recover(task, () => false)
+        const found = await kindOf(task).recover(task, () => false)
         if (!isEnded(found.task))
           await this.#take({ session, task, steps }, new History(await opencode.messages(parentID)))
         else if (!store.findBySession(session.id)) await records.recordEnd(found.task, session, owner)
@@ -125,12 +125,10 @@ export class Recovery {
   }
 
   async #take({ session, task: recorded, steps }: RecordedTask, history: History): Promise<void> {
-    const { executor, kinds, records, store, timeline } = this.#ports
+    const { executor, kindOf, records, store, timeline } = this.#ports
     // A concurrent launch or recovery may have added the task meanwhile.
     if (store.findBySession(session.id)) return
-    const { task, ends, stopRest } = await kindOf(kinds, recorded).recover(recorded, (end) =>
-      history.knows(end),
-    )
+    const { task, ends, stopRest } = await kindOf(recorded).recover(recorded, (end) => history.knows(end))
     if (store.findBySession(session.id)) return
     store.add(task)
     timeline.restore(task.id, steps)
@@ -144,7 +142,7 @@ export class Recovery {
   #inherit(notices: readonly Notice[], history: History): void {
     for (const notice of notices) {
       if (isEndNotice(notice) && history.knows(notice.task))
-        kindOf(this.#ports.kinds, notice.task).endWasTold(notice.task)
+        this.#ports.kindOf(notice.task).endWasTold?.(notice.task)
       else this.#ports.parents.of(notice.task.parentID).outbox.inherit(notice, history)
     }
   }

@@ -114,7 +114,7 @@ export class Executor {
     if (limitMs > 0) {
       work.cancelLimit = clock.after(leftOf(limitMs, task.startedAt, clock), () => {
         const now = store.get(task.id) ?? task
-        if (!kind.outlivesLimit(now)) this.#stop(task.id, timeLimit(limitMs, task))
+        if (!kind.outlivesLimit?.(now)) this.#stop(task.id, timeLimit(limitMs, task))
       })
     }
     const onStarted = (): void => {

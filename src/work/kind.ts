@@ -15,8 +15,6 @@ export interface WorkKind<Kind extends Task> {
   readonly queue: Queue
   /** The time limit of a run in milliseconds; 0: no limit. */
   timeLimitOf(task: Kind): number
-  /** Whether a run continues past its time limit. */
-  outlivesLimit(task: Kind): boolean
   /**
    * Does the work of a task, or resumes work that another process started. Resolves when the work has really
    * stopped; never rejects.
@@ -34,23 +32,31 @@ export interface WorkKind<Kind extends Task> {
   recover(recorded: Kind, isTold: (task: EndedTask) => boolean): Promise<Recovered>
   /** Reads the output and the messages of a task. Rejects with a `HostError`. */
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
-  /** Returns the end of its output, of about `bytes` bytes; `undefined` for work without output. */
-  textOf(task: Kind, bytes: number): string | undefined
+
+  // A kind leaves out what does not apply to it.
+
+  /** Whether a run continues past its time limit. */
+  outlivesLimit?(task: Kind): boolean
+  /** Returns the end of its output, of about `bytes` bytes. */
+  textOf?(task: Kind, bytes: number): string
   /** Whether an unfinished task may never end, such as a server. */
-  isService(task: Kind): boolean
+  isService?(task: Kind): boolean
   /** Whether a running task has given its last answer, so that its end follows. */
-  isFinishing(task: Kind): boolean
+  isFinishing?(task: Kind): boolean
   /** Whether a task has ended, and processes that it started still run. */
-  hasLeftovers(task: Kind): boolean
+  hasLeftovers?(task: Kind): boolean
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
-  killLeftovers(task: Kind): Promise<boolean>
+  killLeftovers?(task: Kind): Promise<boolean>
   /** Called when the end of a task is settled: no parent is owed it any more. */
-  endWasTold(task: Kind): void
+  endWasTold?(task: Kind): void
 }
 
 export type WorkKinds = {
   readonly [Kind in Task['kind']]: WorkKind<Extract<Task, { readonly kind: Kind }>>
 }
+
+/** Returns the kind of a task. */
+export type KindOf = (task: Task) => WorkKind<Task>
 
 /** The part of a request that each kind of work has. */
 export interface LaunchOf {
@@ -111,9 +117,4 @@ export interface WorkReport {
   readonly transcript: RunSummary | undefined
   /** As many of the newest messages of its session as were requested, including those of earlier runs, oldest first. */
   readonly messages: readonly TaskMessage[]
-}
-
-/** Returns the kind of a task. */
-export function kindOf(kinds: WorkKinds, task: Task): WorkKind<Task> {
-  return kinds[task.kind]
 }

@@ -5,7 +5,7 @@ import { modelOf } from '../../task/model.ts'
 import type { TaskModel } from '../../task/task.ts'
 import { refuseEmptyPrompt } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
-import type { KindLaunch, NewRun, NewWork } from '../kind.ts'
+import type { KindLaunch } from '../kind.ts'
 import type { AgentWork } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
 
@@ -33,48 +33,42 @@ interface Ports {
   readonly names: ToolNames
 }
 
-export class AgentLaunch implements KindLaunch<LaunchRequest, AgentWork> {
-  readonly kind = 'agent'
-  readonly #ports: Ports
+export function agentLaunch({ catalogue, names }: Ports): KindLaunch<LaunchRequest, AgentWork> {
+  return {
+    kind: 'agent',
 
-  constructor(ports: Ports) {
-    this.#ports = ports
-  }
+    check: ({ prompt }) => refuseEmptyPrompt(prompt),
 
-  check({ prompt }: LaunchRequest): void {
-    refuseEmptyPrompt(prompt)
+    async prepare(request, run, parent) {
+      const [session, agent, primaryTools] = await Promise.all([
+        parent,
+        catalogue.agent(request.agent),
+        catalogue.primaryTools(),
+      ])
+      const model = await modelFor(request, agent, session, catalogue)
+      const work: AgentWork = {
+        kind: 'agent',
+        agent: agent.name,
+        ...(model && { model }),
+        ...(agent.steps !== undefined && { maxSteps: agent.steps }),
+        prompt: request.prompt,
+        promptIDs: [newPromptID(run, run.createdAt)],
+      }
+      return { work, permission: childRules(session, [...Object.values(names), ...primaryTools]) }
+    },
   }
+}
 
-  async prepare(request: LaunchRequest, run: NewRun, parent: Promise<Session>): Promise<NewWork<AgentWork>> {
-    const { catalogue, names } = this.#ports
-    const [session, agent, primaryTools] = await Promise.all([
-      parent,
-      catalogue.agent(request.agent),
-      catalogue.primaryTools(),
-    ])
-    const model = await this.#model(request, agent, session)
-    const work: AgentWork = {
-      kind: this.kind,
-      agent: agent.name,
-      ...(model && { model }),
-      ...(agent.steps !== undefined && { maxSteps: agent.steps }),
-      prompt: request.prompt,
-      promptIDs: [newPromptID(run, run.createdAt)],
-    }
-    return { work, permission: childRules(session, [...Object.values(names), ...primaryTools]) }
-  }
-
-  async #model(
-    { model, variant }: LaunchRequest,
-    agent: Agent,
-    parent: Session,
-  ): Promise<TaskModel | undefined> {
-    if (model !== undefined) {
-      return { ...(await this.#ports.catalogue.model(model)), ...(variant !== undefined && { variant }) }
-    }
-    if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
-    return modelOf(parent)
-  }
+async function modelFor(
+  { model, variant }: LaunchRequest,
+  agent: Agent,
+  parent: Session,
+  catalogue: Catalogue,
+): Promise<TaskModel | undefined> {
+  if (model !== undefined)
+    return { ...(await catalogue.model(model)), ...(variant !== undefined && { variant }) }
+  if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
+  return modelOf(parent)
 }
 
 /**

@@ -56,10 +56,6 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return this.#options.timeoutMs
   }
 
-  outlivesLimit(): boolean {
-    return false
-  }
-
   async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
     const run = new AgentRun(task, this.#ports, {
@@ -126,25 +122,9 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
   }
 
-  textOf(): undefined {}
-
-  isService(): boolean {
-    return false
-  }
-
   isFinishing({ sessionID }: AgentTask): boolean {
     return this.#runs.get(sessionID)?.isFinishing ?? false
   }
-
-  hasLeftovers(): boolean {
-    return false
-  }
-
-  killLeftovers(): Promise<boolean> {
-    return Promise.resolve(false)
-  }
-
-  endWasTold(): void {}
 
   /**
    * Sends one more prompt to a running task, whose model reads it at its next step. Rejects with a `HostError` if the

@@ -276,11 +276,6 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return leftOf(this.#limits.timeoutMs, since ?? task.createdAt, this.#ports.clock) === 0
   }
 
-  /** The exit of a command is its end. */
-  isFinishing(): boolean {
-    return false
-  }
-
   #portOf({ id }: CommandTask): number | undefined {
     const child = this.#live.get(id)
     return child?.isAlive ? listeningPort(child.pid) : undefined
