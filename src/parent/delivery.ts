@@ -63,10 +63,7 @@ const SENDS_WITHOUT_TURN = 5
 
 export class Delivery {
   readonly message: NoticeMessage
-  readonly #opencode: Opencode
-  readonly #gate: Pick<Gate, 'admission'>
-  readonly #clock: Clock
-  readonly #log: Log
+  readonly #ports: DeliveryPorts
   readonly #on: DeliveryListeners
   readonly #reception: ReceptionTracker
   #step: FirstStep | 'sent' | 'resting' | 'over'
@@ -77,10 +74,7 @@ export class Delivery {
 
   constructor(ports: DeliveryPorts, message: NoticeMessage, step: FirstStep, on: DeliveryListeners) {
     this.message = message
-    this.#opencode = ports.opencode
-    this.#gate = ports.gate
-    this.#clock = ports.clock
-    this.#log = ports.log
+    this.#ports = ports
     this.#step = step
     this.#sentAt = ports.clock.monotonic()
     this.#on = on
@@ -118,7 +112,7 @@ export class Delivery {
     this.#attempts += 1
     this.#step = 'sending'
     try {
-      const admitted = await this.#gate.admission()
+      const admitted = await this.#ports.gate.admission()
       if (this.#isOver()) return
       if (admitted.type === 'gone') {
         this.#end('gone')
@@ -128,15 +122,15 @@ export class Delivery {
         if (this.#attempts > 1) await this.#read()
         if (this.#step !== 'sending' || this.#settle()) return
         // The gate may have opened during the read.
-        if ((await this.#gate.admission()).type === 'closed') this.#rest()
+        if ((await this.#ports.gate.admission()).type === 'closed') this.#rest()
         else void this.send()
         return
       }
       const { type: _, ...choice } = admitted
-      await this.#opencode.prompt(parentID, { messageID, ...choice, parts })
+      await this.#ports.opencode.prompt(parentID, { messageID, ...choice, parts })
       if (this.#step !== 'sending') return
       this.#step = 'sent'
-      this.#sentAt = this.#clock.monotonic()
+      this.#sentAt = this.#ports.clock.monotonic()
       this.#on.onSent()
     } catch (error) {
       if (this.#step !== 'sending') return
@@ -144,7 +138,7 @@ export class Delivery {
         this.#end('gone')
         return
       }
-      this.#log.warn(`notice for ${parentID} not sent, attempt ${this.#attempts}: ${errorText(error)}`)
+      this.#ports.log.warn(`notice for ${parentID} not sent, attempt ${this.#attempts}: ${errorText(error)}`)
       this.#pause()
     }
   }
@@ -189,7 +183,7 @@ export class Delivery {
     try {
       await this.#read()
       if (this.#settle() || this.#step !== step) return
-      if (this.#clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
+      if (this.#ports.clock.monotonic() - this.#sentAt < this.#backOff(TURN_LIMIT_MS)) return
       if (step === 'piggybacked') await this.#endPiggyback()
       else if (this.#attempts < SENDS_WITHOUT_TURN) void this.send()
       else this.#rest()
@@ -200,7 +194,7 @@ export class Delivery {
 
   /** Handles a user's message that no turn has followed. */
   async #endPiggyback(): Promise<void> {
-    const { type } = await this.#gate.admission()
+    const { type } = await this.#ports.gate.admission()
     if (this.#step !== 'piggybacked') return
     if (type === 'gone') this.#end('gone')
     else if (type === 'open' && this.#reception.reception === 'unanswered') this.#end('unanswered')
@@ -218,7 +212,7 @@ export class Delivery {
       void this.send()
     } else if (this.#step === 'stored') {
       this.#step = 'piggybacked'
-      this.#sentAt = this.#clock.monotonic()
+      this.#sentAt = this.#ports.clock.monotonic()
     }
   }
 
@@ -237,7 +231,7 @@ export class Delivery {
   async #read(): Promise<void> {
     const { parentID, messageID } = this.message
     const isOurs = ({ info }: StoredMessage): boolean => info.id === messageID
-    const messages = await readBack(this.#opencode, parentID, (newest) => newest.some(isOurs))
+    const messages = await readBack(this.#ports.opencode, parentID, (newest) => newest.some(isOurs))
     for (const { info } of messages) this.#reception.observe(info)
   }
 
@@ -266,7 +260,7 @@ export class Delivery {
   }
 
   #pause(): void {
-    this.#cancelPause = this.#clock.after(this.#backOff(FIRST_PAUSE_MS), () => {
+    this.#cancelPause = this.#ports.clock.after(this.#backOff(FIRST_PAUSE_MS), () => {
       this.#cancelPause = undefined
       void this.send()
     })

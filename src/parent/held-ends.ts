@@ -5,7 +5,7 @@
 import type { Part } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'
 import type { EndedTask, Task } from '../task/task.ts'
-import { endKey, type EndNotice, type Notice } from './notice.ts'
+import { keyOf, type EndNotice, type Notice } from './notice.ts'
 import { Readings, type Reading, type ReadingPorts } from './reading.ts'
 
 interface HeldEnd {
@@ -47,7 +47,7 @@ export class HeldEnds {
   }
 
   hold(task: Task, reader: Reader): Hold {
-    const key = endKey(task)
+    const key = keyOf(task, 'ended')
     const held = this.#held.get(key) ?? this.#hold(key)
     let end: EndedTask | undefined
     const reading = this.#readings.begin(reader, (over) => {
@@ -73,14 +73,14 @@ export class HeldEnds {
 
   /** Holds the notice of an end if a call asks for it. Returns whether one does. */
   keep(notice: EndNotice): boolean {
-    const held = this.#held.get(endKey(notice.task))
+    const held = this.#held.get(keyOf(notice.task, 'ended'))
     if (held) held.notice = notice
     return held !== undefined
   }
 
   /** Drops the notice of an end that the parent has read. */
   settle(task: EndedTask): void {
-    const held = this.#held.get(endKey(task))
+    const held = this.#held.get(keyOf(task, 'ended'))
     if (held) held.notice = undefined
   }
 

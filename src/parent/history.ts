@@ -2,7 +2,7 @@
 import type { StoredMessage } from '../host/opencode.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
-import { endKey, piggybackKey } from './notice.ts'
+import { keyOf, piggybackKey } from './notice.ts'
 import { ReceptionTracker, type Reception } from './reception.ts'
 
 /** Metadata of a tool's result that names the end which it returns; empty before the task has ended. */
@@ -61,6 +61,6 @@ export class History {
   knows(task: EndedTask): boolean {
     if (task.status === 'cancelled' && task.by === 'parent') return true
     if (this.#read.has(readKey(task))) return true
-    return this.notice(endKey(task))?.reception === 'answered'
+    return this.notice(keyOf(task, 'ended'))?.reception === 'answered'
   }
 }

@@ -38,14 +38,20 @@ const BEHIND_USER_MS = 30 * 24 * 3_600_000
 const REMINDER =
   '[Automatic notice, not from the user. Read the notices above, in the message without an answer.]'
 
+interface Ports {
+  readonly clock: Clock
+  readonly tasks: ParentTasks
+  /** Whether a task has given its last answer, so that its end follows. */
+  readonly isFinishing: (task: Task) => boolean
+  /** Returns the bytes of sent notices that the parent has not read. */
+  readonly unreadBytes: () => number
+  readonly send: (message: NoticeMessage, notices: readonly Notice[]) => void
+}
+
 export class Mailbox {
+  readonly #ports: Ports
   readonly #parentID: string
-  readonly #clock: Clock
-  readonly #tasks: ParentTasks
   readonly #options: NotifyOptions
-  readonly #send: (message: NoticeMessage, notices: readonly Notice[]) => void
-  readonly #unreadBytes: () => number
-  readonly #isFinishing: (task: Task) => boolean
   /** By their keys, in the order of their arrival. */
   #unsent = new Map<string, Notice>()
   /** When the last two notices came, on the monotonic clock. */
@@ -53,26 +59,10 @@ export class Mailbox {
   /** The running debounce; `undefined` while nothing is about to be sent. */
   #moment: { readonly since: number; readonly cancel: () => void } | undefined
 
-  constructor(
-    ports: {
-      clock: Clock
-      tasks: ParentTasks
-      /** Whether a task has given its last answer, so that its end follows. */
-      isFinishing: (task: Task) => boolean
-      /** The bytes of sent notices that the parent has not read. */
-      unreadBytes: () => number
-    },
-    parentID: string,
-    options: NotifyOptions,
-    send: (message: NoticeMessage, notices: readonly Notice[]) => void,
-  ) {
-    this.#clock = ports.clock
-    this.#tasks = ports.tasks
-    this.#unreadBytes = ports.unreadBytes
-    this.#isFinishing = ports.isFinishing
+  constructor(ports: Ports, parentID: string, options: NotifyOptions) {
+    this.#ports = ports
     this.#parentID = parentID
     this.#options = options
-    this.#send = send
   }
 
   /** Whether a debounce is running, after which the notices are sent. */
@@ -83,7 +73,7 @@ export class Mailbox {
   /** Adds a notice, and schedules its message. */
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
-    this.#lastPuts = [...this.#lastPuts.slice(-1), this.#clock.monotonic()]
+    this.#lastPuts = [...this.#lastPuts.slice(-1), this.#ports.clock.monotonic()]
     // A notice about an unfinished task is useful only while the task runs.
     this.sendSoon({ wakes: !isEndNotice(notice) })
   }
@@ -112,14 +102,14 @@ export class Mailbox {
    */
   sendSoon({ waits = false, wakes = false } = {}): void {
     if (this.#unsent.size === 0 || !this.#mayWake(wakes)) return
-    const since = this.#moment?.since ?? this.#clock.monotonic()
+    const since = this.#moment?.since ?? this.#ports.clock.monotonic()
     this.stop()
-    if (!waits && this.#tasks.activeCount === 0) {
+    if (!waits && this.#ports.tasks.activeCount === 0) {
       this.#flush()
       return
     }
-    const left = since + this.#longestMs - this.#clock.monotonic()
-    const cancel = this.#clock.after(Math.min(this.#debounceMs(), left), () => this.#flush())
+    const left = since + this.#longestMs - this.#ports.clock.monotonic()
+    const cancel = this.#ports.clock.after(Math.min(this.#debounceMs(), left), () => this.#flush())
     this.#moment = { since, cancel }
   }
 
@@ -139,7 +129,7 @@ export class Mailbox {
   }
 
   #isAnyFinishing(): boolean {
-    for (const task of this.#tasks.active()) if (this.#isFinishing(task)) return true
+    for (const task of this.#ports.tasks.active()) if (this.#ports.isFinishing(task)) return true
     return false
   }
 
@@ -150,9 +140,9 @@ export class Mailbox {
   remind(notices: readonly Notice[]): boolean {
     const [first] = notices
     if (!first || !this.#mayWake(!notices.every(isEndNotice))) return false
-    const [at, key] = [this.#clock.now(), `${noticeKey(first)} unheard`]
+    const [at, key] = [this.#ports.clock.now(), `${noticeKey(first)} unheard`]
     const part = { id: partID(key, at), text: REMINDER, synthetic: true }
-    this.#send({ parentID: this.#parentID, messageID: messageID(key, at), parts: [part] }, notices)
+    this.#ports.send({ parentID: this.#parentID, messageID: messageID(key, at), parts: [part] }, notices)
     return true
   }
 
@@ -164,7 +154,7 @@ export class Mailbox {
 
   /** Whether an unfinished task will end by itself; a server, a command without a time limit, will not. */
   #isAnyToEnd(): boolean {
-    for (const task of this.#tasks.unfinished()) if (!isOpenEnded(task)) return true
+    for (const task of this.#ports.tasks.unfinished()) if (!isOpenEnded(task)) return true
     return false
   }
 
@@ -193,8 +183,8 @@ export class Mailbox {
     if (!first) return
     const parts = this.#parts(notices, (key, at) => ({ key, at }))
     // Until 1.18.14, OpenCode ignores a message whose id is below that of an answer (contract 15.10).
-    const id = messageID(noticeKey(first), this.#clock.now())
-    this.#send({ parentID: this.#parentID, messageID: id, parts }, notices)
+    const id = messageID(noticeKey(first), this.#ports.clock.now())
+    this.#ports.send({ parentID: this.#parentID, messageID: id, parts }, notices)
   }
 
   /** Returns a part for each notice and a closing part. OpenCode orders parts by the times in their ids. */
@@ -208,12 +198,12 @@ export class Mailbox {
       const { key, at } = place(noticed, happenedAt)
       return { id: partID(key, at), text, synthetic: true }
     }
-    const texts = noticeTexts(notices, this.#options.inlineResultBytes, this.#unreadBytes())
+    const texts = noticeTexts(notices, this.#options.inlineResultBytes, this.#ports.unreadBytes())
     const parts = notices.map((notice, index) =>
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
-    const { unfinishedIDs, used } = this.#tasks
+    const { unfinishedIDs, used } = this.#ports.tasks
     const closing = closingText(notices, unfinishedIDs, used, this.#options.readTool)
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }

@@ -46,31 +46,22 @@ const ATTRIBUTE_LENGTH = 80
 /** How many ids the closing line names. */
 const NAMED = 1
 
+/** The notices that a run can have, one of each. */
+export const NOTICE_TYPES = ['ended', 'matched', 'listening', 'unanswered'] as const
+
 /** Returns the key that identifies a notice, however often the notice is created. */
+export function keyOf({ id, run }: Task, type: (typeof NOTICE_TYPES)[number]): string {
+  return `${id} ${run} ${type}`
+}
+
 export function noticeKey(notice: Notice): string {
-  if (isEndNotice(notice)) return endKey(notice.task)
-  if ('match' in notice) return outputMatchKey(notice.task)
-  return 'listening' in notice ? listeningKey(notice.task) : unansweredKey(notice.task)
+  if (isEndNotice(notice)) return keyOf(notice.task, 'ended')
+  if ('match' in notice) return keyOf(notice.task, 'matched')
+  return keyOf(notice.task, 'listening' in notice ? 'listening' : 'unanswered')
 }
 
 export function isEndNotice(notice: Notice): notice is EndNotice {
   return 'text' in notice
-}
-
-export function endKey({ id, run }: Task): string {
-  return `${id} ${run} ended`
-}
-
-export function outputMatchKey({ id, run }: Task): string {
-  return `${id} ${run} matched`
-}
-
-export function unansweredKey({ id, run }: Task): string {
-  return `${id} ${run} unanswered`
-}
-
-export function listeningKey({ id, run }: Task): string {
-  return `${id} ${run} listening`
 }
 
 /** Returns the notices that a parent is owed about a command besides the notice of its end. */

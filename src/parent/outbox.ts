@@ -22,15 +22,7 @@ import type { Admission, Gate } from './gate.ts'
 import { HeldEnds, type Hold } from './held-ends.ts'
 import type { History } from './history.ts'
 import { Mailbox, type NotifyOptions } from './mailbox.ts'
-import {
-  endKey,
-  isEndNotice,
-  listeningKey,
-  noticeKey,
-  outputMatchKey,
-  unansweredKey,
-  type Notice,
-} from './notice.ts'
+import { isEndNotice, keyOf, noticeKey, NOTICE_TYPES, type Notice } from './notice.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 import type { ReadingPorts } from './reading.ts'
 
@@ -87,15 +79,12 @@ export class Outbox {
       },
       onChange: () => this.#changed(),
     })
-    this.#mailbox = new Mailbox(
-      { ...ports, unreadBytes: () => this.#deliveries.unreadBytes },
-      parentID,
-      options,
-      (message, notices) => {
-        void this.#deliveries.open(message, notices, 'sending').send()
-        this.#changed()
-      },
-    )
+    const send = (message: NoticeMessage, notices: readonly Notice[]): void => {
+      void this.#deliveries.open(message, notices, 'sending').send()
+      this.#changed()
+    }
+    const unreadBytes = (): number => this.#deliveries.unreadBytes
+    this.#mailbox = new Mailbox({ ...ports, send, unreadBytes }, parentID, options)
   }
 
   observeTask(task: Task, event: StoreEvent): void {
@@ -109,10 +98,10 @@ export class Outbox {
           this.#mailbox.put({ task, unanswered: task.permissionRequests, at: event.at })
         return
       case 'permissionReplied':
-        if (!isUnanswered(task)) this.#withdraw([unansweredKey(task)])
+        if (!isUnanswered(task)) this.#withdraw([keyOf(task, 'unanswered')])
         return
       case 'ended':
-        this.#withdraw([unansweredKey(task)])
+        this.#withdraw([keyOf(task, 'unanswered')])
         if (isEnded(task)) this.#end(task, event.outcome.text)
         return
       default:
@@ -257,7 +246,7 @@ export class Outbox {
     this.#ports.onSettled(task)
     this.#held.settle(task)
     // Reading the end also settles the earlier notices of the task.
-    this.#withdraw([endKey(task), outputMatchKey(task), listeningKey(task), unansweredKey(task)])
+    this.#withdraw(NOTICE_TYPES.map((type) => keyOf(task, type)))
   }
 
   #withdraw(keys: readonly string[]): void {

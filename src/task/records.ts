@@ -60,12 +60,17 @@ function withoutOpenRequest(metadata: { readonly [key: string]: unknown }): type
   return rest
 }
 
+interface Ports {
+  readonly opencode: Opencode
+  readonly log: Log
+  readonly store: TaskStore
+  /** The newest steps of a task are written with its record. */
+  readonly timeline: { newest: (taskID: string) => readonly Step[] }
+}
+
 export class TaskRecords {
-  readonly #opencode: Opencode
-  readonly #log: Log
-  readonly #store: TaskStore
+  readonly #ports: Ports
   readonly #owner: Owner
-  readonly #timeline: { newest: (taskID: string) => readonly Step[] }
   /** The records of ends that wait for their notices, by session. */
   readonly #pending = new Map<string, Promise<void>>()
   /** The newest write for each session: each write awaits the one before it. */
@@ -73,20 +78,8 @@ export class TaskRecords {
   /** Other metadata of the sessions of unfinished tasks: each write repeats it, because it replaces the object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
-  constructor(
-    ports: {
-      opencode: Opencode
-      log: Log
-      store: TaskStore
-      /** The newest steps of a task are written with its record. */
-      timeline: { newest: (taskID: string) => readonly Step[] }
-    },
-    owner: Owner,
-  ) {
-    this.#timeline = ports.timeline
-    this.#opencode = ports.opencode
-    this.#log = ports.log
-    this.#store = ports.store
+  constructor(ports: Ports, owner: Owner) {
+    this.#ports = ports
     this.#owner = owner
   }
 
@@ -104,7 +97,7 @@ export class TaskRecords {
     permission: PermissionRuleset,
   ): Promise<Kind & { readonly sessionID: string; readonly status: 'pending' }> {
     const pending = { ...draft, status: 'pending' as const }
-    const session = await this.#opencode.createSession({
+    const session = await this.#ports.opencode.createSession({
       parentID: draft.parentID,
       title: `${draft.description} (${traitsOf(draft).titleSuffix(draft)})`,
       permission,
@@ -128,7 +121,7 @@ export class TaskRecords {
     const { id, sessionID, createdAt } = task
     const [promptID, ...steers] = task.promptIDs
     try {
-      const { metadata } = await this.#opencode.session(sessionID)
+      const { metadata } = await this.#ports.opencode.session(sessionID)
       this.#metadata.set(sessionID, withoutRecord(metadata))
       if (task.prompt === '') return true
       // A later message of the user may have undone the prompt, which must then not be sent again.
@@ -136,7 +129,7 @@ export class TaskRecords {
         role === 'user' && time.created >= createdAt && !steers.includes(messageID)
       const hasPrompt = (messages: readonly StoredMessage[]): boolean =>
         messages.some(({ info }) => info.id === promptID || isSince(info))
-      return hasPrompt(await readBack(this.#opencode, sessionID, hasPrompt))
+      return hasPrompt(await readBack(this.#ports.opencode, sessionID, hasPrompt))
     } catch (error) {
       if (!(error instanceof HostError) || error.reason !== 'notFound') throw error
       throw new ToolError(`The session of ${id} was deleted. Start a new task.`, 'wrongState')
@@ -148,21 +141,21 @@ export class TaskRecords {
    * written an older record with it. Rejects with a `HostError`.
    */
   async mark(sessionID: string, fields: { readonly [key: string]: unknown }): Promise<void> {
-    const { metadata } = await this.#opencode.session(sessionID)
+    const { metadata } = await this.#ports.opencode.session(sessionID)
     const marked = { ...metadata, ...fields }
     // This write replaces the one that waits for a notice.
     if (this.#pending.delete(sessionID)) this.#metadata.delete(sessionID)
     if (this.#metadata.has(sessionID)) this.#metadata.set(sessionID, withoutRecord(marked))
-    const task = this.#store.findBySession(sessionID)
+    const task = this.#ports.store.findBySession(sessionID)
     if (task) this.#queue(task, marked)
-    else await this.#opencode.replaceMetadata(sessionID, marked)
+    else await this.#ports.opencode.replaceMetadata(sessionID, marked)
     await this.written(sessionID)
   }
 
   /** Writes the end of a task whose owner is gone; it stays that of `owner`. Rejects with a `HostError`. */
   async recordEnd(task: Task, { metadata }: Session, owner: Owner): Promise<void> {
     const beside = withoutOpenRequest(metadata ?? {})
-    await this.#opencode.replaceMetadata(task.sessionID, {
+    await this.#ports.opencode.replaceMetadata(task.sessionID, {
       ...beside,
       [RECORD_KEY]: this.#recordOf(task, owner),
     })
@@ -187,7 +180,7 @@ export class TaskRecords {
     const { sessionID } = task
     const pending = after.then(() => {
       // A later event has recorded this end with itself.
-      if (this.#pending.get(sessionID) === pending) this.#write(this.#store.now(task))
+      if (this.#pending.get(sessionID) === pending) this.#write(this.#ports.store.now(task))
       return undefined
     })
     this.#pending.set(sessionID, pending)
@@ -203,7 +196,7 @@ export class TaskRecords {
   /** Rewrites the record of an ended task. Reads its other metadata first, because `#write` dropped it. */
   #rewrite({ id, sessionID }: Task): void {
     this.mark(sessionID, {}).catch((error: unknown) => {
-      this.#log.warn(`${id}: could not be recorded again: ${errorText(error)}`)
+      this.#ports.log.warn(`${id}: could not be recorded again: ${errorText(error)}`)
     })
   }
 
@@ -224,15 +217,15 @@ export class TaskRecords {
   ): Promise<void> {
     if (before) await before
     try {
-      await this.#opencode.replaceMetadata(task.sessionID, metadata)
+      await this.#ports.opencode.replaceMetadata(task.sessionID, metadata)
     } catch (error) {
       // A deleted session needs no record. Otherwise the end can still be read from its messages.
       if (error instanceof HostError && error.reason === 'notFound') return
-      this.#log.warn(`${task.id}: could not be recorded as ${task.status}: ${errorText(error)}`)
+      this.#ports.log.warn(`${task.id}: could not be recorded as ${task.status}: ${errorText(error)}`)
     }
   }
 
   #recordOf(task: Task, owner = this.#owner): object {
-    return recordOf(task, owner, this.#timeline.newest(task.id))
+    return recordOf(task, owner, this.#ports.timeline.newest(task.id))
   }
 }

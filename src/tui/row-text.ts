@@ -7,36 +7,22 @@ import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 /** The name of a colour in the theme. */
 export type Tone = 'text' | 'textMuted' | 'success' | 'warning' | 'error' | 'info'
 
-/** A sign for each phase, so that colour is not the only difference; each is one cell wide. */
-const SIGNS: Readonly<Record<Phase, string>> = {
-  waiting: '?',
-  running: '●',
-  pending: '○',
-  completed: '✓',
-  failed: '✗',
-  cancelled: '–',
+/**
+ * How each phase is shown, tasks that need the user first. A sign is one cell wide; it is there so that colour is not
+ * the only difference.
+ */
+const PHASES: Readonly<
+  Record<Phase, { readonly sign: string; readonly tone: Tone; readonly title: string }>
+> = {
+  waiting: { sign: '?', tone: 'warning', title: 'Waiting for you' },
+  running: { sign: '●', tone: 'info', title: 'Running' },
+  pending: { sign: '○', tone: 'textMuted', title: 'Pending' },
+  failed: { sign: '✗', tone: 'error', title: 'Failed' },
+  completed: { sign: '✓', tone: 'success', title: 'Completed' },
+  cancelled: { sign: '–', tone: 'textMuted', title: 'Cancelled' },
 }
 
-const TONES: Readonly<Record<Phase, Tone>> = {
-  waiting: 'warning',
-  running: 'info',
-  pending: 'textMuted',
-  completed: 'success',
-  failed: 'error',
-  cancelled: 'textMuted',
-}
-
-const TITLES: Readonly<Record<Phase, string>> = {
-  waiting: 'Waiting for you',
-  running: 'Running',
-  pending: 'Pending',
-  completed: 'Completed',
-  failed: 'Failed',
-  cancelled: 'Cancelled',
-}
-
-/** The order of the phases: tasks that need the user come first. */
-const ORDER: readonly Phase[] = ['waiting', 'running', 'pending', 'failed', 'completed', 'cancelled']
+const ORDER = Object.keys(PHASES)
 
 /** The maximum of tasks in the sidebar, and of ended ones among them. */
 const SHOWN = 10
@@ -92,8 +78,8 @@ export function badgeOf(views: readonly TaskView[]): Badge | undefined {
   const waiting = views.filter(({ phase }) => phase === 'waiting').length
   if (running + waiting === 0) return undefined
   return {
-    running: running === 0 ? undefined : `${SIGNS.running} ${running} running`,
-    waiting: waiting === 0 ? undefined : `${SIGNS.waiting} ${waiting} waiting`,
+    running: running === 0 ? undefined : `${PHASES.running.sign} ${running} running`,
+    waiting: waiting === 0 ? undefined : `${PHASES.waiting.sign} ${waiting} waiting`,
   }
 }
 
@@ -111,7 +97,7 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
   return inOrder([...views.filter(isUnfinished), ...ended]).map((view) => {
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
-    const title = `${SIGNS[phase]} ${truncate(task.description, Math.floor(width / 2))}`
+    const title = `${PHASES[phase].sign} ${truncate(task.description, Math.floor(width / 2))}`
     const about = [traitsOf(task).worker(task), detailOf(view)]
       .filter((text) => text !== undefined)
       .join(' · ')
@@ -120,7 +106,7 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
       title,
       description: truncate(about, Math.max(0, width - widthOf(title) - widthOf(footer) - 3)),
       footer,
-      category: TITLES[phase],
+      category: PHASES[phase].title,
     }
   })
 }
@@ -164,8 +150,8 @@ function rowOf(view: TaskView, now: number, width: number): Row {
   return {
     taskID: task.id,
     sessionID: task.sessionID,
-    sign: SIGNS[phase],
-    tone: TONES[phase],
+    sign: PHASES[phase].sign,
+    tone: PHASES[phase].tone,
     label: truncate(`${doerOf(view)} ${task.description}`, room),
     time,
     detail: detail === undefined ? undefined : truncate(detail, width - 2),
@@ -201,7 +187,7 @@ function countsOf(views: readonly TaskView[]): string {
 /** Returns the counts with signs, for a narrow sidebar. */
 function signedCountsOf(views: readonly TaskView[]): string {
   return countEach(views)
-    .map(([phase, count]) => `${SIGNS[phase]} ${count}`)
+    .map(([phase, count]) => `${PHASES[phase].sign} ${count}`)
     .join('  ')
 }
 
