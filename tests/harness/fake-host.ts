@@ -162,9 +162,15 @@ export class FakeHost {
     return call
   }
 
-  /** Sends a user message that makes the model call a tool that does `work`, whatever the script says. */
-  callTool(sessionID: string, work: (callID: string) => ToolOutput | Promise<ToolOutput>): void {
-    this.#model.nextCalls.set(sessionID, this.toolCall(work))
+  /** Sends a user message that makes the model call a tool at once for each work, whatever the script says. */
+  callTool(
+    sessionID: string,
+    ...works: readonly ((callID: string) => ToolOutput | Promise<ToolOutput>)[]
+  ): void {
+    this.#model.nextCalls.set(
+      sessionID,
+      works.map((work) => this.toolCall(work)),
+    )
     this.userPrompt(sessionID, 'call a tool')
   }
 

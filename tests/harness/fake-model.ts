@@ -14,7 +14,7 @@ type Line = ModelRequest['messages'][number]
 export class FakeModel {
   script: Script
   /** The call that a session's model makes upon the next user message, whatever the script says. */
-  readonly nextCalls = new Map<string, ToolCall>()
+  readonly nextCalls = new Map<string, readonly ToolCall[]>()
   readonly #requests: Writable<FakeRequest>[] = []
 
   constructor(script: Script) {
@@ -43,10 +43,10 @@ export class FakeModel {
   }
 
   #nextCall({ sessionID, messages }: ModelRequest): Reply | undefined {
-    const call = messages.at(-1)?.role === 'user' ? this.nextCalls.get(sessionID) : undefined
-    if (!call) return undefined
+    const tools = messages.at(-1)?.role === 'user' ? this.nextCalls.get(sessionID) : undefined
+    if (!tools) return undefined
     this.nextCalls.delete(sessionID)
-    return { tools: [call] }
+    return { tools }
   }
 }
 

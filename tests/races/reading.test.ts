@@ -240,6 +240,27 @@ test('a notice that is about to be sent is held when a tool call begins to read 
   expect(notices()).toEqual([])
 })
 
+test('a message of two ends is not sent while the second is read, after the first was settled', async () => {
+  const { clock, host, launch, answer, notices, manager, parentID } = createFakeStage()
+  const [one, two] = [await launch('one'), await launch('two')]
+  await clock.advance(100)
+  for (let attempt = 0; attempt < 4; attempt += 1) host.failNext('prompt')
+  answer('one')
+  answer('two')
+  // Both notices are in one message, which is not accepted.
+  await clock.advance(1000)
+  const readFor = (id: string, ms: number) => async (callID: string) => {
+    const { task, receipt } = await manager.output(id, { reader: { sessionID: parentID, callID } })
+    await pause(clock, ms)
+    return { output: task.status, metadata: { ...receipt } }
+  }
+  host.callTool(parentID, readFor(one.id, 20_000), readFor(two.id, 60_000))
+  await clock.advance(1000)
+  host.clearFaults()
+  await clock.advance(100_000)
+  expect(notices()).toEqual([])
+})
+
 test('a held notice is sent when the tool call that has read its end fails', async () => {
   const { clock, host, launch, answer, notices, read } = createFakeStage()
   const { id } = await launch('one')
