@@ -69,8 +69,9 @@ export function streamObserversOf(rooms: Rooms): Observers {
   }
 }
 
-export function sessionUpdated({ parents, records, requests }: Rooms, session: Session): void {
+export function sessionUpdated({ agents, parents, records, requests }: Rooms, session: Session): void {
   parents.find(session.id)?.gate.observeSession(session)
+  agents.observeSession(session)
   records.observeSession(session)
   requests.observeSession(session)
 }

@@ -54,6 +54,29 @@ export function turns(test: ContractTest): void {
       expect(await child.answeredTo()).toEqual(['hello', 'hello', 'hello'])
     })
 
+    test('sends in each step the tokens of its session, with those of the steps before (15.32)', async ({
+      child,
+      host,
+    }) => {
+      host.setScript(inOrder(READ, READ, { text: 'done' }))
+      await child.turn('hello')
+      await host.settle()
+      let ended = 0
+      const steps: number[] = []
+      const wrong: string[] = []
+      for (const { type, properties } of child.events) {
+        if (type === 'message.part.updated' && properties.part.type === 'step-finish')
+          ended += properties.part.tokens.input
+        if (type !== 'session.updated') continue
+        const { tokens } = properties.info
+        if (tokens?.input === ended) steps.push(ended)
+        else wrong.push(`${tokens?.input} after ${ended}`)
+      }
+      expect(wrong).toEqual([])
+      // Zero for the prompt and the first step, and all of them after the turn.
+      expect(new Set(steps)).toEqual(new Set([0, 10, 20, 30]))
+    })
+
     test('sends the end of a tool call with the ids under which it is stored', async ({ child, host }) => {
       host.setScript(inOrder(READ, { text: 'done' }))
       await child.turn('hello')

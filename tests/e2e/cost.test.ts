@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { probePlugin } from '../harness/plugin.ts'
-import { heldReply } from '../harness/replies.ts'
+import { heldReply, READ } from '../harness/replies.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 /** Longer than the test, which advances the time itself. */
@@ -28,7 +28,9 @@ const NEEDED = (parentID: string, sessionID: string): string[] => [
 ]
 
 test('a task costs five calls from its launch to its answered notice, and none reads a message', async () => {
-  const parent = await stage.parent(() => ({ text: 'cheap' }))
+  const parent = await stage.parent(({ messages }) =>
+    messages.filter(({ role }) => role === 'tool').length < 2 ? READ : { text: 'cheap' },
+  )
   for (const name of ['be cheap', 'be as cheap']) {
     const before = calls().length
     await parent.launch(name)

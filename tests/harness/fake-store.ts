@@ -45,7 +45,8 @@ export class FakeStore {
     const id = this.newID('ses')
     const time = { created: this.#clock.now(), updated: this.#clock.now() }
     const place = { slug: 'fake', projectID: 'fake', directory: '/project', version: '1.18.33' }
-    const session: Session = { id, title: 'New session', ...place, ...fields, time }
+    const tokens = { input: 0, output: 0, reasoning: 0, cache: { read: 0, write: 0 } }
+    const session: Session = { id, title: 'New session', cost: 0, tokens, ...place, ...fields, time }
     this.#sessions.set(id, session)
     this.#emit('session.created', { sessionID: id, info: session })
     return session
@@ -108,8 +109,27 @@ export class FakeStore {
     const message = this.#messages.get(messageID)
     this.#messages.delete(messageID)
     if (message) this.#messagesOf.get(message.sessionID)?.delete(messageID)
-    for (const partID of this.#partsOf.get(messageID) ?? []) this.#parts.delete(partID)
+    for (const partID of this.#partsOf.get(messageID) ?? []) {
+      const part = this.#parts.get(partID)
+      if (part) this.#count(part, -1)
+      this.#parts.delete(partID)
+    }
     this.#partsOf.delete(messageID)
+  }
+
+  /** Adds the end of a step to the sums of its session, without an event (contract 15.32). */
+  #count(part: Part, times: 1 | -1): void {
+    const session = this.#sessions.get(part.sessionID)
+    if (part.type !== 'step-finish' || !session?.tokens) return
+    const { input, output, reasoning, cache } = part.tokens
+    const sums = session.tokens
+    const tokens = {
+      input: sums.input + times * input,
+      output: sums.output + times * output,
+      reasoning: sums.reasoning + times * reasoning,
+      cache: { read: sums.cache.read + times * cache.read, write: sums.cache.write + times * cache.write },
+    }
+    this.#sessions.set(session.id, { ...session, cost: (session.cost ?? 0) + times * part.cost, tokens })
   }
 
   /** Stores a message. A known id retains its place and session; all other fields are replaced. */
@@ -128,6 +148,7 @@ export class FakeStore {
     this.#assertWritable(part.sessionID, 'part')
     const before = this.#parts.get(part.id)
     const messageID = before?.messageID ?? part.messageID
+    if (!before) this.#count(part, 1)
     this.#parts.set(part.id, { ...part, messageID })
     addTo(this.#partsOf, messageID, part.id)
     const { sessionID } = part

@@ -159,6 +159,32 @@ test('a late event of a step does not change the usage of the run', async () => 
   expect(manager.get(id)).toMatchObject({ status: 'completed', usage: stored.usage })
 })
 
+test.each([1, 2, 3])('the usage of a run counts its step %i, of which all events were lost', async (lost) => {
+  const { clock, host, manager, launch } = createFakeStage()
+  let calls = 0
+  const parent = host.script
+  host.script = (request) => {
+    if (request.parentSessionID === undefined) return parent(request)
+    calls += 1
+    return calls < 4 ? { tools: [{ name: 'read', args: {} }] } : { text: 'done' }
+  }
+  const { id, sessionID } = await launch('work')
+  const steps: string[] = []
+  host.eventDelays = ({ type, properties }) => {
+    if (type === 'message.updated' && properties.info.role === 'assistant') {
+      const { id: messageID } = properties.info
+      if (properties.info.sessionID === sessionID && !steps.includes(messageID)) steps.push(messageID)
+      return steps.indexOf(messageID) === lost - 1 ? [] : [0]
+    }
+    return type === 'message.part.updated' && steps.indexOf(properties.part.messageID) === lost - 1 ? [] : [0]
+  }
+  await clock.advance(3000)
+  expect(steps).toHaveLength(4)
+  const stored = readTranscript(host.messagesOf(sessionID), promptIDsOf(manager.get(id)))
+  expect(stored.usage.toolCalls).toBe(3)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', usage: stored.usage })
+})
+
 function promptIDsOf(task: Task | undefined): readonly string[] {
   return task?.kind === 'agent' ? task.promptIDs : []
 }

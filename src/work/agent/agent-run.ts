@@ -20,6 +20,7 @@ import {
   type Opencode,
   type Part,
   type Prompt,
+  type Session,
 } from '../../host/opencode.ts'
 import { NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
@@ -175,6 +176,10 @@ export class AgentRun {
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
     this.#loop = { messageID: info.id, answers: isLoop ? this.#loop.answers + 1 : 0 }
     if (this.#loop.answers === LOOPS) this.stop({ type: 'loop', answers: LOOPS })
+  }
+
+  observeSession(session: Session): void {
+    this.#fold.observeSession(session)
   }
 
   observeBusy(): void {

@@ -4,6 +4,7 @@ import {
   HostError,
   type Message,
   type Part,
+  type Session,
   type SessionStatus,
   type StoredMessage,
 } from '../../host/opencode.ts'
@@ -177,6 +178,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
 
   observeMessage(info: Message): void {
     this.#runs.get(info.sessionID)?.observeMessage(info)
+  }
+
+  observeSession(session: Session): void {
+    this.#runs.get(session.id)?.observeSession(session)
   }
 
   observeDeleted(sessionID: string): void {

@@ -7,12 +7,13 @@
  * `waiting`: the prompt of the run was not observed. `following`: each event so far continues the run. `lost`: an event was
  * missing, late or of another run, or the run continued in a way that only its messages explain; they must be read.
  */
-import type { Message, Part } from '../../host/opencode.ts'
+import type { Message, Part, Session } from '../../host/opencode.ts'
 import { NO_USAGE, usedTogether } from '../../task/task.ts'
 import {
   activityIn,
   isFinalAnswer,
   textOf,
+  tokensOf,
   transcriptOfAnswer,
   usageOf,
   type Activity,
@@ -47,6 +48,8 @@ export class RunFold {
     activity: undefined,
   }
   #newest: AssistantTurn['info'] | undefined
+  /** The tokens of the session before the run; `undefined` if no event has reported them. */
+  #tokensBefore: number | undefined
   /** The parts of the newest assistant message. */
   readonly #parts = new Map<string, Part>()
 
@@ -70,6 +73,20 @@ export class RunFold {
     else if (part.messageID === this.#newest?.id) {
       const kept = outlineOf(part)
       if (kept) this.#parts.set(part.id, kept)
+    }
+  }
+
+  /**
+   * Compares the tokens of the session with those of the observed messages, because all events of a step may be lost.
+   * OpenCode sends the session when a prompt is stored, and when a step has begun (contract 15.32).
+   */
+  observeSession({ tokens }: Session): void {
+    if (!tokens || this.#state === 'lost') return
+    if (!this.#newest) this.#tokensBefore = tokensOf(tokens)
+    else if (this.#tokensBefore !== undefined) {
+      const spent = tokensOf(tokens) - this.#tokensBefore
+      const ended = this.#before.usage.tokens
+      if (spent !== ended && spent !== ended + tokensOf(this.#newest.tokens)) this.#state = 'lost'
     }
   }
 

@@ -224,7 +224,7 @@ export function usageOf(turns: readonly AssistantTurn[]): Usage {
   return usedTogether(
     turns.map(({ info, parts }) => ({
       toolCalls: parts.filter((part) => part.type === 'tool').length,
-      tokens: tokensOf(info),
+      tokens: tokensOf(info.tokens),
       cost: info.cost,
     })),
   )
@@ -235,8 +235,8 @@ export function activityIn(turns: readonly AssistantTurn[]): Activity | undefine
   return turns.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1)
 }
 
-function tokensOf({ tokens }: AssistantMessage): number {
-  return tokens.input + tokens.output + tokens.reasoning + tokens.cache.read + tokens.cache.write
+export function tokensOf({ input, output, reasoning, cache }: AssistantMessage['tokens']): number {
+  return input + output + reasoning + cache.read + cache.write
 }
 
 function activityOf(info: AssistantMessage, part: Part): Activity[] {
