@@ -22,8 +22,6 @@ interface Ports {
 
 /** The key in the metadata of the session that this server has made for a client. */
 const KEY = 'background-mcp'
-/** How long a question of a child may stay unanswered: its client cannot answer it. */
-const PERMISSION_TIMEOUT_MS = 60_000
 
 /** Connects to the server at `url`. A server that is away, or refuses the password, is reported by the calls. */
 export function attach(url: string, { name, root, options, rules, now }: Ports): Workplace {
@@ -32,7 +30,7 @@ export function attach(url: string, { name, root, options, rules, now }: Ports):
     name,
     client,
     directory: root,
-    options: { ...options, permissionTimeoutMs: PERMISSION_TIMEOUT_MS },
+    options,
   })
   // Each call reports what fails.
   void manager.follow().catch(() => {})

@@ -13,6 +13,8 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
   --attach URL            also hand work to agents of the OpenCode server at this URL, with the password of
                           OPENCODE_SERVER_PASSWORD
   --agents N              agents at work at once (default 10)
+  --permission-timeout-ms MS  how long a question of an agent for a permission may stay unanswered before it is
+                          rejected (default 60000; 0: for ever)
   --keep                  leave commands running when the client closes the connection
   --concurrency N         running commands at once (default 10)
   --timeout-ms MS         time limit of a command without one of its own (default 300000; 0: none)
@@ -23,10 +25,14 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
   --help                  show this text
 `
 
+/** How long a question of an agent may stay unanswered: no model or person of the client can answer it. */
+const PERMISSION_TIMEOUT_MS = 60_000
+
 /** The least values of the limits, as in the options of the plugin. */
 const LEAST = {
   concurrency: 1,
   agents: 1,
+  'permission-timeout-ms': 0,
   'timeout-ms': 0,
   'max-output-bytes': 1024,
   'max-total-bytes': 1024,
@@ -58,6 +64,7 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
       killGraceMs: number('kill-grace-ms'),
     },
     notify: { wake: 'never' },
+    permissionTimeoutMs: number('permission-timeout-ms') ?? PERMISSION_TIMEOUT_MS,
   }
   const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
   const rules = readRules({ allow, deny, config })
@@ -85,6 +92,7 @@ function valuesOf(args: readonly string[]) {
         keep: flag,
         attach: text,
         agents: text,
+        'permission-timeout-ms': text,
         concurrency: text,
         'timeout-ms': text,
         'max-output-bytes': text,

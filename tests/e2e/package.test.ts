@@ -30,7 +30,11 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/CHANGELOG.md',
     'package/LICENSE',
     'package/README.md',
+    'package/dist/answers.js',
+    'package/dist/command.js',
+    'package/dist/follow.js',
     'package/dist/manager.js',
+    'package/dist/mcp.js',
     'package/dist/options.schema.json',
     'package/dist/panes.js',
     'package/dist/required-permissions.js',
@@ -46,6 +50,25 @@ test('the package holds the bundle, its types and the texts, and depends on noth
   expect(types).toEqual(entries.map((entry) => `package/dist/types/${entry}.d.ts`))
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as object
   expect(manifest).not.toHaveProperty('dependencies')
+})
+
+test('an install from the tarball brings the command without a warning, and it serves MCP', async () => {
+  const project = mkdtempSync(join(tmpdir(), 'opencode-install-'))
+  const { stdout, stderr } = await run('npm', ['install', '--no-audit', '--no-fund', tarball], {
+    cwd: project,
+  })
+  expect(`${stdout}${stderr}`).not.toMatch(/warn/i)
+  const command = join(project, 'node_modules', '.bin', 'opencode-background')
+  const request = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+  const line = `echo '${request}' | XDG_STATE_HOME=${project} ${command} mcp`
+  const { tools } = (JSON.parse((await run('sh', ['-c', line])).stdout) as { result: { tools: object[] } })
+    .result
+  expect(tools).toHaveLength(4)
+  const refused = await run(command, ['mcp', '--nope']).catch((error: unknown) => error)
+  expect(refused).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--help lists the options') as string,
+  })
 })
 
 test('the schema of the options contains each one, with its default and meaning', () => {

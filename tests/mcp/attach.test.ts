@@ -1,16 +1,34 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createPlace, startMcp, type Mcp, type McpOptions, type McpPlace } from '../harness/mcp.ts'
-import { startStage, type Stage } from '../harness/stage.ts'
+import { startModel, type ScriptedModel } from '../harness/model.ts'
+import { buildPlugin } from '../harness/plugin.ts'
+import type { Script } from '../harness/script.ts'
+import { startOpencode, type OpencodeServer } from '../harness/server.ts'
 
-let stage: Stage
+let model: ScriptedModel
+let server: OpencodeServer
 let place: McpPlace
 let mcp: Mcp | undefined
 
+/** Removes a file if its prompt says so, for which OpenCode asks, and is done. */
+const worker: Script = ({ messages }) =>
+  messages.at(-1)?.content.startsWith('remove')
+    ? { tools: [{ name: 'bash', args: { command: 'rm -f nothing.txt', description: 'Removes' } }] }
+    : { text: 'done' }
+
 beforeAll(async () => {
-  // The plugin is there as well, and must leave the tasks of MCP alone.
-  stage = await startStage({ config: { permission: { task: { explore: 'deny' } } } })
+  model = await startModel(worker)
+  server = await startOpencode({
+    model,
+    // The plugin is there as well, and must leave the tasks of MCP alone.
+    plugins: [await buildPlugin()],
+    config: { snapshot: false, permission: { task: { explore: 'deny' }, bash: { 'rm *': 'ask' } } },
+  })
 })
-afterAll(() => stage.close())
+afterAll(async () => {
+  await server.stop()
+  await model.close()
+})
 beforeEach(() => {
   place = createPlace()
 })
@@ -21,7 +39,7 @@ afterEach(async () => {
 })
 
 const start = async ({ args = [], ...options }: McpOptions = {}): Promise<Mcp> => {
-  const { url, directory } = stage.server
+  const { url, directory } = server
   mcp = await startMcp(place, { args: ['--attach', url, '--root', directory, ...args], ...options })
   return mcp
 }
@@ -49,10 +67,10 @@ test('a client hands work to agents of a running OpenCode, and reads their resul
     { task: { status: 'completed', kind: 'agent', description: 'two' }, text: 'done' },
   ])
   // The session of the client is named after it, and no model answers in it.
-  const { data: sessions = [] } = await stage.server.client.session.list()
+  const { data: sessions = [] } = await server.client.session.list()
   const parent = sessions.find(({ title }) => title === 'MCP: tests')
   expect(parent).toBeDefined()
-  expect(stage.model.requests.filter(({ sessionID }) => sessionID === parent?.id)).toEqual([])
+  expect(model.requests.filter(({ sessionID }) => sessionID === parent?.id)).toEqual([])
 })
 
 test('agents and commands are listed together, and each tool takes the id of either', async () => {
@@ -82,6 +100,25 @@ test("the server's rules for task hold", async () => {
     isError: true,
     text: expect.stringContaining('deny task: explore') as string,
   })
+})
+
+test('a question of an agent for a permission that nobody answers is rejected, and told', async () => {
+  const told: unknown[] = []
+  const { call } = await start({
+    args: ['--permission-timeout-ms', '1000'],
+    era: 'legacy',
+    prepare: (client) =>
+      client.setNotificationHandler('notifications/message', ({ params }) => void told.push(params.data)),
+  })
+  const { task_id } = (await call('background_task', task('remove it'))).structured.task
+  const ended = await call('background_output', { task_id, block: true })
+  expect(ended.structured).toMatchObject({ task: { status: 'completed' } })
+  expect(told).toContainEqual({
+    task_id,
+    status: 'waiting',
+    text: 'waiting for a permission: bash rm -f nothing.txt',
+  })
+  expect(told.at(-1)).toMatchObject({ task_id, status: 'completed' })
 })
 
 test('the next server of the client finds its agents again', async () => {
