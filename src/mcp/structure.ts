@@ -5,13 +5,14 @@ import type { TaskAnswer } from '../tools/render/task-text.ts'
 import type { TaskList } from '../tools/render/list-text.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
+import { KINDS, traitsOf } from '../work/kinds.ts'
 import type { StoryAnswer } from '../tools/render/story-text.ts'
 
 const optional = z.exactOptional
 
 const taskSchema = z.object({
   task_id: z.string(),
-  kind: z.enum(['agent', 'command']),
+  kind: z.enum(Object.keys(KINDS) as Task['kind'][]),
   status: z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled']),
   description: z.string(),
   /** What delays a task, or is left of it. */
@@ -138,9 +139,10 @@ export function taskJSON(task: Task, note?: string): TaskJSON {
 }
 
 function workJSON(task: Task): Partial<TaskJSON> {
-  return task.kind === 'command'
-    ? { command: task.command, cwd: task.cwd }
-    : { agent: task.agent, session_id: task.sessionID }
+  return {
+    ...('command' in task && { command: task.command, cwd: task.cwd }),
+    ...('agent' in task && { agent: task.agent, session_id: task.sessionID }),
+  }
 }
 
 function endJSON(task: Task): Partial<TaskJSON> {
@@ -152,7 +154,7 @@ function endJSON(task: Task): Partial<TaskJSON> {
     ...(exit?.type === 'exited' && { exit_code: exit.code }),
     ...(exit?.type === 'killed' && { signal: exit.signal }),
     ...(task.status === 'failed' && { reason: task.failure.reason, error: task.failure.message }),
-    ...(task.kind === 'agent' && { tokens: usage.tokens, cost_usd: usage.cost }),
+    ...(traitsOf(task).runsInSession && { tokens: usage.tokens, cost_usd: usage.cost }),
   }
 }
 
