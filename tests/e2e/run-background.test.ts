@@ -171,16 +171,17 @@ test('kill_background ends a command that was adopted after a restart', async ()
 
 test('an orphaned command retains its time limit, and is reported to its own parent', async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]
-  const limited = await start(parent, 'echo begun; sleep 1242', { timeout: 6000 })
   await start(parent, 'sleep 1243', { timeout: 0 })
+  // Started last: its limit must not pass before OpenCode is killed.
+  const limited = await start(parent, 'echo begun; sleep 1242', { timeout: 15_000 })
   await expect.poll(() => isRunning('sleep 1242') && isRunning('sleep 1243')).toBe(true)
   await stage.restart('SIGKILL')
   // Do not use `say`: it advances the plugin's time, and the files would show the limit as passed too early.
   await stage.server.prompt(other.id, 'hello')
-  await expect.poll(() => isRunning('sleep 1242'), { timeout: 40_000 }).toBe(false)
+  await expect.poll(() => isRunning('sleep 1242'), { timeout: 60_000 }).toBe(false)
   expect(isRunning('sleep 1243')).toBe(true)
   await parent.say('where were we')
-  expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*<error>stopped after 6.0s[^]*begun`))
+  expect(parent.noticeText).toMatch(new RegExp(`id="${limited}"[^]*<error>stopped after 15.0s[^]*begun`))
   expect(other.noticeText).toBe('')
   await stage.restart('SIGTERM')
   await expect.poll(() => isRunning('sleep 1243')).toBe(false)
