@@ -39,8 +39,6 @@ export class StatusPoll {
   pollNow(): void {
     if (this.#listeners.size === 0) return
     this.#cancelNext?.()
-    // A poll that is on its way does not schedule the next one any more.
-    this.#cancelNext = () => {}
     void this.#poll()
   }
 

@@ -170,10 +170,12 @@ export class Delivery {
 
   /** Observes the messages of the parent back to this one, if it is stored, after events were missed. */
   observeHistory(messages: readonly StoredMessage[]): void {
-    const wasStored = this.isStored
+    if (this.isStored && !messages.some(({ info }) => info.id === this.message.messageID)) {
+      this.#end('undone')
+      return
+    }
     for (const { info } of messages) this.#reception.observe(info)
-    if (this.#settle() || !wasStored) return
-    if (!messages.some(({ info }) => info.id === this.message.messageID)) this.#end('undone')
+    this.#settle()
   }
 
   /** Reads an idle parent whose answer to our message was not observed, because events may be lost. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+import { heldReply } from '../harness/replies.ts'
 
 /** Faults of the event stream, and of the server, as a manager in another process than OpenCode sees them. */
 const outside = (options: object = {}): FakeStage => createFakeStage(options, { isOutside: true })
@@ -91,6 +92,12 @@ test('a server that is away is asked again after 250 ms, then twice as long, at 
   await clock.advance(5000)
   await expect(launch('work')).resolves.toMatchObject({ status: 'starting' })
   expect(manager.problems).toEqual([])
+  // The pauses begin anew with each subscription.
+  host.breakStreams()
+  const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
+  const before = subscribed()
+  await clock.advance(250)
+  expect(subscribed()).toBe(before + 1)
 })
 
 test('a restart of the server interrupts its tasks: each is reported once, and can be continued', async () => {
@@ -390,4 +397,178 @@ test('an agent that ended while no process outside of OpenCode was there is repo
   host.userPrompt(parentID, 'and now?')
   await clock.advance(5000)
   expect(notices()).toHaveLength(1)
+})
+
+test('a step that was missed counts in the usage of the task', async () => {
+  const { clock, host, launch, manager, parentID } = outside()
+  const { reply, release } = heldReply()
+  const step = { tools: [{ name: 'read', args: {} }] }
+  const replies = [step, step, reply]
+  host.script = ({ sessionID }) =>
+    sessionID === parentID ? { text: 'Noted.' } : (replies.shift() ?? { text: 'unexpected' })
+  const stopListening = host.onEvent(({ type, properties }) => {
+    if (type !== 'message.updated' || properties.info.role !== 'assistant') return
+    if (properties.info.time.completed === undefined) return
+    // The first step was observed as a whole; the second one begins.
+    host.isAway = true
+    stopListening()
+  })
+  const task = await launch('work')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(5000)
+  release({ text: 'the result' })
+  await clock.advance(10_000)
+  expect(manager.get(task.id)).toMatchObject({ status: 'completed', usage: { toolCalls: 2 } })
+})
+
+test('the agents of a restarted server are asked for again', async () => {
+  const { clock, host, manager } = outside()
+  await clock.settle()
+  expect(await manager.subagents()).not.toContain('newcomer')
+  host.agents = host.agents.map((agent) =>
+    agent.name === 'explore' ? { ...agent, name: 'newcomer' } : agent,
+  )
+  expect(await manager.subagents()).not.toContain('newcomer')
+  host.restartServer()
+  await clock.advance(1000)
+  expect(await manager.subagents()).toContain('newcomer')
+})
+
+/** Launches a task whose notice is stored in a parent that its user then interrupts. */
+async function restingNotice(stage: FakeStage): Promise<string> {
+  const { answer, clock, host, launch, parentID } = stage
+  const { script } = host
+  const { id } = await launch('work')
+  await clock.advance(100)
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  answer('work')
+  await clock.advance(1000)
+  void host.userAbort(parentID)
+  host.script = script
+  await clock.advance(1000)
+  return id
+}
+
+test('a resting notice that the user’s turn has read without events is confirmed, and not sent again', async () => {
+  const stage = outside()
+  const { clock, host, manager, notices, parentID } = stage
+  const id = await restingNotice(stage)
+  const prompts = (): number => host.calls.filter(({ method }) => method === 'prompt').length
+  const sent = prompts()
+  host.isAway = true
+  host.userPrompt(parentID, 'and now?')
+  await clock.advance(1000)
+  host.isAway = false
+  await clock.advance(60_000)
+  expect(prompts()).toBe(sent)
+  expect(notices()).toHaveLength(1)
+  expect(manager.story(id)?.steps.at(-1)).toMatchObject({ type: 'notice', notice: 'confirmed' })
+})
+
+test('a resting notice that was undone and removed without events is sent again', async () => {
+  const stage = outside()
+  const { clock, host, notices, parentID } = stage
+  await restingNotice(stage)
+  host.isAway = true
+  host.userRevert(parentID, host.messagesOf(parentID)[0]?.info.id ?? '')
+  host.userPrompt(parentID, 'and now?')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(0)
+  host.isAway = false
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent whose turn was cut off by a restart is not woken until its user writes', async () => {
+  const { clock, host, launch, manager, notices, parentID } = outside()
+  const { script } = host
+  const task = await launch('work')
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(1000)
+  host.restartServer()
+  host.script = script
+  await clock.advance(60_000)
+  expect(manager.get(task.id)?.status).toBe('failed')
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'and now?')
+  await clock.advance(5000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent that answers over a break of the stream is not taken for one that was cut off', async () => {
+  const { answer, clock, host, launch, notices, parentID } = outside()
+  const { script } = host
+  await launch('work')
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(1000)
+  host.breakStreams()
+  await clock.advance(1000)
+  answer('work')
+  await clock.advance(5000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a parent that could not be read after a break is read before its notice is sent', async () => {
+  const { answer, clock, host, launch, notices, parentID } = outside()
+  const { script } = host
+  await launch('work')
+  host.script = (request) => (request.sessionID === parentID ? new Promise(() => {}) : script(request))
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(1000)
+  host.isAway = true
+  void host.userAbort(parentID)
+  answer('work')
+  await clock.advance(1000)
+  host.isAway = false
+  // The poll, and the read of the parent.
+  host.failNext('statuses')
+  host.failNext('statuses')
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(0)
+})
+
+test('the idle event of a turn whose beginning was missed does not count as an interrupt', async () => {
+  const { answer, clock, host, launch, manager, parentID } = outside({ onInterrupt: 'cancel' })
+  const { script } = host
+  const task = await launch('work')
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(1000)
+  const { reply, release } = heldReply()
+  host.script = (request) => (request.sessionID === parentID ? reply : script(request))
+  host.isAway = true
+  host.userPrompt(parentID, 'hello again')
+  await clock.advance(200)
+  host.isAway = false
+  host.failNext('statuses')
+  host.failNext('statuses')
+  await clock.advance(1000)
+  release({ text: 'Noted.' })
+  await clock.advance(2000)
+  expect(manager.get(task.id)?.status).toBe('running')
+  answer('work')
+  await clock.advance(10_000)
+})
+
+test('a task whose agent could not be aborted at the end of its process is recorded as running again', async () => {
+  const stage = outside()
+  const { answer, clock, host, launch, parentID } = stage
+  const task = await launch('work')
+  await clock.advance(100)
+  host.failNext('abort')
+  const disposed = stage.manager.dispose()
+  await clock.advance(1000)
+  await disposed
+  const status = (): unknown =>
+    (host.session(task.sessionID).metadata as { background: { status: string } }).background.status
+  expect(status()).toBe('failed')
+  stage.crash()
+  await stage.manager.recover(parentID)
+  await clock.advance(100)
+  expect(status()).toBe('running')
+  answer('work')
+  await clock.advance(5000)
+  expect(status()).toBe('completed')
 })
