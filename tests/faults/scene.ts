@@ -248,39 +248,50 @@ export class Scene {
     await this.parent.say('where were we')
     const [list] = await this.parent.call([{ name: 'list_background', args: {} }])
     await this.parent.quietBesidesChildren()
-    const notice = new RegExp(
-      `<background_task id="(bg_[0-9a-f]{8})"[^>]*status="(\\w+)"[^]*?</background_task>`,
-      'g',
-    )
-    const told = (this.parent.requests.at(-1)?.messages ?? [])
-      .filter(({ role }) => role === 'user')
-      .flatMap(({ content }) =>
-        [...content.matchAll(notice)].map(([text, id = '', status = '']) => ({ id, status, text, content })),
-      )
-      .filter(({ id }) => this.#id === '' || id === this.#id)
-    const [first] = told
-    const why = /<error>(.*)/.exec(first?.text ?? '') ?? /by="(\w+)"/.exec(first?.text ?? '')
-    return {
-      told: first ? [first.status, ...(why ? [why[1]?.replace('</error>', '')] : [])].join(': ') : 'nothing',
-      times: told.length,
-      how: !first ? '–' : first.content.startsWith('<background_task') ? 'woken' : 'with the next message',
-      left: await this.#left(list ?? ''),
-    }
+    return { ...toldTo(this.parent, this.#id), left: await this.#left(list ?? '') }
   }
 
   /** @param list the answer of `list_background` */
   async #left(list: string): Promise<string> {
-    const own = new Set([this.parent.id, ...this.parent.childRequests.map(({ sessionID }) => sessionID)])
-    const { url, directory } = this.stage.server
-    const statuses = await this.#statuses()
-    const response = await fetch(`${url}/permission?directory=${encodeURIComponent(directory)}`)
-    const requests = (await response.json()) as { readonly sessionID: string }[]
-    const left = {
-      'at work': Object.keys(statuses).filter((id) => own.has(id)).length,
-      unfinished: list.match(/^\| `bg_\w+` \| [⏳✋]/gmu)?.length ?? 0,
-      'asked for': requests.filter(({ sessionID }) => own.has(sessionID)).length,
-    }
-    const found = Object.entries(left).filter(([, count]) => count > 0)
-    return found.map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing'
+    return leftBy(this.stage, this.parent, list.match(/^\| `bg_\w+` \| [⏳✋]/gmu)?.length ?? 0)
   }
+}
+
+/**
+ * Returns what the parent's model has read of an end in its newest request.
+ *
+ * @param taskID '' for that of any task
+ */
+export function toldTo(parent: Parent, taskID: string): Omit<Seen, 'left'> {
+  const notice = new RegExp(
+    `<background_task id="(bg_[0-9a-f]{8})"[^>]*status="(\\w+)"[^]*?</background_task>`,
+    'g',
+  )
+  const told = (parent.requests.at(-1)?.messages ?? [])
+    .filter(({ role }) => role === 'user')
+    .flatMap(({ content }) =>
+      [...content.matchAll(notice)].map(([text, id = '', status = '']) => ({ id, status, text, content })),
+    )
+    .filter(({ id }) => taskID === '' || id === taskID)
+  const [first] = told
+  const why = /<error>(.*)/.exec(first?.text ?? '') ?? /by="(\w+)"/.exec(first?.text ?? '')
+  return {
+    told: first ? [first.status, ...(why ? [why[1]?.replace('</error>', '')] : [])].join(': ') : 'nothing',
+    times: told.length,
+    how: !first ? '–' : first.content.startsWith('<background_task') ? 'woken' : 'with the next message',
+  }
+}
+
+/** Returns what a parent and its children leave behind, in words. */
+export async function leftBy({ server }: Stage, parent: Parent, unfinished: number): Promise<string> {
+  const own = new Set([parent.id, ...parent.childRequests.map(({ sessionID }) => sessionID)])
+  const { data: statuses } = await server.client.session.status({ throwOnError: true })
+  const requests = (await server.get('/permission')) as { readonly sessionID: string }[]
+  const left = {
+    'at work': Object.keys(statuses).filter((id) => own.has(id)).length,
+    unfinished,
+    'asked for': requests.filter(({ sessionID }) => own.has(sessionID)).length,
+  }
+  const found = Object.entries(left).filter(([, count]) => count > 0)
+  return found.map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing'
 }

@@ -8,8 +8,9 @@ export type OutsideRequest =
 
 export type OutsideAnswer = { readonly lines: readonly string[] } | { readonly threw: string }
 
-const [, , baseUrl = '', directory = ''] = process.argv
-const client = createOpencodeClient({ baseUrl, directory })
+const [, , baseUrl = '', directory = '', password = ''] = process.argv
+const headers = { authorization: `Basic ${btoa(`opencode:${password}`)}` }
+const client = createOpencodeClient({ baseUrl, directory, headers })
 const manager = new BackgroundManager({ name: 'outside process', client, directory })
 
 async function obey(request: OutsideRequest): Promise<readonly string[]> {

@@ -15,10 +15,12 @@ export interface OutsideProcess {
 }
 
 /** Resolves when its manager follows the events of the server. */
-export async function startOutside({ url, directory }: OpencodeServer): Promise<OutsideProcess> {
-  const child = fork(fileURLToPath(new URL('./outside-child.ts', import.meta.url)), [url, directory], {
-    execArgv: ['--import', 'tsx'],
-  })
+export async function startOutside(
+  { url, directory }: OpencodeServer,
+  password = '',
+): Promise<OutsideProcess> {
+  const script = fileURLToPath(new URL('./outside-child.ts', import.meta.url))
+  const child = fork(script, [url, directory, password], { execArgv: ['--import', 'tsx'] })
   await answerOf(child)
   const ask = (request: OutsideRequest): Promise<readonly string[]> => {
     const answer = answerOf(child)

@@ -50,6 +50,8 @@ export interface Project {
   readonly directory: string
   /** A client of the directory. */
   readonly client: OpencodeClient
+  /** Resolves with the answer of an endpoint that the client has no method for. */
+  get(path: string): Promise<unknown>
   /** Accepts all fields of the server, more than the SDK's types have (contract 3.1). */
   createSession(session?: Readonly<Record<string, unknown>>): Promise<Session>
   /**
@@ -176,6 +178,10 @@ function projectAt(
   return {
     directory,
     client,
+    async get(path) {
+      const response = await fetch(`${url}${path}?directory=${encodeURIComponent(directory)}`, { headers })
+      return response.json() as Promise<unknown>
+    },
     async createSession(session = {}) {
       const { data } = await client.session.create({ body: session, throwOnError: true })
       return data as object as Session
