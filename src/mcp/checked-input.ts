@@ -1,4 +1,8 @@
-/** Answers lines that are no JSON-RPC messages, because the SDK drops them, and their sender would wait. */
+/**
+ * Answers lines that the SDK does not: those that are no JSON-RPC messages, because it drops them, and their sender would
+ * wait; and requests of an unknown revision of MCP, because it checks the revision of the first request alone.
+ */
+import { PROTOCOL_VERSION_META_KEY, UnsupportedProtocolVersionError } from '@modelcontextprotocol/server'
 import { PassThrough, type Readable } from 'node:stream'
 import { createInterface } from 'node:readline'
 import * as z from 'zod/mini'
@@ -16,6 +20,14 @@ const messageSchema = z.intersection(
     z.object({ error: z.looseObject({}) }),
   ]),
 )
+
+/** The revisions that a request names in itself; those before them are negotiated by `initialize`. */
+const REVISIONS: readonly string[] = ['2026-07-28']
+
+const versionedSchema = z.object({
+  id,
+  params: z.object({ _meta: z.object({ [PROTOCOL_VERSION_META_KEY]: z.string() }) }),
+})
 
 /**
  * Returns the messages among the lines of a stream, and ends with it.
@@ -45,9 +57,18 @@ function errorOf(line: string): { readonly id: unknown; readonly error: object }
       error: { code: PARSE_ERROR, message: `This line is no JSON: ${(error as Error).message}` },
     }
   }
-  if (messageSchema.safeParse(message).success) return undefined
+  if (messageSchema.safeParse(message).success) return versionError(message)
   const given = z.object({ id }).safeParse(message)
   const text =
     'This is no JSON-RPC 2.0 request: an object with "jsonrpc": "2.0", "id" and "method" was expected.'
   return { id: given.success ? given.data.id : null, error: { code: INVALID_REQUEST, message: text } }
+}
+
+function versionError(message: unknown): ReturnType<typeof errorOf> {
+  const versioned = versionedSchema.safeParse(message)
+  if (!versioned.success) return undefined
+  const requested = versioned.data.params._meta[PROTOCOL_VERSION_META_KEY]
+  if (REVISIONS.includes(requested)) return undefined
+  const error = new UnsupportedProtocolVersionError({ supported: [...REVISIONS], requested })
+  return { id: versioned.data.id, error: { code: error.code, message: error.message, data: error.data } }
 }

@@ -41,6 +41,23 @@ test('a line that is no JSON, or no request, is answered, and the server lives',
   expect(await mcp.request('ping')).toMatchObject({ result: {} })
 })
 
+test('a request of an unknown revision is told which are known, also after the first request', async () => {
+  const request = (method: string, version: string): Promise<Record<string, unknown>> =>
+    mcp.request(method, {
+      _meta: {
+        'io.modelcontextprotocol/protocolVersion': version,
+        'io.modelcontextprotocol/clientCapabilities': {},
+      },
+    })
+  expect(await request('tools/list', '2026-07-28')).toMatchObject({ result: {} })
+  const { result } = (await request('server/discover', '2026-07-28')) as {
+    readonly result: { readonly supportedVersions: unknown }
+  }
+  expect(await request('server/discover', '2099-01-01')).toMatchObject({
+    error: { code: -32022, data: { supported: result.supportedVersions, requested: '2099-01-01' } },
+  })
+})
+
 test('a client that never sends `initialized` is served', async () => {
   const version = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'x', version: '1' } }
   expect(await mcp.request('initialize', version)).toMatchObject({
