@@ -140,7 +140,7 @@ export class Connection {
     const open = judged('ask')
     if (open.length === 0) return
     const what = `${permission}: ${open.join(', ')}`
-    if (!this.capabilities(context)?.elicitation)
+    if (!canFillForms(this.capabilities(context)))
       throw new ToolError(
         `The rules of this server ask for ${what}, and this client cannot ask its user. Nothing was started. ` +
           'The user can allow it with --allow, or in the file of --config.',
@@ -155,4 +155,9 @@ export class Connection {
     if (answer.action !== 'accept')
       throw new ToolError(`The user did not allow ${what}. Nothing was started.`)
   }
+}
+
+/** A client that names no mode of elicitation can fill forms; one that names only the others cannot. */
+function canFillForms({ elicitation }: ClientCapabilities = {}): boolean {
+  return elicitation !== undefined && (elicitation.form !== undefined || elicitation.url === undefined)
 }

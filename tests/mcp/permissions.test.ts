@@ -83,6 +83,13 @@ test.each(ERAS)(
   },
 )
 
+test('a client that can open links for its user, and not fill forms, is not asked', async () => {
+  const capabilities = { elicitation: { url: {} } }
+  const { call } = await start({ args: ['--allow', 'echo *'], capabilities })
+  const refused = await call('run_background', { command: 'touch made' })
+  expect(refused).toMatchObject({ isError: true, text: expect.stringContaining('cannot ask') as string })
+})
+
 test.each(ERAS)("a client's roots of the %s era narrow the root of the server", async (era) => {
   for (const name of ['a', 'b']) mkdirSync(join(place.root, name))
   symlinkSync('/etc', join(place.root, 'a', 'link'))
