@@ -1,5 +1,6 @@
 /** The agents of a running OpenCode, for clients of MCP: `--attach`. */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
+import type { Clock } from '../clock.ts'
 import type { OptionsInput } from '../config.ts'
 import { errorText, HostError } from '../host/opencode.ts'
 import { BackgroundManager } from '../manager.ts'
@@ -16,15 +17,14 @@ interface Ports {
   readonly options: OptionsInput
   /** The rules of the command line. */
   readonly rules: readonly Rule[]
-  /** In milliseconds since the Unix epoch. */
-  readonly now: () => number
+  readonly clock: Clock
 }
 
 /** The key in the metadata of the session that this server has made for a client. */
 const KEY = 'background-mcp'
 
 /** Connects to the server at `url`. A server that is away, or refuses the password, is reported by the calls. */
-export function attach(url: string, { name, root, options, rules, now }: Ports): Workplace {
+export function attach(url: string, { name, root, options, rules, clock }: Ports): Workplace {
   const client = createOpencodeClient({ baseUrl: url, directory: root, headers: authorization() })
   const manager = new BackgroundManager({
     name,
@@ -37,7 +37,8 @@ export function attach(url: string, { name, root, options, rules, now }: Ports):
   const parents = new Map<string, Promise<string>>()
   return {
     manager,
-    now,
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
     telling: byAsking(manager.toolNames, 'agents'),
     traitsOf,
     parentID(clientName) {

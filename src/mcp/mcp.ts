@@ -43,18 +43,19 @@ function serve(
   const now = (): number => systemClock.now()
   const commands = commandsAt(root, { log, now, rules, options, keep })
   const agents =
-    attachTo === undefined ? undefined : attach(attachTo, { name: NAME, root, options, rules, now })
+    attachTo === undefined
+      ? undefined
+      : attach(attachTo, { name: NAME, root, options, rules, clock: systemClock })
   const workplaces: readonly [Workplace, ...Workplace[]] = agents ? [commands, agents] : [commands]
   const service = {
     version,
     root,
     workplaces,
     offers: offersOf(commands, agents),
-    now,
     onError: (message: string) => log.warn(message),
   }
   const input = checkedInput(process.stdin, (line) => process.stdout.write(line))
-  const handle = serveStdio(() => createServer(service), {
+  const handle = serveStdio(({ era }) => createServer(service, era), {
     transport: new StdioServerTransport(input),
     onerror: ({ message }) => log.debug(message),
   })
@@ -90,6 +91,7 @@ function commandsAt(root: string, { log, now, rules, options, keep }: CommandPor
   return {
     manager,
     now,
+    monotonic: () => systemClock.monotonic(),
     telling: byAsking(manager.toolNames, 'commands'),
     traitsOf,
     parentID: () => Promise.resolve(parentOf(root)),

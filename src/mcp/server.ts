@@ -1,11 +1,14 @@
 /** The MCP server of one connection: lists and calls the tools, offers output as resources, and reports ends. */
 import {
   inputRequired,
+  MissingRequiredClientCapabilityError,
   ProtocolError,
   ProtocolErrorCode,
   Server,
   type CallToolResult,
   type InputRequiredResult,
+  type McpRequestContext,
+  type ServerCapabilities,
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import * as z from 'zod'
@@ -27,18 +30,20 @@ export interface Service {
   /** That of the commands first. */
   readonly workplaces: readonly [Workplace, ...Workplace[]]
   readonly offers: readonly Offer[]
-  /** In milliseconds since the Unix epoch. */
-  readonly now: () => number
   /** Reports a failure of ours. */
   readonly onError: (message: string) => void
 }
 
-const CAPABILITIES = {
+/** The revision of MCP of 2026, which has no handshake; `legacy` are those before it. */
+export type Era = McpRequestContext['era']
+
+/** In the modern era a log message belongs to a request that asks for it, and an end belongs to none. */
+const capabilitiesOf = (era: Era): ServerCapabilities => ({
   tools: {},
-  logging: {},
+  ...(era === 'legacy' && { logging: {} }),
   resources: { subscribe: true, listChanged: true },
   extensions: { [TASKS]: {} },
-}
+})
 
 /** The events of tasks that the client is told. */
 const TOLD: ReadonlySet<StepEvent> = new Set([
@@ -51,13 +56,13 @@ const TOLD: ReadonlySet<StepEvent> = new Set([
 
 const taskParams = z.object({ taskId: z.string() })
 
-export function createServer(service: Service): Server {
+export function createServer(service: Service, era: Era): Server {
   const { offers, workplaces } = service
   const [commands] = workplaces
   const { manager } = commands
   const server = new Server(
     { name: 'opencode-background', version: service.version },
-    { capabilities: CAPABILITIES },
+    { capabilities: capabilitiesOf(era) },
   )
   const connection = new Connection({ ...service, server })
   const offerOf = (name: string): Offer | undefined =>
@@ -81,7 +86,7 @@ export function createServer(service: Service): Server {
     const reader = offerOf(manager.toolNames.check_background)
     const task = await known(taskId, context)
     const result = await call(reader as Offer, { task_id: task.id }, context)
-    return detailsOf(await known(taskId, context), service.now(), result)
+    return detailsOf(await known(taskId, context), result)
   })
   server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }, context) => {
     const task = await known(taskId, context)
@@ -125,14 +130,11 @@ export function createServer(service: Service): Server {
       return
     }
     for (const uri of urisOf(task.id))
-      if (isModern() || subscribed.has(uri)) void server.sendResourceUpdated({ uri }).catch(() => {})
+      // A client of the modern era subscribes by a request that the SDK answers.
+      if (era === 'modern' || subscribed.has(uri)) void server.sendResourceUpdated({ uri }).catch(() => {})
+    if (era === 'modern') return
     const data = { task_id: task.id, status: task.status, text: stepText(step) }
     void server.sendLoggingMessage({ level: 'info', logger: 'background', data }).catch(() => {})
-  }
-
-  /** A client of 2026-07-28 subscribes by a request that the SDK answers. */
-  function isModern(): boolean {
-    return server.getClientCapabilities() === undefined
   }
 
   async function call(
@@ -143,7 +145,7 @@ export function createServer(service: Service): Server {
     try {
       const { text, structured, tasks, started } = await offer.call(input, await connection.caller(context))
       if (started && knowsTasks(connection.capabilities(context)))
-        return handleOf(started, service.now()) as unknown as CallToolResult
+        return handleOf(started) as unknown as CallToolResult
       // The client has these ends now.
       for (const task of tasks) if (isEnded(task)) workplaceOf(task).manager.settle(task)
       return { content: [{ type: 'text', text }], structuredContent: structured }
@@ -158,8 +160,12 @@ export function createServer(service: Service): Server {
     return workplaces.find((workplace) => workplace.manager.get(id)) ?? commands
   }
 
-  /** Rejects for a task that this client has not launched. */
+  /** Rejects for a task that this client has not launched, and for a client that does not declare the extension. */
   async function known(taskID: string, context: ServerContext): Promise<Task> {
+    if (!knowsTasks(connection.capabilities(context)))
+      throw new MissingRequiredClientCapabilityError({
+        requiredCapabilities: { extensions: { [TASKS]: {} } },
+      })
     const task = await findTask(workplaces, connection.client(context), taskID)
     if (task) return task
     throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no task ${taskID}.`)

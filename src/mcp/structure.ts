@@ -38,8 +38,6 @@ const taskSchema = z.object({
 
 const streamSchema = z.object({ text: z.string(), bytes_before: z.int() })
 
-export const startedSchema = z.object({ task: taskSchema })
-
 export const readSchema = z.object({
   task: taskSchema,
   /** The end of each stream. */
@@ -55,6 +53,9 @@ export const readSchema = z.object({
   /** The steps of a task, instead of its output. */
   steps: optional(z.array(z.object({ at: z.string(), text: z.string(), times: z.int() }))),
 })
+
+/** The result of a task handle has this schema too, and shows how the task ended. */
+export const startedSchema = readSchema
 
 export const listSchema = z.object({ tasks: z.array(taskSchema), problems: z.array(z.string()) })
 

@@ -22,8 +22,8 @@ export function knowsTasks(capabilities: ClientCapabilities | undefined): boolea
 }
 
 /** Returns the result of a call that has started a task. */
-export function handleOf(task: Task, now: number): { readonly [key: string]: unknown } {
-  return { resultType: 'task', ...stateOf(task, now) }
+export function handleOf(task: Task): { readonly [key: string]: unknown } {
+  return { resultType: 'task', ...stateOf(task) }
 }
 
 /**
@@ -31,20 +31,21 @@ export function handleOf(task: Task, now: number): { readonly [key: string]: unk
  *
  * @param result the answer of the tool that reads the task
  */
-export function detailsOf(task: Task, now: number, result: Result): { readonly [key: string]: unknown } {
-  const state = stateOf(task, now)
+export function detailsOf(task: Task, result: Result): { readonly [key: string]: unknown } {
+  const state = stateOf(task)
   if (state.status === 'completed') return { ...state, result }
   if (task.status !== 'failed') return { ...state }
   return { ...state, error: { code: INTERNAL_ERROR, message: task.failure.message, data: result } }
 }
 
-function stateOf(task: Task, now: number) {
+function stateOf(task: Task) {
+  const { startedAt = task.createdAt } = { startedAt: undefined, ...task }
   return {
     taskId: task.id,
     status: statusOf(task),
     statusMessage: task.description,
     createdAt: new Date(task.createdAt).toISOString(),
-    lastUpdatedAt: new Date(isEnded(task) ? task.endedAt : now).toISOString(),
+    lastUpdatedAt: new Date(isEnded(task) ? task.endedAt : startedAt).toISOString(),
     ttlMs: KEPT_MS,
     pollIntervalMs: POLL_MS,
   }

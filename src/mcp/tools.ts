@@ -329,7 +329,7 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
 
 /** Waits for the end of a task, or until a text of `notify_on` appears in its output. */
 async function waitFor(
-  { manager, now }: Workplace,
+  { manager, monotonic }: Workplace,
   taskID: string,
   timeoutMs: number,
   { abort, progress }: McpCaller,
@@ -338,9 +338,10 @@ async function waitFor(
   const stopListening = manager.on((step, { id }) => {
     if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
   })
-  const since = now()
+  // Progress may not decrease, and the machine's time can be set back.
+  const since = monotonic()
   const timer = setInterval(() => {
-    const waitedMs = now() - since
+    const waitedMs = Math.round(monotonic() - since)
     const status = manager.get(taskID)?.status ?? 'unknown'
     progress(waitedMs, timeoutMs, `${taskID} is ${status}, ${formatDuration(waitedMs)}`)
   }, PROGRESS_MS)

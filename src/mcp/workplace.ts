@@ -4,6 +4,8 @@ import type { ToolPorts } from '../tools/tool.ts'
 import type { Rule } from './permissions.ts'
 
 export interface Workplace extends ToolPorts {
+  /** In milliseconds since an arbitrary moment: nothing sets this clock. */
+  readonly monotonic: () => number
   /**
    * Returns the session that launches. Rejects with a `HostError` if OpenCode cannot be reached.
    *

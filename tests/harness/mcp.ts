@@ -101,6 +101,8 @@ export interface RawMcp {
   readonly exchange: (line: string) => Promise<Record<string, unknown>>
   /** Sends a request, and resolves with its response. */
   readonly request: (method: string, params?: object) => Promise<Record<string, unknown>>
+  /** Sends a notification. */
+  readonly notify: (method: string, params: object) => void
   /** The notifications so far. */
   readonly notifications: readonly Record<string, unknown>[]
   /** Ends its input; resolves with its exit code. */
@@ -137,6 +139,9 @@ export async function startRawMcp(place: McpPlace, args: readonly string[] = [])
         waiting.push({ id: newest, resolve })
         child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: newest, method, params })}\n`)
       }),
+    notify: (method, params) => {
+      child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', method, params })}\n`)
+    },
     close: () => {
       child.stdin.end()
       return exited

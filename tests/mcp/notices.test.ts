@@ -1,7 +1,9 @@
+import type { CallToolResult, ListToolsResult } from '@modelcontextprotocol/client'
 import { CreateTaskResultV2Schema, GetTaskResultV2Schema } from '@modelcontextprotocol/ext-tasks/core/v2'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import * as z from 'zod'
 import {
   createPlace,
   startMcp,
@@ -10,6 +12,7 @@ import {
   type Mcp,
   type McpOptions,
   type McpPlace,
+  type Structured,
 } from '../harness/mcp.ts'
 
 let place: McpPlace
@@ -97,14 +100,70 @@ test.each(ERAS)(
   },
 )
 
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'x', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+
+/** Runs a command, and resolves with the methods of the notifications that had come when its wait was answered. */
+async function notificationsOfAnEnd(_meta?: typeof META): Promise<readonly unknown[]> {
+  const raw = await startRawMcp(place)
+  try {
+    const call = async (name: string, input: object) => {
+      const { result } = await raw.request('tools/call', { name, arguments: input, ...(_meta && { _meta }) })
+      return (result as { readonly structuredContent: Structured }).structuredContent
+    }
+    const { task } = await call('run_background', { command: 'true' })
+    const ended = await call('check_background', { task_id: task.task_id, wait: true })
+    expect(ended.task.status).toBe('completed')
+    return raw.notifications.map(({ method }) => method)
+  } finally {
+    await raw.close()
+  }
+}
+
+test('a client of the modern era gets no notification for which it has not asked', async () => {
+  expect(await notificationsOfAnEnd(META)).toEqual([])
+})
+
+test('a client of the legacy era hears of no resource to which it has not subscribed', async () => {
+  const methods = await notificationsOfAnEnd()
+  expect(methods).toContain('notifications/message')
+  expect(methods).not.toContain('notifications/resources/updated')
+})
+
+test('a cancelled wait ends, and reports no more progress', async () => {
+  const raw = await startRawMcp(place)
+  try {
+    const call = (name: string, input: object, _meta = {}) =>
+      raw.request('tools/call', { name, arguments: input, _meta: { ...META, ..._meta } })
+    const { result } = await call('run_background', { command: untilFile('go') })
+    const { task } = (result as { readonly structuredContent: Structured }).structuredContent
+    const waitAs = (progressToken: string): Promise<Record<string, unknown>> =>
+      call('check_background', { task_id: task.task_id, wait: true }, { progressToken })
+    const reports = () =>
+      raw.notifications.map(({ params }) => (params as { readonly progressToken: unknown }).progressToken)
+    void waitAs('cancelled')
+    const other = waitAs('other')
+    await expect.poll(reports).toEqual(['cancelled', 'other'])
+    // The second request of this server.
+    raw.notify('notifications/cancelled', { requestId: 2 })
+    // The wait that began first would report first.
+    await expect.poll(() => reports().length).toBeGreaterThan(2)
+    mkdirSync(join(place.root, 'go'))
+    expect(await other).toMatchObject({ result: { structuredContent: { task: { status: 'completed' } } } })
+    expect(reports().slice(0, 3)).toEqual(['cancelled', 'other', 'other'])
+  } finally {
+    await raw.close()
+  }
+})
+
 test('a client that declares the tasks extension gets a durable handle, and asks for the end', async () => {
   const raw = await startRawMcp(place)
   try {
-    const envelope = {
-      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-      'io.modelcontextprotocol/clientInfo': { name: 'x', version: '1' },
-      'io.modelcontextprotocol/clientCapabilities': { extensions: { 'io.modelcontextprotocol/tasks': {} } },
-    }
+    const capabilities = { extensions: { 'io.modelcontextprotocol/tasks': {} } }
+    const envelope = { ...META, 'io.modelcontextprotocol/clientCapabilities': capabilities }
     const call = (name: string, input: object) =>
       raw.request('tools/call', { name, arguments: input, _meta: envelope })
     const get = async (taskId: unknown) => {
@@ -117,9 +176,16 @@ test('a client that declares the tasks extension gets a durable handle, and asks
     expect(await get(handle.taskId)).toMatchObject({ status: 'working' })
     mkdirSync(join(place.root, 'go'))
     await expect.poll(async () => (await get(handle.taskId)).status).toBe('completed')
-    expect(await get(handle.taskId)).toMatchObject({
+    const completed = await get(handle.taskId)
+    expect(completed).toMatchObject({
       result: { structuredContent: { task: { exit_code: 5 }, stdout: { text: 'saw go\n' } } },
     })
+    const { result } = (await raw.request('tools/list', { _meta: envelope })) as {
+      readonly result: ListToolsResult
+    }
+    const tool = result.tools.find(({ name }) => name === 'run_background')
+    const { structuredContent } = (completed as unknown as { readonly result: CallToolResult }).result
+    z.fromJSONSchema(tool?.outputSchema as Record<string, unknown>).parse(structuredContent)
     const stopped = CreateTaskResultV2Schema.parse(
       (await call('run_background', { command: 'sleep 600' }))['result'],
     )
@@ -131,6 +197,10 @@ test('a client that declares the tasks extension gets a durable handle, and asks
     expect(await raw.request('tasks/get', { taskId: 'bg_00000000', _meta: envelope })).toMatchObject({
       error: { code: -32602 },
     })
+    for (const method of ['tasks/get', 'tasks/update', 'tasks/cancel'])
+      expect(await raw.request(method, { taskId: handle.taskId, _meta: META })).toMatchObject({
+        error: { code: -32021, data: { requiredCapabilities: capabilities } },
+      })
   } finally {
     await raw.close()
   }
