@@ -54,9 +54,6 @@ export const readSchema = z.object({
   steps: optional(z.array(z.object({ at: z.string(), text: z.string(), times: z.int() }))),
 })
 
-/** The result of a task handle has this schema too, and shows how the task ended. */
-export const startedSchema = readSchema
-
 export const listSchema = z.object({ tasks: z.array(taskSchema), problems: z.array(z.string()) })
 
 export const cancelSchema = z.object({
@@ -78,7 +75,7 @@ export function startedJSON({
 }: {
   readonly task: Task
   readonly note: string | undefined
-}): z.infer<typeof startedSchema> {
+}): z.infer<typeof readSchema> {
   return { task: taskJSON(task, note) }
 }
 

@@ -31,7 +31,6 @@ import {
   readJSON,
   readSchema,
   startedJSON,
-  startedSchema,
 } from './structure.ts'
 import type { Workplace } from './workplace.ts'
 
@@ -103,7 +102,8 @@ export function offersOf(commands: Workplace, agents: Workplace | undefined): re
   return [
     offer(commands, confined(runBackground(commands)), {
       title: 'Run a command in the background',
-      schema: startedSchema,
+      // The result of a task handle has the schema of this tool, and shows how the task ended.
+      schema: readSchema,
       structure: startedJSON,
       tasksOf: ({ task }) => [task],
       annotations: RUNS,

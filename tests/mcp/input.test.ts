@@ -9,9 +9,9 @@ beforeEach(async () => {
   mcp = await startRawMcp(place)
 })
 afterEach(async () => {
-  const code = await mcp.close()
-  if (code !== 0) throw new Error(`The server ended with the code ${code}`)
+  const exitCode = await mcp.close()
   place.remove()
+  if (exitCode !== 0) throw new Error(`The server has not lived: it ended with ${exitCode}.`)
 })
 
 const call = (name: string, input: unknown): Promise<Record<string, unknown>> =>

@@ -95,7 +95,7 @@ test.each(ERAS)(
     const { contents } = await client.readResource({ uri })
     expect(contents).toEqual([{ uri, mimeType: 'text/plain', text: 'saw go\n' }])
     await expect(client.readResource({ uri: 'command-output://bg_00000000/stdout' })).rejects.toThrow(
-      /not found/i,
+      'not found',
     )
   },
 )
