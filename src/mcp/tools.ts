@@ -137,7 +137,7 @@ function agentOffers(commands: Workplace, agents: Workplace): readonly Offer[] {
   return [
     offer(agents, backgroundTask(agents), {
       title: 'Hand work to an agent of OpenCode',
-      schema: startedSchema,
+      schema: readSchema,
       structure: startedJSON,
       tasksOf: ({ task }) => [task],
       annotations: RUNS,
