@@ -188,6 +188,38 @@ describe('an observer', () => {
   })
 })
 
+describe('the mark of the driver plugin', () => {
+  test('reaches a plugin after all events before it', async () => {
+    await probe.run(`
+      const ids = []
+      for (let count = 0; count < 5; count += 1)
+        ids.push((await client.session.create({ body: { title: 'to be renamed' } })).data.id)
+      for (let round = 0; round < 20; round += 1) {
+        const rename = (id) => client.session.update({ path: { id }, body: { title: 'round ' + round } })
+        await Promise.all(ids.map(rename))
+        const properties = { command: 'end of round ' + round }
+        await client.tui.publish({ body: { type: 'tui.command.execute', properties } })
+      }
+    `)
+    const told = (): string[] =>
+      probe.sightings().flatMap((sighting) => {
+        if (sighting.kind !== 'event') return []
+        const { info, command } = sighting.event.properties as {
+          info?: { title?: string }
+          command?: string
+        }
+        const title = sighting.event.type === 'session.updated' ? info?.title : undefined
+        return [command ?? title ?? ''].filter((name) => /round \d+$/.test(name))
+      })
+    await expect.poll(() => told().length).toBe(20 * 6)
+    const renames = ['round', 'round', 'round', 'round', 'round']
+    const expected = Array.from({ length: 20 }, (_, round) =>
+      [...renames, 'end of round'].map((name) => `${name} ${round}`),
+    )
+    expect(told()).toEqual(expected.flat())
+  })
+})
+
 describe('a server', () => {
   test('retains its sessions after a kill and a restart in its home', async () => {
     const first = await startOpencode({ model })

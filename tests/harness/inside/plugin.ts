@@ -23,6 +23,7 @@ const TURN_BEGINS_MS = 6000
 /** The time the host may need to send an event; an instance that is being disposed sends none. */
 const EVENT_MS = 10_000
 const LOOK_MS = 2
+const MARK = /^driver\.mark\.(\d+)$/
 const MARKED = { [MARK_HEADER]: '1' }
 /** The delays of successive events, for events out of order. */
 const DELAYS_MS = [0, 60, 10, 150, 0, 30, 90]
@@ -49,7 +50,6 @@ class Instance {
   readonly #sent = new Map<string, CallName>()
   /** The number of error events of each session. */
   readonly #errors = new Map<string, number>()
-  #markerID: string | undefined
   #marks = 0
   #marked = 0
   #events = 0
@@ -159,8 +159,8 @@ class Instance {
         if (event.properties.info.role === 'user') this.#stored.add(event.properties.info.id)
         else this.#accepted.delete(event.properties.info.parentID)
         break
-      case 'session.updated': {
-        const [, mark] = /^mark (\d+)$/.exec(event.properties.info.title) ?? []
+      case 'tui.command.execute': {
+        const [, mark] = MARK.exec(event.properties.command) ?? []
         if (mark === undefined) break
         this.#marked = Number(mark)
         return 'a mark'
@@ -170,14 +170,15 @@ class Instance {
     return 'other'
   }
 
-  /** Resolves when all events so far have arrived: the host sends them in order, and ours is the last. */
+  /**
+   * Resolves when all events so far have arrived: the host sends them in order, and ours is the last. A command of the
+   * terminal UI is the cheapest event that a plugin can send: nothing is stored, and nobody obeys an unknown one.
+   */
   async hasHeard(): Promise<void> {
-    const { session } = this.#client
-    this.#markerID ??= (await session.create({ body: { title: 'mark 0' }, headers: MARKED })).data?.id
     const mark = (this.#marks += 1)
-    const body = { title: `mark ${mark}` }
-    const { error } = await session.update({ path: { id: this.#markerID ?? '' }, body, headers: MARKED })
-    // A host that cannot write sends no event either.
+    const properties = { command: `driver.mark.${mark}` }
+    const body = { type: 'tui.command.execute' as const, properties }
+    const { error } = await this.#client.tui.publish({ body, headers: MARKED })
     if (error !== undefined) return
     await within(EVENT_MS, () => this.#marked >= mark || !instances.has(this))
   }
