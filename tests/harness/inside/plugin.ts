@@ -245,11 +245,11 @@ async function settle(): Promise<void> {
 
 async function drain(ms: number): Promise<void> {
   const end = systemClock.monotonic() + ms
+  const nextAt = (): number => systemClock.nextAt ?? Infinity
   await settle()
-  for (;;) {
-    const next = systemClock.nextAt
-    if (next === undefined || next > end) break
-    systemClock.skipTo(next)
+  if (nextAt() > end) return
+  while (nextAt() <= end) {
+    systemClock.skipTo(nextAt())
     await areIdle()
   }
   await settle()
@@ -258,8 +258,8 @@ async function drain(ms: number): Promise<void> {
 async function pass(ms: number): Promise<void> {
   const end = systemClock.monotonic() + ms
   await drain(ms)
+  // No timer is due until then.
   systemClock.skipTo(end)
-  await settle()
 }
 
 async function obey(request: ControlRequest): Promise<void> {
