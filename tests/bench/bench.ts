@@ -6,7 +6,9 @@
  *   --heavy 30              number of samples of each kind of children with long transcripts
  *   --peer name@version     another plugin to compare, from the registry, on its own server; may be repeated
  *   --old dist/server.js    another build of this plugin to compare, on its own server
- *   --only one,bursts       sections of one, bursts, heavy, calls, start, sleeping, makespan, queue
+ *   --mcp 30                number of starts of each MCP server, with 50 commands each
+ *   --only one,bursts       sections of one, bursts, heavy, calls, start, sleeping, makespan, queue, mcp (only if named,
+ *                           because it installs another MCP server)
  *
  * Each sample checks that each result was reported once; otherwise the benchmark fails.
  */
@@ -17,6 +19,7 @@ import { callsOfTask } from './calls.ts'
 import { compare, type Comparison } from './compare.ts'
 import { native, ours, PLUGIN, startOld, startPeer, startServer, type Peer } from './contender.ts'
 import { heavyChildren } from './heavy.ts'
+import { mcpServers } from './mcp.ts'
 import { median, quantile, round } from './numbers.ts'
 import { launchBehind, makespans } from './queue.ts'
 import { writeResults, type Table } from './results.ts'
@@ -32,6 +35,7 @@ const { values } = parseArgs({
     samples: { type: 'string', default: '200' },
     bursts: { type: 'string', default: '20' },
     heavy: { type: 'string', default: '30' },
+    mcp: { type: 'string', default: '30' },
     peer: { type: 'string', multiple: true, default: [] },
     old: { type: 'string' },
     only: { type: 'string' },
@@ -95,9 +99,12 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     tables.push(table)
     goal(`launch, p50 with ${QUEUED} queued / with none`, 1.5, ratio)
   },
+  async mcp() {
+    tables.push(await mcpServers(Number(values.mcp)))
+  },
 }
 
-const wanted = values.only?.split(',') ?? Object.keys(SECTIONS)
+const wanted = values.only?.split(',') ?? Object.keys(SECTIONS).filter((section) => section !== 'mcp')
 const name = [
   'bench',
   ...(values.only === undefined ? [] : wanted),

@@ -88,16 +88,7 @@ export async function startPeer(model: ScriptedModel, spec: string): Promise<Pee
   if (!plan) {
     throw new Error(`It is not known how to drive ${name}; add it to PEERS in tests/bench/contender.ts.`)
   }
-  const folder = mkdtempSync(join(tmpdir(), 'opencode-peer-'))
-  try {
-    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder]
-    execFileSync('npm', ['install', ...options, spec], { stdio: 'inherit' })
-  } catch {
-    rmSync(folder, { recursive: true })
-    throw new Error(
-      `npm could not install ${spec}, so that it is not measured. Leave --peer out, or try again online.`,
-    )
-  }
+  const folder = install(spec)
   const home = createHome()
   for (const [file, content] of Object.entries(plan.files))
     writeFileSync(join(home.config, file), JSON.stringify(content))
@@ -117,5 +108,24 @@ export async function startPeer(model: ScriptedModel, spec: string): Promise<Pee
       await server.stop()
       rmSync(folder, { recursive: true })
     },
+  }
+}
+
+/**
+ * Installs a package into a new temporary folder, without its scripts, and returns the folder.
+ *
+ * @param spec as npm accepts it: `oh-my-opencode-slim@2.2.24`
+ */
+export function install(spec: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'opencode-peer-'))
+  try {
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder]
+    execFileSync('npm', ['install', ...options, spec], { stdio: 'inherit' })
+    return folder
+  } catch {
+    rmSync(folder, { recursive: true })
+    throw new Error(
+      `npm could not install ${spec}, so that it is not measured. Leave it out, or try again online.`,
+    )
   }
 }
