@@ -84,37 +84,42 @@ test('N1: each pack has its own version and file name, and leaves the checkout u
   expect(await status()).toEqual(before)
 })
 
-test('N1: the README’s update and removal work, from the registry and from a tarball', async () => {
-  const home = freshHome()
-  registry.publish(version('1.0.0', 'first'))
-  await opencode(home, 'plugin', NAME)
-  configure(home, (plugins) => plugins.map(([entry]) => [entry, { pollMs: 4000 }]))
-  expect(await loadedIn(home)).toBe('first')
+// It installs six times, and starts OpenCode seven times.
+test(
+  'N1: the README’s update and removal work, from the registry and from a tarball',
+  { timeout: 600_000 },
+  async () => {
+    const home = freshHome()
+    registry.publish(version('1.0.0', 'first'))
+    await opencode(home, 'plugin', NAME)
+    configure(home, (plugins) => plugins.map(([entry]) => [entry, { pollMs: 4000 }]))
+    expect(await loadedIn(home)).toBe('first')
 
-  registry.publish(version('1.1.0', 'second'))
-  // OpenCode has already installed the bare name.
-  await opencode(home, 'plugin', '-f', NAME)
-  expect(await loadedIn(home)).toBe('first')
-  await opencode(home, 'plugin', '-f', `${NAME}@1.1.0`)
-  expect(await loadedIn(home)).toBe('second')
+    registry.publish(version('1.1.0', 'second'))
+    // OpenCode has already installed the bare name.
+    await opencode(home, 'plugin', '-f', NAME)
+    expect(await loadedIn(home)).toBe('first')
+    await opencode(home, 'plugin', '-f', `${NAME}@1.1.0`)
+    expect(await loadedIn(home)).toBe('second')
 
-  await opencode(home, 'plugin', `${NAME}@${version('1.2.0', 'third')}`)
-  expect(await loadedIn(home)).toBe('second')
-  const newest = version('1.3.0', 'fourth')
-  const spec = `${NAME}@${newest}`
-  await opencode(home, 'plugin', '-f', spec)
-  expect(await loadedIn(home)).toBe('fourth')
-  copyFileSync(version('1.4.0', 'fifth'), newest)
-  await opencode(home, 'plugin', '-f', spec)
-  expect(await loadedIn(home)).toBe('fourth')
+    await opencode(home, 'plugin', `${NAME}@${version('1.2.0', 'third')}`)
+    expect(await loadedIn(home)).toBe('second')
+    const newest = version('1.3.0', 'fourth')
+    const spec = `${NAME}@${newest}`
+    await opencode(home, 'plugin', '-f', spec)
+    expect(await loadedIn(home)).toBe('fourth')
+    copyFileSync(version('1.4.0', 'fifth'), newest)
+    await opencode(home, 'plugin', '-f', spec)
+    expect(await loadedIn(home)).toBe('fourth')
 
-  configure(home, (plugins) => {
-    expect(plugins).toEqual([[spec, { pollMs: 4000 }]])
-    return []
-  })
-  expect(await loadedIn(home)).toBeUndefined()
-  rmSync(home.path, { recursive: true, maxRetries: 5, retryDelay: 50 })
-})
+    configure(home, (plugins) => {
+      expect(plugins).toEqual([[spec, { pollMs: 4000 }]])
+      return []
+    })
+    expect(await loadedIn(home)).toBeUndefined()
+    rmSync(home.path, { recursive: true, maxRetries: 5, retryDelay: 50 })
+  },
+)
 
 test('N6: OpenCode logs nothing of a missing or failing plugin, and Node reports the failure', async () => {
   const place = mkdtempSync(join(tmpdir(), 'opencode-broken-'))
