@@ -9,6 +9,12 @@ import { PARENTS, TASKS, type History, type Step } from './steps.ts'
 import { exists, Witness } from './witness.ts'
 
 export const LIMITS = { total: 2, model: 'm2' }
+const AWHILE_MS = 10
+const LONG_CUT_MS = 3000
+
+/** Whether the manager is inside of OpenCode as a plugin, or in another process. */
+export type Where = 'inside' | 'outside'
+
 /** Steps that the plugin cannot know of when their event is lost. */
 const PUTS_AWAY: ReadonlySet<string> = new Set(['undo', 'redo', 'archive', 'unarchive'])
 
@@ -39,6 +45,7 @@ export class Play {
   /** Whether nothing has prevented the rejection of permission requests. */
   isRejectionSure = true
   readonly history: History
+  readonly where: Where
   readonly #ids: string[] = []
   /** The tool call that a parent's model makes upon the next message of the user. */
   readonly #calls = new Map<string, ToolCall>()
@@ -52,20 +59,25 @@ export class Play {
   #launches = 0
   #prompts = 0
 
-  constructor(history: History) {
+  constructor(history: History, where: Where = 'inside') {
     this.history = history
+    this.where = where
     this.#isOver = new Promise((resolve) => {
       this.#setOver = resolve
     })
     const { latencies, wake, onInterrupt, timeoutMs, permissionTimeoutMs } = history
-    this.stage = createFakeStage({
-      concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
-      notify: { wake },
-      onInterrupt,
-      startTimeoutMs: 20_000,
-      timeoutMs,
-      permissionTimeoutMs,
-    })
+    this.stage = createFakeStage(
+      {
+        concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
+        // Outside of OpenCode, nothing tells a parent that may not be woken.
+        notify: { wake: wake === 'never' && where === 'outside' ? 'each' : wake },
+        onInterrupt,
+        startTimeoutMs: 20_000,
+        timeoutMs,
+        permissionTimeoutMs,
+      },
+      { isOutside: where === 'outside' },
+    )
     const { host, clock, parentID } = this.stage
     this.parents = [parentID, ...Array.from({ length: PARENTS - 1 }, () => host.createRootSession().id)]
     let calls = 0
@@ -101,10 +113,21 @@ export class Play {
     return this.#tasksOf(this.stage.manager)
   }
 
+  /** Resolves when the manager observes events. */
+  async begin(): Promise<void> {
+    const { clock, manager } = this.stage
+    if (this.where === 'inside') return
+    const following = manager.follow().then(() => true)
+    const passed = (): Promise<boolean> => clock.advance(1).then(() => false)
+    let isFollowing = false
+    while (!isFollowing) isFollowing = await Promise.race([following, passed()])
+  }
+
   async take(step: Step): Promise<void> {
     if ('task' in step) await this.#takeOfTask(step)
     else if ('parent' in step) await this.#takeOfParent(step)
-    else await this.#takeOfHost(step)
+    else if (this.where === 'inside') await this.#takeOfHost(step)
+    else await this.#takeOfServer(step)
     await this.stage.clock.advance(0)
     this.noteOwn()
   }
@@ -115,6 +138,7 @@ export class Play {
     const { host } = stage
     this.#disturb(0, [])
     host.clearFaults()
+    host.isAway = false
     stage.answerAll()
     this.#setOver()
     host.runTool = () => 'removed'
@@ -297,6 +321,38 @@ export class Play {
         this.#disturb(step.count, step.delays)
         return
     }
+  }
+
+  /** Takes steps of the host as a process outside of it experiences them. */
+  async #takeOfServer(step: Exclude<Step, { task: number } | { parent: number }>): Promise<void> {
+    const { clock, host, manager } = this.stage
+    switch (step.type) {
+      case 'crash':
+        host.restartServer()
+        this.#instanceEnds(manager)
+        return
+      case 'restart':
+        await Promise.all([host.disposeInstance(), clock.advance(AWHILE_MS)])
+        this.#instanceEnds(manager)
+        return
+      case 'deaf':
+        this.#cut(LONG_CUT_MS)
+        return
+      case 'events':
+        this.#cut(step.count * AWHILE_MS)
+        return
+      default:
+        return this.#takeOfHost(step)
+    }
+  }
+
+  /** Cuts the connection to the server for `ms`. */
+  #cut(ms: number): void {
+    const { clock, host } = this.stage
+    this.isRecordSure = false
+    this.isRejectionSure = false
+    host.isAway = true
+    clock.after(ms, () => (host.isAway = false))
   }
 
   #instanceEnds(manager: BackgroundManager): void {

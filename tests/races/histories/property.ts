@@ -1,7 +1,7 @@
 /** Checks the property of all histories, reproducible by their seed. */
 import fc from 'fast-check'
 import { wrongIn } from './aftermath.ts'
-import { Play } from './play.ts'
+import { Play, type Where } from './play.ts'
 import { history, type History, type Step } from './steps.ts'
 
 const BEGINNING: readonly Step[] = [
@@ -14,14 +14,18 @@ const BEGINNING: readonly Step[] = [
 export type HistoriesResult = fc.RunDetails<[History]>
 
 /** Plays `numRuns` histories of this seed, and shrinks the first failing one. */
-export async function playHistories(seed: number, numRuns: number): Promise<HistoriesResult> {
+export async function playHistories(
+  seed: number,
+  numRuns: number,
+  where: Where = 'inside',
+): Promise<HistoriesResult> {
   const { random } = Math
   // Fixes the jitter of the provider backoff, so that a seed reproduces its histories.
   Math.random = () => 0.5
   try {
     return await fc.check(
       fc.asyncProperty(history, async (next) => {
-        const wrong = await wrongAfter(next)
+        const wrong = await wrongAfter(next, where)
         if (wrong.length > 0) throw new Error(wrong.join('\n'))
       }),
       { seed, numRuns },
@@ -32,8 +36,9 @@ export async function playHistories(seed: number, numRuns: number): Promise<Hist
 }
 
 /** Plays one history to its end, and returns the findings. Each is a sentence; there should be none. */
-export async function wrongAfter(next: History): Promise<string[]> {
-  const play = new Play(next)
+export async function wrongAfter(next: History, where: Where = 'inside'): Promise<string[]> {
+  const play = new Play(next, where)
+  await play.begin()
   for (const step of [...BEGINNING, ...next.steps]) await play.take(step)
   return wrongIn(play)
 }
