@@ -186,7 +186,9 @@ export function connect(
       (page) =>
         call('session.messages', async (signal) => {
           const url = `/session/${sessionID}/message`
-          return { data: await raw.get({ url, query: { ...query, ...page }, signal }) }
+          // As text, which shows what a page weighs.
+          const result = await raw.get({ url, query: { ...query, ...page }, parseAs: 'text', signal })
+          return { data: pageOf(result as SdkResult<string>) }
         }),
       count,
     )
@@ -319,31 +321,66 @@ export function connect(
   }
 }
 
-/** Messages in a page: OpenCode does nothing else while it makes one, and real messages have 100 KB. */
+/** Messages in a page, and in the first one, which shows what they weigh. */
 const PAGE = 16
+const FIRST_PAGE = 2
+/** What a page should weigh, in characters: OpenCode does nothing else while it makes one. */
+const PAGE_LENGTH = 1_000_000
+
+interface Page {
+  readonly messages: readonly StoredMessage[]
+  readonly length: number
+  /** Where the page before begins; `undefined` for the oldest page. */
+  readonly before: string | undefined
+}
+
+type Refused = Pick<SdkResult<never>, 'error' | 'response'>
+
+function pageOf({ data = '[]', error, response }: SdkResult<string>): Page | Refused {
+  if (error !== undefined) return { error, ...(response && { response }) }
+  const before = response?.headers.get('x-next-cursor') ?? undefined
+  return { messages: JSON.parse(data) as StoredMessage[], length: data.length, before }
+}
 
 /**
- * Reads the newest messages of a session in pages, the newest page first. OpenCode refuses a page with a message that fails
- * its own schema check, which it makes of the last page alone (seen): a refused page is halved until it is accepted.
+ * Lets the event loop turn once. OpenCode answers a plugin's calls in the plugin's own process, and without such a turn: one
+ * call after another holds up everything else.
+ */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}
+
+/**
+ * Reads the newest messages of a session in pages, the newest page first; each has as many messages as the weight of the
+ * one before allows. OpenCode refuses a page with a message that fails its own schema check, which it makes of the last
+ * page alone (seen): a refused page is halved until it is accepted.
  */
 async function readPages(
-  get: (page: { readonly limit: number; readonly before?: string }) => Promise<SdkResult<unknown>>,
+  get: (page: { readonly limit: number; readonly before?: string }) => Promise<Page | Refused>,
   count: number,
 ): Promise<readonly StoredMessage[]> {
   const messages: StoredMessage[] = []
-  let limit = Math.min(PAGE, count)
+  let most = PAGE
+  let limit = Math.min(FIRST_PAGE, count)
   let before: string | undefined
   for (;;) {
-    const { data, error, response } = await get({ limit, ...(before !== undefined && { before }) })
-    if (error === undefined) {
-      messages.unshift(...(data as StoredMessage[]))
-      before = response?.headers.get('x-next-cursor') ?? undefined
-      limit = Math.min(limit, count - messages.length)
-      if (limit === 0 || before === undefined) return messages
-    } else if (response?.status === 400 && limit > 1) limit = Math.floor(limit / 2)
+    await nextTurn()
+    const page = await get({ limit, ...(before !== undefined && { before }) })
+    if ('messages' in page) {
+      messages.unshift(...page.messages)
+      before = page.before
+      if (messages.length === count || before === undefined) return messages
+      const light = Math.floor((PAGE_LENGTH * page.messages.length) / page.length)
+      limit = Math.min(most, Math.max(1, light), count - messages.length)
+    } else if (page.response?.status === 400 && limit > 1) {
+      limit = Math.floor(limit / 2)
+      most = limit
+    }
     // The oldest message is the one that cannot be read.
-    else if (response?.status === 400 && before !== undefined) return messages
-    else throw refusal('session.messages', error, response)
+    else if (page.response?.status === 400 && before !== undefined) return messages
+    else throw refusal('session.messages', page.error, page.response)
   }
 }
 

@@ -43,8 +43,8 @@ interface RecordedTask {
   readonly steps: readonly Step[]
 }
 
-/** How many tasks are read at the same time: OpenCode does nothing else meanwhile. */
-const AT_ONCE = 4
+/** How many tasks are read at the same time: OpenCode does nothing else while it makes a page of each. */
+const AT_ONCE = 2
 
 export class Recovery {
   readonly #ports: Ports

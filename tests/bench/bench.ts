@@ -7,7 +7,7 @@
  *   --peer name@version     another plugin to compare, from the registry, on its own server; may be repeated
  *   --old dist/server.js    another build of this plugin to compare, on its own server
  *   --mcp 30                number of starts of each MCP server, with 50 commands each
- *   --only one,bursts       sections of one, bursts, heavy, calls, start, sleeping, makespan, queue, mcp (only if named,
+ *   --only one,bursts       sections of one, bursts, heavy, restart, calls, start, sleeping, makespan, queue, mcp (only if named,
  *                           because it installs another MCP server)
  *
  * Each sample checks that each result was reported once; otherwise the benchmark fails.
@@ -22,6 +22,7 @@ import { heavyChildren } from './heavy.ts'
 import { mcpServers } from './mcp.ts'
 import { median, quantile, round } from './numbers.ts'
 import { launchBehind, makespans } from './queue.ts'
+import { restartWithHeavyChildren } from './restart.ts'
 import { writeResults, type Table } from './results.ts'
 import { Scene, type Sample } from './scene.ts'
 import { sleepingChildren } from './sleeping.ts'
@@ -84,6 +85,11 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     for (const megabytes of [0, 5])
       goal(`ten ends, transcripts of ${megabytes} MB, ours / native`, 1, ratioOf(megabytes, 10))
     goal('longest stall of the host beyond native, end of 25 MB, ms', 20, round(stallMs, 1))
+  },
+  async restart() {
+    const { table, stallMs } = await restartWithHeavyChildren(scene, model)
+    tables.push(table)
+    goal('longest stall of the host, restart with 20 children of 10 MB, ms', 100, stallMs)
   },
   async sleeping() {
     const { table, calls } = await sleepingChildren(scene, model)

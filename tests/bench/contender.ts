@@ -26,9 +26,13 @@ export const PLUGIN = fileURLToPath(new URL('../../dist/server.js', import.meta.
 
 const NATIVE = { OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS: 'true' }
 
-/** Starts a server with plugins, and OpenCode's own background task beside them. */
-export function startServer(model: ScriptedModel, plugins: Plugins): Promise<OpencodeServer> {
-  return startOpencode({ model, plugins, env: NATIVE })
+/**
+ * Starts a server with plugins, and OpenCode's own background task beside them.
+ *
+ * @param home of an earlier server that was stopped with `keepHome`
+ */
+export function startServer(model: ScriptedModel, plugins: Plugins, home?: string): Promise<OpencodeServer> {
+  return startOpencode({ model, plugins, env: NATIVE, ...(home !== undefined && { home }) })
 }
 
 export function ours(server: OpencodeServer): Contender {

@@ -9,7 +9,7 @@ import type { StoredMessage } from '../harness/server.ts'
 import type { Contender } from './contender.ts'
 import { WEIGHT_BYTES } from './heavy-plugin.ts'
 
-const LIMIT_MS = 120_000
+const LIMIT_MS = 600_000
 const WEIGHTS_AT_ONCE = 10
 /** A sentence or two, as a sub-agent answers. */
 const RESULT = 'It is as it should be, as far as could be seen here.'
@@ -36,7 +36,7 @@ export interface Wishes {
   /** Time over which the children end; the first one ends when all are at work and the parent is idle. */
   readonly spreadMs?: number
   /** If set, each child instead ends by itself after this time. */
-  readonly workMs?: number
+  readonly workMs?: number | undefined
   /** The size of each child's transcript in megabytes, of tool calls; needs `heavy-plugin.ts`. */
   readonly weightMB?: number
   /** Called before the first child ends. */
@@ -63,13 +63,12 @@ export class Scene {
     count: number,
     { spreadMs = 0, workMs, weightMB = 0, onEnd }: Wishes = {},
   ): Promise<Sample> {
-    this.#weights = Math.round((weightMB * 1e6) / WEIGHT_BYTES)
-    const { id, names } = await this.launch(contender, count, workMs)
+    const { id, names } = await this.launch(contender, count, { workMs, weightMB })
     const { server } = contender
-    const before = workMs === undefined ? await this.#everyoneWaits(contender, id, count) : 0
+    const before = workMs === undefined ? await this.everyoneWaits(contender, id, count) : 0
     await onEnd?.()
     for (const [index, name] of names.entries()) {
-      setTimeout(() => this.#hold(name).release(), (index * spreadMs) / count)
+      setTimeout(() => this.release(name), (index * spreadMs) / count)
     }
     const told = await this.#model.waitForRequest(
       (request) => request.sessionID === id && names.every((name) => tellings(request.messages, name) > 0),
@@ -113,9 +112,10 @@ export class Scene {
   async launch(
     contender: Contender,
     count: number,
-    workMs?: number,
+    { workMs, weightMB = 0 }: Pick<Wishes, 'workMs' | 'weightMB'> = {},
   ): Promise<{ readonly id: string; readonly names: string[] }> {
     this.#workMs = workMs
+    this.#weights = Math.round((weightMB * 1e6) / WEIGHT_BYTES)
     const scene = this.#count++
     const { id } = await contender.server.createSession({ title: contender.name })
     const names = Array.from({ length: count }, (_, index) => `child-${scene}-${index}`)
@@ -137,6 +137,11 @@ export class Scene {
     if (launched !== names.length) throw new Error(`Of ${names.length} in ${id}, ${launched} were launched`)
   }
 
+  /** Has a child give its final answer. */
+  release(name: string): void {
+    this.#hold(name).release()
+  }
+
   /** Returns the number of children of these parents at work. */
   workingOf(ids: readonly string[]): number {
     return ids.flatMap((id) => this.childrenOf(id)).filter(({ outcome }) => outcome === 'open').length
@@ -152,7 +157,7 @@ export class Scene {
   }
 
   /** Resolves with the parent's request count when all children are at work and the parent is idle. */
-  async #everyoneWaits({ server }: Contender, id: string, count: number): Promise<number> {
+  async everyoneWaits({ server }: Contender, id: string, count: number): Promise<number> {
     await this.#model.waitForRequest(() => this.#lastStepsOf(id).length === count, {
       timeoutMs: LIMIT_MS,
       description: `${count} children of ${id} at work`,

@@ -42,6 +42,22 @@ test('the timeline of a recovered task has the recovery, and the fate of the not
   ])
 })
 
+test('the result of an ended task is read from its newest message alone after a restart', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, notices } = stage
+  const { sessionID } = await stage.launch('work')
+  await clock.advance(100)
+  stage.answer('work')
+  await clock.advance(1000)
+  stage.crash()
+  const before = host.calls.length
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  expect(notices()[0]).toContain('result of work')
+  const asked = host.calls.slice(before).filter((call) => call.sessionID === sessionID)
+  expect(asked.map(({ method }) => method)).toEqual(['newestMessages'])
+})
+
 test('the record keeps the steps of an ended task over a restart', async () => {
   const stage = createFakeStage({ notify: { wake: 'never' } })
   const { clock, host, parentID } = stage

@@ -16,7 +16,7 @@ import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
 import { atWork, earlierEnds, endOf, reopened } from './recover.ts'
-import { readTranscript, transcriptOfNewest, type RunSummary } from './transcript.ts'
+import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
@@ -87,8 +87,12 @@ export class AgentRunner implements WorkKind<AgentTask> {
     // An instance records its tasks as interrupted when it ends, but their sessions may show another end.
     const task = isSettled ? recorded : reopened(recorded)
     const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
-    // The messages can be long, and only unreported ends need them.
-    const messages = isSettled && areToldToo ? [] : await opencode.messages(recorded.sessionID)
+    if (areToldToo && isEnded(task)) {
+      // The messages can be long, and only an unreported end needs its text.
+      const text = isSettled ? '' : (await this.#answerOf(task))?.text
+      if (text !== undefined) return { task, ends: [...earlierEnds(task, []), { task, text }] }
+    }
+    const messages = await opencode.messages(recorded.sessionID)
     if (!isEnded(task) && this.#leftTurns === 'resume' && isNewestAsked(task, messages)) {
       const isBusy = task.sessionID in (await opencode.statuses())
       if (isBusy) return { task: atWork(task), ends: earlierEnds(task, messages) }
@@ -113,14 +117,19 @@ export class AgentRunner implements WorkKind<AgentTask> {
 
   /** Reads as few messages as show the run. */
   async #transcript(task: AgentTask): Promise<RunSummary | undefined> {
-    const [newest] = await this.#messages(task.sessionID, 1)
-    if (!newest) return undefined
-    if (isEnded(task) && task.promptIDs.length === 1) {
-      const before = { usage: NO_USAGE, steps: 0, text: undefined }
-      const transcript = transcriptOfNewest(newest, task.promptIDs[0], before)
+    if (isEnded(task)) {
+      const transcript = await this.#answerOf(task)
       if (transcript) return { ...transcript, usage: task.usage }
     }
-    return readTranscript(await this.#messages(task.sessionID, Infinity), task.promptIDs)
+    const messages = await this.#messages(task.sessionID, Infinity)
+    return messages.length > 0 ? readTranscript(messages, task.promptIDs) : undefined
+  }
+
+  /** Reads the end of an ended run from the newest message of its session; `undefined` if that does not show it. */
+  async #answerOf({ sessionID, promptIDs }: AgentTask & EndedTask): Promise<Transcript | undefined> {
+    if (promptIDs.length > 1) return undefined
+    const [newest] = await this.#messages(sessionID, 1)
+    return transcriptOfNewest(newest, promptIDs[0], { usage: NO_USAGE, steps: 0, text: undefined })
   }
 
   isFinishing({ sessionID }: AgentTask): boolean {

@@ -6,15 +6,23 @@ import { ManualClock } from '../../harness/manual-clock.ts'
  * Returns a client whose host validates the messages of a full list and of the last page alone, as OpenCode
  * does; the `broken` messages fail this check.
  */
-function client(count: number, broken: ReadonlySet<number>): { client: Client; calls: () => number } {
-  const stored = Array.from({ length: count }, (_, index) => ({ info: { id: `msg_${index}` }, parts: [] }))
+function client(
+  count: number,
+  broken: ReadonlySet<number>,
+  weight = 0,
+): { client: Client; calls: () => number; longest: () => number } {
+  const parts = [{ output: 'x'.repeat(weight) }]
+  const stored = Array.from({ length: count }, (_, index) => ({ info: { id: `msg_${index}` }, parts }))
   let calls = 0
+  let longest = 0
   const answer = (from: number, to: number, isChecked: boolean): object => {
     calls += 1
     const isBad = isChecked && [...broken].some((index) => index >= from && index < to)
     const headers = new Headers(from > 0 ? { 'x-next-cursor': `${from}` } : {})
     if (isBad) return { error: { name: 'BadRequest' }, response: new Response('', { status: 400 }) }
-    return { data: stored.slice(from, to), response: new Response('', { headers }) }
+    const data = JSON.stringify(stored.slice(from, to))
+    longest = Math.max(longest, data.length)
+    return { data, response: new Response('', { headers }) }
   }
   return {
     client: {
@@ -27,6 +35,7 @@ function client(count: number, broken: ReadonlySet<number>): { client: Client; c
       },
     } as unknown as Client,
     calls: () => calls,
+    longest: () => longest,
   }
 }
 
@@ -68,7 +77,19 @@ test('the newest messages of a session are read in as few pages as they need', a
   expect(twenty.map(({ info }) => info.id)).toEqual(
     Array.from({ length: 20 }, (_, index) => `msg_${280 + index}`),
   )
-  expect(host.calls()).toBe(3)
+  expect(host.calls()).toBe(4)
+})
+
+test.each([
+  { weight: 100, pages: 3 },
+  { weight: 100_000, pages: 5 },
+  { weight: 1_500_000, pages: 29 },
+])('30 messages of $weight characters are read in $pages pages', async ({ weight, pages }) => {
+  const host = client(30, new Set(), weight)
+  expect(await ids(host.client)).toHaveLength(30)
+  expect(host.calls()).toBe(pages)
+  // The first page has two messages of unknown weight.
+  expect(host.longest()).toBeLessThan(Math.max(1_000_000, 2 * weight) + 10_000)
 })
 
 test('an answer without a cursor is the last page', async () => {
@@ -77,7 +98,7 @@ test('an answer without a cursor is the last page', async () => {
     _client: {
       get: () => {
         calls += 1
-        return Promise.resolve({ data: [{ info: { id: 'msg_0' }, parts: [] }] })
+        return Promise.resolve({ data: JSON.stringify([{ info: { id: 'msg_0' }, parts: [] }]) })
       },
     },
   } as unknown as Client
