@@ -3,7 +3,7 @@
  * code at its start. It is a bundle of its own, so that it tests no class of the manager's bundle by `instanceof`.
  */
 import { observe, streamObserversOf } from './events.ts'
-import { EventFeed } from './host/event-feed.ts'
+import { EventSubscription } from './host/event-subscription.ts'
 import { MissedEvents } from './missed-events.ts'
 import type { Ports, Rooms } from './rooms.ts'
 import type { Problems } from './setup/problems.ts'
@@ -12,7 +12,7 @@ import type { Problems } from './setup/problems.ts'
 export function follow(rooms: Rooms, ports: Ports, problems: Problems): Promise<void> {
   const observers = streamObserversOf(rooms)
   const missed = new MissedEvents(rooms, ports)
-  const feed = new EventFeed(
+  const feed = new EventSubscription(
     { ...ports, disposal: rooms.disposal.signal },
     {
       onEvent: (event) => observe(observers, event),

@@ -6,7 +6,7 @@ import { sessionDeleted, sessionUpdated } from './events.ts'
 import { readBack } from './host/newest.ts'
 import { isPersonal } from './host/message.ts'
 import { errorText, type HostError, type Message, type StoredMessage } from './host/opencode.ts'
-import type { Gate } from './parent/gate.ts'
+import type { Gate } from './parent/wake-gate.ts'
 import type { Parent } from './parent/parent.ts'
 import type { Ports, Rooms } from './rooms.ts'
 

@@ -18,7 +18,7 @@ import type {
 } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
 import { readingMs } from '../text/format.ts'
-import { readEvents } from './event-stream.ts'
+import { readEvents } from './server-sent-events.ts'
 
 export type {
   Agent,

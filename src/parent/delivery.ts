@@ -20,7 +20,7 @@ import {
   type TextPart,
 } from '../host/opencode.ts'
 import { readBack } from '../host/newest.ts'
-import type { Gate } from './gate.ts'
+import type { Gate } from './wake-gate.ts'
 import { ReceptionTracker } from './reception.ts'
 
 export interface NoticeMessage {

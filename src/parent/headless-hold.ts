@@ -9,7 +9,7 @@
 import type { Clock } from '../clock.ts'
 import type { Session } from '../host/opencode.ts'
 import type { Task } from '../task/task.ts'
-import type { Gate } from './gate.ts'
+import type { Gate } from './wake-gate.ts'
 import type { Outbox } from './outbox.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 

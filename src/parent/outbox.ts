@@ -2,7 +2,7 @@
  * Delivers the notices of one parent. A task that ends owes its parent one notice, unless the parent itself
  * cancelled the task or has read its end first.
  *
- *   owed → mailbox → delivery → confirmed, when the parent's model has seen it
+ *   owed → batch   → delivery → confirmed, when the parent's model has seen it
  *             ⇅ ←──────┘ closed, undone
  *         held end → settled, when a tool call of the parent has returned the end
  *
@@ -18,10 +18,10 @@ import type { StoreEvent } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Deliveries } from './deliveries.ts'
 import type { DeliveryEnd, NoticeMessage } from './delivery.ts'
-import type { Admission, Gate } from './gate.ts'
+import type { Admission, Gate } from './wake-gate.ts'
 import { HeldEnds, type Hold } from './held-ends.ts'
 import type { History } from './history.ts'
-import { Mailbox, type NotifyOptions } from './mailbox.ts'
+import { NoticeBatch, type NotifyOptions } from './notice-batch.ts'
 import { isEndNotice, keyOf, noticeKey, NOTICE_TYPES, type Notice } from './notice.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 import type { ReadingPorts } from './reading.ts'
@@ -47,7 +47,7 @@ const LONGEST_SEND_MS = 2500
 export class Outbox {
   readonly #ports: OutboxPorts
   readonly #parentID: string
-  readonly #mailbox: Mailbox
+  readonly #batch: NoticeBatch
   readonly #deliveries: Deliveries
   readonly #held: HeldEnds
   /** Those who wait until what is owed was sent. */
@@ -68,14 +68,14 @@ export class Outbox {
     )
     this.#held = new HeldEnds(ports, parentID, {
       onHeld: (key) => {
-        const notice = this.#mailbox.remove(key)
+        const notice = this.#batch.remove(key)
         if (notice) this.#addSteps([notice], 'held')
         return notice
       },
       onRead: (task) => this.settle(task),
       onFreed: (taskID, notice) => {
         if (notice) this.#put(notice)
-        else if (!ports.tasks.unfinishedIDs.has(taskID)) this.#mailbox.sendSoon()
+        else if (!ports.tasks.unfinishedIDs.has(taskID)) this.#batch.sendSoon()
       },
       onChange: () => this.#changed(),
     })
@@ -84,18 +84,18 @@ export class Outbox {
       this.#changed()
     }
     const unreadBytes = (): number => this.#deliveries.unreadBytes
-    this.#mailbox = new Mailbox({ ...ports, send, unreadBytes }, parentID, options)
+    this.#batch = new NoticeBatch({ ...ports, send, unreadBytes }, parentID, options)
   }
 
   observeTask(task: Task, event: StoreEvent): void {
     switch (event.type) {
       case 'outputMatched':
-        return this.#mailbox.put({ task, match: event.match })
+        return this.#batch.put({ task, match: event.match })
       case 'listening':
-        return this.#mailbox.put({ task, listening: event.listening })
+        return this.#batch.put({ task, listening: event.listening })
       case 'permissionUnanswered':
         if (task.status === 'waiting')
-          this.#mailbox.put({ task, unanswered: task.permissionRequests, at: event.at })
+          this.#batch.put({ task, unanswered: task.permissionRequests, at: event.at })
         return
       case 'permissionReplied':
         if (!isUnanswered(task)) this.#withdraw([keyOf(task, 'unanswered')])
@@ -111,13 +111,13 @@ export class Outbox {
 
   /** Sends after a debounce, because the user's message that opens the gate is often not stored yet. */
   gateOpened(): void {
-    this.#mailbox.sendSoon({ waits: true })
+    this.#batch.sendSoon({ waits: true })
     this.#deliveries.resume()
   }
 
   /** Sends what the parent is owed from before: its user, who may have closed the gate, writes. */
   personWrote(): void {
-    this.#mailbox.sendSoon({ waits: true })
+    this.#batch.sendSoon({ waits: true })
   }
 
   /** Observes that OpenCode can be reached again. */
@@ -153,7 +153,7 @@ export class Outbox {
     const stored = history.notice(noticeKey(notice))
     this.#addSteps([notice], 'inherited')
     if (!stored) {
-      this.#mailbox.keep([notice])
+      this.#batch.keep([notice])
       return
     }
     const message = { ...stored, parentID: this.#parentID, parts: [] }
@@ -168,7 +168,7 @@ export class Outbox {
   owes(): 'sent' | 'unsent' | 'nothing' {
     const { places } = this.#deliveries
     if (this.#held.isRead || places.has('queued')) return 'sent'
-    const isUnsent = this.#held.notices.length > 0 || this.#mailbox.isSending || places.has('sending')
+    const isUnsent = this.#held.notices.length > 0 || this.#batch.isSending || places.has('sending')
     return isUnsent ? 'unsent' : 'nothing'
   }
 
@@ -193,8 +193,8 @@ export class Outbox {
 
   /** Returns the parts to piggyback on a message that the user is sending to the parent. */
   piggyback(messageID: string): readonly TextPart[] {
-    for (const unstored of this.#deliveries.withdrawUnstored()) this.#mailbox.keep(unstored)
-    const { notices, parts } = this.#mailbox.take()
+    for (const unstored of this.#deliveries.withdrawUnstored()) this.#batch.keep(unstored)
+    const { notices, parts } = this.#batch.take()
     this.#addSteps(notices, 'piggybacked')
     if (parts.length > 0)
       this.#deliveries.open({ parentID: this.#parentID, messageID, parts }, notices, 'piggybacked')
@@ -221,7 +221,7 @@ export class Outbox {
 
   /** Settles all notices, because the parent was deleted. */
   settleAll(): void {
-    const notices = [...this.#mailbox.empty(), ...this.#held.notices, ...this.#deliveries.notices]
+    const notices = [...this.#batch.empty(), ...this.#held.notices, ...this.#deliveries.notices]
     this.#settleEnds(notices, 'gone')
     this.dispose()
   }
@@ -229,7 +229,7 @@ export class Outbox {
   /** Stops sending. The records retain the ends that are owed. */
   dispose(): void {
     this.#held.dispose()
-    this.#mailbox.empty()
+    this.#batch.empty()
     this.#deliveries.dispose()
     this.#changed()
   }
@@ -250,7 +250,7 @@ export class Outbox {
   }
 
   #withdraw(keys: readonly string[]): void {
-    for (const key of keys) this.#mailbox.remove(key)
+    for (const key of keys) this.#batch.remove(key)
     this.#deliveries.withdraw(keys)
   }
 
@@ -259,7 +259,7 @@ export class Outbox {
       this.#ports.timeline.addNotice(task.id, 'cancelled')
       this.#ports.onSettled(task)
       // Other notices may have waited for this task, the last to end.
-      this.#mailbox.sendSoon()
+      this.#batch.sendSoon()
       return
     }
     const notice = { task, text }
@@ -269,17 +269,17 @@ export class Outbox {
 
   #put(notice: Notice): void {
     this.#addSteps([notice], 'owed')
-    this.#mailbox.put(notice)
+    this.#batch.put(notice)
   }
 
   #delivered(end: DeliveryEnd, notices: readonly Notice[], message: NoticeMessage): void {
     if (end === 'confirmed' || end === 'gone') this.#settleEnds(notices, end)
     else this.#addSteps(notices, end)
     this.#changed()
-    if (end === 'closed' || end === 'undone') this.#mailbox.keep(notices)
+    if (end === 'closed' || end === 'undone') this.#batch.keep(notices)
     // The user has undone the unread message, and is just sending another.
-    if (end === 'undone') this.#mailbox.sendSoon({ waits: true })
-    if (end === 'unanswered' && !this.#mailbox.remind(notices))
+    if (end === 'undone') this.#batch.sendSoon({ waits: true })
+    if (end === 'unanswered' && !this.#batch.remind(notices))
       this.#deliveries.open(message, notices, 'stored')
   }
 

@@ -11,9 +11,9 @@
  */
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
-import { Gate, type GateChange } from './gate.ts'
+import { Gate, type GateChange } from './wake-gate.ts'
 import { HeadlessHold, type NamedByClient } from './headless-hold.ts'
-import type { NotifyOptions } from './mailbox.ts'
+import type { NotifyOptions } from './notice-batch.ts'
 import { Outbox, type OutboxPorts } from './outbox.ts'
 import { ParentTasks } from './parent-tasks.ts'
 

@@ -48,7 +48,7 @@ interface Ports {
   readonly send: (message: NoticeMessage, notices: readonly Notice[]) => void
 }
 
-export class Mailbox {
+export class NoticeBatch {
   readonly #ports: Ports
   readonly #parentID: string
   readonly #options: NotifyOptions
@@ -86,7 +86,7 @@ export class Mailbox {
     ])
   }
 
-  /** Removes a notice unsent; `undefined` if the mailbox does not hold it. */
+  /** Removes a notice unsent; `undefined` if the batch does not hold it. */
   remove(key: string): Notice | undefined {
     const notice = this.#unsent.get(key)
     this.#unsent.delete(key)

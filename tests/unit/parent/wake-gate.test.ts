@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { HostError, type Message, type Opencode, type Session } from '../../../src/host/opencode.ts'
-import { Gate } from '../../../src/parent/gate.ts'
+import { Gate } from '../../../src/parent/wake-gate.ts'
 
 const PARENT = 'ses_parent'
 

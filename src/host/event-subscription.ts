@@ -38,7 +38,7 @@ const LONGEST_PAUSE_MS = 5000
 /** OpenCode sends a heartbeat every 10 s (contract 16.2): two in a row are missing. */
 const SILENT_MS = 25_000
 
-export class EventFeed {
+export class EventSubscription {
   readonly #ports: Ports
   readonly #on: FeedListeners
   #state: 'connecting' | 'connected' = 'connecting'
