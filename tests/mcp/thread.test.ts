@@ -43,3 +43,13 @@ test.each(ERAS)('a client of the %s era runs, waits for, lists and kills command
   expect(listed.structured.tasks.map(({ status }) => status)).toEqual(['failed', 'cancelled'])
   expect(listed.text).toContain('(2 total)')
 })
+
+test('--debug writes the start, the output and the end of a command to standard error', async () => {
+  mcp = await startMcp(place, { args: ['--debug'] })
+  const { task_id } = (await mcp.call('run_background', { command: "echo 'Hello'; exit 2" })).structured.task
+  await mcp.call('check_background', { task_id, wait: true })
+  const line = (what: string): RegExp => new RegExp(`^\\[BG-DEBUG [0-9:.]{12}\\] ${task_id}: ${what}$`, 'm')
+  await expect.poll(mcp.stderr).toMatch(line(String.raw`Completed with code 2 in \d+\.\d\ds`))
+  expect(mcp.stderr()).toMatch(line(String.raw`Starting: echo 'Hello'; exit 2 \(cwd: .*\)`))
+  expect(mcp.stderr()).toMatch(line('stdout: Hello'))
+})

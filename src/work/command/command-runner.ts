@@ -31,7 +31,7 @@ import { attach, start, type CommandProcess } from './process.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
-import { sanitize } from '../../text/sanitize.ts'
+import { brief, sanitize } from '../../text/sanitize.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { leftOf } from '../../task/time-limit.ts'
@@ -74,6 +74,8 @@ const WORDS_BYTES = 300
 
 /** How much of each stream the message in the session of the command contains. */
 const NOTE = { bytes: 4000 }
+/** How much of each stream the debug log contains. */
+const LOGGED = { bytes: 200 }
 const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
@@ -150,6 +152,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const remains = { hasLeft: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
+    this.#logEnd(task, end)
     const advice = [
       ...watcherText(task, end, clock.now()),
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
@@ -339,6 +342,20 @@ export class CommandRunner implements WorkKind<CommandTask> {
       belonging,
       ...options,
     })
+  }
+
+  /** Writes the end of each stream, and how the command ended, to the debug log. */
+  #logEnd(task: CommandTask, end: CommandEnd): void {
+    const { clock, log } = this.#ports
+    const streams = readStreams(this.#directory(task), LOGGED)
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const text = sanitize(streams[stream].text).trim()
+      if (text !== '') log.debug(`${task.id}: ${stream}: ${brief(text, LOGGED.bytes)}`)
+    }
+    const how =
+      end.type === 'exited' ? `with code ${end.code}` : end.type === 'killed' ? `by ${end.signal}` : 'unseen'
+    const ms = clock.now() - (this.#startedAt(task) ?? clock.now())
+    log.debug(`${task.id}: Completed ${how} in ${(ms / 1000).toFixed(2)}s`)
   }
 
   /** Called when no process of a command is left: an awaited text can no longer appear. */
