@@ -3,6 +3,7 @@ import * as z from 'zod/mini'
 import type { CancelAnswer } from '../tools/render/cancel-text.ts'
 import type { TaskAnswer } from '../tools/render/task-text.ts'
 import type { TaskList } from '../tools/render/list-text.ts'
+import { statuses } from '../task/state-schema.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
 import { KINDS, traitsOf } from '../work/kinds.ts'
@@ -13,7 +14,7 @@ const optional = z.exactOptional
 const taskSchema = z.object({
   task_id: z.string(),
   kind: z.enum(Object.keys(KINDS) as Task['kind'][]),
-  status: z.enum(['pending', 'starting', 'running', 'waiting', 'completed', 'failed', 'cancelled']),
+  status: statuses,
   description: z.string(),
   /** What delays a task, or is left of it. */
   note: optional(z.string()),

@@ -11,6 +11,7 @@ import { isOpenEnded, type Task } from '../task/task.ts'
 import type { NoticeMessage } from './delivery.ts'
 import {
   closingText,
+  LEAD,
   isEndNotice,
   noticedAt,
   noticeKey,
@@ -35,8 +36,7 @@ const SPACINGS = 1.5
 /** Added to the time in a part's id: the notice sorts after any text that the user sends within 30 days. */
 const BEHIND_USER_MS = 30 * 24 * 3_600_000
 
-const REMINDER =
-  '[Automatic notice, not from the user. Read the notices above, in the message without an answer.]'
+const REMINDER = `${LEAD} Read the notices above, in the message without an answer.]`
 
 interface Ports {
   readonly clock: Clock

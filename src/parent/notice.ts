@@ -103,6 +103,9 @@ export function noticeTexts(
   return notices.map((notice) => noticeText(notice, room))
 }
 
+/** Begins each line of ours that closes a message of notices. */
+export const LEAD = '[Automatic notice, not from the user.'
+
 /**
  * Returns the line that closes a message of notices.
  *
@@ -118,7 +121,7 @@ export function closingText(
 ): string {
   const rest = unfinished.size === 0 ? allEndedText(notices, used) : stillRunningText(unfinished)
   const more = readTool === undefined ? '' : ` More: ${readTool}.`
-  return `[Automatic notice, not from the user. ${rest}${more}]`
+  return `${LEAD} ${rest}${more}]`
 }
 
 function stillRunningText(unfinished: ReadonlySet<string>): string {

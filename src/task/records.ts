@@ -1,5 +1,5 @@
 /**
- * Writes the records of tasks: in the call that creates the child session, after each event of `RECORDED`, and
+ * Writes the records of tasks: in the call that creates the child session, after each event that `RECORDED` names, and
  * when work has begun outside of OpenCode's sessions.
  */
 import type { Log } from '../host/log.ts'
@@ -22,15 +22,21 @@ import type { Step } from './step.ts'
 import type { StoreEvent, TaskStore } from './store.ts'
 import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
 
-/** Events that change the persisted record. */
-const RECORDED: ReadonlySet<StoreEvent['type']> = new Set([
-  'appended',
-  'steered',
-  'outputMatched',
-  'listening',
-  'ended',
-  'continued',
-])
+/** Whether an event changes the record. That work runs or waits is shown by OpenCode itself. */
+const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
+  added: false,
+  slotTaken: false,
+  prompted: false,
+  appended: true,
+  steered: true,
+  outputMatched: true,
+  listening: true,
+  permissionAsked: false,
+  permissionUnanswered: false,
+  permissionReplied: false,
+  ended: true,
+  continued: true,
+}
 
 /** Whether the messages of an agent, or the files of a command, show the same end: no other cause stopped it. */
 function isProvedElsewhere(task: Task): boolean {
@@ -88,7 +94,7 @@ export class TaskRecords {
     const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
     if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
     else if (after) this.#writeAfter(task, after)
-    else if (RECORDED.has(event.type) || isBegun(task, event)) this.#write(task)
+    else if (RECORDED[event.type] || isBegun(task, event)) this.#write(task)
   }
 
   /** Creates the child session with the record in it. Rejects with a `HostError`. */

@@ -297,6 +297,8 @@ function replied(task: UnfinishedTask, requestID: string): Task | undefined {
     : { ...rest, status: 'running' }
 }
 
+type EarlierRun = NonNullable<PromptedWork['earlier']>[number]
+
 function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
   const {
     id,
@@ -312,9 +314,11 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     askedBy: _askedBy,
     earlier = [],
     usedBefore,
-    ...end
+    ...rest
   } = task
-  const ends = [...earlier, { run, ...end }]
+  // What is not named above belongs to the end: the compiler names a field that an end does not have.
+  type Surplus = Exclude<keyof typeof rest, keyof EarlierRun>
+  const ends = [...earlier, { run, ...(rest satisfies { readonly [Key in Surplus]?: never }) }]
   const dropped = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)
   const before = usedBefore ? [usedBefore, ...dropped] : dropped
   const same = {

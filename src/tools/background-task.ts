@@ -44,7 +44,7 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
     args: ARGS,
     effect: 'starts',
     call: (args, caller) =>
-      args.task_id === undefined ? launch(manager, args, caller) : say(manager, args.task_id, args, caller),
+      args.task_id === undefined ? launch(manager, args, caller) : say(ports, args.task_id, args, caller),
     render: (started, { startedTaskText }) => startedTaskText(started, ports),
   }
 }
@@ -65,18 +65,14 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
   return { task, note: statusNote(manager, task), before: undefined }
 }
 
-async function say(
-  manager: BackgroundManager,
-  taskID: string,
-  args: Args,
-  caller: Caller,
-): Promise<StartedTask> {
+async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller): Promise<StartedTask> {
+  const { manager } = ports
   const { description, prompt, agent } = args
   const model = namedModel(args)
   const before = await ownTask(manager, taskID, caller.sessionID)
   if (before.kind !== 'agent') {
     throw new ToolError(
-      `${before.id} is a command: it reads no prompts. Start another with ${manager.toolNames.run_background}.`,
+      `${before.id} is a ${ports.traitsOf(before).noun}: it reads no prompts. Start another.`,
     )
   }
   if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {

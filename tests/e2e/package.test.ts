@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -69,6 +69,7 @@ test('an install from the tarball brings the command without a warning, and it s
     code: 2,
     stderr: expect.stringContaining('--help lists the options') as string,
   })
+  rmSync(project, { recursive: true })
 })
 
 test('the schema of the options contains each one, with its default and meaning', () => {
