@@ -14,6 +14,7 @@ import {
   type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
+import * as z from 'zod/mini'
 import { ToolError } from '../tool-error.ts'
 import { judge, type Rule } from './permissions.ts'
 import { Roots } from './roots.ts'
@@ -24,13 +25,19 @@ export class Question extends Error {
   /** Under which the client returns the answer. */
   readonly key: string
   readonly request: InputRequest
+  /** Returned by the client with the answer, because it returns the answers to earlier questions of a call only once. */
+  readonly state: string
 
-  constructor(key: string, request: InputRequest) {
+  constructor(key: string, request: InputRequest, accepted: readonly string[] = []) {
     super(key)
     this.key = key
     this.request = request
+    this.state = JSON.stringify(accepted)
   }
 }
+
+/** The keys of the questions of a call that the user has accepted in earlier rounds. */
+const acceptedSchema = z.array(z.string())
 
 /** What a tool asks for, as in OpenCode. */
 interface Permission {
@@ -80,8 +87,9 @@ export class Connection {
     const { root } = this.#ports
     const { notify, signal, _meta } = context.mcpReq
     const progressToken = _meta?.progressToken
+    const accepted = acceptedOf(context)
     const askBy = (rules: () => Promise<readonly Rule[]>) => async (request: Permission) =>
-      this.#ask(request, await rules(), context)
+      this.#ask(request, await rules(), accepted, context)
     this.#roots ??= await this.#askForRoots(context)
     return {
       sessionID: '',
@@ -128,6 +136,7 @@ export class Connection {
   async #ask(
     { permission, patterns }: Permission,
     rules: readonly Rule[],
+    accepted: Set<string>,
     context: ServerContext,
   ): Promise<void> {
     const judged = (action: string): readonly string[] =>
@@ -146,14 +155,25 @@ export class Connection {
           'The user can allow it with --allow, or in the file of --config.',
       )
     const key = `${permission} ${open.join('\n')}`
+    if (accepted.has(key)) return
     const answer = inputResponse(context.mcpReq.inputResponses, key)
     if (answer.kind !== 'elicit') {
       const message = `Allow this once? ${what}`
       const requestedSchema = { type: 'object' as const, properties: {} }
-      throw new Question(key, inputRequired.elicit({ message, requestedSchema }))
+      throw new Question(key, inputRequired.elicit({ message, requestedSchema }), [...accepted])
     }
     if (answer.action !== 'accept')
       throw new ToolError(`The user did not allow ${what}. Nothing was started.`)
+    accepted.add(key)
+  }
+}
+
+function acceptedOf({ mcpReq }: ServerContext): Set<string> {
+  try {
+    return new Set(acceptedSchema.parse(JSON.parse(mcpReq.requestState<string>() ?? '[]')))
+  } catch {
+    // The state is not ours: the questions are asked again.
+    return new Set()
   }
 }
 

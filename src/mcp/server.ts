@@ -150,7 +150,8 @@ export function createServer(service: Service, era: Era): Server {
       for (const task of tasks) if (isEnded(task)) workplaceOf(task).manager.settle(task)
       return { content: [{ type: 'text', text }], structuredContent: structured }
     } catch (error) {
-      if (error instanceof Question) return inputRequired({ inputRequests: { [error.key]: error.request } })
+      if (error instanceof Question)
+        return inputRequired({ inputRequests: { [error.key]: error.request }, requestState: error.state })
       if (!(error instanceof ToolError)) service.onError(errorText(error))
       return { isError: true, content: [{ type: 'text', text: errorText(error) }] }
     }

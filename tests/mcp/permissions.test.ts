@@ -114,3 +114,15 @@ test('roots outside of the root of the server allow no directory; unreadable one
   const { structured } = await unreadable.call('run_background', { command: 'true' })
   expect(structured.task).toMatchObject({ cwd: realpathSync(place.root) })
 })
+
+test.each(ERAS)('a line that needs two permissions is asked for each once, in the %s era', async (era) => {
+  const asked: string[] = []
+  const { call } = await start({ args: ['--allow', 'echo *'], era, ...withUser('accept', asked) })
+  const { isError, structured } = await call('run_background', { command: 'cat /etc/hostname; touch made' })
+  expect(isError).toBe(false)
+  expect(structured.task.status).toBe('running')
+  expect(asked).toEqual([
+    'Allow this once? external_directory: /etc/*',
+    'Allow this once? bash: cat /etc/hostname, touch made',
+  ])
+})
