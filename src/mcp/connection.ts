@@ -82,26 +82,24 @@ export class Connection {
     return own?.name ?? this.#ports.server.getClientVersion()?.name ?? 'a client'
   }
 
-  /** Rejects with a `Question` where the client must name its roots first. */
-  async caller(context: ServerContext): Promise<McpCaller> {
+  caller(context: ServerContext): McpCaller {
     const { root } = this.#ports
     const { notify, signal, _meta } = context.mcpReq
     const progressToken = _meta?.progressToken
     const accepted = acceptedOf(context)
     const askBy = (rules: () => Promise<readonly Rule[]>) => async (request: Permission) =>
       this.#ask(request, await rules(), accepted, context)
-    this.#roots ??= await this.#askForRoots(context)
     return {
       sessionID: '',
       messageID: '',
       directory: root,
       worktree: root,
       abort: signal,
-      roots: this.#roots,
+      // Asked for by the calls that need them: a client cannot be asked in every request.
+      roots: async () => (this.#roots ??= await this.#askForRoots(context)),
       client: this.client(context),
-      // OpenCode's types have fields that no tool of ours reads here.
-      askBy: askBy as unknown as McpCaller['askBy'],
-      ask: askBy(() => Promise.resolve([])) as unknown as McpCaller['ask'],
+      askBy,
+      ask: askBy(() => Promise.resolve([])),
       progress: (progress, total, message) => {
         if (progressToken === undefined) return
         const params = { progressToken, progress, total, message }

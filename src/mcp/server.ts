@@ -143,7 +143,7 @@ export function createServer(service: Service, era: Era): Server {
     context: ServerContext,
   ): Promise<CallToolResult | InputRequiredResult> {
     try {
-      const { text, structured, tasks, started } = await offer.call(input, await connection.caller(context))
+      const { text, structured, tasks, started } = await offer.call(input, connection.caller(context))
       if (started && knowsTasks(connection.capabilities(context)))
         return handleOf(started) as unknown as CallToolResult
       // The client has these ends now.

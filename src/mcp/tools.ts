@@ -38,7 +38,8 @@ import type { Workplace } from './workplace.ts'
 export interface McpCaller extends Caller {
   /** The name of the client. */
   readonly client: string
-  readonly roots: Roots
+  /** Rejects where the client must name its roots first. */
+  readonly roots: () => Promise<Roots>
   /** Returns what asks for permissions by these rules. */
   readonly askBy: (rules: Workplace['rules']) => Caller['ask']
   /** Reports the progress of a wait, in milliseconds. */
@@ -199,7 +200,7 @@ function confined<Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): Tool<
   return {
     ...tool,
     async call(args, caller) {
-      const { roots } = caller as McpCaller
+      const roots = await (caller as McpCaller).roots()
       const { cwd = '.' } = args as { readonly cwd?: string }
       return tool.call({ ...args, cwd: await roots.confine(cwd) }, { ...caller, directory: roots.directory })
     },

@@ -205,3 +205,24 @@ test('a client that declares the tasks extension gets a durable handle, and asks
     await raw.close()
   }
 })
+
+test('the result of a task is read without the roots of the client', async () => {
+  const extensions = { 'io.modelcontextprotocol/tasks': {} }
+  const _meta = { ...META, 'io.modelcontextprotocol/clientCapabilities': { extensions } }
+  const first = await startRawMcp(place)
+  const run = { name: 'run_background', arguments: { command: 'true' }, _meta }
+  const { taskId } = CreateTaskResultV2Schema.parse((await first.request('tools/call', run))['result'])
+  await expect
+    .poll(async () => (await first.request('tasks/get', { taskId, _meta }))['result'])
+    .toMatchObject({ status: 'completed' })
+  await first.close()
+  const second = await startRawMcp(place)
+  try {
+    const withRoots = { ..._meta, 'io.modelcontextprotocol/clientCapabilities': { extensions, roots: {} } }
+    expect(await second.request('tasks/get', { taskId, _meta: withRoots })).toMatchObject({
+      result: { status: 'completed', result: { structuredContent: { task: { exit_code: 0 } } } },
+    })
+  } finally {
+    await second.close()
+  }
+})
