@@ -311,6 +311,8 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
 ): (workplace: Workplace) => Tool<Shape & typeof WAIT, Data> {
   return (workplace) => {
     const tool = make(workplace)
+    /** The unfinished tasks whose text of `notify_on` a wait has returned: the next wait is for the end. */
+    const matched = new Set<string>()
     return {
       ...tool,
       args: flag === 'wait' ? { ...tool.args, ...WAIT } : (tool.args as Shape & typeof WAIT),
@@ -320,7 +322,10 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
         }
         if (given[flag] && given.timeout > 0) {
           const { id } = await ownTask(workplace.manager, given.task_id, caller.sessionID)
-          await waitFor(workplace, id, Math.min(given.timeout, LONGEST_WAIT_MS), caller as McpCaller)
+          const timeoutMs = Math.min(given.timeout, LONGEST_WAIT_MS)
+          await waitFor(workplace, id, { timeoutMs, isForEnd: matched.has(id) }, caller as McpCaller)
+          if (hasMatched(workplace.manager.get(id))) matched.add(id)
+          else matched.delete(id)
         }
         return tool.call({ ...args, block: false } as never, caller)
       },
@@ -328,11 +333,22 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
   }
 }
 
+/** Whether an unfinished task has written a text of `notify_on`. */
+function hasMatched(task: Task | undefined): boolean {
+  return task !== undefined && !isEnded(task) && 'matched' in task
+}
+
+interface Wait {
+  readonly timeoutMs: number
+  /** Whether a text of `notify_on` does not end it. */
+  readonly isForEnd: boolean
+}
+
 /** Waits for the end of a task, or until a text of `notify_on` appears in its output. */
 async function waitFor(
   { manager, monotonic }: Workplace,
   taskID: string,
-  timeoutMs: number,
+  { timeoutMs, isForEnd }: Wait,
   { abort, progress }: McpCaller,
 ): Promise<void> {
   const matched = new AbortController()
@@ -347,8 +363,7 @@ async function waitFor(
     progress(waitedMs, timeoutMs, `${taskID} is ${status}, ${formatDuration(waitedMs)}`)
   }, PROGRESS_MS)
   try {
-    const task = manager.get(taskID)
-    if (task && !isEnded(task) && 'matched' in task) return
+    if (!isForEnd && hasMatched(manager.get(taskID))) return
     await manager.waitForCompletion(taskID, { timeoutMs, signal: AbortSignal.any([abort, matched.signal]) })
   } finally {
     clearInterval(timer)

@@ -58,6 +58,17 @@ test('a wait returns when a text of notify_on appears, and when its timeout is o
   expect(over.structured.task.status).toBe('running')
 })
 
+test('the wait after one that returned a text of notify_on is for the end', async () => {
+  const { call } = await start()
+  const command = `echo ready; ${untilFile('go')}`
+  const { task } = (await call('run_background', { command, notify_on: ['ready'] })).structured
+  const wait = { task_id: task.task_id, wait: true }
+  expect((await call('check_background', wait)).structured.task).toMatchObject({ status: 'running' })
+  const ended = call('check_background', wait)
+  mkdirSync(join(place.root, 'go'))
+  expect((await ended).structured.task).toMatchObject({ status: 'completed' })
+})
+
 test('a client of the legacy era is told of an end by a log notification', async () => {
   const told: unknown[] = []
   const { call } = await start({
