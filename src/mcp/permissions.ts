@@ -53,14 +53,21 @@ export function judge(rules: readonly Rule[], permission: string, pattern: strin
   return rule?.action ?? 'ask'
 }
 
-/** Whether a text matches a pattern of OpenCode: `*` is any text, `?` one character, and ` *` at the end may be absent. */
+/**
+ * Whether a text matches a pattern of OpenCode: `*` is any text, `?` one character, and ` *` at the end may be absent.
+ * Backslashes count as slashes, as there.
+ */
 function isMatch(text: string, pattern: string): boolean {
-  const escaped = pattern
+  const escaped = withSlashes(pattern)
     .replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
     .replaceAll('*', '.*')
     .replaceAll('?', '.')
   const source = escaped.endsWith(' .*') ? `${escaped.slice(0, -3)}( .*)?` : escaped
-  return new RegExp(`^${source}$`, 's').test(text)
+  return new RegExp(`^${source}$`, 's').test(withSlashes(text))
+}
+
+function withSlashes(text: string): string {
+  return text.replaceAll('\\', '/')
 }
 
 function readConfig(path: string): readonly Rule[] {
@@ -70,10 +77,28 @@ function readConfig(path: string): readonly Rule[] {
   } catch (error) {
     throw new UsageError(`--config: ${path} cannot be read: ${(error as Error).message}`)
   }
-  const { permission = {} } = (typeof config === 'object' && config !== null ? config : {}) as {
+  const mistake = (what: string): UsageError => new UsageError(`--config: ${path}: ${what}`)
+  if (typeof config !== 'object' || config === null || Array.isArray(config))
+    throw mistake('it must be an object')
+  const { permission = {}, tools = {} } = config as {
     readonly permission?: unknown
+    readonly tools?: unknown
   }
-  return rulesOf(permission, (what) => new UsageError(`--config: ${path}: ${what}`))
+  const older = permissionOf(tools, mistake)
+  if (typeof permission === 'object' && permission !== null)
+    return rulesOf({ ...older, ...permission }, mistake)
+  return [...rulesOf(older, mistake), ...rulesOf(permission, mistake)]
+}
+
+/** Returns the `permission` that OpenCode makes of `tools`, its older form. */
+function permissionOf(tools: unknown, mistake: (what: string) => Error): Readonly<Record<string, Action>> {
+  if (typeof tools !== 'object' || tools === null) throw mistake('tools must be an object')
+  return Object.fromEntries(
+    Object.entries(tools).map(([name, isOn]: [string, unknown]): [string, Action] => {
+      if (typeof isOn !== 'boolean') throw mistake(`tools.${name} must be true or false`)
+      return [name, isOn ? 'allow' : 'deny']
+    }),
+  )
 }
 
 /**
@@ -100,5 +125,5 @@ export function rulesOf(permission: unknown, mistake: (what: string) => Error): 
 }
 
 function expandHome(pattern: string): string {
-  return pattern.replace(/^(?:~|\$HOME)(?=\/|$)/, homedir())
+  return pattern.replace(/^(?:~(?=\/|$)|\$HOME)/, () => homedir())
 }
