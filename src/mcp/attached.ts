@@ -20,6 +20,9 @@ interface Ports {
   readonly clock: Clock
 }
 
+/** Otherwise a server that is stopped in a debugger, or hangs, would hold each call for ever. */
+const CALL_LIMIT_MS = 15_000
+
 /** The key in the metadata of the session that this server has made for a client. */
 const KEY = 'background-mcp'
 
@@ -44,7 +47,7 @@ export function attach(url: string, { name, root, options, rules, clock }: Ports
     parentID(clientName) {
       const known = parents.get(clientName)
       if (known) return known
-      const found = findOrCreate(client, clientName).catch((error: unknown) => {
+      const found = findOrCreate(client, clientName, clock).catch((error: unknown) => {
         parents.delete(clientName)
         throw error
       })
@@ -52,33 +55,42 @@ export function attach(url: string, { name, root, options, rules, clock }: Ports
       return found
     },
     async rules() {
-      const { permission = {} } = await answered('config.get', client.config.get())
+      const { permission = {} } = await answered('config.get', clock, (signal) =>
+        client.config.get({ signal }),
+      )
       return [...rules, ...rulesOf(permission, (what) => new UsageError(`OpenCode's configuration: ${what}`))]
     },
   }
 }
 
 /** Returns the session of a client, which an earlier server of this project may have made. */
-async function findOrCreate(client: OpencodeClient, name: string): Promise<string> {
+async function findOrCreate(client: OpencodeClient, name: string, clock: Clock): Promise<string> {
   const title = `MCP: ${name}`
-  const sessions = (await answered(
-    'session.list',
-    client.session.list({ query: { search: title } as object }),
+  const query = { search: title } as object
+  const sessions = (await answered('session.list', clock, (signal) =>
+    client.session.list({ query, signal }),
   )) as readonly { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> }[]
   const found = sessions.find(({ metadata }) => metadata?.[KEY] === name)
   if (found) return found.id
   // The types lack metadata, which the server stores (contract 3.1).
   const body = { title, metadata: { [KEY]: name } } as object
-  return (await answered('session.create', client.session.create({ body }))).id
+  return (await answered('session.create', clock, (signal) => client.session.create({ body, signal }))).id
 }
 
 async function answered<Data>(
   name: string,
-  call: Promise<{ data?: Data | undefined; error?: unknown; response?: Response }>,
+  clock: Clock,
+  call: (signal: AbortSignal) => Promise<{ data?: Data | undefined; error?: unknown; response?: Response }>,
 ): Promise<Data> {
-  const { data, error, response } = await call.catch((reason: unknown) => {
-    throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(reason)}`)
-  })
+  const limit = new AbortController()
+  const stopTimer = clock.after(CALL_LIMIT_MS, () =>
+    limit.abort(new Error(`it did not answer within ${CALL_LIMIT_MS} ms`)),
+  )
+  const { data, error, response } = await call(limit.signal)
+    .catch((reason: unknown) => {
+      throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(reason)}`)
+    })
+    .finally(stopTimer)
   if (response?.status === 401)
     throw new HostError(
       'unauthorized',

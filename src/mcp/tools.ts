@@ -225,6 +225,8 @@ function routed<Shape extends ToolShape, Data>(
     ...tool,
     async call(args, caller) {
       const { task_id = '' } = args as { readonly task_id?: string }
+      // First, because the other place may be an OpenCode that does not answer.
+      if (await isOwn(home.manager, task_id, caller.sessionID)) return tool.call(args, caller)
       const there = await callerAt(other, caller as McpCaller).catch(() => undefined)
       const isThere = there && (await isOwn(other.manager, task_id, there.sessionID))
       return isThere ? elsewhere.call(args, there) : tool.call(args, caller)

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createPlace, startMcp, type Mcp, type McpOptions, type McpPlace } from '../harness/mcp.ts'
@@ -126,4 +127,16 @@ test('the commands of another root are unknown', async () => {
   const answer = await inner.call('check_background', { task_id: task.task_id })
   expect(answer).toMatchObject({ isError: true, text: expect.stringContaining('not found') as string })
   expect((await inner.call('list_background')).structured.tasks).toEqual([])
+})
+
+test('commands are read and killed while the OpenCode server of --attach does not answer', async () => {
+  const silent = createServer()
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const { port } = silent.address() as AddressInfo
+  const { call } = await start({ args: ['--attach', `http://127.0.0.1:${port}`] })
+  const { task } = (await call('run_background', { command: 'sleep 600' })).structured
+  const { structured } = await call('check_background', { task_id: task.task_id })
+  expect(structured.task.status).toBe('running')
+  expect((await call('kill_background', { task_id: task.task_id })).text).toContain('has been killed')
+  silent.close()
 })
