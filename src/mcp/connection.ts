@@ -150,7 +150,7 @@ export class Connection {
     if (!canFillForms(this.capabilities(context)))
       throw new ToolError(
         `The rules of this server ask for ${what}, and this client cannot ask its user. Nothing was started. ` +
-          'The user can allow it with --allow, or in the file of --config.',
+          `The user can allow it ${whereToAllow(permission)}.`,
       )
     const key = `${permission} ${open.join('\n')}`
     if (accepted.has(key)) return
@@ -172,6 +172,18 @@ function acceptedOf({ mcpReq }: ServerContext): Set<string> {
   } catch {
     // The state is not ours: the questions are asked again.
     return new Set()
+  }
+}
+
+/** Names what allows a permission: --allow has patterns of commands alone, and OpenCode has rules for its agents. */
+function whereToAllow(permission: string): string {
+  switch (permission) {
+    case 'bash':
+      return 'with --allow, or in the file of --config'
+    case 'task':
+      return 'in the configuration of OpenCode'
+    default:
+      return `by "${permission}" in the "permission" of the file of --config`
   }
 }
 

@@ -44,6 +44,7 @@ test('without rules a command runs, and a path outside of the root is refused', 
   expect((await call('run_background', { command: 'echo fine' })).isError).toBe(false)
   const outside = await call('run_background', { command: 'cat /etc/hostname' })
   expect(outside.text).toContain('ask for external_directory: /etc/*')
+  expect(outside.text).toContain('by "external_directory" in the "permission" of the file of --config')
   expect(outside.isError).toBe(true)
 })
 
