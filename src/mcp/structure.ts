@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import type { CancelAnswer } from '../tools/render/cancel-text.ts'
 import type { TaskAnswer } from '../tools/render/task-text.ts'
-import type { TaskList } from '../tools/render/list-text.ts'
+import { rowsOf, type TaskList } from '../tools/render/list-text.ts'
 import { statuses } from '../task/state-schema.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
@@ -55,7 +55,12 @@ export const readSchema = z.object({
   steps: optional(z.array(z.object({ at: z.string(), text: z.string(), times: z.int() }))),
 })
 
-export const listSchema = z.object({ tasks: z.array(taskSchema), problems: z.array(z.string()) })
+export const listSchema = z.object({
+  tasks: z.array(taskSchema),
+  /** How many older ended tasks are left out. */
+  older_count: z.int(),
+  problems: z.array(z.string()),
+})
 
 export const cancelSchema = z.object({
   tasks: z.array(
@@ -108,7 +113,12 @@ function stepsJSON({ story }: StoryAnswer) {
 }
 
 export function listJSON({ shown, problems }: TaskList): z.infer<typeof listSchema> {
-  return { tasks: shown.map(({ task, note }) => taskJSON(task, note)), problems: [...problems] }
+  const { listed, olderCount } = rowsOf(shown)
+  return {
+    tasks: listed.map(({ task, note }) => taskJSON(task, note)),
+    older_count: olderCount,
+    problems: [...problems],
+  }
 }
 
 export function cancelJSON({ tasks }: CancelAnswer): z.infer<typeof cancelSchema> {

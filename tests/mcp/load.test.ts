@@ -36,6 +36,9 @@ test('100 commands at once run under the limit, all end, and leave no descriptor
     Array.from({ length: 100 }, (_, index) => `${index}\n`),
   )
   await expect.poll(descriptors).toBeLessThanOrEqual(before)
+  const { structured } = await mcp.call('list_background')
+  expect(structured).toMatchObject({ older_count: 51 })
+  expect(structured.tasks).toHaveLength(50)
 })
 
 test('200 MB of output leave the memory of the server flat', async () => {

@@ -47,8 +47,7 @@ export function listText(
     RULE,
   ]
   if (used.tokens > 0) lines.push(`Ended runs: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}`)
-  const ended = shown.filter(({ task }) => isEnded(task))
-  const listed = [...shown.filter(({ task }) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
+  const { listed, olderCount } = rowsOf(shown)
   if (shown.length > 0) {
     lines.push(
       '',
@@ -56,8 +55,7 @@ export function listText(
       '|---------|--------|-------|------|----------|--------|------|',
     )
     lines.push(...listed.map(({ task, note }) => row(task, traitsOf(task).worker(task), note, at)))
-    if (ended.length > ENDED_ROWS)
-      lines.push(`${ended.length - ENDED_ROWS} older ended tasks are not listed.`)
+    if (olderCount > 0) lines.push(`${olderCount} older ended tasks are not listed.`)
     lines.push('', `💡 ${telling.afterList}`)
   }
   lines.push(...others.slice(-OTHERS).map(othersLine))
@@ -66,6 +64,16 @@ export function listText(
       `This session was forked from ${origin}: earlier tasks belong to it, and their notices go there.`,
     )
   return [...lines, ...problems.map((problem) => `⚠️ ${problem}`)].join('\n')
+}
+
+/** Returns the tasks that an answer has room for: the unfinished ones first, and the newest that have ended. */
+export function rowsOf(shown: TaskList['shown']): {
+  readonly listed: TaskList['shown']
+  readonly olderCount: number
+} {
+  const ended = shown.filter(({ task }) => isEnded(task))
+  const listed = [...shown.filter(({ task }) => !isEnded(task)), ...ended.slice(-ENDED_ROWS)]
+  return { listed, olderCount: shown.length - listed.length }
 }
 
 function othersLine(others: OthersTask): string {
