@@ -54,6 +54,9 @@ export function attach(url: string, { name, root, options, rules, clock }: Ports
       parents.set(clientName, found)
       return found
     },
+    forgetParent(clientName) {
+      parents.delete(clientName)
+    },
     async rules() {
       const { permission = {} } = await answered('config.get', clock, (signal) =>
         client.config.get({ signal }),

@@ -95,6 +95,8 @@ function commandsAt(root: string, { log, now, rules, options, keep }: CommandPor
     telling: byAsking(manager.toolNames, 'commands'),
     traitsOf,
     parentID: () => Promise.resolve(parentOf(root)),
+    // Nothing deletes the session of a root.
+    forgetParent: () => {},
     rules: () => Promise.resolve(rules),
   }
 }

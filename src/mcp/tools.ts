@@ -22,6 +22,7 @@ import {
   type ToolShape,
 } from '../tools/tool.ts'
 import { isEnded, isOpenEnded, type Task } from '../task/task.ts'
+import { isToolError } from '../tool-error.ts'
 import type { Roots } from './roots.ts'
 import {
   cancelJSON,
@@ -176,7 +177,13 @@ function offer<Shape extends ToolShape, Data, Schema extends z.ZodMiniObject>(
       annotations,
     },
     async call(input, caller) {
-      const { data, result } = await callTool(home.manager, tool, input, await callerAt(home, caller))
+      const attempt = async () => callTool(home.manager, tool, input, await callerAt(home, caller))
+      const { data, result } = await attempt().catch((error: unknown) => {
+        // A person has deleted the session in OpenCode.
+        if (!isToolError(error) || error.code !== 'unknownSession') throw error
+        home.forgetParent(caller.client)
+        return attempt()
+      })
       const tasks = tasksOf(data)
       const [started] = tool.effect === 'starts' ? tasks.filter((task) => !isOpenEnded(task)) : []
       return { text: result.output, structured: structure(data), tasks, started }

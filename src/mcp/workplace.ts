@@ -12,6 +12,8 @@ export interface Workplace extends ToolPorts {
    * @param client the name of the client
    */
   readonly parentID: (client: string) => Promise<string>
+  /** Has `parentID` find or make another session, because this one was deleted. */
+  readonly forgetParent: (client: string) => void
   /** Returns the rules for what its tools ask, the weakest first. Rejects as `parentID` does. */
   readonly rules: () => Promise<readonly Rule[]>
 }

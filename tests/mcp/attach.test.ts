@@ -145,3 +145,12 @@ test('a server that is away is named by the calls, and commands run without it',
   expect(ended.structured.stdout?.text).toBe('fine\n')
   expect((await call('list_background')).text).toContain('could not be reached')
 })
+
+test('a client whose session was deleted in OpenCode gets another one', async () => {
+  const { call } = await start()
+  await call('background_task', task('work'))
+  const { data: sessions = [] } = await server.client.session.list()
+  const parents = sessions.filter(({ title }) => title === 'MCP: tests')
+  for (const { id } of parents) await server.client.session.delete({ path: { id } })
+  expect(await call('background_task', task('more'))).toMatchObject({ isError: false })
+})
