@@ -144,7 +144,7 @@ function agentOffers(commands: Workplace, agents: Workplace): readonly Offer[] {
       tasksOf: ({ task }) => [task],
       annotations: RUNS,
     }),
-    offer(agents, routed(waiting('block', backgroundOutput), agents, commands), {
+    offer(agents, routed(waiting('block', withoutNotices), agents, commands), {
       title: 'Read a background task',
       schema: readSchema,
       structure: readJSON,
@@ -247,6 +247,20 @@ function isOwn(manager: BackgroundManager, given: string, sessionID: string): Pr
     () => true,
     () => false,
   )
+}
+
+/** The tool that reads a task, whose story has no notices: nobody is owed one. */
+function withoutNotices(workplace: Workplace): ReturnType<typeof backgroundOutput> {
+  const tool = backgroundOutput(workplace)
+  return {
+    ...tool,
+    async call(args, caller) {
+      const answer = await tool.call(args, caller)
+      if (!('story' in answer) || !answer.story) return answer
+      const steps = answer.story.steps.filter(({ type }) => type !== 'notice')
+      return { ...answer, story: { ...answer.story, steps } }
+    },
+  }
 }
 
 /** The tool that stops tasks: one, or all of them everywhere. */

@@ -154,3 +154,12 @@ test('a client whose session was deleted in OpenCode gets another one', async ()
   for (const { id } of parents) await server.client.session.delete({ path: { id } })
   expect(await call('background_task', task('more'))).toMatchObject({ isError: false })
 })
+
+test('the story of an agent has no notices', async () => {
+  const { call } = await start()
+  const { task_id } = (await call('background_task', task('work'))).structured.task
+  await call('background_output', { task_id, block: true })
+  const { text } = await call('background_output', { task_id, story: true })
+  expect(text).toContain('the model answers')
+  expect(text).not.toContain('notice')
+})
