@@ -85,7 +85,7 @@ export class Launcher {
     const ids = unfinished.map(({ id }) => id).join(', ')
     throw new ToolError(
       `This session has ${maxTasksPerSession} unfinished tasks, which is its limit: ${ids}. ` +
-        'Wait for notices, or cancel some.',
+        'Wait until some have ended, or cancel some.',
       'tooManyTasks',
     )
   }

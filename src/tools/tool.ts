@@ -163,8 +163,7 @@ export async function ownTask(manager: BackgroundManager, given: string, session
   const known = manager.list(sessionID).map(({ id }) => id)
   const newest = known.slice(-NAMED)
   const older = known.length > NAMED ? `, and ${known.length - NAMED} older ones` : ''
-  const hint =
-    known.length === 0 ? 'This session has launched none.' : `Known here: ${newest.join(', ')}${older}.`
+  const hint = known.length === 0 ? 'None is known here.' : `Known here: ${newest.join(', ')}${older}.`
   throw new ToolError(`Task "${taskID}" not found. ${hint}`)
 }
 

@@ -43,15 +43,16 @@ export function cancelled(by: Canceller, said = NOTHING): Outcome {
   return { status: 'cancelled', by, ...withUsage(said) }
 }
 
-/** Returns the outcome of work that was cut off because OpenCode stopped. */
+/** Returns the outcome of work that was cut off because its host stopped. */
 export function interrupted(task: Task, hasStarted: boolean, said = NOTHING): Outcome {
   const { reason, message } = interruption(task, hasStarted)
   return failed(reason, message, said)
 }
 
-/** Returns the failure of work that was cut off because OpenCode stopped. */
+/** Returns the failure of work that was cut off because its host stopped. */
 export function interruption(task: Task, hasStarted: boolean): Failure {
-  const message = `OpenCode stopped before the ${traitsOf(task).noun} had ${hasStarted ? 'ended' : 'started'}`
+  const { host, noun } = traitsOf(task)
+  const message = `${host} stopped before the ${noun} had ${hasStarted ? 'ended' : 'started'}`
   return { reason: 'interrupted', message }
 }
 

@@ -17,6 +17,8 @@ export interface Traits<Each extends Work> {
   readonly runsInSession: boolean
   /** Whether the option `maxTasksPerSession` limits how many a parent can have. */
   readonly isLimited: boolean
+  /** The program with which it ends, in a sentence. */
+  readonly host: string
   /** The noun for a task of this kind. */
   readonly noun: string
   /** The worker, in a list. */

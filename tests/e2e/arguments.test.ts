@@ -112,7 +112,7 @@ test('a refusal shortens a long text of the call, and still says what to do', as
     call('list_background', { [long]: 1 }),
   ])
   for (const answer of answers) expect(answer.length).toBeLessThan(2500)
-  expect(answers[0]).toContain('This session has launched none.')
+  expect(answers[0]).toContain('None is known here.')
   expect(answers[1]).toContain('Available: ')
   expect(answers[2]).toContain('Use the form provider/model.')
   expect(answers[3]).toContain('Nothing was started.')

@@ -67,7 +67,7 @@ test('R21: an unknown argument refuses a launch, and is a warning where a tool o
 test('a refusal of an unknown id lists the known ids', async () => {
   for (const name of ['background_output', 'background_cancel']) {
     const answer = await refusal({ name, args: { task_id: 'bg_00000000' } })
-    expect(answer).toContain('Task "bg_00000000" not found. This session has launched none.')
+    expect(answer).toContain('Task "bg_00000000" not found. None is known here.')
   }
 })
 

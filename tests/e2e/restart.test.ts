@@ -88,9 +88,7 @@ test('each of two processes reports its own tasks, and adopts those of the other
       ({ sessionID, messages }) => sessionID === parent.id && messages.at(-1)?.role === 'tool',
       { from: stage.model.requests.length - 1 },
     )
-    expect(listed.messages.at(-1)?.content).toContain(
-      `\`${mine}\` (mine) is run by another OpenCode process (pid `,
-    )
+    expect(listed.messages.at(-1)?.content).toContain(`\`${mine}\` (mine) is run by another process (pid `)
     await other.waitForIdle(parent.id)
     release({ text: 'told by its own' })
     await parent.waitForNotice('told by its own')

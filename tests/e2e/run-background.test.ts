@@ -225,7 +225,7 @@ test.each(['SIGTERM', 'dispose'])(
     await expect.poll(async () => (await stage.server.client.session.status()).response.status).toBe(200)
     await parent.say('where were we')
     expect(parent.noticeText).toContain(`id="${id}"`)
-    expect(parent.noticeText).toContain('<error>OpenCode stopped before')
+    expect(parent.noticeText).toContain('<error>the process that started it stopped before')
   },
 )
 

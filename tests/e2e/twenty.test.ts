@@ -120,7 +120,7 @@ test("the id of another session's child is treated as unknown", async () => {
   await parent.waitForNotice('done')
   const [sessionID] = await childrenOf(parent)
   const [answer] = await other.call([call('background_output', { task_id: sessionID })])
-  expect(answer).toContain('not found. This session has launched none.')
+  expect(answer).toContain('not found. None is known here.')
 })
 
 test('background_output of an unfinished task says that a notice arrives by itself', async () => {

@@ -85,8 +85,9 @@ test.each(['the end of its input', 'SIGTERM'])('%s ends a server and what it has
   else await first.close()
   await expect.poll(() => isAlive(first.pid) || isAlive(pid)).toBe(false)
   const second = await start()
-  const { structured } = await second.call('check_background', { task_id: task.task_id })
+  const { structured, text } = await second.call('check_background', { task_id: task.task_id })
   expect(structured).toMatchObject({ task: { status: 'failed', reason: 'interrupted' } })
+  expect(text).toContain('the process that started it stopped before the command had ended')
 })
 
 test('with --keep a command runs on after its server, and the next one ends it', async () => {

@@ -42,7 +42,7 @@ test('R11: the tools report that another living process runs a task and will rep
   }
   const list = () => textOf(callOf(stage, listBackground))
   const output = () => textOf(callOf(stage, backgroundOutput, { task_id: id }))
-  expect(await list()).toContain(`\`${id}\` (mine) is run by another OpenCode process (pid 1 on test)`)
+  expect(await list()).toContain(`\`${id}\` (mine) is run by another process (pid 1 on test)`)
   expect(await output()).toContain('which reports its end')
   answer('mine')
   await clock.advance(5000)

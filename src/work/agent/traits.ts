@@ -7,6 +7,7 @@ export const AGENT = {
   schema: agentSchema,
   runsInSession: true,
   isLimited: true,
+  host: 'OpenCode',
   noun: 'task',
   worker: ({ agent }) => agent,
   workerInSentence: ({ agent }) => `agent ${agent}`,

@@ -188,7 +188,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const directory = this.#directory(task)
     const since = this.#startedAt(task)
     const end = readEnd(directory)
-    const unwatched = isUnmatched(task) ? ['[OpenCode was not running to watch for notify_on texts.]'] : []
+    const unwatched = isUnmatched(task) ? ['[No process was running that watches for notify_on texts.]'] : []
     const text = paragraphs([this.textOf(task), ...unwatched])
     const at = endedAt(directory) ?? this.#ports.clock.now()
     // `OrphanReaper` kills an orphan for its time limit without recording the cause.

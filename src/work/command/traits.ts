@@ -8,6 +8,8 @@ export const COMMAND = {
   schema: commandSchema,
   runsInSession: false,
   isLimited: false,
+  // OpenCode, or the MCP server.
+  host: 'the process that started it',
   noun: 'command',
   worker: () => 'command',
   workerInSentence: () => 'a command',
