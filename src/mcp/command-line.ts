@@ -1,5 +1,5 @@
 /** The command line of `opencode-background mcp`. */
-import { realpathSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { OptionsInput } from '../config.ts'
 import { readRules, UsageError, type Rule } from './permissions.ts'
@@ -72,7 +72,12 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
 }
 
 function urlOf(text: string | undefined): string | undefined {
-  if (text === undefined || /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) return text
+  if (text === undefined) return undefined
+  const { protocol, username, password } = URL.canParse(text) ? new URL(text) : new URL('none:')
+  // Errors name the URL, and models read them.
+  if (username !== '' || password !== '')
+    throw new UsageError('--attach must be without a password: set OPENCODE_SERVER_PASSWORD')
+  if (/^https?:$/.test(protocol)) return text
   throw new UsageError(
     `--attach must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
   )
@@ -117,8 +122,10 @@ function numberOf(name: keyof typeof LEAST, text: string | undefined): number | 
 
 function realRoot(root: string): string {
   try {
-    return realpathSync(root)
+    const path = realpathSync(root)
+    if (statSync(path).isDirectory()) return path
   } catch (error) {
     throw new UsageError(`--root: ${root} cannot be used: ${(error as Error).message}`)
   }
+  throw new UsageError(`--root: ${root} is not a directory`)
 }
