@@ -28,16 +28,18 @@ export class Question extends Error {
   /** Returned by the client with the answer, because it returns the answers to earlier questions of a call only once. */
   readonly state: string
 
-  constructor(key: string, request: InputRequest, accepted: readonly string[] = []) {
+  constructor(key: string, request: InputRequest, answers: Answers) {
     super(key)
     this.key = key
     this.request = request
-    this.state = JSON.stringify(accepted)
+    this.state = JSON.stringify(answers)
   }
 }
 
-/** The keys of the questions of a call that the user has accepted in earlier rounds. */
-const acceptedSchema = z.array(z.string())
+/** The answers of a client in one call: `accepted` has the keys of the questions that its user has accepted. */
+const answersSchema = z.object({ accepted: z.array(z.string()), roots: z.optional(z.array(z.string())) })
+
+type Answers = z.infer<typeof answersSchema>
 
 /** What a tool asks for, as in OpenCode. */
 interface Permission {
@@ -56,7 +58,7 @@ const ROOTS_WITHIN_MS = 5000
 
 export class Connection {
   readonly #ports: Ports
-  /** `undefined` until the client has named them. */
+  /** `undefined` until a client of before 2026 has named them; later ones name them in each call, and no change of them. */
   #roots: Roots | undefined
 
   constructor(ports: Ports) {
@@ -86,9 +88,9 @@ export class Connection {
     const { root } = this.#ports
     const { notify, signal, _meta } = context.mcpReq
     const progressToken = _meta?.progressToken
-    const accepted = acceptedOf(context)
+    const answers = answersOf(context)
     const askBy = (rules: () => Promise<readonly Rule[]>) => async (request: Permission) =>
-      this.#ask(request, await rules(), accepted, context)
+      this.#ask(request, await rules(), answers, context)
     return {
       sessionID: '',
       messageID: '',
@@ -96,7 +98,10 @@ export class Connection {
       worktree: root,
       abort: signal,
       // Asked for by the calls that need them: a client cannot be asked in every request.
-      roots: async () => (this.#roots ??= await this.#askForRoots(context)),
+      roots: async () =>
+        context.mcpReq.envelope
+          ? this.#askForRoots(answers, context)
+          : (this.#roots ??= await this.#askForRoots(answers, context)),
       client: this.client(context),
       askBy,
       ask: askBy(() => Promise.resolve([])),
@@ -109,32 +114,33 @@ export class Connection {
     }
   }
 
-  async #askForRoots(context: ServerContext): Promise<Roots> {
-    const { root } = this.#ports
-    const named = this.capabilities(context)?.roots ? await this.#rootsOfClient(context) : []
-    return Roots.of(
-      root,
-      named.map(({ uri }) => uri),
-    )
+  async #askForRoots(answers: Answers, context: ServerContext): Promise<Roots> {
+    const uris = this.capabilities(context)?.roots ? await this.#rootsOfClient(answers, context) : []
+    return Roots.of(this.#ports.root, uris)
   }
 
   /** Resolves with none for a client that fails to name them. */
-  async #rootsOfClient({ mcpReq: { envelope, inputResponses } }: ServerContext): Promise<readonly Root[]> {
+  async #rootsOfClient(
+    answers: Answers,
+    { mcpReq: { envelope, inputResponses } }: ServerContext,
+  ): Promise<readonly string[]> {
     // The SDK would fail the call of an older client that fails to name them.
     if (!envelope) {
       const listed = this.#ports.server.listRoots(undefined, { timeout: ROOTS_WITHIN_MS })
-      return listed.then(({ roots }) => roots).catch(() => [])
+      return listed.then(({ roots }) => urisOf(roots)).catch(() => [])
     }
+    if (answers.roots) return answers.roots
     const answer = inputResponse(inputResponses, ROOTS)
-    if (answer.kind === 'missing') throw new Question(ROOTS, inputRequired.listRoots())
-    return answer.kind === 'roots' ? answer.roots : []
+    if (answer.kind === 'missing') throw new Question(ROOTS, inputRequired.listRoots(), answers)
+    answers.roots = answer.kind === 'roots' ? urisOf(answer.roots) : []
+    return answers.roots
   }
 
   /** Rejects with a `ToolError` where the rules or the user refuse, and with a `Question` where the user must be asked. */
   async #ask(
     { permission, patterns }: Permission,
     rules: readonly Rule[],
-    accepted: Set<string>,
+    answers: Answers,
     context: ServerContext,
   ): Promise<void> {
     const judged = (action: string): readonly string[] =>
@@ -153,26 +159,30 @@ export class Connection {
           `The user can allow it ${whereToAllow(permission)}.`,
       )
     const key = `${permission} ${open.join('\n')}`
-    if (accepted.has(key)) return
+    if (answers.accepted.includes(key)) return
     const answer = inputResponse(context.mcpReq.inputResponses, key)
     if (answer.kind !== 'elicit') {
       const message = `Allow this once? ${what}`
       const requestedSchema = { type: 'object' as const, properties: {} }
-      throw new Question(key, inputRequired.elicit({ message, requestedSchema }), [...accepted])
+      throw new Question(key, inputRequired.elicit({ message, requestedSchema }), answers)
     }
     if (answer.action !== 'accept')
       throw new ToolError(`The user did not allow ${what}. Nothing was started.`)
-    accepted.add(key)
+    answers.accepted.push(key)
   }
 }
 
-function acceptedOf({ mcpReq }: ServerContext): Set<string> {
+function answersOf({ mcpReq }: ServerContext): Answers {
   try {
-    return new Set(acceptedSchema.parse(JSON.parse(mcpReq.requestState<string>() ?? '[]')))
+    return answersSchema.parse(JSON.parse(mcpReq.requestState<string>() ?? ''))
   } catch {
-    // The state is not ours: the questions are asked again.
-    return new Set()
+    // This is the first round, or the state is not ours.
+    return { accepted: [] }
   }
+}
+
+function urisOf(roots: readonly Root[]): string[] {
+  return roots.map(({ uri }) => uri)
 }
 
 /** Names what allows a permission: --allow has patterns of commands alone, and OpenCode has rules for its agents. */

@@ -127,3 +127,26 @@ test.each(ERAS)('a line that needs two permissions is asked for each once, in th
     'Allow this once? bash: cat /etc/hostname, touch made',
   ])
 })
+
+test.each(ERAS)('a command starts where the roots of the client are now, in the %s era', async (era) => {
+  const roots = ['a', 'b'].map((name) => join(place.root, name))
+  for (const path of roots) mkdirSync(path)
+  const asked: string[] = []
+  const { capabilities, prepare } = withUser('accept', asked)
+  const { client, call } = await start({
+    args: ['--allow', 'echo *'],
+    era,
+    capabilities: { ...capabilities, roots: { listChanged: true } },
+    prepare: (each) => {
+      prepare?.(each)
+      each.setRequestHandler('roots/list', () => ({ roots: [{ uri: pathToFileURL(roots[0] ?? '').href }] }))
+    },
+  })
+  for (const path of ['a', 'b'].map((name) => join(place.root, name))) {
+    expect((await call('run_background', { command: 'pwd' })).structured.task).toMatchObject({ cwd: path })
+    roots.shift()
+    // The revision of 2026 has no such notification.
+    if (era === 'legacy') await client.sendRootsListChanged()
+  }
+  expect(asked).toHaveLength(2)
+})
