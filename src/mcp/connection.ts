@@ -15,6 +15,7 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import * as z from 'zod/mini'
+import { escapeControls } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { judge, type Rule } from './permissions.ts'
 import { Roots } from './roots.ts'
@@ -162,7 +163,7 @@ export class Connection {
     if (answers.accepted.includes(key)) return
     const answer = inputResponse(context.mcpReq.inputResponses, key)
     if (answer.kind !== 'elicit') {
-      const message = `Allow this once? ${what}`
+      const message = `Allow this once? ${escapeControls(what)}`
       const requestedSchema = { type: 'object' as const, properties: {} }
       throw new Question(key, inputRequired.elicit({ message, requestedSchema }), answers)
     }

@@ -20,6 +20,11 @@ function escaped(character: string): string {
   return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u${code.padStart(4, '0')}`
 }
 
+/** Escapes each control character and direction mark, for a person who must see all of a text before it takes effect. */
+export function escapeControls(text: string): string {
+  return text.replaceAll(/\p{Cc}|\p{Bidi_Control}/gu, escaped)
+}
+
 /** Sanitizes a text, and escapes the tags of messages from OpenCode and this plugin. Code stays unchanged. */
 export function sanitizeForModel(text: string): string {
   return sanitize(text)

@@ -150,3 +150,10 @@ test.each(ERAS)('a command starts where the roots of the client are now, in the 
   }
   expect(asked).toHaveLength(2)
 })
+
+test('a question shows the control characters of a command', async () => {
+  const asked: string[] = []
+  const { call } = await start({ args: ['--allow', 'echo *'], ...withUser('decline', asked) })
+  await call('run_background', { command: 'touch "a\u001b[2K\rb\n\u202ec"' })
+  expect(asked).toEqual([String.raw`Allow this once? bash: touch "a\x1b[2K\x0db\x0a\u202ec"`])
+})
