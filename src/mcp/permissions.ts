@@ -73,13 +73,16 @@ function withSlashes(text: string): string {
 function readConfig(path: string): readonly Rule[] {
   let config: unknown
   try {
-    config = JSON.parse(stripJsonComments(readFileSync(path, 'utf8'), { trailingCommas: true }))
+    const text = readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
+    config = JSON.parse(stripJsonComments(text, { trailingCommas: true }))
   } catch (error) {
     throw new UsageError(`--config: ${path} cannot be read: ${(error as Error).message}`)
   }
   const mistake = (what: string): UsageError => new UsageError(`--config: ${path}: ${what}`)
   if (typeof config !== 'object' || config === null || Array.isArray(config))
     throw mistake('it must be an object')
+  // A misspelled name would leave everything allowed.
+  if (!('permission' in config) && !('tools' in config)) throw mistake('it has no "permission"')
   const { permission = {}, tools = {} } = config as {
     readonly permission?: unknown
     readonly tools?: unknown

@@ -51,9 +51,17 @@ test('the older form of a permission counts, unless permission has the same name
   expect(decision({ tools: { bash: false }, permission: { bash: { 'ls *': 'ask' } } }, 'ls')).toBe('ask')
 })
 
+test('a configuration may begin with a byte order mark', () => {
+  const path = join(directory, 'opencode.json')
+  writeFileSync(path, '\uFEFF{ "permission": "ask" }')
+  expect(judge(readRules({ allow: [], deny: [], config: path }), 'bash', 'ls')).toBe('ask')
+})
+
 test.each([
   [[]],
   ['allow'],
+  [{}],
+  [{ permissions: { bash: 'deny' } }],
   [{ permission: null }],
   [{ permission: { bash: 'no' } }],
   [{ tools: { bash: 0 } }],
