@@ -83,7 +83,7 @@ test('the plugin and a manager outside leave the tasks of each other alone in on
   ])
   expect(list).toContain(inside)
   expect(list).not.toContain(id)
-  expect(cancelled).toContain('is run by another OpenCode process')
+  expect(cancelled).toContain('is run by another process')
   expect(manager.list(parent.id).map((task) => task.id)).toEqual([id])
   await manager.recover(parent.id)
   expect(manager.list(parent.id).map((task) => task.id)).toEqual([id])
