@@ -54,6 +54,7 @@ const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0' }
  */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
+  { name: 'worktree', include: ['tests/worktree/**/*.test.ts'] },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
   { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },

@@ -29,6 +29,23 @@ const ended = {
       z.object({ type: z.literal('killed'), signal: z.string() }),
     ]),
   ),
+  changes: z.exactOptional(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.literal('none') }),
+      z.object({ type: z.literal('kept'), ignored: z.array(z.string()) }),
+      z.object({
+        type: z.literal('committed'),
+        commit: z.string(),
+        commits: z.int(),
+        files: z.int(),
+        insertions: z.int(),
+        deletions: z.int(),
+        paths: z.array(z.string()),
+        conflicts: z.exactOptional(z.array(z.string())),
+      }),
+      z.object({ type: z.literal('failed'), message: z.string() }),
+    ]),
+  ),
   matched,
   listening,
 }

@@ -71,6 +71,28 @@ export interface Listening {
   readonly at: number
 }
 
+/**
+ * What a run has left in its worktree. `none`: nothing, so that the worktree is gone. `kept`: nothing but ignored files, which
+ * no commit can hold. `committed`: its branch has all of it. `failed`: it could not be committed, and is in the directory alone.
+ */
+export type Changes =
+  | { readonly type: 'none' }
+  | { readonly type: 'kept'; readonly ignored: readonly string[] }
+  | {
+      readonly type: 'committed'
+      readonly commit: string
+      /** Since the launch, as all numbers. */
+      readonly commits: number
+      readonly files: number
+      readonly insertions: number
+      readonly deletions: number
+      /** The first changed paths. */
+      readonly paths: readonly string[]
+      /** The first paths that conflict with the parent's checkout as it was at the end; absent where that is not known. */
+      readonly conflicts?: readonly string[]
+    }
+  | { readonly type: 'failed'; readonly message: string }
+
 /** A permission request of the child session, in the host's terms. */
 export interface PermissionRequested {
   readonly id: string
@@ -102,7 +124,12 @@ export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd' | 'st
  * The end of a run. `text` is the result of an agent that completed, otherwise its last text; of a command
  * the end of its output.
  */
-export type Outcome = { readonly text: string; readonly usage: Usage; readonly exit?: Exit } & (
+export type Outcome = {
+  readonly text: string
+  readonly usage: Usage
+  readonly exit?: Exit
+  readonly changes?: Changes
+} & (
   | { readonly status: 'completed'; readonly incomplete?: Incomplete }
   | { readonly status: 'failed'; readonly failure: Failure }
   | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
@@ -121,6 +148,8 @@ export interface Ended {
   readonly usage: Usage
   /** The exit of a command that was started and is known to have ended. */
   readonly exit?: Exit
+  /** Absent without a worktree, and where the run ended before that was made. */
+  readonly changes?: Changes
   readonly matched?: OutputMatch
   readonly listening?: Listening
 }
@@ -314,6 +343,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     askedBy: _askedBy,
     earlier = [],
     usedBefore,
+    worktree,
     ...rest
   } = task
   // What is not named above belongs to the end: the compiler names a field that an end does not have.
@@ -332,14 +362,15 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     ...(model && { model }),
     ...(maxSteps !== undefined && { maxSteps }),
     ...(before.length > 0 && { usedBefore: usedTogether(before) }),
+    ...(worktree && { worktree }),
   }
   return { ...same, ...next, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
   const { permissionRequests: _, ...rest } = { permissionRequests: undefined, ...task }
-  const { usage, exit } = outcome
-  const common = { ...rest, endedAt, usage, ...(exit && { exit }) }
+  const { usage, exit, changes } = outcome
+  const common = { ...rest, endedAt, usage, ...(exit && { exit }), ...(changes && { changes }) }
   switch (outcome.status) {
     case 'completed':
       // Work that was never prompted has no result.

@@ -20,6 +20,30 @@ export interface AgentWork {
   readonly earlier?: readonly EarlierRun[]
   /** The total usage of the runs before `earlier`. */
   readonly usedBefore?: Usage
+  /** Absent where the agent works in its parent's directory. */
+  readonly worktree?: Worktree
+}
+
+/** A git worktree in which an agent works. */
+export interface Worktree {
+  /** Its top directory. */
+  readonly root: string
+  /** The directory of the session: where the parent's directory is in its own checkout. */
+  readonly directory: string
+  readonly branch: string
+  /** The top directory of the parent's checkout. */
+  readonly checkout: string
+  /** What the tree begins with: the parent's checkout at the launch, of which ignored files are no part. */
+  readonly base: {
+    /** The commit of that state; `head` itself if the checkout had no changes. */
+    readonly commit: string
+    /** The commit that was checked out. */
+    readonly head: string
+    /** The number of files that were changed or deleted since `head`. */
+    readonly changed: number
+    /** The number of files that `head` does not have. */
+    readonly created: number
+  }
 }
 
 export type EarlierRun = Pick<TaskIdentity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
@@ -45,4 +69,13 @@ export const agentSchema = z.object({
     ),
   ),
   usedBefore: z.exactOptional(usageSchema),
+  worktree: z.exactOptional(
+    z.object({
+      root: z.string(),
+      directory: z.string(),
+      branch: z.string(),
+      checkout: z.string(),
+      base: z.object({ commit: z.string(), head: z.string(), changed: z.int(), created: z.int() }),
+    }),
+  ),
 })

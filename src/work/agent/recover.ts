@@ -16,7 +16,14 @@ import { readTranscript } from './transcript.ts'
 /** Reopens a task that was recorded as interrupted, because its session may show another end. */
 export function reopened(task: AgentTask): AgentTask {
   if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
-  const { startedAt: _startedAt, endedAt: _endedAt, usage: _usage, failure: _failure, ...rest } = task
+  const {
+    startedAt: _startedAt,
+    endedAt: _endedAt,
+    usage: _usage,
+    failure: _failure,
+    changes: _changes,
+    ...rest
+  } = task
   return { ...rest, status: 'pending' }
 }
 

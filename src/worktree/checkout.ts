@@ -1,0 +1,151 @@
+/** Reads a checkout of a repository, and stores its present state as a commit without touching its index, HEAD or stash. */
+import { constants, existsSync } from 'node:fs'
+import { copyFile, mkdtemp, rm, stat, utimes } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { isAbsolute, join } from 'node:path'
+import { ToolError } from '../tool-error.ts'
+import { fieldsOf, GitError, type Git } from './git.ts'
+
+export interface Checkout {
+  /** Its top directory. */
+  readonly root: string
+  /** The path from its top directory to the one that was asked for, with a slash at its end, or ''. */
+  readonly prefix: string
+  /** The directory of the repository, which all its checkouts share. */
+  readonly repository: string
+  /** The file of its index, which may not exist. */
+  readonly index: string
+  /** The commit that HEAD names. */
+  readonly head: string
+}
+
+/** An author and committer; absent variables are those of the user's configuration. */
+export type Identity = Readonly<Record<string, string>>
+
+export interface Snapshot {
+  readonly tree: string
+  /** The commit of the tree: that of HEAD, unless the checkout has changes. */
+  readonly commit: string
+  readonly head: string
+}
+
+/** `git merge-tree --write-tree` is new in it. */
+const LEAST = [2, 38] as const
+
+export const OWN_IDENTITY: Identity = identityOf('opencode-background', 'opencode-background@localhost')
+
+function identityOf(name: string, email: string): Identity {
+  return {
+    GIT_AUTHOR_NAME: name,
+    GIT_AUTHOR_EMAIL: email,
+    GIT_COMMITTER_NAME: name,
+    GIT_COMMITTER_EMAIL: email,
+  }
+}
+
+/** Rejects with a `ToolError` that says what to do, if a directory cannot have worktrees. */
+export async function checkoutOf(git: Git, directory: string): Promise<Checkout> {
+  if (process.platform === 'win32') throw refused('worktrees are not supported on Windows')
+  await checkVersion(git, directory)
+  const places = ['--is-bare-repository', '--is-inside-work-tree', '--git-common-dir', '--git-path', 'index']
+  const { code, stdout } = await git(directory, ['rev-parse', ...places], { answers: [128] })
+  const [bare, inside, common = '', index = ''] = stdout.split('\n')
+  if (code !== 0) throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
+  if (bare === 'true' || inside !== 'true')
+    throw refused(`${directory} is not in a checkout (bare repository)`)
+  const commit = ['rev-parse', '--show-toplevel', '--show-prefix', '--verify', 'HEAD^{commit}']
+  const found = await git(directory, commit, { answers: [128] })
+  if (found.code !== 0) throw refused(`${directory} has no commit yet; commit first`)
+  const [root = '', prefix = '', head = ''] = found.stdout.split('\n')
+  return { root, prefix, head, repository: from(directory, common), index: from(directory, index) }
+}
+
+async function checkVersion(git: Git, directory: string): Promise<void> {
+  const { stdout } = await git(directory, ['version']).catch((error: unknown) => {
+    if (error instanceof GitError && error.reason === 'missing') throw refused('there is no git; install it')
+    throw error
+  })
+  const [version = '', major = 0, minor = 0] = /(\d+)\.(\d+)[.\d]*/.exec(stdout) ?? []
+  const isNew = Number(major) > LEAST[0] || (Number(major) === LEAST[0] && Number(minor) >= LEAST[1])
+  if (!isNew) throw refused(`git ${version} is too old; ${LEAST.join('.')} or newer is needed`)
+}
+
+/** git prints paths of the repository relative to the directory in which it runs. */
+function from(directory: string, path: string): string {
+  return isAbsolute(path) ? path : join(directory, path)
+}
+
+function refused(why: string): ToolError {
+  return new ToolError(
+    `worktree: ${why}. Nothing was started. Without \`worktree\`, the agent works in your directory.`,
+  )
+}
+
+/**
+ * Stores the files of a checkout, but those that are ignored, as a commit: staged, changed, deleted and new ones. It writes
+ * a copy of the index, so that a lock of the real one does not matter either.
+ */
+export async function snapshot(
+  git: Git,
+  { root, index, head }: Checkout,
+  { message, identity }: { readonly message: string; readonly identity: Identity },
+): Promise<Snapshot> {
+  const tree = await treeOf(git, root, index)
+  if (tree === (await treeOfCommit(git, root, head))) return { tree, commit: head, head }
+  return { tree, commit: await commitTree(git, root, tree, head, message, identity), head }
+}
+
+/** Returns the tree of the files of a checkout that are not ignored. */
+export async function treeOf(git: Git, root: string, index: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'opencode-background-index-'))
+  const copy = join(directory, 'index')
+  try {
+    if (existsSync(index)) {
+      await copyFile(index, copy, constants.COPYFILE_FICLONE)
+      // git reads the files again that changed in the moment of the index, or later: a newer copy would hide their changes.
+      const second = Math.floor((await stat(index)).mtimeMs / 1000)
+      await utimes(copy, second, second)
+    }
+    const env = { GIT_INDEX_FILE: copy }
+    await git(root, ['add', '--all'], { env })
+    return (await git(root, ['write-tree'], { env })).stdout.trim()
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+async function treeOfCommit(git: Git, root: string, commit: string): Promise<string> {
+  return (await git(root, ['rev-parse', '--verify', `${commit}^{tree}`])).stdout.trim()
+}
+
+export async function commitTree(
+  git: Git,
+  root: string,
+  tree: string,
+  parent: string,
+  message: string,
+  identity: Identity,
+): Promise<string> {
+  const args = ['commit-tree', '--no-gpg-sign', tree, '-p', parent]
+  return (await git(root, args, { env: identity, input: message })).stdout.trim()
+}
+
+/** Returns the user's own identity, or ours where git knows none. */
+export async function identityAt(git: Git, root: string): Promise<Identity> {
+  const ask = ['-c', 'user.useConfigOnly=true', 'var', 'GIT_COMMITTER_IDENT']
+  return (await git(root, ask, { answers: [128] })).code === 0 ? {} : OWN_IDENTITY
+}
+
+/** The changed and the new files of one tree or commit against another. */
+export async function differences(
+  git: Git,
+  root: string,
+  before: string,
+  after: string,
+): Promise<{ readonly changed: number; readonly created: number }> {
+  const args = ['diff-tree', '-r', '--no-renames', '--name-status', '-z', before, after]
+  const fields = fieldsOf(await git(root, args))
+  const kinds = fields.filter((_, position) => position % 2 === 0)
+  const created = kinds.filter((kind) => kind === 'A').length
+  return { changed: kinds.length - created, created }
+}

@@ -1,0 +1,64 @@
+/** Compares the end of a worktree with its base and with the checkout of its parent, in git's object store alone. */
+import type { Worktree } from '../work/agent/agent-work.ts'
+import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
+import { fieldsOf, GitError, type Git } from './git.ts'
+
+/** How many changed or conflicting paths a record names. */
+const NAMED = 20
+
+export interface Stat {
+  readonly commits: number
+  readonly files: number
+  readonly insertions: number
+  readonly deletions: number
+  /** The first changed paths. */
+  readonly paths: readonly string[]
+}
+
+export async function statOf(git: Git, checkout: string, base: string, end: string): Promise<Stat> {
+  const count = await git(checkout, ['rev-list', '--count', `${base}..${end}`])
+  const args = ['diff-tree', '-r', '--no-renames', '--numstat', '-z', base, end]
+  const rows = fieldsOf(await git(checkout, args)).map((row) => row.split('\t'))
+  // Binary files have no lines.
+  const sum = (column: number): number => rows.reduce((all, row) => all + (Number(row[column]) || 0), 0)
+  return {
+    commits: Number(count.stdout),
+    files: rows.length,
+    insertions: sum(0),
+    deletions: sum(1),
+    paths: rows.slice(0, NAMED).map((row) => row.slice(2).join('\t')),
+  }
+}
+
+/**
+ * Returns the first paths on which the end conflicts with the parent's checkout as it is now; `undefined` where that is gone.
+ */
+export async function conflictsOf(
+  git: Git,
+  worktree: Worktree,
+  end: string,
+): Promise<readonly string[] | undefined> {
+  try {
+    const { root, index } = await checkoutOf(git, worktree.checkout)
+    const merged = await merge(git, worktree, await treeOf(git, root, index), end)
+    return merged.conflicts.slice(0, NAMED)
+  } catch (error) {
+    if (error instanceof GitError) return undefined
+    throw error
+  }
+}
+
+/** Merges the tree of a checkout with an end, both on the base of the worktree. */
+export async function merge(
+  git: Git,
+  { checkout, base }: Worktree,
+  tree: string,
+  end: string,
+): Promise<{ readonly tree: string; readonly conflicts: readonly string[] }> {
+  const onBase = (each: string): Promise<string> =>
+    commitTree(git, checkout, each, base.commit, 'A side of a merge', OWN_IDENTITY)
+  const [ours, theirs] = [await onBase(tree), await onBase(`${end}^{tree}`)]
+  const args = ['merge-tree', '--write-tree', '--name-only', '--no-messages', '-z', ours, theirs]
+  const [merged = '', ...conflicts] = fieldsOf(await git(checkout, args, { answers: [1] }))
+  return { tree: merged, conflicts }
+}

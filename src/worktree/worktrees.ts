@@ -1,0 +1,249 @@
+/**
+ * The worktrees of tasks: each is made from the state of its parent's checkout at the launch, and ends as a commit on a
+ * branch of its own, so that no work exists as files alone.
+ *
+ *   plan ──→ open ──→ close
+ *             ↑─────────┘  the next run of the task
+ *
+ * `plan` keeps the state as a ref. `open` makes the branch and fills the directory, or finds what an earlier call has left,
+ * also one that was killed. `close` commits, and removes a tree in which nothing has changed. Each can be repeated.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { Changes } from '../task/task.ts'
+import type { Worktree } from '../work/agent/agent-work.ts'
+import { checkoutOf, differences, identityAt, OWN_IDENTITY, snapshot } from './checkout.ts'
+import { GitError, type Git } from './git.ts'
+import { copyIncluded, leftIgnored } from './included.ts'
+import { conflictsOf, statOf } from './merge.ts'
+
+/** The run for which a tree is opened or closed. */
+export interface TreeRun {
+  readonly id: string
+  readonly run: number
+  readonly description: string
+}
+
+const REFS = 'refs/opencode-background'
+const BRANCHES = 'opencode-background'
+/** Maximum length of the words of a description in the name of a branch. */
+const SLUG_LENGTH = 40
+
+export class Worktrees {
+  readonly #git: Git
+  /** Contains a directory for each repository. */
+  readonly #directory: string
+  /** The newest work on each repository: git's own locks make concurrent calls fail. */
+  readonly #working = new Map<string, Promise<unknown>>()
+
+  constructor(git: Git, directory: string) {
+    this.#git = git
+    this.#directory = directory
+  }
+
+  /**
+   * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `ToolError` where there can
+   * be none, and with a `GitError`.
+   */
+  async plan({ id, description }: Omit<TreeRun, 'run'>, directory: string): Promise<Worktree> {
+    const checkout = await checkoutOf(this.#git, directory)
+    const { root, prefix, repository } = checkout
+    const message = `The checkout from which ${id} was launched`
+    const { commit, head } = await snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
+    const counts = await differences(this.#git, root, head, commit)
+    const home = join(this.#directory, await projectName(root, repository))
+    await mkdir(home, { recursive: true })
+    const tree = join(await realpath(home), id)
+    await this.#git(root, ['update-ref', `${REFS}/${id}/base`, commit])
+    return {
+      root: tree,
+      directory: join(tree, prefix),
+      branch: `${BRANCHES}/${[id, slugOf(description)].filter((part) => part !== '').join('-')}`,
+      checkout: root,
+      base: { commit, head, ...counts },
+    }
+  }
+
+  /** Forgets a plan of which no task came. Never rejects. */
+  async discard({ checkout }: Worktree, { id }: Pick<TreeRun, 'id'>): Promise<void> {
+    await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/base`]).catch(() => {})
+  }
+
+  /** Makes the tree of a run, unless it is there. Rejects with a `GitError`, and leaves nothing behind then. */
+  async open(worktree: Worktree, { id }: Pick<TreeRun, 'id'>): Promise<void> {
+    await this.#alone(worktree.checkout, async () => {
+      if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
+      else if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
+      await this.#git(
+        worktree.checkout,
+        ['worktree', 'lock', '--reason', `${BRANCHES} ${id}`, worktree.root],
+        {
+          // It is locked already.
+          answers: [128],
+        },
+      )
+      await mkdir(worktree.directory, { recursive: true })
+    })
+  }
+
+  /** Commits what a run has left in its tree. Never rejects: the tree of a failed commit is kept. */
+  async close(worktree: Worktree, run: TreeRun): Promise<Changes> {
+    const { checkout, root } = worktree
+    try {
+      return await this.#alone(checkout, async () => {
+        const end = await this.#commit(worktree, run)
+        await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
+        const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
+        if (stat.commits === 0) return await this.#removeUnchanged(worktree, run)
+        const conflicts = await conflictsOf(this.#git, worktree, end)
+        return { type: 'committed', commit: end, ...stat, ...(conflicts && { conflicts }) }
+      })
+    } catch (error) {
+      return { type: 'failed', message: error instanceof Error ? error.message : String(error) }
+    }
+  }
+
+  /** Whether the directory is the tree. Removes what a killed `git worktree add` left of one. */
+  async #isTree({ root, checkout }: Worktree): Promise<boolean> {
+    if (!existsSync(root)) return false
+    const found = await this.#git(root, ['rev-parse', '--show-toplevel', '--git-common-dir'], {
+      answers: [128],
+    })
+    if (found.code === 0 && found.stdout.split('\n')[0] === root) return true
+    const names = await readdir(root)
+    if (names.some((name) => name !== '.git'))
+      throw new GitError('refused', `${root} exists, and is no worktree of ${checkout}`)
+    await rm(join(root, '.git'), { force: true })
+    return false
+  }
+
+  /** Whether git has filled the tree once: it writes the index last. */
+  async #isFilled({ root }: Worktree): Promise<boolean> {
+    return existsSync(await this.#pathOf(root, 'index'))
+  }
+
+  async #fill(worktree: Worktree): Promise<void> {
+    const { root } = worktree
+    await rm(await this.#pathOf(root, 'index.lock'), { force: true })
+    await this.#git(root, ['reset', '--hard', '--quiet'])
+    await copyIncluded(this.#git, worktree)
+  }
+
+  async #make(worktree: Worktree, id: string): Promise<void> {
+    const { checkout, root, branch, base } = worktree
+    const isNew = (await this.#commitOf(checkout, `refs/heads/${branch}`)) === undefined
+    const { stdout } = await this.#git(checkout, ['worktree', 'list', '--porcelain'])
+    // Of a tree whose directory is gone, and that is locked: once does not suffice.
+    const again = stdout.split('\n').includes(`worktree ${root}`) ? ['--force', '--force'] : []
+    const lock = ['--lock', '--reason', `${BRANCHES} ${id}`]
+    const what = isNew ? ['--no-track', '-b', branch, root, base.commit] : [root, branch]
+    const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
+    try {
+      await this.#git(checkout, add).catch(async (error: unknown) => {
+        if (!(error instanceof GitError) || error.reason !== 'locked') throw error
+        if (isNew) await this.#deleteBranch(worktree)
+        return this.#git(checkout, add)
+      })
+      await copyIncluded(this.#git, worktree)
+    } catch (error) {
+      await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] }).catch(() => {})
+      if (isNew && !existsSync(root)) await this.#deleteBranch(worktree)
+      throw error
+    }
+  }
+
+  /** Deletes the branch while nothing was committed on it. Never rejects. */
+  async #deleteBranch({ checkout, branch, base }: Worktree): Promise<void> {
+    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, base.commit]).catch(() => {})
+  }
+
+  /** Commits all files of the tree that are not ignored, and returns the commit. */
+  async #commit(worktree: Worktree, { id, run, description }: TreeRun): Promise<string> {
+    const { root, checkout, branch, base } = worktree
+    if (!existsSync(root)) return (await this.#commitOf(checkout, `refs/heads/${branch}`)) ?? base.commit
+    const found = await checkoutOf(this.#git, root)
+    const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
+    const { commit, head } = await snapshot(this.#git, found, {
+      message,
+      identity: await identityAt(this.#git, root),
+    })
+    // First, so that the commit is kept whatever happens to the branch.
+    await this.#git(checkout, ['update-ref', `${REFS}/${id}/end`, commit])
+    if (commit !== head) await this.#git(root, ['update-ref', '-m', `end of ${id}`, 'HEAD', commit, head])
+    await this.#advance(worktree, commit)
+    // Only its index is behind now. Another git may hold the lock, and nothing is lost by that.
+    await this.#git(root, ['reset', '--quiet'], { answers: [1, 128] })
+    return commit
+  }
+
+  /** Advances the task's branch to a commit that the agent made on another one. */
+  async #advance({ checkout, branch }: Worktree, commit: string): Promise<void> {
+    const name = `refs/heads/${branch}`
+    const tip = await this.#commitOf(checkout, name)
+    if (tip === commit) return
+    if (tip === undefined) await this.#git(checkout, ['update-ref', name, commit])
+    else {
+      const isBehind = await this.#git(checkout, ['merge-base', '--is-ancestor', tip, commit], {
+        answers: [1],
+      })
+      if (isBehind.code !== 0) throw new GitError('refused', `${branch} has commits that its worktree lacks`)
+      await this.#git(checkout, ['update-ref', name, commit, tip])
+    }
+  }
+
+  async #removeUnchanged(worktree: Worktree, { id }: TreeRun): Promise<Changes> {
+    const { checkout, root } = worktree
+    if (existsSync(root)) {
+      const ignored = await leftIgnored(this.#git, worktree)
+      if (ignored.length > 0) return { type: 'kept', ignored }
+      await this.#git(checkout, ['worktree', 'remove', root])
+    }
+    await this.#deleteBranch(worktree)
+    await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/end`])
+    return { type: 'none' }
+  }
+
+  async #commitOf(directory: string, name: string): Promise<string | undefined> {
+    const args = ['rev-parse', '--verify', '--quiet', `${name}^{commit}`]
+    const { code, stdout } = await this.#git(directory, args, { answers: [1, 128] })
+    return code === 0 ? stdout.trim() : undefined
+  }
+
+  async #pathOf(root: string, name: string): Promise<string> {
+    return (await this.#git(root, ['rev-parse', '--path-format=absolute', '--git-path', name])).stdout.trim()
+  }
+
+  /** Runs one piece of work at a time for a checkout. */
+  async #alone<Result>(checkout: string, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#working.get(checkout) ?? Promise.resolve()
+    const result = before.then(work)
+    const settled = result.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#working.set(checkout, settled)
+    await settled
+    if (this.#working.get(checkout) === settled) this.#working.delete(checkout)
+    return result
+  }
+}
+
+/** Two repositories may have one name. */
+async function projectName(root: string, repository: string): Promise<string> {
+  const name = basename(root).replaceAll(/[^\w.-]/g, '_')
+  const hash = createHash('sha256')
+    .update(await realpath(repository))
+    .digest('hex')
+  return `${name}-${hash.slice(0, 8)}`
+}
+
+function slugOf(description: string): string {
+  const words =
+    description
+      .normalize('NFKD')
+      .toLowerCase()
+      .match(/[a-z0-9]+/g) ?? []
+  return words.join('-').slice(0, SLUG_LENGTH).replace(/-$/, '')
+}

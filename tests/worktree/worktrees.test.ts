@@ -1,0 +1,376 @@
+import { existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createRepository, locksOf, task, temporary, type Repository } from './repository.ts'
+import { git } from '../../src/worktree/git.ts'
+import { Worktrees } from '../../src/worktree/worktrees.ts'
+
+/** Gives a checkout each kind of change, with a name of blanks and other scripts. */
+function changeAll(repository: Repository): void {
+  for (const name of ['staged', 'unstaged', 'deleted', 'both', 'removed']) repository.write(name, 'old\n')
+  repository.write('.gitignore', 'secret\n')
+  repository.commit()
+  repository.write('staged', 'new\n')
+  repository.write('added', 'new\n')
+  repository.write('both', 'staged\n')
+  repository.git(['add', 'staged', 'added', 'both'])
+  repository.write('both', 'unstaged\n')
+  repository.write('unstaged', 'new\n')
+  repository.git(['rm', '--quiet', '--cached', 'removed'])
+  repository.git(['rm', '--quiet', 'deleted'])
+  repository.write('a dir/ünï cödé 文.txt', 'untracked\n')
+  repository.write('secret', 'ignored\n')
+}
+
+test('a tree begins with the staged, changed, deleted and new files of the checkout, without ignored ones', async () => {
+  const repository = createRepository('a project, ünd')
+  changeAll(repository)
+  const before = repository.standing()
+  const run = task('Écrire: a page & more')
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  expect(repository.standing()).toEqual(before)
+  expect(worktree.branch).toBe(`opencode-background/${run.id}-e-crire-a-page-more`)
+  expect(worktree.base).toMatchObject({ changed: 4, created: 2 })
+  const { root } = worktree
+  expect(repository.read('a dir/ünï cödé 文.txt', root)).toBe('untracked\n')
+  for (const [name, text] of Object.entries({
+    staged: 'new',
+    unstaged: 'new',
+    added: 'new',
+    both: 'unstaged',
+  }))
+    expect(repository.read(name, root)).toBe(`${text}\n`)
+  expect(repository.read('removed', root)).toBe('old\n')
+  for (const name of ['deleted', 'secret']) expect(existsSync(join(root, name))).toBe(false)
+  expect(repository.git(['status', '--porcelain'], root)).toBe('')
+})
+
+test('a launch in the middle of a rebase with conflicts leaves the rebase as it is', async () => {
+  const repository = createRepository()
+  repository.git(['switch', '--quiet', '--create', 'other'])
+  repository.write('README.md', 'other\n')
+  repository.commit()
+  repository.git(['switch', '--quiet', 'main'])
+  repository.write('README.md', 'main\n')
+  repository.commit()
+  expect(() => repository.git(['rebase', 'other'])).toThrow('could not apply')
+  repository.write('new', 'new\n')
+  const before = repository.standing()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  await repository.worktrees.close(worktree, run)
+  expect(repository.standing()).toEqual(before)
+  expect(repository.git(['show', `${worktree.base.commit}:README.md`])).toContain('<<<<<<<')
+  repository.git(['rebase', '--abort'])
+})
+
+test('the directory of a tree is where that of the parent is in its checkout', async () => {
+  const repository = createRepository()
+  repository.write('packages/one/a.txt', 'a\n')
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, join(repository.root, 'packages', 'one'))
+  await repository.worktrees.open(worktree, run)
+  expect(worktree.directory).toBe(join(worktree.root, 'packages/one/'))
+  expect(readdirSync(worktree.directory)).toEqual(['a.txt'])
+})
+
+test('the end of a run is one commit on its branch, with the id of the task and a fixed author', async () => {
+  const repository = createRepository()
+  const run = task('Write a page')
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.write('page.txt', 'one\ntwo\n', worktree.root)
+  repository.write('README.md', '# Another\n', worktree.root)
+  const before = repository.standing()
+  const changes = await repository.worktrees.close(worktree, run)
+  expect(repository.standing()).toEqual(before)
+  expect(changes).toEqual({
+    type: 'committed',
+    commit: repository.git(['rev-parse', worktree.branch]).trim(),
+    commits: 1,
+    files: 2,
+    insertions: 3,
+    deletions: 1,
+    paths: ['README.md', 'page.txt'],
+    conflicts: [],
+  })
+  const format = '%an <%ae>%n%s%n%(trailers:key=Opencode-Background-Task,valueonly)'
+  expect(repository.git(['log', '-1', `--format=${format}`, worktree.branch])).toBe(
+    `opencode-background <opencode-background@localhost>\nWrite a page\n${run.id}\n\n`,
+  )
+  expect(repository.git(['status', '--porcelain'], worktree.root)).toBe('')
+})
+
+test('the commit has the author of the configuration, and neither its hooks nor its signatures', async () => {
+  const repository = createRepository()
+  repository.git(['config', 'user.name', 'A Person'])
+  repository.git(['config', 'user.email', 'person@localhost'])
+  repository.git(['config', 'commit.gpgSign', 'true'])
+  repository.git(['config', 'gpg.program', '/bin/false'])
+  const hooks = join(repository.root, '.git', 'hooks')
+  for (const hook of [
+    'pre-commit',
+    'post-checkout',
+    'post-commit',
+    'reference-transaction',
+    'post-index-change',
+  ])
+    writeFileSync(join(hooks, hook), `#!/bin/sh\necho ${hook} >> "${repository.state}.hooks"\nexit 1\n`, {
+      mode: 0o755,
+    })
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.write('page.txt', 'one\n', worktree.root)
+  expect(await repository.worktrees.close(worktree, run)).toMatchObject({ type: 'committed' })
+  expect(existsSync(`${repository.state}.hooks`)).toBe(false)
+  expect(repository.git(['log', '-1', '--format=%an', worktree.branch])).toBe('A Person\n')
+})
+
+test('commits of the agent and its unfinished files are both on the branch, also after a switch of branches', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.git(['switch', '--quiet', '--create', 'mine'], worktree.root)
+  repository.write('one.txt', 'one\n', worktree.root)
+  repository.commit('One', worktree.root)
+  repository.write('two.txt', 'two\n', worktree.root)
+  const changes = await repository.worktrees.close(worktree, run)
+  expect(changes).toMatchObject({ type: 'committed', commits: 2, paths: ['one.txt', 'two.txt'] })
+  expect(repository.git(['rev-parse', worktree.branch])).toBe(repository.git(['rev-parse', 'mine']))
+})
+
+test('an unchanged tree goes at its end, with its branch', async () => {
+  const repository = createRepository()
+  const before = repository.standing()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  expect(await repository.worktrees.close(worktree, run)).toEqual({ type: 'none' })
+  expect(existsSync(worktree.root)).toBe(false)
+  expect(repository.refs()).toEqual([`refs/opencode-background/${run.id}/base`])
+  expect(repository.git(['worktree', 'list']).split('\n')).toHaveLength(2)
+  expect(repository.standing()).toEqual(before)
+})
+
+test('an unchanged tree with ignored files stays, and they are named', async () => {
+  const repository = createRepository()
+  repository.write('.gitignore', 'out/\n*.log\n.env\n')
+  repository.write('.worktreeinclude', '.env\n')
+  repository.write('.env', 'KEY=1\n')
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  expect(repository.read('.env', worktree.root)).toBe('KEY=1\n')
+  repository.write('out/result.bin', 'work\n', worktree.root)
+  repository.write('run.log', 'work\n', worktree.root)
+  const changes = await repository.worktrees.close(worktree, run)
+  expect(changes).toEqual({ type: 'kept', ignored: ['out/', 'run.log'] })
+  expect(repository.read('out/result.bin', worktree.root)).toBe('work\n')
+})
+
+test('an unchanged tree with an included file goes, unless the agent has changed that file', async () => {
+  const repository = createRepository()
+  repository.write('.gitignore', '.env\n')
+  repository.write('.worktreeinclude', '.env\n')
+  repository.write('.env', 'KEY=1\n')
+  for (const [text, type] of [
+    ['KEY=1\n', 'none'],
+    ['KEY=2\n', 'kept'],
+  ] as const) {
+    const run = task()
+    const worktree = await repository.worktrees.plan(run, repository.root)
+    await repository.worktrees.open(worktree, run)
+    repository.write('.env', text, worktree.root)
+    expect(await repository.worktrees.close(worktree, run)).toMatchObject({ type })
+  }
+})
+
+test('a tree gets the ignored files of .worktreeinclude, without links, tracked files, and new files', async () => {
+  const repository = createRepository()
+  repository.write('.gitignore', '.env*\ncache/\n')
+  repository.write('.worktreeinclude', '.env*\ncache/a\nnew.txt\nREADME.md\n')
+  repository.write('.env', 'KEY=1\n')
+  repository.write('cache/a', 'a\n')
+  repository.write('cache/b', 'b\n')
+  symlinkSync(join(repository.root, '.env'), join(repository.root, '.env.link'))
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  repository.write('new.txt', 'not ignored\n')
+  await repository.worktrees.open(worktree, run)
+  const names = readdirSync(worktree.root, { recursive: true }).map(String)
+  expect(names.toSorted()).toEqual([
+    '.env',
+    '.git',
+    '.gitignore',
+    '.worktreeinclude',
+    'README.md',
+    'cache',
+    'cache/a',
+  ])
+})
+
+test('an included file is not written through a link of the commit', async () => {
+  const repository = createRepository()
+  const outside = join(repository.root, '..', 'outside')
+  mkdirSync(outside)
+  symlinkSync(outside, join(repository.root, 'cache'))
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  repository.git(['clean', '--force', '--quiet'])
+  repository.write('.gitignore', 'cache/\n')
+  repository.write('.worktreeinclude', 'cache/\n')
+  repository.write('cache/a', 'a\n')
+  await repository.worktrees.open(worktree, run)
+  expect(readdirSync(outside)).toEqual([])
+})
+
+test('ten launches at once get ten trees, and leave no lock', async () => {
+  const repository = createRepository()
+  const { worktrees } = repository
+  repository.git(['remote', 'add', 'origin', repository.root])
+  repository.git(['fetch', '--quiet', 'origin'])
+  repository.git(['branch', '--quiet', '--set-upstream-to=origin/main'])
+  repository.write('dirty.txt', 'dirty\n')
+  const before = repository.standing()
+  // Two managers know nothing of each other's calls.
+  const others = new Worktrees(git, repository.state)
+  const runs = Array.from({ length: 10 }, () => task())
+  const trees = await Promise.all(
+    runs.map(async (run, position) => {
+      const own = position % 2 === 0 ? worktrees : others
+      const worktree = await own.plan(run, repository.root)
+      await own.open(worktree, run)
+      return worktree
+    }),
+  )
+  for (const { root } of trees) expect(repository.read('dirty.txt', root)).toBe('dirty\n')
+  expect(locksOf(repository)).toEqual([])
+  expect(repository.standing()).toEqual(before)
+  const ends = await Promise.all(
+    trees.map((tree, position) => worktrees.close(tree, runs[position] ?? task())),
+  )
+  expect(ends).toEqual(runs.map(() => ({ type: 'none' })))
+  expect(repository.git(['branch', '--list', 'opencode-background/*'])).toBe('')
+})
+
+test('of two writers of one file the first applies, and the second is forecast as a conflict once that is done', async () => {
+  const repository = createRepository()
+  const [one, two] = [task(), task()]
+  const trees = await Promise.all([one, two].map((run) => repository.worktrees.plan(run, repository.root)))
+  const [first, second] = trees
+  if (!first || !second) throw new Error('no trees')
+  await Promise.all([repository.worktrees.open(first, one), repository.worktrees.open(second, two)])
+  repository.write('README.md', '# By one\n', first.root)
+  repository.write('README.md', '# By two\n', second.root)
+  expect(await repository.worktrees.close(first, one)).toMatchObject({ conflicts: [] })
+  repository.write('README.md', '# By one\n')
+  expect(await repository.worktrees.close(second, two)).toMatchObject({ conflicts: ['README.md'] })
+})
+
+test('the next run has its tree again, made from its branch if it is gone', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.write('page.txt', 'one\n', worktree.root)
+  await repository.worktrees.close(worktree, run)
+  repository.git(['worktree', 'remove', worktree.root])
+  await repository.worktrees.open(worktree, run)
+  expect(repository.read('page.txt', worktree.root)).toBe('one\n')
+  repository.write('page.txt', 'two\n', worktree.root)
+  expect(await repository.worktrees.close(worktree, { ...run, run: 2 })).toMatchObject({
+    commits: 2,
+    files: 1,
+  })
+})
+
+test('a file that changes in the moment of the index, and keeps its size, is in the commit', async () => {
+  const repository = createRepository()
+  // A clock of whole seconds.
+  repository.git(['config', 'core.checkStat', 'minimal'])
+  repository.git(['config', 'core.trustCtime', 'false'])
+  const second = 1_700_000_000
+  const setTime = (path: string): void => utimesSync(join(repository.root, path), second, second)
+  setTime('README.md')
+  repository.git(['add', 'README.md'])
+  repository.write('README.md', '# A PROJECT\n')
+  setTime('README.md')
+  setTime('.git/index')
+  const { base } = await repository.worktrees.plan(task(), repository.root)
+  expect(repository.git(['show', `${base.commit}:README.md`])).toBe('# A PROJECT\n')
+})
+
+test('a tree is locked while its task is unfinished, with the id of the task', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  const list = (): string => repository.git(['worktree', 'list', '--porcelain'])
+  expect(list()).toContain(`locked opencode-background ${run.id}\n`)
+  repository.write('page.txt', 'one\n', worktree.root)
+  await repository.worktrees.close(worktree, run)
+  expect(list()).not.toContain('locked')
+})
+
+test('a commit that fails keeps the files, and says why', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.write('page.txt', 'one\n', worktree.root)
+  const full = new Worktrees((directory, args, options) => {
+    if (args[0] === 'commit-tree') return Promise.reject(new Error('No space left on device'))
+    return git(directory, args, options)
+  }, repository.state)
+  expect(await full.close(worktree, run)).toEqual({ type: 'failed', message: 'No space left on device' })
+  expect(repository.read('page.txt', worktree.root)).toBe('one\n')
+})
+
+test.each([
+  { where: 'no repository', make: () => temporary(), why: 'is not in a git repository' },
+  {
+    where: 'a bare repository',
+    make: () => {
+      const repository = createRepository()
+      const { root } = repository
+      repository.git(['clone', '--quiet', '--bare', root, `${root}.git`])
+      return `${root}.git`
+    },
+    why: 'bare repository',
+  },
+  {
+    where: 'a repository without a commit',
+    make: () => {
+      const repository = createRepository()
+      const { root } = repository
+      repository.git(['init', '--quiet', `${root}-empty`])
+      return `${root}-empty`
+    },
+    why: 'has no commit yet; commit first',
+  },
+])('a launch in $where is refused', async ({ make, why }) => {
+  const directory = make()
+  const worktrees = new Worktrees(git, join(directory, 'state'))
+  await expect(worktrees.plan(task(), directory)).rejects.toThrow(why)
+  await expect(worktrees.plan(task(), directory)).rejects.toMatchObject({ name: 'ToolError' })
+})
+
+test('a launch without git, or with an old one, is refused', async () => {
+  const { root, state } = createRepository()
+  const old = new Worktrees(
+    () => Promise.resolve({ code: 0, stdout: 'git version 2.37.9 (Apple Git-1)\n' }),
+    state,
+  )
+  await expect(old.plan(task(), root)).rejects.toThrow('git 2.37.9 is too old; 2.38 or newer is needed')
+  const path = process.env['PATH']
+  process.env['PATH'] = root
+  try {
+    await expect(new Worktrees(git, state).plan(task(), root)).rejects.toThrow('there is no git; install it')
+  } finally {
+    process.env['PATH'] = path
+  }
+})
