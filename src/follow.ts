@@ -2,11 +2,49 @@
  * Follows OpenCode's event stream for a manager in another process. Loaded lazily, because each OpenCode would read this
  * code at its start. It is a bundle of its own, so that it tests no class of the manager's bundle by `instanceof`.
  */
-import { observe, streamObserversOf } from './events.ts'
+import { observe, observersOf, streamObserversOf, type Observers } from './events.ts'
 import { EventSubscription } from './host/event-subscription.ts'
+import type { Opencode } from './host/opencode.ts'
 import { MissedEvents } from './missed-events.ts'
 import type { Ports, Rooms } from './rooms.ts'
 import type { Problems } from './setup/problems.ts'
+
+/**
+ * Follows the events of a session in another directory than ours until `signal`, and what of its instance concerns it. Resolves
+ * with the first subscription. Rejects with a `HostError` if OpenCode refuses it.
+ */
+export function followSession(
+  rooms: Rooms,
+  ports: Ports,
+  { sessionID, directory }: { readonly sessionID: string; readonly directory: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { agents, disposal, permissions, statuses } = rooms
+  const observers: Observers = {
+    ...observersOf(rooms),
+    'server.instance.disposed': () => agents.observeInstanceEnd([sessionID]),
+  }
+  let isFirst = true
+  const opencode: Pick<Opencode, 'events'> = {
+    events: (onEvent, end) => ports.opencode.events(onEvent, end, directory),
+  }
+  const feed = new EventSubscription(
+    { ...ports, opencode, disposal: AbortSignal.any([disposal.signal, signal]) },
+    {
+      onEvent: (event) => observe(observers, event),
+      onConnected: () => {
+        if (!isFirst) {
+          agents.observeGap([sessionID])
+          permissions.observeGap()
+          statuses.pollNow()
+        }
+        isFirst = false
+      },
+      onRefused: ({ message }) => ports.log.warn(`${directory}: ${message}`),
+    },
+  )
+  return feed.follow()
+}
 
 /** Resolves with the first subscription. Rejects with a `HostError` if OpenCode refuses it, and goes on trying. */
 export function follow(rooms: Rooms, ports: Ports, problems: Problems): Promise<void> {

@@ -31,7 +31,7 @@ export type { Activity, RunSummary } from './work/agent/transcript.ts'
 export type { ReportOptions, WorkReport } from './work/kind.ts'
 export type { Work } from './work/kinds.ts'
 export type { LaunchRequest } from './work/agent/agent-launch.ts'
-export type { AgentWork, EarlierRun } from './work/agent/agent-work.ts'
+export type { AgentWork, EarlierRun, Worktree } from './work/agent/agent-work.ts'
 export type { CommandRequest } from './work/command/command-launch.ts'
 export type { CommandWork } from './work/command/command-work.ts'
 export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
@@ -41,6 +41,7 @@ export type { StepListener, Story } from './timeline.ts'
 export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {
   AgentTask,
+  Changes,
   PermissionRequested,
   CommandTask,
   End,

@@ -1,4 +1,5 @@
 /** Builds each room of a manager once, and passes it the rooms that it needs. Nothing is decided here. */
+import { dirname, join } from 'node:path'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
@@ -24,6 +25,7 @@ import type { KindOf, WorkKinds } from './work/kind.ts'
 import { traitsOf } from './work/kinds.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
+import { WorktreeRuns, type WorktreePlaces } from './work/agent/worktree-runs.ts'
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
 import { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
@@ -42,6 +44,8 @@ export interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly machine: Machine
+  /** Where worktrees come from and are; absent where agents can have none. */
+  readonly worktrees?: WorktreePlaces
   /** Whether this process is `opencode run`, which exits as soon as its session is idle. */
   readonly isRun: boolean
   /** The server to which panes of a terminal attach; absent without a `serverUrl`. */
@@ -70,6 +74,7 @@ export function realPorts(
     log,
     owners,
     machine: thisMachine,
+    worktrees: { directory, root: join(dirname(thisMachine.root), 'worktrees') },
     isRun: isRunProcess,
     ...(server && { server }),
   }
@@ -77,10 +82,11 @@ export function realPorts(
 
 /** @param tools the tools that notices name, without their prefix */
 export function buildRooms(
-  { opencode, clock, log, owners, machine, server }: Ports,
+  ports: Ports,
   options: Options,
   { read, kill }: { readonly read?: string | undefined; readonly kill?: string | undefined } = {},
 ) {
+  const { opencode, clock, log, owners, machine, server } = ports
   const { toolPrefix } = options
   const names = toolNames(toolPrefix)
   const store = new TaskStore()
@@ -91,7 +97,23 @@ export function buildRooms(
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const queue = new Queue(options.concurrency)
-  const agents = new AgentRunner({ ...host, statuses, timeline, queue, disposal: disposal.signal }, options)
+  // Loaded lazily, as the panes.
+  const worktrees = new WorktreeRuns({
+    opencode,
+    places: ports.worktrees,
+    load: async (root) => {
+      const { Worktrees, git } = await import('./worktree/worktrees.ts')
+      return new Worktrees(git, root)
+    },
+    follow: async (sessionID, directory, signal): Promise<void> => {
+      const { followSession } = await import('./follow.ts')
+      await followSession(rooms, ports, { sessionID, directory }, signal)
+    },
+  })
+  const agents = new AgentRunner(
+    { ...host, statuses, timeline, worktrees, queue, disposal: disposal.signal },
+    options,
+  )
   const shellEnv = new ShellEnv(host)
   const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
   const commands = new CommandRunner(
@@ -99,7 +121,7 @@ export function buildRooms(
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
-  const launches = { agent: agentLaunch({ catalogue, names }), command: commandLaunch }
+  const launches = { agent: agentLaunch({ catalogue, names, worktrees }), command: commandLaunch }
   const kindOf: KindOf = ({ kind }) => kinds[kind]
   const executor = new Executor({ clock, store, kindOf, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
@@ -158,7 +180,7 @@ export function buildRooms(
   }
   const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, kindOf })
   store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
-  return {
+  const rooms = {
     names,
     shellEnv,
     disposal,
@@ -181,4 +203,5 @@ export function buildRooms(
     launcher,
     continuer,
   }
+  return rooms
 }

@@ -95,20 +95,34 @@ export interface Opencode {
   leaveMessage(sessionID: string, text: string): Promise<void>
   /** Resolves when the session's turn has stopped. Its children keep running. */
   abort(sessionID: string): Promise<void>
-  /** Returns the open permission requests of all sessions. */
+  /** Returns the open permission requests of all sessions, also of included directories. */
   permissions(): Promise<readonly PermissionRequest[]>
-  /** With a message, the model reads it and continues; without one its turn ends (contract 8.2). */
-  rejectPermission(requestID: string, message?: string): Promise<void>
+  /**
+   * With a message, the model reads it and continues; without one its turn ends (contract 8.2).
+   *
+   * @param at the directory of its session, unless that is our own
+   */
+  rejectPermission(requestID: string, message?: string, at?: string): Promise<void>
   /** Returns all messages of a session, the oldest first. The cost grows with their size. */
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   /** Returns the newest messages of a session, the oldest of them first. */
   newestMessages(sessionID: string, count: number): Promise<readonly StoredMessage[]>
+  /** Returns the statuses of our directory and of included ones. */
   statuses(): Promise<Statuses>
+  /**
+   * Includes another directory, in which OpenCode has another instance (contract 9.1), in `statuses` and `permissions`, until
+   * the function returned is called.
+   */
+  include(directory: string): () => void
+  /** Moves an idle session to another directory of its project: its turns work there from now on (contract 17.1). */
+  moveSession(sessionID: string, directory: string): Promise<void>
   /**
    * Passes the events of the directory to `onEvent`, in their order and beginning with `server.connected`. Resolves
    * when OpenCode ends the stream, or at the abort of `signal`. Rejects when the stream is refused, or has broken.
+   *
+   * @param at another directory than our own
    */
-  events(onEvent: (event: Event) => void, signal: AbortSignal): Promise<void>
+  events(onEvent: (event: Event) => void, signal: AbortSignal, at?: string): Promise<void>
   /** Opens and closes a terminal in this directory, so that OpenCode calls the hooks `shell.env` (e2e/command-rows). */
   callShellHooks(cwd: string): Promise<void>
   log(level: 'info' | 'warn', message: string): Promise<void>
@@ -155,6 +169,10 @@ export function connect(
 ): Opencode {
   const client = given as PluginInput['client']
   const query = { directory }
+  /** Included directories, each as often as it is included. */
+  const included: string[] = []
+  const ofAll = <Data>(read: (at: { readonly directory: string }) => Promise<Data>): Promise<Data[]> =>
+    Promise.all([directory, ...new Set(included)].map((each) => read({ directory: each })))
   // The client has no methods for these endpoints, but its inner `_client` reaches all of them (contract 3.7).
   const { _client: raw } = client as unknown as { readonly _client: RawClient }
   async function call<Data>(
@@ -265,33 +283,58 @@ export function connect(
       )
     },
 
-    permissions: () =>
-      call(
-        'permission.list',
-        (signal) => raw.get({ url: '/permission', query, signal }) as Promise<SdkResult<PermissionRequest[]>>,
-      ),
+    permissions: async () => {
+      const requests = await ofAll((at) =>
+        call('permission.list', (signal) => {
+          const result = raw.get({ url: '/permission', query: at, signal })
+          return result as Promise<SdkResult<PermissionRequest[]>>
+        }),
+      )
+      return requests.flat()
+    },
 
-    rejectPermission: async (requestID, message) => {
+    rejectPermission: async (requestID, message, at = directory) => {
       const body = { reply: 'reject', ...(message !== undefined && { message }) }
       const headers = { 'content-type': 'application/json' }
       const url = `/permission/${requestID}/reply`
-      await call('permission.reply', (signal) => raw.post({ url, query, body, headers, signal }))
+      await call('permission.reply', (signal) =>
+        raw.post({ url, query: { directory: at }, body, headers, signal }),
+      )
     },
 
     messages: (sessionID) => newestMessages(sessionID, Infinity),
 
     newestMessages,
 
-    statuses: () =>
-      call(
-        'session.status',
-        (signal) => client.session.status({ signal, query }) as Promise<SdkResult<Statuses>>,
-      ),
+    statuses: async () => {
+      const statuses = await ofAll((at) =>
+        call(
+          'session.status',
+          (signal) => client.session.status({ signal, query: at }) as Promise<SdkResult<Statuses>>,
+        ),
+      )
+      return Object.assign({}, ...statuses) as Statuses
+    },
 
-    events: async (onEvent, signal) => {
+    include: (other) => {
+      included.push(other)
+      return () => {
+        const index = included.indexOf(other)
+        if (index !== -1) included.splice(index, 1)
+      }
+    },
+
+    moveSession: async (sessionID, to) => {
+      const body = { sessionID, destination: { directory: to } }
+      const headers = { 'content-type': 'application/json' }
+      const url = '/experimental/control-plane/move-session'
+      await call('session.move', (signal) => raw.post({ url, query, body, headers, signal }))
+    },
+
+    events: async (onEvent, signal, at = directory) => {
       try {
         // The client's own method retries without saying so, and does not return when the stream ends (contract 16.3).
-        const request = { url: '/event', query, signal, parseAs: 'stream' }
+        const request = { url: '/event', query: { directory: at }, signal, parseAs: 'stream' }
         const { data, error, response } = await raw.get(request)
         if (error !== undefined) throw refusal('event.subscribe', error, response)
         await readEvents(data as ReadableStream<Uint8Array>, onEvent)

@@ -42,8 +42,12 @@ export class Launcher {
       this.#withID(async (id) => {
         const { records, store, timeline, clock } = this.#ports
         const run = { id, run: 1, createdAt: clock.now() }
-        const { work, permission } = await launch.prepare(request, run, this.#parent(parentID))
-        const task = await records.create({ ...run, parentID, description, ...work }, permission)
+        const { work, permission, discard } = await launch.prepare(request, run, this.#parent(parentID))
+        const draft = { ...run, parentID, description, ...work }
+        const task = await records.create(draft, permission).catch(async (error: unknown) => {
+          await discard?.()
+          throw error
+        })
         store.add(task)
         timeline.add(task.id, { type: 'queued' })
         return task

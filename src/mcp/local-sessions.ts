@@ -119,6 +119,8 @@ export function localSessions(root: string, { log, commands, now }: Ports): Open
     messages: () => Promise.resolve([]),
     newestMessages: () => Promise.resolve([]),
     statuses: () => Promise.resolve({}),
+    include: () => () => {},
+    moveSession: () => Promise.resolve(),
     events: () => Promise.resolve(),
     callShellHooks: () => Promise.resolve(),
     log: (_, message) => Promise.resolve(log.warn(message)),

@@ -189,7 +189,7 @@ function listeningText(task: Task, { port, at }: Listening): string {
 function endText({ task, text }: EndNotice, room: number): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
   const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
-  const { endAttributes, endHint, silentEnd } = traitsOf(task)
+  const { endAttributes, endHint, endLines, silentEnd } = traitsOf(task)
   const hint = endHint(task)
   const error = errorLines(task, room)
   const left = Math.max(0, room - Buffer.byteLength(error.join('')))
@@ -198,6 +198,7 @@ function endText({ task, text }: EndNotice, room: number): string {
     ...error,
     ...incompleteLines(task, text),
     ...(hint === undefined ? [] : [harmless(hint)]),
+    ...endLines(task).map(harmless),
     ...(text === '' ? emptyLines(task, silentEnd) : [inTag(resultTag(task), shortened(text, left))]),
   ])
 }

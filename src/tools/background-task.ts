@@ -23,6 +23,7 @@ const ARGS = {
     'Send the prompt to this task of yours, not to a new one',
   ),
   model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
+  worktree: described(z.optional(z.boolean()), 'Work in an own git worktree; its end is a branch'),
 }
 
 /** The length of the default description: the first words of the prompt. */
@@ -50,7 +51,7 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
 }
 
 async function launch(manager: BackgroundManager, args: Args, caller: Caller): Promise<StartedTask> {
-  const { prompt, agent: named } = args
+  const { prompt, agent: named, worktree } = args
   const model = namedModel(args)
   const description = brief(
     args.description ?? prompt,
@@ -60,7 +61,7 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
   // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
   await ask(caller, agent, description)
-  const request = { parentID: caller.sessionID, agent, prompt, description }
+  const request = { parentID: caller.sessionID, agent, prompt, description, worktree }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
   return { task, note: statusNote(manager, task), before: undefined }
 }
@@ -77,6 +78,10 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
   }
   if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
     throw new ToolError(`${before.id} already runs as agent "${before.agent}": omit agent.`)
+  }
+  if (args.worktree !== undefined && args.worktree !== (before.worktree !== undefined)) {
+    const where = before.worktree ? 'in its own worktree' : 'in your directory'
+    throw new ToolError(`${before.id} works ${where}, for good: omit worktree.`)
   }
   await ask(caller, before.agent, description ?? before.description)
   const task = await manager.continue(before.id, prompt, {

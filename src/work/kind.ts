@@ -73,6 +73,8 @@ export interface NewWork<Each extends Work> {
   readonly work: Each
   /** The permissions of its child session. */
   readonly permission: PermissionRuleset
+  /** Undoes the preparation, because no task was created. Never rejects. */
+  readonly discard?: () => Promise<void>
 }
 
 /** Makes the work of a kind of requests to launch it. */

@@ -40,6 +40,8 @@ export interface Traits<Each extends Work> {
     task: EndedTask & Each,
     how: Readonly<Record<string, string>>,
   ) => Readonly<Record<string, string>>
+  /** The lines that only this kind has in the notice of an end, and in an answer about it. */
+  readonly endLines: (task: EndedTask & Each) => readonly string[]
   /** An explanation of an end that would mislead a model; `undefined` for none. */
   readonly endHint: (task: EndedTask & Each) => string | undefined
   /** What a running task does, in the terminal UI. `activity`: as the session shows it. */

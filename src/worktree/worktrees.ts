@@ -14,24 +14,20 @@ import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Changes } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
+import type { TreeStore, TreeTask } from '../work/agent/worktree-runs.ts'
 import { checkoutOf, differences, identityAt, OWN_IDENTITY, snapshot } from './checkout.ts'
 import { GitError, type Git } from './git.ts'
 import { copyIncluded, leftIgnored } from './included.ts'
 import { conflictsOf, statOf } from './merge.ts'
 
-/** The run for which a tree is opened or closed. */
-export interface TreeRun {
-  readonly id: string
-  readonly run: number
-  readonly description: string
-}
-
 const REFS = 'refs/opencode-background'
 const BRANCHES = 'opencode-background'
+export { git } from './git.ts'
+
 /** Maximum length of the words of a description in the name of a branch. */
 const SLUG_LENGTH = 40
 
-export class Worktrees {
+export class Worktrees implements TreeStore {
   readonly #git: Git
   /** Contains a directory for each repository. */
   readonly #directory: string
@@ -47,7 +43,7 @@ export class Worktrees {
    * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `ToolError` where there can
    * be none, and with a `GitError`.
    */
-  async plan({ id, description }: Omit<TreeRun, 'run'>, directory: string): Promise<Worktree> {
+  async plan({ id, description }: TreeTask, directory: string): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
     const { root, prefix, repository } = checkout
     const message = `The checkout from which ${id} was launched`
@@ -67,12 +63,12 @@ export class Worktrees {
   }
 
   /** Forgets a plan of which no task came. Never rejects. */
-  async discard({ checkout }: Worktree, { id }: Pick<TreeRun, 'id'>): Promise<void> {
+  async discard({ checkout }: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/base`]).catch(() => {})
   }
 
   /** Makes the tree of a run, unless it is there. Rejects with a `GitError`, and leaves nothing behind then. */
-  async open(worktree: Worktree, { id }: Pick<TreeRun, 'id'>): Promise<void> {
+  async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     await this.#alone(worktree.checkout, async () => {
       if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
       else if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
@@ -89,7 +85,7 @@ export class Worktrees {
   }
 
   /** Commits what a run has left in its tree. Never rejects: the tree of a failed commit is kept. */
-  async close(worktree: Worktree, run: TreeRun): Promise<Changes> {
+  async close(worktree: Worktree, run: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
     try {
       return await this.#alone(checkout, async () => {
@@ -160,10 +156,12 @@ export class Worktrees {
   }
 
   /** Commits all files of the tree that are not ignored, and returns the commit. */
-  async #commit(worktree: Worktree, { id, run, description }: TreeRun): Promise<string> {
+  async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
     const { root, checkout, branch, base } = worktree
     if (!existsSync(root)) return (await this.#commitOf(checkout, `refs/heads/${branch}`)) ?? base.commit
     const found = await checkoutOf(this.#git, root)
+    // Without its `.git`, the directory would be a part of a repository around it, such as that of a home.
+    if (found.root !== root) throw new GitError('refused', `${root} is no worktree any more`)
     const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
     const { commit, head } = await snapshot(this.#git, found, {
       message,
@@ -193,7 +191,7 @@ export class Worktrees {
     }
   }
 
-  async #removeUnchanged(worktree: Worktree, { id }: TreeRun): Promise<Changes> {
+  async #removeUnchanged(worktree: Worktree, { id }: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
     if (existsSync(root)) {
       const ignored = await leftIgnored(this.#git, worktree)

@@ -351,6 +351,9 @@ export class FakeHost {
       newestMessages: (id, count) =>
         call('newestMessages', id, () => this.#store.messages(this.#store.session(id).id).slice(-count)),
       statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
+      include: () => () => {},
+      moveSession: (id, directory) =>
+        call('moveSession', id, () => this.#store.updateSession(id, { directory })),
       events: (onEvent, signal) => call('events', undefined, () => this.#stream(onEvent, signal)),
       callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),

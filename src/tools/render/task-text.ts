@@ -51,7 +51,9 @@ function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): str
   const { report, wanted } = answer
   const { task, messages } = report
   const { transcript, offset } = wanted
-  const lines = isEnded(task) ? endedLines(task) : unfinishedLines(task, answer, telling)
+  const lines = isEnded(task)
+    ? [...endedLines(task), ...traitsOf(task).endLines(task)]
+    : unfinishedLines(task, answer, telling)
   if (transcript)
     lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
   else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))

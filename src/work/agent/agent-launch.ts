@@ -1,4 +1,5 @@
 /** Makes the work of an agent of a request: checks its agent and model, and limits what its child session may do. */
+import { relative } from 'node:path'
 import type { PermissionRuleset, Session, Agent } from '../../host/opencode.ts'
 import { newPromptID } from '../../task/id.ts'
 import { modelOf } from '../../task/model.ts'
@@ -6,8 +7,9 @@ import type { TaskModel } from '../../task/task.ts'
 import { refuseEmptyPrompt } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
-import type { AgentWork } from './agent-work.ts'
+import type { AgentWork, Worktree } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
+import type { WorktreeRuns } from './worktree-runs.ts'
 
 export interface LaunchRequest {
   /** The session that launches, and receives the notice. */
@@ -22,6 +24,8 @@ export interface LaunchRequest {
   readonly model?: string | undefined
   /** The variant of `model`: OpenCode's term for reasoning effort. */
   readonly variant?: string | undefined
+  /** Whether the agent works in a git worktree of its own, made from the present state of the parent's directory. */
+  readonly worktree?: boolean | undefined
 }
 
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
@@ -31,9 +35,10 @@ interface Ports {
   readonly catalogue: Catalogue
   /** Our tools, which no child gets. */
   readonly names: ToolNames
+  readonly worktrees: WorktreeRuns
 }
 
-export function agentLaunch({ catalogue, names }: Ports): KindLaunch<LaunchRequest, AgentWork> {
+export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<LaunchRequest, AgentWork> {
   return {
     kind: 'agent',
 
@@ -46,6 +51,8 @@ export function agentLaunch({ catalogue, names }: Ports): KindLaunch<LaunchReque
         catalogue.primaryTools(),
       ])
       const model = await modelFor(request, agent, session, catalogue)
+      const task = { ...run, description: request.description }
+      const worktree = request.worktree ? await worktrees.plan(task) : undefined
       const work: AgentWork = {
         kind: 'agent',
         agent: agent.name,
@@ -53,8 +60,15 @@ export function agentLaunch({ catalogue, names }: Ports): KindLaunch<LaunchReque
         ...(agent.steps !== undefined && { maxSteps: agent.steps }),
         prompt: request.prompt,
         promptIDs: [newPromptID(run, run.createdAt)],
+        ...(worktree && { worktree }),
       }
-      return { work, permission: childRules(session, [...Object.values(names), ...primaryTools]) }
+      const rules = childRules(session, [...Object.values(names), ...primaryTools])
+      if (!worktree) return { work, permission: rules }
+      return {
+        work,
+        permission: [...rules, keepsOut(worktree)],
+        discard: () => worktrees.discard(worktree, task),
+      }
     },
   }
 }
@@ -69,6 +83,11 @@ async function modelFor(
     return { ...(await catalogue.model(model)), ...(variant !== undefined && { variant }) }
   if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
   return modelOf(parent)
+}
+
+/** Denies edits of the parent's checkout: OpenCode names a file by its path from the top of the agent's own. */
+function keepsOut({ root, checkout }: Worktree): PermissionRuleset[number] {
+  return { permission: 'edit', pattern: `${relative(root, checkout)}/*`, action: 'deny' }
 }
 
 /**

@@ -27,7 +27,7 @@ import type { TaskStore } from '../../task/store.ts'
 import type { TimelineWriter } from '../../timeline.ts'
 import { interruption, type StopCause } from '../outcome.ts'
 import { judge, outcomeOf, type Ending } from './ending.ts'
-import { sendPrompt, promptOf } from './prompt.ts'
+import { firstTextOf, promptOf, sendPrompt } from './prompt.ts'
 import { RunFold } from './run-fold.ts'
 import {
   GOES_ON_WITHIN_MS,
@@ -218,8 +218,8 @@ export class AgentRun {
 
   async #prompt(onStarted: () => void): Promise<void> {
     const { log, opencode } = this.#ports
-    const { id, sessionID, promptIDs, prompt } = this.#task
-    const message: Prompt = promptOf(this.#task, promptIDs[0], prompt)
+    const { id, sessionID, promptIDs } = this.#task
+    const message: Prompt = promptOf(this.#task, promptIDs[0], firstTextOf(this.#task))
     const nothing = { text: '', usage: NO_USAGE }
     try {
       await sendPrompt(opencode, sessionID, message, () => this.#state === 'running')

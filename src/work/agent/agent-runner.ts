@@ -15,11 +15,13 @@ import type { StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
+import type { WorktreeRuns } from './worktree-runs.ts'
 import { atWork, earlierEnds, endOf, reopened } from './recover.ts'
 import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
+  readonly worktrees: WorktreeRuns
   readonly queue: Queue
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -57,7 +59,12 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return this.#options.timeoutMs
   }
 
-  async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
+  run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
+    const run = (): Promise<Outcome> => this.#run(task, onStarted, stop)
+    return task.worktree ? this.#ports.worktrees.run(task, task.worktree, stop, run) : run()
+  }
+
+  async #run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { sessionID } = task
     const run = new AgentRun(task, this.#ports, {
       startTimeoutMs: this.#options.startTimeoutMs,
@@ -97,7 +104,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
       const isBusy = task.sessionID in (await opencode.statuses())
       if (isBusy) return { task: atWork(task), ends: earlierEnds(task, messages) }
     }
-    const ended = endOf(task, messages, clock.now())
+    const end = endOf(task, messages, clock.now())
+    const ended = isEnded(task) ? end : await this.#ports.worktrees.recover(end)
     const { text } = readTranscript(messages, ended.promptIDs)
     return {
       task: ended,
@@ -198,13 +206,13 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   /** Observes that events were missed: OpenCode may have been restarted meanwhile. */
-  observeGap(): void {
-    for (const run of this.#runs.values()) run.observeGap()
+  observeGap(sessionIDs: Iterable<string> = this.#runs.keys()): void {
+    for (const sessionID of sessionIDs) this.#runs.get(sessionID)?.observeGap()
   }
 
-  /** Observes that OpenCode ends its instance, and the turns of all sessions with it. */
-  observeInstanceEnd(): void {
-    for (const run of this.#runs.values()) run.observeInstanceEnd()
+  /** Observes that OpenCode ends an instance, and the turns of its sessions with it. */
+  observeInstanceEnd(sessionIDs: Iterable<string> = this.#runs.keys()): void {
+    for (const sessionID of sessionIDs) this.#runs.get(sessionID)?.observeInstanceEnd()
   }
 
   /** Aborts the turns of all runs, as OpenCode does before it ends an instance (contract 9.4). Never rejects. */

@@ -32,6 +32,8 @@ type PermissionOptions = Pick<Options, 'permissionNoticeMs' | 'permissionTimeout
 
 interface Open {
   readonly taskID: string
+  /** The directory of its session, unless that is the parent's. */
+  readonly directory: string | undefined
   readonly cancelNotice: () => void
   cancelLimit: () => void
 }
@@ -76,6 +78,7 @@ export class Permissions {
     const { permissionNoticeMs, permissionTimeoutMs } = this.#options
     this.#open.set(id, {
       taskID: task.id,
+      directory: 'worktree' in task ? task.worktree?.directory : undefined,
       cancelNotice: permissionNoticeMs > 0 ? this.#notifyAfter(permissionNoticeMs, task.id, id) : () => {},
       cancelLimit: () => {},
     })
@@ -109,7 +112,7 @@ export class Permissions {
       if (request.taskID !== id) continue
       cancelTimers(request)
       this.#open.delete(requestID)
-      this.#reject(requestID)
+      this.#reject(requestID, request)
     }
   }
 
@@ -128,12 +131,12 @@ export class Permissions {
     request.cancelLimit = this.#ports.clock.after(delayMs, () => {
       const message = `No answer within ${this.#options.permissionTimeoutMs / 1000} s. Work without this permission, or report that you cannot.`
       this.#expireAfter(REQUEST_POLL_MS, requestID)
-      this.#reject(requestID, message)
+      this.#reject(requestID, request, message)
     })
   }
 
-  #reject(requestID: string, message?: string): void {
-    this.#ports.opencode.rejectPermission(requestID, message).catch((error: unknown) => {
+  #reject(requestID: string, { directory }: Open, message?: string): void {
+    this.#ports.opencode.rejectPermission(requestID, message, directory).catch((error: unknown) => {
       // The request was answered first.
       if (error instanceof HostError && error.reason === 'notFound') return
       this.#ports.log.warn(`could not reject a permission request: ${errorText(error)}`)

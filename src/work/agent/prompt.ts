@@ -2,6 +2,12 @@
 import { HostError, type Opencode, type Prompt } from '../../host/opencode.ts'
 import type { AgentTask } from '../../task/task.ts'
 
+/** Returns the text that starts a run: its prompt, after the directory of an agent that has one of its own. */
+export function firstTextOf({ prompt, worktree }: AgentTask): string {
+  if (!worktree) return prompt
+  return `You work in a git worktree of your own, ${worktree.directory}: change no files outside of it.\n\n${prompt}`
+}
+
 export function promptOf(task: AgentTask, promptID: string, text: string): Prompt {
   return {
     messageID: promptID,

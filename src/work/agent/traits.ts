@@ -2,6 +2,7 @@
 import { formatCost, formatTokens } from '../../text/format.ts'
 import type { Traits } from '../traits.ts'
 import { agentSchema, type AgentWork } from './agent-work.ts'
+import { changesLines, worktreeLines } from './changes-text.ts'
 
 export const AGENT = {
   schema: agentSchema,
@@ -15,7 +16,7 @@ export const AGENT = {
   titleSuffix: ({ agent }) => `@${agent} subagent`,
   silentEnd: 'It ended without any text.',
   limit: () => 'its limit (timeoutMs)',
-  lines: ({ agent }) => [`agent: ${agent}`],
+  lines: ({ agent, worktree }) => [`agent: ${agent}`, ...(worktree ? worktreeLines(worktree) : [])],
   endAttributes: ({ run, askedBy, agent, usage }, how) => ({
     run: String(run),
     ...(askedBy && { asker: askedBy }),
@@ -25,6 +26,7 @@ export const AGENT = {
     tokens: formatTokens(usage.tokens),
     cost: formatCost(usage.cost),
   }),
+  endLines: ({ worktree, changes }) => (worktree && changes ? changesLines(worktree, changes) : []),
   endHint: () => undefined,
   runningDetail: (_, activity) => activity ?? 'starting',
   actions: { read: 'Read the result', stop: 'Cancel it' },

@@ -20,6 +20,7 @@ export const COMMAND = {
     timeoutIsDefault ? 'the default limit: give a timeout, or 0 for none' : 'its limit (timeout)',
   lines: () => [],
   endAttributes: ({ kind, exit }, how) => ({ kind, ...how, ...exitAttribute(exit) }),
+  endLines: () => [],
   endHint: exitHint,
   runningDetail: (task) => {
     if ('matched' in task && task.matched?.text !== undefined) return `matched: ${task.matched.text}`

@@ -1,0 +1,55 @@
+/** Renders the worktree of an agent, and what a run has left in it. Pure. */
+import { brief, nameForModel } from '../../text/sanitize.ts'
+import type { Changes } from '../../task/task.ts'
+import type { Worktree } from './agent-work.ts'
+
+/** Maximum characters of a list of paths: a notice has two lists at most, and says all of it in 400. */
+const PATHS_LENGTH = 70
+/** Maximum characters of an error. */
+const ERROR_LENGTH = 200
+
+/** The lines of an answer about a task. */
+export function worktreeLines({ branch, directory, base }: Worktree): string[] {
+  const { head, changed, created } = base
+  const also = changed + created === 0 ? '' : ` and your ${changed} changed, ${created} new files`
+  return [`worktree: ${directory}`, `branch: ${branch}, from HEAD ${head.slice(0, 7)}${also}`]
+}
+
+/** The lines about an end. */
+export function changesLines({ root, branch }: Worktree, changes: Changes): string[] {
+  switch (changes.type) {
+    case 'none':
+      return ['It changed no file; its worktree was removed.']
+    case 'kept':
+      return [`It changed no file, but its worktree ${root} has ignored ones: ${listed(changes.ignored)}.`]
+    case 'failed':
+      return [`Its changes are in ${root}, but not committed: ${brief(changes.message, ERROR_LENGTH)}`]
+    case 'committed': {
+      const { commits, files, insertions, deletions, paths } = changes
+      const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
+      return [`Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}`]
+    }
+  }
+}
+
+function forecast({ conflicts }: Extract<Changes, { type: 'committed' }>): string {
+  if (!conflicts) return 'Whether it applies to your checkout is not known.'
+  if (conflicts.length === 0) return 'It applies cleanly to your checkout now.'
+  return `It conflicts with your checkout in ${listed(conflicts)}.`
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** @param count how many there are, if `paths` are the first ones */
+function listed(paths: readonly string[], count = paths.length): string {
+  const named: string[] = []
+  for (const path of paths) {
+    const name = nameForModel(brief(path, PATHS_LENGTH))
+    if (named.length > 0 && [...named, name].join(', ').length > PATHS_LENGTH) break
+    named.push(name)
+  }
+  const more = count - named.length
+  return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}

@@ -1,0 +1,204 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply } from '../harness/replies.ts'
+import type { ModelRequest, Reply } from '../harness/script.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  const permission = { external_directory: 'allow', bash: { '*': 'allow', 'curl *': 'ask' } }
+  // No status poll: the events of the worktrees alone show what happens there.
+  const options = { pollMs: 600_000 }
+  stage = await startStage({ options, config: { permission } })
+})
+afterAll(() => stage.close())
+
+function git(...args: readonly string[]): string {
+  return execFileSync('git', ['-C', stage.server.directory, ...args]).toString()
+}
+
+/** What only an apply may change. */
+function standing(): object {
+  return {
+    status: git('--no-optional-locks', 'status', '--porcelain=v2', '--branch'),
+    index: readFileSync(join(stage.server.directory, '.git', 'index')).toString('hex'),
+  }
+}
+
+/** Returns the directory that a child's prompt names. */
+function directoryOf({ messages }: ModelRequest): string {
+  const prompt = messages.find(({ role }) => role === 'user')?.content ?? ''
+  return /worktree of your own, (\S+): /.exec(prompt)?.[1] ?? ''
+}
+
+/** Returns the directory of the first child of a parent. */
+function placeOf({ childRequests: [first] }: Parent): string {
+  return first ? directoryOf(first) : ''
+}
+
+/** Answers as a child that writes a file by its tool, and reports what its working directory is. */
+function writes(path: string, content: string): (request: ModelRequest) => Reply {
+  return (request) => {
+    const results = request.messages.filter(({ role }) => role === 'tool')
+    if (results.length === 0)
+      return {
+        tools: [
+          { name: 'write', args: { filePath: join(directoryOf(request), path), content } },
+          { name: 'bash', args: { command: 'pwd', description: 'The working directory' } },
+        ],
+      }
+    return { text: `written in ${results.at(-1)?.content.trim() ?? ''}` }
+  }
+}
+
+async function launch(parent: Parent, description: string): Promise<string> {
+  const [answer = ''] = await parent.call([backgroundTask(description, { worktree: true })])
+  return answer
+}
+
+const idOf = (answer: string): string => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+
+test('an agent in a worktree leaves a branch, and the checkout of its parent as it was', async () => {
+  writeFileSync(join(stage.server.directory, 'draft.txt'), 'not committed\n')
+  const before = standing()
+  const parent = await stage.parent(writes('page.txt', 'one\ntwo\n'))
+  const answer = await launch(parent, 'write a page')
+  const id = idOf(answer)
+  const branch = `opencode-background/${id}-write-a-page`
+  expect(answer).toMatch(
+    new RegExp(`branch: ${branch}, from HEAD [0-9a-f]{7} and your 0 changed, 1 new files`),
+  )
+  await parent.waitForNotice('written in')
+  const directory = placeOf(parent)
+  expect(directory).toMatch(
+    new RegExp(`^${stage.server.home}/state/opencode-background/worktrees/project-[0-9a-f]{8}/${id}$`),
+  )
+  expect(parent.noticeText).toContain(`<result>written in ${directory}</result>`)
+  expect(parent.noticeText).toContain(
+    `Branch ${branch}, 1 commit, 1 file (+2 -0): page.txt. It applies cleanly to your checkout now.`,
+  )
+  expect(standing()).toEqual(before)
+  expect(git('show', `${branch}:page.txt`)).toBe('one\ntwo\n')
+  expect(git('show', `${branch}:draft.txt`)).toBe('not committed\n')
+  expect(git('log', '-1', '--format=%s%n%(trailers:key=Opencode-Background-Task,valueonly)', branch)).toBe(
+    `write a page\n${id}\n\n`,
+  )
+  const [output = ''] = await parent.call([{ name: 'background_output', args: { task_id: id } }])
+  expect(output).toContain(`worktree: ${directory}\n`)
+  expect(output).toContain('1 file (+2 -0): page.txt. It applies cleanly')
+})
+
+test('a cancelled agent stops in its worktree, which goes unless it was changed', async () => {
+  const { reply, release } = heldReply()
+  const parent = await stage.parent(() => reply)
+  const id = idOf(await launch(parent, 'take long'))
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const directory = placeOf(parent)
+  expect(existsSync(directory)).toBe(true)
+  const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+  expect(answer).toContain('cancelled')
+  await expect.poll(() => parent.childRequests.map(({ outcome }) => outcome)).toEqual(['closed'])
+  expect(existsSync(directory)).toBe(false)
+  expect(git('branch', '--list', `opencode-background/${id}*`)).toBe('')
+  release({ text: 'late' })
+})
+
+test('a permission that an agent in a worktree needs is reported, and granted there', async () => {
+  const parent = await stage.parent((request) =>
+    request.messages.some(({ role }) => role === 'tool')
+      ? { text: 'asked' }
+      : { tools: [{ name: 'bash', args: { command: 'curl --version', description: 'Look' } }] },
+  )
+  const id = idOf(await launch(parent, 'ask for it'))
+  const status = async (): Promise<string> =>
+    (await parent.call([{ name: 'background_output', args: { task_id: id } }])).join('')
+  await expect.poll(status).toContain('status: waiting')
+  const place = stage.server.project(placeOf(parent))
+  const [request] = (await place.get('/permission')) as { id: string }[]
+  await fetch(
+    `${stage.server.url}/permission/${request?.id}/reply?directory=${encodeURIComponent(place.directory)}`,
+    {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ reply: 'once' }),
+    },
+  )
+  await parent.waitForNotice('asked')
+})
+
+test('a permission request of a cancelled agent in a worktree is rejected', async () => {
+  const parent = await stage.parent(() => ({
+    tools: [{ name: 'bash', args: { command: 'curl --version', description: 'Look' } }],
+  }))
+  const id = idOf(await launch(parent, 'ask in vain'))
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const place = stage.server.project(placeOf(parent))
+  await expect.poll(() => place.get('/permission')).toHaveLength(1)
+  await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+  await expect.poll(() => place.get('/permission')).toEqual([])
+})
+
+test("an agent in a worktree cannot edit its parent's checkout", async () => {
+  const file = join(stage.server.directory, 'README.md')
+  const before = readFileSync(file, 'utf8')
+  const parent = await stage.parent(({ messages }) => {
+    const result = messages.find(({ role }) => role === 'tool')
+    if (result) return { text: `answered: ${result.content}` }
+    return { tools: [{ name: 'write', args: { filePath: file, content: 'mine' } }] }
+  })
+  await launch(parent, 'reach out')
+  await parent.waitForNotice('answered: ')
+  expect(parent.noticeText).toContain('prevents you from using this specific tool call')
+  expect(readFileSync(file, 'utf8')).toBe(before)
+})
+
+test('the next run of an agent continues on its branch, in the directory that it had', async () => {
+  const parent = await stage.parent((request) => {
+    const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    const name = /file (\S+)/.exec(asked)?.[1] ?? ''
+    if (request.messages.at(-1)?.role === 'tool') return { text: `wrote ${name}` }
+    const filePath = join(directoryOf(request), name)
+    return { tools: [{ name: 'write', args: { filePath, content: name } }] }
+  })
+  const id = idOf(await launch(parent, 'file one.txt'))
+  await parent.waitForNotice('wrote one.txt')
+  await parent.call([
+    { name: 'background_task', args: { task_id: id, prompt: 'file two.txt', description: 'Again' } },
+  ])
+  await parent.waitForNotice('wrote two.txt')
+  expect(parent.noticeText).toContain('2 commits, 2 files (+2 -0): one.txt, two.txt.')
+  expect(new Set(parent.childRequests.map(directoryOf))).toHaveLength(1)
+  const [answer] = await parent.call([
+    { name: 'background_task', args: { task_id: id, prompt: 'x', worktree: false } },
+  ])
+  expect(answer).toContain(`${id} works in its own worktree, for good: omit worktree.`)
+})
+
+test('a worktree is refused where there is no repository, and nothing is started', async () => {
+  const directory = join(stage.server.home, 'plain')
+  mkdirSync(directory)
+  const parent = await stage.parent(undefined, {}, stage.server.project(directory))
+  const answer = await launch(parent, 'try')
+  expect(answer).toContain(`worktree: ${directory} is not in a git repository`)
+  expect(parent.childRequests).toEqual([])
+})
+
+test('what an agent wrote in its worktree before a kill -9 is on its branch after the restart', async () => {
+  const parent = await stage.parent(async (request) => {
+    if (request.messages.some(({ role }) => role === 'tool')) return heldReply().reply
+    return writes('rescued.txt', 'work')(request)
+  })
+  const id = idOf(await launch(parent, 'be killed'))
+  await stage.model.waitForRequest(
+    (request) => request.parentSessionID === parent.id && request.messages.at(-1)?.role === 'tool',
+  )
+  await stage.restart('SIGKILL')
+  const again = stage.parentAt(parent.id)
+  await again.say('What is new?')
+  await again.waitForNotice('rescued.txt')
+  expect(again.noticeText).toContain('status="failed"')
+  expect(git('show', `opencode-background/${id}-be-killed:rescued.txt`)).toBe('work')
+})
