@@ -367,7 +367,7 @@ export function connect(
 /** Messages in a page, and in the first one, which shows what they weigh. */
 const PAGE = 16
 const FIRST_PAGE = 2
-/** What a page should weigh, in characters: OpenCode does nothing else while it makes one. */
+/** The target size of a page, in characters: OpenCode does nothing else while it makes one. */
 const PAGE_LENGTH = 1_000_000
 
 interface Page {

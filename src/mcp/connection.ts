@@ -1,7 +1,7 @@
 /**
- * One connection: what its client can do, which roots it has, and what its user allows. A handler cannot call the client
- * (MCP of 2026-07-28 has no such channel). It throws a `Question`, the server returns it as the result, and the client makes
- * the call again with the answer; for older clients the SDK does the same over their own channel.
+ * Represents one connection: the capabilities and roots of its client, and the permissions that its user grants. A handler
+ * cannot call the client (MCP of 2026-07-28 has no such channel). It throws a `Question`, which the server returns as the
+ * result; the client repeats the call with the answer. For older clients the SDK asks over their own channel.
  */
 import {
   CLIENT_CAPABILITIES_META_KEY,
@@ -42,7 +42,7 @@ const answersSchema = z.object({ accepted: z.array(z.string()), roots: z.optiona
 
 type Answers = z.infer<typeof answersSchema>
 
-/** What a tool asks for, as in OpenCode. */
+/** A permission request of a tool, as in OpenCode. */
 interface Permission {
   readonly permission: string
   readonly patterns: readonly string[]

@@ -128,7 +128,7 @@ export function localSessions(root: string, { log, commands, now }: Ports): Open
   }
 }
 
-/** A call that works on files: what it throws is a rejection. */
+/** Runs work on files as a call of OpenCode: an exception becomes a rejection. */
 async function asked<Result>(work: () => Result): Promise<Result> {
   return Promise.resolve().then(work)
 }

@@ -90,7 +90,9 @@ export function createServer(service: Service, era: Era): Server {
   })
   server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }, context) => {
     const task = await known(taskId, context)
-    if (!isEnded(task)) void workplaceOf(task).manager.cancel(task.id)
+    const { manager: owner } = workplaceOf(task)
+    // The client asks for the end by `tasks/get`.
+    if (!isEnded(task)) owner.cancel(task.id).catch((error: unknown) => service.onError(errorText(error)))
     return {}
   })
   // No task of ours asks its client for input.

@@ -16,7 +16,7 @@ const taskSchema = z.object({
   kind: z.enum(Object.keys(KINDS) as Task['kind'][]),
   status: statuses,
   description: z.string(),
-  /** What delays a task, or is left of it. */
+  /** The reason that delays a task, or its leftover processes. */
   note: optional(z.string()),
   created_at: z.string(),
   started_at: optional(z.string()),

@@ -49,7 +49,7 @@ export class Parents {
     parent?.observeTask(task, event)
   }
 
-  /** Observes that OpenCode ends its instance: what looked like an interrupt was the end (contract 9.4). */
+  /** Observes that OpenCode ends its instance: the end caused the apparent interrupt (contract 9.4). */
   observeInstanceEnd(): void {
     this.#instanceEnd.abort()
     this.#instanceEnd = new AbortController()

@@ -72,8 +72,8 @@ export interface Listening {
 }
 
 /**
- * What a run has left in its worktree. `none`: nothing, so that the worktree is gone. `kept`: nothing but ignored files, which
- * no commit can hold. `committed`: its branch has all of it. `failed`: it could not be committed, and is in the directory alone.
+ * The changes of a run in its worktree. `none`: no change, and the worktree is removed. `kept`: only ignored files, which no
+ * commit can hold. `committed`: the branch has all changes. `failed`: git could not commit them; only the directory has them.
  */
 export type Changes =
   | { readonly type: 'none' }
@@ -346,7 +346,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     worktree,
     ...rest
   } = task
-  // What is not named above belongs to the end: the compiler names a field that an end does not have.
+  // The end takes the remaining fields: the compiler names a field that an end does not have.
   type Surplus = Exclude<keyof typeof rest, keyof EarlierRun>
   const ends = [...earlier, { run, ...(rest satisfies { readonly [Key in Surplus]?: never }) }]
   const dropped = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)

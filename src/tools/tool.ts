@@ -22,10 +22,10 @@ import type { Telling } from './telling.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
-/** What a tool knows of the call: whose it is, where it is made, and whom to ask for a permission. */
+/** The caller of a tool: its session, its directories, and the function that requests a permission. */
 export type Caller = Pick<ToolContext, 'sessionID' | 'messageID' | 'directory' | 'worktree' | 'abort' | 'ask'>
 
-/** What the tools are made with. */
+/** The dependencies of the tools. */
 export interface ToolPorts {
   readonly manager: BackgroundManager
   /** In milliseconds since the Unix epoch. */

@@ -6,7 +6,7 @@ import type { Telling } from '../telling.ts'
 import type { ToolPorts, ToolResult } from '../tool.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 
-/** What a call has started. */
+/** The command that a call has started. */
 export interface StartedCommand {
   readonly task: CommandTask
   readonly note: string | undefined
@@ -14,7 +14,7 @@ export interface StartedCommand {
   readonly label: string | undefined
 }
 
-/** What a call has started, or continued. */
+/** The task that a call has started or continued. */
 export interface StartedTask {
   readonly task: Task
   readonly note: string | undefined
