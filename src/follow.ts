@@ -16,7 +16,8 @@ import type { Problems } from './setup/problems.ts'
 export function followSession(
   rooms: Rooms,
   ports: Ports,
-  { sessionID, directory }: { readonly sessionID: string; readonly directory: string },
+  sessionID: string,
+  directory: string,
   signal: AbortSignal,
 ): Promise<void> {
   const { agents, disposal, permissions, statuses } = rooms

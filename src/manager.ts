@@ -22,6 +22,7 @@ import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
   NO_USAGE,
+  type Applied,
   type CommandTask,
   type EndedTask,
   type Task,
@@ -29,7 +30,7 @@ import {
   type Usage,
 } from './task/task.ts'
 import type { ReportOptions, WorkReport } from './work/kind.ts'
-import { unknownTask } from './tool-error.ts'
+import { ToolError, unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'
 
 export interface ManagerInput {
@@ -301,6 +302,23 @@ export class BackgroundManager {
     // After a crash, the record prevents a notice of this end.
     await this.#rooms.records.written(task.sessionID)
     return task
+  }
+
+  /**
+   * Writes the changes that an ended task has left in its worktree into its parent's checkout, unstaged; on a conflict nothing.
+   * It requests no permission. Rejects with a `ToolError` if there are no such changes, or git fails.
+   *
+   * @param options `check`: finds out only what would happen
+   */
+  async apply(taskID: string, { check = false }: { readonly check?: boolean } = {}): Promise<Applied> {
+    const task = this.#task(taskID)
+    try {
+      return await (await this.#rooms.worktrees()).apply(task, check)
+    } catch (error) {
+      throw new ToolError(`${taskID}: ${errorText(error)}. Nothing was written.`, 'wrongState', {
+        cause: error,
+      })
+    }
   }
 
   /** Whether an ended task has leftover processes. */

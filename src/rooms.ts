@@ -25,7 +25,7 @@ import type { KindOf, WorkKinds } from './work/kind.ts'
 import { traitsOf } from './work/kinds.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
-import { WorktreeRuns, type WorktreePlaces } from './work/agent/worktree-runs.ts'
+import type { WorktreeFollower, WorktreePlaces, WorktreeRuns } from './worktree/worktree-runs.ts'
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
 import { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
@@ -97,19 +97,16 @@ export function buildRooms(
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const queue = new Queue(options.concurrency)
-  // Loaded lazily, as the panes.
-  const worktrees = new WorktreeRuns({
-    opencode,
-    places: ports.worktrees,
-    load: async (root) => {
-      const { Worktrees, git } = await import('./worktree/worktrees.ts')
-      return new Worktrees(git, root)
-    },
-    follow: async (sessionID, directory, signal): Promise<void> => {
-      const { followSession } = await import('./follow.ts')
-      await followSession(rooms, ports, { sessionID, directory }, signal)
-    },
-  })
+  let worktreeRuns: Promise<WorktreeRuns> | undefined
+  // Loaded lazily, as the panes below.
+  const worktrees = (): Promise<WorktreeRuns> =>
+    (worktreeRuns ??= import('./worktree/worktree-runs.ts').then(
+      (loaded) => new loaded.WorktreeRuns({ opencode, places: ports.worktrees, follow: followWorktree }),
+    ))
+  const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
+    const { followSession } = await import('./follow.ts')
+    await followSession(rooms, ports, ...of)
+  }
   const agents = new AgentRunner(
     { ...host, statuses, timeline, worktrees, queue, disposal: disposal.signal },
     options,
@@ -202,6 +199,7 @@ export function buildRooms(
     statuses,
     launcher,
     continuer,
+    worktrees,
   }
   return rooms
 }

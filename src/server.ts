@@ -8,6 +8,7 @@ import { BackgroundManager } from './manager.ts'
 import { connect, type Event, type Opencode } from './host/opencode.ts'
 import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
+import { backgroundApply } from './tools/background-apply.ts'
 import { backgroundCancel } from './tools/background-cancel.ts'
 import { backgroundOutput } from './tools/background-output.ts'
 import { backgroundTask } from './tools/background-task.ts'
@@ -65,6 +66,7 @@ const plugin = {
       define(backgroundTask(ports)),
       define(backgroundOutput(ports)),
       define(backgroundCancel(ports)),
+      define(backgroundApply(ports)),
       define(listBackground(ports)),
       ...(commands.enabled
         ? [define(runBackground(ports)), define(checkBackground(ports)), define(killBackground(ports))]

@@ -6,6 +6,7 @@ const TOOLS = [
   'background_task',
   'background_output',
   'background_cancel',
+  'background_apply',
   'list_background',
   'run_background',
   'check_background',

@@ -93,6 +93,15 @@ export type Changes =
     }
   | { readonly type: 'failed'; readonly message: string }
 
+/**
+ * What an apply has done or would do. `clean`: a check found no conflict. `nothing`: the checkout has all of it. `conflicts`:
+ * nothing was written, and `paths` are those in conflict; otherwise they are the changed ones.
+ */
+export interface Applied {
+  readonly type: 'applied' | 'clean' | 'nothing' | 'conflicts'
+  readonly paths: readonly string[]
+}
+
 /** A permission request of the child session, in the host's terms. */
 export interface PermissionRequested {
   readonly id: string

@@ -15,8 +15,7 @@ export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof A
   return {
     name: 'background_cancel',
     description:
-      'Stop a background task, or with all: true every unfinished one of yours. Its work so far stays readable with ' +
-      `${manager.toolNames.background_output}. ${telling.ofCancel}`.trimEnd(),
+      `Stop a background task, or with all: true every unfinished one. Its work so far stays readable. ${telling.ofCancel}`.trimEnd(),
     args: ARGS,
     effect: 'ends',
     async call({ task_id: given, all: flag }, { sessionID }) {

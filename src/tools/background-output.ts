@@ -15,10 +15,10 @@ const flag = (description: string) => described(z.optional(z.boolean()), descrip
 
 const ARGS = {
   task_id: described(z.string().check(z.trim()), 'Its id'),
-  block: flag('Wait until it ends or timeout passes'),
+  block: flag('Wait for its end, or timeout'),
   timeout: described(z._default(MILLISECONDS, 120_000), 'Of block, in ms'),
-  full_session: flag('The transcript instead of the result'),
-  message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Number of its last messages'),
+  full_session: flag('The transcript, not the result'),
+  message_limit: described(z.optional(z.int().check(z.minimum(0))), 'Only its last messages'),
   include_thinking: flag('In the transcript'),
   include_tool_results: flag('In the transcript'),
   offset: OFFSET,
@@ -29,7 +29,7 @@ export function backgroundOutput(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer
   const { manager, now, telling } = ports
   return {
     name: 'background_output',
-    description: `Read a background task: its status, or its result. ${telling.ofRead}`,
+    description: `Read a background task: status or result. ${telling.ofRead}`,
     args: ARGS,
     effect: 'reads',
     async call({ task_id, block, timeout, story, offset, ...session }, caller) {

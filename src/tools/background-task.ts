@@ -11,19 +11,16 @@ const nonEmpty = (what: string): z.ZodMiniString =>
   z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
 
 const ARGS = {
-  description: described(
-    z.optional(nonEmpty('3–5 words that name the task')),
-    '3–5 words that name the task, for people',
-  ),
+  description: described(z.optional(nonEmpty('3–5 words that name the task')), '3–5 words, for people'),
   // The prompt is not trimmed.
   prompt: described(z.string(), 'The whole task: the agent sees nothing else'),
   agent: described(z.optional(nonEmpty('the name of a sub-agent')), "The sub-agent's name"),
   task_id: described(
     z.optional(nonEmpty('the id of a task')),
-    'Send the prompt to this task of yours, not to a new one',
+    'Send the prompt to this task of yours: while it works, or to continue it',
   ),
   model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
-  worktree: described(z.optional(z.boolean()), 'Work in an own git worktree; its end is a branch'),
+  worktree: described(z.optional(z.boolean()), 'Work in its own git worktree; ends as a branch'),
 }
 
 /** The length of the default description: the first words of the prompt. */
@@ -39,9 +36,7 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
   const { manager, telling } = ports
   return {
     name: 'background_task',
-    description:
-      `Launch a sub-agent that works in the background, and continue with your own work. ${telling.ofAgent} ` +
-      'With task_id, send another prompt to a task: while it works, or to continue it.',
+    description: `Launch a background sub-agent, and continue with your own work. ${telling.ofAgent}`,
     args: ARGS,
     effect: 'starts',
     call: (args, caller) =>

@@ -18,7 +18,7 @@ export function checkBackground(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer>
   const { manager } = ports
   return {
     name: 'check_background',
-    description: 'Read a background command: its status, exit code, and the end of its output.',
+    description: 'Read a background command: status, exit code, and the end of its output.',
     args: ARGS,
     effect: 'reads',
     async call({ task_id, tail_lines: tailLines, offset, stream }, caller) {

@@ -9,7 +9,7 @@ const ARGS = { task_id: described(z.string().check(z.trim()), 'Its id') }
 export function killBackground({ manager, telling }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
   return {
     name: 'kill_background',
-    description: `Kill a background command and its child processes. ${telling.ofKill}`,
+    description: `Kill a background command and its processes. ${telling.ofKill}`,
     args: ARGS,
     effect: 'ends',
     call: async ({ task_id }, caller) =>

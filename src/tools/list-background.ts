@@ -16,17 +16,17 @@ const GROUPS: Readonly<Record<TaskStatus, Group>> = {
 }
 
 const ARGS = {
-  status: described(z._default(z.enum(['all', 'running', 'done', 'error']), 'all'), 'Only these'),
+  status: described(z.optional(z.enum(['all', 'running', 'done', 'error'])), 'Only these'),
 }
 
 export function listBackground(ports: ToolPorts): Tool<typeof ARGS, TaskList> {
   const { manager, now } = ports
   return {
     name: 'list_background',
-    description: 'List the background tasks that you launched, with their ids and status.',
+    description: 'List your background tasks, with ids and status.',
     args: ARGS,
     effect: 'reads',
-    async call({ status }, { sessionID }) {
+    async call({ status = 'all' }, { sessionID }) {
       const tasks = manager.list(sessionID)
       const count = (group: Group): number => tasks.filter((task) => GROUPS[task.status] === group).length
       return {

@@ -34,7 +34,7 @@ const args = ({ telling, manager }: ToolPorts) => ({
     `In ms, default ${manager.commands.timeoutMs}; 0: none, as for servers`,
   ),
   label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
-  notify_on: described(z._default(z.array(z.string().check(z.minLength(1))), []), telling.ofMatch),
+  notify_on: described(z.optional(z.array(z.string().check(z.minLength(1)))), telling.ofMatch),
   open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
 })
 
@@ -43,10 +43,10 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
   const { timeoutMs } = manager.commands
   return {
     name: 'run_background',
-    description: `Run a shell command in the background: a long build, tests, a dev server. ${telling.ofCommand}`,
+    description: `Run a shell command in the background: a build, tests, a dev server. ${telling.ofCommand}`,
     args: args(ports),
     effect: 'starts',
-    async call({ command, cwd: given = '.', timeout, label, notify_on, open_stdin }, caller) {
+    async call({ command, cwd: given = '.', timeout, label, notify_on = [], open_stdin }, caller) {
       const cwd = await directory(resolve(caller.directory, given))
       const shell = await ask(caller, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0

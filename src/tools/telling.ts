@@ -27,12 +27,11 @@ export interface Telling {
 export function byNotice(names: ToolNames): Telling {
   return {
     ofAgent:
-      'An automatic notice brings the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go.',
+      'A notice brings the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go.',
     ofRead:
-      'An automatic notice brings the result: use this for results that were cut, or with block when you cannot continue ' +
-      'without it.',
-    ofCommand: 'An automatic notice reports its end: do not wait, poll or sleep.',
-    ofMatch: 'A notice reports the first of these texts to appear',
+      'A notice brings the result: use this for results that were cut, or with block when you cannot continue without it.',
+    ofCommand: 'A notice reports its end: do not wait, poll or sleep.',
+    ofMatch: 'A notice reports the first of these to appear',
     ofKill: 'No notice follows.',
     ofCancel: 'No notice follows.',
     afterStart: (taskID) =>

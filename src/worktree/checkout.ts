@@ -3,7 +3,6 @@ import { constants, existsSync } from 'node:fs'
 import { copyFile, mkdtemp, rm, stat, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { ToolError } from '../tool-error.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 
 export interface Checkout {
@@ -43,7 +42,7 @@ function identityOf(name: string, email: string): Identity {
   }
 }
 
-/** Rejects with a `ToolError` that says what to do, if a directory cannot have worktrees. */
+/** Rejects with a `GitError` that says what to do, if a directory cannot have worktrees. */
 export async function checkoutOf(git: Git, directory: string): Promise<Checkout> {
   if (process.platform === 'win32') throw refused('worktrees are not supported on Windows')
   await checkVersion(git, directory)
@@ -75,10 +74,8 @@ function from(directory: string, path: string): string {
   return isAbsolute(path) ? path : join(directory, path)
 }
 
-function refused(why: string): ToolError {
-  return new ToolError(
-    `worktree: ${why}. Nothing was started. Without \`worktree\`, the agent works in your directory.`,
-  )
+function refused(why: string): GitError {
+  return new GitError('refused', why)
 }
 
 /**

@@ -12,9 +12,9 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Changes } from '../task/task.ts'
+import type { Applied, Changes } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
-import type { TreeStore, TreeTask } from '../work/agent/worktree-runs.ts'
+import { apply } from './apply.ts'
 import { checkoutOf, differences, identityAt, OWN_IDENTITY, snapshot } from './checkout.ts'
 import { GitError, type Git } from './git.ts'
 import { copyIncluded, leftIgnored } from './included.ts'
@@ -22,12 +22,17 @@ import { conflictsOf, statOf } from './merge.ts'
 
 const REFS = 'refs/opencode-background'
 const BRANCHES = 'opencode-background'
-export { git } from './git.ts'
+/** The task of a tree. */
+export interface TreeTask {
+  readonly id: string
+  readonly run: number
+  readonly description: string
+}
 
 /** Maximum length of the words of a description in the name of a branch. */
 const SLUG_LENGTH = 40
 
-export class Worktrees implements TreeStore {
+export class Worktrees {
   readonly #git: Git
   /** Contains a directory for each repository. */
   readonly #directory: string
@@ -40,8 +45,8 @@ export class Worktrees implements TreeStore {
   }
 
   /**
-   * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `ToolError` where there can
-   * be none, and with a `GitError`.
+   * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `GitError`, also where
+   * there can be none.
    */
   async plan({ id, description }: TreeTask, directory: string): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
@@ -99,6 +104,11 @@ export class Worktrees implements TreeStore {
     } catch (error) {
       return { type: 'failed', message: error instanceof Error ? error.message : String(error) }
     }
+  }
+
+  /** Writes an end into the checkout. Rejects with a `GitError`. */
+  async apply(worktree: Worktree, end: string, check: boolean): Promise<Applied> {
+    return this.#alone(worktree.checkout, () => apply(this.#git, worktree, end, check))
   }
 
   /** Whether the directory is the tree. Removes what a killed `git worktree add` left of one. */

@@ -80,6 +80,7 @@ test("every argument and its description reach the model's list of tools", async
       'story',
     ],
     background_cancel: ['task_id', 'all'],
+    background_apply: ['task_id', 'check'],
     list_background: ['status'],
     run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on', 'open_stdin'],
     check_background: ['task_id', 'tail_lines', 'offset', 'stream'],
@@ -156,7 +157,7 @@ test('the definitions of our tools are short and constant, and name the subagent
   const definitions = parent.requests.map(({ raw }) =>
     (raw.tools ?? []).filter(({ function: { name } }) => /^background_|_background$/.test(name)),
   )
-  expect(definitions[0]).toHaveLength(7)
+  expect(definitions[0]).toHaveLength(8)
   expect(definitions[1]).toEqual(definitions[0])
   const share = definitions[0]?.map((tool) => JSON.stringify(tool.function).length) ?? []
   expect(share.reduce((sum, length) => sum + length, 0)).toBeLessThan(4000)

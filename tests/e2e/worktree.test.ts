@@ -21,7 +21,7 @@ function git(...args: readonly string[]): string {
 }
 
 /** What only an apply may change. */
-function standing(): object {
+function standing(): { readonly status: string; readonly index: string } {
   return {
     status: git('--no-optional-locks', 'status', '--porcelain=v2', '--branch'),
     index: readFileSync(join(stage.server.directory, '.git', 'index')).toString('hex'),
@@ -89,6 +89,26 @@ test('an agent in a worktree leaves a branch, and the checkout of its parent as 
   const [output = ''] = await parent.call([{ name: 'background_output', args: { task_id: id } }])
   expect(output).toContain(`worktree: ${directory}\n`)
   expect(output).toContain('1 file (+2 -0): page.txt. It applies cleanly')
+})
+
+test('of two writers of a file the first is applied, and the second conflicts and writes nothing', async () => {
+  const parent = await stage.parent((request) => {
+    const asked = request.messages.find(({ role }) => role === 'user')?.content ?? ''
+    return writes('shared.txt', asked.endsWith('first') ? 'by the first\n' : 'by the second\n')(request)
+  })
+  const calls = ['first', 'second'].map((name) => backgroundTask(name, { worktree: true }))
+  const [first = '', second = ''] = (await parent.call(calls)).map(idOf)
+  for (const name of ['first', 'second']) await parent.waitForNotice(`-${name}, 1 commit`)
+  const apply = async (task_id: string, check: boolean): Promise<string> =>
+    (await parent.call([{ name: 'background_apply', args: { task_id, check } }])).join('')
+  expect(await apply(second, true)).toContain('apply cleanly')
+  const { index } = standing()
+  expect(await apply(first, false)).toContain('are in your checkout, unstaged:\n- shared.txt')
+  expect(await apply(first, false)).toContain('Nothing was written.')
+  for (const check of [true, false])
+    expect(await apply(second, check)).toContain('Nothing was written. Paths in conflict:\n- shared.txt')
+  expect(readFileSync(join(stage.server.directory, 'shared.txt'), 'utf8')).toBe('by the first\n')
+  expect(standing().index).toBe(index)
 })
 
 test('a cancelled agent stops in its worktree, which goes unless it was changed', async () => {

@@ -356,7 +356,7 @@ test.each([
   const directory = make()
   const worktrees = new Worktrees(git, join(directory, 'state'))
   await expect(worktrees.plan(task(), directory)).rejects.toThrow(why)
-  await expect(worktrees.plan(task(), directory)).rejects.toMatchObject({ name: 'ToolError' })
+  await expect(worktrees.plan(task(), directory)).rejects.toMatchObject({ name: 'GitError' })
 })
 
 test('a launch without git, or with an old one, is refused', async () => {

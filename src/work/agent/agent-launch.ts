@@ -1,15 +1,16 @@
 /** Makes the work of an agent of a request: checks its agent and model, and limits what its child session may do. */
 import { relative } from 'node:path'
-import type { PermissionRuleset, Session, Agent } from '../../host/opencode.ts'
+import { errorText, type PermissionRuleset, type Session, type Agent } from '../../host/opencode.ts'
 import { newPromptID } from '../../task/id.ts'
 import { modelOf } from '../../task/model.ts'
 import type { TaskModel } from '../../task/task.ts'
-import { refuseEmptyPrompt } from '../../tool-error.ts'
+import { refuseEmptyPrompt, ToolError } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
 import type { AgentWork, Worktree } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
-import type { WorktreeRuns } from './worktree-runs.ts'
+import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
+import type { TreeTask } from '../../worktree/worktrees.ts'
 
 export interface LaunchRequest {
   /** The session that launches, and receives the notice. */
@@ -35,7 +36,7 @@ interface Ports {
   readonly catalogue: Catalogue
   /** Our tools, which no child gets. */
   readonly names: ToolNames
-  readonly worktrees: WorktreeRuns
+  readonly worktrees: () => Promise<WorktreeRuns>
 }
 
 export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<LaunchRequest, AgentWork> {
@@ -52,7 +53,7 @@ export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<
       ])
       const model = await modelFor(request, agent, session, catalogue)
       const task = { ...run, description: request.description }
-      const worktree = request.worktree ? await worktrees.plan(task) : undefined
+      const worktree = request.worktree ? await planned(task, worktrees) : undefined
       const work: AgentWork = {
         kind: 'agent',
         agent: agent.name,
@@ -67,7 +68,7 @@ export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<
       return {
         work,
         permission: [...rules, keepsOut(worktree)],
-        discard: () => worktrees.discard(worktree, task),
+        discard: async () => (await worktrees()).discard(worktree, task),
       }
     },
   }
@@ -83,6 +84,18 @@ async function modelFor(
     return { ...(await catalogue.model(model)), ...(variant !== undefined && { variant }) }
   if (agent.model) return { ...agent.model, ...(agent.variant !== undefined && { variant: agent.variant }) }
   return modelOf(parent)
+}
+
+async function planned(task: TreeTask, worktrees: Ports['worktrees']): Promise<Worktree> {
+  try {
+    return await (await worktrees()).plan(task)
+  } catch (error) {
+    throw new ToolError(
+      `worktree: ${errorText(error)}. Nothing was started. Without worktree, the agent works in your directory.`,
+      'badArgument',
+      { cause: error },
+    )
+  }
 }
 
 /** Denies edits of the parent's checkout: OpenCode names a file by its path from the top of the agent's own. */

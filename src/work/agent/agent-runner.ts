@@ -8,20 +8,20 @@ import {
   type SessionStatus,
   type StoredMessage,
 } from '../../host/opencode.ts'
+import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import { isActive, isEnded, NO_USAGE, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
-import type { StopCause } from '../outcome.ts'
+import { failed, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
-import type { WorktreeRuns } from './worktree-runs.ts'
 import { atWork, earlierEnds, endOf, reopened } from './recover.ts'
 import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
-  readonly worktrees: WorktreeRuns
+  readonly worktrees: () => Promise<WorktreeRuns>
   readonly queue: Queue
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -59,9 +59,19 @@ export class AgentRunner implements WorkKind<AgentTask> {
     return this.#options.timeoutMs
   }
 
-  run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
-    const run = (): Promise<Outcome> => this.#run(task, onStarted, stop)
-    return task.worktree ? this.#ports.worktrees.run(task, task.worktree, stop, run) : run()
+  async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
+    if (!task.worktree) return this.#run(task, onStarted, stop)
+    const unmade = (problem: string): Outcome => failed('error', `no worktree could be made: ${problem}`)
+    const run = async (problem: string | undefined): Promise<Outcome> => {
+      if (stop.aborted) return stopped(stop.reason as StopCause)
+      return problem === undefined ? this.#run(task, onStarted, stop) : unmade(problem)
+    }
+    try {
+      return await (await this.#ports.worktrees()).run(task, task.worktree, stop, run)
+    } catch (error) {
+      // The package may have been replaced since its start.
+      return unmade(errorText(error))
+    }
   }
 
   async #run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
@@ -105,7 +115,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
       if (isBusy) return { task: atWork(task), ends: earlierEnds(task, messages) }
     }
     const end = endOf(task, messages, clock.now())
-    const ended = isEnded(task) ? end : await this.#ports.worktrees.recover(end)
+    const ended = isEnded(task) || !end.worktree ? end : await (await this.#ports.worktrees()).recover(end)
     const { text } = readTranscript(messages, ended.promptIDs)
     return {
       task: ended,

@@ -2,26 +2,18 @@
  * Runs agents in worktrees of their own: makes the tree, moves the child session into it, follows its events, which OpenCode
  * sends to no hook of ours (contract 1.17), and has what the run leaves committed.
  */
-import { errorText, type Opencode } from '../../host/opencode.ts'
-import type { AgentTask, Changes, EndedTask, Outcome } from '../../task/task.ts'
-import { ToolError } from '../../tool-error.ts'
-import { failed, stopped, type StopCause } from '../outcome.ts'
-import type { Worktree } from './agent-work.ts'
-
-/** The task of a tree. */
-export interface TreeTask {
-  readonly id: string
-  readonly run: number
-  readonly description: string
-}
-
-/** What `src/worktree` does, which is loaded lazily. */
-export interface TreeStore {
-  plan(task: TreeTask, directory: string): Promise<Worktree>
-  discard(worktree: Worktree, task: TreeTask): Promise<void>
-  open(worktree: Worktree, task: TreeTask): Promise<void>
-  close(worktree: Worktree, task: TreeTask): Promise<Changes>
-}
+import { errorText, type Opencode } from '../host/opencode.ts'
+import {
+  isEnded,
+  type AgentTask,
+  type Applied,
+  type EndedTask,
+  type Outcome,
+  type Task,
+} from '../task/task.ts'
+import { git, GitError } from './git.ts'
+import { Worktrees, type TreeTask } from './worktrees.ts'
+import type { Worktree } from '../work/agent/agent-work.ts'
 
 export interface WorktreePlaces {
   /** The directory of the parents. */
@@ -30,50 +22,68 @@ export interface WorktreePlaces {
   readonly root: string
 }
 
+/** Follows the events of a session in another directory until `signal`. Resolves when they come. */
+export type WorktreeFollower = (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
+
 interface Ports {
   readonly opencode: Opencode
   readonly places: WorktreePlaces | undefined
-  readonly load: (root: string) => Promise<TreeStore>
-  /** Follows the events of a session in another directory until `signal`. Resolves when they come. */
-  readonly follow: (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
+  readonly follow: WorktreeFollower
 }
 
 export class WorktreeRuns {
   readonly #ports: Ports
-  #store: Promise<TreeStore> | undefined
+  readonly #trees: Worktrees
 
   constructor(ports: Ports) {
     this.#ports = ports
+    this.#trees = new Worktrees(git, ports.places?.root ?? '')
   }
 
-  /** Stores what a tree will begin with. Rejects with a `ToolError` where there can be none. */
+  /** Stores what a tree will begin with. Rejects with a `GitError` where there can be none. */
   async plan(task: TreeTask): Promise<Worktree> {
     const { places } = this.#ports
-    if (!places) throw new ToolError('worktree: agents have none here. Omit it.')
-    return (await this.#trees()).plan(task, places.directory)
+    if (!places) throw new GitError('refused', 'agents have none here. Omit worktree')
+    return this.#trees.plan(task, places.directory)
   }
 
   /** Forgets the plan of a task that was not launched. Never rejects. */
   async discard(worktree: Worktree, task: TreeTask): Promise<void> {
-    await (await this.#trees()).discard(worktree, task)
+    await this.#trees.discard(worktree, task)
   }
 
-  /** Prepares the tree, calls `run` in it, and adds to its outcome what it has left. Never rejects if `run` does not. */
+  /**
+   * Writes the changes of an ended task into the checkout of its parent. Rejects with a `GitError`.
+   *
+   * @param check whether to find out only what would happen
+   */
+  async apply(task: Task, check: boolean): Promise<Applied> {
+    const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
+    if (!worktree || changes?.type !== 'committed') {
+      const why =
+        worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
+      throw new GitError('refused', why)
+    }
+    return this.#trees.apply(worktree, changes.commit, check)
+  }
+
+  /**
+   * Prepares the tree, calls `run` in it, and adds to its outcome what it has left. Never rejects if `run` does not.
+   *
+   * @param run is given the problem of a tree that could not be prepared
+   */
   async run(
     task: AgentTask,
     worktree: Worktree,
     stop: AbortSignal,
-    run: () => Promise<Outcome>,
+    run: (problem: string | undefined) => Promise<Outcome>,
   ): Promise<Outcome> {
     const exclude = this.#ports.opencode.include(worktree.directory)
     const over = new AbortController()
     try {
-      const trees = await this.#trees()
       const problem = await this.#prepare(task, worktree, stop, over.signal).catch(errorText)
-      const outcome = stop.aborted ? stopped(stop.reason as StopCause) : undefined
-      const made =
-        problem === undefined ? run : () => failed('error', `no worktree could be made: ${problem}`)
-      return { ...(outcome ?? (await made())), changes: await trees.close(worktree, task) }
+      const outcome = await run(problem)
+      return { ...outcome, changes: await this.#trees.close(worktree, task) }
     } finally {
       over.abort()
       exclude()
@@ -81,10 +91,10 @@ export class WorktreeRuns {
   }
 
   /** Commits what a run has left whose process is gone. Never rejects. */
-  async recover<Task extends EndedTask & AgentTask>(task: Task): Promise<Task> {
+  async recover<Ended extends EndedTask & AgentTask>(task: Ended): Promise<Ended> {
     const { startedAt, worktree } = task
     if (!worktree || startedAt === undefined) return task
-    return { ...task, changes: await (await this.#trees()).close(worktree, task) }
+    return { ...task, changes: await this.#trees.close(worktree, task) }
   }
 
   /** @param over aborted when the run is over */
@@ -97,19 +107,13 @@ export class WorktreeRuns {
     const { follow, opencode } = this.#ports
     const { sessionID } = task
     const { directory } = worktree
-    await (await this.#trees()).open(worktree, task)
+    await this.#trees.open(worktree, task)
     // Only now, because OpenCode reads the configuration of a directory once.
     const session = await opencode.session(sessionID)
     if (session.directory !== directory) await opencode.moveSession(sessionID, directory)
     const following = follow(sessionID, directory, over)
     following.catch(() => {})
     await Promise.race([following, aborted(stop)])
-  }
-
-  #trees(): Promise<TreeStore> {
-    const { load, places } = this.#ports
-    this.#store ??= load(places?.root ?? '')
-    return this.#store
   }
 }
 

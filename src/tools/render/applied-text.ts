@@ -1,0 +1,36 @@
+/** Renders what was written into a checkout. Pure. */
+import { nameForModel } from '../../text/sanitize.ts'
+import type { Applied, Task } from '../../task/task.ts'
+
+/** A task whose changes were applied, or checked. */
+export interface AppliedTask {
+  readonly task: Task
+  readonly applied: Applied
+}
+
+/** How many paths an answer names. */
+const NAMED = 100
+
+export function appliedText({ task, applied: { type, paths } }: AppliedTask): string {
+  const branch = 'worktree' in task ? (task.worktree?.branch ?? '') : ''
+  const files = listOf(paths)
+  switch (type) {
+    case 'nothing':
+      return `Your checkout has all changes of ${task.id} already. Nothing was written.`
+    case 'clean':
+      return `The changes of ${task.id} apply cleanly. Nothing was written yet.\n${files}`
+    case 'applied':
+      return `The changes of ${task.id} are in your checkout, unstaged:\n${files}`
+    case 'conflicts':
+      return (
+        `The changes of ${task.id} conflict with your checkout. Nothing was written. Paths in conflict:\n${files}\n` +
+        `Merge the branch ${branch} by hand, or tell the task what your files have now.`
+      )
+  }
+}
+
+function listOf(paths: readonly string[]): string {
+  const named = paths.slice(0, NAMED).map((path) => `- ${nameForModel(path)}`)
+  const more = paths.length - named.length
+  return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
+}

@@ -1,0 +1,134 @@
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Worktree } from '../../src/work/agent/agent-work.ts'
+import { git } from '../../src/worktree/git.ts'
+import { Worktrees } from '../../src/worktree/worktrees.ts'
+import { createRepository, task, type Repository } from './repository.ts'
+
+/** Runs a task whose agent does `work` in its tree; returns the tree and its end. */
+async function run(
+  { worktrees, root }: Repository,
+  work: (root: string) => void,
+): Promise<{ readonly worktree: Worktree; readonly end: string }> {
+  const own = task()
+  const worktree = await worktrees.plan(own, root)
+  await worktrees.open(worktree, own)
+  work(worktree.root)
+  const changes = await worktrees.close(worktree, own)
+  if (changes.type !== 'committed') throw new Error(`The run ended as ${JSON.stringify(changes)}`)
+  return { worktree, end: changes.commit }
+}
+
+/** What an apply may not change. */
+function staged(repository: Repository): object {
+  const { root } = repository
+  return {
+    index: readFileSync(join(root, '.git', 'index')).toString('hex'),
+    head: repository.git(['rev-parse', 'HEAD']),
+    stashes: repository.git(['stash', 'list']),
+  }
+}
+
+test('an apply writes changed, new, deleted and binary files beside those of the checkout, and stages none', async () => {
+  const repository = createRepository()
+  const lines = Array.from({ length: 30 }, (_, line) => `line ${line}\n`)
+  repository.write('both.txt', lines.join(''))
+  repository.write('gone.txt', 'old\n')
+  repository.write('staged.txt', 'old\n')
+  repository.commit()
+  repository.write('staged.txt', 'staged\n')
+  repository.git(['add', 'staged.txt'])
+  const { worktree, end } = await run(repository, (root) => {
+    repository.write('both.txt', ['by the agent\n', ...lines].join(''), root)
+    repository.git(['rm', '--quiet', 'gone.txt'], root)
+    repository.write('a dir/ünï cödé.txt', 'new\n', root)
+    writeFileSync(join(root, 'latin.txt'), Buffer.from([0x63, 0x61, 0x66, 0xe9, 0x0a]))
+    writeFileSync(join(root, 'binary'), Buffer.from([0, 255, 1, 254]))
+    repository.write('tool.sh', '#!/bin/sh\n', root)
+    chmodSync(join(root, 'tool.sh'), 0o755)
+  })
+  repository.write('both.txt', [...lines, 'by the parent\n'].join(''))
+  const before = staged(repository)
+  const forecast = await repository.worktrees.apply(worktree, end, true)
+  expect(forecast.type).toBe('clean')
+  expect(existsSync(join(repository.root, 'binary'))).toBe(false)
+  const applied = await repository.worktrees.apply(worktree, end, false)
+  const paths = ['a dir/ünï cödé.txt', 'binary', 'both.txt', 'gone.txt', 'latin.txt', 'tool.sh']
+  expect(applied).toEqual({ type: 'applied', paths })
+  expect(staged(repository)).toEqual(before)
+  expect(repository.read('both.txt')).toBe(['by the agent\n', ...lines, 'by the parent\n'].join(''))
+  expect(existsSync(join(repository.root, 'gone.txt'))).toBe(false)
+  expect(readFileSync(join(repository.root, 'latin.txt')).toString('hex')).toBe('636166e90a')
+  expect(readFileSync(join(repository.root, 'binary')).toString('hex')).toBe('00ff01fe')
+  expect(statSync(join(repository.root, 'tool.sh')).mode % 0o1000).toBe(0o755)
+  expect(repository.read('staged.txt')).toBe('staged\n')
+})
+
+test('an apply with one conflict writes nothing, and names its path', async () => {
+  const repository = createRepository()
+  const { worktree, end } = await run(repository, (root) => {
+    repository.write('README.md', '# By the agent\n', root)
+    repository.write('page.txt', 'new\n', root)
+  })
+  repository.write('README.md', '# By the parent\n')
+  const before = repository.standing()
+  for (const check of [true, false])
+    expect(await repository.worktrees.apply(worktree, end, check)).toEqual({
+      type: 'conflicts',
+      paths: ['README.md'],
+    })
+  expect(repository.standing()).toEqual(before)
+})
+
+test('a repeated apply writes nothing', async () => {
+  const repository = createRepository()
+  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  expect(await repository.worktrees.apply(worktree, end, false)).toMatchObject({ type: 'applied' })
+  const before = repository.standing()
+  expect(await repository.worktrees.apply(worktree, end, false)).toEqual({ type: 'nothing', paths: [] })
+  expect(repository.standing()).toEqual(before)
+})
+
+test('an apply after a commit of the parent has the changes of both', async () => {
+  const repository = createRepository()
+  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  repository.write('other.txt', 'other\n')
+  repository.commit()
+  expect(await repository.worktrees.apply(worktree, end, false)).toEqual({
+    type: 'applied',
+    paths: ['page.txt'],
+  })
+  expect(repository.read('other.txt')).toBe('other\n')
+})
+
+test('an apply that finds a file changed meanwhile writes nothing', async () => {
+  const repository = createRepository()
+  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  const slow = new Worktrees(async (directory, args, options) => {
+    const answer = await git(directory, args, options)
+    if (args.includes('--check')) repository.write('README.md', '# Typed meanwhile\n')
+    return answer
+  }, repository.state)
+  await expect(slow.apply(worktree, end, false)).rejects.toThrow('the checkout changed meanwhile')
+  expect(existsSync(join(repository.root, 'page.txt'))).toBe(false)
+})
+
+test('an apply does not replace an ignored file', async () => {
+  const repository = createRepository()
+  const { worktree, end } = await run(repository, (root) => repository.write('out/a', 'new\n', root))
+  repository.write('.gitignore', 'out/\n')
+  repository.write('out/a', 'mine\n')
+  await expect(repository.worktrees.apply(worktree, end, false)).rejects.toThrow('already exists')
+  expect(repository.read('out/a')).toBe('mine\n')
+})
+
+test('two applies at once to one checkout are done one after another', async () => {
+  const repository = createRepository()
+  const one = await run(repository, (root) => repository.write('README.md', '# By one\n', root))
+  const two = await run(repository, (root) => repository.write('README.md', '# By two\n', root))
+  const { worktrees } = repository
+  const ends = await Promise.all([one, two].map(({ worktree, end }) => worktrees.apply(worktree, end, false)))
+  expect(ends.map(({ type }) => type)).toEqual(['applied', 'conflicts'])
+  expect(repository.read('README.md')).toBe('# By one\n')
+})
