@@ -169,10 +169,14 @@ export function connect(
 ): Opencode {
   const client = given as PluginInput['client']
   const query = { directory }
-  /** Included directories, each as often as it is included. */
-  const included: string[] = []
+  /** Included directories; one can be included several times. */
+  const included = new Set<{ readonly directory: string }>()
   const ofAll = <Data>(read: (at: { readonly directory: string }) => Promise<Data>): Promise<Data[]> =>
-    Promise.all([directory, ...new Set(included)].map((each) => read({ directory: each })))
+    Promise.all(
+      [...new Set([query, ...included].map((each) => each.directory))].map((each) =>
+        read({ directory: each }),
+      ),
+    )
   // The client has no methods for these endpoints, but its inner `_client` reaches all of them (contract 3.7).
   const { _client: raw } = client as unknown as { readonly _client: RawClient }
   async function call<Data>(
@@ -317,11 +321,9 @@ export function connect(
     },
 
     include: (other) => {
-      included.push(other)
-      return () => {
-        const index = included.indexOf(other)
-        if (index !== -1) included.splice(index, 1)
-      }
+      const inclusion = { directory: other }
+      included.add(inclusion)
+      return () => included.delete(inclusion)
     },
 
     moveSession: async (sessionID, to) => {

@@ -32,7 +32,7 @@ const ended = {
   changes: z.exactOptional(
     z.discriminatedUnion('type', [
       z.object({ type: z.literal('none') }),
-      z.object({ type: z.literal('kept'), ignored: z.array(z.string()) }),
+      z.object({ type: z.literal('kept'), why: z.string() }),
       z.object({
         type: z.literal('committed'),
         commit: z.string(),

@@ -72,12 +72,13 @@ export interface Listening {
 }
 
 /**
- * The changes of a run in its worktree. `none`: no change, and the worktree is removed. `kept`: only ignored files, which no
- * commit can hold. `committed`: the branch has all changes. `failed`: git could not commit them; only the directory has them.
+ * The changes of a run in its worktree. `none`: no change, and the worktree is removed. `kept`: no change that a commit can
+ * hold, but git does not remove the directory, as with ignored files. `committed`: the branch has all changes. `failed`: git
+ * could not commit them; only the directory has them.
  */
 export type Changes =
   | { readonly type: 'none' }
-  | { readonly type: 'kept'; readonly ignored: readonly string[] }
+  | { readonly type: 'kept'; readonly why: string }
   | {
       readonly type: 'committed'
       readonly commit: string

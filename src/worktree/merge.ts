@@ -1,7 +1,7 @@
 /** Compares the end of a worktree with its base and with the checkout of its parent, in git's object store alone. */
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
-import { fieldsOf, GitError, type Git } from './git.ts'
+import { fieldsOf, type Git } from './git.ts'
 
 /** How many changed or conflicting paths a record names. */
 const NAMED = 20
@@ -31,7 +31,8 @@ export async function statOf(git: Git, checkout: string, base: string, end: stri
 }
 
 /**
- * Returns the first paths on which the end conflicts with the parent's checkout as it is now; `undefined` where that is gone.
+ * Returns the first paths on which the end conflicts with the parent's checkout as it is now; `undefined` where git cannot tell,
+ * because that is gone, or the disk is full.
  */
 export async function conflictsOf(
   git: Git,
@@ -42,9 +43,8 @@ export async function conflictsOf(
     const { root, index } = await checkoutOf(git, worktree.checkout)
     const merged = await merge(git, worktree, await treeOf(git, root, index), end)
     return merged.conflicts.slice(0, NAMED)
-  } catch (error) {
-    if (error instanceof GitError) return undefined
-    throw error
+  } catch {
+    return undefined
   }
 }
 

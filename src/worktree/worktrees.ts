@@ -205,8 +205,13 @@ export class Worktrees {
     const { checkout, root } = worktree
     if (existsSync(root)) {
       const ignored = await leftIgnored(this.#git, worktree)
-      if (ignored.length > 0) return { type: 'kept', ignored }
-      await this.#git(checkout, ['worktree', 'remove', root])
+      if (ignored.length > 0) return { type: 'kept', why: `it has ignored files: ${ignored.join(', ')}` }
+      // Without force, so that git refuses a tree with submodules, or with a file that was written meanwhile.
+      try {
+        await this.#git(checkout, ['worktree', 'remove', root])
+      } catch (error) {
+        return { type: 'kept', why: (error as Error).message }
+      }
     }
     await this.#deleteBranch(worktree)
     await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/end`])

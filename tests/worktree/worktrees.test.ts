@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createRepository, locksOf, task, temporary, type Repository } from './repository.ts'
@@ -168,7 +168,7 @@ test('an unchanged tree with ignored files stays, and they are named', async () 
   repository.write('out/result.bin', 'work\n', worktree.root)
   repository.write('run.log', 'work\n', worktree.root)
   const changes = await repository.worktrees.close(worktree, run)
-  expect(changes).toEqual({ type: 'kept', ignored: ['out/', 'run.log'] })
+  expect(changes).toEqual({ type: 'kept', why: 'it has ignored files: out/, run.log' })
   expect(repository.read('out/result.bin', worktree.root)).toBe('work\n')
 })
 
@@ -269,6 +269,37 @@ test('of two writers of one file the first applies, and the second is forecast a
   expect(await repository.worktrees.close(first, one)).toMatchObject({ conflicts: [] })
   repository.write('README.md', '# By one\n')
   expect(await repository.worktrees.close(second, two)).toMatchObject({ conflicts: ['README.md'] })
+})
+
+test('an unchanged tree into which a file is written while it is removed stays', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  const late = new Worktrees((directory, args, options) => {
+    if (args.includes('remove')) repository.write('late.txt', 'late\n', worktree.root)
+    return git(directory, args, options)
+  }, repository.state)
+  expect(await late.close(worktree, run)).toMatchObject({
+    type: 'kept',
+    why: expect.stringContaining('contains modified or untracked') as unknown,
+  })
+  expect(repository.read('late.txt', worktree.root)).toBe('late\n')
+})
+
+test('a directory that is no tree any more is never committed to a repository around it', async () => {
+  const repository = createRepository()
+  const run = task()
+  const within = new Worktrees(git, join(repository.root, 'state'))
+  const worktree = await within.plan(run, repository.root)
+  await within.open(worktree, run)
+  rmSync(join(worktree.root, '.git'))
+  const before = repository.git(['rev-parse', 'HEAD'])
+  expect(await within.close(worktree, run)).toMatchObject({
+    type: 'failed',
+    message: expect.stringContaining('is no worktree any more') as unknown,
+  })
+  expect(repository.git(['rev-parse', 'HEAD'])).toBe(before)
 })
 
 test('the next run has its tree again, made from its branch if it is gone', async () => {

@@ -21,7 +21,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'none':
       return ['It changed no file; its worktree was removed.']
     case 'kept':
-      return [`It changed no file, but its worktree ${root} has ignored ones: ${listed(changes.ignored)}.`]
+      return [`It changed no file. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
       return [`Its changes are in ${root}, but not committed: ${brief(changes.message, ERROR_LENGTH)}`]
     case 'committed': {

@@ -105,3 +105,28 @@ test('an answer without a cursor is the last page', async () => {
   expect(await ids(bare)).toEqual(['msg_0'])
   expect(calls).toBe(1)
 })
+
+test('the statuses and permission requests of included directories come with those of the own one', async () => {
+  const asked: string[] = []
+  const answer = (name: string, { query }: { query: { directory: string } }): object => {
+    asked.push(`${name} ${query.directory}`)
+    return { data: name === 'status' ? { [`ses_${query.directory}`]: { type: 'busy' } } : [query.directory] }
+  }
+  const opencode = connect(
+    {
+      session: { status: (request: never) => Promise.resolve(answer('status', request)) },
+      _client: { get: (request: never) => Promise.resolve(answer('permission', request)) },
+    } as unknown as Client,
+    '/own',
+    new ManualClock(),
+  )
+  // Two runs in one tree, one after another, may overlap for a moment.
+  const [exclude, excludeAgain] = [opencode.include('/tree'), opencode.include('/tree')]
+  expect(Object.keys(await opencode.statuses())).toEqual(['ses_/own', 'ses_/tree'])
+  exclude()
+  exclude()
+  expect(await opencode.permissions()).toEqual(['/own', '/tree'])
+  excludeAgain()
+  expect(Object.keys(await opencode.statuses())).toEqual(['ses_/own'])
+  expect(asked).toEqual(['status /own', 'status /tree', 'permission /own', 'permission /tree', 'status /own'])
+})
