@@ -8,13 +8,22 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
-import { checkoutOf, treeOf } from './checkout.ts'
+import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
 
-/** @param check whether to find out only what would happen */
-export async function apply(git: Git, worktree: Worktree, end: string, check: boolean): Promise<Applied> {
-  const { root, index } = await checkoutOf(git, worktree.checkout)
+/**
+ * @param ref keeps the state of the checkout before each apply
+ * @param check whether to find out only what would happen
+ */
+export async function apply(
+  git: Git,
+  worktree: Worktree,
+  end: string,
+  ref: string,
+  check: boolean,
+): Promise<Applied> {
+  const { root, index, head } = await checkoutOf(git, worktree.checkout)
   const before = await treeOf(git, root, index)
   const { tree, conflicts } = await merge(git, worktree, before, end)
   if (conflicts.length > 0) return { type: 'conflicts', paths: conflicts }
@@ -39,6 +48,10 @@ export async function apply(git: Git, worktree: Worktree, end: string, check: bo
     await git(root, [...write, '--check', patch])
     if ((await treeOf(git, root, index)) !== before)
       throw new GitError('refused', 'the checkout changed meanwhile, and nothing was written; try again')
+    const kept = await git(root, ['rev-parse', '--verify', '--quiet', ref], { answers: [1] })
+    const parents = [head, ...(kept.code === 0 ? [kept.stdout.trim()] : [])]
+    const state = await commitTree(git, root, before, parents, 'The checkout before an apply', OWN_IDENTITY)
+    await git(root, ['update-ref', ref, state])
     await git(root, [...write, patch])
     return { type: 'applied', paths }
   } finally {

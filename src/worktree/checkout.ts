@@ -89,7 +89,7 @@ export async function snapshot(
 ): Promise<Snapshot> {
   const tree = await treeOf(git, root, index)
   if (tree === (await treeOfCommit(git, root, head))) return { tree, commit: head, head }
-  return { tree, commit: await commitTree(git, root, tree, head, message, identity), head }
+  return { tree, commit: await commitTree(git, root, tree, [head], message, identity), head }
 }
 
 /** Returns the tree of the files of a checkout that are not ignored. */
@@ -119,11 +119,11 @@ export async function commitTree(
   git: Git,
   root: string,
   tree: string,
-  parent: string,
+  parents: readonly string[],
   message: string,
   identity: Identity,
 ): Promise<string> {
-  const args = ['commit-tree', '--no-gpg-sign', tree, '-p', parent]
+  const args = ['commit-tree', '--no-gpg-sign', tree, ...parents.flatMap((parent) => ['-p', parent])]
   return (await git(root, args, { env: identity, input: message })).stdout.trim()
 }
 

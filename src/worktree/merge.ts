@@ -56,7 +56,7 @@ export async function merge(
   end: string,
 ): Promise<{ readonly tree: string; readonly conflicts: readonly string[] }> {
   const onBase = (each: string): Promise<string> =>
-    commitTree(git, checkout, each, base.commit, 'A side of a merge', OWN_IDENTITY)
+    commitTree(git, checkout, each, [base.commit], 'A side of a merge', OWN_IDENTITY)
   const [ours, theirs] = [await onBase(tree), await onBase(`${end}^{tree}`)]
   const args = ['merge-tree', '--write-tree', '--name-only', '--no-messages', '-z', ours, theirs]
   const [merged = '', ...conflicts] = fieldsOf(await git(checkout, args, { answers: [1] }))

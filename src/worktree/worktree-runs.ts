@@ -64,7 +64,7 @@ export class WorktreeRuns {
         worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
       throw new GitError('refused', why)
     }
-    return this.#trees.apply(worktree, changes.commit, check)
+    return this.#trees.apply(worktree, task, changes.commit, check)
   }
 
   /**

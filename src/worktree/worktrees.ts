@@ -107,8 +107,14 @@ export class Worktrees {
   }
 
   /** Writes an end into the checkout. Rejects with a `GitError`. */
-  async apply(worktree: Worktree, end: string, check: boolean): Promise<Applied> {
-    return this.#alone(worktree.checkout, () => apply(this.#git, worktree, end, check))
+  async apply(
+    worktree: Worktree,
+    { id }: Pick<TreeTask, 'id'>,
+    end: string,
+    check: boolean,
+  ): Promise<Applied> {
+    const ref = `${REFS}/${id}/before-apply`
+    return this.#alone(worktree.checkout, () => apply(this.#git, worktree, end, ref, check))
   }
 
   /** Whether the directory is the tree. Removes what a killed `git worktree add` left of one. */
@@ -178,16 +184,16 @@ export class Worktrees {
       identity: await identityAt(this.#git, root),
     })
     // First, so that the commit is kept whatever happens to the branch.
-    await this.#git(checkout, ['update-ref', `${REFS}/${id}/end`, commit])
+    await this.#git(checkout, ['update-ref', endRef(id, run), commit])
     if (commit !== head) await this.#git(root, ['update-ref', '-m', `end of ${id}`, 'HEAD', commit, head])
-    await this.#advance(worktree, commit)
+    await this.#advance(worktree, commit, endRef(id, run))
     // Only its index is behind now. Another git may hold the lock, and nothing is lost by that.
     await this.#git(root, ['reset', '--quiet'], { answers: [1, 128] })
     return commit
   }
 
   /** Advances the task's branch to a commit that the agent made on another one. */
-  async #advance({ checkout, branch }: Worktree, commit: string): Promise<void> {
+  async #advance({ checkout, branch }: Worktree, commit: string, end: string): Promise<void> {
     const name = `refs/heads/${branch}`
     const tip = await this.#commitOf(checkout, name)
     if (tip === commit) return
@@ -196,12 +202,13 @@ export class Worktrees {
       const isBehind = await this.#git(checkout, ['merge-base', '--is-ancestor', tip, commit], {
         answers: [1],
       })
-      if (isBehind.code !== 0) throw new GitError('refused', `${branch} has commits that its worktree lacks`)
+      if (isBehind.code !== 0)
+        throw new GitError('refused', `${branch} has commits that its worktree lacks; ${end} has the changes`)
       await this.#git(checkout, ['update-ref', name, commit, tip])
     }
   }
 
-  async #removeUnchanged(worktree: Worktree, { id }: TreeTask): Promise<Changes> {
+  async #removeUnchanged(worktree: Worktree, { id, run }: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
     if (existsSync(root)) {
       const ignored = await leftIgnored(this.#git, worktree)
@@ -214,7 +221,7 @@ export class Worktrees {
       }
     }
     await this.#deleteBranch(worktree)
-    await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/end`])
+    await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
   }
 
@@ -241,6 +248,11 @@ export class Worktrees {
     if (this.#working.get(checkout) === settled) this.#working.delete(checkout)
     return result
   }
+}
+
+/** The end of each run, because a later run may move the branch back. */
+function endRef(id: string, run: number): string {
+  return `${REFS}/${id}/run-${run}`
 }
 
 /** Two repositories may have one name. */

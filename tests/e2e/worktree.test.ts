@@ -89,6 +89,8 @@ test('an agent in a worktree leaves a branch, and the checkout of its parent as 
   const [output = ''] = await parent.call([{ name: 'background_output', args: { task_id: id } }])
   expect(output).toContain(`worktree: ${directory}\n`)
   expect(output).toContain('1 file (+2 -0): page.txt. It applies cleanly')
+  const [list = ''] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toContain(`| write a page (${branch}: 1 changed files) |`)
 })
 
 test('of two writers of a file the first is applied, and the second conflicts and writes nothing', async () => {

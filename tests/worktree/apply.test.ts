@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
@@ -10,14 +10,14 @@ import { createRepository, task, type Repository } from './repository.ts'
 async function run(
   { worktrees, root }: Repository,
   work: (root: string) => void,
-): Promise<{ readonly worktree: Worktree; readonly end: string }> {
+): Promise<{ readonly worktree: Worktree; readonly own: ReturnType<typeof task>; readonly end: string }> {
   const own = task()
   const worktree = await worktrees.plan(own, root)
   await worktrees.open(worktree, own)
   work(worktree.root)
   const changes = await worktrees.close(worktree, own)
   if (changes.type !== 'committed') throw new Error(`The run ended as ${JSON.stringify(changes)}`)
-  return { worktree, end: changes.commit }
+  return { worktree, own, end: changes.commit }
 }
 
 /** What an apply may not change. */
@@ -39,7 +39,7 @@ test('an apply writes changed, new, deleted and binary files beside those of the
   repository.commit()
   repository.write('staged.txt', 'staged\n')
   repository.git(['add', 'staged.txt'])
-  const { worktree, end } = await run(repository, (root) => {
+  const { worktree, own, end } = await run(repository, (root) => {
     repository.write('both.txt', ['by the agent\n', ...lines].join(''), root)
     repository.git(['rm', '--quiet', 'gone.txt'], root)
     repository.write('a dir/ünï cödé.txt', 'new\n', root)
@@ -50,10 +50,10 @@ test('an apply writes changed, new, deleted and binary files beside those of the
   })
   repository.write('both.txt', [...lines, 'by the parent\n'].join(''))
   const before = staged(repository)
-  const forecast = await repository.worktrees.apply(worktree, end, true)
+  const forecast = await repository.worktrees.apply(worktree, own, end, true)
   expect(forecast.type).toBe('clean')
   expect(existsSync(join(repository.root, 'binary'))).toBe(false)
-  const applied = await repository.worktrees.apply(worktree, end, false)
+  const applied = await repository.worktrees.apply(worktree, own, end, false)
   const paths = ['a dir/ünï cödé.txt', 'binary', 'both.txt', 'gone.txt', 'latin.txt', 'tool.sh']
   expect(applied).toEqual({ type: 'applied', paths })
   expect(staged(repository)).toEqual(before)
@@ -67,35 +67,48 @@ test('an apply writes changed, new, deleted and binary files beside those of the
 
 test('an apply with one conflict writes nothing, and names its path', async () => {
   const repository = createRepository()
-  const { worktree, end } = await run(repository, (root) => {
+  const { worktree, own, end } = await run(repository, (root) => {
     repository.write('README.md', '# By the agent\n', root)
     repository.write('page.txt', 'new\n', root)
   })
   repository.write('README.md', '# By the parent\n')
   const before = repository.standing()
   for (const check of [true, false])
-    expect(await repository.worktrees.apply(worktree, end, check)).toEqual({
+    expect(await repository.worktrees.apply(worktree, own, end, check)).toEqual({
       type: 'conflicts',
       paths: ['README.md'],
     })
   expect(repository.standing()).toEqual(before)
 })
 
+test('what the checkout held before each apply is kept', async () => {
+  const repository = createRepository()
+  const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  for (const text of ['first\n', 'second\n']) {
+    rmSync(join(repository.root, 'page.txt'), { force: true })
+    repository.write('mine.txt', text)
+    expect(await repository.worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
+  }
+  const ref = `refs/opencode-background/${own.id}/before-apply`
+  expect(repository.git(['show', `${ref}:mine.txt`])).toBe('second\n')
+  expect(repository.git(['show', `${ref}^2:mine.txt`])).toBe('first\n')
+})
+
 test('a repeated apply writes nothing', async () => {
   const repository = createRepository()
-  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
-  expect(await repository.worktrees.apply(worktree, end, false)).toMatchObject({ type: 'applied' })
+  const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  expect(await repository.worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
   const before = repository.standing()
-  expect(await repository.worktrees.apply(worktree, end, false)).toEqual({ type: 'nothing', paths: [] })
+  expect(await repository.worktrees.apply(worktree, own, end, false)).toEqual({ type: 'nothing', paths: [] })
   expect(repository.standing()).toEqual(before)
 })
 
 test('an apply after a commit of the parent has the changes of both', async () => {
   const repository = createRepository()
-  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
   repository.write('other.txt', 'other\n')
   repository.commit()
-  expect(await repository.worktrees.apply(worktree, end, false)).toEqual({
+  expect(await repository.worktrees.apply(worktree, own, end, false)).toEqual({
     type: 'applied',
     paths: ['page.txt'],
   })
@@ -104,22 +117,22 @@ test('an apply after a commit of the parent has the changes of both', async () =
 
 test('an apply that finds a file changed meanwhile writes nothing', async () => {
   const repository = createRepository()
-  const { worktree, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
+  const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
   const slow = new Worktrees(async (directory, args, options) => {
     const answer = await git(directory, args, options)
     if (args.includes('--check')) repository.write('README.md', '# Typed meanwhile\n')
     return answer
   }, repository.state)
-  await expect(slow.apply(worktree, end, false)).rejects.toThrow('the checkout changed meanwhile')
+  await expect(slow.apply(worktree, own, end, false)).rejects.toThrow('the checkout changed meanwhile')
   expect(existsSync(join(repository.root, 'page.txt'))).toBe(false)
 })
 
 test('an apply does not replace an ignored file', async () => {
   const repository = createRepository()
-  const { worktree, end } = await run(repository, (root) => repository.write('out/a', 'new\n', root))
+  const { worktree, own, end } = await run(repository, (root) => repository.write('out/a', 'new\n', root))
   repository.write('.gitignore', 'out/\n')
   repository.write('out/a', 'mine\n')
-  await expect(repository.worktrees.apply(worktree, end, false)).rejects.toThrow('already exists')
+  await expect(repository.worktrees.apply(worktree, own, end, false)).rejects.toThrow('already exists')
   expect(repository.read('out/a')).toBe('mine\n')
 })
 
@@ -128,7 +141,9 @@ test('two applies at once to one checkout are done one after another', async () 
   const one = await run(repository, (root) => repository.write('README.md', '# By one\n', root))
   const two = await run(repository, (root) => repository.write('README.md', '# By two\n', root))
   const { worktrees } = repository
-  const ends = await Promise.all([one, two].map(({ worktree, end }) => worktrees.apply(worktree, end, false)))
+  const ends = await Promise.all(
+    [one, two].map(({ worktree, own, end }) => worktrees.apply(worktree, own, end, false)),
+  )
   expect(ends.map(({ type }) => type)).toEqual(['applied', 'conflicts'])
   expect(repository.read('README.md')).toBe('# By one\n')
 })

@@ -1,5 +1,6 @@
 /** Repositories of git for tests, each with a home of its own. */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   mkdirSync,
   mkdtempSync,
@@ -27,7 +28,7 @@ export interface Repository {
   read(path: string, directory?: string): string
   commit(message?: string, directory?: string): void
   /** What no call but an apply may change: status, index, HEAD, stashes and the working files. */
-  standing(): object
+  standing(): { readonly index: string }
   /** The refs of tasks and branches. */
   refs(): string[]
 }
@@ -36,10 +37,13 @@ const IDENTITY = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
 
 const homes: string[] = []
 
-afterEach(() => {
+/** Removes the repositories so far. */
+export function removeRepositories(): void {
   vi.unstubAllEnvs()
   for (const path of homes.splice(0)) rmSync(path, { recursive: true, force: true })
-})
+}
+
+afterEach(removeRepositories)
 
 /** Creates a directory that is removed after the test, and isolates git from the developer's configuration. */
 export function temporary(): string {
@@ -118,4 +122,9 @@ let made = 0
 export function task(description = 'Write a page'): { id: string; run: number; description: string } {
   made += 1
   return { id: `bg_${made.toString(16).padStart(8, '0')}`, run: 1, description }
+}
+
+/** Returns git's name for a file with this content. */
+export function hashOf(content: Buffer): string {
+  return createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')
 }

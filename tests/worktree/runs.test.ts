@@ -108,9 +108,9 @@ test('what a run left whose process is gone is committed, and a task without cha
   void later.run(killed, second, never, () => new Promise(() => {}))
   await expect.poll(() => existsSync(join(second.root, 'README.md'))).toBe(true)
   repository.write('page.txt', 'one\n', second.root)
-  const { worktree: _, ...rest } = { ...killed, ...DONE, endedAt: 2 } as unknown as typeof ended
+  const { worktree: _, ...rest } = { ...killed, ...DONE, endedAt: 2 } as typeof ended
   expect(await runs.recover(rest)).toBe(rest)
-  const found = await runs.recover({ ...rest, worktree: second } as typeof ended)
+  const found = await runs.recover({ ...rest, worktree: second })
   expect(found.changes).toMatchObject({ type: 'committed', paths: ['page.txt'] })
   expect(await runs.apply(found, false)).toEqual({ type: 'applied', paths: ['page.txt'] })
   expect(readFileSync(join(repository.root, 'page.txt'), 'utf8')).toBe('one\n')

@@ -85,10 +85,18 @@ function row(task: Task, worker: string, note: string | undefined, now: number):
   const usages = usagesOf(task)
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
-  const description = nameForModel(task.description)
+  const description = nameForModel(task.description) + branchOf(task)
   const what = [`\`${task.id}\``, statusOf(task, note), worker, description, durationOf(task, now)]
   const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
+}
+
+/** Returns the branch of a task in a worktree, unless that has gone unchanged. */
+function branchOf(task: Task): string {
+  const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
+  if (!worktree || changes?.type === 'none') return ''
+  const files = changes?.type === 'committed' ? `: ${changes.files} changed files` : ''
+  return ` (${worktree.branch}${files})`
 }
 
 function statusOf(task: Task, note: string | undefined): string {
