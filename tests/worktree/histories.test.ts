@@ -18,10 +18,17 @@ import { createRepository, hashOf, locksOf, removeRepositories, task, type Repos
 
 const COUNT = Number(process.env['WORKTREE_HISTORIES'] ?? 8)
 const SEED = Number(process.env['WORKTREE_SEED'] ?? 18)
-const AGENTS = 3
+const AGENTS = 2
 
 type Step =
-  | { readonly type: 'write'; readonly who: number; readonly file: number; readonly text: number }
+  /** Changes one block of lines: changes of others to other blocks merge with it. */
+  | {
+      readonly type: 'write'
+      readonly who: number
+      readonly file: number
+      readonly block: number
+      readonly text: number
+    }
   | { readonly type: 'delete'; readonly who: number; readonly file: number }
   | { readonly type: 'commit' | 'stage'; readonly who: number }
   /** Starts or ends a run of an agent, or applies its last end; `killedAt`: the call of git at which OpenCode is killed. */
@@ -31,34 +38,44 @@ type Step =
 
 const NAMES = ['a.txt', 'b.txt', 'a dir/ü 文.txt', 'deep/er/c.txt']
 
+const BLOCKS = 3
+const EMPTY = Array.from({ length: BLOCKS }, (_, block) => `${block}\n`.repeat(8)).join('--\n')
+
 const who = fc.nat(AGENTS - 1)
 const anyone = fc.nat(AGENTS)
 const file = fc.nat(NAMES.length - 1)
 const killedAt = fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.nat(24))
 
-const steps: fc.Arbitrary<readonly Step[]> = fc.array(
-  fc.oneof(
-    {
-      weight: 6,
-      arbitrary: fc.record({ type: fc.constant('write' as const), who: anyone, file, text: fc.nat(3) }),
-    },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant('delete' as const), who: anyone, file }) },
-    {
-      weight: 2,
-      arbitrary: fc.record({ type: fc.constantFrom('commit' as const, 'stage' as const), who: anyone }),
-    },
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        type: fc.constantFrom('open' as const, 'close' as const, 'apply' as const),
-        who,
-        killedAt,
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant('remove' as const), who }) },
-  ),
-  { minLength: 8, maxLength: 24 },
+const edit = { file, block: fc.nat(BLOCKS - 1), text: fc.nat(9) }
+const call = (type: 'open' | 'close' | 'apply'): fc.Arbitrary<Step> =>
+  fc.record({ type: fc.constant(type), who, killedAt })
+
+/** A whole run with one change, or one step. */
+const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({ ...edit, who, killedAt })
+      .map(({ who: agent, killedAt: last, ...change }): readonly Step[] => [
+        { type: 'open', who: agent, killedAt: Infinity },
+        { type: 'write', who: agent, ...change },
+        { type: 'close', who: agent, killedAt: last },
+      ]),
+  },
+  ...[
+    fc.record({ type: fc.constant('write' as const), who: anyone, ...edit }),
+    fc.record({ type: fc.constant('write' as const), who: fc.constant(AGENTS), ...edit }),
+    fc.record({ type: fc.constant('delete' as const), who: anyone, file }),
+    fc.record({ type: fc.constantFrom('commit' as const, 'stage' as const), who: anyone }),
+    call('open'),
+    call('close'),
+    call('apply'),
+    call('apply'),
+    fc.record({ type: fc.constant('remove' as const), who }),
+  ].map((arbitrary: fc.Arbitrary<Step>) => arbitrary.map((step): readonly Step[] => [step])),
 )
+
+const steps = fc.array(some, { minLength: 6, maxLength: 16 }).map((parts) => parts.flat())
 
 interface Agent {
   readonly run: ReturnType<typeof task>
@@ -67,8 +84,15 @@ interface Agent {
   changes: Changes | undefined
 }
 
+function repositoryWithFiles(): Repository {
+  const repository = createRepository()
+  for (const name of NAMES) repository.write(name, EMPTY)
+  repository.commit()
+  return repository
+}
+
 class History {
-  readonly #repository: Repository = createRepository()
+  readonly #repository: Repository = repositoryWithFiles()
   readonly #agents: Agent[] = Array.from({ length: AGENTS }, (_, index) => ({
     run: task(`agent ${index}`),
     worktree: undefined,
@@ -85,8 +109,7 @@ class History {
     const root = agent ? agent.worktree?.root : this.#repository.root
     switch (step.type) {
       case 'write':
-        if (this.#isTree(root))
-          this.#repository.write(NAMES[step.file] ?? '', `${step.text}\n`.repeat(9), root)
+        if (this.#isTree(root)) this.#write(root, step)
         break
       case 'delete':
         if (this.#isTree(root)) rmSync(join(root, NAMES[step.file] ?? ''), { force: true })
@@ -132,9 +155,10 @@ class History {
     }
     this.#worktrees = new Worktrees(git, this.#repository.state)
     if (calls <= last) return
-    this.#remember(`at a kill of ${type}`)
     // The next OpenCode finds the tasks.
-    for (const each of this.#agents) if (each.isAtWork) await this.#close(each)
+    const atWork = this.#agents.filter(({ isAtWork }) => isAtWork)
+    this.#remember(`at a kill of ${type}`, atWork)
+    for (const each of atWork) await this.#close(each)
   }
 
   async #open(agent: Agent): Promise<void> {
@@ -150,7 +174,7 @@ class History {
 
   async #close(agent: Agent): Promise<void> {
     if (!agent.worktree) return
-    this.#remember('at the end of a run')
+    this.#remember('at the end of a run', [agent])
     agent.changes = await this.#worktrees.close(agent.worktree, agent.run)
     if (agent.changes.type === 'failed') match(agent.changes.message, /killed/)
     agent.isAtWork = agent.changes.type === 'failed'
@@ -158,9 +182,8 @@ class History {
 
   async #apply({ run, worktree, changes }: Agent): Promise<void> {
     if (!worktree || changes?.type !== 'committed') return
-    this.#remember('before an apply')
     const { root } = this.#repository
-    for (const [hash, path] of this.#filesOf(root)) this.#note(hash, `${path} of the parent before an apply`)
+    const before = this.#filesOf(root)
     const { index } = this.#repository.standing()
     try {
       await this.#worktrees.apply(worktree, run, changes.commit, false)
@@ -168,6 +191,17 @@ class History {
       match(String(error), /killed|patch does not apply|already exists/)
     }
     equal(this.#repository.standing().index, index)
+    // The parent itself may replace what no apply has touched.
+    const after = new Set(this.#filesOf(root).map(([hash]) => hash))
+    for (const [hash, path] of before)
+      if (!after.has(hash)) this.#note(hash, `${path} of the parent before an apply`)
+  }
+
+  #write(root: string, { file: index, block, text }: Extract<Step, { type: 'write' }>): void {
+    const name = NAMES[index] ?? ''
+    const before = existsSync(join(root, name)) ? this.#repository.read(name, root) : EMPTY
+    const blocks = before.split('--\n').with(block, `${text}\n`.repeat(8))
+    this.#repository.write(name, blocks.join('--\n'), root)
   }
 
   #commit(root: string): void {
@@ -175,9 +209,9 @@ class History {
     this.#repository.git(['commit', '--quiet', '--allow-empty', '--message', 'By hand'], root)
   }
 
-  /** Notes the files of all trees. */
-  #remember(when: string): void {
-    for (const { run, worktree } of this.#agents)
+  /** Notes the files of trees. */
+  #remember(when: string, agents: readonly Agent[]): void {
+    for (const { run, worktree } of agents)
       if (this.#isTree(worktree?.root))
         for (const [hash, path] of this.#filesOf(worktree.root))
           this.#note(hash, `${path} of ${run.id} ${when}`)
