@@ -53,15 +53,6 @@ function stateOf(task: Task) {
 
 /** A command that exits with an error code has completed: its caller must read why. */
 function statusOf(task: Task): Status {
-  switch (task.status) {
-    case 'pending':
-    case 'starting':
-    case 'running':
-    case 'waiting':
-      return 'working'
-    case 'failed':
-      return task.failure.reason === 'exit' ? 'completed' : 'failed'
-    default:
-      return task.status
-  }
+  if (!isEnded(task)) return 'working'
+  return task.status === 'failed' && task.failure.reason === 'exit' ? 'completed' : task.status
 }

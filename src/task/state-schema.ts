@@ -1,15 +1,8 @@
 /** The schema of a task's state, which is the same for each kind of work. Pure. */
 import * as z from 'zod/mini'
+import { STATUSES, type TaskStatus } from './status.ts'
 
-export const statuses = z.enum([
-  'pending',
-  'starting',
-  'running',
-  'waiting',
-  'completed',
-  'failed',
-  'cancelled',
-])
+export const statuses = z.enum(Object.keys(STATUSES) as TaskStatus[])
 
 const matched = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at: z.number() }))
 

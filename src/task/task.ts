@@ -12,6 +12,7 @@
  * All times are milliseconds since the Unix epoch.
  */
 import type { Work } from '../work/kinds.ts'
+import { STATUSES, type StatusOf } from './status.ts'
 
 /** The model that was chosen for the work; `variant` is the host's name for reasoning effort. */
 export interface TaskModel {
@@ -181,8 +182,7 @@ export type Task = TaskDefinition &
     | End
   )
 
-export type TaskStatus = Task['status']
-export type EndedTask = Extract<Task, { status: 'completed' | 'failed' | 'cancelled' }>
+export type EndedTask = Extract<Task, { status: StatusOf<'ended'> }>
 export type UnfinishedTask = Exclude<Task, EndedTask>
 export type AgentTask = Extract<Task, { kind: 'agent' }>
 export type CommandTask = Extract<Task, { kind: 'command' }>
@@ -239,12 +239,12 @@ export function usagesOf(task: Task): Usage[] {
 }
 
 export function isEnded(task: Task): task is EndedTask {
-  return task.status === 'completed' || task.status === 'failed' || task.status === 'cancelled'
+  return STATUSES[task.status].stage === 'ended'
 }
 
 /** Whether the task holds a slot. */
 export function isActive(task: Task): boolean {
-  return task.status === 'starting' || task.status === 'running' || task.status === 'waiting'
+  return STATUSES[task.status].stage === 'active'
 }
 
 /** Returns the task after the event; `undefined` where the event came too late or too early (lost its race). */

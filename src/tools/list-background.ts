@@ -1,19 +1,10 @@
 /** The tool that lists the tasks of a session. */
 import * as z from 'zod/mini'
-import { isEnded, type TaskStatus } from '../task/task.ts'
-import type { Group, TaskList } from './render/list-text.ts'
+import { STATUSES, type Group } from '../task/status.ts'
+import { isEnded, type Task } from '../task/task.ts'
+import type { TaskList } from './render/list-text.ts'
 import { statusNote } from './render/status-note.ts'
 import { described, type Tool, type ToolPorts } from './tool.ts'
-
-const GROUPS: Readonly<Record<TaskStatus, Group>> = {
-  pending: 'running',
-  starting: 'running',
-  running: 'running',
-  waiting: 'running',
-  completed: 'done',
-  failed: 'error',
-  cancelled: 'error',
-}
 
 const ARGS = {
   status: described(z.optional(z.enum(['all', 'running', 'done', 'error'])), 'Only these'),
@@ -28,11 +19,12 @@ export function listBackground(ports: ToolPorts): Tool<typeof ARGS, TaskList> {
     effect: 'reads',
     async call({ status = 'all' }, { sessionID }) {
       const tasks = manager.list(sessionID)
-      const count = (group: Group): number => tasks.filter((task) => GROUPS[task.status] === group).length
+      const isIn = (task: Task, group: Group): boolean => STATUSES[task.status].group === group
+      const count = (group: Group): number => tasks.filter((task) => isIn(task, group)).length
       return {
         counts: { running: count('running'), done: count('done'), error: count('error') },
         shown: tasks
-          .filter((task) => status === 'all' || GROUPS[task.status] === status)
+          .filter((task) => status === 'all' || isIn(task, status))
           .map((task) => ({ task, note: statusNote(manager, task) })),
         at: now(),
         used: manager.used(sessionID),

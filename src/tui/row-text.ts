@@ -1,6 +1,7 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
 import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
+import type { StatusOf } from '../task/status.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 
@@ -133,11 +134,8 @@ export function detailOf(view: TaskView): string | undefined {
       return traitsOf(task).runningDetail(task, activity)
     case 'pending':
       return 'waits for its turn'
-    case 'failed':
+    default:
       return task.status === 'failed' ? task.failure.message : undefined
-    case 'completed':
-    case 'cancelled':
-      return undefined
   }
 }
 
@@ -177,7 +175,13 @@ function usageText(tokens: number, cost: number): string {
     .join(' · ')
 }
 
-const UNFINISHED = ['running', 'waiting', 'pending'] as const
+type Unfinished = Exclude<Phase, StatusOf<'ended'>>
+
+/** The phases that are counted, in this order. */
+const COUNTED = Object.keys({ running: 0, waiting: 0, pending: 0 } satisfies Record<
+  Unfinished,
+  0
+>) as Unfinished[]
 
 function countsOf(views: readonly TaskView[]): string {
   const counts = countEach(views).map(([phase, count]) => `${count} ${phase}`)
@@ -192,9 +196,9 @@ function signedCountsOf(views: readonly TaskView[]): string {
 }
 
 function countEach(views: readonly TaskView[]): readonly (readonly [Phase, number])[] {
-  return UNFINISHED.map(
-    (phase) => [phase, views.filter((view) => view.phase === phase).length] as const,
-  ).filter(([, count]) => count > 0)
+  return COUNTED.map((phase) => [phase, views.filter((view) => view.phase === phase).length] as const).filter(
+    ([, count]) => count > 0,
+  )
 }
 
 function inOrder(views: readonly TaskView[]): TaskView[] {

@@ -1,9 +1,11 @@
 /** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
+import { STATUSES, type TaskStatus } from '../task/status.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 
-export type Phase = 'waiting' | 'running' | 'pending' | 'completed' | 'failed' | 'cancelled'
+/** A status as people see it: a starting task is a running one. */
+export type Phase = Exclude<TaskStatus, 'starting'>
 
 /** The state of a run that its record lacks. */
 export interface Live {
@@ -50,7 +52,7 @@ export function viewOf(task: Task, session: Session, live: Live): TaskView {
 }
 
 export function isUnfinished({ phase }: TaskView): boolean {
-  return phase === 'waiting' || phase === 'running' || phase === 'pending'
+  return STATUSES[phase].stage !== 'ended'
 }
 
 /** Returns the activity that a message part shows; `undefined` for none. */

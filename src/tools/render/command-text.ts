@@ -5,6 +5,7 @@ import type { CommandOutput, Stream } from '../../work/command/files.ts'
 import { cutMiddle, formatDuration } from '../../text/format.ts'
 import { tailOf, type Piece } from '../../text/pages.ts'
 import { nameForModel } from '../../text/sanitize.ts'
+import { STATUSES } from '../../task/status.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
 import { pageText } from './page-text.ts'
 import type { ToolNames } from '../../tool-names.ts'
@@ -28,21 +29,9 @@ export function codeSpan(whole: string): string {
 }
 
 export function statusText(task: CommandTask, note: string | undefined): string {
-  const noted = note === undefined ? '' : `, ${note}`
-  switch (task.status) {
-    case 'pending':
-      return `⏳ pending${noted}`
-    case 'starting':
-    case 'running':
-    case 'waiting':
-      return `⏳ running${noted}`
-    case 'completed':
-      return '✅ **DONE**'
-    case 'failed':
-      return task.failure.reason === 'timeout' ? '⏰ **TIMEOUT**' : '❌ **ERROR**'
-    case 'cancelled':
-      return '🛑 **KILLED**'
-  }
+  if (task.status === 'failed' && task.failure.reason === 'timeout') return '⏰ **TIMEOUT**'
+  const { sign, commandWord } = STATUSES[task.status]
+  return `${sign} ${commandWord}${note === undefined || isEnded(task) ? '' : `, ${note}`}`
 }
 
 interface CommandAnswer {
@@ -64,8 +53,7 @@ export function commandText(
   { task, note, output, at: now, piece }: CommandAnswer,
   { manager: { toolNames: names }, telling }: TextPorts,
 ): string {
-  const sign =
-    task.status === 'completed' ? '✅' : task.status === 'failed' ? '❌' : isEnded(task) ? '🛑' : '⏳'
+  const { sign } = STATUSES[task.status]
   const { directory } = output
   const rows: [string, string | undefined][] = [
     ['Command', codeSpan(task.command)],

@@ -2,12 +2,11 @@
 import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import type { OthersTask } from '../../manager.ts'
 import { nameForModel } from '../../text/sanitize.ts'
-import { isEnded, usagesOf, usedTogether, type Task, type Usage } from '../../task/task.ts'
+import { STATUSES, type Group } from '../../task/status.ts'
+import { isEnded, usagesOf, usedTogether, type Failure, type Task, type Usage } from '../../task/task.ts'
 import type { ToolPorts } from '../tool.ts'
 import { RULE } from './command-text.ts'
 import { processText } from './process-text.ts'
-
-export type Group = 'running' | 'done' | 'error'
 
 /** The maximum of ended tasks in a list: each row stays in the model's context. */
 const ENDED_ROWS = 50
@@ -100,22 +99,15 @@ function branchOf(task: Task): string {
 }
 
 function statusOf(task: Task, note: string | undefined): string {
-  const noted = note === undefined ? '' : `, ${note}`
-  switch (task.status) {
-    case 'pending':
-      return `⏳ pending${noted}`
-    case 'starting':
-    case 'running':
-      return `⏳ running${noted}`
-    case 'waiting':
-      return `✋ waiting ${note}`
-    case 'completed':
-      return `✅ done${noted}`
-    case 'failed':
-      return `❌ error: ${task.failure.reason === 'exit' ? task.failure.message : task.failure.reason}${noted}`
-    case 'cancelled':
-      return `🛑 cancelled${noted}`
-  }
+  const { sign, word } = STATUSES[task.status]
+  const why = task.status === 'failed' ? `: ${causeOf(task.failure)}` : ''
+  // The note of a waiting task says for what it waits.
+  const joint = task.status === 'waiting' ? ' ' : ', '
+  return `${sign} ${word}${why}${note === undefined ? '' : `${joint}${note}`}`
+}
+
+function causeOf({ reason, message }: Failure): string {
+  return reason === 'exit' ? message : reason
 }
 
 function durationOf(task: Task, now: number): string {
