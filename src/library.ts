@@ -6,7 +6,6 @@
 export { BackgroundManager } from './manager.ts'
 export { readerOf } from './host/reader.ts'
 export { isEnded } from './task/task.ts'
-export type { TaskStatus } from './task/status.ts'
 export { HostError } from './host/opencode.ts'
 export { ToolError, type ToolErrorCode } from './tool-error.ts'
 
@@ -59,6 +58,7 @@ export type {
   Task,
   TaskDefinition,
   TaskModel,
+  TaskStatus,
   UnfinishedTask,
   Usage,
 } from './task/task.ts'

@@ -2,6 +2,8 @@
  * The statuses of a task, and what each means to the rooms that show or count tasks. `task.ts` has their shapes and how a
  * task gets from one to the next.
  */
+import type { TaskStatus } from './task.ts'
+
 interface Status {
   /** `queued`: without a slot. `active`: it holds one. `ended`: the run is over. */
   readonly stage: 'queued' | 'active' | 'ended'
@@ -16,15 +18,15 @@ interface Status {
 
 export type Group = 'running' | 'done' | 'error'
 
-const RUNNING = {
+const RUNNING: Status = {
   stage: 'active',
   group: 'running',
   sign: '⏳',
   word: 'running',
   commandWord: 'running',
-} as const
+}
 
-export const STATUSES = {
+export const STATUSES: Readonly<Record<TaskStatus, Status>> = {
   pending: { ...RUNNING, stage: 'queued', word: 'pending', commandWord: 'pending' },
   starting: RUNNING,
   running: RUNNING,
@@ -32,13 +34,4 @@ export const STATUSES = {
   completed: { stage: 'ended', group: 'done', sign: '✅', word: 'done', commandWord: '**DONE**' },
   failed: { stage: 'ended', group: 'error', sign: '❌', word: 'error', commandWord: '**ERROR**' },
   cancelled: { stage: 'ended', group: 'error', sign: '🛑', word: 'cancelled', commandWord: '**KILLED**' },
-} as const satisfies Readonly<Record<string, Status>>
-
-type Statuses = typeof STATUSES
-
-export type TaskStatus = keyof Statuses
-
-/** The statuses of a stage. */
-export type StatusOf<Stage extends Status['stage']> = {
-  [Name in TaskStatus]: Statuses[Name]['stage'] extends Stage ? Name : never
-}[TaskStatus]
+}

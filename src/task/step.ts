@@ -1,9 +1,19 @@
 /** The steps of a task: its timeline stores them in memory, its record the newest ones. */
-import type { TaskStatus } from './status.ts'
-import type { TaskEvent } from './task.ts'
+import type { TaskStatus } from './task.ts'
 
-/** An event of a task that became a step. */
-export type StepEvent = TaskEvent['type']
+/** The events of `TaskEvent`, as steps. */
+export type StepEvent =
+  | 'slotTaken'
+  | 'prompted'
+  | 'appended'
+  | 'steered'
+  | 'outputMatched'
+  | 'listening'
+  | 'permissionAsked'
+  | 'permissionUnanswered'
+  | 'permissionReplied'
+  | 'ended'
+  | 'continued'
 
 /**
  * `owed`: the notice must be sent. `inherited`: owed from before a restart. `held`: a tool call of the parent

@@ -12,7 +12,7 @@
  * All times are milliseconds since the Unix epoch.
  */
 import type { Work } from '../work/kinds.ts'
-import { STATUSES, type StatusOf } from './status.ts'
+import { STATUSES } from './status.ts'
 
 /** The model that was chosen for the work; `variant` is the host's name for reasoning effort. */
 export interface TaskModel {
@@ -182,7 +182,8 @@ export type Task = TaskDefinition &
     | End
   )
 
-export type EndedTask = Extract<Task, { status: StatusOf<'ended'> }>
+export type TaskStatus = Task['status']
+export type EndedTask = Extract<Task, Ended>
 export type UnfinishedTask = Exclude<Task, EndedTask>
 export type AgentTask = Extract<Task, { kind: 'agent' }>
 export type CommandTask = Extract<Task, { kind: 'command' }>

@@ -1,7 +1,7 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
 import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
-import type { StatusOf } from '../task/status.ts'
+import type { EndedTask } from '../task/task.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
 
@@ -175,7 +175,7 @@ function usageText(tokens: number, cost: number): string {
     .join(' · ')
 }
 
-type Unfinished = Exclude<Phase, StatusOf<'ended'>>
+type Unfinished = Exclude<Phase, EndedTask['status']>
 
 /** The phases that are counted, in this order. */
 const COUNTED = Object.keys({ running: 0, waiting: 0, pending: 0 } satisfies Record<

@@ -1,7 +1,7 @@
 /** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
-import { STATUSES, type TaskStatus } from '../task/status.ts'
-import { isEnded, type Task } from '../task/task.ts'
+import { STATUSES } from '../task/status.ts'
+import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 
 /** A status as people see it: a starting task is a running one. */

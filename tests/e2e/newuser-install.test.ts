@@ -17,7 +17,7 @@ import { startOpencode } from '../harness/server.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const NAME = 'opencode-background'
-const TEXT = 'List the background tasks'
+const TEXT = 'List your background tasks'
 
 let model: ScriptedModel
 let registry: Registry

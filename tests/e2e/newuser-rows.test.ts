@@ -166,6 +166,7 @@ test('R13: with a prefix, all texts name our tools by it, and children have none
   expect(texts.filter((text) => spelled.test(text.replace(/^CALL [^]*? END/, '')))).toEqual([])
   expect(parent.requests[0]?.tools.filter((name) => name.includes('background')).toSorted()).toEqual([
     'background_output',
+    'bg_background_apply',
     'bg_background_cancel',
     'bg_background_output',
     'bg_background_task',

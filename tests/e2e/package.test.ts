@@ -44,7 +44,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/tree-sitter/tree-sitter.cjs',
     'package/dist/tree-sitter/tree-sitter.wasm',
     'package/dist/tui.js',
-    'package/dist/worktrees.js',
+    'package/dist/worktree-runs.js',
     'package/package.json',
   ])
   const entries = ['manager', 'server', 'tui']

@@ -64,7 +64,10 @@ export function repacked(tarball: string, version: string, [from, to]: readonly 
     writeFileSync(path, edit(readFileSync(path, 'utf8')))
   }
   change('package.json', (text) => JSON.stringify({ ...(JSON.parse(text) as Manifest), version }))
-  change('dist/server.js', (text) => text.replace(from, to))
+  change('dist/server.js', (text) => {
+    if (!text.includes(from)) throw new Error(`The bundle has no text "${from}"`)
+    return text.replace(from, to)
+  })
   const packed = join(place, `opencode-background-${version}.tgz`)
   execFileSync('tar', ['-czf', packed, '-C', place, 'package'])
   return packed

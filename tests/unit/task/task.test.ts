@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isEnded, transition, type Outcome, type Task, type TaskEvent } from '../../../src/task/task.ts'
-import type { TaskStatus } from '../../../src/task/status.ts'
+import {
+  isEnded,
+  transition,
+  type Outcome,
+  type Task,
+  type TaskEvent,
+  type TaskStatus,
+} from '../../../src/task/task.ts'
 import { pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const completed: Outcome = { status: 'completed', text: 'done', usage: USAGE }
