@@ -29,9 +29,15 @@ class HeavyFirst extends BaseSequencer {
 
 const leaks = { setupFiles: ['tests/harness/leaks.ts'] }
 
+/**
+ * The files of a project share the processes and modules of its workers: to start a process and import all modules for each
+ * file would take a twentieth of the CPU time. What a file leaves in a process fails it (`leaks.ts`).
+ */
+const shared = { ...leaks, isolate: false }
+
 const fast = ['unit', 'races'].map((name) => ({
   test: {
-    ...leaks,
+    ...shared,
     name,
     include: [`tests/${name}/**/*.test.ts`],
     testTimeout: 120_000,
@@ -53,15 +59,16 @@ const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0' }
  * because they wait for a third of their time.
  */
 const real = [
-  { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  { name: 'worktree', include: ['tests/worktree/**/*.test.ts'] },
+  // Their helpers register hooks when a file imports them.
+  { name: 'process', include: ['tests/command/**/*.test.ts'], isolate: true },
+  { name: 'worktree', include: ['tests/worktree/**/*.test.ts'], isolate: true },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
   { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
   { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
 ].map(({ globalSetup = [], ...project }) => ({
   test: {
-    ...leaks,
+    ...shared,
     ...project,
     env: SHORT_LIVED,
     globalSetup: ['tests/harness/temporary.ts', ...globalSetup],

@@ -21,7 +21,17 @@ process.env['OPENCODE_BACKGROUND_TEST_FILE'] = `${process.pid}`
 
 /** Tracks timers, because Node does not list unref'ed ones, and all of ours are. */
 const timers = new Map<unknown, number | undefined>()
-const real = { setTimeout, setInterval, clearTimeout, clearInterval }
+type Timers = Pick<typeof globalThis, 'setTimeout' | 'setInterval' | 'clearTimeout' | 'clearInterval'>
+
+/** Node's own functions: this file is loaded again for each test file of a process. */
+const { realTimers: real } = Object.assign(globalThis, {
+  realTimers: (globalThis as { realTimers?: Timers }).realTimers ?? {
+    setTimeout,
+    setInterval,
+    clearTimeout,
+    clearInterval,
+  },
+})
 const track = (
   start: (callback: () => void, ms?: number) => NodeJS.Timeout,
   isOnce: boolean,

@@ -1,16 +1,21 @@
-import { expect, test, vi } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { sanitize } from '../../../src/text/sanitize.ts'
-import { truncate, widthOf } from '../../../src/tui/truncate.ts'
 
-const measured = vi.hoisted(() => ({ length: 0 }))
+const measured = { length: 0 }
 
-vi.mock('string-width', async (original) => {
+vi.doMock('string-width', async (original) => {
   const { default: widthOfAll } = await original<{ default: (text: string) => number }>()
   const counted = (text: string): number => {
     measured.length += text.length
     return widthOfAll(text)
   }
   return { default: counted }
+})
+vi.resetModules()
+const { truncate, widthOf } = await import('../../../src/tui/truncate.ts')
+afterAll(() => {
+  vi.doUnmock('string-width')
+  vi.resetModules()
 })
 
 test.each([

@@ -1,6 +1,5 @@
 import { basename } from 'node:path'
-import { expect, test, vi } from 'vitest'
-import { isShell } from '../../../../src/work/command/machine.ts'
+import { afterAll, expect, test, vi } from 'vitest'
 
 const LISTED = [
   '/bin/sh',
@@ -14,12 +13,18 @@ const LISTED = [
   '/usr/sbin/nologin',
 ]
 
-vi.mock('node:fs', async (load) => ({
+vi.doMock('node:fs', async (load) => ({
   ...(await load<object>()),
   readFileSync: () => LISTED.join('\n'),
 }))
+vi.resetModules()
+afterAll(() => {
+  vi.doUnmock('node:fs')
+  vi.resetModules()
+})
 
-test('isShell rejects listed shells of another language, and accepts unknown names only if listed', () => {
+test('isShell rejects listed shells of another language, and accepts unknown names only if listed', async () => {
+  const { isShell } = await import('../../../../src/work/command/machine.ts')
   expect(LISTED.filter(isShell).map((path) => basename(path))).toEqual(['sh', 'rbash', 'guarded'])
   expect(isShell('/opt/bin/bash')).toBe(true)
   expect(isShell('/opt/bin/guarded')).toBe(false)
