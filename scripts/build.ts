@@ -32,6 +32,16 @@ const apart: Plugin = {
   },
 }
 
+/** Leaves out the meanings of options: esbuild drops the arguments of an empty function. */
+const noMeanings: Plugin = {
+  name: 'no-meanings',
+  setup(bundler) {
+    const namespace = 'no-meanings'
+    bundler.onResolve({ filter: /\/option-meaning\.ts$/ }, ({ path }) => ({ path, namespace }))
+    bundler.onLoad({ filter: /.*/, namespace }, () => ({ contents: 'export function meaning() {}' }))
+  },
+}
+
 /**
  * Replaces what the SDK of MCP takes from Node. Its validator of JSON schemas is a quarter of the bundle, and is built at
  * the start; the smaller one checks the answers of users alike. An import of `node:process` reads each property of the
@@ -76,7 +86,7 @@ export async function bundle(
     // A server reads and parses it at each start, so its size has a ceiling (tests/unit/bundle.test.ts).
     minify: true,
     charset: 'utf8',
-    plugins: [...plugins, apart, lightSDK],
+    plugins: [...plugins, apart, noMeanings, lightSDK],
     logLevel: 'warning',
   })
   await addParser(join(outdir, 'tree-sitter'))

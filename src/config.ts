@@ -1,5 +1,6 @@
 /** The options of the plugin: the second element of its tuple in opencode.json. */
 import * as z from 'zod/mini'
+import { meaning } from './option-meaning.ts'
 import { group, option, parseAs, type Parsed } from './parse-options.ts'
 
 const milliseconds = z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))
@@ -8,38 +9,48 @@ const slots = z.int().check(z.minimum(1))
 
 export const optionsSchema = z.strictObject({
   concurrency: group({
-    total: option(slots, 10, 'maximum number of agents at work, over all sessions of a project'),
+    total: option(slots, 10, meaning('maximum number of agents at work, over all sessions of a project')),
     providers: option(
       z.record(z.string(), slots),
       {},
-      'limits for single providers, as `{ "anthropic": 3 }`; the strictest limit applies',
+      meaning('limits for single providers, as `{ "anthropic": 3 }`; the strictest limit applies'),
     ),
     models: option(
       z.record(z.string(), slots),
       {},
-      'limits for single models, as `{ "anthropic/claude-opus-4-5": 1 }`',
+      meaning('limits for single models, as `{ "anthropic/claude-opus-4-5": 1 }`'),
     ),
-    commands: option(slots, 10, 'maximum number of running shell commands; agents do not count'),
+    commands: option(slots, 10, meaning('maximum number of running shell commands; agents do not count')),
   }),
-  maxTasksPerSession: option(slots, 100, 'limit of unfinished agents of one session; more are refused'),
+  maxTasksPerSession: option(
+    slots,
+    100,
+    meaning('limit of unfinished agents of one session; more are refused'),
+  ),
   notify: group({
     debounceMs: option(
       milliseconds,
       200,
-      'how long a notice waits for others while sibling tasks still run, and longer while tasks end more slowly one after ' +
-        'another; at most ten times that in total',
+      meaning(
+        'how long a notice waits for others while sibling tasks still run, and longer while tasks end more slowly one after ' +
+          'another; at most ten times that in total',
+      ),
     ),
     inlineResultBytes: option(
       z.int().check(z.minimum(0)),
       4096,
-      'maximum size of a result in its notice (all notices that the parent has not read yet share 16 KB, and each ' +
-        'gets at least 160 bytes); `background_output` reads the rest',
+      meaning(
+        'maximum size of a result in its notice (all notices that the parent has not read yet share 16 KB, and each ' +
+          'gets at least 160 bytes); `background_output` reads the rest',
+      ),
     ),
     wake: option(
       z.enum(['each', 'all', 'never']),
       'each',
-      'when notices wake a session: after `"each"` burst of ends, after `"all"` its tasks have ended, or `"never"`. ' +
-        'Your next message delivers a notice that did not wake it',
+      meaning(
+        'when notices wake a session: after `"each"` burst of ends, after `"all"` its tasks have ended, or `"never"`. ' +
+          'Your next message delivers a notice that did not wake it',
+      ),
     ),
   }),
   toolPrefix: option(
@@ -52,109 +63,133 @@ export const optionsSchema = z.strictObject({
         ),
       ),
     '',
-    'prefix of each tool name, as `"bg_"`, for when another plugin or an MCP server has tools of the same names',
+    meaning(
+      'prefix of each tool name, as `"bg_"`, for when another plugin or an MCP server has tools of the same names',
+    ),
   ),
   onInterrupt: option(
     z.enum(['keep', 'cancel']),
     'keep',
-    '`"cancel"`: your interrupt of a session also cancels the tasks that it launched',
+    meaning('`"cancel"`: your interrupt of a session also cancels the tasks that it launched'),
   ),
   startTimeoutMs: option(
     milliseconds.check(z.minimum(1000)),
     60_000,
-    'how long a prompted session may be idle without a final answer before its task fails',
+    meaning('how long a prompted session may be idle without a final answer before its task fails'),
   ),
   timeoutMs: option(
     milliseconds,
     0,
-    'time limit of an agent run; the run is then stopped, and its notice reports the work so far. 0: no limit',
+    meaning(
+      'time limit of an agent run; the run is then stopped, and its notice reports the work so far. 0: no limit',
+    ),
   ),
   stalledAfterMs: option(
     milliseconds,
     300_000,
-    'time without an event of an agent until the list and `background_output` report that; nothing is stopped. 0: never',
+    meaning(
+      'time without an event of an agent until the list and `background_output` report that; nothing is stopped. 0: never',
+    ),
   ),
   permissionTimeoutMs: option(
     milliseconds,
     0,
-    "time after which a child's unanswered permission request is rejected; the child reads that and continues. 0: never",
+    meaning(
+      "time after which a child's unanswered permission request is rejected; the child reads that and continues. 0: never",
+    ),
   ),
   permissionNoticeMs: option(
     milliseconds,
     60_000,
-    'time after which a notice reports an unanswered permission request to the parent, once. 0: never',
+    meaning(
+      'time after which a notice reports an unanswered permission request to the parent, once. 0: never',
+    ),
   ),
   pollMs: option(
     milliseconds.check(z.minimum(50)),
     5000,
-    "interval of polling the sessions' status, in one call for all, while a task runs or a notice is owed",
+    meaning(
+      "interval of polling the sessions' status, in one call for all, while a task runs or a notice is owed",
+    ),
   ),
   commands: group({
     enabled: option(
       z.boolean(),
       true,
-      'whether agents get `run_background`, `check_background` and `kill_background` (never on Windows)',
+      meaning(
+        'whether agents get `run_background`, `check_background` and `kill_background` (never on Windows)',
+      ),
     ),
     timeoutMs: option(
       milliseconds,
       300_000,
-      'time limit of a command without a timeout of its own. A server, which has written a text of `notify_on` or ' +
-        'listens on a TCP port (known on Linux), runs on, and a notice reports that. 0: no limit',
+      meaning(
+        'time limit of a command without a timeout of its own. A server, which has written a text of `notify_on` or ' +
+          'listens on a TCP port (known on Linux), runs on, and a notice reports that. 0: no limit',
+      ),
     ),
     maxOutputBytes: option(
       z.int().check(z.minimum(1024)),
       1_000_000_000,
-      'maximum output of a command; beyond it the command is killed',
+      meaning('maximum output of a command; beyond it the command is killed'),
     ),
     maxTotalBytes: option(
       z.int().check(z.minimum(1024)),
       5_000_000_000,
-      'maximum size of the files of all commands together; beyond it, the files of commands whose ends were reported ' +
-        'are removed, the oldest end first',
+      meaning(
+        'maximum size of the files of all commands together; beyond it, the files of commands whose ends were reported ' +
+          'are removed, the oldest end first',
+      ),
     ),
     shellEnv: option(
       z.boolean(),
       false,
-      'whether commands get the variables that other plugins add in their hook `shell.env`, as direnv plugins do. ' +
-        'A terminal of OpenCode is opened and closed for each command, because that calls those hooks',
+      meaning(
+        'whether commands get the variables that other plugins add in their hook `shell.env`, as direnv plugins do. ' +
+          'A terminal of OpenCode is opened and closed for each command, because that calls those hooks',
+      ),
     ),
     killGraceMs: option(
       milliseconds,
       5000,
-      'how long a command may take to end after SIGTERM before it is killed',
+      meaning('how long a command may take to end after SIGTERM before it is killed'),
     ),
   }),
   headless: group({
     waitMs: option(
       milliseconds,
       600_000,
-      'how long `opencode run` waits in total for the tasks that it launched, and for the answers to their notices. ' +
-        'While it waits, it does not print the text that the agent has just finished. 0: no wait',
+      meaning(
+        'how long `opencode run` waits in total for the tasks that it launched, and for the answers to their notices. ' +
+          'While it waits, it does not print the text that the agent has just finished. 0: no wait',
+      ),
     ),
   }),
   tmux: group({
     enabled: option(
       z.boolean(),
       false,
-      'inside tmux, each agent at work gets a pane that shows its session, closed 2 s after its end; the focus stays. ' +
-        'OpenCode must listen: `opencode --port 4096`',
+      meaning(
+        'inside tmux, each agent at work gets a pane that shows its session, closed 2 s after its end; the focus stays. ' +
+          'OpenCode must listen: `opencode --port 4096`',
+      ),
     ),
     layout: option(
       z.enum(['main-vertical', 'main-horizontal', 'tiled']),
       'main-vertical',
-      'the layout of the window: this, `"main-horizontal"` or `"tiled"`',
+      meaning('the layout of the window: this, `"main-horizontal"` or `"tiled"`'),
     ),
     size: option(
       z.int().check(z.minimum(20), z.maximum(90)),
       60,
-      'size of OpenCode\'s own pane, in percent of the window; `"tiled"` ignores it',
+      meaning('size of OpenCode\'s own pane, in percent of the window; `"tiled"` ignores it'),
     ),
-    limit: option(slots, 4, 'maximum number of panes'),
+    limit: option(slots, 4, meaning('maximum number of panes')),
   }),
   debug: option(
     z.boolean(),
     false,
-    "writes each step of each task to OpenCode's log; `OPENCODE_BACKGROUND_DEBUG=1` does the same",
+    meaning("writes each step of each task to OpenCode's log; `OPENCODE_BACKGROUND_DEBUG=1` does the same"),
   ),
 })
 

@@ -16,15 +16,15 @@ export const meanings = z.registry<{ readonly description: string }>()
 /**
  * Declares an option that may be omitted.
  *
- * @param meaning one line for the table in docs/options.md, in Markdown
+ * @param meaning one line for the table in docs/options.md, in Markdown; absent in a bundle
  */
 export function option<Schema extends z.ZodMiniType>(
   schema: Schema,
   byDefault: z.output<Schema>,
-  meaning: string,
+  meaning: string | undefined,
 ) {
   const optional = z._default(schema, byDefault as never)
-  meanings.add(optional, { description: meaning })
+  if (meaning !== undefined) meanings.add(optional, { description: meaning })
   return optional
 }
 

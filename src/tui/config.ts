@@ -1,5 +1,6 @@
 /** The options of the TUI part: the second element of the plugin's tuple in tui.json. */
 import * as z from 'zod/mini'
+import { meaning } from '../option-meaning.ts'
 import { option, parseAs, type Parsed } from '../parse-options.ts'
 
 /** OpenCode's own bindings do not use this key. */
@@ -12,7 +13,7 @@ const optionsSchema = z.strictObject({
       'expected a key such as "f6", or false for none',
     ),
     DEFAULT_KEY,
-    'the key that opens /tasks; `false`: none',
+    meaning('the key that opens /tasks; `false`: none'),
   ),
 })
 
