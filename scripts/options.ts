@@ -47,6 +47,8 @@ function typeOf(schema: JSONSchema): string {
       return schema.type
     case 'integer':
       return 'number'
+    case 'array':
+      return `readonly ${typeOf(schema.items as JSONSchema)}[]`
     default:
       throw new Error(`No declaration is known for ${JSON.stringify(schema)}.`)
   }

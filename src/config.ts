@@ -186,6 +186,30 @@ export const optionsSchema = z.strictObject({
     ),
     limit: option(slots, 4, meaning('maximum number of panes')),
   }),
+  worktree: group({
+    agents: option(
+      z.array(z.string()),
+      [],
+      meaning(
+        'names of agents that always work in a worktree, as `["build"]`; `worktree: false` in a call overrides it',
+      ),
+    ),
+    base: option(
+      z.enum(['now', 'head']),
+      'now',
+      meaning(
+        'what a worktree begins with: your checkout as it is `"now"`, or the commit of `"head"` without your changes',
+      ),
+    ),
+    directory: option(
+      z.string().check(z.regex(/^(\/.*)?$/, 'expected an absolute path')),
+      '',
+      meaning(
+        'contains the worktrees; absolute, and outside of your checkout or ignored there. By default ' +
+          '`$XDG_STATE_HOME/opencode-background/worktrees`',
+      ),
+    ),
+  }),
   debug: option(
     z.boolean(),
     false,

@@ -74,7 +74,10 @@ export function realPorts(
     log,
     owners,
     machine: thisMachine,
-    worktrees: { directory, root: join(dirname(thisMachine.root), 'worktrees') },
+    worktrees: {
+      directory,
+      root: options.worktree.directory || join(dirname(thisMachine.root), 'worktrees'),
+    },
     isRun: isRunProcess,
     ...(server && { server }),
   }
@@ -101,7 +104,11 @@ export function buildRooms(
   // Loaded lazily, as the panes below.
   const worktrees = (): Promise<WorktreeRuns> =>
     (worktreeRuns ??= import('./worktree/worktree-runs.ts').then(
-      (loaded) => new loaded.WorktreeRuns({ opencode, places: ports.worktrees, follow: followWorktree }),
+      (loaded) =>
+        new loaded.WorktreeRuns(
+          { opencode, places: ports.worktrees, follow: followWorktree },
+          options.worktree,
+        ),
     ))
   const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
     const { followSession } = await import('./follow.ts')
@@ -118,7 +125,15 @@ export function buildRooms(
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
-  const launches = { agent: agentLaunch({ catalogue, names, worktrees }), command: commandLaunch }
+  const launches = {
+    agent: agentLaunch({
+      catalogue,
+      names,
+      worktrees,
+      isIsolated: (agent) => options.worktree.agents.includes(agent),
+    }),
+    command: commandLaunch,
+  }
   const kindOf: KindOf = ({ kind }) => kinds[kind]
   const executor = new Executor({ clock, store, kindOf, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })

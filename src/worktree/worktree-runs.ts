@@ -2,6 +2,7 @@
  * Runs agents in worktrees of their own: makes the tree, moves the child session into it, follows its events, which OpenCode
  * sends to no hook of ours (contract 1.17), and has what the run leaves committed.
  */
+import type { Options } from '../config.ts'
 import { errorText, type Opencode } from '../host/opencode.ts'
 import {
   isEnded,
@@ -35,9 +36,9 @@ export class WorktreeRuns {
   readonly #ports: Ports
   readonly #trees: Worktrees
 
-  constructor(ports: Ports) {
+  constructor(ports: Ports, options: Options['worktree']) {
     this.#ports = ports
-    this.#trees = new Worktrees(git, ports.places?.root ?? '')
+    this.#trees = new Worktrees(git, ports.places?.root ?? '', options)
   }
 
   /** Stores what a tree will begin with. Rejects with a `GitError` where there can be none. */

@@ -12,10 +12,19 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import type { Options } from '../config.ts'
 import type { Applied, Changes } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
-import { checkoutOf, differences, identityAt, OWN_IDENTITY, snapshot } from './checkout.ts'
+import {
+  checkoutOf,
+  differences,
+  identityAt,
+  OWN_IDENTITY,
+  snapshot,
+  treeOf,
+  type Checkout,
+} from './checkout.ts'
 import { GitError, type Git } from './git.ts'
 import { copyIncluded, leftIgnored } from './included.ts'
 import { conflictsOf, statOf } from './merge.ts'
@@ -29,6 +38,8 @@ export interface TreeTask {
   readonly description: string
 }
 
+export type TreeOptions = Pick<Options['worktree'], 'base'>
+
 /** Maximum length of the words of a description in the name of a branch. */
 const SLUG_LENGTH = 40
 
@@ -36,12 +47,14 @@ export class Worktrees {
   readonly #git: Git
   /** Contains a directory for each repository. */
   readonly #directory: string
+  readonly #options: TreeOptions
   /** The newest work on each repository: git's own locks make concurrent calls fail. */
   readonly #working = new Map<string, Promise<unknown>>()
 
-  constructor(git: Git, directory: string) {
+  constructor(git: Git, directory: string, options: TreeOptions) {
     this.#git = git
     this.#directory = directory
+    this.#options = options
   }
 
   /**
@@ -50,13 +63,14 @@ export class Worktrees {
    */
   async plan({ id, description }: TreeTask, directory: string): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
-    const { root, prefix, repository } = checkout
+    const { root, prefix, head } = checkout
     const message = `The checkout from which ${id} was launched`
-    const { commit, head } = await snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
-    const counts = await differences(this.#git, root, head, commit)
-    const home = join(this.#directory, await projectName(root, repository))
-    await mkdir(home, { recursive: true })
-    const tree = join(await realpath(home), id)
+    const { tree: state, commit } =
+      this.#options.base === 'now'
+        ? await snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
+        : { tree: await treeOf(this.#git, root, checkout.index), commit: head }
+    const counts = await differences(this.#git, root, head, state)
+    const tree = join(await this.#home(checkout), id)
     await this.#git(root, ['update-ref', `${REFS}/${id}/base`, commit])
     return {
       root: tree,
@@ -65,6 +79,21 @@ export class Worktrees {
       checkout: root,
       base: { commit, head, ...counts },
     }
+  }
+
+  /** Makes the directory that contains the trees of a repository, and returns its path. */
+  async #home({ root, repository }: Checkout): Promise<string> {
+    const path = join(this.#directory, await projectName(root, repository))
+    await mkdir(path, { recursive: true })
+    const home = await realpath(path)
+    const isInside = `${home}/`.startsWith(`${root}/`)
+    // A snapshot would have the trees as submodules, and each search would find all of their files.
+    if (isInside && (await this.#git(root, ['check-ignore', '--quiet', home], { answers: [1] })).code === 1)
+      throw new GitError(
+        'refused',
+        `worktree.directory ${this.#directory} is in the checkout ${root}; choose one outside, or add it to .gitignore`,
+      )
+    return home
   }
 
   /** Forgets a plan of which no task came. Never rejects. */

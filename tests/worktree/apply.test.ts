@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { git } from '../../src/worktree/git.ts'
-import { Worktrees } from '../../src/worktree/worktrees.ts'
-import { createRepository, task, type Repository } from './repository.ts'
+import { type Repository, createRepository, task, treesOf } from './repository.ts'
 
 /** Runs a task whose agent does `work` in its tree; returns the tree and its end. */
 async function run(
@@ -118,7 +117,7 @@ test('an apply after a commit of the parent has the changes of both', async () =
 test('an apply that finds a file changed meanwhile writes nothing', async () => {
   const repository = createRepository()
   const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
-  const slow = new Worktrees(async (directory, args, options) => {
+  const slow = treesOf(async (directory, args, options) => {
     const answer = await git(directory, args, options)
     if (args.includes('--check')) repository.write('README.md', '# Typed meanwhile\n')
     return answer

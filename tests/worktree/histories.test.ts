@@ -13,8 +13,15 @@ import { expect, test } from 'vitest'
 import type { Changes } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { git } from '../../src/worktree/git.ts'
-import { Worktrees } from '../../src/worktree/worktrees.ts'
-import { createRepository, hashOf, locksOf, removeRepositories, task, type Repository } from './repository.ts'
+import {
+  type Repository,
+  createRepository,
+  hashOf,
+  locksOf,
+  removeRepositories,
+  task,
+  treesOf,
+} from './repository.ts'
 
 const COUNT = Number(process.env['WORKTREE_HISTORIES'] ?? 8)
 const SEED = Number(process.env['WORKTREE_SEED'] ?? 18)
@@ -101,7 +108,7 @@ class History {
   }))
   /** The versions that must be reachable at the end, by hash, with where each stood. */
   readonly #versions = new Map<string, string>()
-  #worktrees = new Worktrees(git, this.#repository.state)
+  #worktrees = treesOf(git, this.#repository.state)
 
   async play(step: Step): Promise<void> {
     const agent = this.#agents[step.who]
@@ -142,7 +149,7 @@ class History {
 
   async #call(agent: Agent, { type, killedAt: last }: Extract<Step, { killedAt: number }>): Promise<void> {
     let calls = 0
-    this.#worktrees = new Worktrees((directory, args, options) => {
+    this.#worktrees = treesOf((directory, args, options) => {
       calls += 1
       return calls > last ? Promise.reject(new Error('killed')) : git(directory, args, options)
     }, this.#repository.state)
@@ -153,7 +160,7 @@ class History {
       else if (agent.isAtWork) await this.#close(agent)
       deepEqual(this.#repository.standing(), standing)
     }
-    this.#worktrees = new Worktrees(git, this.#repository.state)
+    this.#worktrees = treesOf(git, this.#repository.state)
     if (calls <= last) return
     // The next OpenCode finds the tasks.
     const atWork = this.#agents.filter(({ isAtWork }) => isAtWork)

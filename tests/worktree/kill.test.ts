@@ -2,8 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { git, type Git } from '../../src/worktree/git.ts'
-import { Worktrees } from '../../src/worktree/worktrees.ts'
-import { createRepository, locksOf, task, type Repository } from './repository.ts'
+import { type Repository, createRepository, locksOf, task, treesOf } from './repository.ts'
 
 const KILLED = 'killed'
 
@@ -26,7 +25,7 @@ async function play(
   run: ReturnType<typeof task>,
   killed: ReturnType<typeof killedAt>,
 ): Promise<Worktree | undefined> {
-  const worktrees = new Worktrees(killed.git, repository.state)
+  const worktrees = treesOf(killed.git, repository.state)
   const worktree = await worktrees.plan(run, repository.root).catch(() => undefined)
   if (!worktree) return undefined
   const isOpen = await worktrees.open(worktree, run).then(
@@ -53,7 +52,7 @@ test('a task that is killed at any step continues from where it was, with all fi
     expect(locksOf(repository)).toEqual([])
     if (!worktree) continue
     const wrote = existsSync(worktree.root) && existsSync(`${worktree.root}/page.txt`)
-    const later = new Worktrees(git, repository.state)
+    const later = treesOf(git, repository.state)
     await later.open(worktree, run)
     expect(repository.read('dirty.txt', worktree.root)).toBe('dirty\n')
     expect(existsSync(`${worktree.root}/page.txt`)).toBe(wrote)

@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, vi } from 'vitest'
-import { git } from '../../src/worktree/git.ts'
+import { parseOptions, type Options } from '../../src/config.ts'
+import { git, type Git } from '../../src/worktree/git.ts'
 import { Worktrees } from '../../src/worktree/worktrees.ts'
 
 export interface Repository {
@@ -31,6 +32,13 @@ export interface Repository {
   standing(): { readonly index: string }
   /** The refs of tasks and branches. */
   refs(): string[]
+}
+
+/** The options of worktrees without those of a user. */
+export const DEFAULTS = parseOptions({}).options.worktree
+
+export function treesOf(by: Git, state: string, options: Partial<Options['worktree']> = {}): Worktrees {
+  return new Worktrees(by, state, { ...DEFAULTS, ...options })
 }
 
 const IDENTITY = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
@@ -72,7 +80,7 @@ export function createRepository(directory = 'project'): Repository {
   const repository: Repository = {
     root,
     state,
-    worktrees: new Worktrees(git, state),
+    worktrees: treesOf(git, state),
     git: run,
     write,
     read: (path, at = root) => readFileSync(join(at, path), 'utf8'),

@@ -6,7 +6,7 @@ import type { AgentTask, Outcome } from '../../src/task/task.ts'
 import { NO_USAGE } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { WorktreeRuns, type WorktreeFollower } from '../../src/worktree/worktree-runs.ts'
-import { createRepository, task, type Repository } from './repository.ts'
+import { createRepository, DEFAULTS, task, type Repository } from './repository.ts'
 
 const DONE: Outcome = { status: 'completed', text: 'done', usage: NO_USAGE }
 
@@ -41,7 +41,7 @@ async function scene(
       return Promise.resolve()
     })
   const places = { directory: repository.root, root: repository.state }
-  const runs = new WorktreeRuns({ opencode, places, follow })
+  const runs = new WorktreeRuns({ opencode, places, follow }, DEFAULTS)
   const run = task()
   const worktree = await runs.plan(run)
   const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask

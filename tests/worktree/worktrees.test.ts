@@ -1,9 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { createRepository, locksOf, task, temporary, type Repository } from './repository.ts'
+import { type Repository, createRepository, locksOf, task, temporary, treesOf } from './repository.ts'
 import { git } from '../../src/worktree/git.ts'
-import { Worktrees } from '../../src/worktree/worktrees.ts'
 
 /** Gives a checkout each kind of change, with a name of blanks and other scripts. */
 function changeAll(repository: Repository): void {
@@ -228,6 +227,38 @@ test('an included file is not written through a link of the commit', async () =>
   expect(readdirSync(outside)).toEqual([])
 })
 
+test('with the base "head" a tree begins without the changes of the checkout, which are counted', async () => {
+  const repository = createRepository()
+  changeAll(repository)
+  const before = repository.standing()
+  const trees = treesOf(git, repository.state, { base: 'head' })
+  const run = task()
+  const worktree = await trees.plan(run, repository.root)
+  await trees.open(worktree, run)
+  const { base, root } = worktree
+  expect(base).toEqual({ commit: base.head, head: base.head, changed: 4, created: 2 })
+  expect(repository.read('unstaged', root)).toBe('old\n')
+  expect(existsSync(join(root, 'added'))).toBe(false)
+  repository.write('page.txt', 'one\n', root)
+  expect(await trees.close(worktree, run)).toMatchObject({ paths: ['page.txt'], conflicts: [] })
+  expect(repository.standing()).toEqual(before)
+})
+
+test('a directory of trees inside of the checkout is refused, unless it is ignored', async () => {
+  const repository = createRepository()
+  const inside = treesOf(git, join(repository.root, 'trees'))
+  await expect(inside.plan(task(), repository.root)).rejects.toThrow(
+    'choose one outside, or add it to .gitignore',
+  )
+  repository.write('.gitignore', 'trees/\n')
+  const run = task()
+  const worktree = await inside.plan(run, repository.root)
+  await inside.open(worktree, run)
+  expect(repository.read('README.md', worktree.root)).toBe('# A project\n')
+  const { base } = await inside.plan(task(), repository.root)
+  expect(base).toMatchObject({ changed: 0, created: 1 })
+})
+
 test('ten launches at once get ten trees, and leave no lock', async () => {
   const repository = createRepository()
   const { worktrees } = repository
@@ -237,7 +268,7 @@ test('ten launches at once get ten trees, and leave no lock', async () => {
   repository.write('dirty.txt', 'dirty\n')
   const before = repository.standing()
   // Two managers know nothing of each other's calls.
-  const others = new Worktrees(git, repository.state)
+  const others = treesOf(git, repository.state)
   const runs = Array.from({ length: 10 }, () => task())
   const trees = await Promise.all(
     runs.map(async (run, position) => {
@@ -276,7 +307,7 @@ test('an unchanged tree into which a file is written while it is removed stays',
   const run = task()
   const worktree = await repository.worktrees.plan(run, repository.root)
   await repository.worktrees.open(worktree, run)
-  const late = new Worktrees((directory, args, options) => {
+  const late = treesOf((directory, args, options) => {
     if (args.includes('remove')) repository.write('late.txt', 'late\n', worktree.root)
     return git(directory, args, options)
   }, repository.state)
@@ -289,8 +320,9 @@ test('an unchanged tree into which a file is written while it is removed stays',
 
 test('a directory that is no tree any more is never committed to a repository around it', async () => {
   const repository = createRepository()
+  repository.write('.gitignore', 'state/\n')
   const run = task()
-  const within = new Worktrees(git, join(repository.root, 'state'))
+  const within = treesOf(git, join(repository.root, 'state'))
   const worktree = await within.plan(run, repository.root)
   await within.open(worktree, run)
   rmSync(join(worktree.root, '.git'))
@@ -353,7 +385,7 @@ test('a commit that fails keeps the files, and says why', async () => {
   const worktree = await repository.worktrees.plan(run, repository.root)
   await repository.worktrees.open(worktree, run)
   repository.write('page.txt', 'one\n', worktree.root)
-  const full = new Worktrees((directory, args, options) => {
+  const full = treesOf((directory, args, options) => {
     if (args[0] === 'commit-tree') return Promise.reject(new Error('No space left on device'))
     return git(directory, args, options)
   }, repository.state)
@@ -385,22 +417,19 @@ test.each([
   },
 ])('a launch in $where is refused', async ({ make, why }) => {
   const directory = make()
-  const worktrees = new Worktrees(git, join(directory, 'state'))
+  const worktrees = treesOf(git, join(directory, 'state'))
   await expect(worktrees.plan(task(), directory)).rejects.toThrow(why)
   await expect(worktrees.plan(task(), directory)).rejects.toMatchObject({ name: 'GitError' })
 })
 
 test('a launch without git, or with an old one, is refused', async () => {
   const { root, state } = createRepository()
-  const old = new Worktrees(
-    () => Promise.resolve({ code: 0, stdout: 'git version 2.37.9 (Apple Git-1)\n' }),
-    state,
-  )
+  const old = treesOf(() => Promise.resolve({ code: 0, stdout: 'git version 2.37.9 (Apple Git-1)\n' }), state)
   await expect(old.plan(task(), root)).rejects.toThrow('git 2.37.9 is too old; 2.38 or newer is needed')
   const path = process.env['PATH']
   process.env['PATH'] = root
   try {
-    await expect(new Worktrees(git, state).plan(task(), root)).rejects.toThrow('there is no git; install it')
+    await expect(treesOf(git, state).plan(task(), root)).rejects.toThrow('there is no git; install it')
   } finally {
     process.env['PATH'] = path
   }

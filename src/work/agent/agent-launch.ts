@@ -25,7 +25,10 @@ export interface LaunchRequest {
   readonly model?: string | undefined
   /** The variant of `model`: OpenCode's term for reasoning effort. */
   readonly variant?: string | undefined
-  /** Whether the agent works in a git worktree of its own, made from the present state of the parent's directory. */
+  /**
+   * Whether the agent works in a git worktree of its own, made from the present state of the parent's directory. Default:
+   * whether the option `worktree.agents` has it.
+   */
   readonly worktree?: boolean | undefined
 }
 
@@ -37,9 +40,16 @@ interface Ports {
   /** Our tools, which no child gets. */
   readonly names: ToolNames
   readonly worktrees: () => Promise<WorktreeRuns>
+  /** Whether an agent works in a worktree of its own, unless the request says. */
+  readonly isIsolated: (agent: string) => boolean
 }
 
-export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<LaunchRequest, AgentWork> {
+export function agentLaunch({
+  catalogue,
+  names,
+  worktrees,
+  isIsolated,
+}: Ports): KindLaunch<LaunchRequest, AgentWork> {
   return {
     kind: 'agent',
 
@@ -53,7 +63,8 @@ export function agentLaunch({ catalogue, names, worktrees }: Ports): KindLaunch<
       ])
       const model = await modelFor(request, agent, session, catalogue)
       const task = { ...run, description: request.description }
-      const worktree = request.worktree ? await planned(task, worktrees) : undefined
+      const isOwn = request.worktree ?? isIsolated(agent.name)
+      const worktree = isOwn ? await planned(task, worktrees) : undefined
       const work: AgentWork = {
         kind: 'agent',
         agent: agent.name,
@@ -91,7 +102,7 @@ async function planned(task: TreeTask, worktrees: Ports['worktrees']): Promise<W
     return await (await worktrees()).plan(task)
   } catch (error) {
     throw new ToolError(
-      `worktree: ${errorText(error)}. Nothing was started. Without worktree, the agent works in your directory.`,
+      `worktree: ${errorText(error)}. Nothing was started. With worktree: false, the agent works in your directory.`,
       'badArgument',
       { cause: error },
     )

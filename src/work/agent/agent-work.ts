@@ -33,9 +33,9 @@ export interface Worktree {
   readonly branch: string
   /** The top directory of the parent's checkout. */
   readonly checkout: string
-  /** What the tree begins with: the parent's checkout at the launch, of which ignored files are no part. */
+  /** The commit with which the tree begins, and the state of the parent's checkout, of which ignored files are no part. */
   readonly base: {
-    /** The commit of that state; `head` itself if the checkout had no changes. */
+    /** The commit of that state; `head` itself if the checkout had no changes, or the tree begins without them. */
     readonly commit: string
     /** The commit that was checked out. */
     readonly head: string

@@ -10,8 +10,9 @@ const ERROR_LENGTH = 200
 
 /** The lines of an answer about a task. */
 export function worktreeLines({ branch, directory, base }: Worktree): string[] {
-  const { head, changed, created } = base
-  const also = changed + created === 0 ? '' : ` and your ${changed} changed, ${created} new files`
+  const { commit, head, changed, created } = base
+  const how = commit === head ? 'without' : 'and'
+  const also = changed + created === 0 ? '' : ` ${how} your ${changed} changed, ${created} new files`
   return [`worktree: ${directory}`, `branch: ${branch}, from HEAD ${head.slice(0, 7)}${also}`]
 }
 
