@@ -209,6 +209,7 @@ export const optionsSchema = z.strictObject({
           '`$XDG_STATE_HOME/opencode-background/worktrees`',
       ),
     ),
+    max: option(slots, 10, meaning('maximum number of worktrees of a project; a further launch is refused')),
   }),
   debug: option(
     z.boolean(),

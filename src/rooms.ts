@@ -106,7 +106,7 @@ export function buildRooms(
     (worktreeRuns ??= import('./worktree/worktree-runs.ts').then(
       (loaded) =>
         new loaded.WorktreeRuns(
-          { opencode, places: ports.worktrees, follow: followWorktree },
+          { ...host, places: ports.worktrees, follow: followWorktree },
           options.worktree,
         ),
     ))

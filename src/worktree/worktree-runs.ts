@@ -30,6 +30,7 @@ interface Ports {
   readonly opencode: Opencode
   readonly places: WorktreePlaces | undefined
   readonly follow: WorktreeFollower
+  readonly store: { get(taskID: string): Task | undefined }
 }
 
 export class WorktreeRuns {
@@ -38,7 +39,11 @@ export class WorktreeRuns {
 
   constructor(ports: Ports, options: Options['worktree']) {
     this.#ports = ports
-    this.#trees = new Worktrees(git, ports.places?.root ?? '', options)
+    const hasEnded = (taskID: string): boolean => {
+      const task = ports.store.get(taskID)
+      return task !== undefined && isEnded(task)
+    }
+    this.#trees = new Worktrees({ git, directory: ports.places?.root ?? '', hasEnded }, options)
   }
 
   /** Stores what a tree will begin with. Rejects with a `GitError` where there can be none. */

@@ -26,6 +26,7 @@ import {
   type Checkout,
 } from './checkout.ts'
 import { GitError, type Git } from './git.ts'
+import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded, leftIgnored } from './included.ts'
 import { conflictsOf, statOf } from './merge.ts'
 
@@ -38,31 +39,51 @@ export interface TreeTask {
   readonly description: string
 }
 
-export type TreeOptions = Pick<Options['worktree'], 'base'>
+interface Ports {
+  readonly git: Git
+  /** Contains a directory for each repository. */
+  readonly directory: string
+  /** Whether a task of this process has ended; false for an unknown one. */
+  readonly hasEnded: (taskID: string) => boolean
+  readonly freeBytes?: typeof freeBytes
+}
 
 /** Maximum length of the words of a description in the name of a branch. */
 const SLUG_LENGTH = 40
 
 export class Worktrees {
   readonly #git: Git
-  /** Contains a directory for each repository. */
-  readonly #directory: string
-  readonly #options: TreeOptions
+  readonly #ports: Ports
+  readonly #options: Options['worktree']
+  readonly #planned: PlannedTrees
   /** The newest work on each repository: git's own locks make concurrent calls fail. */
   readonly #working = new Map<string, Promise<unknown>>()
 
-  constructor(git: Git, directory: string, options: TreeOptions) {
-    this.#git = git
-    this.#directory = directory
+  constructor(ports: Ports, options: Options['worktree']) {
+    this.#git = ports.git
+    this.#ports = ports
     this.#options = options
+    this.#planned = new PlannedTrees(ports.hasEnded)
   }
 
   /**
    * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `GitError`, also where
-   * there can be none.
+   * there can be none, or no more.
    */
-  async plan({ id, description }: TreeTask, directory: string): Promise<Worktree> {
+  async plan(task: TreeTask, directory: string): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
+    const home = await this.#home(checkout)
+    await refuseFullDisk(home, this.#ports.freeBytes ?? freeBytes)
+    await this.#planned.add(task.id, home, this.#options.max)
+    try {
+      return await this.#plan(task, checkout, home)
+    } catch (error) {
+      this.#planned.delete(task.id)
+      throw error
+    }
+  }
+
+  async #plan({ id, description }: TreeTask, checkout: Checkout, home: string): Promise<Worktree> {
     const { root, prefix, head } = checkout
     const message = `The checkout from which ${id} was launched`
     const { tree: state, commit } =
@@ -70,7 +91,7 @@ export class Worktrees {
         ? await snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
         : { tree: await treeOf(this.#git, root, checkout.index), commit: head }
     const counts = await differences(this.#git, root, head, state)
-    const tree = join(await this.#home(checkout), id)
+    const tree = join(home, id)
     await this.#git(root, ['update-ref', `${REFS}/${id}/base`, commit])
     return {
       root: tree,
@@ -83,7 +104,7 @@ export class Worktrees {
 
   /** Makes the directory that contains the trees of a repository, and returns its path. */
   async #home({ root, repository }: Checkout): Promise<string> {
-    const path = join(this.#directory, await projectName(root, repository))
+    const path = join(this.#ports.directory, await projectName(root, repository))
     await mkdir(path, { recursive: true })
     const home = await realpath(path)
     const isInside = `${home}/`.startsWith(`${root}/`)
@@ -91,13 +112,14 @@ export class Worktrees {
     if (isInside && (await this.#git(root, ['check-ignore', '--quiet', home], { answers: [1] })).code === 1)
       throw new GitError(
         'refused',
-        `worktree.directory ${this.#directory} is in the checkout ${root}; choose one outside, or add it to .gitignore`,
+        `worktree.directory ${this.#ports.directory} is in the checkout ${root}; choose one outside, or add it to .gitignore`,
       )
     return home
   }
 
   /** Forgets a plan of which no task came. Never rejects. */
   async discard({ checkout }: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
+    this.#planned.delete(id)
     await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/base`]).catch(() => {})
   }
 

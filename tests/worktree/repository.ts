@@ -37,8 +37,15 @@ export interface Repository {
 /** The options of worktrees without those of a user. */
 export const DEFAULTS = parseOptions({}).options.worktree
 
-export function treesOf(by: Git, state: string, options: Partial<Options['worktree']> = {}): Worktrees {
-  return new Worktrees(by, state, { ...DEFAULTS, ...options })
+type TreePorts = ConstructorParameters<typeof Worktrees>[0]
+
+export function treesOf(
+  by: Git,
+  state: string,
+  { ports, ...options }: Partial<Options['worktree']> & { readonly ports?: Partial<TreePorts> } = {},
+): Worktrees {
+  const hasEnded = (): boolean => false
+  return new Worktrees({ git: by, directory: state, hasEnded, ...ports }, { ...DEFAULTS, ...options })
 }
 
 const IDENTITY = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']

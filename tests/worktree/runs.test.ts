@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Opencode, Session } from '../../src/host/opencode.ts'
+import { TaskStore } from '../../src/task/store.ts'
 import type { AgentTask, Outcome } from '../../src/task/task.ts'
 import { NO_USAGE } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
@@ -41,7 +42,7 @@ async function scene(
       return Promise.resolve()
     })
   const places = { directory: repository.root, root: repository.state }
-  const runs = new WorktreeRuns({ opencode, places, follow }, DEFAULTS)
+  const runs = new WorktreeRuns({ opencode, places, follow, store: new TaskStore() }, DEFAULTS)
   const run = task()
   const worktree = await runs.plan(run)
   const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask

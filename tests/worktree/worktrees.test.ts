@@ -259,6 +259,61 @@ test('a directory of trees inside of the checkout is refused, unless it is ignor
   expect(base).toMatchObject({ changed: 0, created: 1 })
 })
 
+test('of three launches at once with a limit of two one is refused, until a tree is gone', async () => {
+  const repository = createRepository()
+  const ended = new Set<string>()
+  const trees = treesOf(git, repository.state, { max: 2, ports: { hasEnded: (id) => ended.has(id) } })
+  const runs = [task(), task(), task()]
+  const planned = await Promise.allSettled(runs.map((run) => trees.plan(run, repository.root)))
+  const made = planned.flatMap((each, index) => {
+    const run = runs[index]
+    return run && each.status === 'fulfilled' ? [{ run, worktree: each.value }] : []
+  })
+  const refused = planned.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []))
+  const ids = made
+    .map(({ run }) => run.id)
+    .toSorted()
+    .join(', ')
+  expect(refused).toEqual([
+    `GitError: this project has 2 worktrees, and its limit (worktree.max) is 2: ${ids}. ` +
+      'Apply or merge the work of ended tasks, or remove their trees with `git worktree remove`',
+  ])
+  for (const { run, worktree } of made) {
+    await trees.open(worktree, run)
+    repository.write(`${run.id}.txt`, 'work\n', worktree.root)
+    await trees.close(worktree, run)
+    ended.add(run.id)
+  }
+  // Trees that exist count in another process too.
+  const others = treesOf(git, repository.state, { max: 2 })
+  for (const each of [trees, others])
+    await expect(each.plan(task(), repository.root)).rejects.toThrow('has 2 worktrees')
+  repository.git(['worktree', 'remove', made[0]?.worktree.root ?? ''])
+  expect(await others.plan(task(), repository.root)).toMatchObject({ checkout: repository.root })
+})
+
+test('a launch that failed, or whose task ended before its turn, does not count for the limit', async () => {
+  const repository = createRepository()
+  const ended = new Set<string>()
+  const trees = treesOf(git, repository.state, { max: 1, ports: { hasEnded: (id) => ended.has(id) } })
+  const discarded = task()
+  await trees.discard(await trees.plan(discarded, repository.root), discarded)
+  const cancelled = task()
+  await trees.plan(cancelled, repository.root)
+  ended.add(cancelled.id)
+  expect(await trees.plan(task(), repository.root)).toMatchObject({ checkout: repository.root })
+})
+
+test('a launch on a disk with less than 2 GB of free space is refused', async () => {
+  const repository = createRepository()
+  const refs = repository.refs()
+  const trees = treesOf(git, repository.state, { ports: { freeBytes: () => Promise.resolve(1_900_000_000) } })
+  await expect(trees.plan(task(), repository.root)).rejects.toThrow(
+    'has 1.9 GB free, and a worktree needs 2; free some, or set worktree.directory',
+  )
+  expect(repository.refs()).toEqual(refs)
+})
+
 test('ten launches at once get ten trees, and leave no lock', async () => {
   const repository = createRepository()
   const { worktrees } = repository
