@@ -209,6 +209,14 @@ export const optionsSchema = z.strictObject({
           '`$XDG_STATE_HOME/opencode-background/worktrees`',
       ),
     ),
+    setup: option(
+      z.string(),
+      '',
+      meaning(
+        'command line that runs in each new worktree before its agent starts, as `"npm ci --prefer-offline"`, with the ' +
+          'permissions and limits of a background command',
+      ),
+    ),
     max: option(slots, 10, meaning('maximum number of worktrees of a project; a further launch is refused')),
   }),
   debug: option(

@@ -4,6 +4,7 @@
  */
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { LaunchRequest } from './work/agent/agent-launch.ts'
+import type { Worktree } from './work/agent/agent-work.ts'
 import type { CommandRequest } from './work/command/command-launch.ts'
 import type { Surroundings } from './work/command/machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
@@ -108,6 +109,8 @@ export class BackgroundManager {
   #following: Promise<void> | undefined
   readonly #stalledAfterMs: number
   readonly #hasShellEnv: boolean
+  /** The command line that runs in a new worktree; '': none. */
+  readonly #setup: string
 
   constructor(input: ManagerInput)
   /** @internal Tests pass their own ports. */
@@ -127,6 +130,7 @@ export class BackgroundManager {
     this.commands = { ...options.commands, enabled }
     this.#stalledAfterMs = options.stalledAfterMs
     this.#hasShellEnv = options.commands.shellEnv
+    this.#setup = options.worktree.setup
     this.#hooks = hooksOf(this.#rooms, this.#ports, this.#problems, () => this.dispose())
   }
 
@@ -153,6 +157,18 @@ export class BackgroundManager {
     const task = await this.#rooms.launcher.launch(this.#rooms.launches.agent, request)
     this.#rooms.executor.enqueue(task)
     return this.#rooms.store.now(task)
+  }
+
+  /**
+   * @internal Returns the command line that a run of this agent begins with, '' for none: its permissions are to be requested.
+   *
+   * @param worktree whether it gets one, or the one that it has; `undefined`: as the options have it
+   */
+  async setupOf(agent: string, worktree: boolean | Worktree | undefined): Promise<string> {
+    const { isIsolated, worktrees } = this.#rooms
+    if (this.#setup === '' || !(worktree ?? isIsolated(agent))) return ''
+    const isDone = typeof worktree === 'object' && !(await (await worktrees()).isSetupDue(worktree))
+    return isDone ? '' : this.#setup
   }
 
   /** Queues a shell command, and resolves and rejects as `launch` does. It requests no permission. */

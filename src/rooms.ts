@@ -14,6 +14,9 @@ import { Parents } from './parent/parents.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
+import { isRunning, readProcessIdentity } from './work/command/files.ts'
+import { attach, start } from './work/command/process.ts'
+import { markTold } from './work/command/retention.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
 import { agentLaunch } from './work/agent/agent-launch.ts'
@@ -106,8 +109,17 @@ export function buildRooms(
     (worktreeRuns ??= import('./worktree/worktree-runs.ts').then(
       (loaded) =>
         new loaded.WorktreeRuns(
-          { ...host, places: ports.worktrees, follow: followWorktree },
-          options.worktree,
+          {
+            ...host,
+            machine,
+            owners,
+            shellEnv,
+            processes: { start, attach, isRunning, readProcessIdentity, markTold },
+            disposal: disposal.signal,
+            places: ports.worktrees,
+            follow: followWorktree,
+          },
+          options,
         ),
     ))
   const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
@@ -125,12 +137,13 @@ export function buildRooms(
     { ...options.commands, toldBytes: options.notify.inlineResultBytes },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
+  const isIsolated = (agent: string): boolean => options.worktree.agents.includes(agent)
   const launches = {
     agent: agentLaunch({
       catalogue,
       names,
       worktrees,
-      isIsolated: (agent) => options.worktree.agents.includes(agent),
+      isIsolated,
     }),
     command: commandLaunch,
   }
@@ -214,6 +227,7 @@ export function buildRooms(
     statuses,
     launcher,
     continuer,
+    isIsolated,
     worktrees,
   }
   return rooms

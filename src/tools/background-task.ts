@@ -3,8 +3,10 @@ import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
+import type { AgentTask } from '../task/task.ts'
 import type { StartedTask } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
+import { askForCommand } from './run-background.ts'
 import { described, ownTask, type Caller, type Tool, type ToolPorts } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodMiniString =>
@@ -56,6 +58,7 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
   // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
   await ask(caller, agent, description)
+  await askForSetup(manager, agent, worktree, caller)
   const request = { parentID: caller.sessionID, agent, prompt, description, worktree }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
   return { task, note: statusNote(manager, task), before: undefined }
@@ -79,6 +82,7 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
     throw new ToolError(`${before.id} works ${where}, for good: omit worktree.`)
   }
   await ask(caller, before.agent, description ?? before.description)
+  await askForSetup(manager, before.agent, before.worktree ?? false, caller)
   const task = await manager.continue(before.id, prompt, {
     ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),
@@ -99,6 +103,17 @@ async function ask(caller: Caller, agent: string, description: string): Promise<
     always: ['*'],
     metadata: { description, agent },
   })
+}
+
+/** Requests the permissions of `worktree.setup`, if the run begins with it: its tree has the files of the caller's directory. */
+async function askForSetup(
+  manager: BackgroundManager,
+  agent: string,
+  worktree: Args['worktree'] | AgentTask['worktree'],
+  caller: Caller,
+): Promise<void> {
+  const setup = await manager.setupOf(agent, worktree)
+  if (setup !== '') await askForCommand(caller, setup, caller.directory, manager)
 }
 
 function missing(argument: string, what: string): string {

@@ -48,7 +48,7 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
     effect: 'starts',
     async call({ command, cwd: given = '.', timeout, label, notify_on = [], open_stdin }, caller) {
       const cwd = await directory(resolve(caller.directory, given))
-      const shell = await ask(caller, command, cwd, manager)
+      const shell = await askForCommand(caller, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0
       const task = await manager.launchCommand({
         parentID: caller.sessionID,
@@ -78,7 +78,7 @@ async function directory(path: string): Promise<string> {
  * directory outside of the project. Resolves with the shell that must run the line, or `undefined` for the
  * user's own.
  */
-async function ask(
+export async function askForCommand(
   caller: Caller,
   command: string,
   cwd: string,

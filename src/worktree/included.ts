@@ -3,10 +3,11 @@
  * form of `.gitignore`.
  */
 import { constants, existsSync } from 'node:fs'
-import { copyFile, lstat, mkdir, readFile, realpath } from 'node:fs/promises'
+import { copyFile, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { fieldsOf, type Git } from './git.ts'
+import { setupTimeOf, type SetupTime } from './setup-marks.ts'
 
 const LIST = '.worktreeinclude'
 /** How many ignored files are named. */
@@ -36,22 +37,61 @@ async function included(git: Git, checkout: string): Promise<string[]> {
   return fieldsOf(await git(checkout, ['check-ignore', '-z', '--stdin'], { input: stdout, answers: [1] }))
 }
 
-/** Returns the ignored files and directories of a tree that `copyIncluded` has not made, at most `NAMED`. */
+/**
+ * Returns the ignored files and directories of a tree that neither `copyIncluded` nor the setup has made, at most `NAMED`. Of
+ * a directory with files of both, the first such file stands for all.
+ */
 export async function leftIgnored(git: Git, { checkout, root }: Worktree): Promise<string[]> {
+  const setup = await setupTimeOf(git, root)
+  const isOurs = async (path: string): Promise<boolean> =>
+    (setup !== undefined && (await isMadeWithin(join(root, path), setup))) ||
+    isEqual(join(checkout, path), join(root, path))
   const args = ['ls-files', '--others', '--ignored', '--exclude-standard', '--directory', '-z']
   const left: string[] = []
   for (const path of fieldsOf(await git(root, args))) {
     if (left.length === NAMED) break
-    const isCopy = !path.endsWith('/') && (await isEqual(join(checkout, path), join(root, path)))
-    if (!isCopy) left.push(path)
+    if (!path.endsWith('/')) {
+      if (!(await isOurs(path))) left.push(path)
+      continue
+    }
+    const { ours, others } = await sorted(root, path, isOurs)
+    if (others !== undefined) left.push(ours === undefined ? path : others)
   }
   return left
 }
 
+/** Returns the first file of a directory that is ours, and the first that is not. */
+async function sorted(
+  root: string,
+  directory: string,
+  isOurs: (path: string) => Promise<boolean>,
+): Promise<{ readonly ours: string | undefined; readonly others: string | undefined }> {
+  let [ours, others]: (string | undefined)[] = []
+  const waiting = [directory]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const entries = await readdir(join(root, next), { withFileTypes: true })
+    for (const entry of entries) if (entry.isDirectory()) waiting.push(`${next}${entry.name}/`)
+    const files = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => `${next}${name}`)
+    const areOurs = await Promise.all(files.map(isOurs))
+    ours ??= files[areOurs.indexOf(true)]
+    others ??= files[areOurs.indexOf(false)]
+    if (ours !== undefined && others !== undefined) break
+  }
+  return { ours, others }
+}
+
+/** Whether a file was written, or moved to its place, while the setup ran: no program can set that time back. */
+async function isMadeWithin(path: string, { begun, done }: SetupTime): Promise<boolean> {
+  const { ctimeMs } = await lstat(path)
+  return begun <= ctimeMs && ctimeMs <= done
+}
+
 async function isEqual(one: string, other: string): Promise<boolean> {
   try {
-    const [first, second] = await Promise.all([readFile(one), readFile(other)])
-    return first.equals(second)
+    const [first, second] = await Promise.all([lstat(one), lstat(other)])
+    if (!first.isFile() || !second.isFile() || first.size !== second.size) return false
+    const [text, same] = await Promise.all([readFile(one), readFile(other)])
+    return text.equals(same)
   } catch {
     return false
   }

@@ -9,10 +9,12 @@ import {
   type AgentTask,
   type Applied,
   type EndedTask,
+  type Failure,
   type Outcome,
   type Task,
 } from '../task/task.ts'
 import { git, GitError } from './git.ts'
+import { Setup, type SetupPorts } from './setup.ts'
 import { Worktrees, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
@@ -26,7 +28,7 @@ export interface WorktreePlaces {
 /** Follows the events of a session in another directory until `signal`. Resolves when they come. */
 export type WorktreeFollower = (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
 
-interface Ports {
+interface Ports extends SetupPorts {
   readonly opencode: Opencode
   readonly places: WorktreePlaces | undefined
   readonly follow: WorktreeFollower
@@ -36,14 +38,16 @@ interface Ports {
 export class WorktreeRuns {
   readonly #ports: Ports
   readonly #trees: Worktrees
+  readonly #setup: Setup
 
-  constructor(ports: Ports, options: Options['worktree']) {
+  constructor(ports: Ports, options: Pick<Options, 'worktree' | 'commands'>) {
     this.#ports = ports
     const hasEnded = (taskID: string): boolean => {
       const task = ports.store.get(taskID)
       return task !== undefined && isEnded(task)
     }
-    this.#trees = new Worktrees({ git, directory: ports.places?.root ?? '', hasEnded }, options)
+    this.#trees = new Worktrees({ git, directory: ports.places?.root ?? '', hasEnded }, options.worktree)
+    this.#setup = new Setup(git, ports, options)
   }
 
   /** Stores what a tree will begin with. Rejects with a `GitError` where there can be none. */
@@ -56,6 +60,11 @@ export class WorktreeRuns {
   /** Forgets the plan of a task that was not launched. Never rejects. */
   async discard(worktree: Worktree, task: TreeTask): Promise<void> {
     await this.#trees.discard(worktree, task)
+  }
+
+  /** Whether the next run in a tree begins with the command line `worktree.setup`. */
+  isSetupDue(worktree: Worktree): Promise<boolean> {
+    return this.#setup.isDue(worktree)
   }
 
   /**
@@ -76,19 +85,24 @@ export class WorktreeRuns {
   /**
    * Prepares the tree, calls `run` in it, and adds to its outcome what it has left. Never rejects if `run` does not.
    *
-   * @param run is given the problem of a tree that could not be prepared
+   * @param run is given why the tree could not be prepared
    */
   async run(
     task: AgentTask,
     worktree: Worktree,
     stop: AbortSignal,
-    run: (problem: string | undefined) => Promise<Outcome>,
+    run: (failure: Failure | undefined) => Promise<Outcome>,
   ): Promise<Outcome> {
     const exclude = this.#ports.opencode.include(worktree.directory)
     const over = new AbortController()
     try {
-      const problem = await this.#prepare(task, worktree, stop, over.signal).catch(errorText)
-      const outcome = await run(problem)
+      const failure = await this.#prepare(task, worktree, stop, over.signal).catch(
+        (error: unknown): Failure => ({
+          reason: 'error',
+          message: `no worktree could be made: ${errorText(error)}`,
+        }),
+      )
+      const outcome = await run(failure)
       return { ...outcome, changes: await this.#trees.close(worktree, task) }
     } finally {
       over.abort()
@@ -100,6 +114,7 @@ export class WorktreeRuns {
   async recover<Ended extends EndedTask & AgentTask>(task: Ended): Promise<Ended> {
     const { startedAt, worktree } = task
     if (!worktree || startedAt === undefined) return task
+    await this.#setup.killLeft(task)
     return { ...task, changes: await this.#trees.close(worktree, task) }
   }
 
@@ -109,17 +124,21 @@ export class WorktreeRuns {
     worktree: Worktree,
     stop: AbortSignal,
     over: AbortSignal,
-  ): Promise<undefined> {
+  ): Promise<Failure | undefined> {
     const { follow, opencode } = this.#ports
     const { sessionID } = task
     const { directory } = worktree
     await this.#trees.open(worktree, task)
+    // A run that is resumed has been set up: its agent is at work.
+    const failure = task.status === 'starting' ? await this.#setup.run(task, worktree, stop) : undefined
+    if (failure) return failure
     // Only now, because OpenCode reads the configuration of a directory once.
     const session = await opencode.session(sessionID)
     if (session.directory !== directory) await opencode.moveSession(sessionID, directory)
     const following = follow(sessionID, directory, over)
     following.catch(() => {})
     await Promise.race([following, aborted(stop)])
+    return undefined
   }
 }
 

@@ -1,61 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { Opencode, Session } from '../../src/host/opencode.ts'
-import { TaskStore } from '../../src/task/store.ts'
-import type { AgentTask, Outcome } from '../../src/task/task.ts'
-import { NO_USAGE } from '../../src/task/task.ts'
-import type { Worktree } from '../../src/work/agent/agent-work.ts'
-import { WorktreeRuns, type WorktreeFollower } from '../../src/worktree/worktree-runs.ts'
-import { createRepository, DEFAULTS, task, type Repository } from './repository.ts'
-
-const DONE: Outcome = { status: 'completed', text: 'done', usage: NO_USAGE }
-
-/** Creates a task with a planned tree, and what runs it; `log` has the calls of OpenCode. */
-async function scene(
-  repository: Repository,
-  changes: { readonly move?: () => Promise<void>; readonly follow?: WorktreeFollower } = {},
-): Promise<{
-  readonly runs: WorktreeRuns
-  readonly worktree: Worktree
-  readonly planned: AgentTask
-  readonly log: string[]
-}> {
-  const log: string[] = []
-  const move = changes.move ?? (() => Promise.resolve())
-  const opencode = {
-    include: (directory: string) => {
-      log.push(`include ${directory}`)
-      return () => log.push('exclude')
-    },
-    session: () => Promise.resolve({ directory: repository.root } as Session),
-    moveSession: (_: string, directory: string) => {
-      log.push(`move to a tree with ${existsSync(join(directory, 'README.md')) ? 'its files' : 'no files'}`)
-      return move()
-    },
-  } as unknown as Opencode
-  const follow: WorktreeFollower =
-    changes.follow ??
-    ((_, __, signal) => {
-      log.push('follow')
-      signal.addEventListener('abort', () => log.push('follow no more'))
-      return Promise.resolve()
-    })
-  const places = { directory: repository.root, root: repository.state }
-  const runs = new WorktreeRuns({ opencode, places, follow, store: new TaskStore() }, DEFAULTS)
-  const run = task()
-  const worktree = await runs.plan(run)
-  const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask
-  return { runs, worktree, planned, log }
-}
+import type { AgentTask, Failure, Outcome } from '../../src/task/task.ts'
+import { createRepository } from './repository.ts'
+import { DONE, scene } from './scene.ts'
 
 const never = new AbortController().signal
 
 test('a session is moved into a complete tree, and followed until the end of the run', async () => {
   const repository = createRepository()
   const { runs, worktree, planned, log } = await scene(repository)
-  const outcome = await runs.run(planned, worktree, never, (problem) => {
-    log.push(`run ${String(problem)}`)
+  const outcome = await runs.run(planned, worktree, never, (failure) => {
+    log.push(`run ${failure?.message}`)
     repository.write('page.txt', 'one\n', worktree.root)
     return Promise.resolve(DONE)
   })
@@ -74,12 +30,14 @@ test('a run is told why its tree cannot be had, and leaves no tree', async () =>
   const repository = createRepository()
   const move = (): Promise<void> => Promise.reject(new Error('OpenCode refused session.move'))
   const { runs, worktree, planned } = await scene(repository, { move })
-  const problems: (string | undefined)[] = []
-  const outcome = await runs.run(planned, worktree, never, (problem) => {
-    problems.push(problem)
+  const failures: (Failure | undefined)[] = []
+  const outcome = await runs.run(planned, worktree, never, (failure) => {
+    failures.push(failure)
     return Promise.resolve(DONE)
   })
-  expect(problems).toEqual(['OpenCode refused session.move'])
+  expect(failures).toEqual([
+    { reason: 'error', message: 'no worktree could be made: OpenCode refused session.move' },
+  ])
   expect(outcome.changes).toEqual({ type: 'none' })
   expect(existsSync(worktree.root)).toBe(false)
 })

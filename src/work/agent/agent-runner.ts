@@ -10,7 +10,15 @@ import {
 } from '../../host/opencode.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
-import { isActive, isEnded, NO_USAGE, type AgentTask, type EndedTask, type Outcome } from '../../task/task.ts'
+import {
+  isActive,
+  isEnded,
+  NO_USAGE,
+  type AgentTask,
+  type EndedTask,
+  type Failure,
+  type Outcome,
+} from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { failed, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
@@ -61,16 +69,15 @@ export class AgentRunner implements WorkKind<AgentTask> {
 
   async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     if (!task.worktree) return this.#run(task, onStarted, stop)
-    const unmade = (problem: string): Outcome => failed('error', `no worktree could be made: ${problem}`)
-    const run = async (problem: string | undefined): Promise<Outcome> => {
+    const run = async (failure: Failure | undefined): Promise<Outcome> => {
       if (stop.aborted) return stopped(stop.reason as StopCause)
-      return problem === undefined ? this.#run(task, onStarted, stop) : unmade(problem)
+      return failure ? failed(failure.reason, failure.message) : this.#run(task, onStarted, stop)
     }
     try {
       return await (await this.#ports.worktrees()).run(task, task.worktree, stop, run)
     } catch (error) {
       // The package may have been replaced since its start.
-      return unmade(errorText(error))
+      return failed('error', `no worktree could be made: ${errorText(error)}`)
     }
   }
 

@@ -1,0 +1,41 @@
+/**
+ * Marks in git's own directory of a worktree, which goes with it: when its setup began, and when it was done. Their times
+ * are those of the file system that has the files of the setup, and show which files that made.
+ */
+import { existsSync } from 'node:fs'
+import { rm, stat, writeFile } from 'node:fs/promises'
+import type { Git } from './git.ts'
+
+/** When the setup of a tree ran, in milliseconds since the Unix epoch. */
+export interface SetupTime {
+  readonly begun: number
+  /** `Infinity` for a setup that was not done, because no agent works in its tree then. */
+  readonly done: number
+}
+
+async function markPath(git: Git, root: string, name: 'begun' | 'done'): Promise<string> {
+  const args = ['rev-parse', '--path-format=absolute', '--git-path', `opencode-background-setup-${name}`]
+  return (await git(root, args)).stdout.trim()
+}
+
+/** Whether the setup of a tree was done; false for a tree that does not exist. */
+export async function isSetUp(git: Git, root: string): Promise<boolean> {
+  return existsSync(root) && existsSync(await markPath(git, root, 'done'))
+}
+
+export async function markBegun(git: Git, root: string): Promise<void> {
+  await rm(await markPath(git, root, 'done'), { force: true })
+  await writeFile(await markPath(git, root, 'begun'), '')
+}
+
+export async function markDone(git: Git, root: string): Promise<void> {
+  await writeFile(await markPath(git, root, 'done'), '')
+}
+
+/** `undefined` for a tree in which no setup began. */
+export async function setupTimeOf(git: Git, root: string): Promise<SetupTime | undefined> {
+  const at = async (name: 'begun' | 'done'): Promise<number | undefined> =>
+    (await stat(await markPath(git, root, name)).catch(() => undefined))?.ctimeMs
+  const begun = await at('begun')
+  return begun === undefined ? undefined : { begun, done: (await at('done')) ?? Infinity }
+}

@@ -1,0 +1,83 @@
+/** A task with a planned worktree, and what runs it, on a fake OpenCode and real git and processes. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { systemClock } from '../../src/clock.ts'
+import { parseOptions, type OptionsInput } from '../../src/config.ts'
+import type { Opencode, Session } from '../../src/host/opencode.ts'
+import { systemOwners } from '../../src/task/owner.ts'
+import { TaskStore } from '../../src/task/store.ts'
+import type { AgentTask, Outcome } from '../../src/task/task.ts'
+import { NO_USAGE } from '../../src/task/task.ts'
+import type { Worktree } from '../../src/work/agent/agent-work.ts'
+import { isRunning, readProcessIdentity } from '../../src/work/command/files.ts'
+import { attach, start } from '../../src/work/command/process.ts'
+import { markTold } from '../../src/work/command/retention.ts'
+import { WorktreeRuns, type WorktreeFollower } from '../../src/worktree/worktree-runs.ts'
+import { task, type Repository } from './repository.ts'
+
+export const DONE: Outcome = { status: 'completed', text: 'done', usage: NO_USAGE }
+
+interface SceneOptions {
+  readonly move?: () => Promise<void>
+  readonly follow?: WorktreeFollower
+  readonly options?: OptionsInput
+  readonly disposal?: AbortSignal
+  readonly shell?: string
+}
+
+export interface Scene {
+  readonly runs: WorktreeRuns
+  readonly worktree: Worktree
+  readonly planned: AgentTask & { readonly status: 'starting' }
+  /** The calls of OpenCode. */
+  readonly log: string[]
+  /** Contains the files of commands. */
+  readonly commands: string
+}
+
+/** Creates a task with a planned tree, and what runs it. */
+export async function scene(repository: Repository, changes: SceneOptions = {}): Promise<Scene> {
+  const log: string[] = []
+  const move = changes.move ?? (() => Promise.resolve())
+  const opencode = {
+    include: (directory: string) => {
+      log.push(`include ${directory}`)
+      return () => log.push('exclude')
+    },
+    session: () => Promise.resolve({ directory: repository.root } as Session),
+    moveSession: (_: string, directory: string) => {
+      log.push(`move to a tree with ${existsSync(join(directory, 'README.md')) ? 'its files' : 'no files'}`)
+      return move()
+    },
+  } as unknown as Opencode
+  const follow: WorktreeFollower =
+    changes.follow ??
+    ((_, __, signal) => {
+      log.push('follow')
+      signal.addEventListener('abort', () => log.push('follow no more'))
+      return Promise.resolve()
+    })
+  const commands = `${repository.state}-commands`
+  const ports = {
+    opencode,
+    follow,
+    clock: systemClock,
+    store: new TaskStore(),
+    owners: systemOwners('tests', repository.root),
+    shellEnv: { of: () => Promise.resolve({}) },
+    machine: {
+      root: commands,
+      shell: changes.shell ?? '/bin/sh',
+      env: process.env,
+      onTermination: () => () => {},
+    },
+    processes: { start, attach, isRunning, readProcessIdentity, markTold },
+    disposal: changes.disposal ?? new AbortController().signal,
+    places: { directory: repository.root, root: repository.state },
+  }
+  const runs = new WorktreeRuns(ports, parseOptions(changes.options).options)
+  const run = task()
+  const worktree = await runs.plan(run)
+  const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask
+  return { runs, worktree, planned: { ...planned, status: 'starting' } as Scene['planned'], log, commands }
+}
