@@ -12,6 +12,7 @@ const HEAVY = [
   'e2e/soak',
   'e2e/run.',
   'e2e/restart',
+  'e2e/worktree',
   'tui/restart',
   'e2e/newuser',
   'e2e/interrupt',

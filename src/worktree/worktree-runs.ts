@@ -2,6 +2,7 @@
  * Runs agents in worktrees of their own: makes the tree, moves the child session into it, follows its events, which OpenCode
  * sends to no hook of ours (contract 1.17), and has what the run leaves committed.
  */
+import { existsSync } from 'node:fs'
 import type { Options } from '../config.ts'
 import { errorText, type Opencode } from '../host/opencode.ts'
 import {
@@ -113,7 +114,8 @@ export class WorktreeRuns {
   /** Commits what a run has left whose process is gone. Never rejects. */
   async recover<Ended extends EndedTask & AgentTask>(task: Ended): Promise<Ended> {
     const { startedAt, worktree } = task
-    if (!worktree || startedAt === undefined) return task
+    // A tree may have been made whose run never received its prompt.
+    if (!worktree || (startedAt === undefined && !existsSync(worktree.root))) return task
     await this.#setup.killLeft(task)
     return { ...task, changes: await this.#trees.close(worktree, task) }
   }

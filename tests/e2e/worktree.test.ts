@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { heldReply } from '../harness/replies.ts'
-import type { ModelRequest, Reply } from '../harness/script.ts'
-import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { heldReply, never } from '../harness/replies.ts'
+import type { Project } from '../harness/server.ts'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
+import { directoryOf, idOf, launchInTree as launch, placeOf, writes } from '../harness/trees.ts'
 
 let stage: Stage
 
@@ -28,38 +29,15 @@ function standing(): { readonly status: string; readonly index: string } {
   }
 }
 
-/** Returns the directory that a child's prompt names. */
-function directoryOf({ messages }: ModelRequest): string {
-  const prompt = messages.find(({ role }) => role === 'user')?.content ?? ''
-  return /worktree of your own, (\S+): /.exec(prompt)?.[1] ?? ''
+/** Answers a permission request in the directory in which it was made. */
+async function reply({ directory }: Project, requestID: string | undefined, answer: object): Promise<void> {
+  const query = `directory=${encodeURIComponent(directory)}`
+  await fetch(`${stage.server.url}/permission/${requestID}/reply?${query}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(answer),
+  })
 }
-
-/** Returns the directory of the first child of a parent. */
-function placeOf({ childRequests: [first] }: Parent): string {
-  return first ? directoryOf(first) : ''
-}
-
-/** Answers as a child that writes a file by its tool, and reports what its working directory is. */
-function writes(path: string, content: string): (request: ModelRequest) => Reply {
-  return (request) => {
-    const results = request.messages.filter(({ role }) => role === 'tool')
-    if (results.length === 0)
-      return {
-        tools: [
-          { name: 'write', args: { filePath: join(directoryOf(request), path), content } },
-          { name: 'bash', args: { command: 'pwd', description: 'The working directory' } },
-        ],
-      }
-    return { text: `written in ${results.at(-1)?.content.trim() ?? ''}` }
-  }
-}
-
-async function launch(parent: Parent, description: string): Promise<string> {
-  const [answer = ''] = await parent.call([backgroundTask(description, { worktree: true })])
-  return answer
-}
-
-const idOf = (answer: string): string => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
 
 test('an agent in a worktree leaves a branch, and the checkout of its parent as it was', async () => {
   writeFileSync(join(stage.server.directory, 'draft.txt'), 'not committed\n')
@@ -114,8 +92,8 @@ test('of two writers of a file the first is applied, and the second conflicts an
 })
 
 test('a cancelled agent stops in its worktree, which goes unless it was changed', async () => {
-  const { reply, release } = heldReply()
-  const parent = await stage.parent(() => reply)
+  const { reply: held, release } = heldReply()
+  const parent = await stage.parent(() => held)
   const id = idOf(await launch(parent, 'take long'))
   await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   const directory = placeOf(parent)
@@ -140,14 +118,7 @@ test('a permission that an agent in a worktree needs is reported, and granted th
   await expect.poll(status).toContain('status: waiting')
   const place = stage.server.project(placeOf(parent))
   const [request] = (await place.get('/permission')) as { id: string }[]
-  await fetch(
-    `${stage.server.url}/permission/${request?.id}/reply?directory=${encodeURIComponent(place.directory)}`,
-    {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ reply: 'once' }),
-    },
-  )
+  await reply(place, request?.id, { reply: 'once' })
   await parent.waitForNotice('asked')
 })
 
@@ -175,6 +146,104 @@ test("an agent in a worktree cannot edit its parent's checkout", async () => {
   await parent.waitForNotice('answered: ')
   expect(parent.noticeText).toContain('prevents you from using this specific tool call')
   expect(readFileSync(file, 'utf8')).toBe(before)
+})
+
+test("a command that names its parent's checkout needs the permission that the rules demand", async () => {
+  const project = stage.project({ config: { permission: { external_directory: 'ask' } } })
+  const copy = join(project.directory, 'copy.md')
+  const parent = await stage.parent(
+    ({ messages }) => {
+      const result = messages.find(({ role }) => role === 'tool')
+      if (result) return { text: `answered: ${result.content}` }
+      return { tools: [{ name: 'bash', args: { command: `cp README.md ${copy}`, description: 'Copy' } }] }
+    },
+    {},
+    project,
+  )
+  await launch(parent, 'reach out')
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const place = stage.server.project(placeOf(parent))
+  await expect.poll(() => place.get('/permission')).toHaveLength(1)
+  const [request] = (await place.get('/permission')) as {
+    id: string
+    permission: string
+    patterns: string[]
+  }[]
+  expect(request).toMatchObject({
+    permission: 'external_directory',
+    patterns: [join(project.directory, '*')],
+  })
+  await reply(place, request?.id, { reply: 'reject', message: 'Stay in your worktree.' })
+  await parent.waitForNotice('Stay in your worktree.')
+  expect(existsSync(copy)).toBe(false)
+})
+
+test('a message to an agent at work in its worktree is read at its next step', async () => {
+  const { reply: first, release } = heldReply()
+  const parent = await stage.parent(({ messages }) => {
+    if (messages.some(({ content }) => content === 'and the tests')) return { text: 'with the tests' }
+    return messages.some(({ role }) => role === 'tool') ? { text: 'without them' } : first
+  })
+  const id = idOf(await launch(parent, 'write the code'))
+  await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
+  const [answer] = await parent.call([
+    { name: 'background_task', args: { task_id: id, prompt: 'and the tests' } },
+  ])
+  expect(answer).toContain(id)
+  release({ tools: [{ name: 'bash', args: { command: 'touch code.txt', description: 'Write' } }] })
+  await parent.waitForNotice('with the tests')
+  expect(parent.noticeText).toContain('code.txt. It applies cleanly')
+  expect(parent.noticeText).not.toContain('without them')
+})
+
+test('an agent whose context was summarised in its worktree is reported with its last answer', async () => {
+  let directory = ''
+  let requests = 0
+  const parent = await stage.parent((request) => {
+    requests += 1
+    if (requests === 1) {
+      directory = directoryOf(request)
+      return { status: 400, text: 'context length exceeded' }
+    }
+    if (requests === 2) return { text: 'the summary' }
+    if (request.messages.at(-1)?.role === 'tool') return { text: 'went on' }
+    const filePath = join(directory, 'after.txt')
+    return { tools: [{ name: 'write', args: { filePath, content: 'work' } }] }
+  })
+  await launch(parent, 'fill the context')
+  await parent.waitForNotice('<result>went on</result>')
+  expect(parent.noticeText).toContain('1 file (+1 -0): after.txt.')
+})
+
+test('an agent whose instance of OpenCode ends has its files committed, and is told as interrupted', async () => {
+  const parent = await stage.parent((request) =>
+    request.messages.some(({ role }) => role === 'tool') ? never() : writes('cut.txt', 'work')(request),
+  )
+  await launch(parent, 'be cut off')
+  await stage.model.waitForRequest(
+    (request) => request.parentSessionID === parent.id && request.messages.at(-1)?.role === 'tool',
+  )
+  const directory = encodeURIComponent(placeOf(parent))
+  await fetch(`${stage.server.url}/instance/dispose?directory=${directory}`, { method: 'POST' })
+  await stage.passUntil(parent.waitForNotice('cut.txt. It applies cleanly'))
+  expect(parent.noticeText).toContain('status="failed"')
+})
+
+test('an agent that left its worktree unchanged has it again in its next run', async () => {
+  const parent = await stage.parent((request) => {
+    const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    if (!asked.includes('write it') || request.messages.at(-1)?.role === 'tool') return { text: 'done' }
+    const filePath = join(directoryOf(request), 'late.txt')
+    return { tools: [{ name: 'write', args: { filePath, content: 'late' } }] }
+  })
+  const id = idOf(await launch(parent, 'look around'))
+  await parent.waitForNotice('It changed no file; its worktree was removed.')
+  expect(existsSync(placeOf(parent))).toBe(false)
+  const [output] = await parent.call([{ name: 'background_output', args: { task_id: id } }])
+  expect(output).toContain('done')
+  await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'write it' } }])
+  await parent.waitForNotice('1 commit, 1 file (+1 -0): late.txt.')
+  expect(git('show', `opencode-background/${id}-look-around:late.txt`)).toBe('late')
 })
 
 test('the next run of an agent continues on its branch, in the directory that it had', async () => {
@@ -206,21 +275,4 @@ test('a worktree is refused where there is no repository, and nothing is started
   const answer = await launch(parent, 'try')
   expect(answer).toContain(`worktree: ${directory} is not in a git repository`)
   expect(parent.childRequests).toEqual([])
-})
-
-test('what an agent wrote in its worktree before a kill -9 is on its branch after the restart', async () => {
-  const parent = await stage.parent(async (request) => {
-    if (request.messages.some(({ role }) => role === 'tool')) return heldReply().reply
-    return writes('rescued.txt', 'work')(request)
-  })
-  const id = idOf(await launch(parent, 'be killed'))
-  await stage.model.waitForRequest(
-    (request) => request.parentSessionID === parent.id && request.messages.at(-1)?.role === 'tool',
-  )
-  await stage.restart('SIGKILL')
-  const again = stage.parentAt(parent.id)
-  await again.say('What is new?')
-  await again.waitForNotice('rescued.txt')
-  expect(again.noticeText).toContain('status="failed"')
-  expect(git('show', `opencode-background/${id}-be-killed:rescued.txt`)).toBe('work')
 })

@@ -74,3 +74,15 @@ test('what a run left whose process is gone is committed, and a task without cha
   expect(await runs.apply(found, false)).toEqual({ type: 'applied', paths: ['page.txt'] })
   expect(readFileSync(join(repository.root, 'page.txt'), 'utf8')).toBe('one\n')
 })
+
+test('a tree that was made for a run which never received its prompt is removed', async () => {
+  const repository = createRepository()
+  const { runs, worktree, planned } = await scene(repository)
+  await repository.worktrees.open(worktree, planned)
+  const { startedAt: _, ...unstarted } = { ...planned, ...DONE, endedAt: 2 } as AgentTask & {
+    readonly status: 'completed'
+  }
+  expect((await runs.recover(unstarted)).changes).toEqual({ type: 'none' })
+  expect(existsSync(worktree.root)).toBe(false)
+  expect(await runs.recover(unstarted)).toBe(unstarted)
+})

@@ -1,0 +1,214 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { heldReply, never } from '../harness/replies.ts'
+import type { Script, ToolCall } from '../harness/script.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import {
+  deadlyGit,
+  directoryOf,
+  idOf,
+  launchInTree as launch,
+  placeOf,
+  writes,
+  type DeadlyGit,
+} from '../harness/trees.ts'
+
+let stage: Stage
+let deadly: DeadlyGit
+
+beforeAll(async () => {
+  deadly = deadlyGit()
+  stage = await startStage({
+    options: { pollMs: 600_000 },
+    config: { permission: { external_directory: 'allow' } },
+    env: deadly.env,
+  })
+})
+afterAll(async () => {
+  await stage.close()
+  deadly.close()
+})
+
+function git(...args: readonly string[]): string {
+  return execFileSync('git', ['-C', stage.server.directory, ...args]).toString()
+}
+
+/** What only an apply may change. */
+function standing(): { readonly status: string; readonly index: string } {
+  return {
+    status: git('--no-optional-locks', 'status', '--porcelain=v2', '--branch'),
+    index: readFileSync(join(stage.server.directory, '.git', 'index')).toString('hex'),
+  }
+}
+
+/** Answers as a child that writes a file, and works on until the end of OpenCode. */
+function writesAndWorksOn(path: string): Script {
+  return (request) =>
+    request.messages.some(({ role }) => role === 'tool') ? never() : writes(path, 'work\n')(request)
+}
+
+/** Answers as a child that writes the file which its newest prompt names. */
+const writesWhatIsAsked: Script = (request) => {
+  const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  const name = /file (\S+)/.exec(asked)?.[1] ?? ''
+  if (request.messages.at(-1)?.role === 'tool') return { text: `wrote ${name}` }
+  return { tools: [{ name: 'write', args: { filePath: join(directoryOf(request), name), content: name } }] }
+}
+
+/** Resolves when the child of a parent has written its file. */
+async function hasWritten(parent: Parent): Promise<void> {
+  await stage.model.waitForRequest(
+    (request) => request.parentSessionID === parent.id && request.messages.at(-1)?.role === 'tool',
+  )
+}
+
+/** Has the parent make calls, waits until git has ended OpenCode, and starts it again; resolves with the parent. */
+async function endedBy(parent: Parent, calls: readonly ToolCall[]): Promise<Parent> {
+  // The model may never read the results.
+  await stage.server.prompt(parent.id, `CALL ${JSON.stringify(calls)} END`)
+  await expect.poll(() => deadly.isArmed).toBe(false)
+  await stage.restart('SIGKILL')
+  return stage.parentAt(parent.id)
+}
+
+const inTree = (description: string): ToolCall => backgroundTask(description, { worktree: true })
+const applies = (task_id: string): readonly ToolCall[] => [{ name: 'background_apply', args: { task_id } }]
+const nextRun = (task_id: string, prompt: string): readonly ToolCall[] => [
+  { name: 'background_task', args: { task_id, prompt, description: 'Again' } },
+]
+
+test.each(['SIGKILL', 'SIGTERM'] as const)(
+  'what an agent wrote in its worktree before %s is on its branch, and its next run has it',
+  async (signal) => {
+    const file = `${signal}.txt`
+    let script = writesAndWorksOn(file)
+    const parent = await stage.parent((request) => script(request))
+    const before = standing()
+    const id = idOf(await launch(parent, 'be killed'))
+    await hasWritten(parent)
+    const directory = placeOf(parent)
+    await stage.restart(signal)
+    const again = stage.parentAt(parent.id)
+    await again.say('What is new?')
+    await again.waitForNotice(file)
+    expect(again.noticeText).toContain('status="failed"')
+    expect(git('show', `opencode-background/${id}-be-killed:${file}`)).toBe('work\n')
+    expect(standing()).toEqual(before)
+    script = ({ messages }) =>
+      messages.at(-1)?.role === 'tool'
+        ? { text: `found ${messages.at(-1)?.content}` }
+        : { tools: [{ name: 'bash', args: { command: `pwd; cat ${file}`, description: 'Look' } }] }
+    await again.call(nextRun(id, 'go on'))
+    await again.waitForNotice(`found ${directory}\nwork`)
+  },
+)
+
+test.each([
+  ['before its worktree is made', 'before', 'worktree add'],
+  ['after its worktree is made', 'after', 'worktree add'],
+] as const)('an agent that is killed %s has not started, and its next run starts', async (_, when, what) => {
+  const parent = await stage.parent(writesWhatIsAsked)
+  const before = standing()
+  deadly.arm(when, what)
+  const again = await endedBy(parent, [inTree('file first.txt')])
+  await again.say('What is new?')
+  await again.waitForNotice('OpenCode stopped before the task had started')
+  const id = idOf(again.noticeText)
+  expect(git('branch', '--list', `opencode-background/${id}*`)).toBe('')
+  expect(git('worktree', 'list')).not.toContain(id)
+  // The prompt that was never sent comes first.
+  await again.call(nextRun(id, 'go on'))
+  await again.waitForNotice('wrote first.txt')
+  expect(again.noticeText).toContain('1 commit, 1 file (+1 -0): first.txt.')
+  expect(standing()).toEqual(before)
+})
+
+test.each([
+  ['before the end of its work is kept', 'before'],
+  ['after the end of its work is kept', 'after'],
+] as const)('an agent that is killed %s has ended, with its files on its branch', async (_, when) => {
+  const parent = await stage.parent(writes(`${when}.txt`, 'work\n'))
+  const before = standing()
+  deadly.arm(when, '/run-1')
+  const again = await endedBy(parent, [inTree('commit')])
+  await again.say('What is new?')
+  await again.waitForNotice('status="completed"')
+  expect(again.noticeText).toContain(`1 commit, 1 file (+1 -0): ${when}.txt. It applies cleanly`)
+  const id = idOf(again.noticeText)
+  expect(git('show', `opencode-background/${id}-commit:${when}.txt`)).toBe('work\n')
+  expect(standing()).toEqual(before)
+})
+
+test('the end of an agent in a worktree that was told before a kill is told once, and can be applied', async () => {
+  const parent = await stage.parent(writes('told.txt', 'work\n'))
+  const id = idOf(await launch(parent, 'tell'))
+  await parent.waitForNotice('told.txt')
+  await parent.quiet()
+  await stage.restart('SIGKILL')
+  const again = stage.parentAt(parent.id)
+  await again.say('What is new?')
+  expect(again.noticeText.split(`id="${id}"`)).toHaveLength(2)
+  const [answer] = await again.call(applies(id))
+  expect(answer).toContain('are in your checkout, unstaged:\n- told.txt')
+  expect(readFileSync(join(stage.server.directory, 'told.txt'), 'utf8')).toBe('work\n')
+})
+
+test.each([
+  ['before the changes are written', 'before', 'are in your checkout, unstaged'],
+  ['after the changes are written', 'after', 'Nothing was written'],
+] as const)('an apply that is killed %s can be repeated', async (_, when, expected) => {
+  const name = `apply-${when}.txt`
+  const file = join(stage.server.directory, name)
+  const parent = await stage.parent(writes(name, 'work\n'))
+  const id = idOf(await launch(parent, 'apply'))
+  await parent.waitForNotice(name)
+  await parent.quiet()
+  const { index } = standing()
+  deadly.arm(when, 'apply --whitespace=nowarn /')
+  const again = await endedBy(parent, applies(id))
+  expect(existsSync(file)).toBe(when === 'after')
+  const [answer] = await again.call(applies(id))
+  expect(answer).toContain(expected)
+  expect(readFileSync(file, 'utf8')).toBe('work\n')
+  expect(standing().index).toBe(index)
+})
+
+test('an agent in a worktree is reported by its own process, and adopted when that is dead', async () => {
+  const { reply, release } = heldReply()
+  const asked = (text: string): string => (text.endsWith('mine') ? 'mine.txt' : 'left.txt')
+  const parent = await stage.parent((request) => {
+    const path = asked(request.messages.find(({ role }) => role === 'user')?.content ?? '')
+    if (path === 'left.txt') return writesAndWorksOn(path)(request)
+    return request.messages.some(({ role }) => role === 'tool') ? reply : writes(path, 'work\n')(request)
+  })
+  const mine = idOf(await launch(parent, 'mine'))
+  await hasWritten(parent)
+  await parent.quietBesidesChildren()
+  const other = await stage.second()
+  try {
+    await other.prompt(parent.id, 'hello from the other side')
+    await other.waitForIdle(parent.id)
+    expect(parent.noticeText).toBe('')
+    expect(git('branch', '--list', `opencode-background/${mine}*`)).not.toBe('')
+    release({ text: 'told by its own' })
+    await parent.waitForNotice('told by its own')
+    await parent.quiet()
+    const left = idOf(await launch(parent, 'left'))
+    await stage.model.waitForRequest(
+      (request) => request.parentSessionID === parent.id && directoryOf(request).endsWith(left),
+    )
+    await expect.poll(() => existsSync(join(placeOf(parent), '..', left, 'left.txt'))).toBe(true)
+    await stage.server.stop({ signal: 'SIGKILL', keepHome: true })
+    await other.prompt(parent.id, 'is anybody there')
+    await parent.waitForNotice(`-left, 1 commit, 1 file (+1 -0): left.txt.`)
+    await other.waitForIdle(parent.id)
+    for (const id of [left, mine])
+      expect(parent.noticeText.match(new RegExp(`id="${id}"`, 'g'))).toHaveLength(1)
+    expect(git('show', `opencode-background/${left}-left:left.txt`)).toBe('work\n')
+  } finally {
+    await other.stop({ keepHome: true })
+    await stage.restart('SIGKILL')
+  }
+})
