@@ -339,7 +339,7 @@ export function connect(
         const request = { url: '/event', query: { directory: at }, signal, parseAs: 'stream' }
         const { data, error, response } = await raw.get(request)
         if (error !== undefined) throw refusal('event.subscribe', error, response)
-        await readEvents(data as ReadableStream<Uint8Array>, onEvent)
+        await readEvents(data as ReadableStream<Uint8Array>, onEvent, signal)
       } catch (error) {
         if (signal.aborted) return
         if (error instanceof HostError) throw error
