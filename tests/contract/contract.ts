@@ -7,6 +7,7 @@ import { describe } from 'vitest'
 import { aborts } from './aborts.ts'
 import { compaction } from './compaction.ts'
 import { contractTest } from './contract-test.ts'
+import { directories } from './directories.ts'
 import { failures } from './failures.ts'
 import type { HostUnderTest } from './host-under-test.ts'
 import { messageIDs } from './message-ids.ts'
@@ -31,6 +32,7 @@ export function hostContract(name: string, makeHost: () => Promise<HostUnderTest
       parents,
       compaction,
       permissions,
+      directories,
     ])
       subject(test)
   })

@@ -43,6 +43,7 @@ async function fakeUnderTest(): Promise<HostUnderTest> {
     userAbort: (sessionID) => host.userAbort(sessionID),
     userRevert: async (sessionID, messageID) => host.userRevert(sessionID, messageID),
     deleteSession: async (sessionID) => host.deleteSession(sessionID),
+    otherCheckout: async () => '/checkout',
     async waitUntil(predicate, description) {
       const end = clock.now() + WAIT_LIMIT_MS
       while (!(await predicate())) {

@@ -23,6 +23,8 @@ export interface HostUnderTest {
   /** Undoes a message and all later ones, as /undo does. */
   userRevert(sessionID: string, messageID: string): Promise<void>
   deleteSession(sessionID: string): Promise<void>
+  /** Makes another checkout of the project; resolves with its directory. */
+  otherCheckout(): Promise<string>
   /** Resolves when the predicate holds; after a generous time, rejects with `description`. */
   waitUntil(predicate: () => boolean | Promise<boolean>, description: string): Promise<void>
   /** Resolves when the host has had time for everything that could still follow. */

@@ -1,10 +1,15 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { systemClock } from '../../src/clock.ts'
 import { connect } from '../../src/host/opencode.ts'
 import { startModel } from '../harness/model.ts'
 import { startOpencode } from '../harness/server.ts'
 import { hostContract } from './contract.ts'
 import type { HostUnderTest } from './host-under-test.ts'
+
+const git = promisify(execFile)
 
 const WAIT_LIMIT_MS = 30_000
 const POLL_MS = 5
@@ -15,6 +20,7 @@ const ROUND_TRIPS = 30
 async function realUnderTest(): Promise<HostUnderTest> {
   const model = await startModel()
   const server = await startOpencode({ model })
+  let checkouts = 0
 
   return {
     opencode: connect(server.client, server.directory, systemClock),
@@ -33,6 +39,11 @@ async function realUnderTest(): Promise<HostUnderTest> {
     },
     async deleteSession(sessionID) {
       await server.client.session.delete({ path: { id: sessionID }, throwOnError: true })
+    },
+    async otherCheckout() {
+      const directory = join(server.home, `checkout-${(checkouts += 1)}`)
+      await git('git', ['-C', server.directory, 'worktree', 'add', '--quiet', '--detach', directory])
+      return directory
     },
     async waitUntil(predicate, description) {
       const end = Date.now() + WAIT_LIMIT_MS

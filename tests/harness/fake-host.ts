@@ -44,6 +44,8 @@ const STORE_MS = 4
 /** The number of parts of a message that are stored without a pause. */
 const PARTS_AT_ONCE = 40
 const HEARTBEAT_MS = 10_000
+/** The directory of the port, and of new sessions. */
+const DIRECTORY = '/project'
 const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
 
 export class FakeHost {
@@ -86,7 +88,10 @@ export class FakeHost {
   readonly #store: FakeStore
   readonly #faults: FakeFaults
   readonly #model: FakeModel
-  readonly #listeners = new Set<(event: Event) => void>()
+  /** With the directory whose events each hears. */
+  readonly #listeners = new Map<(event: Event) => void, string>()
+  /** The directories besides that of the port in its statuses and permission requests. */
+  readonly #included: string[] = []
   readonly #statuses = new Map<string, SessionStatus>()
   readonly #runs = new Map<string, FakeRun>()
   readonly #lastStored = new Map<string, Promise<void>>()
@@ -127,9 +132,9 @@ export class FakeHost {
     return this.#model.requests
   }
 
-  /** Listens to all sessions, as a plugin's event hook does. Returns a function that stops it. */
-  onEvent(listener: (event: Event) => void): () => void {
-    this.#listeners.add(listener)
+  /** Listens to all sessions of a directory, as a plugin's event hook does. Returns a function that stops it. */
+  onEvent(listener: (event: Event) => void, directory = DIRECTORY): () => void {
+    this.#listeners.set(listener, directory)
     return () => this.#listeners.delete(listener)
   }
 
@@ -247,7 +252,7 @@ export class FakeHost {
   async disposeInstance(): Promise<void> {
     this.abortAll()
     await pause(this.#clock, STORE_MS)
-    this.#emit('server.instance.disposed', { directory: '/project' })
+    this.#emit('server.instance.disposed', { directory: DIRECTORY })
     await pause(this.#clock, 0)
     this.endInstance()
     for (const end of this.#streams) end()
@@ -309,8 +314,10 @@ export class FakeHost {
   readonly #emit: Emit = (type, properties) => {
     if (this.muteEvents) return
     const event = structuredClone({ id: this.#store.newID('evt'), type, properties }) as Event
+    const directory = this.#directoryOf(properties)
     for (const delayMs of this.eventDelays(event)) {
-      for (const listener of this.#listeners) {
+      for (const [listener, heard] of this.#listeners) {
+        if (heard !== directory) continue
         if (delayMs === 0) queueMicrotask(() => listener(event))
         else
           this.#clock.after(delayMs, () => {
@@ -318,6 +325,25 @@ export class FakeHost {
           })
       }
     }
+  }
+
+  /** Returns the directory whose instance sends an event (contract 17.2). */
+  #directoryOf(properties: object): string {
+    const { info, sessionID } = properties as { info?: Partial<Session>; sessionID?: string }
+    if (info?.directory !== undefined) return info.directory
+    return sessionID !== undefined && this.#store.has(sessionID)
+      ? this.#store.session(sessionID).directory
+      : DIRECTORY
+  }
+
+  /** Whether the port's calls for all sessions include this one. */
+  #isIncluded(sessionID: string): boolean {
+    return [DIRECTORY, ...this.#included].includes(this.#directoryOf({ sessionID }))
+  }
+
+  #include(directory: string): () => void {
+    this.#included.push(directory)
+    return () => this.#included.splice(this.#included.indexOf(directory), 1)
   }
 
   #createPort(): Opencode {
@@ -342,28 +368,35 @@ export class FakeHost {
         call('replaceMetadata', id, () =>
           this.#store.updateSession(id, { metadata: structuredClone(metadata) }),
         ),
-      permissions: () => call('permissions', undefined, () => this.permissions),
-      rejectPermission: (id, message) => call('rejectPermission', undefined, () => this.#reject(id, message)),
+      permissions: () =>
+        call('permissions', undefined, () =>
+          this.permissions.filter(({ sessionID }) => this.#isIncluded(sessionID)),
+        ),
+      rejectPermission: (id, message, at) =>
+        call('rejectPermission', undefined, () => this.#reject(id, message, at)),
       prompt: (id, prompt) => call('prompt', id, () => this.#prompt(id, structuredClone(prompt))),
       leaveMessage: (id) => call('leaveMessage', id, () => void this.#store.session(id)),
       abort: (id) => call('abort', id, () => this.#abort(id)),
       messages: (id) => call('messages', id, () => this.#store.messages(this.#store.session(id).id)),
       newestMessages: (id, count) =>
         call('newestMessages', id, () => this.#store.messages(this.#store.session(id).id).slice(-count)),
-      statuses: () => call('statuses', undefined, () => Object.fromEntries(this.#statuses)),
-      include: () => () => {},
+      statuses: () =>
+        call('statuses', undefined, () =>
+          Object.fromEntries([...this.#statuses].filter(([id]) => this.#isIncluded(id))),
+        ),
+      include: (directory) => this.#include(directory),
       moveSession: (id, directory) =>
         call('moveSession', id, () => this.#store.updateSession(id, { directory })),
-      events: (onEvent, signal) => call('events', undefined, () => this.#stream(onEvent, signal)),
+      events: (onEvent, signal, at) => call('events', undefined, () => this.#stream(onEvent, signal, at)),
       callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
       log: (level, message) => call('log', undefined, () => void this.logged.push({ level, message })),
     }
   }
 
-  #stream(onEvent: (event: Event) => void, signal: AbortSignal): Promise<void> {
+  #stream(onEvent: (event: Event) => void, signal: AbortSignal, at?: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const stopListening = this.onEvent(onEvent)
+      const stopListening = this.onEvent(onEvent, at)
       let cancelBeat = (): void => {}
       const send = (type: 'server.connected' | 'server.heartbeat'): void => {
         if (!this.muteEvents) onEvent({ id: this.#store.newID('evt'), type, properties: {} } as Event)
@@ -412,7 +445,10 @@ export class FakeHost {
     else tool?.reject(message === undefined ? new Refused() : new Error(message))
   }
 
-  #reject(id: string, message?: string): void {
+  #reject(id: string, message?: string, at = DIRECTORY): void {
+    const request = this.permissions.find((each) => each.id === id)
+    if (request && this.#directoryOf(request) !== at)
+      throw new HostError('notFound', `Permission request not found: ${id}`)
     this.rejections.push({ id, message })
     this.replyPermission(id, 'reject', message)
   }
