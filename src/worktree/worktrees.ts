@@ -124,9 +124,9 @@ export class Worktrees {
   }
 
   /** Makes the tree of a run, unless it is there. Rejects with a `GitError`, and leaves nothing behind then. */
-  async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
+  async open(worktree: Worktree, { id, run }: Pick<TreeTask, 'id' | 'run'>): Promise<void> {
     await this.#alone(worktree.checkout, async () => {
-      if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
+      if (!(await this.#isTree(worktree))) await this.#make(worktree, { id, run })
       else if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
       await this.#git(
         worktree.checkout,
@@ -168,6 +168,40 @@ export class Worktrees {
     return this.#alone(worktree.checkout, () => apply(this.#git, worktree, end, ref, check))
   }
 
+  /**
+   * Removes the tree and the branch of a task at the user's request, and returns their last commit: refs keep all commits.
+   * Rejects with a `GitError`, also where ignored files would be lost. Can be repeated.
+   */
+  async remove(worktree: Worktree, run: TreeTask): Promise<string> {
+    const { checkout, root, branch } = worktree
+    return this.#alone(checkout, async () => {
+      const ignored = existsSync(root) ? await leftIgnored(this.#git, worktree) : []
+      if (ignored.length > 0)
+        throw new GitError(
+          'refused',
+          `${root} has ignored files: ${ignored.join(', ')}. Delete or copy them first`,
+        )
+      const tip = await this.#commitOf(checkout, `refs/heads/${branch}`)
+      // An earlier call was killed behind its last step.
+      if (tip === undefined && !existsSync(root))
+        return (await this.#commitOf(checkout, endRef(run.id, run.run))) ?? worktree.base.commit
+      // A person may have moved the branch since.
+      for (const name of [`refs/heads/${branch}`, endRef(run.id, run.run)]) {
+        const kept = await this.#commitOf(checkout, name)
+        if (kept !== undefined)
+          await this.#git(checkout, ['update-ref', `${REFS}/${run.id}/kept-${kept}`, kept])
+      }
+      const commit = await this.#commit(worktree, run)
+      await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
+      // Without force, so that git refuses a tree with submodules, or with a file that was written meanwhile.
+      await this.#git(checkout, ['worktree', 'remove', root], { answers: existsSync(root) ? [] : [128] })
+      if ((await this.#commitOf(checkout, `refs/heads/${branch}`)) !== undefined)
+        // git refuses a branch that is checked out elsewhere.
+        await this.#git(checkout, ['branch', '--quiet', '-D', branch])
+      return commit
+    })
+  }
+
   /** Whether the directory is the tree. Removes what a killed `git worktree add` left of one. */
   async #isTree({ root, checkout }: Worktree): Promise<boolean> {
     if (!existsSync(root)) return false
@@ -194,32 +228,40 @@ export class Worktrees {
     await copyIncluded(this.#git, worktree)
   }
 
-  async #make(worktree: Worktree, id: string): Promise<void> {
+  async #make(worktree: Worktree, { id, run }: Pick<TreeTask, 'id' | 'run'>): Promise<void> {
     const { checkout, root, branch, base } = worktree
     const isNew = (await this.#commitOf(checkout, `refs/heads/${branch}`)) === undefined
+    const start = (isNew && run > 1 ? await this.#lastEnd(worktree, id) : undefined) ?? base.commit
     const { stdout } = await this.#git(checkout, ['worktree', 'list', '--porcelain'])
     // Of a tree whose directory is gone, and that is locked: once does not suffice.
     const again = stdout.split('\n').includes(`worktree ${root}`) ? ['--force', '--force'] : []
     const lock = ['--lock', '--reason', `${BRANCHES} ${id}`]
-    const what = isNew ? ['--no-track', '-b', branch, root, base.commit] : [root, branch]
+    const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
     const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
     try {
       await this.#git(checkout, add).catch(async (error: unknown) => {
         if (!(error instanceof GitError) || error.reason !== 'locked') throw error
-        if (isNew) await this.#deleteBranch(worktree)
+        if (isNew) await this.#deleteBranch(worktree, start)
         return this.#git(checkout, add)
       })
       await copyIncluded(this.#git, worktree)
     } catch (error) {
       await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] }).catch(() => {})
-      if (isNew && !existsSync(root)) await this.#deleteBranch(worktree)
+      if (isNew && !existsSync(root)) await this.#deleteBranch(worktree, start)
       throw error
     }
   }
 
+  /** Returns the end of the newest run that has changed something. */
+  async #lastEnd({ checkout }: Worktree, id: string): Promise<string | undefined> {
+    const order = ['--sort=-version:refname', '--count=1', '--format=%(objectname)']
+    const { stdout } = await this.#git(checkout, ['for-each-ref', ...order, endRef(id, '*')])
+    return stdout.trim() || undefined
+  }
+
   /** Deletes the branch while nothing was committed on it. Never rejects. */
-  async #deleteBranch({ checkout, branch, base }: Worktree): Promise<void> {
-    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, base.commit]).catch(() => {})
+  async #deleteBranch({ checkout, branch, base }: Worktree, start = base.commit): Promise<void> {
+    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, start]).catch(() => {})
   }
 
   /** Commits all files of the tree that are not ignored, and returns the commit. */
@@ -302,7 +344,7 @@ export class Worktrees {
 }
 
 /** The end of each run, because a later run may move the branch back. */
-function endRef(id: string, run: number): string {
+function endRef(id: string, run: number | '*'): string {
   return `${REFS}/${id}/run-${run}`
 }
 
