@@ -2,7 +2,9 @@
 import { isPersonal } from './host/message.ts'
 import type { Event, Session } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
+import type { ViewHint } from './setup/view-hint.ts'
 import type { StoreListener } from './task/store.ts'
+import type { Repeats } from './tools/repeats.ts'
 
 /** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
@@ -49,6 +51,20 @@ export function observersOf(rooms: Rooms): Observers {
       parents.find(sessionID)?.outbox.observeRemoval(messageID),
     'permission.asked': ({ properties }) => permissions.observeAsked(properties),
     'permission.replied': ({ properties }) => permissions.observeReplied(properties.requestID),
+  }
+}
+
+interface PluginParts {
+  readonly repeats: Repeats
+  readonly hint: ViewHint | undefined
+}
+
+/** Returns the observers of what the plugin has beside its manager. */
+export function pluginObserversOf({ repeats, hint }: PluginParts): Observers {
+  return {
+    'session.created': ({ properties: { info } }) => hint?.observeCreated(info),
+    'session.status': ({ properties: { sessionID, status } }) => repeats.observeStatus(sessionID, status),
+    'tui.command.execute': ({ properties: { command } }) => hint?.observeCommand(command),
   }
 }
 

@@ -5,7 +5,8 @@ import { isMainThread } from 'node:worker_threads'
 import { systemClock } from './clock.ts'
 import { thisMachine } from './work/command/machine.ts'
 import { BackgroundManager } from './manager.ts'
-import { connect, type Event, type Opencode } from './host/opencode.ts'
+import { connect, type Opencode } from './host/opencode.ts'
+import { observe, pluginObserversOf } from './events.ts'
 import { toolNames } from './tool-names.ts'
 import { completeDefinition } from './tools/definition.ts'
 import { backgroundApply } from './tools/background-apply.ts'
@@ -55,6 +56,7 @@ const plugin = {
     const hint = isMainThread ? undefined : viewHint(connect(client, directory, systemClock))
     const now = (): number => systemClock.now()
     const repeats = new Repeats()
+    const observers = pluginObserversOf({ repeats, hint })
     const hooks = manager.hooks()
     const { toolNames: names, commands } = manager
     const ports = { manager, now, telling: byNotice(names), traitsOf }
@@ -78,8 +80,7 @@ const plugin = {
       tool: clashes.tools,
       // Synchronous, because OpenCode calls it for every event of the instance and never awaits it (contract 11.9).
       event({ event }) {
-        repeats.handleEvent(event as Event)
-        hint?.handleEvent(event as Event)
+        observe(observers, event)
         return hooks.event({ event })
       },
       async 'tool.definition'({ toolID }, output) {

@@ -6,7 +6,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Event } from '../host/opencode.ts'
+import type { Session } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { VIEW_COMMAND } from '../task/request.ts'
 
@@ -34,10 +34,12 @@ export class ViewHint {
     this.#ports = ports
   }
 
-  handleEvent(event: Event): void {
-    if (this.#state === 'over') return
-    if (event.type === 'tui.command.execute' && event.properties.command === VIEW_COMMAND) this.dispose()
-    else if (event.type === 'session.created' && readRecord(event.properties.info)) this.#launched()
+  observeCommand(command: string): void {
+    if (command === VIEW_COMMAND) this.dispose()
+  }
+
+  observeCreated(session: Session): void {
+    if (this.#state === 'idle' && readRecord(session)) this.#wait()
   }
 
   dispose(): void {
@@ -45,8 +47,7 @@ export class ViewHint {
     this.#cancel()
   }
 
-  #launched(): void {
-    if (this.#state !== 'idle') return
+  #wait(): void {
     this.#state = 'waiting'
     this.#cancel = this.#ports.clock.after(ANNOUNCED_WITHIN_MS, () => {
       this.dispose()

@@ -2,7 +2,7 @@
  * Recognises repeated tool calls. When the model's answer breaks off after a tool call, OpenCode calls the
  * model again for this message, without the result of the tool call (seen): a launch would be made twice.
  */
-import type { Event } from '../host/opencode.ts'
+import type { SessionStatus } from '../host/opencode.ts'
 import type { ToolContext } from './tool.ts'
 
 /** The data of calls. */
@@ -21,9 +21,9 @@ const SESSIONS = 100
 export class Repeats {
   readonly #steps = new Map<string, Step>()
 
-  handleEvent(event: Event): void {
-    if (event.type !== 'session.status' || event.properties.status.type !== 'retry') return
-    const step = this.#steps.get(event.properties.sessionID)
+  observeStatus(sessionID: string, { type }: SessionStatus): void {
+    if (type !== 'retry') return
+    const step = this.#steps.get(sessionID)
     if (!step) return
     for (const [call, results] of step.since) addTo(step.before, call, ...results)
     step.since.clear()

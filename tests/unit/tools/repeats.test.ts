@@ -1,13 +1,9 @@
 import { expect, test } from 'vitest'
-import type { Event } from '../../../src/host/opencode.ts'
 import { Repeats } from '../../../src/tools/repeats.ts'
 
 const step = { sessionID: 'ses_1', messageID: 'msg_1' }
 
-function retry(sessionID: string): Event {
-  const status = { type: 'retry', attempt: 1, message: 'broken', next: 0 } as const
-  return { id: 'evt_1', type: 'session.status', properties: { sessionID, status } }
-}
+const RETRY = { type: 'retry', attempt: 1, message: 'broken', next: 0 } as const
 
 function counted(): {
   readonly repeats: Repeats
@@ -29,9 +25,9 @@ test('after a retry, Repeats returns the result of each earlier call, and runs f
   const { repeats, make } = counted()
   await make()
   await make()
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   expect([await make(), await make(), await make()]).toEqual(['task 1', 'task 2', 'task 3'])
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   expect([await make(), await make(), await make(), await make()]).toEqual([
     'task 1',
     'task 2',
@@ -43,16 +39,16 @@ test('after a retry, Repeats returns the result of each earlier call, and runs f
 test('a call that the first retry omits still gets its first result after the second retry', async () => {
   const { repeats, make } = counted()
   await make({ prompt: 'one' })
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   await make({ prompt: 'two' })
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   expect(await make({ prompt: 'one' })).toBe('task 1')
 })
 
 test('a call with another message, session or arguments is a new call', async () => {
   const { repeats, make } = counted()
   await make({ prompt: 'one' })
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   expect(await make({ prompt: 'two' })).toBe('task 2')
   expect(await make({ prompt: 'one' }, { ...step, sessionID: 'ses_2' })).toBe('task 3')
   expect(await make({ prompt: 'one' }, { ...step, messageID: 'msg_2' })).toBe('task 4')
@@ -62,7 +58,7 @@ test('a refused call runs again', async () => {
   const repeats = new Repeats()
   const refused = repeats.once('run_background', {}, step, () => Promise.reject(new Error('too many')))
   await expect(refused).rejects.toThrow('too many')
-  repeats.handleEvent(retry('ses_1'))
+  repeats.observeStatus('ses_1', RETRY)
   expect(await repeats.once('run_background', {}, step, () => Promise.resolve('started'))).toBe('started')
 })
 
@@ -70,7 +66,7 @@ test('Repeats remembers the calls of a hundred sessions; one more session replac
   const { repeats, make } = counted()
   const sessions = Array.from({ length: 101 }, (_, index) => ({ ...step, sessionID: `ses_${index}` }))
   for (const of of sessions) await make({}, of)
-  for (const { sessionID } of sessions) repeats.handleEvent(retry(sessionID))
+  for (const { sessionID } of sessions) repeats.observeStatus(sessionID, RETRY)
   const again = await Promise.all(sessions.slice(1).map((of) => make({}, of)))
   expect(again).toEqual(again.map((_, index) => `task ${index + 2}`))
   expect(await make({}, sessions[0])).toBe('task 102')
