@@ -137,7 +137,7 @@ export function offersOf(commands: Workplace, agents: Workplace | undefined): re
 
 function agentOffers(commands: Workplace, agents: Workplace): readonly Offer[] {
   return [
-    offer(agents, backgroundTask(agents), {
+    offer(agents, routed(backgroundTask, agents, commands), {
       title: 'Hand work to an agent of OpenCode',
       schema: readSchema,
       structure: startedJSON,
@@ -219,7 +219,7 @@ async function callerAt({ parentID, rules }: Workplace, caller: McpCaller): Prom
   return { ...caller, sessionID: await parentID(caller.client), ask: caller.askBy(rules) }
 }
 
-/** A tool that reads or stops one task, wherever that is. */
+/** A tool that reads, stops or prompts one task, wherever that is. */
 function routed<Shape extends ToolShape, Data>(
   make: (workplace: Workplace) => Tool<Shape, Data>,
   home: Workplace,
@@ -231,7 +231,8 @@ function routed<Shape extends ToolShape, Data>(
   return {
     ...tool,
     async call(args, caller) {
-      const { task_id = '' } = args as { readonly task_id?: string }
+      const { task_id } = args as { readonly task_id?: string }
+      if (task_id === undefined) return tool.call(args, caller)
       // First, because the other place may be an OpenCode that does not answer.
       if (await isOwn(home.manager, task_id, caller.sessionID)) return tool.call(args, caller)
       const there = await callerAt(other, caller as McpCaller).catch(() => undefined)

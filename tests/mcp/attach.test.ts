@@ -87,6 +87,10 @@ test('agents and commands are listed together, and each tool takes the id of eit
   expect((await call('background_output', { task_id: command.task_id })).structured.task.status).toBe(
     'running',
   )
+  expect(await call('background_task', task('more', { task_id: command.task_id }))).toMatchObject({
+    isError: true,
+    text: expect.stringContaining('is a command: it reads no prompts') as string,
+  })
   const stopped = await call('background_cancel', { all: true })
   expect(stopped.structured.tasks).toMatchObject([
     { task: { task_id: command.task_id, status: 'cancelled' } },
