@@ -7,8 +7,9 @@
  *   --peer name@version     another plugin to compare, from the registry, on its own server; may be repeated
  *   --old dist/server.js    another build of this plugin to compare, on its own server
  *   --mcp 30                number of starts of each MCP server, with 50 commands each
- *   --only one,bursts       sections of one, bursts, heavy, restart, calls, start, sleeping, makespan, queue, mcp (only if named,
- *                           because it installs another MCP server)
+ *   --worktrees 30          number of worktrees of 3,000 files that git makes, and ours; a tenth as many of 50,000
+ *   --only one,bursts       sections of one, bursts, heavy, restart, calls, start, sleeping, makespan, queue, worktrees, mcp (only
+ *                           if named, because it installs another MCP server)
  *
  * Each sample checks that each result was reported once; otherwise the benchmark fails.
  */
@@ -27,6 +28,7 @@ import { writeResults, type Table } from './results.ts'
 import { Scene, type Sample } from './scene.ts'
 import { sleepingChildren } from './sleeping.ts'
 import { startShare } from './start.ts'
+import { worktreesBesideGit } from './worktrees.ts'
 
 const SPREAD_MS = 200
 const QUEUED = 1000
@@ -37,6 +39,7 @@ const { values } = parseArgs({
     bursts: { type: 'string', default: '20' },
     heavy: { type: 'string', default: '30' },
     mcp: { type: 'string', default: '30' },
+    worktrees: { type: 'string', default: '30' },
     peer: { type: 'string', multiple: true, default: [] },
     old: { type: 'string' },
     only: { type: 'string' },
@@ -104,6 +107,14 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     const { table, ratio } = await launchBehind(scene, model, QUEUED)
     tables.push(table)
     goal(`launch, p50 with ${QUEUED} queued / with none`, 1.5, ratio)
+  },
+  async worktrees() {
+    const rounds = Number(values.worktrees)
+    const many = await worktreesBesideGit(3000, rounds)
+    const most = await worktreesBesideGit(50_000, Math.ceil(rounds / 10))
+    tables.push(many.table, most.table)
+    goal('snapshot of 3,000 files, ours / git', 1.5, round(many.snapshotRatio, 2))
+    goal('worktree of 3,000 files, ours / git', 1.3, round(many.treeRatio, 2))
   },
   async mcp() {
     tables.push(await mcpServers(Number(values.mcp)))

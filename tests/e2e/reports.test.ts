@@ -376,13 +376,16 @@ test('R20: an unanswered permission request is reported to the parent once, whic
 test.each(['something_new', 'tool_calls'])(
   'R22: a model that ends its answers with %o is asked five times, and its task fails',
   async (finish) => {
-    const parent = await stage.parent(() => ({ text: 'half', finish }))
+    // OpenCode may have asked once more by the time of the stop, and would go on for as long as it is answered.
+    const parent: Parent = await stage.parent(() =>
+      parent.childRequests.length > 5 ? never() : { text: 'half', finish },
+    )
     await parent.launch('go round')
     await parent.waitForNotice('without an end or a tool call')
     await parent.quiet()
     expect(parent.noticeText).toContain('status="failed"')
     expect(parent.noticeText).toContain('<partial>half</partial>')
-    expect(parent.childRequests.length).toBeLessThanOrEqual(8)
+    expect(parent.childRequests.length).toBeOneOf([5, 6])
     expect(parent.noticeTurns).toHaveLength(1)
   },
 )
