@@ -217,6 +217,13 @@ export const optionsSchema = z.strictObject({
           'permissions and limits of a background command',
       ),
     ),
+    keepDays: option(
+      slots,
+      7,
+      meaning(
+        'days after which the directory of an ended task is removed. Its branch has all of its files, and is kept until they are applied or merged',
+      ),
+    ),
     max: option(slots, 10, meaning('maximum number of worktrees of a project; a further launch is refused')),
   }),
   debug: option(

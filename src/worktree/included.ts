@@ -41,7 +41,10 @@ async function included(git: Git, checkout: string): Promise<string[]> {
  * Returns the ignored files and directories of a tree that neither `copyIncluded` nor the setup has made, at most `NAMED`. Of
  * a directory with files of both, the first such file stands for all.
  */
-export async function leftIgnored(git: Git, { checkout, root }: Worktree): Promise<string[]> {
+export async function leftIgnored(
+  git: Git,
+  { checkout, root }: Pick<Worktree, 'checkout' | 'root'>,
+): Promise<string[]> {
   const setup = await setupTimeOf(git, root)
   const isOurs = async (path: string): Promise<boolean> =>
     (setup !== undefined && (await isMadeWithin(join(root, path), setup))) ||

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import type { Options } from '../config.ts'
+import type { Log } from '../host/log.ts'
 import { errorText, type Opencode } from '../host/opencode.ts'
 import {
   isEnded,
@@ -15,6 +16,7 @@ import {
   type Task,
 } from '../task/task.ts'
 import { git, GitError } from './git.ts'
+import type { LockOwners } from './lock.ts'
 import { Setup, type SetupPorts } from './setup.ts'
 import { Worktrees, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
@@ -33,21 +35,31 @@ interface Ports extends SetupPorts {
   readonly opencode: Opencode
   readonly places: WorktreePlaces | undefined
   readonly follow: WorktreeFollower
-  readonly store: { get(taskID: string): Task | undefined }
+  readonly store: { get(taskID: string): Task | undefined; all(): Iterable<Task> }
+  readonly owners: LockOwners
+  readonly log: Pick<Log, 'warn'>
 }
 
 export class WorktreeRuns {
   readonly #ports: Ports
   readonly #trees: Worktrees
   readonly #setup: Setup
+  /** The newest clean-up; `undefined` before the first one. */
+  #cleaning: Promise<void> | undefined
 
   constructor(ports: Ports, options: Pick<Options, 'worktree' | 'commands'>) {
     this.#ports = ports
+    const { clock, owners, places, store } = ports
     const hasEnded = (taskID: string): boolean => {
-      const task = ports.store.get(taskID)
+      const task = store.get(taskID)
       return task !== undefined && isEnded(task)
     }
-    this.#trees = new Worktrees({ git, directory: ports.places?.root ?? '', hasEnded }, options.worktree)
+    const isUsed = (root: string): boolean =>
+      [...store.all()].some((task) => !isEnded(task) && `${placeOf(task)}/`.startsWith(`${root}/`))
+    this.#trees = new Worktrees(
+      { git, directory: places?.root ?? '', hasEnded, isUsed, owners, clock },
+      options.worktree,
+    )
     this.#setup = new Setup(git, ports, options)
   }
 
@@ -55,7 +67,40 @@ export class WorktreeRuns {
   async plan(task: TreeTask): Promise<Worktree> {
     const { places } = this.#ports
     if (!places) throw new GitError('refused', 'agents have none here. Omit worktree')
-    return this.#trees.plan(task, places.directory)
+    try {
+      return await this.#trees.plan(task, places.directory)
+    } catch (error) {
+      // There may be too many, of which some can go.
+      this.#cleanOnce()
+      throw error
+    }
+  }
+
+  /** Resolves when no clean-up is under way. */
+  get cleaned(): Promise<void> {
+    return this.#cleaning ?? Promise.resolve()
+  }
+
+  #cleanOnce(): void {
+    if (!this.#cleaning) this.#clean()
+  }
+
+  /** Cleans up in the background, so that no start waits for it but for the removal of one tree. */
+  #clean(): void {
+    const before = this.cleaned
+    this.#cleaning = this.#cleanAfter(before)
+  }
+
+  /** Never rejects. */
+  async #cleanAfter(before: Promise<void>): Promise<void> {
+    const { disposal, log, places } = this.#ports
+    await before
+    if (!places) return
+    try {
+      for (const why of await this.#trees.clean(places.directory, disposal)) log.warn(`worktree: ${why}`)
+    } catch (error) {
+      log.warn(`worktrees could not be cleaned up: ${errorText(error)}`)
+    }
   }
 
   /** Forgets the plan of a task that was not launched. Never rejects. */
@@ -80,7 +125,9 @@ export class WorktreeRuns {
         worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
       throw new GitError('refused', why)
     }
-    return this.#trees.apply(worktree, task, changes.commit, check)
+    const applied = await this.#trees.apply(worktree, task, changes.commit, check)
+    if (!check) this.#clean()
+    return applied
   }
 
   /**
@@ -103,6 +150,7 @@ export class WorktreeRuns {
           message: `no worktree could be made: ${errorText(error)}`,
         }),
       )
+      this.#cleanOnce()
       const outcome = await run(failure)
       return { ...outcome, changes: await this.#trees.close(worktree, task) }
     } finally {
@@ -142,6 +190,11 @@ export class WorktreeRuns {
     await Promise.race([following, aborted(stop)])
     return undefined
   }
+}
+
+/** The directory in which the agent or the command of a task works; '' for that of its parent. */
+function placeOf(task: Task): string {
+  return task.kind === 'command' ? task.cwd : (task.worktree?.root ?? '')
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -2,36 +2,34 @@
  * The worktrees of tasks: each is made from the state of its parent's checkout at the launch, and ends as a commit on a
  * branch of its own, so that no work exists as files alone.
  *
- *   plan ──→ open ──→ close
+ *   plan ──→ open ──→ close ──→ clean
  *             ↑─────────┘  the next run of the task
  *
  * `plan` keeps the state as a ref. `open` makes the branch and fills the directory, or finds what an earlier call has left,
- * also one that was killed. `close` commits, and removes a tree in which nothing has changed. Each can be repeated.
+ * also one that was killed. `close` commits, and removes a tree in which nothing has changed. `clean` removes
+ * the others once their work is elsewhere. Each can be repeated.
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
+import { errorText } from '../host/opencode.ts'
 import type { Applied, Changes } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
-import {
-  checkoutOf,
-  differences,
-  identityAt,
-  OWN_IDENTITY,
-  snapshot,
-  treeOf,
-  type Checkout,
-} from './checkout.ts'
+import { checkoutOf, differences, OWN_IDENTITY, snapshot, treeOf, type Checkout } from './checkout.ts'
+import { Cleanup } from './cleanup.ts'
+import { commitFiles, commitOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
-import { copyIncluded, leftIgnored } from './included.ts'
+import { copyIncluded } from './included.ts'
+import { lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, statOf } from './merge.ts'
+import { branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
+import { removeDirectory } from './remove.ts'
 
-const REFS = 'refs/opencode-background'
-const BRANCHES = 'opencode-background'
 /** The task of a tree. */
 export interface TreeTask {
   readonly id: string
@@ -45,6 +43,10 @@ interface Ports {
   readonly directory: string
   /** Whether a task of this process has ended; false for an unknown one. */
   readonly hasEnded: (taskID: string) => boolean
+  /** Whether an unfinished task of this process works in a directory. */
+  readonly isUsed: (root: string) => boolean
+  readonly owners: LockOwners
+  readonly clock: Pick<Clock, 'now'>
   readonly freeBytes?: typeof freeBytes
 }
 
@@ -56,6 +58,7 @@ export class Worktrees {
   readonly #ports: Ports
   readonly #options: Options['worktree']
   readonly #planned: PlannedTrees
+  readonly #cleanup: Cleanup
   /** The newest work on each repository: git's own locks make concurrent calls fail. */
   readonly #working = new Map<string, Promise<unknown>>()
 
@@ -64,6 +67,13 @@ export class Worktrees {
     this.#ports = ports
     this.#options = options
     this.#planned = new PlannedTrees(ports.hasEnded)
+    this.#cleanup = new Cleanup({
+      git: ports.git,
+      owners: ports.owners,
+      keepDays: options.keepDays,
+      now: () => ports.clock.now(),
+      isUsed: (taskID, root) => this.#planned.has(taskID) || ports.isUsed(root),
+    })
   }
 
   /**
@@ -92,11 +102,11 @@ export class Worktrees {
         : { tree: await treeOf(this.#git, root, checkout.index), commit: head }
     const counts = await differences(this.#git, root, head, state)
     const tree = join(home, id)
-    await this.#git(root, ['update-ref', `${REFS}/${id}/base`, commit])
+    await this.#git(root, ['update-ref', refOf(id, 'base'), commit])
     return {
       root: tree,
       directory: join(tree, prefix),
-      branch: `${BRANCHES}/${[id, slugOf(description)].filter((part) => part !== '').join('-')}`,
+      branch: branchOf(id, slugOf(description)),
       checkout: root,
       base: { commit, head, ...counts },
     }
@@ -120,23 +130,22 @@ export class Worktrees {
   /** Forgets a plan of which no task came. Never rejects. */
   async discard({ checkout }: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     this.#planned.delete(id)
-    await this.#git(checkout, ['update-ref', '-d', `${REFS}/${id}/base`]).catch(() => {})
+    await this.#git(checkout, ['update-ref', '-d', refOf(id, 'base')]).catch(() => {})
   }
 
   /** Makes the tree of a run, unless it is there. Rejects with a `GitError`, and leaves nothing behind then. */
-  async open(worktree: Worktree, { id, run }: Pick<TreeTask, 'id' | 'run'>): Promise<void> {
-    await this.#alone(worktree.checkout, async () => {
-      if (!(await this.#isTree(worktree))) await this.#make(worktree, { id, run })
-      else if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
-      await this.#git(
-        worktree.checkout,
-        ['worktree', 'lock', '--reason', `${BRANCHES} ${id}`, worktree.root],
-        {
-          // It is locked already.
-          answers: [128],
-        },
-      )
-      await mkdir(worktree.directory, { recursive: true })
+  async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
+    const { checkout, root, directory } = worktree
+    const reason = lockReason(id, this.#ports.owners)
+    await this.#alone(checkout, async () => {
+      if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
+      else {
+        if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
+        // The lock may be that of a process that is gone.
+        await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
+        await this.#git(checkout, ['worktree', 'lock', '--reason', reason, root])
+      }
+      await mkdir(directory, { recursive: true })
     })
   }
 
@@ -153,7 +162,7 @@ export class Worktrees {
         return { type: 'committed', commit: end, ...stat, ...(conflicts && { conflicts }) }
       })
     } catch (error) {
-      return { type: 'failed', message: error instanceof Error ? error.message : String(error) }
+      return { type: 'failed', message: errorText(error) }
     }
   }
 
@@ -164,8 +173,32 @@ export class Worktrees {
     end: string,
     check: boolean,
   ): Promise<Applied> {
-    const ref = `${REFS}/${id}/before-apply`
-    return this.#alone(worktree.checkout, () => apply(this.#git, worktree, end, ref, check))
+    return this.#alone(worktree.checkout, async () => {
+      const applied = await apply(this.#git, worktree, end, refOf(id, 'before-apply'), check)
+      const hasAll = applied.type === 'applied' || applied.type === 'nothing'
+      if (hasAll && !check) await this.#git(worktree.checkout, ['update-ref', refOf(id, 'applied'), end])
+      return applied
+    })
+  }
+
+  /**
+   * Cleans up what ended tasks have left in the repository of `directory`, one task at a time, between other work on it.
+   * Resolves with the trees that are kept although they could go, and why. Rejects with a `GitError`.
+   */
+  async clean(directory: string, stop: AbortSignal): Promise<string[]> {
+    const checkout = await checkoutOf(this.#git, directory)
+    const home = await this.#home(checkout)
+    const kept: string[] = []
+    for (const found of await this.#cleanup.find(checkout)) {
+      if (stop.aborted) break
+      const { id } = found
+      const elsewhere = await this.#cleanup.workElsewhere(found, checkout)
+      const why = await this.#alone(checkout.root, () =>
+        this.#cleanup.clean(id, join(home, id), checkout, elsewhere),
+      ).catch((error: unknown) => `${id}: ${errorText(error)}`)
+      if (why !== undefined) kept.push(why)
+    }
+    return kept
   }
 
   /**
@@ -173,30 +206,25 @@ export class Worktrees {
    * Rejects with a `GitError`, also where ignored files would be lost. Can be repeated.
    */
   async remove(worktree: Worktree, run: TreeTask): Promise<string> {
-    const { checkout, root, branch } = worktree
+    const { checkout, root, branch, base } = worktree
+    const head = `refs/heads/${branch}`
+    const end = endRef(run.id, run.run)
     return this.#alone(checkout, async () => {
-      const ignored = existsSync(root) ? await leftIgnored(this.#git, worktree) : []
-      if (ignored.length > 0)
-        throw new GitError(
-          'refused',
-          `${root} has ignored files: ${ignored.join(', ')}. Delete or copy them first`,
-        )
-      const tip = await this.#commitOf(checkout, `refs/heads/${branch}`)
+      const tip = await commitOf(this.#git, checkout, head)
       // An earlier call was killed behind its last step.
       if (tip === undefined && !existsSync(root))
-        return (await this.#commitOf(checkout, endRef(run.id, run.run))) ?? worktree.base.commit
+        return (await commitOf(this.#git, checkout, end)) ?? base.commit
       // A person may have moved the branch since.
-      for (const name of [`refs/heads/${branch}`, endRef(run.id, run.run)]) {
-        const kept = await this.#commitOf(checkout, name)
-        if (kept !== undefined)
-          await this.#git(checkout, ['update-ref', `${REFS}/${run.id}/kept-${kept}`, kept])
+      for (const name of [head, end]) {
+        const kept = await commitOf(this.#git, checkout, name)
+        if (kept !== undefined) await this.#git(checkout, ['update-ref', leftRef(run.id, kept), kept])
       }
       const commit = await this.#commit(worktree, run)
       await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
-      // Without force, so that git refuses a tree with submodules, or with a file that was written meanwhile.
-      await this.#git(checkout, ['worktree', 'remove', root], { answers: existsSync(root) ? [] : [128] })
-      if ((await this.#commitOf(checkout, `refs/heads/${branch}`)) !== undefined)
-        // git refuses a branch that is checked out elsewhere.
+      const why = await removeDirectory(this.#git, worktree)
+      if (why !== undefined) throw new GitError('refused', `${root} is kept: ${why}`)
+      // git refuses a branch that is checked out elsewhere.
+      if ((await commitOf(this.#git, checkout, head)) !== undefined)
         await this.#git(checkout, ['branch', '--quiet', '-D', branch])
       return commit
     })
@@ -228,14 +256,15 @@ export class Worktrees {
     await copyIncluded(this.#git, worktree)
   }
 
-  async #make(worktree: Worktree, { id, run }: Pick<TreeTask, 'id' | 'run'>): Promise<void> {
+  async #make(worktree: Worktree, id: string): Promise<void> {
     const { checkout, root, branch, base } = worktree
-    const isNew = (await this.#commitOf(checkout, `refs/heads/${branch}`)) === undefined
-    const start = (isNew && run > 1 ? await this.#lastEnd(worktree, id) : undefined) ?? base.commit
+    const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
+    // Without its branch, a task goes on with its last end.
+    const start = (isNew && (await newestEnd(this.#git, checkout, id))) || base.commit
     const { stdout } = await this.#git(checkout, ['worktree', 'list', '--porcelain'])
     // Of a tree whose directory is gone, and that is locked: once does not suffice.
     const again = stdout.split('\n').includes(`worktree ${root}`) ? ['--force', '--force'] : []
-    const lock = ['--lock', '--reason', `${BRANCHES} ${id}`]
+    const lock = ['--lock', '--reason', lockReason(id, this.#ports.owners)]
     const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
     const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
     try {
@@ -252,76 +281,26 @@ export class Worktrees {
     }
   }
 
-  /** Returns the end of the newest run that has changed something. */
-  async #lastEnd({ checkout }: Worktree, id: string): Promise<string | undefined> {
-    const order = ['--sort=-version:refname', '--count=1', '--format=%(objectname)']
-    const { stdout } = await this.#git(checkout, ['for-each-ref', ...order, endRef(id, '*')])
-    return stdout.trim() || undefined
-  }
-
-  /** Deletes the branch while nothing was committed on it. Never rejects. */
-  async #deleteBranch({ checkout, branch, base }: Worktree, start = base.commit): Promise<void> {
-    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, start]).catch(() => {})
+  /** Deletes the branch while it has this commit. Never rejects. */
+  async #deleteBranch({ checkout, branch }: Worktree, commit: string): Promise<void> {
+    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, commit]).catch(() => {})
   }
 
   /** Commits all files of the tree that are not ignored, and returns the commit. */
   async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
     const { root, checkout, branch, base } = worktree
-    if (!existsSync(root)) return (await this.#commitOf(checkout, `refs/heads/${branch}`)) ?? base.commit
-    const found = await checkoutOf(this.#git, root)
-    // Without its `.git`, the directory would be a part of a repository around it, such as that of a home.
-    if (found.root !== root) throw new GitError('refused', `${root} is no worktree any more`)
+    if (!existsSync(root)) return (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) ?? base.commit
     const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
-    const { commit, head } = await snapshot(this.#git, found, {
-      message,
-      identity: await identityAt(this.#git, root),
-    })
-    // First, so that the commit is kept whatever happens to the branch.
-    await this.#git(checkout, ['update-ref', endRef(id, run), commit])
-    if (commit !== head) await this.#git(root, ['update-ref', '-m', `end of ${id}`, 'HEAD', commit, head])
-    await this.#advance(worktree, commit, endRef(id, run))
-    // Only its index is behind now. Another git may hold the lock, and nothing is lost by that.
-    await this.#git(root, ['reset', '--quiet'], { answers: [1, 128] })
-    return commit
-  }
-
-  /** Advances the task's branch to a commit that the agent made on another one. */
-  async #advance({ checkout, branch }: Worktree, commit: string, end: string): Promise<void> {
-    const name = `refs/heads/${branch}`
-    const tip = await this.#commitOf(checkout, name)
-    if (tip === commit) return
-    if (tip === undefined) await this.#git(checkout, ['update-ref', name, commit])
-    else {
-      const isBehind = await this.#git(checkout, ['merge-base', '--is-ancestor', tip, commit], {
-        answers: [1],
-      })
-      if (isBehind.code !== 0)
-        throw new GitError('refused', `${branch} has commits that its worktree lacks; ${end} has the changes`)
-      await this.#git(checkout, ['update-ref', name, commit, tip])
-    }
+    return commitFiles(this.#git, worktree, message, () => endRef(id, run))
   }
 
   async #removeUnchanged(worktree: Worktree, { id, run }: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
-    if (existsSync(root)) {
-      const ignored = await leftIgnored(this.#git, worktree)
-      if (ignored.length > 0) return { type: 'kept', why: `it has ignored files: ${ignored.join(', ')}` }
-      // Without force, so that git refuses a tree with submodules, or with a file that was written meanwhile.
-      try {
-        await this.#git(checkout, ['worktree', 'remove', root])
-      } catch (error) {
-        return { type: 'kept', why: (error as Error).message }
-      }
-    }
-    await this.#deleteBranch(worktree)
+    const why = existsSync(root) ? await removeDirectory(this.#git, worktree) : undefined
+    if (why !== undefined) return { type: 'kept', why }
+    await this.#deleteBranch(worktree, worktree.base.commit)
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
-  }
-
-  async #commitOf(directory: string, name: string): Promise<string | undefined> {
-    const args = ['rev-parse', '--verify', '--quiet', `${name}^{commit}`]
-    const { code, stdout } = await this.#git(directory, args, { answers: [1, 128] })
-    return code === 0 ? stdout.trim() : undefined
   }
 
   async #pathOf(root: string, name: string): Promise<string> {
@@ -341,11 +320,6 @@ export class Worktrees {
     if (this.#working.get(checkout) === settled) this.#working.delete(checkout)
     return result
   }
-}
-
-/** The end of each run, because a later run may move the branch back. */
-function endRef(id: string, run: number | '*'): string {
-  return `${REFS}/${id}/run-${run}`
 }
 
 /** Two repositories may have one name. */

@@ -7,7 +7,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { systemClock } from '../../src/clock.ts'
 import { parseOptions } from '../../src/config.ts'
+import { systemOwners } from '../../src/task/owner.ts'
 import { checkoutOf, OWN_IDENTITY, snapshot } from '../../src/worktree/checkout.ts'
 import { git } from '../../src/worktree/git.ts'
 import { Worktrees } from '../../src/worktree/worktrees.ts'
@@ -108,7 +110,9 @@ function ours(root: string, home: string): Way {
   const ended = new Set<string>()
   const hasEnded = (id: string): boolean => ended.has(id)
   const { worktree: options } = parseOptions({}).options
-  const trees = new Worktrees({ git, directory: join(home, 'trees'), hasEnded }, options)
+  const owners = systemOwners('bench', root)
+  const places = { git, directory: join(home, 'trees'), owners, clock: systemClock }
+  const trees = new Worktrees({ ...places, hasEnded, isUsed: (id) => !hasEnded(id) }, options)
   return async (nth, samples) => {
     const store = async (): Promise<unknown> =>
       snapshot(git, await checkoutOf(git, root), { message: 'The state', identity: OWN_IDENTITY })

@@ -25,7 +25,7 @@ test('a removal takes the directory and the branch of a tree, and refs keep its 
   expect(repository.git(['worktree', 'list'])).not.toContain(worktree.root)
   expect(repository.refs()).toEqual([
     `refs/opencode-background/${run.id}/base`,
-    `refs/opencode-background/${run.id}/kept-${commit}`,
+    `refs/opencode-background/${run.id}/left-${commit.slice(0, 12)}`,
     `refs/opencode-background/${run.id}/run-1`,
   ])
   expect(showOf(repository, commit)).toBe('work\n')
@@ -42,7 +42,7 @@ test('a removal keeps what a person wrote into the tree since, and commits that 
   repository.write('page.txt', 'by hand\n', worktree.root)
   const commit = await repository.worktrees.remove(worktree, run)
   expect(showOf(repository, commit)).toBe('by hand\n')
-  expect(repository.refs()).toContain(`refs/opencode-background/${run.id}/kept-${end}`)
+  expect(repository.refs()).toContain(`refs/opencode-background/${run.id}/left-${end.slice(0, 12)}`)
   expect(showOf(repository, `refs/opencode-background/${run.id}/run-1`)).toBe('by hand\n')
 })
 
@@ -54,7 +54,7 @@ test('a tree with ignored files is not removed, and they are named', async () =>
   const worktree = await ended(repository, run)
   repository.write('secret.env', 'key\n', worktree.root)
   await expect(repository.worktrees.remove(worktree, run)).rejects.toThrow(
-    `${worktree.root} has ignored files: secret.env. Delete or copy them first`,
+    `${worktree.root} is kept: it has ignored files: secret.env`,
   )
   expect(repository.read('secret.env', worktree.root)).toBe('key\n')
 })

@@ -13,7 +13,9 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, vi } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import { parseOptions, type Options } from '../../src/config.ts'
+import { systemOwners } from '../../src/task/owner.ts'
 import { git, type Git } from '../../src/worktree/git.ts'
 import { Worktrees } from '../../src/worktree/worktrees.ts'
 
@@ -39,13 +41,17 @@ export const DEFAULTS = parseOptions({}).options.worktree
 
 type TreePorts = ConstructorParameters<typeof Worktrees>[0]
 
+/** Owners whose processes still run. */
+const owners = { ...systemOwners('tests', '/project'), isGone: () => false }
+
 export function treesOf(
   by: Git,
   state: string,
   { ports, ...options }: Partial<Options['worktree']> & { readonly ports?: Partial<TreePorts> } = {},
 ): Worktrees {
-  const hasEnded = (): boolean => false
-  return new Worktrees({ git: by, directory: state, hasEnded, ...ports }, { ...DEFAULTS, ...options })
+  const [hasEnded, isUsed] = [() => false, () => false]
+  const all: TreePorts = { git: by, directory: state, hasEnded, isUsed, owners, clock: systemClock, ...ports }
+  return new Worktrees(all, { ...DEFAULTS, ...options })
 }
 
 const IDENTITY = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']

@@ -1,12 +1,12 @@
 /** A task with a planned worktree, and what runs it, on a fake OpenCode and real git and processes. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { parseOptions, type OptionsInput } from '../../src/config.ts'
 import type { Opencode, Session } from '../../src/host/opencode.ts'
 import { systemOwners } from '../../src/task/owner.ts'
-import { TaskStore } from '../../src/task/store.ts'
-import type { AgentTask, Outcome } from '../../src/task/task.ts'
+import type { AgentTask, Outcome, Task } from '../../src/task/task.ts'
 import { NO_USAGE } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { isRunning, readProcessIdentity } from '../../src/work/command/files.ts'
@@ -31,6 +31,8 @@ export interface Scene {
   readonly planned: AgentTask & { readonly status: 'starting' }
   /** The calls of OpenCode. */
   readonly log: string[]
+  /** The tasks that the store has. */
+  readonly tasks: Map<string, Task>
   /** Contains the files of commands. */
   readonly commands: string
 }
@@ -57,13 +59,15 @@ export async function scene(repository: Repository, changes: SceneOptions = {}):
       signal.addEventListener('abort', () => log.push('follow no more'))
       return Promise.resolve()
     })
+  const tasks = new Map<string, Task>()
   const commands = `${repository.state}-commands`
   const ports = {
     opencode,
     follow,
     clock: systemClock,
-    store: new TaskStore(),
+    store: { get: (id: string) => tasks.get(id), all: () => tasks.values() },
     owners: systemOwners('tests', repository.root),
+    log: { warn: (message: string) => log.push(message) },
     shellEnv: { of: () => Promise.resolve({}) },
     machine: {
       root: commands,
@@ -76,8 +80,16 @@ export async function scene(repository: Repository, changes: SceneOptions = {}):
     places: { directory: repository.root, root: repository.state },
   }
   const runs = new WorktreeRuns(ports, parseOptions(changes.options).options)
+  onTestFinished(() => runs.cleaned)
   const run = task()
   const worktree = await runs.plan(run)
   const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask
-  return { runs, worktree, planned: { ...planned, status: 'starting' } as Scene['planned'], log, commands }
+  return {
+    runs,
+    worktree,
+    planned: { ...planned, status: 'starting' } as Scene['planned'],
+    log,
+    commands,
+    tasks,
+  }
 }

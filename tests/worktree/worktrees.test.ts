@@ -422,13 +422,14 @@ test('a file that changes in the moment of the index, and keeps its size, is in 
   expect(repository.git(['show', `${base.commit}:README.md`])).toBe('# A PROJECT\n')
 })
 
-test('a tree is locked while its task is unfinished, with the id of the task', async () => {
+test('a tree is locked while its task is unfinished, with the id of the task and its process', async () => {
   const repository = createRepository()
   const run = task()
   const worktree = await repository.worktrees.plan(run, repository.root)
   await repository.worktrees.open(worktree, run)
-  const list = (): string => repository.git(['worktree', 'list', '--porcelain'])
-  expect(list()).toContain(`locked opencode-background ${run.id}\n`)
+  const list = (): string => repository.git(['worktree', 'list', '--porcelain', '-z'])
+  const lock = new RegExp(`locked opencode-background ${run.id} \\{.*"pid":${process.pid},.*\\}\0`)
+  expect(list()).toMatch(lock)
   repository.write('page.txt', 'one\n', worktree.root)
   await repository.worktrees.close(worktree, run)
   expect(list()).not.toContain('locked')
