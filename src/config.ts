@@ -225,6 +225,13 @@ export const optionsSchema = z.strictObject({
       ),
     ),
     max: option(slots, 10, meaning('maximum number of worktrees of a project; a further launch is refused')),
+    submodules: option(
+      z.boolean(),
+      false,
+      meaning(
+        'whether worktrees get the files of their submodules: from the objects of your checkout, otherwise from the remote',
+      ),
+    ),
   }),
   debug: option(
     z.boolean(),

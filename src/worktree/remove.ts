@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import type { Git } from './git.ts'
 import { leftIgnored } from './included.ts'
+import { submoduleAtRisk } from './submodules.ts'
 
 /**
- * Removes the directory of a tree, and git's record of it. Resolves with why it is kept: it has ignored files that no one else
- * has, or git refuses.
+ * Removes the directory of a tree, and git's record of it. Resolves with why it is kept: it has what no one else has, or git
+ * refuses.
  */
 export async function removeDirectory(
   git: Git,
@@ -20,10 +21,25 @@ export async function removeDirectory(
     }
     const ignored = await leftIgnored(git, { root, checkout })
     if (ignored.length > 0) return `it has ignored files: ${ignored.join(', ')}`
-    // Without force, so that git refuses a tree with submodules, or with a file that was written meanwhile.
-    await git(checkout, ['worktree', 'remove', root])
-    return undefined
+    // Without force, so that git refuses a tree with a file that was written meanwhile.
+    const remove = await git(checkout, ['worktree', 'remove', root]).then(
+      () => undefined,
+      (error: Error) => error.message,
+    )
+    return remove?.includes('containing submodules')
+      ? await removeWithSubmodules(git, root, checkout)
+      : remove
   } catch (error) {
     return (error as Error).message
   }
+}
+
+/** git removes no tree with submodules, also with empty ones, unless it is forced; that check is made here. */
+async function removeWithSubmodules(git: Git, root: string, checkout: string): Promise<string | undefined> {
+  const risk = await submoduleAtRisk(git, root, checkout)
+  if (risk !== undefined) return risk
+  const status = ['status', '--porcelain', '--untracked-files=all', '--ignore-submodules=none']
+  if ((await git(root, status)).stdout !== '') return 'it has changes'
+  await git(checkout, ['worktree', 'remove', '--force', root])
+  return undefined
 }

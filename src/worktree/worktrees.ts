@@ -27,8 +27,10 @@ import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
 import { lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, statOf } from './merge.ts'
+import { notesOf } from './notes.ts'
 import { branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
 import { removeDirectory } from './remove.ts'
+import { fillSubmodules } from './submodules.ts'
 
 /** The task of a tree. */
 export interface TreeTask {
@@ -102,6 +104,7 @@ export class Worktrees {
         : { tree: await treeOf(this.#git, root, checkout.index), commit: head }
     const counts = await differences(this.#git, root, head, state)
     const tree = join(home, id)
+    const notes = await notesOf(this.#git, checkout, this.#options.submodules)
     await this.#git(root, ['update-ref', refOf(id, 'base'), commit])
     return {
       root: tree,
@@ -109,6 +112,7 @@ export class Worktrees {
       branch: branchOf(id, slugOf(description)),
       checkout: root,
       base: { commit, head, ...counts },
+      ...(notes.length > 0 && { notes }),
     }
   }
 
@@ -145,6 +149,7 @@ export class Worktrees {
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         await this.#git(checkout, ['worktree', 'lock', '--reason', reason, root])
       }
+      if (this.#options.submodules) await fillSubmodules(this.#git, root, checkout)
       await mkdir(directory, { recursive: true })
     })
   }

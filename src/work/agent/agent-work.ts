@@ -44,6 +44,8 @@ export interface Worktree {
     /** The number of files that `head` does not have. */
     readonly created: number
   }
+  /** What it lacks, such as the files of submodules, in a few words each. */
+  readonly notes?: readonly string[]
 }
 
 export type EarlierRun = Pick<TaskIdentity, 'run' | 'createdAt'> & Pick<AgentWork, 'promptIDs'> & End
@@ -76,6 +78,7 @@ export const agentSchema = z.object({
       branch: z.string(),
       checkout: z.string(),
       base: z.object({ commit: z.string(), head: z.string(), changed: z.int(), created: z.int() }),
+      notes: z.exactOptional(z.array(z.string())),
     }),
   ),
 })

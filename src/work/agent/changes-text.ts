@@ -9,11 +9,15 @@ const PATHS_LENGTH = 70
 const ERROR_LENGTH = 200
 
 /** The lines of an answer about a task. */
-export function worktreeLines({ branch, directory, base }: Worktree): string[] {
+export function worktreeLines({ branch, directory, base, notes = [] }: Worktree): string[] {
   const { commit, head, changed, created } = base
   const how = commit === head ? 'without' : 'and'
   const also = changed + created === 0 ? '' : ` ${how} your ${changed} changed, ${created} new files`
-  return [`worktree: ${directory}`, `branch: ${branch}, from HEAD ${head.slice(0, 7)}${also}`]
+  return [
+    `worktree: ${directory}`,
+    `branch: ${branch}, from HEAD ${head.slice(0, 7)}${also}`,
+    ...notes.map((note) => `note: ${note}`),
+  ]
 }
 
 /** The lines about an end. */

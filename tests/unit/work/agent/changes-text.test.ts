@@ -52,6 +52,7 @@ test('the lines about a worktree say what of the checkout went along', () => {
   expect(worktreeLines(worktree)[1]).toContain('from HEAD aaaaaaa and your 3 changed, 1 new files')
   const without = { ...worktree, base: { ...worktree.base, commit: worktree.base.head } }
   expect(worktreeLines(without)[1]).toContain('from HEAD aaaaaaa without your 3 changed, 1 new files')
+  expect(worktreeLines({ ...worktree, notes: ['it is sparse'] })[2]).toBe('note: it is sparse')
   const clean = { ...worktree, base: { ...worktree.base, changed: 0, created: 0 } }
   expect(worktreeLines(clean)[1]).toMatch(/from HEAD aaaaaaa$/)
 })

@@ -1,0 +1,31 @@
+/** Says what a new worktree lacks that its agent may look for. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Checkout } from './checkout.ts'
+import type { Git } from './git.ts'
+
+/** Returns a few words for each thing that a tree of this checkout lacks. */
+export async function notesOf(
+  git: Git,
+  { root, index }: Checkout,
+  hasSubmodules: boolean,
+): Promise<readonly string[]> {
+  const isSet = async (pattern: string): Promise<boolean> =>
+    (await git(root, ['config', '--get-regexp', pattern], { answers: [1] })).code === 0
+  const notes: string[] = []
+  if (!hasSubmodules && existsSync(join(root, '.gitmodules')))
+    notes.push('its submodules are empty (worktree.submodules: true fills them)')
+  // Of most repositories with LFS the attributes at the top name it.
+  const attributes = await readFile(join(root, '.gitattributes'), 'utf8').catch(() => '')
+  if (attributes.includes('filter=lfs') && !(await isSet(String.raw`^filter\.lfs\.(smudge|process)$`)))
+    notes.push('its LFS files are pointers (`git lfs install` sets up the filter)')
+  if (existsSync(join(dirname(index), 'info', 'sparse-checkout')) && (await isSparse(git, root)))
+    notes.push('it has the files of your sparse checkout alone')
+  return notes
+}
+
+async function isSparse(git: Git, root: string): Promise<boolean> {
+  const { stdout } = await git(root, ['config', '--bool', 'core.sparseCheckout'], { answers: [1] })
+  return stdout.trim() === 'true'
+}
