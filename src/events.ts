@@ -1,10 +1,9 @@
 /** Routes OpenCode's events and the changes of tasks to the rooms that observe them. */
 import { isPersonal } from './host/message.ts'
-import type { Event, Session } from './host/opencode.ts'
+import type { Event, Session, SessionStatus } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { ViewHint } from './setup/view-hint.ts'
 import type { StoreListener } from './task/store.ts'
-import type { Repeats } from './tools/repeats.ts'
 
 /** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
@@ -55,7 +54,7 @@ export function observersOf(rooms: Rooms): Observers {
 }
 
 interface PluginParts {
-  readonly repeats: Repeats
+  readonly repeats: { observeStatus(sessionID: string, status: SessionStatus): void }
   readonly hint: ViewHint | undefined
 }
 
