@@ -7,6 +7,7 @@ import { copyFile, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/pro
 import { dirname, join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { fieldsOf, type Git } from './git.ts'
+import { copyInstalled, isInstalled } from './installed.ts'
 import { setupTimeOf, type SetupTime } from './setup-marks.ts'
 
 const LIST = '.worktreeinclude'
@@ -14,7 +15,8 @@ const LIST = '.worktreeinclude'
 const NAMED = 20
 
 /** Copies the included files of the checkout into its tree. Links are not followed, and no file is replaced. */
-export async function copyIncluded(git: Git, { checkout, root }: Worktree): Promise<void> {
+export async function copyIncluded(git: Git, worktree: Worktree): Promise<void> {
+  const { checkout, root } = worktree
   for (const path of await included(git, checkout)) {
     const target = join(root, path)
     const status = await lstat(join(checkout, path))
@@ -25,6 +27,7 @@ export async function copyIncluded(git: Git, { checkout, root }: Worktree): Prom
     if (!`${await realpath(directory)}/`.startsWith(`${root}/`)) continue
     await copyFile(join(checkout, path), target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
   }
+  await copyInstalled(git, worktree)
 }
 
 /** Returns the files that match the list and are ignored. */
@@ -38,7 +41,7 @@ async function included(git: Git, checkout: string): Promise<string[]> {
 }
 
 /**
- * Returns the ignored files and directories of a tree that neither `copyIncluded` nor the setup has made, at most `NAMED`. Of
+ * Returns the ignored files and directories of a tree that neither `copyIncluded`, the setup nor OpenCode has made, at most `NAMED`. Of
  * a directory with files of both, the first such file stands for all.
  */
 export async function leftIgnored(
@@ -53,6 +56,7 @@ export async function leftIgnored(
   const left: string[] = []
   for (const path of fieldsOf(await git(root, args))) {
     if (left.length === NAMED) break
+    if (isInstalled(path)) continue
     if (!path.endsWith('/')) {
       if (!(await isOurs(path))) left.push(path)
       continue

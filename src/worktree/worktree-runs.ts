@@ -141,8 +141,8 @@ export class WorktreeRuns {
     stop: AbortSignal,
     run: (failure: Failure | undefined) => Promise<Outcome>,
   ): Promise<Outcome> {
-    const exclude = this.#ports.opencode.include(worktree.directory)
     const over = new AbortController()
+    let exclude = (): void => {}
     try {
       const failure = await this.#prepare(task, worktree, stop, over.signal).catch(
         (error: unknown): Failure => ({
@@ -150,6 +150,8 @@ export class WorktreeRuns {
           message: `no worktree could be made: ${errorText(error)}`,
         }),
       )
+      // Only now, because a call in a directory that OpenCode still prepares would hold up those for all tasks.
+      exclude = this.#ports.opencode.include(worktree.directory)
       this.#cleanOnce()
       const outcome = await run(failure)
       return { ...outcome, changes: await this.#trees.close(worktree, task) }

@@ -17,9 +17,9 @@ test('a session is moved into a complete tree, and followed until the end of the
   })
   expect(outcome).toMatchObject({ ...DONE, changes: { type: 'committed', files: 1 } })
   expect(log).toEqual([
-    `include ${worktree.directory}`,
     'move to a tree with its files',
     'follow',
+    `include ${worktree.directory}`,
     'run undefined',
     'follow no more',
     'exclude',

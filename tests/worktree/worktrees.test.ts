@@ -490,3 +490,34 @@ test('a launch without git, or with an old one, is refused', async () => {
     process.env['PATH'] = path
   }
 })
+
+test('a tree has what OpenCode has installed for the checkout, and is removed with it', async () => {
+  const repository = createRepository()
+  repository.write('.opencode/opencode.json', '{}\n')
+  repository.write('.opencode/.gitignore', 'node_modules\npackage.json\npackage-lock.json\n')
+  repository.write('.opencode/package-lock.json', '{}\n')
+  repository.write('.opencode/node_modules/plugin/index.js', 'export {}\n')
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  expect(repository.read('.opencode/node_modules/plugin/index.js', worktree.root)).toBe('export {}\n')
+  expect(repository.read('.opencode/package-lock.json', worktree.root)).toBe('{}\n')
+  expect(await repository.worktrees.close(worktree, run)).toEqual({ type: 'none' })
+  expect(existsSync(worktree.root)).toBe(false)
+})
+
+test('a tree without a folder of OpenCode gets none, and one further down what is installed there', async () => {
+  const repository = createRepository()
+  repository.write('.gitignore', '.opencode/\n')
+  repository.write('web/.opencode/package.json', '{}\n')
+  repository.write('web/.opencode/agent.md', 'An agent.\n')
+  repository.git(['add', '--force', 'web/.opencode/agent.md'])
+  repository.commit()
+  repository.write('.opencode/node_modules/plugin/index.js', 'export {}\n')
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, `${repository.root}/web`)
+  await repository.worktrees.open(worktree, run)
+  expect(existsSync(`${worktree.root}/.opencode`)).toBe(false)
+  expect(repository.read('web/.opencode/package.json', worktree.root)).toBe('{}\n')
+  expect(await repository.worktrees.close(worktree, run)).toEqual({ type: 'none' })
+})
