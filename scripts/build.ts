@@ -15,6 +15,7 @@ const ENTRIES = {
   manager: 'library.ts',
   panes: 'panes.ts',
   follow: 'follow.ts',
+  'request-answers': 'request-answers.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   answers: 'tools/render/answers.ts',

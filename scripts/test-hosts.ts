@@ -25,7 +25,7 @@ const CONTRACT = 'tests/contract/real.test.ts'
 
 /**
  * The tests of the README's promises: results, ends of each kind, notices, interrupts, restart, `opencode
- * run`, tools, permissions, and the installation of the package. The other files test only our own code
+ * run`, tools, permissions, worktrees, and the installation of the package. The other files test only our own code
  * (limits, order, refusals, cost).
  */
 const MAIN = [
@@ -40,6 +40,8 @@ const MAIN = [
   'cancel',
   'permission',
   'package',
+  'worktree',
+  'worktree-restart',
 ].map((name) => `tests/e2e/${name}.test.ts`)
 
 /** The fields of Vitest's JSON report that are used. */

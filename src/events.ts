@@ -17,7 +17,7 @@ export function observe(observers: Observers, event: { readonly type: string }):
 }
 
 export function observersOf(rooms: Rooms): Observers {
-  const { agents, backoff, parents, permissions, timeline } = rooms
+  const { agents, backoff, parents, permissions, requests, timeline } = rooms
   return {
     'session.created': ({ properties: { info } }) => {
       if (info.parentID === undefined) parents.observeCreated(info.id)
@@ -50,6 +50,7 @@ export function observersOf(rooms: Rooms): Observers {
       parents.find(sessionID)?.outbox.observeRemoval(messageID),
     'permission.asked': ({ properties }) => permissions.observeAsked(properties),
     'permission.replied': ({ properties }) => permissions.observeReplied(properties.requestID),
+    'tui.command.execute': ({ properties }) => requests.observeCommand(properties.command),
   }
 }
 

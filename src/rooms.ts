@@ -203,7 +203,17 @@ export function buildRooms(
       (error: unknown) => log.warn(`tmux: ${errorText(error)}`),
     )
   }
-  const requests = new Requests({ log, store, timeline, records, recovery, executor, continuer, kindOf })
+  const requests = new Requests({
+    ...host,
+    owner: owners.self,
+    timeline,
+    records,
+    recovery,
+    executor,
+    continuer,
+    kindOf,
+    worktrees,
+  })
   store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
   const rooms = {
     names,

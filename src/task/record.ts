@@ -7,6 +7,7 @@ import type { Session } from '../host/opencode.ts'
 import { NOTICES, TRANSITIONS } from '../text/step-text.ts'
 import { KINDS, type Work } from '../work/kinds.ts'
 import { ownerSchema, type Owner } from './owner.ts'
+import { REQUESTS } from './request.ts'
 import { stateSchema, statuses } from './state-schema.ts'
 import type { Step } from './step.ts'
 import type { Task } from './task.ts'
@@ -34,7 +35,7 @@ const stepSchema = z.intersection(
     z.object({ type: z.literal('tool'), tool: z.string(), state: z.enum(['running', 'completed', 'error']) }),
     z.object({ type: z.literal('idle'), detail: z.string() }),
     z.object({ type: z.literal('retry'), attempt: z.number(), message: z.string() }),
-    z.object({ type: z.literal('request'), request: z.enum(['cancel', 'continue', 'output']) }),
+    z.object({ type: z.literal('request'), request: z.enum(REQUESTS) }),
     z.object({
       type: z.literal('notice'),
       notice: z.enum(keysOf(NOTICES)),

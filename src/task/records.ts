@@ -35,6 +35,7 @@ const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
   permissionUnanswered: false,
   permissionReplied: false,
   ended: true,
+  treeRemoved: true,
   continued: true,
 }
 
@@ -44,8 +45,9 @@ function isProvedElsewhere(task: Task): boolean {
   return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
 }
 
-/** Whether work has begun that only the record shows. */
+/** Whether work has begun that only the record shows, such as that on the worktree of an agent. */
 function isBegun(task: Task, { type }: StoreEvent): boolean {
+  if (type === 'slotTaken') return 'worktree' in task && task.worktree !== undefined
   return type === 'prompted' && !traitsOf(task).runsInSession
 }
 
@@ -92,7 +94,7 @@ export class TaskRecords {
   /** @param sent what the record of an end waits for: its notice */
   observeTask(task: Task, event: StoreEvent, sent: () => Promise<void> | undefined): void {
     const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
-    if (event.type === 'outputMatched' && isEnded(task)) this.#rewrite(task)
+    if (event.type !== 'ended' && isEnded(task) && RECORDED[event.type]) this.#rewrite(task)
     else if (after) this.#writeAfter(task, after)
     else if (RECORDED[event.type] || isBegun(task, event)) this.#write(task)
   }

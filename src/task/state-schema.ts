@@ -38,6 +38,7 @@ const ended = {
         conflicts: z.exactOptional(z.array(z.string())),
       }),
       z.object({ type: z.literal('failed'), message: z.string() }),
+      z.object({ type: z.literal('removed'), commit: z.string() }),
     ]),
   ),
   matched,

@@ -13,6 +13,7 @@ export type StepEvent =
   | 'permissionUnanswered'
   | 'permissionReplied'
   | 'ended'
+  | 'treeRemoved'
   | 'continued'
 
 /**
@@ -57,7 +58,10 @@ export type NewStep =
   /** The provider is overloaded. */
   | { readonly type: 'retry'; readonly attempt: number; readonly message: string }
   /** A client sent a request. */
-  | { readonly type: 'request'; readonly request: 'cancel' | 'continue' | 'output' }
+  | {
+      readonly type: 'request'
+      readonly request: 'cancel' | 'continue' | 'output' | 'check' | 'apply' | 'remove'
+    }
   | { readonly type: 'notice'; readonly notice: NoticeStep }
 
 export type Step = NewStep & {

@@ -75,7 +75,8 @@ export interface Listening {
 /**
  * The changes of a run in its worktree. `none`: no change, and the worktree is removed. `kept`: no change that a commit can
  * hold, but git does not remove the directory, as with ignored files. `committed`: the branch has all changes. `failed`: git
- * could not commit them; only the directory has them.
+ * could not commit them; only the directory has them. `removed`: the user has had the worktree and its branch removed; a ref
+ * keeps the commit.
  */
 export type Changes =
   | { readonly type: 'none' }
@@ -94,6 +95,7 @@ export type Changes =
       readonly conflicts?: readonly string[]
     }
   | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'removed'; readonly commit: string }
 
 /**
  * What an apply has done or would do. `clean`: a check found no conflict. `nothing`: the checkout has all of it. `conflicts`:
@@ -207,6 +209,8 @@ export type TaskEvent =
   | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
   | { readonly type: 'permissionReplied'; readonly requestID: string }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
+  /** The user has had the worktree and the branch of an ended task removed. */
+  | { readonly type: 'treeRemoved'; readonly commit: string }
   /** A prompt after the end requested the next run. */
   | { readonly type: 'continued'; readonly next: NextRun }
 
@@ -256,6 +260,10 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
     case 'outputMatched':
       if (!('notifyOn' in task && (task.status === 'running' || isEnded(task)))) return undefined
       return task.matched ? undefined : unlimited({ ...task, matched: event.match })
+    case 'treeRemoved':
+      return 'worktree' in task && isEnded(task)
+        ? { ...task, changes: { type: 'removed', commit: event.commit } }
+        : undefined
     default:
       return isEnded(task) ? undefined : progressed(task, event)
   }
@@ -263,7 +271,7 @@ export function transition(task: Task, event: TaskEvent): Task | undefined {
 
 function progressed(
   task: UnfinishedTask,
-  event: Exclude<TaskEvent, { type: 'continued' | 'outputMatched' }>,
+  event: Exclude<TaskEvent, { type: 'continued' | 'outputMatched' | 'treeRemoved' }>,
 ): Task | undefined {
   switch (event.type) {
     case 'slotTaken':

@@ -28,6 +28,7 @@ export const TRANSITIONS: Readonly<Record<StepEvent, (status: TaskStatus, detail
   permissionAsked: (_, permission) => `waiting for a permission: ${permission}`,
   permissionUnanswered: () => 'permission unanswered: the parent is notified',
   permissionReplied: (status) => `permission answered, ${status}`,
+  treeRemoved: () => 'its worktree and branch were removed',
   continued: (_, run) => `queued again, run ${run}`,
   ended: (status, failure) => (failure === undefined ? status : `${status}: ${failure}`),
 }

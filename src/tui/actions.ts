@@ -1,10 +1,11 @@
 /** The actions that a person may take on a task in its state. Pure. */
 import { formatAsked } from '../text/format.ts'
+import { isEnded } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
 export type Action =
-  | { readonly type: 'open' | 'read' | 'continue' | 'cancel' | 'copy' }
+  | { readonly type: 'open' | 'read' | 'continue' | 'cancel' | 'apply' | 'remove' | 'copy' }
   | { readonly type: 'answer'; readonly requestID: string; readonly reply: 'once' | 'always' | 'reject' }
 
 export interface Choice {
@@ -28,6 +29,7 @@ export function choicesFor(view: TaskView): readonly Choice[] {
   })
   const unfinished = isUnfinished(view)
   const { actions, runsInSession } = traitsOf(task)
+  const hasChanges = isEnded(task) && task.changes?.type === 'committed'
   return [
     ...answers,
     { title: 'Open its session', action: { type: 'open' } },
@@ -35,10 +37,14 @@ export function choicesFor(view: TaskView): readonly Choice[] {
     ...choiceIf(!runsInSession || !unfinished, actions.read, 'read'),
     ...choiceIf('prompt' in task, unfinished ? 'Send it a message' : 'Continue with a message', 'continue'),
     ...choiceIf(unfinished, actions.stop, 'cancel'),
+    ...choiceIf(hasChanges, 'Apply its changes', 'apply'),
+    ...choiceIf(hasChanges, 'Remove its worktree', 'remove'),
     { title: `Copy its id: ${task.id}`, action: { type: 'copy' } },
   ]
 }
 
-function choiceIf(isPossible: boolean, title: string, type: 'read' | 'continue' | 'cancel'): Choice[] {
+type Simple = Exclude<Action['type'], 'answer'>
+
+function choiceIf(isPossible: boolean, title: string, type: Simple): Choice[] {
   return isPossible ? [{ title, action: { type } }] : []
 }

@@ -1,15 +1,21 @@
 /**
  * Sends requests to the server part through the metadata of the child session, and awaits the answer there
- * (`task/request.ts`).
+ * (`task/request.ts`). The plugin in the directory of the parent does not hear of a session in a worktree, and is pointed at it.
  */
 import type { Event } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
-import { readRequest, REQUEST_KEY, type RequestReply, type TaskRequest } from '../task/request.ts'
+import {
+  readRequest,
+  REQUEST_COMMAND,
+  REQUEST_KEY,
+  type RequestReply,
+  type TaskRequest,
+} from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import type { Host } from './host.ts'
 
 interface Ports {
-  readonly host: Pick<Host, 'session' | 'replaceMetadata'>
+  readonly host: Pick<Host, 'session' | 'replaceMetadata' | 'publishCommand'>
   readonly clock: Clock
   readonly onSessionUpdated: (
     handler: (event: Extract<Event, { type: 'session.updated' }>) => void,
@@ -22,7 +28,7 @@ const ANSWER_WITHIN_MS = 30_000
 /** Resolves with the answer. Rejects where OpenCode is unreachable or no answer arrives in time. */
 export async function ask(
   { host, clock, onSessionUpdated }: Ports,
-  { sessionID, run }: Pick<Task, 'sessionID' | 'run'>,
+  { sessionID, parentID, run }: Pick<Task, 'sessionID' | 'parentID' | 'run'>,
   request: Omit<TaskRequest, 'id' | 'run' | 'answer'>,
 ): Promise<RequestReply> {
   const id = crypto.randomUUID()
@@ -40,8 +46,13 @@ export async function ask(
     })
   })
   try {
-    const { metadata } = await host.session(sessionID)
+    const [{ directory, metadata }, parent] = await Promise.all([
+      host.session(sessionID),
+      host.session(parentID),
+    ])
     await host.replaceMetadata(sessionID, { ...metadata, [REQUEST_KEY]: { id, run, ...request } })
+    if (directory !== parent.directory)
+      await host.publishCommand(REQUEST_COMMAND + sessionID, parent.directory)
     return await answered
   } catch (error) {
     // Withdraw the request, so that no process acts on it later.

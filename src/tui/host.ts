@@ -14,24 +14,34 @@ export interface StoredMessage {
 export interface Host {
   session(sessionID: string): Promise<Session>
   children(sessionID: string): Promise<readonly Session[]>
-  /** The sessions that are not idle. */
-  statuses(): Promise<Readonly<Record<string, SessionStatus>>>
-  permissions(): Promise<readonly PermissionRequest[]>
+  /**
+   * The sessions that are not idle, of our own directory.
+   *
+   * @param others more directories: each has an instance of its own (contract 9.1)
+   */
+  statuses(others: readonly string[]): Promise<Readonly<Record<string, SessionStatus>>>
+  permissions(others: readonly string[]): Promise<readonly PermissionRequest[]>
   messages(sessionID: string): Promise<readonly StoredMessage[]>
   /** Replaces the whole object. */
   replaceMetadata(sessionID: string, metadata: Metadata): Promise<void>
   abort(sessionID: string): Promise<void>
   /** Runs a command in the terminal UIs of a directory; the server part of the plugin receives it too. */
   publishCommand(command: string, directory: string): Promise<void>
-  reply(requestID: string, reply: Reply): Promise<void>
+  /** @param directory that of its session, unless that is our own (contract 17.2) */
+  reply(requestID: string, reply: Reply, directory: string | undefined): Promise<void>
 }
 
 export function hostOf({ client }: Pick<TuiPluginApi, 'client'>): Host {
   return {
     session: (sessionID) => unwrap(client.session.get({ sessionID })),
     children: (sessionID) => unwrap(client.session.children({ sessionID })),
-    statuses: () => unwrap(client.session.status()),
-    permissions: () => unwrap(client.permission.list()),
+    async statuses(others) {
+      const found = await Promise.all(at(others).map((each) => unwrap(client.session.status(each))))
+      return Object.assign({}, ...found) as Record<string, SessionStatus>
+    },
+    async permissions(others) {
+      return (await Promise.all(at(others).map((each) => unwrap(client.permission.list(each))))).flat()
+    },
     messages: (sessionID) => unwrap(client.session.messages({ sessionID })),
     async replaceMetadata(sessionID, metadata) {
       await unwrap(client.session.update({ sessionID, metadata }))
@@ -43,10 +53,17 @@ export function hostOf({ client }: Pick<TuiPluginApi, 'client'>): Host {
       const body = { type: 'tui.command.execute' as const, properties: { command } }
       await unwrap(client.tui.publish({ directory, body }))
     },
-    async reply(requestID, reply) {
-      await unwrap(client.permission.reply({ requestID, reply }))
+    async reply(requestID, reply, directory) {
+      await unwrap(
+        client.permission.reply({ requestID, reply, ...(directory !== undefined && { directory }) }),
+      )
     },
   }
+}
+
+/** The client names our own directory itself. */
+function at(others: readonly string[]): readonly { readonly directory?: string }[] {
+  return [{}, ...others.map((directory) => ({ directory }))]
 }
 
 async function unwrap<Data>(call: Promise<{ data?: Data | undefined; error?: unknown }>): Promise<Data> {

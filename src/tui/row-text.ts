@@ -1,9 +1,10 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
+import { isEnded, type Task } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { EndedTask } from '../task/task.ts'
 import { truncate, widthOf } from './truncate.ts'
-import { isUnfinished, type Phase, type TaskView } from './task-view.ts'
+import { isUnfinished, treeOf, type Phase, type TaskView } from './task-view.ts'
 
 /** The name of a colour in the theme. */
 export type Tone = 'text' | 'textMuted' | 'success' | 'warning' | 'error' | 'info'
@@ -99,7 +100,7 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
     const title = `${PHASES[phase].sign} ${truncate(task.description, Math.floor(width / 2))}`
-    const about = [traitsOf(task).worker(task), detailOf(view)]
+    const about = [traitsOf(task).worker(task), detailOf(view), changesOf(task)]
       .filter((text) => text !== undefined)
       .join(' · ')
     return {
@@ -139,10 +140,31 @@ export function detailOf(view: TaskView): string | undefined {
   }
 }
 
+/** Returns what a task has left in its worktree, or the branch of one at work; `undefined` for nothing. */
+function changesOf(task: Task): string | undefined {
+  const { branch } = treeOf(task) ?? {}
+  if (branch === undefined) return undefined
+  if (!isEnded(task)) return branch
+  switch (task.changes?.type) {
+    case 'committed':
+      return `${task.changes.files} changed ${task.changes.files === 1 ? 'file' : 'files'} on ${branch}`
+    case 'failed':
+      return `not committed: ${task.changes.message}`
+    case 'kept':
+      return `unchanged, kept: ${task.changes.why}`
+    case 'none':
+    case 'removed':
+    case undefined:
+      return undefined
+  }
+}
+
 function rowOf(view: TaskView, now: number, width: number): Row {
   const { task, phase } = view
   const time = timeOf(view, now)
-  const detail = phase === 'completed' || phase === 'cancelled' ? undefined : detailOf(view)
+  // The branch begins with the name of this plugin, and the row is short.
+  const left = isEnded(task) ? changesOf(task)?.replace('opencode-background/', '') : undefined
+  const detail = detailOf(view) ?? left
   // Two cells for the sign, one before the time.
   const room = width - 2 - (time === '' ? 0 : widthOf(time) + 1)
   return {

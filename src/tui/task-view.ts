@@ -1,7 +1,7 @@
 /** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { STATUSES } from '../task/status.ts'
-import { isEnded, type Task, type TaskStatus } from '../task/task.ts'
+import { isEnded, type AgentTask, type Task, type TaskStatus } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 
 /** A status as people see it: a starting task is a running one. */
@@ -43,7 +43,7 @@ export function viewOf(task: Task, session: Session, live: Live): TaskView {
     task,
     phase,
     permissionRequests: phase === 'waiting' ? live.permissionRequests : [],
-    activity: ended ? undefined : activityOf(live),
+    activity: ended ? undefined : activityOf(task, live),
     begunAt,
     endedAt: ended?.endedAt,
     tokens: Math.max(tokensOf(session), ended?.usage.tokens ?? 0),
@@ -73,16 +73,27 @@ export function doing(part: Part, directory: string): string | undefined {
   }
 }
 
-/** Returns the phase. An agent's record may stay `pending` until its end: the session's status decides. */
+/**
+ * Returns the phase. An agent's record may stay `pending` until its end, unless a worktree is made for it: the session's
+ * status decides.
+ */
 function phaseOf(task: Task, { status, begunAt, permissionRequests }: Live): Phase {
   if (isEnded(task)) return task.status
   if (permissionRequests.length > 0) return 'waiting'
   if (status.type !== 'idle' || begunAt !== undefined) return 'running'
-  return !traitsOf(task).runsInSession && task.status !== 'pending' ? 'running' : 'pending'
+  const isRecorded = !traitsOf(task).runsInSession || treeOf(task) !== undefined
+  return isRecorded && task.status !== 'pending' ? 'running' : 'pending'
 }
 
-function activityOf({ status, activity }: Live): string | undefined {
-  return status.type === 'retry' ? `retrying: ${status.message}` : activity
+/** Returns the worktree of a task. */
+export function treeOf(task: Task): AgentTask['worktree'] {
+  return 'worktree' in task ? task.worktree : undefined
+}
+
+function activityOf(task: Task, { status, activity }: Live): string | undefined {
+  if (status.type === 'retry') return `retrying: ${status.message}`
+  const isPreparing = task.status === 'starting' && status.type === 'idle' && treeOf(task) !== undefined
+  return activity ?? (isPreparing ? 'its worktree is prepared' : undefined)
 }
 
 /** Returns the argument that names the subject of a tool call. */

@@ -3,6 +3,7 @@ import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { useTerminalDimensions } from '@opentui/solid'
 import { createMemo, createSignal } from 'solid-js'
 import { errorText } from '../host/opencode.ts'
+import { readingMs } from '../text/format.ts'
 import { sanitize } from '../text/sanitize.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
@@ -11,7 +12,7 @@ import { choicesFor, type Action } from './actions.ts'
 import { truncate } from './truncate.ts'
 import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './row-text.ts'
-import { isUnfinished, type TaskView } from './task-view.ts'
+import { isUnfinished, treeOf, type TaskView } from './task-view.ts'
 import { textOf } from './result-text.ts'
 import { createSeen } from './use-watch.ts'
 import type { Watch } from './watch.ts'
@@ -120,6 +121,13 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       api.ui.dialog.clear()
       tell(desk, cancel(desk, view))
       return
+    case 'apply':
+      api.ui.dialog.clear()
+      tell(desk, confirmApply(desk, task))
+      return
+    case 'remove':
+      confirmRemoval(desk, task)
+      return
     case 'copy':
       api.ui.dialog.clear()
       api.renderer.copyToClipboardOSC52(task.id)
@@ -127,7 +135,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       return
     case 'answer':
       api.ui.dialog.clear()
-      tell(desk, host.reply(action.requestID, action.reply))
+      tell(desk, host.reply(action.requestID, action.reply, treeOf(task)?.directory))
   }
 }
 
@@ -145,6 +153,47 @@ function confirmCancelAll(desk: Desk): void {
       onCancel={() => api.ui.dialog.clear()}
     />
   ))
+}
+
+/** Shows what an apply would write, and writes it after a confirmation. Resolves with the reason where it cannot be written. */
+async function confirmApply(desk: Desk, task: Task): Promise<RequestReply | void> {
+  const { api, ask } = desk
+  const forecast = await ask(task, { kind: 'check' })
+  if (!forecast.ok) return forecast
+  api.ui.dialog.replace(() => (
+    <api.ui.DialogConfirm
+      title="Write its changes into your checkout?"
+      message={sanitize(forecast.text)}
+      onConfirm={() => {
+        api.ui.dialog.clear()
+        tell(desk, shown(desk, ask(task, { kind: 'apply' })))
+      }}
+      onCancel={() => api.ui.dialog.clear()}
+    />
+  ))
+}
+
+function confirmRemoval(desk: Desk, task: Task): void {
+  const { api, ask } = desk
+  api.ui.dialog.replace(() => (
+    <api.ui.DialogConfirm
+      title="Remove its worktree and branch?"
+      message={`${treeOf(task)?.branch ?? ''}\nGit keeps its commits: a ref names them.`}
+      onConfirm={() => {
+        api.ui.dialog.clear()
+        tell(desk, shown(desk, ask(task, { kind: 'remove' })))
+      }}
+      onCancel={() => api.ui.dialog.clear()}
+    />
+  ))
+}
+
+/** Shows a toast when an action that no view shows has succeeded. */
+async function shown({ api }: Desk, doing: Promise<RequestReply>): Promise<RequestReply> {
+  const answer = await doing
+  const { ok, text } = answer
+  if (ok) api.ui.toast({ variant: 'info', message: sanitize(text), duration: readingMs(text) })
+  return answer
 }
 
 /** Aborts the session of an agent at work, as ESC does. The server part cancels all other tasks. */

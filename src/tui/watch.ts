@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts'
 import { readRecord } from '../task/record.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import type { Host } from './host.ts'
-import { doing, isUnfinished, NOT_SEEN, viewOf, type Live, type TaskView } from './task-view.ts'
+import { doing, isUnfinished, NOT_SEEN, treeOf, viewOf, type Live, type TaskView } from './task-view.ts'
 
 interface Ports {
   readonly host: Pick<Host, 'children' | 'statuses' | 'permissions' | 'messages'>
@@ -132,11 +132,12 @@ export class Watch {
     const { host } = this.#ports
     const meanwhile: Event[] = []
     this.#meanwhile = meanwhile
-    const [children, statuses, permissions] = await Promise.all([
-      host.children(this.#parentID),
-      host.statuses(),
-      host.permissions(),
-    ]).finally(() => {
+    const load = async () => {
+      const found = await host.children(this.#parentID)
+      const others = treesOf(found)
+      return [found, ...(await Promise.all([host.statuses(others), host.permissions(others)]))] as const
+    }
+    const [children, statuses, permissions] = await load().finally(() => {
       if (this.#meanwhile === meanwhile) this.#meanwhile = undefined
     })
     const ids = new Set(children.map(({ id }) => id))
@@ -179,7 +180,7 @@ export class Watch {
     const messages = await this.#ports.host.messages(sessionID)
     const start = messages.findIndex(({ info }) => promptIDs.includes(info.id))
     const parts = start === -1 ? [] : messages.slice(start + 1).flatMap((message) => message.parts)
-    const activity = parts.map((part) => this.#doing(part)).findLast((text) => text !== undefined)
+    const activity = parts.map((part) => this.#doing(part, child)).findLast((text) => text !== undefined)
     const begunAt = messages[start]?.info.time.created
     if (this.#children.get(sessionID)?.task.run !== run) return
     this.#update(sessionID, (live) => ({
@@ -219,13 +220,13 @@ export class Watch {
 
   #worked(sessionID: string, part: Part): void {
     const child = this.#children.get(sessionID)
-    const activity = child && this.#doing(part)
+    const activity = child && this.#doing(part, child)
     if (activity !== undefined && activity !== child?.live.activity)
       this.#update(sessionID, () => ({ activity }))
   }
 
-  #doing(part: Part): string | undefined {
-    return doing(part, this.#ports.directory())
+  #doing(part: Part, { task }: Child): string | undefined {
+    return doing(part, treeOf(task)?.directory ?? this.#ports.directory())
   }
 
   #update(sessionID: string, change: (live: Live) => Partial<Live>): void {
@@ -266,6 +267,16 @@ export class Watch {
 /** Whether the view shows a running time. A pending task has none, although its owner may have crashed. */
 function hasTimeGoingOn(view: TaskView): boolean {
   return isUnfinished(view) && view.begunAt !== undefined
+}
+
+/** Returns the worktrees in which sessions may be at work. */
+function treesOf(children: readonly Session[]): readonly string[] {
+  return children.flatMap((session) => {
+    const task = readRecord(session)?.task
+    const tree = task && !isEnded(task) ? treeOf(task) : undefined
+    // The session is moved into a tree that is complete, and OpenCode must not read it before.
+    return tree?.directory === session.directory ? [session.directory] : []
+  })
 }
 
 function asksOf({ id }: Session, permissions: readonly PermissionRequest[]): PermissionRequest[] {

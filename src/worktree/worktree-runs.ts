@@ -15,6 +15,7 @@ import {
   type Outcome,
   type Task,
 } from '../task/task.ts'
+import { nameForModel } from '../text/sanitize.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
 import { Setup, type SetupPorts } from './setup.ts'
@@ -30,6 +31,13 @@ export interface WorktreePlaces {
 
 /** Follows the events of a session in another directory until `signal`. Resolves when they come. */
 export type WorktreeFollower = (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
+
+/** An answer for a person. */
+export interface TreeAnswer {
+  readonly ok: boolean
+  readonly text: string
+  readonly removed?: string
+}
 
 interface Ports extends SetupPorts {
   readonly opencode: Opencode
@@ -131,6 +139,23 @@ export class WorktreeRuns {
   }
 
   /**
+   * Answers a person's request about the tree of an ended task. Rejects with a `GitError`.
+   *
+   * @returns `removed`: the last commit of a removed branch
+   */
+  async answer(task: Task, kind: 'check' | 'apply' | 'remove'): Promise<TreeAnswer> {
+    if (kind !== 'remove') return appliedAnswer(await this.apply(task, kind === 'check'))
+    const { worktree } = { worktree: undefined, ...task }
+    if (!worktree || !isEnded(task)) throw new GitError('refused', 'It has not ended. Cancel it first')
+    const removed = await this.#trees.remove(worktree, task)
+    return {
+      ok: true,
+      text: `The branch was removed. To have it again: git branch ${worktree.branch} ${removed}`,
+      removed,
+    }
+  }
+
+  /**
    * Prepares the tree, calls `run` in it, and adds to its outcome what it has left. Never rejects if `run` does not.
    *
    * @param run is given why the tree could not be prepared
@@ -204,4 +229,25 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
+}
+
+/** How many paths an answer names. */
+const NAMED = 10
+
+function appliedAnswer({ type, paths }: Applied): TreeAnswer {
+  const named = paths.slice(0, NAMED).map((path) => nameForModel(path))
+  const files = [...named, ...(paths.length > NAMED ? [`and ${paths.length - NAMED} more`] : [])].join('\n')
+  switch (type) {
+    case 'clean':
+      return { ok: true, text: files }
+    case 'applied':
+      return { ok: true, text: `In your checkout, unstaged:\n${files}` }
+    case 'nothing':
+      return { ok: false, text: 'Your checkout has all of its changes already.' }
+    case 'conflicts':
+      return {
+        ok: false,
+        text: `Nothing was written. Merge its branch by hand, or send it a message. Paths in conflict:\n${files}`,
+      }
+  }
 }

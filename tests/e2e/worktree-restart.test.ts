@@ -73,6 +73,21 @@ async function endedBy(parent: Parent, calls: readonly ToolCall[]): Promise<Pare
   return stage.parentAt(parent.id)
 }
 
+interface Metadata {
+  readonly background: object
+  readonly backgroundRequest?: object
+}
+
+/** Calls OpenCode as a client in the directory of the project does. */
+async function send(method: string, path: string, body: object): Promise<void> {
+  const { directory, url } = stage.server
+  await fetch(`${url}${path}?directory=${encodeURIComponent(directory)}`, {
+    method,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+}
+
 const inTree = (description: string): ToolCall => backgroundTask(description, { worktree: true })
 const applies = (task_id: string): readonly ToolCall[] => [{ name: 'background_apply', args: { task_id } }]
 const nextRun = (task_id: string, prompt: string): readonly ToolCall[] => [
@@ -104,6 +119,28 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     await again.waitForNotice(`found ${directory}\nwork`)
   },
 )
+
+test('a terminal UI is answered how an agent in a worktree ended that was killed, and no session is woken', async () => {
+  const parent = await stage.parent(writesAndWorksOn('seen.txt'))
+  await launch(parent, 'be seen')
+  await hasWritten(parent)
+  const { sessionID = '' } = parent.childRequests[0] ?? {}
+  await stage.restart('SIGKILL')
+  const asked = stage.model.requests.length
+  const child = async (): Promise<Metadata> => {
+    const { metadata } = (await stage.server.get(`/session/${sessionID}`)) as { metadata: Metadata }
+    return metadata
+  }
+  const backgroundRequest = { id: 'ask', run: 1, kind: 'look' }
+  await send('PATCH', `/session/${sessionID}`, { metadata: { ...(await child()), backgroundRequest } })
+  const properties = { command: `background.request.${sessionID}` }
+  await send('POST', '/tui/publish', { type: 'tui.command.execute', properties })
+  await expect.poll(child).toMatchObject({
+    background: { status: 'failed', changes: { type: 'committed', paths: ['seen.txt'] } },
+    backgroundRequest: { ...backgroundRequest, answer: { ok: true } },
+  })
+  expect(stage.model.requests).toHaveLength(asked)
+})
 
 test.each([
   ['before its worktree is made', 'before', 'worktree add'],

@@ -434,6 +434,11 @@ export class FakeHost {
     return new Promise((resolve, reject) => this.#waitingTools.set(id, { resolve, reject }))
   }
 
+  /** Publishes a command of the terminal UI (contract 15.14). */
+  publishCommand(command: string): void {
+    this.#emit('tui.command.execute', { command })
+  }
+
   replyPermission(id: string, reply: 'once' | 'reject', message?: string): void {
     const index = this.permissions.findIndex((request) => request.id === id)
     const [request] = index === -1 ? [] : this.permissions.splice(index, 1)

@@ -101,8 +101,8 @@ export const NO_MACHINE: Machine = {
   onTermination: () => () => {},
 }
 
-// The manager loads it lazily, which takes longer than a settled clock waits.
-await import('../../src/follow.ts')
+// The manager loads them lazily, which takes longer than a settled clock waits.
+await Promise.all([import('../../src/follow.ts'), import('../../src/request-answers.ts')])
 
 /** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000

@@ -314,3 +314,43 @@ test('a look request for a running task changes nothing', async () => {
   await clock.advance(1000)
   expect(manager.get(id)?.status).toBe('completed')
 })
+
+test('a request in a session of another directory is executed once a command points at it', async () => {
+  const stage = createFakeStage()
+  const { clock, host, manager, launch, answer } = stage
+  const { id, sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(10_000)
+  await host.opencode.moveSession(sessionID, '/tree')
+  void ask(stage, sessionID, { kind: 'continue', prompt: 'more' })
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ run: 1 })
+  for (let times = 0; times < 2; times += 1) host.publishCommand(`background.request.${sessionID}`)
+  await clock.advance(1000)
+  expect(manager.get(id)).toMatchObject({ run: 2 })
+  expect(requestIn(stage, sessionID)).toMatchObject({ answer: { ok: true } })
+  await host.opencode.moveSession(sessionID, '/project')
+  answer('more')
+  await clock.advance(10_000)
+  expect(manager.get(id)).toMatchObject({ status: 'completed', run: 2 })
+})
+
+test('a request for a task of another directory is left to the plugin there', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer } = stage
+  const { sessionID } = await launch('work')
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(10_000)
+  const { metadata } = host.session(sessionID)
+  const { background } = metadata as { background: { owner: object } }
+  const owner = { ...background.owner, directory: '/elsewhere' }
+  const request = { id: 'ask', run: 1, kind: 'look' }
+  await host.opencode.replaceMetadata(sessionID, {
+    background: { ...background, owner },
+    backgroundRequest: request,
+  })
+  await clock.advance(10_000)
+  expect(requestIn(stage, sessionID)).toEqual(request)
+})

@@ -93,7 +93,7 @@ function row(task: Task, worker: string, note: string | undefined, now: number):
 /** Returns the branch of a task in a worktree, unless that has gone unchanged. */
 function branchOf(task: Task): string {
   const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
-  if (!worktree || changes?.type === 'none') return ''
+  if (!worktree || changes?.type === 'none' || changes?.type === 'removed') return ''
   const files = changes?.type === 'committed' ? `: ${changes.files} changed files` : ''
   return ` (${worktree.branch}${files})`
 }

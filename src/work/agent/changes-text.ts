@@ -29,6 +29,8 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
       return [`It changed no file. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
       return [`Its changes are in ${root}, but not committed: ${brief(changes.message, ERROR_LENGTH)}`]
+    case 'removed':
+      return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` makes it again.`]
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`

@@ -42,6 +42,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   })),
   permissionReplied: ['one', 'two'].map((requestID) => ({ type: 'permissionReplied', requestID })),
   ended: [completed, failed, cancelled].map((outcome) => ({ type: 'ended', at: 5, outcome })),
+  treeRemoved: [{ type: 'treeRemoved', commit: 'c0ffee' }],
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],
 }
 const anyEvent = fc.constantFrom<TaskEvent>(...Object.values(EVENTS).flat())

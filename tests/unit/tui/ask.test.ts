@@ -6,7 +6,8 @@ import { ManualClock } from '../../harness/manual-clock.ts'
 
 type Updated = Extract<Event, { type: 'session.updated' }>
 
-function create() {
+/** @param directory of the task's session */
+function create(directory = '/project') {
   const clock = new ManualClock()
   const handlers = new Set<(event: Updated) => void>()
   let metadata: Record<string, unknown> = { background: { status: 'pending' }, other: 'kept' }
@@ -14,8 +15,16 @@ function create() {
     metadata = { ...next }
     for (const handler of handlers) handler({ properties: { info: { id: 'ses_1', metadata } } } as Updated)
   }
+  const published: string[] = []
   const host = {
-    session: () => Promise.resolve({ id: 'ses_1', metadata } as object as Session),
+    session: (id: string) =>
+      Promise.resolve(
+        (id === 'ses_1'
+          ? { id, directory, metadata }
+          : { id, directory: '/project', metadata: {} }) as object as Session,
+      ),
+    publishCommand: (command: string, at: string) =>
+      Promise.resolve(void published.push(`${command} in ${at}`)),
     replaceMetadata: (_: string, next: Readonly<Record<string, unknown>>) => Promise.resolve(write(next)),
   }
   const onSessionUpdated = (handler: (event: Updated) => void) => {
@@ -25,10 +34,16 @@ function create() {
   return {
     clock,
     handlers,
+    published,
     metadata: () => metadata,
     answer: (answer: { ok: boolean; text: string }) =>
       write({ ...metadata, backgroundRequest: { ...readRequest(metadata), answer } }),
-    ask: () => ask({ host, clock, onSessionUpdated }, { sessionID: 'ses_1', run: 2 }, { kind: 'cancel' }),
+    ask: () =>
+      ask(
+        { host, clock, onSessionUpdated },
+        { sessionID: 'ses_1', parentID: 'ses_parent', run: 2 },
+        { kind: 'cancel' },
+      ),
   }
 }
 
@@ -53,4 +68,18 @@ test('ask withdraws an unanswered request, so that no process acts on it later',
   expect(await asking).toContain('did not answer')
   expect(metadata()).toEqual({ background: { status: 'pending' }, other: 'kept' })
   expect(handlers.size + clock.pending).toBe(0)
+})
+
+test('ask points the plugin at a session in another directory than its parent, and at no other', async () => {
+  for (const [directory, commands] of [
+    ['/tree', ['background.request.ses_1 in /project']],
+    ['/project', []],
+  ] as const) {
+    const { ask: doAsk, answer, clock, published } = create(directory)
+    const asking = doAsk()
+    await clock.settle()
+    expect(published).toEqual(commands)
+    answer({ ok: true, text: 'done' })
+    await asking
+  }
 })

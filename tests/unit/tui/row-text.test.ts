@@ -55,6 +55,19 @@ function view(
   return viewOf(task, session as Session, { ...NOT_SEEN, ...live })
 }
 
+const BRANCH = 'opencode-background/bg_00000001-write-a-page'
+
+/** A task in a worktree. */
+const inTree = (state: object, live: Partial<Live> = {}): TaskView =>
+  view(
+    'write',
+    state,
+    live,
+    {},
+    { ...AGENT, worktree: { root: '/tree', directory: '/tree', branch: BRANCH } },
+  )
+const COMMITTED = { type: 'committed', commit: 'c0ffee', commits: 1, files: 3, paths: [] }
+
 const command = (description: string, state: object): TaskView =>
   view(description, state, {}, {}, { kind: 'command', command: 'npm run dev' })
 
@@ -177,4 +190,48 @@ test('the choices for a task depend on its state', () => {
     'Read the output',
     'Copy its id: id',
   ])
+})
+
+test('a task in a worktree shows that it is prepared, then its branch, then what it has changed there', () => {
+  const starting = { status: 'starting', startedAt: NOW - 2000 }
+  const views = [
+    inTree(PENDING),
+    inTree(starting),
+    inTree(starting, { ...RUNNING, activity: 'read page.ts' }),
+    inTree({ ...completed(NOW), changes: COMMITTED }),
+    inTree({ ...completed(NOW - 1), changes: { ...COMMITTED, files: 1 } }),
+    inTree({ ...completed(NOW - 2), changes: { type: 'none' } }),
+  ]
+  const { rows = [] } = sidebarOf(views, NOW, WIDTH) ?? {}
+  expect(rows.map(({ sign, time, detail }) => [sign, time, detail])).toEqual([
+    ['●', '2s', 'its worktree is prepared'],
+    ['●', '2s', 'read page.ts'],
+    ['○', '', 'waits for its turn'],
+    ['✓', '3.2s', '3 changed files on bg_00000001-wr…'],
+    ['✓', '3.2s', '1 changed file on bg_00000001-wri…'],
+    ['✓', '3.2s', undefined],
+  ])
+  expect(entriesOf(views, NOW, 200).map(({ description }) => description)).toEqual([
+    `explore · its worktree is prepared · ${BRANCH}`,
+    `explore · read page.ts · ${BRANCH}`,
+    `explore · waits for its turn · ${BRANCH}`,
+    `explore · 3 changed files on ${BRANCH}`,
+    `explore · 1 changed file on ${BRANCH}`,
+    'explore',
+  ])
+})
+
+test('the changes of a worktree can be applied and removed while they are there', () => {
+  const titles = (task: TaskView): string[] =>
+    choicesFor(task).map(({ title }) => title.replace(/bg_\w+/, 'id'))
+  const both = ['Apply its changes', 'Remove its worktree']
+  expect(titles(inTree({ ...completed(NOW), changes: COMMITTED }))).toEqual([
+    'Open its session',
+    'Read the result',
+    'Continue with a message',
+    ...both,
+    'Copy its id: id',
+  ])
+  const without = [PENDING, ...['none', 'removed'].map((type) => ({ ...completed(NOW), changes: { type } }))]
+  for (const state of without) expect(titles(inTree(state))).not.toEqual(expect.arrayContaining(both))
 })

@@ -242,3 +242,40 @@ test('Watch requests one check for the owner of unfinished tasks that OpenCode d
   await busy.watch.load()
   expect(busy.look).not.toHaveBeenCalled()
 })
+
+test('Watch queries also the worktrees in which tasks are at work, and no other directory', async () => {
+  const tree = (name: string): object => ({
+    worktree: {
+      root: `/trees/${name}`,
+      directory: `/trees/${name}`,
+      branch: name,
+      checkout: '/project',
+      base: { commit: 'c', head: 'c', changed: 0, created: 0 },
+    },
+  })
+  const { host, watch } = create([
+    session('here', { status: 'pending' }, { directory: '/project' }),
+    session('moved', { status: 'pending', ...tree('moved') }, { directory: '/trees/moved' }),
+    session('unmade', { status: 'pending', ...tree('unmade') }, { directory: '/project' }),
+    session('ended', { ...ENDED, ...tree('ended') }, { directory: '/trees/ended' }),
+  ])
+  await watch.load()
+  for (const call of [host.statuses, host.permissions]) expect(call.mock.calls).toEqual([[['/trees/moved']]])
+})
+
+test('Watch shows the paths of a task in a worktree from its top', async () => {
+  const worktree = {
+    root: '/trees/one',
+    directory: '/trees/one',
+    branch: 'one',
+    checkout: '/project',
+    base: { commit: 'c', head: 'c', changed: 0, created: 0 },
+  }
+  const { watch } = create(
+    [session('one', { status: 'pending', worktree }, { directory: '/trees/one' })],
+    ['one'],
+  )
+  await watch.load()
+  watch.handleEvent(tool('one', '/trees/one/src/page.ts'))
+  expect(watch.views[0]?.activity).toBe('read src/page.ts')
+})

@@ -1,0 +1,84 @@
+/**
+ * Executes the requests that `requests.ts` receives. Loaded lazily, because each OpenCode would read this code at its start.
+ * It is a bundle of its own, so that it tests no class of the manager's bundle by `instanceof`.
+ */
+import { errorText } from './host/opencode.ts'
+import type { Continuer } from './launch/continuer.ts'
+import type { Recovery } from './restart/recovery.ts'
+import type { RequestReply, TaskRequest } from './task/request.ts'
+import type { TaskStore } from './task/store.ts'
+import type { Task } from './task/task.ts'
+import { cutMiddle } from './text/format.ts'
+import type { TimelineWriter } from './timeline.ts'
+import type { Executor } from './work/executor.ts'
+import type { KindOf } from './work/kind.ts'
+import type { WorktreeRuns } from './worktree/worktree-runs.ts'
+
+export interface AnswerPorts {
+  readonly continuer: Continuer
+  readonly executor: Executor
+  readonly kindOf: KindOf
+  readonly recovery: Recovery
+  readonly store: TaskStore
+  readonly timeline: TimelineWriter
+  readonly worktrees: () => Promise<WorktreeRuns>
+}
+
+/** Limit of an answer, which stays in the session's metadata and is read by every client with the session. */
+const OUTPUT_BYTES = 4000
+
+/** Resolves with the answer to a request; `undefined` where another process has to answer. Rejects with a `HostError`. */
+export async function answer(
+  ports: AnswerPorts,
+  sessionID: string,
+  parentID: string,
+  request: TaskRequest,
+): Promise<RequestReply | undefined> {
+  const { recovery, store, timeline } = ports
+  const { kind } = request
+  if (kind === 'look') {
+    await recovery.refreshRecords(parentID)
+    return { ok: true, text: 'The records are up to date.' }
+  }
+  if (!store.findBySession(sessionID)) await recovery.recover(parentID)
+  const task = store.findBySession(sessionID)
+  // Another process owns the task and does not observe this request: the UI reports no answer.
+  if (!task) return undefined
+  const reply = await replyTo(ports, task, { ...request, kind })
+  timeline.add(task.id, { type: 'request', request: kind })
+  return reply
+}
+
+async function replyTo(
+  { continuer, executor, kindOf, store, worktrees }: AnswerPorts,
+  task: Task,
+  { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
+): Promise<RequestReply> {
+  if (run !== task.run) return { ok: false, text: `${task.id} has started another run since.` }
+  try {
+    switch (kind) {
+      case 'cancel': {
+        const ended = await executor.cancel(task.id, 'user')
+        return { ok: ended?.status === 'cancelled', text: `${task.id} is ${ended?.status ?? 'unknown'}.` }
+      }
+      case 'continue': {
+        const next = await continuer.continue(task.id, prompt, { askedBy: 'user' })
+        return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
+      }
+      case 'output': {
+        const text = kindOf(task).textOf?.(task, OUTPUT_BYTES)
+        if (text === undefined) return { ok: false, text: `${task.id} has no output.` }
+        return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
+      }
+      case 'check':
+      case 'apply':
+      case 'remove': {
+        const { removed, ...reply } = await (await worktrees()).answer(task, kind)
+        if (removed !== undefined) store.dispatch(task.id, { type: 'treeRemoved', commit: removed })
+        return reply
+      }
+    }
+  } catch (error) {
+    return { ok: false, text: errorText(error) }
+  }
+}
