@@ -85,7 +85,17 @@ test('the dialog applies the changes of a worktree once it has shown what they a
   await terminal.see('Your checkout has all of its changes already.')
 })
 
-test('the dialog removes a worktree and its branch after a question', async () => {
+/** Opens the session of the task, and returns to its parent. */
+async function visit(): Promise<void> {
+  await act('write', 'Open its session')
+  const screen = await terminal.see(['Parent up', 'no more to do'])
+  expect(screen.toLowerCase()).not.toContain('error')
+  await terminal.press('Up')
+  await terminal.see('Background all ended')
+}
+
+test('the dialog removes a worktree and its branch after a question, and opens the session before and after', async () => {
+  await visit()
   const [branch = ''] = git('branch', '--list', '--format=%(refname:short)', 'opencode-background/*').split(
     '\n',
   )
@@ -97,6 +107,7 @@ test('the dialog removes a worktree and its branch after a question', async () =
   expect(git('branch', '--list', branch)).toBe('')
   expect(git('worktree', 'list')).not.toContain(branch)
   await terminal.see((screen) => !screen.includes('1 changed file on'))
+  await visit()
 })
 
 test.each(['its own', "OpenCode's"])(
