@@ -22,7 +22,7 @@ export interface GitAnswer {
 export type Git = (directory: string, args: readonly string[], options?: GitOptions) => Promise<GitAnswer>
 
 /**
- * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git holds a lock file), or `refused`, with the
+ * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git is at work), or `refused`, with the
  * first line of what it wrote.
  */
 export class GitError extends Error {
@@ -37,6 +37,14 @@ export class GitError extends Error {
 
 /** Time limit of a call, in milliseconds: a filter such as LFS may download while a tree is filled. */
 const LIMIT_MS = 300_000
+/**
+ * A call that lists the worktrees fails while another process makes one, whose record is empty for a moment (seen). It is
+ * repeated at once, because to start a git takes longer than that moment; but not `git worktree add`, which has made its
+ * branch by then.
+ */
+const HALF_MADE = /failed to read .*commondir/
+const CALLS = 10
+const LOCKED = /\.lock'?: File exists|could not lock/i
 /** Maximum size of an answer: the names of changed files. */
 const ANSWER_BYTES = 256 * 1024 * 1024
 
@@ -75,7 +83,18 @@ function environment(added: GitOptions['env']): NodeJS.ProcessEnv {
 }
 
 /** Runs the git of this machine. */
-export const git: Git = (directory, args, { env, answers = [], input } = {}) =>
+export const git: Git = async (directory, args, options) => {
+  for (let calls = 1; ; calls += 1) {
+    try {
+      return await call(directory, args, options)
+    } catch (error) {
+      const isHalfMade = error instanceof GitError && HALF_MADE.test(error.message)
+      if (!isHalfMade || args.includes('add') || calls === CALLS) throw error
+    }
+  }
+}
+
+const call: Git = (directory, args, { env, answers = [], input } = {}) =>
   new Promise((resolve, reject) => {
     const child = execFile(
       'git',
@@ -110,7 +129,7 @@ function failure(
   const lines = stderr.split('\n').filter((line) => line !== '')
   const line = lines.find((each) => /^(?:fatal|error): /.test(each)) ?? lines[0] ?? message
   const text = `${name}: ${line.replace(/^(?:fatal|error): /, '')}`
-  return new GitError(/\.lock'?: File exists|could not lock/i.test(stderr) ? 'locked' : 'refused', text)
+  return new GitError(LOCKED.test(stderr) || HALF_MADE.test(stderr) ? 'locked' : 'refused', text)
 }
 
 /** Returns the fields of an answer in which each is followed by a NUL. */

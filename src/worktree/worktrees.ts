@@ -52,6 +52,8 @@ interface Ports {
   readonly freeBytes?: typeof freeBytes
 }
 
+/** How often `git worktree add` is called while other processes make worktrees too. */
+const ADD_CALLS = 5
 /** Maximum length of the words of a description in the name of a branch. */
 const SLUG_LENGTH = 40
 
@@ -273,16 +275,24 @@ export class Worktrees {
     const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
     const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
     try {
-      await this.#git(checkout, add).catch(async (error: unknown) => {
-        if (!(error instanceof GitError) || error.reason !== 'locked') throw error
+      for (let calls = 1; !(await this.#isAdded(checkout, add, calls === ADD_CALLS)); calls += 1)
         if (isNew) await this.#deleteBranch(worktree, start)
-        return this.#git(checkout, add)
-      })
       await copyIncluded(this.#git, worktree)
     } catch (error) {
       await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] }).catch(() => {})
       if (isNew && !existsSync(root)) await this.#deleteBranch(worktree, start)
       throw error
+    }
+  }
+
+  /** Returns false if another git was at work, unless this is the last call. */
+  async #isAdded(checkout: string, add: readonly string[], isLast: boolean): Promise<boolean> {
+    try {
+      await this.#git(checkout, add)
+      return true
+    } catch (error) {
+      if (isLast || !(error instanceof GitError) || error.reason !== 'locked') throw error
+      return false
     }
   }
 
