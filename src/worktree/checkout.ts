@@ -3,7 +3,7 @@ import { constants, existsSync } from 'node:fs'
 import { copyFile, mkdtemp, rm, stat, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { fieldsOf, GitError, type Git } from './git.ts'
+import { fieldsOf, GitError, type Git, type GitAnswer } from './git.ts'
 
 export interface Checkout {
   /** Its top directory. */
@@ -45,26 +45,35 @@ function identityOf(name: string, email: string): Identity {
 /** Rejects with a `GitError` that says what to do, if a directory cannot have worktrees. */
 export async function checkoutOf(git: Git, directory: string): Promise<Checkout> {
   if (process.platform === 'win32') throw refused('worktrees are not supported on Windows')
-  await checkVersion(git, directory)
-  const places = ['--is-bare-repository', '--is-inside-work-tree', '--git-common-dir', '--git-path', 'index']
-  const { code, stdout } = await git(directory, ['rev-parse', ...places], { answers: [128] })
-  const [bare, inside, common = '', index = ''] = stdout.split('\n')
-  if (code !== 0) throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
-  if (bare === 'true' || inside !== 'true')
-    throw refused(`${directory} is not in a checkout (bare repository)`)
-  const commit = ['rev-parse', '--show-toplevel', '--show-prefix', '--verify', 'HEAD^{commit}']
-  const found = await git(directory, commit, { answers: [128] })
-  if (found.code !== 0) throw refused(`${directory} has no commit yet; commit first`)
-  const [root = '', prefix = '', head = ''] = found.stdout.split('\n')
-  return { root, prefix, head, repository: from(directory, common), index: from(directory, index) }
-}
-
-async function checkVersion(git: Git, directory: string): Promise<void> {
-  const { stdout } = await git(directory, ['version']).catch((error: unknown) => {
+  const read = (...args: readonly string[]): Promise<GitAnswer> => git(directory, args, { answers: [128] })
+  const [version, places, commit] = await Promise.all([
+    read('version'),
+    read(
+      'rev-parse',
+      '--is-bare-repository',
+      '--is-inside-work-tree',
+      '--git-common-dir',
+      '--git-path',
+      'index',
+    ),
+    read('rev-parse', '--show-toplevel', '--show-prefix', '--verify', 'HEAD^{commit}'),
+  ]).catch((error: unknown) => {
     if (error instanceof GitError && error.reason === 'missing') throw refused('there is no git; install it')
     throw error
   })
-  const [version = '', major = 0, minor = 0] = /(\d+)\.(\d+)[.\d]*/.exec(stdout) ?? []
+  checkVersion(version.stdout)
+  if (places.code !== 0)
+    throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
+  const [bare, inside, common = '', index = ''] = places.stdout.split('\n')
+  if (bare === 'true' || inside !== 'true')
+    throw refused(`${directory} is not in a checkout (bare repository)`)
+  if (commit.code !== 0) throw refused(`${directory} has no commit yet; commit first`)
+  const [root = '', prefix = '', head = ''] = commit.stdout.split('\n')
+  return { root, prefix, head, repository: from(directory, common), index: from(directory, index) }
+}
+
+function checkVersion(answer: string): void {
+  const [version = '', major = 0, minor = 0] = /(\d+)\.(\d+)[.\d]*/.exec(answer) ?? []
   const isNew = Number(major) > LEAST[0] || (Number(major) === LEAST[0] && Number(minor) >= LEAST[1])
   if (!isNew) throw refused(`git ${version} is too old; ${LEAST.join('.')} or newer is needed`)
 }
@@ -87,8 +96,8 @@ export async function snapshot(
   { root, index, head }: Checkout,
   { message, identity }: { readonly message: string; readonly identity: Identity },
 ): Promise<Snapshot> {
-  const tree = await treeOf(git, root, index)
-  if (tree === (await treeOfCommit(git, root, head))) return { tree, commit: head, head }
+  const [tree, before] = await Promise.all([treeOf(git, root, index), treeOfCommit(git, root, head)])
+  if (tree === before) return { tree, commit: head, head }
   return { tree, commit: await commitTree(git, root, tree, [head], message, identity), head }
 }
 

@@ -3,7 +3,15 @@
  * Each sample checks that the tree has the files of the checkout.
  */
 import { execFile } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -146,7 +154,7 @@ async function repositoryOf(root: string, files: number): Promise<string> {
   const name = (index: number): string => join(root, `d${index % DIRECTORIES}`, `f${index}.txt`)
   for (let index = 0; index < DIRECTORIES; index += 1) mkdirSync(join(root, `d${index}`), { recursive: true })
   for (let index = 0; index < files; index += 1)
-    writeFileSync(name(index), `${index}\n`.repeat(FILE_BYTES / `${index}\n`.length))
+    writeOld(name(index), `${index}\n`.repeat(FILE_BYTES / `${index}\n`.length))
   const inside = (...args: readonly string[]): Promise<unknown> => run('git', [...args], { cwd: root })
   await inside('init', '--quiet', '--initial-branch=main')
   await inside('add', '--all')
@@ -156,6 +164,13 @@ async function repositoryOf(root: string, files: number): Promise<string> {
   rmSync(name(3))
   for (const index of [files, files + 1, files + 2]) writeFileSync(name(index), 'new\n')
   return root
+}
+
+/** Writes a file as of an hour ago: git reads files again that are as new as its index. */
+function writeOld(path: string, text: string): void {
+  writeFileSync(path, text)
+  const hourAgo = Date.now() / 1000 - 3600
+  utimesSync(path, hourAgo, hourAgo)
 }
 
 /** Throws if the files of a tree are not those of the checkout. */
