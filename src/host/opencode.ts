@@ -216,8 +216,13 @@ export function connect(
     )
 
   return {
-    agents: () =>
-      call('app.agents', (signal) => client.app.agents({ signal, query }) as Promise<SdkResult<Agent[]>>),
+    agents: async () => {
+      const agents = await call(
+        'app.agents',
+        (signal) => client.app.agents({ signal, query }) as Promise<SdkResult<Agent[]>>,
+      )
+      return agents.map(withoutNulls)
+    },
 
     providers: async () => {
       const { providers } = await call('config.providers', (signal) =>
@@ -427,6 +432,11 @@ async function readPages(
     else if (page.response?.status === 400 && before !== undefined) return messages
     else throw refusal('session.messages', page.error, page.response)
   }
+}
+
+/** OpenCode answers `null` for what an agent of the configuration lacks, which its types do not say (contract 15.34). */
+function withoutNulls(agent: Agent): Agent {
+  return Object.fromEntries(Object.entries(agent).filter(([, value]) => value !== null)) as Agent
 }
 
 const UNAUTHORIZED = 'wrong or missing password. Give the client the header authorization'

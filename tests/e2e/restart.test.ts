@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
-import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage({ options: { concurrency: { total: 2 }, pollMs: 1000 } })
+  const writer = { mode: 'subagent', description: 'Writes.', prompt: 'You write.' }
+  stage = await startStage({ options: { concurrency: { total: 2 }, pollMs: 1000 }, agents: { writer } })
 })
 afterAll(() => stage.close())
 
@@ -51,6 +52,17 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     expect(output).toContain('I look into alpha.')
   },
 )
+
+test('a task of an agent that the configuration defines is known after a kill', async () => {
+  const parent = await stage.parent(() => ({ text: 'the page is written' }))
+  const [answer = ''] = await parent.call([backgroundTask('write a page', { agent: 'writer' })])
+  const task_id = /bg_[0-9a-f]{8}/.exec(answer)?.[0]
+  await parent.waitForNotice('the page is written')
+  await parent.quiet()
+  await stage.restart('SIGKILL')
+  const [output] = await parent.call([{ name: 'background_output', args: { task_id } }])
+  expect(output).toContain('the page is written')
+})
 
 test('a message continues a task after a kill, with its earlier conversation', async () => {
   const parent = await stage.parent(

@@ -130,3 +130,12 @@ test('the statuses and permission requests of included directories come with tho
   expect(Object.keys(await opencode.statuses())).toEqual(['ses_/own'])
   expect(asked).toEqual(['status /own', 'status /tree', 'permission /own', 'permission /tree', 'status /own'])
 })
+
+test('what an agent of the configuration lacks is absent, although OpenCode answers null', async () => {
+  const data = [{ name: 'writer', mode: 'subagent', steps: null, variant: null, options: {} }]
+  const agents = (): Promise<object> => Promise.resolve({ data })
+  const of = { app: { agents }, _client: {} } as unknown as Client
+  expect(await connect(of, '/project', new ManualClock()).agents()).toEqual([
+    { name: 'writer', mode: 'subagent', options: {} },
+  ])
+})
