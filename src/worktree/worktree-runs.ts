@@ -10,6 +10,7 @@ import {
   isEnded,
   type AgentTask,
   type Applied,
+  type Changes,
   type EndedTask,
   type Failure,
   type Outcome,
@@ -148,6 +149,7 @@ export class WorktreeRuns {
     const { worktree } = { worktree: undefined, ...task }
     if (!worktree || !isEnded(task)) throw new GitError('refused', 'It has not ended. Cancel it first')
     const removed = await this.#trees.remove(worktree, task)
+    await this.#moveBack(task)
     return {
       ok: true,
       text: `The branch was removed. To have it again: git branch ${worktree.branch} ${removed}`,
@@ -179,7 +181,7 @@ export class WorktreeRuns {
       exclude = this.#ports.opencode.include(worktree.directory)
       this.#cleanOnce()
       const outcome = await run(failure)
-      return { ...outcome, changes: await this.#trees.close(worktree, task) }
+      return { ...outcome, changes: await this.#close(task, worktree) }
     } finally {
       over.abort()
       exclude()
@@ -192,7 +194,20 @@ export class WorktreeRuns {
     // A tree may have been made whose run never received its prompt.
     if (!worktree || (startedAt === undefined && !existsSync(worktree.root))) return task
     await this.#setup.killLeft(task)
-    return { ...task, changes: await this.#trees.close(worktree, task) }
+    return { ...task, changes: await this.#close(task, worktree) }
+  }
+
+  async #close(task: TreeTask & Pick<Task, 'sessionID'>, worktree: Worktree): Promise<Changes> {
+    const changes = await this.#trees.close(worktree, task)
+    if (changes.type === 'none') await this.#moveBack(task)
+    return changes
+  }
+
+  /** Moves the session of a removed tree to the directory of its parent: OpenCode reads none in a missing one (contract 17.3). */
+  async #moveBack({ sessionID }: Pick<Task, 'sessionID'>): Promise<void> {
+    const { opencode, places } = this.#ports
+    // It may have been deleted.
+    if (places) await opencode.moveSession(sessionID, places.directory).catch(() => {})
   }
 
   /** @param over aborted when the run is over */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, never } from '../harness/replies.ts'
@@ -22,7 +22,6 @@ beforeAll(async () => {
   deadly = deadlyGit()
   stage = await startStage({
     options: { pollMs: 600_000 },
-    config: { permission: { external_directory: 'allow' } },
     env: deadly.env,
   })
 })
@@ -119,6 +118,30 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     await again.waitForNotice(`found ${directory}\nwork`)
   },
 )
+
+test('an agent of the project that left its worktree unchanged works in it again after a restart', async () => {
+  const writer = { mode: 'subagent', description: 'Writes.', prompt: 'You write.' }
+  writeFileSync(join(stage.server.directory, 'opencode.json'), JSON.stringify({ agent: { writer } }))
+  await stage.restart('SIGTERM')
+  let script: Script = () => ({ text: 'nothing to do' })
+  const parent = await stage.parent((request) => script(request))
+  const [answer = ''] = await parent.call([backgroundTask('wait', { worktree: true, agent: 'writer' })])
+  const id = idOf(answer)
+  await parent.waitForNotice('its worktree was removed')
+  const directory = placeOf(parent)
+  await parent.quiet()
+  await stage.restart('SIGKILL')
+  const again = stage.parentAt(parent.id)
+  const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
+  expect(output).toContain('nothing to do')
+  script = (request) =>
+    request.messages.at(-1)?.role === 'tool'
+      ? { text: `wrote: ${request.messages.at(-1)?.content}` }
+      : { tools: [{ name: 'write', args: { filePath: join(directory, 'again.txt'), content: 'x' } }] }
+  await again.call(nextRun(id, 'write it'))
+  await again.waitForNotice('wrote: ')
+  expect(again.noticeText).toContain('1 file (+1 -0): again.txt.')
+})
 
 test('a terminal UI is answered how an agent in a worktree ended that was killed, and no session is woken', async () => {
   const parent = await stage.parent(writesAndWorksOn('seen.txt'))
