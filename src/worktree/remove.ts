@@ -1,9 +1,13 @@
 /** Removes the directory of a worktree whose files are committed. */
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
-import type { Git } from './git.ts'
+import { fieldsOf, type Git } from './git.ts'
 import { leftIgnored } from './included.ts'
 import { submoduleAtRisk } from './submodules.ts'
+
+/** How many such files are named. */
+const NAMED = 5
 
 /**
  * Removes the directory of a tree, and git's record of it. Resolves with why it is kept: it has what no one else has, or git
@@ -21,6 +25,8 @@ export async function removeDirectory(
     }
     const ignored = await leftIgnored(git, { root, checkout })
     if (ignored.length > 0) return `it has ignored files: ${ignored.join(', ')}`
+    const unseen = await unseenFiles(git, root)
+    if (unseen.length > 0) return `git was told not to see changes of ${unseen.join(', ')}`
     // Without force, so that git refuses a tree with a file that was written meanwhile.
     const remove = await git(checkout, ['worktree', 'remove', root]).then(
       () => undefined,
@@ -32,6 +38,15 @@ export async function removeDirectory(
   } catch (error) {
     return (error as Error).message
   }
+}
+
+/** Returns the first files that are marked as unchanged, or as left out: no commit has their changes. */
+async function unseenFiles(git: Git, root: string): Promise<string[]> {
+  const marked = fieldsOf(await git(root, ['ls-files', '-v', '-z'])).filter((line) =>
+    /^(?:[a-z]|S) /.test(line),
+  )
+  const paths = marked.map((line) => line.slice(2))
+  return paths.filter((path) => existsSync(join(root, path))).slice(0, NAMED)
 }
 
 /** git removes no tree with submodules, also with empty ones, unless it is forced; that check is made here. */

@@ -171,6 +171,23 @@ test('an unchanged tree with ignored files stays, and they are named', async () 
   expect(repository.read('out/result.bin', worktree.root)).toBe('work\n')
 })
 
+test.each(['--assume-unchanged', '--skip-worktree'])(
+  'a tree stays in which a file was changed that git is told not to see, by %s',
+  async (mark) => {
+    const repository = createRepository()
+    const run = task()
+    const worktree = await repository.worktrees.plan(run, repository.root)
+    await repository.worktrees.open(worktree, run)
+    repository.git(['update-index', mark, 'README.md'], worktree.root)
+    repository.write('README.md', 'work\n', worktree.root)
+    expect(await repository.worktrees.close(worktree, run)).toEqual({
+      type: 'kept',
+      why: 'git was told not to see changes of README.md',
+    })
+    expect(repository.read('README.md', worktree.root)).toBe('work\n')
+  },
+)
+
 test('an unchanged tree with an included file goes, unless the agent has changed that file', async () => {
   const repository = createRepository()
   repository.write('.gitignore', '.env\n')
