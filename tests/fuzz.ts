@@ -1,23 +1,30 @@
 /**
  * Plays histories with new seeds until the time is over: `npm run fuzz [-- --minutes N]`, or one seed again:
- * `npm run fuzz -- --seed N`; with `--outside`, for a manager in another process than OpenCode. Prints each failure with its seed and its shrunk history, which then becomes a
+ * `npm run fuzz -- --seed N`; with `--outside`, for a manager in another process than OpenCode; with `--worktrees`, those of
+ * worktrees on real git, `--runs N` of a seed. Prints each failure with its seed and its shrunk history, which then becomes a
  * case of `races/found.test.ts`. After a failure it continues, and exits with 1.
  */
+import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { describeFailure, playHistories } from './races/histories/property.ts'
 
 const HISTORIES_PER_SEED = 200
+/** On real git, each takes two thirds of a second. */
+const WORKTREE_HISTORIES_PER_SEED = 50
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string' },
+    runs: { type: 'string', default: String(WORKTREE_HISTORIES_PER_SEED) },
     outside: { type: 'boolean', default: false },
+    worktrees: { type: 'boolean', default: false },
   },
 })
 
-function numberAbove0(name: 'minutes' | 'seed'): number {
+function numberAbove0(name: 'minutes' | 'runs' | 'seed'): number {
   const value = Number(values[name])
   if (value > 0) return value
   throw new Error(`--${name}: expected a number above 0, got "${values[name]}"`)
@@ -26,7 +33,26 @@ function numberAbove0(name: 'minutes' | 'seed'): number {
 let played = 0
 let failures = 0
 
+/** Plays them by Vitest, which isolates git from the configuration of the developer. */
+function playWorktrees(seed: number, runs: number): void {
+  const vitest = fileURLToPath(new URL('../node_modules/.bin/vitest', import.meta.url))
+  const args = ['run', '--project', 'worktree', 'tests/worktree/histories.test.ts', '--testTimeout', '0']
+  const env = { ...process.env, WORKTREE_HISTORIES: String(runs), WORKTREE_SEED: String(seed) }
+  const { status, stdout, stderr } = spawnSync(vitest, args, { env, encoding: 'utf8' })
+  played += runs
+  if (status !== 0) failures += 1
+  console.log(
+    status === 0
+      ? `seed ${seed}: ${runs} histories of worktrees passed`
+      : `seed ${seed}:\n${stdout}${stderr}`,
+  )
+}
+
 async function play(seed: number): Promise<void> {
+  if (values.worktrees) {
+    playWorktrees(seed, numberAbove0('runs'))
+    return
+  }
   const result = await playHistories(seed, HISTORIES_PER_SEED, values.outside ? 'outside' : 'inside')
   played += result.numRuns
   if (result.failed) failures += 1

@@ -304,7 +304,12 @@ export class Worktrees {
   /** Commits all files of the tree that are not ignored, and returns the commit. */
   async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
     const { root, checkout, branch, base } = worktree
-    if (!existsSync(root)) return (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) ?? base.commit
+    if (!existsSync(root)) {
+      // A clean-up may have removed both.
+      const names = [`refs/heads/${branch}`, endRef(id, run)]
+      const [ofBranch, ofRun] = await Promise.all(names.map((name) => commitOf(this.#git, checkout, name)))
+      return ofBranch ?? ofRun ?? base.commit
+    }
     const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
     return commitFiles(this.#git, worktree, message, () => endRef(id, run))
   }

@@ -295,6 +295,17 @@ test('a task whose branch was cleaned up goes on with its last end', async () =>
   })
 })
 
+test('a run that is recovered after its tree and branch were cleaned up keeps its end', async () => {
+  const repository = createRepository()
+  const one = await withPage(repository)
+  await apply(repository, one)
+  await clean(repository)
+  expect(there(repository, one)).toEqual(NEITHER)
+  const recovered = await repository.worktrees.close(one.worktree, one.run)
+  expect(recovered).toMatchObject({ type: 'committed', paths: ['page.txt'] })
+  expect(repository.refs()).toContain(`refs/opencode-background/${one.run.id}/run-1`)
+})
+
 test('a clean-up that is killed at any step loses nothing, and a later one completes it', async () => {
   const scenario = async (
     last: number,

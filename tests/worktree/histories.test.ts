@@ -1,9 +1,9 @@
 /**
- * Random histories on real repositories: a parent and three agents edit, commit and delete files, runs end and are applied,
- * and OpenCode is killed at any call of git. No version of a file is lost that stood on disk at the end of a run, at a kill or
- * before an apply.
+ * Random histories on real repositories: a parent and two agents edit, commit, merge and delete files, runs end, go on, are
+ * applied and cleaned up, the disk is full for git, and OpenCode is killed at any call of git. No version of a file is lost that
+ * stood on disk at the end of a run, at a kill, before an apply or before a clean-up, and no ignored file of an agent.
  *
- * WORKTREE_HISTORIES: how many; WORKTREE_SEED: of which seed.
+ * WORKTREE_HISTORIES: how many; WORKTREE_SEED: of which seed (`npm run fuzz -- --worktrees`).
  */
 import fc from 'fast-check'
 import { deepEqual, equal, match } from 'node:assert/strict'
@@ -12,7 +12,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Changes } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
-import { git } from '../../src/worktree/git.ts'
+import { systemOwners } from '../../src/task/owner.ts'
+import { git, type Git } from '../../src/worktree/git.ts'
+import type { Worktrees } from '../../src/worktree/worktrees.ts'
 import {
   type Repository,
   createRepository,
@@ -27,6 +29,17 @@ const COUNT = Number(process.env['WORKTREE_HISTORIES'] ?? 8)
 const SEED = Number(process.env['WORKTREE_SEED'] ?? 18)
 const AGENTS = 2
 
+/**
+ * Starts or ends a run of an agent, applies its last end, or cleans up after all. `killedAt`: the call of git at which OpenCode is
+ * killed; `fullAt`: the one from which on the disk is full.
+ */
+interface Call {
+  readonly type: 'open' | 'close' | 'apply' | 'clean'
+  readonly who: number
+  readonly killedAt: number
+  readonly fullAt: number
+}
+
 type Step =
   /** Changes one block of lines: changes of others to other blocks merge with it. */
   | {
@@ -38,12 +51,18 @@ type Step =
     }
   | { readonly type: 'delete'; readonly who: number; readonly file: number }
   | { readonly type: 'commit' | 'stage'; readonly who: number }
-  /** Starts or ends a run of an agent, or applies its last end; `killedAt`: the call of git at which OpenCode is killed. */
-  | { readonly type: 'open' | 'close' | 'apply'; readonly who: number; readonly killedAt: number }
+  /** Writes a file that git ignores. */
+  | { readonly type: 'ignored'; readonly who: number; readonly text: number }
+  /** Merges the branch of an agent into the checkout of the parent. */
+  | { readonly type: 'merge'; readonly who: number }
+  | Call
   /** Removes the directory of an agent that is not at work. */
   | { readonly type: 'remove'; readonly who: number }
 
 const NAMES = ['a.txt', 'b.txt', 'a dir/ü 文.txt', 'deep/er/c.txt']
+
+/** The ignored file of an agent. */
+const IGNORED = 'out/result'
 
 const BLOCKS = 3
 const EMPTY = Array.from({ length: BLOCKS }, (_, block) => `${block}\n`.repeat(8)).join('--\n')
@@ -53,9 +72,13 @@ const anyone = fc.nat(AGENTS)
 const file = fc.nat(NAMES.length - 1)
 const killedAt = fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.nat(24))
 
+const fullAt = fc.oneof({ weight: 6, arbitrary: fc.constant(Infinity) }, fc.nat(24))
+
 const edit = { file, block: fc.nat(BLOCKS - 1), text: fc.nat(9) }
-const call = (type: 'open' | 'close' | 'apply'): fc.Arbitrary<Step> =>
-  fc.record({ type: fc.constant(type), who, killedAt })
+const call = (type: Call['type']): fc.Arbitrary<Step> =>
+  fc.record({ type: fc.constant(type), who, killedAt, fullAt })
+const one = (step: Step): readonly Step[] => [step]
+const calm = { killedAt: Infinity, fullAt: Infinity }
 
 /** A whole run with one change, or one step. */
 const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
@@ -64,9 +87,9 @@ const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
     arbitrary: fc
       .record({ ...edit, who, killedAt })
       .map(({ who: agent, killedAt: last, ...change }): readonly Step[] => [
-        { type: 'open', who: agent, killedAt: Infinity },
+        { type: 'open', who: agent, ...calm },
         { type: 'write', who: agent, ...change },
-        { type: 'close', who: agent, killedAt: last },
+        { type: 'close', who: agent, ...calm, killedAt: last },
       ]),
   },
   ...[
@@ -78,22 +101,36 @@ const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
     call('close'),
     call('apply'),
     call('apply'),
+    call('clean'),
+    call('clean'),
+    fc.record({ type: fc.constant('merge' as const), who }),
+    fc.record({ type: fc.constant('ignored' as const), who, text: fc.nat(9) }),
     fc.record({ type: fc.constant('remove' as const), who }),
-  ].map((arbitrary: fc.Arbitrary<Step>) => arbitrary.map((step): readonly Step[] => [step])),
+  ].map((arbitrary: fc.Arbitrary<Step>) => arbitrary.map(one)),
 )
 
 const steps = fc.array(some, { minLength: 6, maxLength: 16 }).map((parts) => parts.flat())
 
+/** The calls of git that write objects or files. */
+const WRITES = new Set(['add', 'write-tree', 'commit-tree', 'update-ref', 'worktree', 'reset', 'apply'])
+const FULL = 'No space left on device'
+const EXPECTED = new RegExp(`killed|${FULL}`)
+/** Later than `keepDays`, and before the refs of a task go. */
+const LATER_MS = 8 * 24 * 60 * 60 * 1000
+
 interface Agent {
-  readonly run: ReturnType<typeof task>
+  run: ReturnType<typeof task>
   worktree: Worktree | undefined
   isAtWork: boolean
   changes: Changes | undefined
+  /** The content of its ignored file. */
+  ignored: string | undefined
 }
 
 function repositoryWithFiles(): Repository {
   const repository = createRepository()
   for (const name of NAMES) repository.write(name, EMPTY)
+  repository.write('.gitignore', 'out/\n')
   repository.commit()
   return repository
 }
@@ -105,10 +142,11 @@ class History {
     worktree: undefined,
     isAtWork: false,
     changes: undefined,
+    ignored: undefined,
   }))
   /** The versions that must be reachable at the end, by hash, with where each stood. */
   readonly #versions = new Map<string, string>()
-  #worktrees = treesOf(git, this.#repository.state)
+  #worktrees = this.#treesOf(git)
 
   async play(step: Step): Promise<void> {
     const agent = this.#agents[step.who]
@@ -128,8 +166,19 @@ class History {
         if (this.#isTree(root)) this.#repository.git(['add', '--all'], root)
         break
       case 'remove':
-        if (agent && !agent.isAtWork && agent.changes?.type === 'committed' && this.#isTree(root))
+        if (agent && !agent.isAtWork && agent.changes?.type === 'committed' && this.#isTree(root)) {
           rmSync(root, { recursive: true })
+          agent.ignored = undefined
+        }
+        break
+      case 'ignored':
+        if (agent && this.#isTree(root)) {
+          agent.ignored = `${step.text}`
+          this.#repository.write(IGNORED, agent.ignored, root)
+        }
+        break
+      case 'merge':
+        if (agent?.worktree) this.#merge(agent.worktree.branch)
         break
       default:
         if (agent) await this.#call(agent, step)
@@ -140,27 +189,31 @@ class History {
   async lost(): Promise<string[]> {
     for (const agent of this.#agents) if (agent.worktree) await this.#close(agent)
     deepEqual(locksOf(this.#repository), [])
-    const kept = new Set(this.#repository.git(['rev-list', '--objects', '--all', '--reflog']).match(/^\w+/gm))
+    const kept = new Set(this.#repository.git(['rev-list', '--objects', '--all']).match(/^\w+/gm))
     const onDisk = [this.#repository.root, ...this.#agents.map(({ worktree }) => worktree?.root)]
     for (const root of onDisk)
       if (this.#isTree(root)) for (const [hash] of this.#filesOf(root)) kept.add(hash)
     return [...this.#versions].flatMap(([hash, where]) => (kept.has(hash) ? [] : [where]))
   }
 
-  async #call(agent: Agent, { type, killedAt: last }: Extract<Step, { killedAt: number }>): Promise<void> {
+  async #call(agent: Agent, { type, killedAt: last, fullAt: full }: Call): Promise<void> {
     let calls = 0
-    this.#worktrees = treesOf((directory, args, options) => {
+    const failing: Git = (directory, args, options) => {
       calls += 1
-      return calls > last ? Promise.reject(new Error('killed')) : git(directory, args, options)
-    }, this.#repository.state)
+      if (calls > last) return Promise.reject(new Error('killed'))
+      const isFull = calls > full && WRITES.has(args[0] ?? '')
+      return isFull ? Promise.reject(new Error(FULL)) : git(directory, args, options)
+    }
+    this.#worktrees = this.#treesOf(failing)
     const standing = this.#repository.standing()
     if (type === 'apply') await this.#apply(agent)
     else {
       if (type === 'open') await this.#open(agent)
+      else if (type === 'clean') await this.#clean()
       else if (agent.isAtWork) await this.#close(agent)
       deepEqual(this.#repository.standing(), standing)
     }
-    this.#worktrees = treesOf(git, this.#repository.state)
+    this.#worktrees = this.#treesOf(git)
     if (calls <= last) return
     // The next OpenCode finds the tasks.
     const atWork = this.#agents.filter(({ isAtWork }) => isAtWork)
@@ -168,14 +221,25 @@ class History {
     for (const each of atWork) await this.#close(each)
   }
 
+  /** Trees of a process that finds all others gone, 8 days later. */
+  #treesOf(by: Git): Worktrees {
+    const isUsed = (root: string): boolean =>
+      this.#agents.some(({ worktree, isAtWork }) => isAtWork && worktree?.root === root)
+    const owners = { ...systemOwners('histories', '/project'), isGone: () => true }
+    const clock = { now: () => Date.now() + LATER_MS }
+    return treesOf(by, this.#repository.state, { ports: { isUsed, owners, clock } })
+  }
+
   async #open(agent: Agent): Promise<void> {
     if (agent.isAtWork) return
     try {
       agent.worktree ??= await this.#worktrees.plan(agent.run, this.#repository.root)
+      if (agent.changes) agent.run = { ...agent.run, run: agent.run.run + 1 }
+      agent.changes = undefined
       await this.#worktrees.open(agent.worktree, agent.run)
       agent.isAtWork = true
     } catch (error) {
-      match(String(error), /killed/)
+      match(String(error), EXPECTED)
     }
   }
 
@@ -183,8 +247,51 @@ class History {
     if (!agent.worktree) return
     this.#remember('at the end of a run', [agent])
     agent.changes = await this.#worktrees.close(agent.worktree, agent.run)
-    if (agent.changes.type === 'failed') match(agent.changes.message, /killed/)
+    if (agent.changes.type === 'failed') match(agent.changes.message, EXPECTED)
     agent.isAtWork = agent.changes.type === 'failed'
+    const isIgnoredKept = agent.changes.type === 'kept' && EXPECTED.exec(agent.changes.why) === null
+    if (isIgnoredKept) deepEqual(agent.changes, { type: 'kept', why: 'it has ignored files: out/' })
+    this.#checkIgnored()
+  }
+
+  async #clean(): Promise<void> {
+    const trees = this.#agents.flatMap(({ worktree }) => (worktree ? [worktree.root] : []))
+    const before = trees.flatMap((root) => (this.#isTree(root) ? this.#filesOf(root) : []))
+    const hadIgnored = this.#agents.filter(({ ignored }) => ignored !== undefined)
+    const kept = await this.#worktrees
+      .clean(this.#repository.root, new AbortController().signal)
+      .catch((error: unknown) => [String(error)])
+    for (const why of kept) {
+      const isOurs = hadIgnored.some(
+        ({ worktree }) => why === `${worktree?.root} is kept: it has ignored files: out/`,
+      )
+      if (!isOurs) match(why, /killed|No space left|has commits that its worktree lacks/)
+    }
+    const after = trees.flatMap((root) => (this.#isTree(root) ? this.#filesOf(root) : []))
+    const left = new Set(after.map(([hash]) => hash))
+    // The agents themselves may replace what no clean-up has touched.
+    for (const [hash, path] of before) if (!left.has(hash)) this.#note(hash, `${path} before a clean-up`)
+    this.#checkIgnored()
+  }
+
+  /** Checks that each ignored file of an agent is where that has written it. */
+  #checkIgnored(): void {
+    for (const { worktree, ignored } of this.#agents)
+      if (worktree && ignored !== undefined) equal(this.#repository.read(IGNORED, worktree.root), ignored)
+  }
+
+  #merge(branch: string): void {
+    const repository = this.#repository
+    try {
+      repository.git(['merge', '--quiet', '--no-edit', branch])
+    } catch {
+      // Its changes conflict with those of the parent, or the branch is gone.
+      try {
+        repository.git(['merge', '--abort'])
+      } catch {
+        // It has not begun.
+      }
+    }
   }
 
   async #apply({ run, worktree, changes }: Agent): Promise<void> {
@@ -195,7 +302,7 @@ class History {
     try {
       await this.#worktrees.apply(worktree, run, changes.commit, false)
     } catch (error) {
-      match(String(error), /killed|patch does not apply|already exists/)
+      match(String(error), /killed|No space left|patch does not apply|already exists/)
     }
     equal(this.#repository.standing().index, index)
     // The parent itself may replace what no apply has touched.
@@ -236,7 +343,7 @@ class History {
     const paths = readdirSync(root, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name))
-      .filter((path) => !path.slice(root.length).startsWith('/.git'))
+      .filter((path) => !/^\/(?:\.git$|\.git\/|out\/)/.test(path.slice(root.length)))
     return paths.map((path) => [hashOf(readFileSync(path)), path.slice(root.length + 1)])
   }
 }
