@@ -331,9 +331,7 @@ export class BackgroundManager {
     try {
       return await (await this.#rooms.worktrees()).apply(task, check)
     } catch (error) {
-      throw new ToolError(`${taskID}: ${errorText(error)}. Nothing was written.`, 'wrongState', {
-        cause: error,
-      })
+      throw new ToolError(`${taskID}: ${errorText(error)}`, 'wrongState', { cause: error })
     }
   }
 

@@ -9,8 +9,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
+import { errorText } from '../host/opencode.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
+
+/** An apply that failed, and could not be undone. The message says what keeps the state before. */
+export class PartlyApplied extends Error {}
 
 /**
  * @param ref keeps the state of the checkout before each apply
@@ -27,8 +31,9 @@ export async function apply(
   const before = await treeOf(git, root, index)
   const { tree, conflicts } = await merge(git, worktree, before, end)
   if (conflicts.length > 0) return { type: 'conflicts', paths: conflicts }
-  const names = ['diff-tree', '-r', '--no-renames', '--name-only', '-z', before, tree]
-  const paths = fieldsOf(await git(root, names))
+  const names = ['diff-tree', '-r', '--no-renames', '--name-status', '-z', before, tree]
+  const fields = fieldsOf(await git(root, names))
+  const paths = fields.filter((_, position) => position % 2 === 1)
   if (check || paths.length === 0) return { type: paths.length === 0 ? 'nothing' : 'clean', paths }
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-apply-'))
   try {
@@ -45,16 +50,48 @@ export async function apply(
     ]
     await git(root, [...diff, `--output=${patch}`, before, tree])
     const write = ['apply', '--whitespace=nowarn']
-    await git(root, [...write, '--check', patch])
+    const counts = await git(root, ['diff-tree', '-r', '--no-renames', '--numstat', '-z', before, tree])
+    const checked = await git(root, [...write, '--check', '--numstat', '-z', patch])
+    // Seen: git reports no error if the disk was full.
+    if (checked.stdout !== counts.stdout)
+      throw new GitError('refused', 'git has not written the whole patch; the disk may be full')
     if ((await treeOf(git, root, index)) !== before)
       throw new GitError('refused', 'the checkout changed meanwhile, and nothing was written; try again')
     const kept = await git(root, ['rev-parse', '--verify', '--quiet', ref], { answers: [1] })
     const parents = [head, ...(kept.code === 0 ? [kept.stdout.trim()] : [])]
     const state = await commitTree(git, root, before, parents, 'The checkout before an apply', OWN_IDENTITY)
     await git(root, ['update-ref', ref, state])
-    await git(root, [...write, patch])
+    await git(root, [...write, patch]).catch(async (error: unknown) => {
+      // It writes one file after another, and the disk may be full now.
+      const created = paths.filter((_, position) => fields[position * 2] === 'A')
+      await putBack(git, root, before, paths, created).catch(() => {
+        throw new PartlyApplied(`${errorText(error)}. Some files may be written: ${ref} has all as they were`)
+      })
+      throw error
+    })
     return { type: 'applied', paths }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+/** Gives files the content that they have in a tree, and removes those that it does not have. The index stays as it is. */
+async function putBack(
+  git: Git,
+  root: string,
+  tree: string,
+  paths: readonly string[],
+  created: readonly string[],
+): Promise<void> {
+  for (const path of created) await rm(join(root, path), { force: true })
+  const others = paths.filter((path) => !created.includes(path))
+  if (others.length === 0) return
+  const restore = [
+    'restore',
+    `--source=${tree}`,
+    '--worktree',
+    '--pathspec-from-file=-',
+    '--pathspec-file-nul',
+  ]
+  await git(root, ['--literal-pathspecs', ...restore], { input: others.join('\0') })
 }

@@ -17,6 +17,7 @@ import {
   type Task,
 } from '../task/task.ts'
 import { nameForModel } from '../text/sanitize.ts'
+import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
 import { Setup, type SetupPorts } from './setup.ts'
@@ -123,20 +124,27 @@ export class WorktreeRuns {
   }
 
   /**
-   * Writes the changes of an ended task into the checkout of its parent. Rejects with a `GitError`.
+   * Writes the changes of an ended task into the checkout of its parent. Rejects with an error that says what was written.
    *
    * @param check whether to find out only what would happen
    */
   async apply(task: Task, check: boolean): Promise<Applied> {
-    const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
-    if (!worktree || changes?.type !== 'committed') {
-      const why =
-        worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
-      throw new GitError('refused', why)
+    try {
+      const applied = await this.#apply(task, check)
+      if (!check) this.#clean()
+      return applied
+    } catch (error) {
+      if (error instanceof PartlyApplied) throw error
+      throw new GitError('refused', `${errorText(error)}. Nothing was written.`)
     }
-    const applied = await this.#trees.apply(worktree, task, changes.commit, check)
-    if (!check) this.#clean()
-    return applied
+  }
+
+  async #apply(task: Task, check: boolean): Promise<Applied> {
+    const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
+    if (worktree && changes?.type === 'committed')
+      return this.#trees.apply(worktree, task, changes.commit, check)
+    const why = worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
+    throw new GitError('refused', why)
   }
 
   /**

@@ -126,6 +126,67 @@ test('an apply that finds a file changed meanwhile writes nothing', async () => 
   expect(existsSync(join(repository.root, 'page.txt'))).toBe(false)
 })
 
+/** A git whose apply fails after it has written, and then, without `canRestore`, cannot put anything back. */
+function failingApply({ state }: Repository, canRestore: boolean): ReturnType<typeof treesOf> {
+  return treesOf(async (directory, args, options) => {
+    if (!canRestore && args.includes('restore')) throw new Error('No space left on device')
+    const answer = await git(directory, args, options)
+    if (args[0] === 'apply' && !args.includes('--check')) throw new Error('No space left on device')
+    return answer
+  }, state)
+}
+
+test('an apply that fails while it writes puts back what the checkout held, and leaves the index', async () => {
+  const repository = createRepository()
+  repository.write('gone.txt', 'old\n')
+  repository.write('*.txt', 'old\n')
+  repository.commit()
+  const { worktree, own, end } = await run(repository, (root) => {
+    repository.write('README.md', '# By the agent\n', root)
+    repository.write('*.txt', 'new\n', root)
+    repository.write('a dir/page.txt', 'new\n', root)
+    rmSync(join(root, 'gone.txt'))
+  })
+  repository.write('other.txt', 'mine\n')
+  repository.write('unrelated.txt', 'mine\n')
+  repository.git(['add', 'other.txt'])
+  const before = repository.standing()
+  const failing = failingApply(repository, true).apply(worktree, own, end, false)
+  await expect(failing).rejects.toThrow('No space left on device')
+  expect(repository.standing()).toEqual(before)
+  expect(await repository.worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
+})
+
+test('an apply of a patch that a full disk has cut writes nothing', async () => {
+  const repository = createRepository()
+  const { worktree, own, end } = await run(repository, (root) => {
+    for (const name of ['a.txt', 'b.txt']) repository.write(name, 'new\n', root)
+    chmodSync(join(root, 'README.md'), 0o755)
+  })
+  const before = repository.standing()
+  const cutting = treesOf(async (directory, args, options) => {
+    const answer = await git(directory, args, options)
+    const [, patch] = /^--output=(.*)$/.exec(args.find((arg) => arg.startsWith('--output=')) ?? '') ?? []
+    // At the end of a file it is valid.
+    if (patch !== undefined)
+      writeFileSync(patch, readFileSync(patch, 'utf8').replace(/diff --git a\/b.txt[^]*$/, ''))
+    return answer
+  }, repository.state)
+  await expect(cutting.apply(worktree, own, end, false)).rejects.toThrow('the disk may be full')
+  expect(repository.standing()).toEqual(before)
+  expect(await repository.worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
+})
+
+test('an apply that fails, and cannot put anything back, says what has all as it was', async () => {
+  const repository = createRepository()
+  const { worktree, own, end } = await run(repository, (root) => repository.write('README.md', 'new\n', root))
+  const ref = `refs/opencode-background/${own.id}/before-apply`
+  await expect(failingApply(repository, false).apply(worktree, own, end, false)).rejects.toThrow(
+    `No space left on device. Some files may be written: ${ref} has all as they were`,
+  )
+  expect(repository.git(['show', `${ref}:README.md`])).toBe('# A project\n')
+})
+
 test('an apply does not replace an ignored file', async () => {
   const repository = createRepository()
   const { worktree, own, end } = await run(repository, (root) => repository.write('out/a', 'new\n', root))
