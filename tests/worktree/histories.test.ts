@@ -80,7 +80,7 @@ const call = (type: Call['type']): fc.Arbitrary<Step> =>
 const one = (step: Step): readonly Step[] => [step]
 const calm = { killedAt: Infinity, fullAt: Infinity }
 
-/** A whole run with one change, or one step. */
+/** A whole run with one change, or with another one after it and a clean-up, or one step. */
 const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
   {
     weight: 3,
@@ -90,6 +90,26 @@ const some: fc.Arbitrary<readonly Step[]> = fc.oneof(
         { type: 'open', who: agent, ...calm },
         { type: 'write', who: agent, ...change },
         { type: 'close', who: agent, ...calm, killedAt: last },
+      ]),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({
+        who,
+        file,
+        texts: fc.tuple(fc.nat(9), fc.nat(9)),
+        taken: fc.constantFrom('apply', 'merge'),
+        killedAt,
+        fullAt,
+      })
+      .map(({ who: agent, file: index, texts: [text, late], taken, ...limits }): readonly Step[] => [
+        { type: 'open', who: agent, ...calm },
+        { type: 'write', who: agent, file: index, block: 0, text },
+        { type: 'close', who: agent, ...calm },
+        taken === 'merge' ? { type: 'merge', who: agent } : { type: 'apply', who: agent, ...calm },
+        { type: 'write', who: agent, file: index, block: 1, text: late },
+        { type: 'clean', who: agent, ...limits },
       ]),
   },
   ...[
