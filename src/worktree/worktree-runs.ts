@@ -103,14 +103,21 @@ export class WorktreeRuns {
 
   /** Never rejects. */
   async #cleanAfter(before: Promise<void>): Promise<void> {
-    const { disposal, log, places } = this.#ports
+    const { disposal, log, places, store } = this.#ports
     await before
     if (!places) return
+    const there = [...store.all()].filter((task) => isEnded(task) && existsSync(placeOf(task)))
     try {
       for (const why of await this.#trees.clean(places.directory, disposal)) log.warn(`worktree: ${why}`)
     } catch (error) {
       log.warn(`worktrees could not be cleaned up: ${errorText(error)}`)
     }
+    await Promise.all(there.map((task) => this.moveFromMissing(task)))
+  }
+
+  /** Moves the session of an ended task back whose tree a clean-up has removed, maybe that of another process. Never rejects. */
+  async moveFromMissing(task: Task): Promise<void> {
+    if ('worktree' in task && !existsSync(placeOf(task))) await this.#moveBack(task)
   }
 
   /** Forgets the plan of a task that was not launched. Never rejects. */

@@ -353,9 +353,16 @@ test('the first run in a process, and each apply, are followed by a clean-up', a
   expect(await runs.apply(own, true)).toMatchObject({ type: 'clean' })
   await runs.cleaned
   expect(existsSync(worktree.root)).toBe(true)
+  await runs.moveFromMissing(own)
+  expect(log).not.toContain('move back')
   await runs.apply(own, false)
   await runs.cleaned
   expect(existsSync(worktree.root)).toBe(false)
+  // OpenCode reads no configuration in a missing directory.
+  expect(log.filter((line) => line === 'move back')).toHaveLength(1)
+  // As a process does that finds the task after a restart.
+  await runs.moveFromMissing(own)
+  expect(log.filter((line) => line === 'move back')).toHaveLength(2)
   expect(log.join()).not.toContain('worktree: ')
 })
 

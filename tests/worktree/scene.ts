@@ -48,7 +48,8 @@ export async function scene(repository: Repository, changes: SceneOptions = {}):
     },
     session: () => Promise.resolve({ directory: repository.root } as Session),
     moveSession: (_: string, directory: string) => {
-      log.push(`move to a tree with ${existsSync(join(directory, 'README.md')) ? 'its files' : 'no files'}`)
+      const files = existsSync(join(directory, 'README.md')) ? 'its files' : 'no files'
+      log.push(directory === repository.root ? 'move back' : `move to a tree with ${files}`)
       return move()
     },
   } as unknown as Opencode

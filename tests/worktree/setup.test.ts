@@ -81,7 +81,7 @@ test('an agent is not started after a setup that fails, and the last lines of it
   expect(failure?.message).toMatch(/\n50\nno such package$/)
   expect(changes).toEqual({ type: 'none' })
   expect(existsSync(worktree.root)).toBe(false)
-  expect(log.join()).not.toContain('move')
+  expect(log.join()).not.toContain('move to')
 })
 
 test('a setup that fails keeps a tree in which it has changed a file that is not ignored', async () => {

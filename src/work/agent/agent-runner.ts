@@ -108,6 +108,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
     const { clock, opencode } = this.#ports
     const isSettled = isEnded(recorded) && isTold(recorded)
+    if (isSettled && recorded.worktree) await (await this.#ports.worktrees()).moveFromMissing(recorded)
     // An instance records its tasks as interrupted when it ends, but their sessions may show another end.
     const task = isSettled ? recorded : reopened(recorded)
     const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
