@@ -116,6 +116,8 @@ export interface Opencode {
   include(directory: string): () => void
   /** Moves an idle session to another directory of its project: its turns work there from now on (contract 17.1). */
   moveSession(sessionID: string, directory: string): Promise<void>
+  /** Ends OpenCode's instance of another directory; the next call there makes another one (contract 9.2, 17.3). */
+  endInstance(directory: string): Promise<void>
   /**
    * Passes the events of the directory to `onEvent`, in their order and beginning with `server.connected`. Resolves
    * when OpenCode ends the stream, or at the abort of `signal`. Rejects when the stream is refused, or has broken.
@@ -336,6 +338,11 @@ export function connect(
       const headers = { 'content-type': 'application/json' }
       const url = '/experimental/control-plane/move-session'
       await call('session.move', (signal) => raw.post({ url, query, body, headers, signal }))
+    },
+
+    endInstance: async (at) => {
+      const request = { url: '/instance/dispose', query: { directory: at } }
+      await call('instance.dispose', (signal) => raw.post({ ...request, signal }))
     },
 
     events: async (onEvent, signal, at = directory) => {

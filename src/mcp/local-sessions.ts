@@ -121,6 +121,7 @@ export function localSessions(root: string, { log, commands, now }: Ports): Open
     statuses: () => Promise.resolve({}),
     include: () => () => {},
     moveSession: () => Promise.resolve(),
+    endInstance: () => Promise.resolve(),
     events: () => Promise.resolve(),
     callShellHooks: () => Promise.resolve(),
     log: (_, message) => Promise.resolve(log.warn(message)),

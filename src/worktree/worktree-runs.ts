@@ -235,6 +235,7 @@ export class WorktreeRuns {
     const { follow, opencode } = this.#ports
     const { sessionID } = task
     const { directory } = worktree
+    const wasMissing = !existsSync(directory)
     await this.#trees.open(worktree, task)
     // A run that is resumed has been set up: its agent is at work.
     const failure = task.status === 'starting' ? await this.#setup.run(task, worktree, stop) : undefined
@@ -242,6 +243,8 @@ export class WorktreeRuns {
     // Only now, because OpenCode reads the configuration of a directory once.
     const session = await opencode.session(sessionID)
     if (session.directory !== directory) await opencode.moveSession(sessionID, directory)
+    // A call about the session may have read the configuration while the tree was gone.
+    else if (wasMissing) await opencode.endInstance(directory)
     const following = follow(sessionID, directory, over)
     following.catch(() => {})
     await Promise.race([following, aborted(stop)])

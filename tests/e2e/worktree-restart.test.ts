@@ -21,9 +21,13 @@ let deadly: DeadlyGit
 beforeAll(async () => {
   deadly = deadlyGit()
   stage = await startStage({
-    options: { pollMs: 600_000 },
+    // The worktrees of all tests are in one project.
+    options: { pollMs: 600_000, worktree: { max: 30 } },
     env: deadly.env,
   })
+  const writer = { mode: 'subagent', description: 'Writes.', prompt: 'You write.' }
+  writeFileSync(join(stage.server.directory, 'opencode.json'), JSON.stringify({ agent: { writer } }))
+  await stage.restart('SIGTERM')
 })
 afterAll(async () => {
   await stage.close()
@@ -120,9 +124,6 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
 )
 
 test('an agent of the project that left its worktree unchanged works in it again after a restart', async () => {
-  const writer = { mode: 'subagent', description: 'Writes.', prompt: 'You write.' }
-  writeFileSync(join(stage.server.directory, 'opencode.json'), JSON.stringify({ agent: { writer } }))
-  await stage.restart('SIGTERM')
   let script: Script = () => ({ text: 'nothing to do' })
   const parent = await stage.parent((request) => script(request))
   const [answer = ''] = await parent.call([backgroundTask('wait', { worktree: true, agent: 'writer' })])
@@ -141,6 +142,22 @@ test('an agent of the project that left its worktree unchanged works in it again
   await again.call(nextRun(id, 'write it'))
   await again.waitForNotice('wrote: ')
   expect(again.noticeText).toContain('1 file (+1 -0): again.txt.')
+})
+
+test('an agent of the project whose worktree was removed by hand works in it again after a restart', async () => {
+  const parent = await stage.parent(writesWhatIsAsked)
+  const [answer = ''] = await parent.call([backgroundTask('file a.txt', { worktree: true, agent: 'writer' })])
+  const id = idOf(answer)
+  await parent.waitForNotice('wrote a.txt')
+  git('worktree', 'remove', placeOf(parent))
+  await parent.quiet()
+  await stage.restart('SIGKILL')
+  const again = stage.parentAt(parent.id)
+  const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
+  expect(output).toContain('wrote a.txt')
+  await again.call(nextRun(id, 'file b.txt'))
+  await again.waitForNotice('wrote b.txt')
+  expect(again.noticeText).toContain('2 files (+2 -0): a.txt, b.txt.')
 })
 
 test('a terminal UI is answered how an agent in a worktree ended that was killed, and no session is woken', async () => {

@@ -387,6 +387,7 @@ export class FakeHost {
       include: (directory) => this.#include(directory),
       moveSession: (id, directory) =>
         call('moveSession', id, () => this.#store.updateSession(id, { directory })),
+      endInstance: () => call('endInstance', undefined, () => {}),
       events: (onEvent, signal, at) => call('events', undefined, () => this.#stream(onEvent, signal, at)),
       callShellHooks: () => call('callShellHooks', undefined, () => {}),
       warn: (message) => call('warn', undefined, () => void this.logged.push({ level: 'toast', message })),
