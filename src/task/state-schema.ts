@@ -36,6 +36,7 @@ const ended = {
         deletions: z.int(),
         paths: z.array(z.string()),
         conflicts: z.exactOptional(z.array(z.string())),
+        rivals: z.exactOptional(z.array(z.string())),
       }),
       z.object({ type: z.literal('failed'), message: z.string() }),
       z.object({ type: z.literal('removed'), commit: z.string() }),

@@ -93,6 +93,8 @@ export type Changes =
       readonly paths: readonly string[]
       /** The first paths that conflict with the parent's checkout as it was at the end; absent where that is not known. */
       readonly conflicts?: readonly string[]
+      /** The ids of the first tasks of the session that have changed the same files, in branches that still exist. */
+      readonly rivals?: readonly string[]
     }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'removed'; readonly commit: string }

@@ -30,6 +30,22 @@ export async function statOf(git: Git, checkout: string, base: string, end: stri
   }
 }
 
+/** Returns those of the ends that change a file which the first one changes too. */
+export async function rivalsOf<Each extends Pick<Worktree, 'base'> & { readonly end: string }>(
+  git: Git,
+  checkout: string,
+  first: Each,
+  others: readonly Each[],
+): Promise<Each[]> {
+  const changed = async ({ base, end }: Each): Promise<Set<string>> => {
+    const args = ['diff-tree', '-r', '--no-renames', '--name-only', '-z', base.commit, end]
+    return new Set(fieldsOf(await git(checkout, args)))
+  }
+  const own = await changed(first)
+  const theirs = await Promise.all(others.map(changed))
+  return others.filter((_, index) => [...(theirs[index] ?? [])].some((path) => own.has(path)))
+}
+
 /**
  * Returns the first paths on which the end conflicts with the parent's checkout as it is now; `undefined` where git cannot tell,
  * because that is gone, or the disk is full.

@@ -21,8 +21,12 @@ import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
 import { Setup, type SetupPorts } from './setup.ts'
-import { Worktrees, type TreeTask } from './worktrees.ts'
+import { Worktrees, type ChangedTree, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
+
+/** How many other trees an end is compared with, and how many of them its notice names. */
+const COMPARED = 20
+const RIVALS = 3
 
 export interface WorktreePlaces {
   /** The directory of the parents. */
@@ -212,10 +216,25 @@ export class WorktreeRuns {
     return { ...task, changes: await this.#close(task, worktree) }
   }
 
-  async #close(task: TreeTask & Pick<Task, 'sessionID'>, worktree: Worktree): Promise<Changes> {
+  async #close(task: AgentTask, worktree: Worktree): Promise<Changes> {
     const changes = await this.#trees.close(worktree, task)
     if (changes.type === 'none') await this.#moveBack(task)
-    return changes
+    if (changes.type !== 'committed') return changes
+    const others = this.#changedBeside(task, worktree)
+    const rivals = await this.#trees.rivalsOf(worktree, changes.commit, others)
+    return rivals.length === 0 ? changes : { ...changes, rivals: rivals.slice(0, RIVALS) }
+  }
+
+  /** Returns the trees of the other ended tasks of the session that have changed something, newest first. */
+  #changedBeside({ id, parentID }: AgentTask, { checkout }: Worktree): ChangedTree[] {
+    const trees: ChangedTree[] = []
+    for (const other of this.#ports.store.all()) {
+      const { worktree, changes } = { worktree: undefined, changes: undefined, ...other }
+      const isBeside = other.parentID === parentID && other.id !== id && worktree?.checkout === checkout
+      if (isBeside && worktree && changes?.type === 'committed')
+        trees.push({ ...worktree, id: other.id, end: changes.commit })
+    }
+    return trees.toReversed().slice(0, COMPARED)
   }
 
   /** Moves the session of a removed tree to the directory of its parent: OpenCode reads none in a missing one (contract 17.3). */

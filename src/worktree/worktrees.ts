@@ -26,7 +26,7 @@ import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
 import { lockReason, type LockOwners } from './lock.ts'
-import { conflictsOf, statOf } from './merge.ts'
+import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf } from './notes.ts'
 import { branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
 import { removeDirectory } from './remove.ts'
@@ -37,6 +37,12 @@ export interface TreeTask {
   readonly id: string
   readonly run: number
   readonly description: string
+}
+
+/** The tree of a task whose run has ended with a commit. */
+export interface ChangedTree extends Worktree {
+  readonly id: string
+  readonly end: string
 }
 
 interface Ports {
@@ -170,6 +176,25 @@ export class Worktrees {
       })
     } catch (error) {
       return { type: 'failed', message: errorText(error) }
+    }
+  }
+
+  /**
+   * Returns the ids of those tasks whose end changes a file that the end of `worktree` changes too, unless their branch has
+   * gone. Never rejects.
+   */
+  async rivalsOf(worktree: Worktree, end: string, others: readonly ChangedTree[]): Promise<string[]> {
+    const { checkout } = worktree
+    try {
+      const branches = await Promise.all(
+        others.map(({ branch }) => commitOf(this.#git, checkout, `refs/heads/${branch}`)),
+      )
+      const living = others.filter((_, index) => branches[index] !== undefined)
+      const found = await rivalsOf(this.#git, checkout, { ...worktree, end, id: '' }, living)
+      return found.map(({ id }) => id)
+    } catch {
+      // Only the notice would name them.
+      return []
     }
   }
 

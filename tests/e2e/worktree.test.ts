@@ -79,6 +79,8 @@ test('of two writers of a file the first is applied, and the second conflicts an
   const calls = ['first', 'second'].map((name) => backgroundTask(name, { worktree: true }))
   const [first = '', second = ''] = (await parent.call(calls)).map(idOf)
   for (const name of ['first', 'second']) await parent.waitForNotice(`-${name}, 1 commit`)
+  // The one that ended last says so.
+  expect(parent.noticeText).toMatch(new RegExp(`The same files were changed by (${first}|${second})\\.`))
   const apply = async (task_id: string, check: boolean): Promise<string> =>
     (await parent.call([{ name: 'background_apply', args: { task_id, check } }])).join('')
   expect(await apply(second, true)).toContain('apply cleanly')

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { AgentTask, Failure, Outcome } from '../../src/task/task.ts'
-import { createRepository } from './repository.ts'
+import { createRepository, task } from './repository.ts'
 import { DONE, scene } from './scene.ts'
 
 const never = new AbortController().signal
@@ -85,4 +85,30 @@ test('a tree that was made for a run which never received its prompt is removed'
   expect((await runs.recover(unstarted)).changes).toEqual({ type: 'none' })
   expect(existsSync(worktree.root)).toBe(false)
   expect(await runs.recover(unstarted)).toBe(unstarted)
+})
+
+test('an end names the tasks of its session that changed the same files, while their branches are there', async () => {
+  const repository = createRepository()
+  const { runs, worktree, planned, tasks } = await scene(repository)
+  const write = async (run: typeof planned, path: string): Promise<AgentTask> => {
+    const own = { ...run, worktree: run === planned ? worktree : await runs.plan(run) }
+    const outcome = await runs.run(own, own.worktree, never, () => {
+      repository.write(path, `${run.id}\n`, own.worktree.root)
+      return Promise.resolve(DONE)
+    })
+    const ended = { ...own, ...outcome, endedAt: 2 } as AgentTask
+    tasks.set(ended.id, ended)
+    return ended
+  }
+  const first = await write({ ...planned, parentID: 'ses_parent' }, 'page.txt')
+  const another = (parentID = 'ses_parent'): typeof planned => ({ ...planned, ...task(), parentID })
+  expect(first).not.toHaveProperty('changes.rivals')
+  expect(await write(another(), 'page.txt')).toMatchObject({ changes: { rivals: [first.id] } })
+  expect(await write(another(), 'other.txt')).not.toHaveProperty('changes.rivals')
+  expect(await write(another('ses_other'), 'page.txt')).not.toHaveProperty('changes.rivals')
+  repository.git(['worktree', 'remove', '--force', worktree.root])
+  repository.git(['branch', '--quiet', '-D', worktree.branch])
+  const last = await write(another(), 'page.txt')
+  expect(last).toHaveProperty('changes.rivals')
+  expect(last).not.toMatchObject({ changes: { rivals: expect.arrayContaining([first.id]) as unknown } })
 })

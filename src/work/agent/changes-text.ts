@@ -34,7 +34,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
-      return [`Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}`]
+      return [`Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}${rivalry(changes)}`]
     }
   }
 }
@@ -43,6 +43,10 @@ function forecast({ conflicts }: Extract<Changes, { type: 'committed' }>): strin
   if (!conflicts) return 'Whether it applies to your checkout is not known.'
   if (conflicts.length === 0) return 'It applies cleanly to your checkout now.'
   return `It conflicts with your checkout in ${listed(conflicts)}.`
+}
+
+function rivalry({ rivals = [] }: Extract<Changes, { type: 'committed' }>): string {
+  return rivals.length === 0 ? '' : ` The same files were changed by ${rivals.join(', ')}.`
 }
 
 function counted(count: number, noun: string): string {

@@ -23,10 +23,14 @@ const committed: Changes = {
   conflicts: [],
 }
 
+const IDS = ['bg_00000002', 'bg_00000003', 'bg_00000004']
 const LONG = Array.from({ length: 20 }, (_, index) => `${'a/very/long/path/'.repeat(6)}${index}.txt`)
 
 test.each<{ readonly what: string; readonly changes: Changes }>([
-  { what: 'long paths in conflict', changes: { ...committed, files: 5000, paths: LONG, conflicts: LONG } },
+  {
+    what: 'long paths in conflict',
+    changes: { ...committed, files: 5000, paths: LONG, conflicts: LONG, rivals: IDS },
+  },
   { what: 'a long error', changes: { type: 'failed', message: 'no space '.repeat(100) } },
   { what: 'many ignored files', changes: { type: 'kept', why: `it has ignored files: ${LONG.join(', ')}` } },
 ])('a notice says what was left with $what in at most 400 characters', ({ changes }) => {
@@ -43,6 +47,9 @@ test('the lines about an end name the branch, the numbers, the first paths and t
   expect(changesLines(worktree, committed)).toEqual([
     `Branch ${worktree.branch}, 1 commit, 2 files (+3 -1): README.md, page.txt. It applies cleanly to your checkout now.`,
   ])
+  expect(changesLines(worktree, { ...committed, rivals: IDS.slice(0, 2) }).join('')).toMatch(
+    /now\. The same files were changed by bg_00000002, bg_00000003\.$/,
+  )
   const { conflicts: _, ...unknown } = committed
   expect(changesLines(worktree, unknown).join('')).toContain('is not known')
   expect(changesLines(worktree, { type: 'none' })).toEqual(['It changed no file; its worktree was removed.'])
