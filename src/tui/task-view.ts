@@ -2,6 +2,7 @@
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { STATUSES } from '../task/status.ts'
 import { isEnded, type AgentTask, type Task, type TaskStatus } from '../task/task.ts'
+import type { Step } from '../task/step.ts'
 import { traitsOf } from '../work/kinds.ts'
 
 /** A status as people see it: a starting task is a running one. */
@@ -28,14 +29,19 @@ export interface TaskView {
   /** Milliseconds since the Unix epoch; `undefined` before the run has begun. */
   readonly begunAt: number | undefined
   readonly endedAt: number | undefined
+  /** The step of the newest end, maybe that of an earlier run. */
+  readonly lastEnd: Transition | undefined
   /** The sum over all runs. */
   readonly tokens: number
   readonly cost: number
 }
 
+type Transition = Extract<Step, { type: 'transition' }>
+
 export const NOT_SEEN: Live = { status: { type: 'idle' }, permissionRequests: [] }
 
-export function viewOf(task: Task, session: Session, live: Live): TaskView {
+/** @param steps the newest steps of the task, as its record has them */
+export function viewOf(task: Task, session: Session, live: Live, steps: readonly Step[]): TaskView {
   const phase = phaseOf(task, live)
   const ended = isEnded(task) ? task : undefined
   const begunAt = 'startedAt' in task ? task.startedAt : live.begunAt
@@ -46,6 +52,9 @@ export function viewOf(task: Task, session: Session, live: Live): TaskView {
     activity: ended ? undefined : activityOf(task, live),
     begunAt,
     endedAt: ended?.endedAt,
+    lastEnd: steps.findLast(
+      (step): step is Transition => step.type === 'transition' && step.event === 'ended',
+    ),
     tokens: Math.max(tokensOf(session), ended?.usage.tokens ?? 0),
     cost: Math.max(session.cost ?? 0, ended?.usage.cost ?? 0),
   }

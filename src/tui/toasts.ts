@@ -20,7 +20,9 @@ const GATHER_MS = 1000
 export class Toasts {
   readonly #clock: Clock
   readonly #show: (toast: Toast) => void
-  #before: readonly TaskView[] = []
+  /** By task id: when the newest end that was seen happened; 0 before the first. */
+  readonly #seen = new Map<string, number>()
+  #views: readonly TaskView[] = []
   /** By task id, because a task may have ended twice. */
   readonly #ended = new Map<string, TaskView>()
   #cancel: (() => void) | undefined
@@ -30,28 +32,31 @@ export class Toasts {
     this.#show = show
   }
 
-  /** Compares the current tasks of the session with the ones before. */
+  /** Looks for ends among the steps of the session's tasks. */
   see(views: readonly TaskView[]): void {
-    for (const view of endedSince(this.#before, views)) this.#ended.set(view.task.id, view)
-    this.#before = views
+    for (const view of views) if (this.#isNewEnd(view)) this.#ended.set(view.task.id, view)
+    this.#views = views
     if (this.#ended.size === 0) return
     this.#cancel ??= this.#clock.after(GATHER_MS, () => {
-      const toast = toastFor([...this.#ended.values()], this.#before)
+      const toast = toastFor([...this.#ended.values()], this.#views)
       this.#ended.clear()
       this.#cancel = undefined
       if (toast) this.#show(toast)
     })
   }
 
+  #isNewEnd(view: TaskView): boolean {
+    const { task, lastEnd } = view
+    const before = this.#seen.get(task.id)
+    const at = lastEnd?.at ?? 0
+    this.#seen.set(task.id, at)
+    // A task that is seen for the first time had ended before the first load.
+    return before !== undefined && at > before && !isUnfinished(view) && !isInterrupted(view)
+  }
+
   dispose(): void {
     this.#cancel?.()
   }
-}
-
-/** Returns the tasks that ended since `before`. A new task in `after` had ended before the first load. */
-function endedSince(before: readonly TaskView[], after: readonly TaskView[]): TaskView[] {
-  const unfinished = new Set(before.filter(isUnfinished).map(({ task }) => task.id))
-  return after.filter((view) => unfinished.has(view.task.id) && !isUnfinished(view) && !isInterrupted(view))
 }
 
 /** Whether OpenCode ended during the run: the next message reports such a task. */

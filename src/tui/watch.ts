@@ -5,6 +5,7 @@
 import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
 import { readRecord } from '../task/record.ts'
+import type { Step } from '../task/step.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import type { Host } from './host.ts'
 import { doing, isUnfinished, NOT_SEEN, treeOf, viewOf, type Live, type TaskView } from './task-view.ts'
@@ -22,6 +23,7 @@ interface Child {
   session: Session
   task: Task
   live: Live
+  steps: readonly Step[]
 }
 
 const TICK_MS = 1000
@@ -49,7 +51,7 @@ export class Watch {
   get views(): readonly TaskView[] {
     this.#views ??= [...this.#children.values()]
       .toSorted((a, b) => a.session.time.created - b.session.time.created)
-      .map(({ task, session, live }) => viewOf(task, session, live))
+      .map(({ task, session, live, steps }) => viewOf(task, session, live, steps))
     return this.#views
   }
 
@@ -196,8 +198,9 @@ export class Watch {
   }
 
   #see(session: Session): void {
-    const task = readRecord(session)?.task
-    if (task?.parentID !== this.#parentID) return
+    const record = readRecord(session)
+    if (record?.task.parentID !== this.#parentID) return
+    const { task, steps } = record
     const before = this.#children.get(session.id)
     const { status, permissionRequests } = before?.live ?? NOT_SEEN
     const next = {
@@ -206,7 +209,7 @@ export class Watch {
       ...(status.type !== 'idle' && { begunAt: this.#ports.clock.now() }),
     }
     const live = before && before.task.run === task.run ? before.live : next
-    this.#children.set(session.id, { session, task, live })
+    this.#children.set(session.id, { session, task, live, steps })
     this.#changed()
   }
 

@@ -52,7 +52,7 @@ function view(
     ...work,
     ...state,
   } as object as Task
-  return viewOf(task, session as Session, { ...NOT_SEEN, ...live })
+  return viewOf(task, session as Session, { ...NOT_SEEN, ...live }, [])
 }
 
 const BRANCH = 'opencode-background/bg_00000001-write-a-page'

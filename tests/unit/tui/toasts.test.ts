@@ -1,13 +1,20 @@
 import type { Session } from '@opencode-ai/sdk/v2'
 import { expect, test } from 'vitest'
-import type { Task } from '../../../src/task/task.ts'
+import type { Step } from '../../../src/task/step.ts'
+import { isEnded, type Task } from '../../../src/task/task.ts'
 import { NOT_SEEN, viewOf, type TaskView } from '../../../src/tui/task-view.ts'
 import { Toasts, type Toast } from '../../../src/tui/toasts.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 import { cancelledTask, completedTask, failedTask, pendingTask } from '../../harness/tasks.ts'
 
 const views = (...tasks: readonly Task[]): TaskView[] =>
-  tasks.map((task) => viewOf(task, {} as Session, NOT_SEEN))
+  tasks.map((task) => viewOf(task, {} as Session, NOT_SEEN, stepsOf(task)))
+
+function stepsOf(task: Task): Step[] {
+  if (!isEnded(task)) return []
+  const { status, endedAt: at } = task
+  return [{ type: 'transition', event: 'ended', status, at, times: 1 }]
+}
 
 const named = <Kind extends Task>(task: Kind, name: string): Kind => ({
   ...task,
