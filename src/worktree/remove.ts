@@ -27,6 +27,9 @@ export async function removeDirectory(
     if (ignored.length > 0) return `it has ignored files: ${ignored.join(', ')}`
     const unseen = await unseenFiles(git, root)
     if (unseen.length > 0) return `git was told not to see changes of ${unseen.join(', ')}`
+    // git neither commits nor misses files in the directory of an empty submodule.
+    const risk = await submoduleAtRisk(git, root, checkout)
+    if (risk !== undefined) return risk
     // Without force, so that git refuses a tree with a file that was written meanwhile.
     const remove = await git(checkout, ['worktree', 'remove', root]).then(
       () => undefined,
@@ -49,10 +52,8 @@ async function unseenFiles(git: Git, root: string): Promise<string[]> {
   return paths.filter((path) => existsSync(join(root, path))).slice(0, NAMED)
 }
 
-/** git removes no tree with submodules, also with empty ones, unless it is forced; that check is made here. */
+/** git removes no tree with filled submodules unless it is forced; that check is made here. */
 async function removeWithSubmodules(git: Git, root: string, checkout: string): Promise<string | undefined> {
-  const risk = await submoduleAtRisk(git, root, checkout)
-  if (risk !== undefined) return risk
   const status = ['status', '--porcelain', '--untracked-files=all', '--ignore-submodules=none']
   if ((await git(root, status)).stdout !== '') return 'it has changes'
   await git(checkout, ['worktree', 'remove', '--force', root])

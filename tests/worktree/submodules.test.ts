@@ -130,6 +130,21 @@ test.each<{
   expect(existsSync(worktree.root)).toBe(true)
 })
 
+test('a tree with files of the agent in an empty submodule stays, unchanged or after its work was merged', async () => {
+  const why = 'lib has files, and is no repository'
+  const repository = withSubmodule()
+  const { run, worktree } = await opened(repository, repository.worktrees)
+  repository.write('lib/work.txt', 'work\n', worktree.root)
+  expect(await repository.worktrees.close(worktree, run)).toEqual({ type: 'kept', why })
+  repository.write('page.txt', 'new\n', worktree.root)
+  expect(await repository.worktrees.close(worktree, run)).toMatchObject({ paths: ['page.txt'] })
+  repository.git(['merge', '--quiet', worktree.branch])
+  expect(await treesOf(git, repository.state).clean(repository.root, never)).toEqual([
+    `${worktree.root} is kept: ${why}`,
+  ])
+  expect(repository.read('lib/work.txt', worktree.root)).toBe('work\n')
+})
+
 test('a tree whose agent committed in a submodule is applied and stays, until a remote has that commit', async () => {
   const repository = withSubmodule()
   const trees = treesOf(git, repository.state, { submodules: true })
