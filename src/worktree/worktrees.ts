@@ -21,7 +21,7 @@ import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
 import { checkoutOf, differences, OWN_IDENTITY, snapshot, treeOf, type Checkout } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
-import { commitFiles, commitOf } from './commit.ts'
+import { commitFiles, commitOf, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
@@ -343,7 +343,8 @@ export class Worktrees {
     const { checkout, root } = worktree
     const why = existsSync(root) ? await removeDirectory(this.#git, worktree) : undefined
     if (why !== undefined) return { type: 'kept', why }
-    await this.#deleteBranch(worktree, worktree.base.commit)
+    const isElsewhere = (await otherTreeOf(this.#git, worktree)) !== undefined
+    if (!isElsewhere) await this.#deleteBranch(worktree, worktree.base.commit)
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
   }

@@ -142,6 +142,51 @@ test('commits of the agent and its unfinished files are both on the branch, also
   expect(repository.git(['rev-parse', worktree.branch])).toBe(repository.git(['rev-parse', 'mine']))
 })
 
+test('the end of a run whose agent has checked out an earlier commit again is that of its branch', async () => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.write('page.txt', 'work\n', worktree.root)
+  repository.commit('Work', worktree.root)
+  repository.git(['switch', '--quiet', '--detach', 'HEAD~'], worktree.root)
+  const changes = await repository.worktrees.close(worktree, run)
+  const commit = repository.git(['rev-parse', worktree.branch]).trim()
+  expect(changes).toMatchObject({ type: 'committed', commit, paths: ['page.txt'] })
+  expect(repository.git(['rev-parse', `refs/opencode-background/${run.id}/run-1`]).trim()).toBe(commit)
+})
+
+test.each([
+  { what: 'with a change', text: 'work\n', type: 'failed' },
+  { what: 'without one', text: '', type: 'none' },
+])('a branch that the parent has checked out is not moved by the end of a run $what', async (each) => {
+  const repository = createRepository()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.git(['switch', '--quiet', '--create', 'mine'], worktree.root)
+  if (each.text !== '') repository.write('page.txt', each.text, worktree.root)
+  repository.git(['switch', '--quiet', worktree.branch])
+  const before = repository.standing()
+  const changes = await repository.worktrees.close(worktree, run)
+  expect(changes.type).toBe(each.type)
+  expect(repository.standing()).toEqual(before)
+  if (changes.type !== 'failed') return
+  expect(changes.message).toContain(`${worktree.branch} is checked out in ${repository.root}; refs/`)
+  expect(repository.git(['show', `refs/opencode-background/${run.id}/run-1:page.txt`])).toBe('work\n')
+})
+
+test('the end of a run is committed whatever the description of its task is', async () => {
+  const repository = createRepository()
+  for (const description of ['', '\nÜ']) {
+    const run = task(description)
+    const worktree = await repository.worktrees.plan(run, repository.root)
+    await repository.worktrees.open(worktree, run)
+    repository.write('page.txt', 'work\n', worktree.root)
+    expect(await repository.worktrees.close(worktree, run)).toMatchObject({ type: 'committed' })
+  }
+})
+
 test('an unchanged tree goes at its end, with its branch', async () => {
   const repository = createRepository()
   const before = repository.standing()

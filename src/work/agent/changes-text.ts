@@ -28,7 +28,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'kept':
       return [`It changed no file. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
-      return [`Its changes are in ${root}, but not committed: ${brief(changes.message, ERROR_LENGTH)}`]
+      return [`Its changes are in ${root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`]
     case 'removed':
       return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` makes it again.`]
     case 'committed': {
