@@ -4,7 +4,7 @@
  * changes.
  */
 import type { Applied } from '../task/task.ts'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { lstat, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Worktree } from '../work/agent/agent-work.ts'
@@ -12,6 +12,8 @@ import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
 import { errorText } from '../host/opencode.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
+
+const CHANGED = 'the checkout changed meanwhile; try again'
 
 /** An apply that failed, and could not be undone. The message says what keeps the state before. */
 export class PartlyApplied extends Error {}
@@ -55,13 +57,12 @@ export async function apply(
     // Seen: git reports no error if the disk was full.
     if (checked.stdout !== counts.stdout)
       throw new GitError('refused', 'git has not written the whole patch; the disk may be full')
-    if ((await treeOf(git, root, index)) !== before)
-      throw new GitError('refused', 'the checkout changed meanwhile, and nothing was written; try again')
+    if ((await treeOf(git, root, index)) !== before) throw new GitError('refused', CHANGED)
     const kept = await git(root, ['rev-parse', '--verify', '--quiet', ref], { answers: [1] })
     const parents = [head, ...(kept.code === 0 ? [kept.stdout.trim()] : [])]
     const state = await commitTree(git, root, before, parents, 'The checkout before an apply', OWN_IDENTITY)
     await git(root, ['update-ref', ref, state])
-    await git(root, [...write, patch]).catch(async (error: unknown) => {
+    const { code } = await git(root, [...write, patch], { answers: [1] }).catch(async (error: unknown) => {
       // It writes one file after another, and the disk may be full now.
       const created = paths.filter((_, position) => fields[position * 2] === 'A')
       await putBack(git, root, before, paths, created).catch(() => {
@@ -69,6 +70,8 @@ export async function apply(
       })
       throw error
     })
+    // git checks all files again before it writes the first one: to put them back would overwrite what they have now.
+    if (code === 1) throw new GitError('refused', CHANGED)
     return { type: 'applied', paths }
   } finally {
     await rm(directory, { recursive: true, force: true })
@@ -83,7 +86,11 @@ async function putBack(
   paths: readonly string[],
   created: readonly string[],
 ): Promise<void> {
-  for (const path of created) await rm(join(root, path), { force: true })
+  for (const path of created) {
+    // A directory was there before, with ignored files that made the apply fail.
+    const status = await lstat(join(root, path)).catch(() => undefined)
+    if (status?.isDirectory() === false) await rm(join(root, path))
+  }
   const others = paths.filter((path) => !created.includes(path))
   if (others.length === 0) return
   const restore = [

@@ -157,6 +157,49 @@ test('an apply that fails while it writes puts back what the checkout held, and 
   expect(await repository.worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
 })
 
+test('an apply does not put back a file that the user saved after the last check', async () => {
+  const repository = createRepository()
+  const { worktree, own, end } = await run(repository, (root) => {
+    repository.write('README.md', '# By the agent\n', root)
+    repository.write('page.txt', 'by the agent\n', root)
+  })
+  const saved = { 'README.md': '# Typed meanwhile\n', 'page.txt': 'typed meanwhile\n' }
+  const slow = treesOf((directory, args, options) => {
+    if (args[0] === 'apply' && !args.includes('--check'))
+      for (const [path, text] of Object.entries(saved)) repository.write(path, text)
+    return git(directory, args, options)
+  }, repository.state)
+  await expect(slow.apply(worktree, own, end, false)).rejects.toThrow('the checkout changed meanwhile')
+  for (const [path, text] of Object.entries(saved)) expect(repository.read(path)).toBe(text)
+})
+
+test.each([
+  {
+    what: 'a file where the checkout has a directory with an ignored file',
+    theirs: 'out',
+    mine: 'out/a.log',
+  },
+  { what: 'a file in the place of a directory with an ignored file', theirs: 'd', mine: 'd/a.log' },
+  { what: 'a directory where the checkout has an ignored file', theirs: 'a.log/page.txt', mine: 'a.log' },
+])('an apply of $what puts back all files', async ({ theirs, mine }) => {
+  const repository = createRepository()
+  repository.write('.gitignore', '*.log\n')
+  repository.write('d/page.txt', 'old\n')
+  repository.commit()
+  const { worktree, own, end } = await run(repository, (root) => {
+    rmSync(join(root, 'd'), { recursive: true })
+    repository.write('README.md', '# By the agent\n', root)
+    repository.write('a.txt', 'new\n', root)
+    repository.write(theirs, 'new\n', root)
+    repository.git(['add', '--force', theirs], root)
+  })
+  repository.write(mine, 'mine\n')
+  const before = repository.standing()
+  const failing = repository.worktrees.apply(worktree, own, end, false)
+  await expect(failing).rejects.toMatchObject({ name: 'GitError' })
+  expect(repository.standing()).toEqual(before)
+})
+
 test('an apply of a patch that a full disk has cut writes nothing', async () => {
   const repository = createRepository()
   const { worktree, own, end } = await run(repository, (root) => {
