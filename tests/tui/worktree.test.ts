@@ -17,6 +17,7 @@ const RISKY: Reply = { tools: [{ name: 'bash', args: { command: 'rm -rf build', 
 function child(request: ModelRequest): Reply {
   const asked = request.messages.findLast(({ role }) => role === 'user')?.content ?? ''
   if (asked.endsWith('more')) return { text: 'no more to do' }
+  if (asked.endsWith('draft a letter')) return writes('letter.txt', 'work\n')(request)
   if (!asked.endsWith('ask first')) return writes('page.txt', 'work\n')(request)
   return request.messages.at(-1)?.role === 'user' ? RISKY : { text: 'it may' }
 }
@@ -87,26 +88,28 @@ test('the dialog applies the changes of a worktree once it has shown what they a
 
 /** Opens the session of the task, and returns to its parent. */
 async function visit(): Promise<void> {
-  await act('write', 'Open its session')
-  const screen = await terminal.see(['Parent up', 'no more to do'])
+  await act('draft', 'Open its session')
+  const screen = await terminal.see(['Parent up', 'written in'])
   expect(screen.toLowerCase()).not.toContain('error')
   await terminal.press('Up')
   await terminal.see('Background all ended')
 }
 
 test('the dialog removes a worktree and its branch after a question, and opens the session before and after', async () => {
+  // The changes of the page are applied, so that the clean-up removes its worktree.
+  const id = await launch('draft a letter')
+  await stage.root.waitForNotice('letter.txt')
+  await stage.root.quiet()
   await visit()
-  const [branch = ''] = git('branch', '--list', '--format=%(refname:short)', 'opencode-background/*').split(
-    '\n',
-  )
-  await act('write', 'Remove its worktree')
+  const branch = `opencode-background/${id}-draft-a-letter`
+  await act('draft', 'Remove its worktree')
   await terminal.see(['Remove its worktree and branch?', branch])
   expect(git('worktree', 'list')).toContain(branch)
   await terminal.press('Enter')
   await terminal.see('The branch was removed.')
   expect(git('branch', '--list', branch)).toBe('')
   expect(git('worktree', 'list')).not.toContain(branch)
-  await terminal.see((screen) => !screen.includes('1 changed file on'))
+  await terminal.see((screen) => !screen.includes(`1 changed file on ${id}`))
   await visit()
 })
 
