@@ -48,28 +48,37 @@ export async function checkoutOf(git: Git, directory: string): Promise<Checkout>
   const read = (...args: readonly string[]): Promise<GitAnswer> => git(directory, args, { answers: [128] })
   const [version, places, commit] = await Promise.all([
     read('version'),
-    read(
+    git(directory, [
       'rev-parse',
       '--is-bare-repository',
       '--is-inside-work-tree',
       '--git-common-dir',
       '--git-path',
       'index',
-    ),
+    ]),
     read('rev-parse', '--show-toplevel', '--show-prefix', '--verify', 'HEAD^{commit}'),
-  ]).catch((error: unknown) => {
-    if (error instanceof GitError && error.reason === 'missing') throw refused('there is no git; install it')
-    throw error
-  })
+  ]).catch(explained(directory))
   checkVersion(version.stdout)
-  if (places.code !== 0)
-    throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
   const [bare, inside, common = '', index = ''] = places.stdout.split('\n')
   if (bare === 'true' || inside !== 'true')
     throw refused(`${directory} is not in a checkout (bare repository)`)
   if (commit.code !== 0) throw refused(`${directory} has no commit yet; commit first`)
   const [root = '', prefix = '', head = ''] = commit.stdout.split('\n')
   return { root, prefix, head, repository: from(directory, common), index: from(directory, index) }
+}
+
+/** Rejects with what to do about an error of git; one such as of the configuration is git's own. */
+function explained(directory: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof GitError)) throw error
+    if (error.reason === 'missing') throw refused('there is no git; install it')
+    if (error.message.includes('not a git repository'))
+      throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
+    const [, owned] = /dubious ownership in repository at '(.*)'/.exec(error.message) ?? []
+    if (owned !== undefined)
+      throw refused(`${error.message}; allow it with \`git config --global --add safe.directory ${owned}\``)
+    throw error
+  }
 }
 
 function checkVersion(answer: string): void {
@@ -113,7 +122,10 @@ export async function treeOf(git: Git, root: string, index: string): Promise<str
       await utimes(copy, second, second)
     }
     const env = { GIT_INDEX_FILE: copy }
-    await git(root, ['add', '--all'], { env })
+    await git(root, ['add', '--all'], { env }).catch((error: Error) => {
+      if (!error.message.includes('does not have a commit')) throw error
+      throw refused(`${error.message}; commit in that repository, or add it to .gitignore`)
+    })
     return (await git(root, ['write-tree'], { env })).stdout.trim()
   } finally {
     await rm(directory, { recursive: true, force: true })

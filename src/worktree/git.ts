@@ -63,9 +63,9 @@ const SETTINGS = [
   'maintenance.auto=false',
 ].flatMap((setting) => ['-c', setting])
 
-/** Variables by which the caller of OpenCode, such as a hook of git, points at another repository or index. */
+/** Variables by which the caller of OpenCode, such as a hook of git, points at another repository or index, or changes a patch. */
 const FOREIGN =
-  /^GIT_(?:DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|PREFIX|NAMESPACE|OBJECT_DIRECTORY|ALTERNATE_.*|CONFIG_PARAMETERS)$/
+  /^GIT_(?:DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|PREFIX|NAMESPACE|OBJECT_DIRECTORY|ALTERNATE_.*|CONFIG_PARAMETERS|DIFF_OPTS)$/
 
 function environment(added: GitOptions['env']): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !FOREIGN.test(name))
@@ -76,6 +76,8 @@ function environment(added: GitOptions['env']): NodeJS.ProcessEnv {
     GIT_TERMINAL_PROMPT: '0',
     GIT_ASKPASS: 'true',
     SSH_ASKPASS: 'true',
+    // Otherwise ssh asks the terminal for a passphrase, and waits.
+    SSH_ASKPASS_REQUIRE: 'force',
     // Reading a checkout must not rewrite its index.
     GIT_OPTIONAL_LOCKS: '0',
     ...added,

@@ -11,7 +11,8 @@
 import type { Git } from './git.ts'
 
 const REFS = 'refs/opencode-background'
-const BRANCHES = 'opencode-background'
+/** The folder of the branches. A branch of this name would be a file in its place. */
+export const BRANCHES = 'opencode-background'
 const HEADS = `refs/heads/${BRANCHES}`
 
 export interface FoundRef {

@@ -28,7 +28,7 @@ import { copyIncluded } from './included.ts'
 import { lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf } from './notes.ts'
-import { branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
+import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
 import { removeDirectory } from './remove.ts'
 import { fillSubmodules } from './submodules.ts'
 
@@ -105,6 +105,11 @@ export class Worktrees {
 
   async #plan({ id, description }: TreeTask, checkout: Checkout, home: string): Promise<Worktree> {
     const { root, prefix, head } = checkout
+    if ((await commitOf(this.#git, root, `refs/heads/${BRANCHES}`)) !== undefined)
+      throw new GitError(
+        'refused',
+        `the branch ${BRANCHES} is in the way of the branches ${BRANCHES}/…; rename it with \`git branch -m ${BRANCHES} NAME\``,
+      )
     const message = `The checkout from which ${id} was launched`
     const { tree: state, commit } =
       this.#options.base === 'now'
@@ -381,6 +386,7 @@ function slugOf(description: string): string {
   const words =
     description
       .normalize('NFKD')
+      .replaceAll(/\p{M}/gu, '')
       .toLowerCase()
       .match(/[a-z0-9]+/g) ?? []
   return words.join('-').slice(0, SLUG_LENGTH).replace(/-$/, '')

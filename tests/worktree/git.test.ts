@@ -36,3 +36,10 @@ test('a worktree whose record stays empty fails the call, which names it', async
     'git worktree: failed to read .git/worktrees/bg_00000001/commondir',
   )
 })
+
+test('git does not wait for a passphrase of ssh, and makes patches that it can apply', async () => {
+  const { root } = createRepository()
+  vi.stubEnv('GIT_DIFF_OPTS', '-u0')
+  const show = ['-c', 'alias.show-env=!echo "$SSH_ASKPASS $SSH_ASKPASS_REQUIRE $GIT_DIFF_OPTS"', 'show-env']
+  expect((await git(root, show)).stdout).toBe('true force \n')
+})

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { type Repository, createRepository, locksOf, task, temporary, treesOf } from './repository.ts'
 import { git } from '../../src/worktree/git.ts'
 
@@ -29,7 +29,7 @@ test('a tree begins with the staged, changed, deleted and new files of the check
   const worktree = await repository.worktrees.plan(run, repository.root)
   await repository.worktrees.open(worktree, run)
   expect(repository.standing()).toEqual(before)
-  expect(worktree.branch).toBe(`opencode-background/${run.id}-e-crire-a-page-more`)
+  expect(worktree.branch).toBe(`opencode-background/${run.id}-ecrire-a-page-more`)
   expect(worktree.base).toMatchObject({ changed: 4, created: 2 })
   const { root } = worktree
   expect(repository.read('a dir/ünï cödé 文.txt', root)).toBe('untracked\n')
@@ -533,9 +533,46 @@ test.each([
     },
     why: 'has no commit yet; commit first',
   },
+  {
+    where: 'a repository of another user',
+    make: () => {
+      const { root } = createRepository()
+      vi.stubEnv('GIT_TEST_ASSUME_DIFFERENT_OWNER', '1')
+      return root
+    },
+    why: 'allow it with `git config --global --add safe.directory /',
+  },
+  {
+    where: 'a repository with a broken configuration',
+    make: () => {
+      const repository = createRepository()
+      repository.write('.git/config', '[broken')
+      return repository.root
+    },
+    why: 'git rev-parse: bad config line',
+  },
+  {
+    where: 'a repository whose branch has the name of the folder of our branches',
+    make: () => {
+      const repository = createRepository()
+      repository.git(['branch', 'opencode-background'])
+      return repository.root
+    },
+    why: 'rename it with `git branch -m opencode-background NAME`',
+  },
+  {
+    where: 'a checkout with a new repository in it',
+    make: () => {
+      const repository = createRepository()
+      repository.git(['init', '--quiet', 'new'])
+      repository.write('new/page.txt', 'new\n')
+      return repository.root
+    },
+    why: 'commit in that repository, or add it to .gitignore',
+  },
 ])('a launch in $where is refused', async ({ make, why }) => {
   const directory = make()
-  const worktrees = treesOf(git, join(directory, 'state'))
+  const worktrees = treesOf(git, `${directory}-state`)
   await expect(worktrees.plan(task(), directory)).rejects.toThrow(why)
   await expect(worktrees.plan(task(), directory)).rejects.toMatchObject({ name: 'GitError' })
 })
