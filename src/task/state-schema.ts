@@ -37,6 +37,7 @@ const ended = {
         paths: z.array(z.string()),
         conflicts: z.exactOptional(z.array(z.string())),
         rivals: z.exactOptional(z.array(z.string())),
+        left: z.exactOptional(z.string()),
       }),
       z.object({ type: z.literal('failed'), message: z.string() }),
       z.object({ type: z.literal('removed'), commit: z.string() }),

@@ -95,17 +95,21 @@ export type Changes =
       readonly conflicts?: readonly string[]
       /** The ids of the first tasks of the session that have changed the same files, in branches that still exist. */
       readonly rivals?: readonly string[]
+      /** Which of its files the branch lacks, such as those in a submodule: only the directory has them. */
+      readonly left?: string
     }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'removed'; readonly commit: string }
 
 /**
  * What an apply has done or would do. `clean`: a check found no conflict. `nothing`: the checkout has all of it. `conflicts`:
- * nothing was written, and `paths` are those in conflict; otherwise they are the changed ones.
+ * nothing was written, and `paths` are those in conflict; otherwise they are the changed ones. `submodules`: those whose new
+ * commits are not written.
  */
 export interface Applied {
   readonly type: 'applied' | 'clean' | 'nothing' | 'conflicts'
   readonly paths: readonly string[]
+  readonly submodules?: readonly string[]
 }
 
 /** A permission request of the child session, in the host's terms. */

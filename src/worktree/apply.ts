@@ -13,6 +13,8 @@ import { errorText } from '../host/opencode.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
 
+/** The modes of a submodule that was changed, created or deleted. */
+const SUBMODULE = /^:(?:160000 160000|000000 160000|160000 000000) /
 const CHANGED = 'the checkout changed meanwhile; try again'
 
 /** An apply that failed, and could not be undone. The message says what keeps the state before. */
@@ -33,10 +35,14 @@ export async function apply(
   const before = await treeOf(git, root, index)
   const { tree, conflicts } = await merge(git, worktree, before, end)
   if (conflicts.length > 0) return { type: 'conflicts', paths: conflicts }
-  const names = ['diff-tree', '-r', '--no-renames', '--name-status', '-z', before, tree]
-  const fields = fieldsOf(await git(root, names))
-  const paths = fields.filter((_, position) => position % 2 === 1)
-  if (check || paths.length === 0) return { type: paths.length === 0 ? 'nothing' : 'clean', paths }
+  const { paths, created, submodules } = await changesOf(git, root, before, tree)
+  const rest = submodules.length > 0 && { submodules }
+  if (paths.length === 0 && rest)
+    throw new GitError(
+      'refused',
+      `its other changes are commits of submodules (${submodules.join(', ')}), which an apply does not write; push those, and merge ${worktree.branch}`,
+    )
+  if (check || paths.length === 0) return { type: paths.length === 0 ? 'nothing' : 'clean', paths, ...rest }
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-apply-'))
   try {
     // A file, because files of any encoding are in it.
@@ -47,12 +53,14 @@ export async function apply(
       '--binary',
       '--full-index',
       '--no-renames',
+      '--ignore-submodules=all',
       '--no-ext-diff',
       '--no-textconv',
     ]
     await git(root, [...diff, `--output=${patch}`, before, tree])
     const write = ['apply', '--whitespace=nowarn']
-    const counts = await git(root, ['diff-tree', '-r', '--no-renames', '--numstat', '-z', before, tree])
+    const count = ['diff-tree', '-r', '--no-renames', '--ignore-submodules=all', '--numstat', '-z']
+    const counts = await git(root, [...count, before, tree])
     const checked = await git(root, [...write, '--check', '--numstat', '-z', patch])
     // Seen: git reports no error if the disk was full.
     if (checked.stdout !== counts.stdout)
@@ -64,7 +72,6 @@ export async function apply(
     await git(root, ['update-ref', ref, state])
     const { code } = await git(root, [...write, patch], { answers: [1] }).catch(async (error: unknown) => {
       // It writes one file after another, and the disk may be full now.
-      const created = paths.filter((_, position) => fields[position * 2] === 'A')
       await putBack(git, root, before, paths, created).catch(() => {
         throw new PartlyApplied(`${errorText(error)}. Some files may be written: ${ref} has all as they were`)
       })
@@ -72,10 +79,25 @@ export async function apply(
     })
     // git checks all files again before it writes the first one: to put them back would overwrite what they have now.
     if (code === 1) throw new GitError('refused', CHANGED)
-    return { type: 'applied', paths }
+    return { type: 'applied', paths, ...rest }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+/** Returns the paths of files that differ, of those the created ones, and the submodules: a patch can only create their directory. */
+async function changesOf(
+  git: Git,
+  root: string,
+  before: string,
+  after: string,
+): Promise<Readonly<Record<'paths' | 'created' | 'submodules', readonly string[]>>> {
+  const fields = fieldsOf(await git(root, ['diff-tree', '-r', '--no-renames', '--raw', '-z', before, after]))
+  const pathsOf = (kind: RegExp): string[] =>
+    fields.filter((_, position) => position % 2 === 1 && kind.test(fields[position - 1] ?? ''))
+  const submodules = pathsOf(SUBMODULE)
+  const isFile = (path: string): boolean => !submodules.includes(path)
+  return { paths: pathsOf(/./).filter(isFile), created: pathsOf(/A$/).filter(isFile), submodules }
 }
 
 /** Gives files the content that they have in a tree, and removes those that it does not have. The index stays as it is. */

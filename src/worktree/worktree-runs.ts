@@ -286,14 +286,15 @@ function aborted(signal: AbortSignal): Promise<void> {
 /** How many paths an answer names. */
 const NAMED = 10
 
-function appliedAnswer({ type, paths }: Applied): TreeAnswer {
+function appliedAnswer({ type, paths, submodules = [] }: Applied): TreeAnswer {
   const named = paths.slice(0, NAMED).map((path) => nameForModel(path))
   const files = [...named, ...(paths.length > NAMED ? [`and ${paths.length - NAMED} more`] : [])].join('\n')
+  const rest = submodules.length === 0 ? '' : `\nWithout the new commits of ${submodules.join(', ')}`
   switch (type) {
     case 'clean':
-      return { ok: true, text: files }
+      return { ok: true, text: `${files}${rest}` }
     case 'applied':
-      return { ok: true, text: `In your checkout, unstaged:\n${files}` }
+      return { ok: true, text: `In your checkout, unstaged:\n${files}${rest}` }
     case 'nothing':
       return { ok: false, text: 'Your checkout has all of its changes already.' }
     case 'conflicts':

@@ -30,7 +30,7 @@ import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf } from './notes.ts'
 import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
 import { removeDirectory } from './remove.ts'
-import { fillSubmodules } from './submodules.ts'
+import { fillSubmodules, submoduleAtRisk } from './submodules.ts'
 
 /** The task of a tree. */
 export interface TreeTask {
@@ -177,7 +177,14 @@ export class Worktrees {
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
         if (stat.commits === 0) return await this.#removeUnchanged(worktree, run)
         const conflicts = await conflictsOf(this.#git, worktree, end)
-        return { type: 'committed', commit: end, ...stat, ...(conflicts && { conflicts }) }
+        const left = existsSync(root) ? await submoduleAtRisk(this.#git, root, checkout) : undefined
+        return {
+          type: 'committed',
+          commit: end,
+          ...stat,
+          ...(conflicts && { conflicts }),
+          ...(left !== undefined && { left }),
+        }
       })
     } catch (error) {
       return { type: 'failed', message: errorText(error) }
@@ -212,7 +219,7 @@ export class Worktrees {
   ): Promise<Applied> {
     return this.#alone(worktree.checkout, async () => {
       const applied = await apply(this.#git, worktree, end, refOf(id, 'before-apply'), check)
-      const hasAll = applied.type === 'applied' || applied.type === 'nothing'
+      const hasAll = (applied.type === 'applied' || applied.type === 'nothing') && !applied.submodules
       if (hasAll && !check) await this.#git(worktree.checkout, ['update-ref', refOf(id, 'applied'), end])
       return applied
     })

@@ -137,7 +137,10 @@ test('a tree with files of the agent in an empty submodule stays, unchanged or a
   repository.write('lib/work.txt', 'work\n', worktree.root)
   expect(await repository.worktrees.close(worktree, run)).toEqual({ type: 'kept', why })
   repository.write('page.txt', 'new\n', worktree.root)
-  expect(await repository.worktrees.close(worktree, run)).toMatchObject({ paths: ['page.txt'] })
+  expect(await repository.worktrees.close(worktree, run)).toMatchObject({
+    paths: ['page.txt'],
+    left: why,
+  })
   repository.git(['merge', '--quiet', worktree.branch])
   expect(await treesOf(git, repository.state).clean(repository.root, never)).toEqual([
     `${worktree.root} is kept: ${why}`,
@@ -159,6 +162,32 @@ test('a tree whose agent committed in a submodule is applied and stays, until a 
   repository.git(['push', '--quiet', 'origin', 'HEAD:refs/heads/mine'], lib)
   expect(await clean()).toEqual([])
   expect(existsSync(worktree.root)).toBe(false)
+})
+
+test('an apply writes no commits of submodules, which it names, and its branch stays', async () => {
+  const repository = withSubmodule()
+  const trees = treesOf(git, repository.state, { submodules: true })
+  const { run, worktree } = await opened(repository, trees)
+  const lib = join(worktree.root, 'lib')
+  repository.write('new.txt', 'work\n', lib)
+  repository.commit('Mine', lib)
+  repository.git(['init', '--quiet', 'made'], worktree.root)
+  repository.write('made/work.txt', 'work\n', worktree.root)
+  repository.commit('Work', join(worktree.root, 'made'))
+  repository.write('page.txt', 'new\n', worktree.root)
+  const changes = await trees.close(worktree, run)
+  expect(changes).toMatchObject({ left: 'its submodule lib has commits of its own' })
+  const end = changes.type === 'committed' ? changes.commit : ''
+  const submodules = ['lib', 'made']
+  const apply = (check: boolean): Promise<object> => trees.apply(worktree, run, end, check)
+  expect(await apply(true)).toEqual({ type: 'clean', paths: ['page.txt'], submodules })
+  expect(await apply(false)).toEqual({ type: 'applied', paths: ['page.txt'], submodules })
+  expect(existsSync(join(repository.root, 'made'))).toBe(false)
+  await expect(apply(false)).rejects.toThrow(
+    `commits of submodules (lib, made), which an apply does not write; push those, and merge ${worktree.branch}`,
+  )
+  expect(await treesOf(git, repository.state).clean(repository.root, never)).toEqual([])
+  expect(repository.read('made/work.txt', worktree.root)).toBe('work\n')
 })
 
 test('a repository that the agent cloned into its tree stays while it has commits of its own', async () => {

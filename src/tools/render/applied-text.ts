@@ -11,16 +11,18 @@ export interface AppliedTask {
 /** How many paths an answer names. */
 const NAMED = 100
 
-export function appliedText({ task, applied: { type, paths } }: AppliedTask): string {
+export function appliedText({ task, applied: { type, paths, submodules = [] } }: AppliedTask): string {
   const branch = 'worktree' in task ? (task.worktree?.branch ?? '') : ''
   const files = listOf(paths)
+  const rest =
+    submodules.length === 0 ? '' : `\nWithout the new commits of submodules:\n${listOf(submodules)}`
   switch (type) {
     case 'nothing':
       return `Your checkout has all changes of ${task.id} already. Nothing was written.`
     case 'clean':
-      return `The changes of ${task.id} apply cleanly. Nothing was written yet.\n${files}`
+      return `The changes of ${task.id} apply cleanly. Nothing was written yet.\n${files}${rest}`
     case 'applied':
-      return `The changes of ${task.id} are in your checkout, unstaged:\n${files}`
+      return `The changes of ${task.id} are in your checkout, unstaged:\n${files}${rest}`
     case 'conflicts':
       return (
         `The changes of ${task.id} conflict with your checkout. Nothing was written. Paths in conflict:\n${files}\n` +

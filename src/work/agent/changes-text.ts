@@ -5,6 +5,8 @@ import type { Worktree } from './agent-work.ts'
 
 /** Maximum characters of a list of paths: a notice has two lists at most, and says all of it in 400. */
 const PATHS_LENGTH = 70
+/** Maximum characters of what the branch lacks. */
+const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
 const ERROR_LENGTH = 200
 
@@ -26,7 +28,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'none':
       return ['It changed no file; its worktree was removed.']
     case 'kept':
-      return [`It changed no file. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
+      return [`Its branch has no change. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
       return [`Its changes are in ${root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`]
     case 'removed':
@@ -34,7 +36,9 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
-      return [`Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}${rivalry(changes)}`]
+      return [
+        `Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}${leftOrRivals(changes)}`,
+      ]
     }
   }
 }
@@ -45,7 +49,9 @@ function forecast({ conflicts }: Extract<Changes, { type: 'committed' }>): strin
   return `It conflicts with your checkout in ${listed(conflicts)}.`
 }
 
-function rivalry({ rivals = [] }: Extract<Changes, { type: 'committed' }>): string {
+/** What the branch lacks; otherwise its rivals: the notice has room for one of them. */
+function leftOrRivals({ left, rivals = [] }: Extract<Changes, { type: 'committed' }>): string {
+  if (left !== undefined) return ` Not on the branch: ${brief(left, LEFT_LENGTH)}.`
   return rivals.length === 0 ? '' : ` The same files were changed by ${rivals.join(', ')}.`
 }
 

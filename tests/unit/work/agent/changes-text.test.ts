@@ -29,7 +29,7 @@ const LONG = Array.from({ length: 20 }, (_, index) => `${'a/very/long/path/'.rep
 test.each<{ readonly what: string; readonly changes: Changes }>([
   {
     what: 'long paths in conflict',
-    changes: { ...committed, files: 5000, paths: LONG, conflicts: LONG, rivals: IDS },
+    changes: { ...committed, files: 5000, paths: LONG, conflicts: LONG, rivals: IDS, left: LONG.join() },
   },
   { what: 'a long error', changes: { type: 'failed', message: 'no space '.repeat(100) } },
   { what: 'many ignored files', changes: { type: 'kept', why: `it has ignored files: ${LONG.join(', ')}` } },
@@ -49,6 +49,10 @@ test('the lines about an end name the branch, the numbers, the first paths and t
   ])
   expect(changesLines(worktree, { ...committed, rivals: IDS.slice(0, 2) }).join('')).toMatch(
     /now\. The same files were changed by bg_00000002, bg_00000003\.$/,
+  )
+  const left = 'its submodule lib has changes'
+  expect(changesLines(worktree, { ...committed, left }).join('')).toMatch(
+    /now\. Not on the branch: its submodule lib has changes\.$/,
   )
   const { conflicts: _, ...unknown } = committed
   expect(changesLines(worktree, unknown).join('')).toContain('is not known')
