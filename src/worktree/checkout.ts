@@ -3,7 +3,7 @@ import { constants, existsSync } from 'node:fs'
 import { copyFile, mkdtemp, rm, stat, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { fieldsOf, GitError, type Git, type GitAnswer } from './git.ts'
+import { fieldsOf, GitError, type Git } from './git.ts'
 
 export interface Checkout {
   /** Its top directory. */
@@ -14,8 +14,9 @@ export interface Checkout {
   readonly repository: string
   /** The file of its index, which may not exist. */
   readonly index: string
-  /** The commit that HEAD names. */
+  /** The commit that HEAD names, and its tree. */
   readonly head: string
+  readonly tree: string
 }
 
 /** An author and committer; absent variables are those of the user's configuration. */
@@ -42,29 +43,27 @@ function identityOf(name: string, email: string): Identity {
   }
 }
 
+/** Asked for in one call: git takes longer to start than to answer. */
+const FACTS = [
+  '--show-toplevel',
+  '--show-prefix',
+  '--git-common-dir',
+  '--git-path',
+  'index',
+  'HEAD^{commit}',
+  'HEAD^{tree}',
+]
+
 /** Rejects with a `GitError` that says what to do, if a directory cannot have worktrees. */
 export async function checkoutOf(git: Git, directory: string): Promise<Checkout> {
   if (process.platform === 'win32') throw refused('worktrees are not supported on Windows')
-  const read = (...args: readonly string[]): Promise<GitAnswer> => git(directory, args, { answers: [128] })
-  const [version, places, commit] = await Promise.all([
-    read('version'),
-    git(directory, [
-      'rev-parse',
-      '--is-bare-repository',
-      '--is-inside-work-tree',
-      '--git-common-dir',
-      '--git-path',
-      'index',
-    ]),
-    read('rev-parse', '--show-toplevel', '--show-prefix', '--verify', 'HEAD^{commit}'),
+  const [version, facts] = await Promise.all([
+    git(directory, ['version']),
+    git(directory, ['rev-parse', ...FACTS]),
   ]).catch(explained(directory))
   checkVersion(version.stdout)
-  const [bare, inside, common = '', index = ''] = places.stdout.split('\n')
-  if (bare === 'true' || inside !== 'true')
-    throw refused(`${directory} is not in a checkout (bare repository)`)
-  if (commit.code !== 0) throw refused(`${directory} has no commit yet; commit first`)
-  const [root = '', prefix = '', head = ''] = commit.stdout.split('\n')
-  return { root, prefix, head, repository: from(directory, common), index: from(directory, index) }
+  const [root = '', prefix = '', common = '', index = '', head = '', tree = ''] = facts.stdout.split('\n')
+  return { root, prefix, head, tree, repository: from(directory, common), index: from(directory, index) }
 }
 
 /** Rejects with what to do about an error of git; one such as of the configuration is git's own. */
@@ -74,6 +73,10 @@ function explained(directory: string): (error: unknown) => never {
     if (error.reason === 'missing') throw refused('there is no git; install it')
     if (error.message.includes('not a git repository'))
       throw refused(`${directory} is not in a git repository; \`git init\` and a commit make one`)
+    if (error.message.includes('must be run in a work tree'))
+      throw refused(`${directory} is not in a checkout (bare repository)`)
+    if (error.message.includes("ambiguous argument 'HEAD"))
+      throw refused(`${directory} has no commit yet; commit first`)
     const [, owned] = /dubious ownership in repository at '(.*)'/.exec(error.message) ?? []
     if (owned !== undefined)
       throw refused(`${error.message}; allow it with \`git config --global --add safe.directory ${owned}\``)
@@ -102,10 +105,10 @@ function refused(why: string): GitError {
  */
 export async function snapshot(
   git: Git,
-  { root, index, head }: Checkout,
+  { root, index, head, tree: before }: Checkout,
   { message, identity }: { readonly message: string; readonly identity: Identity },
 ): Promise<Snapshot> {
-  const [tree, before] = await Promise.all([treeOf(git, root, index), treeOfCommit(git, root, head)])
+  const tree = await treeOf(git, root, index)
   if (tree === before) return { tree, commit: head, head }
   return { tree, commit: await commitTree(git, root, tree, [head], message, identity), head }
 }
@@ -130,10 +133,6 @@ export async function treeOf(git: Git, root: string, index: string): Promise<str
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
-}
-
-async function treeOfCommit(git: Git, root: string, commit: string): Promise<string> {
-  return (await git(root, ['rev-parse', '--verify', `${commit}^{tree}`])).stdout.trim()
 }
 
 export async function commitTree(

@@ -137,13 +137,12 @@ export class Cleanup {
   }
 
   async #stateOf(root: string): Promise<TreeState | 'unfilled'> {
-    const { index, head } = await checkoutOf(this.#git, root)
+    const { index, head, tree: committed } = await checkoutOf(this.#git, root)
     // git writes it last, and at each commit, switch and reset.
     const written = await stat(index).catch(() => undefined)
     if (!written) return 'unfilled'
     const tree = await treeOf(this.#git, root, index)
-    const { stdout } = await this.#git(root, ['rev-parse', '--verify', `${head}^{tree}`])
-    return { isChanged: tree !== stdout.trim(), head, changedAt: written.mtimeMs }
+    return { isChanged: tree !== committed, head, changedAt: written.mtimeMs }
   }
 
   /** @param hasBranch whether there is still a branch */
