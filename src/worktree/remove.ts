@@ -25,11 +25,8 @@ export async function removeDirectory(
     }
     const ignored = await leftIgnored(git, { root, checkout })
     if (ignored.length > 0) return `it has ignored files: ${ignored.join(', ')}`
-    const unseen = await unseenFiles(git, root)
-    if (unseen.length > 0) return `git was told not to see changes of ${unseen.join(', ')}`
-    // git neither commits nor misses files in the directory of an empty submodule.
-    const risk = await submoduleAtRisk(git, root, checkout)
-    if (risk !== undefined) return risk
+    const beside = await besideCommits(git, { root, checkout })
+    if (beside !== undefined) return beside
     // Without force, so that git refuses a tree with a file that was written meanwhile.
     const remove = await git(checkout, ['worktree', 'remove', root]).then(
       () => undefined,
@@ -41,6 +38,17 @@ export async function removeDirectory(
   } catch (error) {
     return (error as Error).message
   }
+}
+
+/** Returns which files of a tree no commit of its end has, although they are not ignored; `undefined` if there are none. */
+export async function besideCommits(
+  git: Git,
+  { root, checkout }: Pick<Worktree, 'root' | 'checkout'>,
+): Promise<string | undefined> {
+  const unseen = await unseenFiles(git, root)
+  if (unseen.length > 0) return `git was told not to see changes of ${unseen.join(', ')}`
+  // git neither commits nor misses files in the directory of an empty submodule.
+  return submoduleAtRisk(git, root, checkout)
 }
 
 /** Returns the first files that are marked as unchanged, or as left out: no commit has their changes. */

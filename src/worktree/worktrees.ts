@@ -29,8 +29,8 @@ import { lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf } from './notes.ts'
 import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
-import { removeDirectory } from './remove.ts'
-import { fillSubmodules, submoduleAtRisk } from './submodules.ts'
+import { besideCommits, removeDirectory } from './remove.ts'
+import { fillSubmodules } from './submodules.ts'
 
 /** The task of a tree. */
 export interface TreeTask {
@@ -177,7 +177,7 @@ export class Worktrees {
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
         if (stat.commits === 0) return await this.#removeUnchanged(worktree, run)
         const conflicts = await conflictsOf(this.#git, worktree, end)
-        const left = existsSync(root) ? await submoduleAtRisk(this.#git, root, checkout) : undefined
+        const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
         return {
           type: 'committed',
           commit: end,

@@ -230,6 +230,11 @@ test.each(['--assume-unchanged', '--skip-worktree'])(
       why: 'git was told not to see changes of README.md',
     })
     expect(repository.read('README.md', worktree.root)).toBe('work\n')
+    repository.write('page.txt', 'work\n', worktree.root)
+    expect(await repository.worktrees.close(worktree, run)).toMatchObject({
+      paths: ['page.txt'],
+      left: 'git was told not to see changes of README.md',
+    })
   },
 )
 
