@@ -175,7 +175,8 @@ export class Worktrees {
         const end = await this.#commit(worktree, run)
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
-        if (stat.commits === 0) return await this.#removeUnchanged(worktree, run)
+        // A branch that was reset to an earlier commit has none of its own, but other files.
+        if (stat.commits + stat.files === 0) return await this.#removeUnchanged(worktree, run)
         const conflicts = await conflictsOf(this.#git, worktree, end)
         const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
         return {

@@ -156,6 +156,21 @@ test('the end of a run whose agent has checked out an earlier commit again is th
   expect(repository.git(['rev-parse', `refs/opencode-background/${run.id}/run-1`]).trim()).toBe(commit)
 })
 
+test('a run whose agent has reset its branch to an earlier commit has changes, which can be applied', async () => {
+  const repository = createRepository()
+  repository.write('page.txt', 'unwanted\n')
+  repository.commit()
+  const run = task()
+  const worktree = await repository.worktrees.plan(run, repository.root)
+  await repository.worktrees.open(worktree, run)
+  repository.git(['reset', '--quiet', '--hard', 'HEAD~'], worktree.root)
+  const changes = await repository.worktrees.close(worktree, run)
+  expect(changes).toMatchObject({ type: 'committed', commits: 0, paths: ['page.txt'] })
+  const end = changes.type === 'committed' ? changes.commit : ''
+  expect(await repository.worktrees.apply(worktree, run, end, false)).toMatchObject({ type: 'applied' })
+  expect(existsSync(join(repository.root, 'page.txt'))).toBe(false)
+})
+
 test.each([
   { what: 'with a change', text: 'work\n', type: 'failed' },
   { what: 'without one', text: '', type: 'none' },

@@ -36,9 +36,8 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
-      return [
-        `Branch ${branch}, ${counts}: ${listed(paths, files)}. ${forecast(changes)}${leftOrRivals(changes)}`,
-      ]
+      const named = files === 0 ? '' : `: ${listed(paths, files)}`
+      return [`Branch ${branch}, ${counts}${named}. ${forecast(changes)}${leftOrRivals(changes)}`]
     }
   }
 }

@@ -50,6 +50,8 @@ test('the lines about an end name the branch, the numbers, the first paths and t
   expect(changesLines(worktree, { ...committed, rivals: IDS.slice(0, 2) }).join('')).toMatch(
     /now\. The same files were changed by bg_00000002, bg_00000003\.$/,
   )
+  const empty = changesLines(worktree, { ...committed, files: 0, insertions: 0, deletions: 0, paths: [] })
+  expect(empty.join('')).toContain('1 commit, 0 files (+0 -0). It applies')
   const left = 'its submodule lib has changes'
   expect(changesLines(worktree, { ...committed, left }).join('')).toMatch(
     /now\. Not on the branch: its submodule lib has changes\.$/,
