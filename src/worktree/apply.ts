@@ -12,6 +12,7 @@ import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
 import { errorText } from '../host/opencode.ts'
 import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
+import { refOf } from './refs.ts'
 
 /** The modes of a submodule that was changed, created or deleted. */
 const SUBMODULE = /^:(?:160000 160000|000000 160000|160000 000000) /
@@ -21,19 +22,20 @@ const CHANGED = 'the checkout changed meanwhile; try again'
 export class PartlyApplied extends Error {}
 
 /**
- * @param ref keeps the state of the checkout before each apply
  * @param check whether to find out only what would happen
  */
 export async function apply(
   git: Git,
   worktree: Worktree,
+  id: string,
   end: string,
-  ref: string,
   check: boolean,
 ): Promise<Applied> {
+  // Keeps the state of the checkout before each apply.
+  const ref = refOf(id, 'before-apply')
   const { root, index, head } = await checkoutOf(git, worktree.checkout)
   const before = await treeOf(git, root, index)
-  const { tree, conflicts } = await merge(git, worktree, before, end)
+  const { tree, conflicts } = await merge(git, worktree, id, before, end)
   if (conflicts.length > 0) return { type: 'conflicts', paths: conflicts }
   const { paths, created, submodules } = await changesOf(git, root, before, tree)
   const rest = submodules.length > 0 && { submodules }

@@ -1,7 +1,9 @@
 /** Compares the end of a worktree with its base and with the checkout of its parent, in git's object store alone. */
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
+import { commitOf } from './commit.ts'
 import { fieldsOf, type Git } from './git.ts'
+import { refOf } from './refs.ts'
 
 /** How many changed or conflicting paths a record names. */
 const NAMED = 20
@@ -53,26 +55,44 @@ export async function rivalsOf<Each extends Pick<Worktree, 'base'> & { readonly 
 export async function conflictsOf(
   git: Git,
   worktree: Worktree,
+  id: string,
   end: string,
 ): Promise<readonly string[] | undefined> {
   try {
     const { root, index } = await checkoutOf(git, worktree.checkout)
-    const merged = await merge(git, worktree, await treeOf(git, root, index), end)
+    const merged = await merge(git, worktree, id, await treeOf(git, root, index), end)
     return merged.conflicts.slice(0, NAMED)
   } catch {
     return undefined
   }
 }
 
-/** Merges the tree of a checkout with an end, both on the base of the worktree. */
+interface Merged {
+  readonly tree: string
+  readonly conflicts: readonly string[]
+}
+
+/**
+ * Merges the tree of a checkout with an end, both on the base of the worktree. If that conflicts, and the checkout has an
+ * earlier end of the task, the merge is repeated on that one: the task may have changed the same lines again.
+ */
 export async function merge(
   git: Git,
   { checkout, base }: Worktree,
+  id: string,
   tree: string,
   end: string,
-): Promise<{ readonly tree: string; readonly conflicts: readonly string[] }> {
+): Promise<Merged> {
+  const merged = await mergeOn(git, checkout, base.commit, tree, end)
+  if (merged.conflicts.length === 0) return merged
+  const applied = await commitOf(git, checkout, refOf(id, 'applied'))
+  // The same end was applied: the conflict is with what the user has made of it.
+  return applied === undefined || applied === end ? merged : mergeOn(git, checkout, applied, tree, end)
+}
+
+async function mergeOn(git: Git, checkout: string, base: string, tree: string, end: string): Promise<Merged> {
   const onBase = (each: string): Promise<string> =>
-    commitTree(git, checkout, each, [base.commit], 'A side of a merge', OWN_IDENTITY)
+    commitTree(git, checkout, each, [base], 'A side of a merge', OWN_IDENTITY)
   const [ours, theirs] = [await onBase(tree), await onBase(`${end}^{tree}`)]
   const args = ['merge-tree', '--write-tree', '--name-only', '--no-messages', '-z', ours, theirs]
   const [merged = '', ...conflicts] = fieldsOf(await git(checkout, args, { answers: [1] }))

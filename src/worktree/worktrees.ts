@@ -177,7 +177,7 @@ export class Worktrees {
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
         // A branch that was reset to an earlier commit has none of its own, but other files.
         if (stat.commits + stat.files === 0) return await this.#removeUnchanged(worktree, run)
-        const conflicts = await conflictsOf(this.#git, worktree, end)
+        const conflicts = await conflictsOf(this.#git, worktree, run.id, end)
         const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
         return {
           type: 'committed',
@@ -219,7 +219,7 @@ export class Worktrees {
     check: boolean,
   ): Promise<Applied> {
     return this.#alone(worktree.checkout, async () => {
-      const applied = await apply(this.#git, worktree, end, refOf(id, 'before-apply'), check)
+      const applied = await apply(this.#git, worktree, id, end, check)
       const hasAll = (applied.type === 'applied' || applied.type === 'nothing') && !applied.submodules
       if (hasAll && !check) await this.#git(worktree.checkout, ['update-ref', refOf(id, 'applied'), end])
       return applied

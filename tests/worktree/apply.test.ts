@@ -114,6 +114,41 @@ test('an apply after a commit of the parent has the changes of both', async () =
   expect(repository.read('other.txt')).toBe('other\n')
 })
 
+test('the end of a later run is applied after an earlier one whose lines it has changed again', async () => {
+  const repository = createRepository()
+  const { worktrees } = repository
+  const { worktree, own, end } = await run(repository, (root) => {
+    repository.write('README.md', '# First\n', root)
+    repository.write('page.txt', 'first\n', root)
+  })
+  expect(await worktrees.apply(worktree, own, end, false)).toMatchObject({ type: 'applied' })
+  repository.write('mine.txt', 'mine\n')
+  const next = { ...own, run: 2 }
+  await worktrees.open(worktree, next)
+  repository.write('README.md', '# Second\n', worktree.root)
+  const changes = await worktrees.close(worktree, next)
+  expect(changes).toMatchObject({ type: 'committed', conflicts: [] })
+  const second = changes.type === 'committed' ? changes.commit : ''
+  const paths = ['README.md']
+  expect(await worktrees.apply(worktree, next, second, false)).toEqual({ type: 'applied', paths })
+  expect(repository.read('README.md')).toBe('# Second\n')
+  expect(await worktrees.apply(worktree, next, second, false)).toEqual({ type: 'nothing', paths: [] })
+})
+
+test('a later run conflicts with what the user has made of an earlier one that was applied', async () => {
+  const repository = createRepository()
+  const { worktrees } = repository
+  const { worktree, own, end } = await run(repository, (root) =>
+    repository.write('README.md', '# First\n', root),
+  )
+  await worktrees.apply(worktree, own, end, false)
+  repository.write('README.md', '# Mine\n')
+  const next = { ...own, run: 2 }
+  await worktrees.open(worktree, next)
+  repository.write('README.md', '# Second\n', worktree.root)
+  expect(await worktrees.close(worktree, next)).toMatchObject({ conflicts: ['README.md'] })
+})
+
 test('an apply that finds a file changed meanwhile writes nothing', async () => {
   const repository = createRepository()
   const { worktree, own, end } = await run(repository, (root) => repository.write('page.txt', 'new\n', root))
