@@ -7,7 +7,7 @@
  *   no branch, for 30 days                   → its refs go
  *
  * A tree with ignored files that neither `copyIncluded` nor the setup has made is kept, and so are trees that are locked, but
- * for those whose process is gone: nobody may ever recover their task, and they count as changed.
+ * for those whose process is gone: their task may never be recovered, and they count as changed.
  */
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -54,7 +54,7 @@ export class Cleanup {
     return findRefs(this.#git, root)
   }
 
-  /** Returns the commit of a branch whose work the checkout has: it was applied or merged. Reads alone, for long maybe. */
+  /** Returns the commit of a branch whose work the checkout has: it was applied or merged. It only reads, which may take long. */
   async workElsewhere({ refs, branch }: FoundRefs, checkout: Checkout): Promise<string | undefined> {
     if (!branch) return undefined
     const isElsewhere =
