@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, never } from '../harness/replies.ts'
@@ -277,4 +277,27 @@ test('a worktree is refused where there is no repository, and nothing is started
   const answer = await launch(parent, 'try')
   expect(answer).toContain(`worktree: ${directory} is not in a git repository`)
   expect(parent.childRequests).toEqual([])
+})
+
+test('of twenty launches at once ten get a tree and a branch, ten are refused, and no lock is left', async () => {
+  const project = stage.project({ options: { pollMs: 600_000, worktree: { max: 10 } } })
+  const parent = await stage.parent(writes('page.txt', 'work\n'), {}, project)
+  const calls = Array.from({ length: 20 }, (_, index) => backgroundTask(`page ${index}`, { worktree: true }))
+  const answers = await parent.call(calls)
+  const launched = answers.filter((answer) => answer.includes('branch: ')).map(idOf)
+  expect(launched).toHaveLength(10)
+  expect(answers.filter((answer) => answer.includes('its limit (worktree.max) is 10'))).toHaveLength(10)
+  for (const id of launched) await parent.waitForNotice(`id="${id}"`)
+  await parent.quiet()
+  const at = (...args: readonly string[]): string[] =>
+    execFileSync('git', ['-C', project.directory, ...args])
+      .toString()
+      .trim()
+      .split('\n')
+  expect(at('worktree', 'list')).toHaveLength(1 + 10)
+  const branches = at('branch', '--list', '--format=%(refname:short)', 'opencode-background/*')
+  expect(branches.map(idOf).toSorted()).toEqual(launched.toSorted())
+  for (const branch of branches) expect(at('show', `${branch}:page.txt`)).toEqual(['work'])
+  const files = readdirSync(join(project.directory, '.git'), { recursive: true }).map(String)
+  expect(files.filter((path) => path.endsWith('.lock'))).toEqual([])
 })
