@@ -1,7 +1,7 @@
 /**
- * Writes the changes of a worktree into the checkout of its parent, as changes that are not staged. Nothing is written where
- * one of them conflicts, and the index stays as it is: `git apply --3way` and `--index` would stage, or refuse a checkout with
- * changes.
+ * Writes the changes of a worktree into the checkout of its parent, unstaged. Writes nothing if any change conflicts, and never
+ * changes the index. Plain `git apply` is used, because `--3way` would stage the changes, and `--index` would refuse a checkout
+ * that has changes.
  */
 import type { Applied } from '../task/task.ts'
 import { lstat, mkdtemp, rm } from 'node:fs/promises'
@@ -14,15 +14,15 @@ import { fieldsOf, GitError, type Git } from './git.ts'
 import { merge } from './merge.ts'
 import { refOf } from './refs.ts'
 
-/** The modes of a submodule that was changed, created or deleted. */
+/** Matches the raw diff entry of a submodule that was changed, created or deleted. */
 const SUBMODULE = /^:(?:160000 160000|000000 160000|160000 000000) /
 const CHANGED = 'the checkout changed meanwhile; try again'
 
-/** An apply that failed, and could not be undone. The message says what keeps the state before. */
+/** An apply failed, and its writes could not be undone. The message names the ref that has the files as they were before. */
 export class PartlyApplied extends Error {}
 
 /**
- * @param check whether to find out only what would happen
+ * @param check whether to report the result without writing
  */
 export async function apply(
   git: Git,
@@ -47,7 +47,7 @@ export async function apply(
   if (check || paths.length === 0) return { type: paths.length === 0 ? 'nothing' : 'clean', paths, ...rest }
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-apply-'))
   try {
-    // A file, because files of any encoding are in it.
+    // The patch stays in a file, because its text can have any encoding, and `stdout` is decoded as UTF-8.
     const patch = join(directory, 'patch')
     const diff = [
       'diff-tree',
@@ -64,7 +64,7 @@ export async function apply(
     const count = ['diff-tree', '-r', '--no-renames', '--ignore-submodules=all', '--numstat', '-z']
     const counts = await git(root, [...count, before, tree])
     const checked = await git(root, [...write, '--check', '--numstat', '-z', patch])
-    // Seen: git reports no error if the disk was full.
+    // git exits with 0 although it could not write the whole patch to a full disk (seen).
     if (checked.stdout !== counts.stdout)
       throw new GitError('refused', 'git has not written the whole patch; the disk may be full')
     if ((await treeOf(git, root, index)) !== before) throw new GitError('refused', CHANGED)
@@ -73,13 +73,13 @@ export async function apply(
     const state = await commitTree(git, root, before, parents, 'The checkout before an apply', OWN_IDENTITY)
     await git(root, ['update-ref', ref, state])
     const { code } = await git(root, [...write, patch], { answers: [1] }).catch(async (error: unknown) => {
-      // It writes one file after another, and the disk may be full now.
+      // `git apply` writes one file after another, so a full disk can stop it halfway.
       await putBack(git, root, before, paths, created).catch(() => {
         throw new PartlyApplied(`${errorText(error)}. Some files may be written: ${ref} has all as they were`)
       })
       throw error
     })
-    // git checks all files again before it writes the first one: to put them back would overwrite what they have now.
+    // git checks all files before it writes the first one, so it has written none, and the user's newer content must stay.
     if (code === 1) throw new GitError('refused', CHANGED)
     return { type: 'applied', paths, ...rest }
   } finally {
@@ -87,7 +87,10 @@ export async function apply(
   }
 }
 
-/** Returns the paths of files that differ, of those the created ones, and the submodules: a patch can only create their directory. */
+/**
+ * Returns the paths of all files that differ, and again those of the created ones. Submodules are separate, because a patch can
+ * only create their directories.
+ */
 async function changesOf(
   git: Git,
   root: string,
@@ -102,7 +105,7 @@ async function changesOf(
   return { paths: pathsOf(/./).filter(isFile), created: pathsOf(/A$/).filter(isFile), submodules }
 }
 
-/** Gives files the content that they have in a tree, and removes those that it does not have. The index stays as it is. */
+/** Restores `paths` from a tree, and deletes the `created` ones, which it lacks. The index does not change. */
 async function putBack(
   git: Git,
   root: string,
@@ -111,7 +114,7 @@ async function putBack(
   created: readonly string[],
 ): Promise<void> {
   for (const path of created) {
-    // A directory was there before, with ignored files that made the apply fail.
+    // Keep a directory: it existed before, and the ignored files in it made the apply fail.
     const status = await lstat(join(root, path)).catch(() => undefined)
     if (status?.isDirectory() === false) await rm(join(root, path))
   }

@@ -1,4 +1,4 @@
-/** Reads a checkout of a repository, and stores its present state as a commit without touching its index, HEAD or stash. */
+/** Reads a checkout of a repository, and stores its current state as a commit. Its index, HEAD and stashes do not change. */
 import { constants, existsSync } from 'node:fs'
 import { copyFile, mkdtemp, rm, stat, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { fieldsOf, GitError, type Git } from './git.ts'
 export interface Checkout {
   /** Its top directory. */
   readonly root: string
-  /** The path from its top directory to the one that was asked for, with a slash at its end, or ''. */
+  /** The path from `root` to the requested directory, with a trailing slash; '' for `root` itself. */
   readonly prefix: string
   /** The directory of the repository, which all its checkouts share. */
   readonly repository: string
@@ -19,17 +19,17 @@ export interface Checkout {
   readonly tree: string
 }
 
-/** An author and committer; absent variables are those of the user's configuration. */
+/** Environment variables for author and committer. git takes absent ones from the user's configuration. */
 export type Identity = Readonly<Record<string, string>>
 
 export interface Snapshot {
   readonly tree: string
-  /** The commit of the tree: that of HEAD, unless the checkout has changes. */
+  /** The commit with this tree; HEAD itself if the checkout has no changes. */
   readonly commit: string
   readonly head: string
 }
 
-/** `git merge-tree --write-tree` is new in it. */
+/** The first git that has `git merge-tree --write-tree`. */
 const LEAST = [2, 38] as const
 
 export const OWN_IDENTITY: Identity = identityOf('opencode-background', 'opencode-background@localhost')
@@ -43,7 +43,7 @@ function identityOf(name: string, email: string): Identity {
   }
 }
 
-/** Asked for in one call: git takes longer to start than to answer. */
+/** One `rev-parse` call reads all of these, because a git process takes longer to start than to answer. */
 const FACTS = [
   '--show-toplevel',
   '--show-prefix',
@@ -66,7 +66,7 @@ export async function checkoutOf(git: Git, directory: string): Promise<Checkout>
   return { root, prefix, head, tree, repository: from(directory, common), index: from(directory, index) }
 }
 
-/** Rejects with what to do about an error of git; one such as of the configuration is git's own. */
+/** Translates known errors of git into a `GitError` that says what to do. Rethrows others, as of the configuration. */
 function explained(directory: string): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof GitError)) throw error
@@ -100,8 +100,8 @@ function refused(why: string): GitError {
 }
 
 /**
- * Stores the files of a checkout, but those that are ignored, as a commit: staged, changed, deleted and new ones. It writes
- * a copy of the index, so that a lock of the real one does not matter either.
+ * Stores the staged, changed, deleted and new files of a checkout as a commit, without ignored ones. Writes to a copy of the
+ * index, so that it works even while the index is locked.
  */
 export async function snapshot(
   git: Git,
@@ -113,14 +113,14 @@ export async function snapshot(
   return { tree, commit: await commitTree(git, root, tree, [head], message, identity), head }
 }
 
-/** Returns the tree of the files of a checkout that are not ignored. */
+/** Writes all files of a checkout, except ignored ones, as a tree, and returns its hash. */
 export async function treeOf(git: Git, root: string, index: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-index-'))
   const copy = join(directory, 'index')
   try {
     if (existsSync(index)) {
       await copyFile(index, copy, constants.COPYFILE_FICLONE)
-      // git reads the files again that changed in the moment of the index, or later: a newer copy would hide their changes.
+      // git re-reads each file whose mtime is not older than that of the index. A copy with a newer mtime would hide changes.
       const second = Math.floor((await stat(index)).mtimeMs / 1000)
       await utimes(copy, second, second)
     }
@@ -147,13 +147,13 @@ export async function commitTree(
   return (await git(root, args, { env: identity, input: message })).stdout.trim()
 }
 
-/** Returns the user's own identity, or ours where git knows none. */
+/** Returns no variables if git is configured with an identity, otherwise our own identity. */
 export async function identityAt(git: Git, root: string): Promise<Identity> {
   const ask = ['-c', 'user.useConfigOnly=true', 'var', 'GIT_COMMITTER_IDENT']
   return (await git(root, ask, { answers: [128] })).code === 0 ? {} : OWN_IDENTITY
 }
 
-/** The changed and the new files of one tree or commit against another. */
+/** Counts the files of `after` that `before` lacks, and all others that differ. */
 export async function differences(
   git: Git,
   root: string,

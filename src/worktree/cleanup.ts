@@ -1,13 +1,13 @@
 /**
- * Removes the worktrees of ended tasks whose work is elsewhere. Nothing is removed by force, and no commit goes with a branch:
- * refs of ours keep it (`refs.ts`).
+ * Removes the worktrees of ended tasks that the user needs no more. No commit is lost with a branch, because our refs keep it
+ * (`refs.ts`). `removeDirectory` refuses to delete files that no commit has.
  *
- *   applied or merged, without other changes → directory and branch go
- *   neither, for `keepDays`                  → what stands in the directory is committed, and the directory goes
- *   no branch, for 30 days                   → its refs go
+ *   applied or merged, without other changes → remove directory and branch
+ *   neither, and unchanged for `keepDays`    → commit the files of the directory, and remove the directory
+ *   without a branch for 30 days             → delete the refs
  *
- * A tree with ignored files that neither `copyIncluded` nor the setup has made is kept, and so are trees that are locked, but
- * for those whose process is gone: their task may never be recovered, and they count as changed.
+ * Keeps a worktree with ignored files, unless `copyIncluded`, the setup or OpenCode made them. Keeps a locked worktree, unless
+ * the lock is ours and its process is gone. Such a worktree counts as changed, because its task may never be recovered.
  */
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -19,7 +19,7 @@ import { findRefs, leftRef, refOf, type FoundRefs } from './refs.ts'
 import { removeDirectory } from './remove.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
-/** How long the refs of a task stay after its branch. */
+/** How many days after its branch the refs of a task are deleted. */
 const REF_DAYS = 30
 
 export interface CleanupPorts {
@@ -54,7 +54,7 @@ export class Cleanup {
     return findRefs(this.#git, root)
   }
 
-  /** Returns the commit of a branch whose work the checkout has: it was applied or merged. It only reads, which may take long. */
+  /** Returns the branch's commit if the checkout already has its work, applied or merged. Only reads, but can take long. */
   async workElsewhere({ refs, branch }: FoundRefs, checkout: Checkout): Promise<string | undefined> {
     if (!branch) return undefined
     const isElsewhere =
@@ -63,10 +63,11 @@ export class Cleanup {
   }
 
   /**
-   * Cleans up what a task has left. Resolves with why its tree is kept although it could go. Rejects with a `GitError`.
+   * Cleans up the tree, the branch and the refs of a task. Resolves with the reason if a tree that is due cannot be removed.
+   * Rejects with a `GitError`.
    *
    * @param root the directory of its tree
-   * @param elsewhere see `workElsewhere`
+   * @param elsewhere the result of `workElsewhere`
    */
   async clean(
     taskID: string,
@@ -75,7 +76,7 @@ export class Cleanup {
     elsewhere: string | undefined,
   ): Promise<string | undefined> {
     if (this.#ports.isUsed(taskID, root)) return undefined
-    // Reads them again: launches and ends may have changed them.
+    // Read the refs again, because a launch or an end may have changed them since `find`.
     const found = (await findRefs(this.#git, checkout.root)).find(({ id }) => id === taskID)
     if (!found) return undefined
     const kept = await this.#cleanTree(found, root, checkout, elsewhere)
@@ -83,7 +84,7 @@ export class Cleanup {
     return kept?.why
   }
 
-  /** Removes the tree and the branch as far as the work allows. Resolves with `undefined` if there is no branch any more. */
+  /** Removes the tree and the branch if they are due. Resolves with `undefined` if the task has no branch any more. */
   async #cleanTree(
     { id, refs, branch }: FoundRefs,
     root: string,
@@ -96,7 +97,7 @@ export class Cleanup {
     const isLeft = tree?.lock !== undefined && isLeftLock(tree.lock, this.#ports.owners)
     if (tree?.lock !== undefined && !isLeft) return {}
     const state = tree && existsSync(root) ? await this.#stateOf(root) : 'removed'
-    // Its process ended while git filled it: the next run fills it again.
+    // The process ended while git was filling the tree. The next run fills it again.
     if (state === 'unfilled') return {}
     const isClean = state === 'removed' || (!state.isChanged && state.head === branch.commit)
     const isDone = elsewhere === branch.commit && !isLeft && isClean
@@ -123,13 +124,13 @@ export class Cleanup {
     return this.#ports.now() - at >= this.#ports.keepDays * DAY_MS
   }
 
-  /** Whether the checkout has the commits of a branch, or the same patches. */
+  /** Whether HEAD contains the commits of a branch, or commits with the same patches. */
   async #isMerged(tip: string, refs: FoundRefs['refs'], { root, head }: Checkout): Promise<boolean> {
     const reachable = await this.#git(root, ['merge-base', '--is-ancestor', tip, head], { answers: [1] })
     if (reachable.code === 0) return true
     const base = refs.get('base')?.commit
     if (base === undefined) return false
-    // `git cherry` ignores merges, and the changes that were made in them.
+    // `git cherry` ignores merge commits, and so would miss changes that were made in one.
     const merges = await this.#git(root, ['rev-list', '--merges', '--count', `${base}..${tip}`])
     if (merges.stdout.trim() !== '0') return false
     const { stdout } = await this.#git(root, ['cherry', head, tip, base])
@@ -138,18 +139,18 @@ export class Cleanup {
 
   async #stateOf(root: string): Promise<TreeState | 'unfilled'> {
     const { index, head, tree: committed } = await checkoutOf(this.#git, root)
-    // git writes it last, and at each commit, switch and reset.
+    // git writes the index last when it fills a tree, and at each commit, switch and reset.
     const written = await stat(index).catch(() => undefined)
     if (!written) return 'unfilled'
     const tree = await treeOf(this.#git, root, index)
     return { isChanged: tree !== committed, head, changedAt: written.mtimeMs }
   }
 
-  /** @param hasBranch whether there is still a branch */
+  /** @param hasBranch whether the task still has a branch after this clean-up */
   async #expireRefs({ id, refs, branch }: FoundRefs, { root }: Checkout, hasBranch: boolean): Promise<void> {
     const now = this.#ports.now()
     const gone = refs.get('gone')
-    // Of an earlier branch, if there was one just now.
+    // The task had a branch until now, so a `gone` ref is from an earlier branch.
     const isPast = branch !== undefined
     if (gone && isPast) await this.#git(root, ['update-ref', '-d', refOf(id, 'gone'), gone.commit])
     if (hasBranch) return
@@ -158,7 +159,7 @@ export class Cleanup {
       return
     }
     if (now - gone.at * 1000 < REF_DAYS * DAY_MS) return
-    // All or none, and none that was moved meanwhile.
+    // One transaction: deletes all refs, or none if any was moved meanwhile.
     const lines = [...refs].map(([own, { commit }]) => `delete ${refOf(id, own)} ${commit}\n`)
     await this.#git(root, ['update-ref', '--stdin'], { input: lines.join('') })
   }

@@ -1,4 +1,4 @@
-/** Commits what stands in a worktree, so that no work exists as files alone. */
+/** Commits the files of a worktree, so that no work exists only as uncommitted files. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkoutOf, identityAt, snapshot } from './checkout.ts'
@@ -7,10 +7,11 @@ import { listTrees } from './lock.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
 /**
- * Commits all files of a tree that are not ignored on its branch, and returns the commit: that of the branch where the tree
- * has an earlier one without changes. Rejects with a `GitError` if the branch cannot be advanced to it; the ref has it then.
+ * Commits all files of a tree, except ignored ones, advances the branch to that commit, and returns it. If the tree has an
+ * earlier commit of the branch checked out without changes, returns the branch's commit. Rejects with a `GitError` if the branch
+ * cannot be advanced; the ref then still keeps the commit.
  *
- * @param refOf returns the ref that keeps the commit, whatever happens to the branch
+ * @param refOf returns the ref that keeps a commit, whatever happens to the branch
  */
 export async function commitFiles(
   git: Git,
@@ -19,23 +20,23 @@ export async function commitFiles(
   refOf: (commit: string) => string,
 ): Promise<string> {
   const { root, checkout, branch } = worktree
-  // Without its `.git`, the directory would be a part of a repository around it, such as that of a home.
+  // Without `.git`, git would take the directory for a part of an enclosing repository, such as one of the home directory.
   const found = existsSync(join(root, '.git')) ? await checkoutOf(git, root) : undefined
   if (found?.root !== root) throw new GitError('refused', `${root} is no worktree any more`)
   const { commit, head } = await snapshot(git, found, { message, identity: await identityAt(git, root) })
   const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
-  // An agent that compares its work with an earlier commit may leave that one checked out.
+  // The agent may have checked out an earlier commit of the branch to compare, and left it checked out.
   const mayBeBehind = tip !== undefined && tip !== commit && commit === head
   const end = mayBeBehind && (await isAncestor(git, checkout, commit, tip)) ? tip : commit
   const ref = refOf(end)
-  // First, so that the commit is kept whatever happens to the branch.
+  // Set the ref before the branch, so that the commit is kept even if the branch cannot be advanced.
   await git(checkout, ['update-ref', ref, end])
   if (commit !== head) {
     const [reason = ''] = message.trimStart().split('\n')
     await git(root, ['update-ref', '-m', reason, 'HEAD', commit, head])
   }
   await advance(git, worktree, end, ref)
-  // Only its index is behind now. Another git may hold the lock, and nothing is lost by that.
+  // Update the index, which alone is out of date now. A failure, as when another git holds the lock, loses nothing.
   await git(root, ['reset', '--quiet'], { answers: [1, 128] })
   return end
 }
@@ -58,7 +59,7 @@ async function advance(
   await git(checkout, ['update-ref', name, commit, ...(tip === undefined ? [] : [tip])])
 }
 
-/** Returns another directory in which the branch is checked out, such as that of the parent: to move it would change that. */
+/** Returns another directory that has the branch checked out, such as the parent's: moving the branch would change it. */
 export async function otherTreeOf(
   git: Git,
   { root, checkout, branch }: Pick<Worktree, 'root' | 'checkout' | 'branch'>,

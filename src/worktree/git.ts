@@ -1,14 +1,14 @@
 /**
- * Calls git. A wrapper such as simple-git parses output that is not read here, and refuses `core.hooksPath`; what a wrapper
- * of processes such as execa adds to `execFile` is not needed either, and each weighs more than this folder.
+ * Calls git with `execFile`. simple-git refuses `core.hooksPath`, and parses output that this plugin does not read. execa adds
+ * nothing that is needed here. Each of them is larger than this whole folder.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
 export interface GitOptions {
-  /** Variables beside those of this process, such as another index. */
+  /** Environment variables to add, such as `GIT_INDEX_FILE`. */
   readonly env?: Readonly<Record<string, string>>
-  /** Exit codes other than 0 that are an answer. */
+  /** Exit codes besides 0 that resolve the call instead of rejecting it. */
   readonly answers?: readonly number[]
   readonly input?: string
 }
@@ -38,9 +38,9 @@ export class GitError extends Error {
 /** Time limit of a call, in milliseconds: a filter such as LFS may download while a tree is filled. */
 const LIMIT_MS = 300_000
 /**
- * A call that lists the worktrees fails while another process makes one, whose record is empty for a moment (seen). It is
- * repeated at once, because to start a git takes longer than that moment; but not `git worktree add`, which has made its
- * branch by then.
+ * Listing worktrees fails while another process makes one, because the new one's record is empty for a moment (seen). The call
+ * is repeated at once: starting git takes longer than that moment. `git worktree add` is not, because it has already made its
+ * branch when it fails so.
  */
 const HALF_MADE = /failed to read .*commondir/
 const CALLS = 10
@@ -49,8 +49,8 @@ const LOCKED = /\.lock'?: File exists|could not lock/i
 const ANSWER_BYTES = 256 * 1024 * 1024
 
 /**
- * Settings of each call: no hooks, no programs of the configuration beside its filters, no background work, and no signature
- * that asks for a passphrase. Names are plain UTF-8.
+ * Settings for each call: no hooks, no configured programs except filters, no background maintenance, and no signing, which
+ * could ask for a passphrase. Paths are not quoted.
  */
 const SETTINGS = [
   'core.hooksPath=/dev/null',
@@ -63,7 +63,10 @@ const SETTINGS = [
   'maintenance.auto=false',
 ].flatMap((setting) => ['-c', setting])
 
-/** Variables by which the caller of OpenCode, such as a hook of git, points at another repository or index, or changes a patch. */
+/**
+ * Variables that are not passed on. OpenCode has them if a git hook started it; they select another repository or index, or
+ * change patches.
+ */
 const FOREIGN =
   /^GIT_(?:DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|PREFIX|NAMESPACE|OBJECT_DIRECTORY|ALTERNATE_.*|CONFIG_PARAMETERS|DIFF_OPTS)$/
 
@@ -71,7 +74,7 @@ function environment(added: GitOptions['env']): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !FOREIGN.test(name))
   return {
     ...Object.fromEntries(own),
-    // Errors are told apart by their words.
+    // `failure` and `explained` recognise errors by their English text.
     LC_ALL: 'C',
     GIT_TERMINAL_PROMPT: '0',
     GIT_ASKPASS: 'true',
@@ -109,7 +112,7 @@ const call: Git = (directory, args, { env, answers = [], input } = {}) =>
         else reject(failure(directory, args, error, stderr))
       },
     )
-    // git may end before it has read all of it.
+    // Ignore EPIPE: git may exit before it has read all input.
     child.stdin?.on('error', () => {})
     child.stdin?.end(input)
   })
@@ -123,7 +126,7 @@ function failure(
   stderr: string,
 ): GitError {
   const name = `git ${args[0] ?? ''}`
-  // The system reports a missing directory like a missing program.
+  // `execFile` reports ENOENT for a missing directory as for a missing program.
   if (code === 'ENOENT' && !existsSync(directory))
     return new GitError('refused', `${name}: ${directory} does not exist`)
   if (code === 'ENOENT') return new GitError('missing', `${name} could not be run: there is no git`)
@@ -134,7 +137,7 @@ function failure(
   return new GitError(LOCKED.test(stderr) || HALF_MADE.test(stderr) ? 'locked' : 'refused', text)
 }
 
-/** Returns the fields of an answer in which each is followed by a NUL. */
+/** Splits output in which each field ends with a NUL (`-z`). */
 export function fieldsOf({ stdout }: GitAnswer): string[] {
   return stdout.split('\0').slice(0, -1)
 }

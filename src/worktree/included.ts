@@ -1,6 +1,6 @@
 /**
- * The ignored files that a worktree gets: those that match `.worktreeinclude` at the root of the checkout. The file has the
- * form of `.gitignore`.
+ * Copies ignored files into a worktree: those that match the patterns of `.worktreeinclude` at the root of the checkout, which
+ * has the syntax of `.gitignore`. Also finds the ignored files that a removal of the worktree would lose.
  */
 import { constants, existsSync } from 'node:fs'
 import { copyFile, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import { copyInstalled, isInstalled } from './installed.ts'
 import { setupTimeOf, type SetupTime } from './setup-marks.ts'
 
 const LIST = '.worktreeinclude'
-/** How many ignored files are named. */
+/** The maximum number of ignored files that `leftIgnored` returns. */
 const NAMED = 20
 
 /** Copies the included files of the checkout into its tree. Links are not followed, and no file is replaced. */
@@ -21,7 +21,7 @@ export async function copyIncluded(git: Git, worktree: Worktree): Promise<void> 
     const target = join(root, path)
     const status = await lstat(join(checkout, path))
     if (!status.isFile() || existsSync(target)) continue
-    // A directory of the checkout may be a link in the commit.
+    // In the tree, a directory of the path may be a symbolic link that leads out of it.
     const directory = dirname(target)
     await mkdir(directory, { recursive: true })
     if (!`${await realpath(directory)}/`.startsWith(`${root}/`)) continue
@@ -30,19 +30,19 @@ export async function copyIncluded(git: Git, worktree: Worktree): Promise<void> 
   await copyInstalled(git, worktree)
 }
 
-/** Returns the files that match the list and are ignored. */
+/** Returns the ignored files that match `.worktreeinclude`. */
 async function included(git: Git, checkout: string): Promise<string[]> {
   if (!existsSync(join(checkout, LIST))) return []
   const list = ['ls-files', '--others', '--ignored', `--exclude-from=${LIST}`, '-z']
   const { stdout } = await git(checkout, list)
   if (stdout === '') return []
-  // 1: none of them is ignored.
+  // Exit code 1: none of the files is ignored.
   return fieldsOf(await git(checkout, ['check-ignore', '-z', '--stdin'], { input: stdout, answers: [1] }))
 }
 
 /**
- * Returns the ignored files and directories of a tree that neither `copyIncluded`, the setup nor OpenCode has made, at most `NAMED`. Of
- * a directory with files of both, the first such file stands for all.
+ * Returns up to `NAMED` ignored files and directories of a tree that neither `copyIncluded`, the setup nor OpenCode made. Of a
+ * directory that also contains files they made, returns only the first file they did not make.
  */
 export async function leftIgnored(
   git: Git,
@@ -67,7 +67,7 @@ export async function leftIgnored(
   return left
 }
 
-/** Returns the first file of a directory that is ours, and the first that is not. */
+/** Returns the first file in a directory for which `isOurs` holds, and the first for which it does not. */
 async function sorted(
   root: string,
   directory: string,
@@ -87,7 +87,7 @@ async function sorted(
   return { ours, others }
 }
 
-/** Whether a file was written, or moved to its place, while the setup ran: no program can set that time back. */
+/** Whether a file was written or moved while the setup ran. Reads the ctime, because no program can set it. */
 async function isMadeWithin(path: string, { begun, done }: SetupTime): Promise<boolean> {
   const { ctimeMs } = await lstat(path)
   return begun <= ctimeMs && ctimeMs <= done

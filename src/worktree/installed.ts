@@ -1,6 +1,6 @@
 /**
- * What OpenCode has installed for itself: at its first call in a directory, it installs the package of plugins with npm into each
- * `.opencode` that lacks it, and no call in that directory returns before (contract 17.5). A tree has those of the checkout.
+ * Copies the packages that OpenCode has installed for itself into a tree. Otherwise OpenCode would install its plugin package
+ * with npm into each `.opencode` that lacks it, and every call in that directory would wait for that (contract 17.5).
  */
 import { constants, existsSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
@@ -13,12 +13,12 @@ const INSTALLED =
   /(?:^|\/)\.opencode\/(?:node_modules\/?|package\.json|package-lock\.json|bun\.lock|\.gitignore)$/
 const NAMES = ['node_modules', 'package.json', 'package-lock.json', 'bun.lock']
 
-/** Whether a path is an ignored one that OpenCode makes again. */
+/** Whether OpenCode installs this ignored path again when it is missing. */
 export function isInstalled(path: string): boolean {
   return INSTALLED.test(path)
 }
 
-/** Copies what is installed for the checkout and ignored by git into the tree, where that has the same folder. */
+/** Copies installed, ignored files from each `.opencode` of the checkout to the same folder of the tree, if the tree has it. */
 export async function copyInstalled(git: Git, { checkout, root, directory }: Worktree): Promise<void> {
   const below = relative(root, directory).split('/')
   const folders = ['', ...below.map((_, depth) => below.slice(0, depth + 1).join('/'))]
@@ -28,7 +28,7 @@ export async function copyInstalled(git: Git, { checkout, root, directory }: Wor
     .flatMap((folder) => NAMES.map((name) => join(folder, name)))
     .filter((path) => existsSync(join(checkout, path)) && !existsSync(join(root, path)))
   for (const path of paths) {
-    // 1: it is not ignored, and so not for us to add.
+    // Exit code 1: the path is not ignored, so that adding it would change the tree.
     const { code } = await git(checkout, ['check-ignore', '--quiet', path], { answers: [1] })
     if (code !== 0) continue
     const options = {

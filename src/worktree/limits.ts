@@ -4,12 +4,12 @@ import { readdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GitError } from './git.ts'
 
-/** Free space below which no tree is made: an agent that writes and builds fills the rest. */
+/** The minimum of free space for a new tree, because its agent will write files and build. */
 const LEAST_FREE_BYTES = 2_000_000_000
-/** How many trees a refusal names. */
+/** The maximum number of trees that a refusal names. */
 const NAMED = 5
 
-/** Returns the free space of the disk of a directory; `Infinity` where the system does not report it. */
+/** Returns the free space on the disk of a directory; `Infinity` if the system does not report it. */
 export async function freeBytes(directory: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(directory)
@@ -30,7 +30,7 @@ export async function refuseFullDisk(directory: string, free: typeof freeBytes):
   )
 }
 
-/** The trees of tasks that were launched, and whose directories may not exist yet. */
+/** Counts the trees of a project, including those of launched tasks whose directories do not exist yet. */
 export class PlannedTrees {
   /** By task id: the directory of its project. */
   readonly #homes = new Map<string, string>()
@@ -43,7 +43,7 @@ export class PlannedTrees {
   /** Adds a tree, or rejects with a `GitError` if its project has `max` already. */
   async add(taskID: string, home: string, max: number): Promise<void> {
     const names = await readdir(home)
-    // No await from here on, so that of two launches at once only one gets the last place.
+    // No await from here on: otherwise two concurrent launches could both take the last place.
     const made = names.filter((name) => existsSync(join(home, name, '.git')))
     for (const id of this.#homes.keys()) if (!this.has(id)) this.#homes.delete(id)
     const planned = [...this.#homes].flatMap(([id, each]) => (each === home ? [id] : []))

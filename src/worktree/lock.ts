@@ -1,4 +1,4 @@
-/** The lock of a worktree, by which git refuses to remove it: its reason names the task, and the process that runs it. */
+/** Reads and writes locks of worktrees. git does not remove a locked one; the reason of ours names the task and its process. */
 import type { CommandOwner } from '../work/command/files.ts'
 import type { Git } from './git.ts'
 
@@ -12,9 +12,9 @@ export interface LockOwners {
 /** A worktree as git lists it. */
 export interface Listed {
   readonly root: string
-  /** The branch that is checked out; absent for a commit without one. */
+  /** The branch that is checked out; absent for a detached HEAD. */
   readonly branch?: string
-  /** The reason of its lock; absent for one that is not locked. */
+  /** The reason of its lock; absent if it is not locked. */
   readonly lock?: string
 }
 
@@ -22,7 +22,7 @@ export function lockReason(id: string, { self }: LockOwners): string {
   return `opencode-background ${id} ${JSON.stringify(self)}`
 }
 
-/** Whether a lock is ours, and its process is gone. A lock of somebody else, and an unreadable one, hold. */
+/** Whether a lock is ours and its process is gone. Returns false for a foreign or unreadable lock, which must be respected. */
 export function isLeftLock(reason: string, owners: LockOwners): boolean {
   const [, owner] = /^opencode-background \S+ (\{.*\})$/.exec(reason) ?? []
   try {

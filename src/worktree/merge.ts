@@ -1,4 +1,4 @@
-/** Compares the end of a worktree with its base and with the checkout of its parent, in git's object store alone. */
+/** Compares the end of a worktree with its base and with the parent's checkout. Writes only git objects, no files or refs. */
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
 import { commitOf } from './commit.ts'
@@ -21,7 +21,7 @@ export async function statOf(git: Git, checkout: string, base: string, end: stri
   const count = await git(checkout, ['rev-list', '--count', `${base}..${end}`])
   const args = ['diff-tree', '-r', '--no-renames', '--numstat', '-z', base, end]
   const rows = fieldsOf(await git(checkout, args)).map((row) => row.split('\t'))
-  // Binary files have no lines.
+  // `--numstat` prints `-` for a binary file.
   const sum = (column: number): number => rows.reduce((all, row) => all + (Number(row[column]) || 0), 0)
   return {
     commits: Number(count.stdout),
@@ -32,7 +32,7 @@ export async function statOf(git: Git, checkout: string, base: string, end: stri
   }
 }
 
-/** Returns those of the ends that change a file which the first one changes too. */
+/** Returns the `others` that change at least one file that `first` changes too. */
 export async function rivalsOf<Each extends Pick<Worktree, 'base'> & { readonly end: string }>(
   git: Git,
   checkout: string,
@@ -49,8 +49,8 @@ export async function rivalsOf<Each extends Pick<Worktree, 'base'> & { readonly 
 }
 
 /**
- * Returns the first paths on which the end conflicts with the parent's checkout as it is now; `undefined` where git cannot tell,
- * because that is gone, or the disk is full.
+ * Returns the first paths on which the end conflicts with the parent's current checkout; `undefined` if git cannot tell, as when
+ * the checkout no longer exists or the disk is full.
  */
 export async function conflictsOf(
   git: Git,
@@ -73,8 +73,8 @@ interface Merged {
 }
 
 /**
- * Merges the tree of a checkout with an end, both on the base of the worktree. If that conflicts, and the checkout has an
- * earlier end of the task, the merge is repeated on that one: the task may have changed the same lines again.
+ * Merges the tree of a checkout with an end, with the base of the worktree as merge base. If that conflicts and an earlier end of
+ * the task was applied to the checkout, merges again with that end as merge base: the task may have changed its lines again.
  */
 export async function merge(
   git: Git,
@@ -86,7 +86,7 @@ export async function merge(
   const merged = await mergeOn(git, checkout, base.commit, tree, end)
   if (merged.conflicts.length === 0) return merged
   const applied = await commitOf(git, checkout, refOf(id, 'applied'))
-  // The same end was applied: the conflict is with what the user has made of it.
+  // If this very end was applied, the user's later edits cause the conflict, and another merge base would discard them.
   return applied === undefined || applied === end ? merged : mergeOn(git, checkout, applied, tree, end)
 }
 

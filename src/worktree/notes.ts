@@ -1,11 +1,11 @@
-/** Says what a new worktree lacks that its agent may look for. */
+/** Makes notes about files that the agent of a new worktree may expect and not find. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Checkout } from './checkout.ts'
 import type { Git } from './git.ts'
 
-/** Returns a few words for each thing that a tree of this checkout lacks. */
+/** Returns one note for each kind of file that a tree of this checkout lacks. */
 export async function notesOf(
   git: Git,
   { root, index }: Checkout,
@@ -16,7 +16,7 @@ export async function notesOf(
   const notes: string[] = []
   if (!hasSubmodules && existsSync(join(root, '.gitmodules')))
     notes.push('its submodules are empty (worktree.submodules: true fills them)')
-  // Of most repositories with LFS the attributes at the top name it.
+  // Only the top `.gitattributes` is read, because most repositories with LFS declare it there.
   const attributes = await readFile(join(root, '.gitattributes'), 'utf8').catch(() => '')
   if (attributes.includes('filter=lfs') && !(await isSet(String.raw`^filter\.lfs\.(smudge|process)$`)))
     notes.push('its LFS files are pointers (`git lfs install` sets up the filter)')

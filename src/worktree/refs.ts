@@ -1,17 +1,17 @@
 /**
  * The refs of a task, which keep its work from `git gc`:
  *
- *   base            with what its tree began
- *   run-N           the end of a run: a later one may move the branch back
- *   before-apply    the checkout before each apply
+ *   base            the commit from which its tree was made
+ *   run-N           the end of run N, because a later run may move the branch back
+ *   before-apply    the state of the checkout before the last apply, with the earlier states as its parents
  *   applied         the end that the last apply wrote into the checkout
- *   left-<commit>   what stood in a tree, or on the branch, before a clean-up
- *   gone            when a clean-up first found no branch: all of them go 30 days later
+ *   left-<commit>   the files of a tree, or the tip of a branch, before a clean-up or a removal
+ *   gone            marks the time when a clean-up first found no branch; 30 days later all refs are deleted
  */
 import type { Git } from './git.ts'
 
 const REFS = 'refs/opencode-background'
-/** The folder of the branches. A branch of this name would be a file in its place. */
+/** The folder of the branches. While a branch has exactly this name, git cannot create them: its ref is a file in that place. */
 export const BRANCHES = 'opencode-background'
 const HEADS = `refs/heads/${BRANCHES}`
 
@@ -24,7 +24,7 @@ export interface FoundRef {
 /** The refs and the branch of a task. */
 export interface FoundRefs {
   readonly id: string
-  /** By the last part of the name. */
+  /** By the last part of the ref's name, as `run-1`. */
   readonly refs: ReadonlyMap<string, FoundRef>
   /** Its name and commit; `undefined` if it is gone. */
   readonly branch: (FoundRef & { readonly name: string }) | undefined
@@ -46,7 +46,7 @@ export function branchOf(id: string, words: string): string {
   return [`${BRANCHES}/${id}`, words].filter((part) => part !== '').join('-')
 }
 
-/** Returns the end of the newest run of a task; `undefined` before its first end, and for one without changes. */
+/** Returns the end of the newest run that changed something; `undefined` if there is none. */
 export async function newestEnd(git: Git, checkout: string, id: string): Promise<string | undefined> {
   const { stdout } = await git(checkout, [
     'for-each-ref',

@@ -6,12 +6,12 @@ import { fieldsOf, type Git } from './git.ts'
 import { leftIgnored } from './included.ts'
 import { submoduleAtRisk } from './submodules.ts'
 
-/** How many such files are named. */
+/** The maximum number of files that a reason names. */
 const NAMED = 5
 
 /**
- * Removes the directory of a tree, and git's record of it. Resolves with why it is kept: it has what no one else has, or git
- * refuses.
+ * Removes the directory of a tree, and git's record of it. Resolves with the reason if it was kept, because it has files that
+ * exist nowhere else, or because git failed.
  */
 export async function removeDirectory(
   git: Git,
@@ -19,7 +19,7 @@ export async function removeDirectory(
 ): Promise<string | undefined> {
   try {
     if (!existsSync(root)) {
-      // git may have forgotten it too.
+      // git may have no record of the tree any more, which is exit code 128.
       await git(checkout, ['worktree', 'remove', root], { answers: [128] })
       return undefined
     }
@@ -27,7 +27,7 @@ export async function removeDirectory(
     if (ignored.length > 0) return `it has ignored files: ${ignored.join(', ')}`
     const beside = await besideCommits(git, { root, checkout })
     if (beside !== undefined) return beside
-    // Without force, so that git refuses a tree with a file that was written meanwhile.
+    // No `--force`: git then refuses to remove a tree if a file was written since the checks.
     const remove = await git(checkout, ['worktree', 'remove', root]).then(
       () => undefined,
       (error: Error) => error.message,
@@ -40,18 +40,18 @@ export async function removeDirectory(
   }
 }
 
-/** Returns which files of a tree no commit of its end has, although they are not ignored; `undefined` if there are none. */
+/** Returns, in words, the files of a tree that are not ignored and still in no commit; `undefined` if there are none. */
 export async function besideCommits(
   git: Git,
   { root, checkout }: Pick<Worktree, 'root' | 'checkout'>,
 ): Promise<string | undefined> {
   const unseen = await unseenFiles(git, root)
   if (unseen.length > 0) return `git was told not to see changes of ${unseen.join(', ')}`
-  // git neither commits nor misses files in the directory of an empty submodule.
+  // git does not commit files in the directory of an empty submodule, and does not report them as uncommitted.
   return submoduleAtRisk(git, root, checkout)
 }
 
-/** Returns the first files that are marked as unchanged, or as left out: no commit has their changes. */
+/** Returns the first files with the flag `assume-unchanged` or `skip-worktree`: no commit has their changes. */
 async function unseenFiles(git: Git, root: string): Promise<string[]> {
   const marked = fieldsOf(await git(root, ['ls-files', '-v', '-z'])).filter((line) =>
     /^(?:[a-z]|S) /.test(line),
@@ -60,7 +60,7 @@ async function unseenFiles(git: Git, root: string): Promise<string[]> {
   return paths.filter((path) => existsSync(join(root, path))).slice(0, NAMED)
 }
 
-/** git removes no tree with filled submodules unless it is forced; that check is made here. */
+/** Removes a tree with filled submodules by `--force`, after the check that git makes without it. */
 async function removeWithSubmodules(git: Git, root: string, checkout: string): Promise<string | undefined> {
   const status = ['status', '--porcelain', '--untracked-files=all', '--ignore-submodules=none']
   if ((await git(root, status)).stdout !== '') return 'it has changes'

@@ -1,6 +1,6 @@
 /**
- * Marks in git's own directory of a worktree, which goes with it: when its setup began, and when it was done. Their times
- * are those of the file system that has the files of the setup, and show which files that made.
+ * Records when the setup of a worktree began and was done, as the ctimes of two files in git's directory of that worktree, which
+ * is removed with it. Comparing a file's ctime with them shows whether the setup made the file.
  */
 import { existsSync } from 'node:fs'
 import { rm, stat, writeFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import type { Git } from './git.ts'
 /** When the setup of a tree ran, in milliseconds since the Unix epoch. */
 export interface SetupTime {
   readonly begun: number
-  /** `Infinity` for a setup that was not done, because no agent works in its tree then. */
+  /** `Infinity` for a setup that has not succeeded: no agent has worked in the tree, so the setup made every newer file. */
   readonly done: number
 }
 
@@ -32,7 +32,7 @@ export async function markDone(git: Git, root: string): Promise<void> {
   await writeFile(await markPath(git, root, 'done'), '')
 }
 
-/** `undefined` for a tree in which no setup began. */
+/** Returns the time of a tree's setup; `undefined` if none has begun. */
 export async function setupTimeOf(git: Git, root: string): Promise<SetupTime | undefined> {
   const at = async (name: 'begun' | 'done'): Promise<number | undefined> =>
     (await stat(await markPath(git, root, name)).catch(() => undefined))?.ctimeMs

@@ -1,7 +1,7 @@
 /**
- * Runs the command line `worktree.setup` in a new tree, before the first prompt of its agent: as a background command, with
- * its output in files, but without a task. It ends with its shell: processes that it leaves are killed, since no one could
- * stop them later. `background_task` has requested its permissions.
+ * Runs the command line `worktree.setup` in a new tree, before the first prompt of its agent. It runs like a background command,
+ * with its output in files, but has no task. Its leftover processes are killed, because no tool could kill them later.
+ * `background_task` has already requested its permissions.
  */
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
@@ -19,7 +19,7 @@ import type { markTold } from '../work/command/retention.ts'
 import type { Git } from './git.ts'
 import { isSetUp, markBegun, markDone } from './setup-marks.ts'
 
-/** The functions of commands: the server has their code already. */
+/** Functions of `work/command`, passed in because this folder is a bundle of its own, and the server has loaded their code. */
 export interface Processes {
   readonly start: typeof start
   readonly attach: typeof attach
@@ -38,9 +38,9 @@ export interface SetupPorts {
   readonly disposal: AbortSignal
 }
 
-/** How much of each stream a failure has. */
+/** How much of each stream the message of a failure contains. */
 const SHOWN = { bytes: 400, lines: 8 }
-/** Longer than the time of a changed file stands still on Linux: 10 ms at most. */
+/** Longer than a tick of the clock for file times, which is at most 10 ms on Linux. */
 const TICK_MS = 20
 const ADVICE = 'Correct that, and continue the task'
 const interrupted: Failure = { reason: 'interrupted', message: 'worktree.setup was stopped' }
@@ -56,14 +56,12 @@ export class Setup {
     this.#options = options
   }
 
-  /** Whether the next run in this tree is preceded by the setup: it has none yet, or the last one failed or was killed. */
+  /** Whether the next run must start with the setup, because none has succeeded in this tree. */
   async isDue({ root }: Worktree): Promise<boolean> {
     return this.#options.worktree.setup !== '' && !(await isSetUp(this.#git, root))
   }
 
-  /**
-   * Runs the setup of a tree, if it is due. Resolves with its failure; a stop, or the end of the instance, kills it.
-   */
+  /** Runs the setup of a tree, if it is due. Resolves with its failure. `stop` and the end of the instance kill it. */
   async run(task: AgentTask, worktree: Worktree, stop: AbortSignal): Promise<Failure | undefined> {
     if (!(await this.isDue(worktree))) return undefined
     const { machine, disposal } = this.#ports
@@ -77,7 +75,7 @@ export class Setup {
       killed = child?.kill()
     }
     const onStop = (): void => kill(interrupted)
-    // Subscribes first: a signal during the start is then handled after it.
+    // Subscribe before the start, so that a signal during the start is handled once `child` is set.
     const stopListening = machine.onTermination(() => child?.killNow())
     let cancelLimit = (): void => {}
     try {
@@ -91,7 +89,7 @@ export class Setup {
       const failure = cause ?? failureOf(end)
       if (failure) return { ...failure, message: this.#withOutput(failure.message, child, task) }
       await markDone(this.#git, worktree.root)
-      // A file that the agent writes in the same tick of the file system's clock would count as one of the setup.
+      // Wait for the next tick: a file that the agent wrote in this one would count as made by the setup.
       await new Promise<void>((resolve) => this.#ports.clock.after(TICK_MS, resolve))
       this.#ports.processes.markTold(this.#directory(task))
       return undefined
@@ -105,7 +103,7 @@ export class Setup {
     }
   }
 
-  /** Kills the setup of a run whose process is gone. */
+  /** Kills the setup that a run's earlier process started, if it still runs. */
   async killLeft(task: Pick<AgentTask, 'id' | 'run'>): Promise<void> {
     const directory = this.#directory(task)
     const { clock, processes } = this.#ports
@@ -168,7 +166,7 @@ export class Setup {
   }
 }
 
-/** Returns the shell by whose grammar the permissions of the line were requested. */
+/** Returns the shell for which the permissions of the line were requested. */
 async function shellFor(line: string, cwd: string, machine: Machine): Promise<string> {
   const { claimsOf } = await import('../work/command/required-permissions/required-permissions.ts')
   const where = { cwd, directory: cwd, worktree: cwd }

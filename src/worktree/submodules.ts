@@ -1,4 +1,4 @@
-/** Fills the submodules of a worktree, and finds out whether their directories hold what exists nowhere else. */
+/** Fills the submodules of a worktree, and checks whether their directories hold work that exists nowhere else. */
 import { existsSync } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,8 +7,8 @@ import { fieldsOf, type Git } from './git.ts'
 import { leftIgnored } from './included.ts'
 
 /**
- * Fills the empty submodules of a tree, and theirs: from the objects of the same submodule of the checkout if that has them,
- * otherwise from its remote. Only then git's configuration gets their names, which all worktrees share.
+ * Fills the empty submodules of a tree, recursively: from the same submodule of the checkout if git has that, otherwise from the
+ * remote. git's configuration, which all worktrees share, gets the names only of submodules that are filled from a remote.
  */
 export async function fillSubmodules(git: Git, tree: string, checkout: string): Promise<void> {
   if (!existsSync(join(tree, '.gitmodules'))) return
@@ -42,7 +42,7 @@ async function fill(
   const settings = {
     [`submodule.${name}.url`]: local,
     [`submodule.${name}.active`]: 'true',
-    // git refuses to clone from a path that a repository names; this one is git's own.
+    // git refuses by default to clone a submodule from a local path. This path is safe, because git itself returned it.
     'protocol.file.allow': 'always',
   }
   const given = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])

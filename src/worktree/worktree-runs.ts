@@ -1,6 +1,6 @@
 /**
- * Runs agents in worktrees of their own: makes the tree, moves the child session into it, follows its events, which OpenCode
- * sends to no hook of ours (contract 1.17), and has what the run leaves committed.
+ * Runs agents in worktrees of their own: makes the tree, moves the child session into it, follows the session's events, because
+ * OpenCode does not send those to our hooks (contract 1.17), and commits the changes at the end of the run.
  */
 import { existsSync } from 'node:fs'
 import type { Options } from '../config.ts'
@@ -24,7 +24,7 @@ import { Setup, type SetupPorts } from './setup.ts'
 import { Worktrees, type ChangedTree, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
-/** How many other trees an end is compared with, and how many of them its notice names. */
+/** The maximum number of other trees that an end is compared with, and of those that its notice names. */
 const COMPARED = 20
 const RIVALS = 3
 
@@ -77,20 +77,20 @@ export class WorktreeRuns {
     this.#setup = new Setup(git, ports, options)
   }
 
-  /** Stores what a tree will begin with. Rejects with a `GitError` where there can be none. */
+  /** Stores the state from which a tree will be made. Rejects with a `GitError` if no tree can be made. */
   async plan(task: TreeTask): Promise<Worktree> {
     const { places } = this.#ports
     if (!places) throw new GitError('refused', 'agents have none here. Omit worktree')
     try {
       return await this.#trees.plan(task, places.directory)
     } catch (error) {
-      // There may be too many, of which some can go.
+      // The limit may be reached by worktrees that a clean-up can remove.
       this.#cleanOnce()
       throw error
     }
   }
 
-  /** Resolves when no clean-up is under way. */
+  /** Resolves when the running clean-up has finished; at once if none runs. */
   get cleaned(): Promise<void> {
     return this.#cleaning ?? Promise.resolve()
   }
@@ -99,7 +99,7 @@ export class WorktreeRuns {
     if (!this.#cleaning) this.#clean()
   }
 
-  /** Cleans up in the background, so that no start waits for it but for the removal of one tree. */
+  /** Cleans up in the background. A start waits at most for the clean-up of one task. */
   #clean(): void {
     const before = this.cleaned
     this.#cleaning = this.#cleanAfter(before)
@@ -119,7 +119,7 @@ export class WorktreeRuns {
     await Promise.all(there.map((task) => this.moveFromMissing(task)))
   }
 
-  /** Moves the session of an ended task back whose tree a clean-up has removed, maybe that of another process. Never rejects. */
+  /** Moves the session of a task back to the parent's directory if its tree no longer exists. Never rejects. */
   async moveFromMissing(task: Task): Promise<void> {
     if ('worktree' in task && !existsSync(placeOf(task))) await this.#moveBack(task)
   }
@@ -135,9 +135,10 @@ export class WorktreeRuns {
   }
 
   /**
-   * Writes the changes of an ended task into the checkout of its parent. Rejects with an error that says what was written.
+   * Writes the changes of an ended task into the checkout of its parent. Rejects with an error that says whether files were
+   * written.
    *
-   * @param check whether to find out only what would happen
+   * @param check whether to report the result without writing
    */
   async apply(task: Task, check: boolean): Promise<Applied> {
     try {
@@ -177,9 +178,9 @@ export class WorktreeRuns {
   }
 
   /**
-   * Prepares the tree, calls `run` in it, and adds to its outcome what it has left. Never rejects if `run` does not.
+   * Prepares the tree, calls `run`, commits the changes, and adds them to the outcome. Never rejects if `run` does not.
    *
-   * @param run is given why the tree could not be prepared
+   * @param run receives the failure if the tree could not be prepared
    */
   async run(
     task: AgentTask,
@@ -196,7 +197,7 @@ export class WorktreeRuns {
           message: `no worktree could be made: ${errorText(error)}`,
         }),
       )
-      // Only now, because a call in a directory that OpenCode still prepares would hold up those for all tasks.
+      // Include the directory only now: a status call in a directory that OpenCode still prepares would delay all others.
       exclude = this.#ports.opencode.include(worktree.directory)
       this.#cleanOnce()
       const outcome = await run(failure)
@@ -207,10 +208,10 @@ export class WorktreeRuns {
     }
   }
 
-  /** Commits what a run has left whose process is gone. Never rejects. */
+  /** Commits the changes of a run whose process is gone. Never rejects. */
   async recover<Ended extends EndedTask & AgentTask>(task: Ended): Promise<Ended> {
     const { startedAt, worktree } = task
-    // A tree may have been made whose run never received its prompt.
+    // Even a run that never received its prompt may have a tree, which must be closed too.
     if (!worktree || (startedAt === undefined && !existsSync(worktree.root))) return task
     await this.#setup.killLeft(task)
     return { ...task, changes: await this.#close(task, worktree) }
@@ -225,7 +226,7 @@ export class WorktreeRuns {
     return rivals.length === 0 ? changes : { ...changes, rivals: rivals.slice(0, RIVALS) }
   }
 
-  /** Returns the trees of the other ended tasks of the session that have changed something, newest first. */
+  /** Returns the newest trees of the session's other tasks that ended with changes, newest first. */
   #changedBeside({ id, parentID }: AgentTask, { checkout }: Worktree): ChangedTree[] {
     const trees: ChangedTree[] = []
     for (const other of this.#ports.store.all()) {
@@ -237,14 +238,18 @@ export class WorktreeRuns {
     return trees.toReversed().slice(0, COMPARED)
   }
 
-  /** Moves the session of a removed tree to the directory of its parent: OpenCode reads none in a missing one (contract 17.3). */
+  /** Moves a session to the parent's directory: OpenCode cannot read a session in a missing directory (contract 17.3). */
   async #moveBack({ sessionID }: Pick<Task, 'sessionID'>): Promise<void> {
     const { opencode, places } = this.#ports
-    // It may have been deleted.
+    // The session may have been deleted.
     if (places) await opencode.moveSession(sessionID, places.directory).catch(() => {})
   }
 
-  /** @param over aborted when the run is over */
+  /**
+   * Makes and sets up the tree, and moves the session into it. Resolves with the failure of the setup.
+   *
+   * @param over aborted when the run is over
+   */
   async #prepare(
     task: AgentTask,
     worktree: Worktree,
@@ -256,13 +261,13 @@ export class WorktreeRuns {
     const { directory } = worktree
     const wasMissing = !existsSync(directory)
     await this.#trees.open(worktree, task)
-    // A run that is resumed has been set up: its agent is at work.
+    // A resumed run needs no setup: its agent already works in the tree.
     const failure = task.status === 'starting' ? await this.#setup.run(task, worktree, stop) : undefined
     if (failure) return failure
-    // Only now, because OpenCode reads the configuration of a directory once.
+    // Move the session after the setup, because OpenCode reads the configuration of a directory only once.
     const session = await opencode.session(sessionID)
     if (session.directory !== directory) await opencode.moveSession(sessionID, directory)
-    // A call about the session may have read the configuration while the tree was gone.
+    // An earlier call for the session may have loaded the instance while the tree did not exist: load it anew.
     else if (wasMissing) await opencode.endInstance(directory)
     const following = follow(sessionID, directory, over)
     following.catch(() => {})
@@ -271,7 +276,7 @@ export class WorktreeRuns {
   }
 }
 
-/** The directory in which the agent or the command of a task works; '' for that of its parent. */
+/** Returns the directory of a command, or the worktree of an agent; '' for an agent without one. */
 function placeOf(task: Task): string {
   return task.kind === 'command' ? task.cwd : (task.worktree?.root ?? '')
 }
@@ -283,7 +288,7 @@ function aborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-/** How many paths an answer names. */
+/** The maximum number of paths that an answer names. */
 const NAMED = 10
 
 function appliedAnswer({ type, paths, submodules = [] }: Applied): TreeAnswer {

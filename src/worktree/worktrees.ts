@@ -1,13 +1,13 @@
 /**
- * The worktrees of tasks: each is made from the state of its parent's checkout at the launch, and ends as a commit on a
- * branch of its own, so that no work exists as files alone.
+ * Makes, commits, applies and removes the worktrees of tasks. Each starts from the state of its parent's checkout at the launch,
+ * and ends as a commit on a branch of its own, so that no work exists only as uncommitted files.
  *
  *   plan ──→ open ──→ close ──→ clean
  *             ↑─────────┘  the next run of the task
  *
- * `plan` keeps the state as a ref. `open` makes the branch and fills the directory, or finds what an earlier call has left,
- * also one that was killed. `close` commits, and removes a tree in which nothing has changed. `clean` removes
- * the others once their work is elsewhere. Each can be repeated.
+ * `plan` stores the state as a ref. `open` makes the branch and fills the directory, or continues from an earlier call, even a
+ * killed one. `close` commits, and removes a tree without changes. `clean` removes the others once their work was applied or
+ * merged. Each can be repeated.
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -39,7 +39,7 @@ export interface TreeTask {
   readonly description: string
 }
 
-/** The tree of a task whose run has ended with a commit. */
+/** The tree of a task that ended with changes. */
 export interface ChangedTree extends Worktree {
   readonly id: string
   readonly end: string
@@ -58,9 +58,9 @@ interface Ports {
   readonly freeBytes?: typeof freeBytes
 }
 
-/** How often `git worktree add` is called while other processes make worktrees too. */
+/** How often `git worktree add` is tried while another process holds a lock of git. */
 const ADD_CALLS = 5
-/** Maximum length of the words of a description in the name of a branch. */
+/** Maximum length of the description's words in a branch name. */
 const SLUG_LENGTH = 40
 
 export class Worktrees {
@@ -69,7 +69,7 @@ export class Worktrees {
   readonly #options: Options['worktree']
   readonly #planned: PlannedTrees
   readonly #cleanup: Cleanup
-  /** The newest work on each repository: git's own locks make concurrent calls fail. */
+  /** The newest work for each checkout, by its path. Work is queued, because concurrent calls fail at git's own locks. */
   readonly #working = new Map<string, Promise<unknown>>()
 
   constructor(ports: Ports, options: Options['worktree']) {
@@ -87,8 +87,8 @@ export class Worktrees {
   }
 
   /**
-   * Stores the state of the checkout at `directory`, for a tree that is made later. Rejects with a `GitError`, also where
-   * there can be none, or no more.
+   * Stores the state of the checkout at `directory` for a tree that `open` makes later. Rejects with a `GitError` if git fails,
+   * the directory cannot have worktrees, the limit is reached, or the disk is nearly full.
    */
   async plan(task: TreeTask, directory: string): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
@@ -135,7 +135,7 @@ export class Worktrees {
     await mkdir(path, { recursive: true })
     const home = await realpath(path)
     const isInside = `${home}/`.startsWith(`${root}/`)
-    // A snapshot would have the trees as submodules, and each search would find all of their files.
+    // Otherwise a snapshot would contain the trees as submodules, and each search would find their files.
     if (isInside && (await this.#git(root, ['check-ignore', '--quiet', home], { answers: [1] })).code === 1)
       throw new GitError(
         'refused',
@@ -144,13 +144,13 @@ export class Worktrees {
     return home
   }
 
-  /** Forgets a plan of which no task came. Never rejects. */
+  /** Discards the plan of a task that was not created. Never rejects. */
   async discard({ checkout }: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     this.#planned.delete(id)
     await this.#git(checkout, ['update-ref', '-d', refOf(id, 'base')]).catch(() => {})
   }
 
-  /** Makes the tree of a run, unless it is there. Rejects with a `GitError`, and leaves nothing behind then. */
+  /** Makes the tree of a run if it does not exist, and locks it. Rejects with a `GitError`; no new branch is left without a tree. */
   async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     const { checkout, root, directory } = worktree
     const reason = lockReason(id, this.#ports.owners)
@@ -158,7 +158,7 @@ export class Worktrees {
       if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
       else {
         if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
-        // The lock may be that of a process that is gone.
+        // Lock it anew, because the lock may name a process that is gone.
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         await this.#git(checkout, ['worktree', 'lock', '--reason', reason, root])
       }
@@ -167,7 +167,7 @@ export class Worktrees {
     })
   }
 
-  /** Commits what a run has left in its tree. Never rejects: the tree of a failed commit is kept. */
+  /** Commits the changes of a run. Never rejects: if the commit fails, the tree is kept. */
   async close(worktree: Worktree, run: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
     try {
@@ -175,7 +175,7 @@ export class Worktrees {
         const end = await this.#commit(worktree, run)
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
-        // A branch that was reset to an earlier commit has none of its own, but other files.
+        // A branch that was reset to before its base has no commits of its own, but still other files.
         if (stat.commits + stat.files === 0) return await this.#removeUnchanged(worktree, run)
         const conflicts = await conflictsOf(this.#git, worktree, run.id, end)
         const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
@@ -193,8 +193,8 @@ export class Worktrees {
   }
 
   /**
-   * Returns the ids of those tasks whose end changes a file that the end of `worktree` changes too, unless their branch has
-   * gone. Never rejects.
+   * Returns the ids of the `others` that change a file which this end changes too, and whose branches still exist. Never
+   * rejects.
    */
   async rivalsOf(worktree: Worktree, end: string, others: readonly ChangedTree[]): Promise<string[]> {
     const { checkout } = worktree
@@ -206,12 +206,12 @@ export class Worktrees {
       const found = await rivalsOf(this.#git, checkout, { ...worktree, end, id: '' }, living)
       return found.map(({ id }) => id)
     } catch {
-      // Only the notice would name them.
+      // A failure only means that the notice names no rivals.
       return []
     }
   }
 
-  /** Writes an end into the checkout. Rejects with a `GitError`. */
+  /** Writes the changes of an end into the checkout; see `apply.ts`. Rejects with a `GitError` or a `PartlyApplied`. */
   async apply(
     worktree: Worktree,
     { id }: Pick<TreeTask, 'id'>,
@@ -227,8 +227,8 @@ export class Worktrees {
   }
 
   /**
-   * Cleans up what ended tasks have left in the repository of `directory`, one task at a time, between other work on it.
-   * Resolves with the trees that are kept although they could go, and why. Rejects with a `GitError`.
+   * Cleans up the trees, branches and refs of ended tasks in the repository of `directory`. Other work on the repository can run
+   * between two tasks. Resolves with the reason for each tree that was due and could not be removed. Rejects with a `GitError`.
    */
   async clean(directory: string, stop: AbortSignal): Promise<string[]> {
     const checkout = await checkoutOf(this.#git, directory)
@@ -256,10 +256,10 @@ export class Worktrees {
     const end = endRef(run.id, run.run)
     return this.#alone(checkout, async () => {
       const tip = await commitOf(this.#git, checkout, head)
-      // An earlier call was killed behind its last step.
+      // An earlier call removed both, and was killed before its result was recorded.
       if (tip === undefined && !existsSync(root))
         return (await commitOf(this.#git, checkout, end)) ?? base.commit
-      // A person may have moved the branch since.
+      // Keep both tips by refs, because a person may have moved the branch since the run ended.
       for (const name of [head, end]) {
         const kept = await commitOf(this.#git, checkout, name)
         if (kept !== undefined) await this.#git(checkout, ['update-ref', leftRef(run.id, kept), kept])
@@ -268,14 +268,14 @@ export class Worktrees {
       await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
       const why = await removeDirectory(this.#git, worktree)
       if (why !== undefined) throw new GitError('refused', `${root} is kept: ${why}`)
-      // git refuses a branch that is checked out elsewhere.
+      // `branch -D` and not `update-ref`: it refuses to delete a branch that is checked out elsewhere.
       if ((await commitOf(this.#git, checkout, head)) !== undefined)
         await this.#git(checkout, ['branch', '--quiet', '-D', branch])
       return commit
     })
   }
 
-  /** Whether the directory is the tree. Removes what a killed `git worktree add` left of one. */
+  /** Whether the directory is a worktree. If it only holds the `.git` of a killed `git worktree add`, removes that. */
   async #isTree({ root, checkout }: Worktree): Promise<boolean> {
     if (!existsSync(root)) return false
     const found = await this.#git(root, ['rev-parse', '--show-toplevel', '--git-common-dir'], {
@@ -304,10 +304,10 @@ export class Worktrees {
   async #make(worktree: Worktree, id: string): Promise<void> {
     const { checkout, root, branch, base } = worktree
     const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
-    // Without its branch, a task goes on with its last end.
+    // If the branch was deleted, the task continues from its last end.
     const start = (isNew && (await newestEnd(this.#git, checkout, id))) || base.commit
     const { stdout } = await this.#git(checkout, ['worktree', 'list', '--porcelain'])
-    // Of a tree whose directory is gone, and that is locked: once does not suffice.
+    // The directory is gone but git still lists the tree: one `--force` overrides that, and a second one a lock.
     const again = stdout.split('\n').includes(`worktree ${root}`) ? ['--force', '--force'] : []
     const lock = ['--lock', '--reason', lockReason(id, this.#ports.owners)]
     const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
@@ -323,7 +323,7 @@ export class Worktrees {
     }
   }
 
-  /** Returns false if another git was at work, unless this is the last call. */
+  /** Returns false if another git held a lock, so that the call can be repeated. On the last call that is an error too. */
   async #isAdded(checkout: string, add: readonly string[], isLast: boolean): Promise<boolean> {
     try {
       await this.#git(checkout, add)
@@ -334,16 +334,16 @@ export class Worktrees {
     }
   }
 
-  /** Deletes the branch while it has this commit. Never rejects. */
+  /** Deletes the branch if it still points at this commit. Never rejects. */
   async #deleteBranch({ checkout, branch }: Worktree, commit: string): Promise<void> {
     await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, commit]).catch(() => {})
   }
 
-  /** Commits all files of the tree that are not ignored, and returns the commit. */
+  /** Commits all files of the tree, except ignored ones, and returns the commit. Without a directory, returns the last end. */
   async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
     const { root, checkout, branch, base } = worktree
     if (!existsSync(root)) {
-      // A clean-up may have removed both.
+      // A clean-up may have removed the directory, and even the branch.
       const names = [`refs/heads/${branch}`, endRef(id, run)]
       const [ofBranch, ofRun] = await Promise.all(names.map((name) => commitOf(this.#git, checkout, name)))
       return ofBranch ?? ofRun ?? base.commit
@@ -381,7 +381,7 @@ export class Worktrees {
   }
 }
 
-/** Two repositories may have one name. */
+/** Returns a directory name for a repository, with a hash of its path, because two repositories can have the same name. */
 async function projectName(root: string, repository: string): Promise<string> {
   const name = basename(root).replaceAll(/[^\w.-]/g, '_')
   const hash = createHash('sha256')
