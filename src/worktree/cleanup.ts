@@ -12,7 +12,7 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf, type Checkout } from './checkout.ts'
-import { commitFiles } from './commit.ts'
+import { commitFiles, isAncestor } from './commit.ts'
 import type { Git } from './git.ts'
 import { isLeftLock, listTrees, type LockOwners } from './lock.ts'
 import { findRefs, leftRef, refOf, type FoundRefs } from './refs.ts'
@@ -126,8 +126,7 @@ export class Cleanup {
 
   /** Whether HEAD contains the commits of a branch, or commits with the same patches. */
   async #isMerged(tip: string, refs: FoundRefs['refs'], { root, head }: Checkout): Promise<boolean> {
-    const reachable = await this.#git(root, ['merge-base', '--is-ancestor', tip, head], { answers: [1] })
-    if (reachable.code === 0) return true
+    if (await isAncestor(this.#git, root, tip, head)) return true
     const base = refs.get('base')?.commit
     if (base === undefined) return false
     // `git cherry` ignores merge commits, and so would miss changes that were made in one.

@@ -68,7 +68,8 @@ export async function otherTreeOf(
   return trees.find((tree) => tree.branch === branch && tree.root !== root)?.root
 }
 
-async function isAncestor(git: Git, checkout: string, one: string, other: string): Promise<boolean> {
+/** Whether `one` is `other` or an ancestor of it. */
+export async function isAncestor(git: Git, checkout: string, one: string, other: string): Promise<boolean> {
   const { code } = await git(checkout, ['merge-base', '--is-ancestor', one, other], { answers: [1] })
   return code === 0
 }

@@ -25,7 +25,7 @@ import { commitFiles, commitOf, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
-import { lockReason, type LockOwners } from './lock.ts'
+import { listTrees, lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf } from './notes.ts'
 import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
@@ -306,9 +306,9 @@ export class Worktrees {
     const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
     // If the branch was deleted, the task continues from its last end.
     const start = (isNew && (await newestEnd(this.#git, checkout, id))) || base.commit
-    const { stdout } = await this.#git(checkout, ['worktree', 'list', '--porcelain'])
+    const isListed = (await listTrees(this.#git, checkout)).some((tree) => tree.root === root)
     // The directory is gone but git still lists the tree: one `--force` overrides that, and a second one a lock.
-    const again = stdout.split('\n').includes(`worktree ${root}`) ? ['--force', '--force'] : []
+    const again = isListed ? ['--force', '--force'] : []
     const lock = ['--lock', '--reason', lockReason(id, this.#ports.owners)]
     const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
     const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
