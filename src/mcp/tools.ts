@@ -4,7 +4,7 @@ import { toJSONSchema } from 'zod/v4/core'
 import { formatDuration } from '../text/format.ts'
 import { errorText } from '../host/opencode.ts'
 import type { BackgroundManager } from '../manager.ts'
-import { backgroundCancel } from '../tools/background-cancel.ts'
+import { backgroundCancel, isForAll } from '../tools/background-cancel.ts'
 import { backgroundOutput } from '../tools/background-output.ts'
 import { backgroundTask } from '../tools/background-task.ts'
 import { checkBackground } from '../tools/check-background.ts'
@@ -271,7 +271,7 @@ function cancelling(home: Workplace, other: Workplace) {
     ...tool,
     async call(args, caller) {
       const answer = await tool.call(args, caller)
-      if (!args.all) return answer
+      if (!isForAll(args)) return answer
       const { tasks } = await there.call(args, await callerAt(other, caller as McpCaller))
       return { ...answer, tasks: [...answer.tasks, ...tasks] }
     },

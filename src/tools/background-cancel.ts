@@ -18,10 +18,9 @@ export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof A
       `Stop a background task, or with all: true every unfinished one. Its work so far stays readable. ${telling.ofCancel}`.trimEnd(),
     args: ARGS,
     effect: 'ends',
-    async call({ task_id: given, all: flag }, { sessionID }) {
-      const isAll = given?.toLowerCase() === 'all'
-      const task_id = isAll ? undefined : given
-      const all = flag ?? isAll
+    async call(args, { sessionID }) {
+      const all = isForAll(args)
+      const task_id = namesAll(args) ? undefined : args.task_id
       if (task_id !== undefined && all) throw new ToolError('Give either task_id or all: true, not both.')
       if (task_id !== undefined) return cancelOne(manager, await ownTask(manager, task_id, sessionID))
       if (!all) throw new ToolError('Give task_id, or all: true.')
@@ -39,7 +38,22 @@ export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof A
   }
 }
 
-/** Stops a task. Of one that has ended, it kills the leftover processes. */
+interface CancelArgs {
+  readonly task_id?: string | undefined
+  readonly all?: boolean | undefined
+}
+
+/** Whether a call stops all tasks. */
+export function isForAll(args: CancelArgs): boolean {
+  return args.all ?? namesAll(args)
+}
+
+/** Models also write `task_id: "all"`. */
+function namesAll({ task_id }: CancelArgs): boolean {
+  return task_id?.toLowerCase() === 'all'
+}
+
+/** Stops an unfinished task, or kills the leftover processes of an ended one. */
 export async function cancelOne(manager: BackgroundManager, task: Task): Promise<CancelAnswer> {
   return { isAlone: true, tasks: [await cancelled(manager, task)] }
 }

@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+import { offersOf, type McpCaller } from '../../../src/mcp/tools.ts'
+import { byAsking } from '../../../src/mcp/telling.ts'
+import type { Workplace } from '../../../src/mcp/workplace.ts'
+import { toolNames } from '../../../src/tool-names.ts'
+
+/** A workplace without tasks, which adds its name to `cancelled` when all of its tasks are cancelled. */
+function workplace(name: string, cancelled: string[]): Workplace {
+  const names = toolNames('')
+  const manager = {
+    toolNames: names,
+    commands: { enabled: true, timeoutMs: 0 },
+    recover: () => Promise.resolve(),
+    get: () => undefined,
+    findBySession: () => undefined,
+    others: () => [],
+    forkedFrom: () => Promise.resolve(undefined),
+    list: () => [],
+    cancelAll: () => {
+      cancelled.push(name)
+      return Promise.resolve(0)
+    },
+  }
+  return {
+    manager,
+    telling: byAsking(names, 'agents'),
+    parentID: () => Promise.resolve(`ses_${name}`),
+    rules: () => Promise.resolve([]),
+  } as unknown as Workplace
+}
+
+test.each([{ all: true }, { task_id: 'all' }, { task_id: 'ALL' }])(
+  'background_cancel with %j stops agents and commands',
+  async (args) => {
+    const cancelled: string[] = []
+    const offers = offersOf(workplace('commands', cancelled), workplace('agents', cancelled))
+    const offer = offers.find(({ definition }) => definition.name === 'background_cancel')
+    await offer?.call(args, { client: 'tests', askBy: () => async () => {} } as unknown as McpCaller)
+    expect(cancelled.toSorted()).toEqual(['agents', 'commands'])
+  },
+)
