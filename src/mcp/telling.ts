@@ -1,8 +1,8 @@
-/** The words by which the MCP tools say how their caller learns of an end: MCP has no notice, so the caller waits or asks. */
+/** Sentences of the MCP tools about how their caller learns of an end: MCP has no notices, so the caller waits or asks. */
 import type { ToolNames } from '../tool-names.ts'
 import type { Telling } from '../tools/telling.ts'
 
-/** @param work whose ends are told */
+/** @param work the kind of tasks that the tools are for */
 export function byAsking(names: ToolNames, work: 'agents' | 'commands'): Telling {
   const [name, flag] =
     work === 'agents' ? [names.background_output, 'block'] : [names.check_background, 'wait']

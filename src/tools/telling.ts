@@ -1,26 +1,26 @@
-/** The words by which tools say how their caller learns of an end: here by a notice, elsewhere by asking. */
+/** Sentences of the tools about how their caller learns of an end. In OpenCode a notice reports it; `mcp/telling.ts` has the others. */
 import type { ToolNames } from '../tool-names.ts'
 
 export interface Telling {
-  /** Follows what the tool that launches an agent does, in its definition. */
+  /** Ends the description of the tool that launches an agent. */
   readonly ofAgent: string
-  /** Follows what the tool that reads a task does, in its definition. */
+  /** Ends the description of the tool that reads a task. */
   readonly ofRead: string
-  /** Follows what a tool that runs a command does, in its definition. */
+  /** Ends the description of the tool that runs a command. */
   readonly ofCommand: string
   /** Describes the argument `notify_on`. */
   readonly ofMatch: string
-  /** Follows what the tool that kills a command does, in its definition. */
+  /** Ends the description of the tool that kills a command. */
   readonly ofKill: string
-  /** Follows what the tool that stops tasks does, in its definition. */
+  /** Ends the description of the tool that stops tasks. */
   readonly ofCancel: string
-  /** Closes the answer of a tool that has started a command. */
+  /** Ends the answer of the tool that starts a command. */
   readonly afterStart: (taskID: string) => string
-  /** Follows that a task ended before it could be stopped. */
+  /** Ends the answer about a task that ended before it could be stopped. */
   readonly afterEnd: (taskID: string) => string
   /** Shown with an unfinished task, because some models poll. */
   readonly unfinished: string
-  /** Closes a list of tasks. */
+  /** Ends the list of tasks. */
   readonly afterList: string
 }
 
@@ -35,7 +35,7 @@ export function byNotice(names: ToolNames): Telling {
     ofKill: 'No notice follows.',
     ofCancel: 'No notice follows.',
     afterStart: (taskID) =>
-      `continue with other work. A notice reports its end; \`${names.check_background}({ taskId: "${taskID}" })\` shows its output until then.`,
+      `continue with other work. A notice reports its end; \`${names.check_background}({ task_id: "${taskID}" })\` shows its output until then.`,
     afterEnd: () => 'Its notice follows.',
     unfinished: 'An automatic notice reports its end. Do other work, or end your turn.',
     afterList: `A notice reports the end of each task. \`${names.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
