@@ -1,4 +1,4 @@
-/** The agents of a running OpenCode, for clients of MCP: `--attach`. */
+/** Offers the agents of a running OpenCode to MCP clients, for the option `--attach`. */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
 import type { OptionsInput } from '../config.ts'
@@ -10,7 +10,7 @@ import { byAsking } from './telling.ts'
 import type { Workplace } from './workplace.ts'
 
 interface Ports {
-  /** A manager finds the tasks of its name again. */
+  /** The manager's name: a later manager of the same name recovers its tasks. */
   readonly name: string
   /** The project's directory, which OpenCode works in. */
   readonly root: string
@@ -20,13 +20,13 @@ interface Ports {
   readonly clock: Clock
 }
 
-/** Otherwise a server that is stopped in a debugger, or hangs, would hold each call for ever. */
+/** Time limit of a call, because a server that hangs would otherwise block it for ever. */
 const CALL_LIMIT_MS = 15_000
 
-/** The key in the metadata of the session that this server has made for a client. */
+/** Key in a session's metadata. Its value names the client for which a server created the session. */
 const KEY = 'background-mcp'
 
-/** Connects to the server at `url`. A server that is away, or refuses the password, is reported by the calls. */
+/** Connects to the server at `url`. If the server is unreachable or refuses the password, each call reports that. */
 export function attach(url: string, { name, root, options, rules, clock }: Ports): Workplace {
   const client = createOpencodeClient({ baseUrl: url, directory: root, headers: authorization() })
   const manager = new BackgroundManager({
@@ -66,7 +66,7 @@ export function attach(url: string, { name, root, options, rules, clock }: Ports
   }
 }
 
-/** Returns the session of a client, which an earlier server of this project may have made. */
+/** Returns the session of a client. Reuses one that an earlier server of this project created. */
 async function findOrCreate(client: OpencodeClient, name: string, clock: Clock): Promise<string> {
   const title = `MCP: ${name}`
   const query = { search: title } as object

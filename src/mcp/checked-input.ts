@@ -1,6 +1,6 @@
 /**
- * Answers lines that the SDK does not: those that are no JSON-RPC messages, because it drops them, and their sender would
- * wait; and requests of an unknown revision of MCP, because it checks the revision of the first request alone.
+ * Answers two kinds of lines that the SDK does not answer. It drops lines that are no JSON-RPC messages, so that their sender
+ * would wait for ever. It checks the revision of MCP only in the first request, not in later ones.
  */
 import { PROTOCOL_VERSION_META_KEY, UnsupportedProtocolVersionError } from '@modelcontextprotocol/server'
 import { PassThrough, type Readable } from 'node:stream'
@@ -11,7 +11,7 @@ const PARSE_ERROR = -32700
 const INVALID_REQUEST = -32600
 
 const id = z.union([z.string(), z.int()])
-/** A request, a notification or a response, as far as the SDK reads it. */
+/** Matches a request, a notification or a response. Contains only the fields that the SDK requires. */
 const messageSchema = z.intersection(
   z.object({ jsonrpc: z.literal('2.0'), id: z.exactOptional(id) }),
   z.union([
@@ -21,7 +21,7 @@ const messageSchema = z.intersection(
   ]),
 )
 
-/** The revisions that a request names in itself; those before them are negotiated by `initialize`. */
+/** The revisions of MCP that each request names. `initialize` negotiates the earlier ones. */
 const REVISIONS: readonly string[] = ['2026-07-28']
 
 const versionedSchema = z.object({
@@ -30,7 +30,7 @@ const versionedSchema = z.object({
 })
 
 /**
- * Returns the messages among the lines of a stream, and ends with it.
+ * Returns a stream of those lines that are valid messages. It ends with `input`.
  *
  * @param answer sends a line
  */

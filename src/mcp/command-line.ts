@@ -25,10 +25,10 @@ export const HELP = `opencode-background mcp: background commands for any MCP cl
   --help                  show this text
 `
 
-/** How long a question of an agent may stay unanswered: no model or person of the client can answer it. */
+/** Default time after which an agent's permission request is rejected, because the client cannot answer it. */
 const PERMISSION_TIMEOUT_MS = 60_000
 
-/** The least values of the limits, as in the options of the plugin. */
+/** The minimum of each number, as in the options of the plugin. */
 const LEAST = {
   concurrency: 1,
   agents: 1,

@@ -1,7 +1,7 @@
 /**
- * Represents one connection: the capabilities and roots of its client, and the permissions that its user grants. A handler
- * cannot call the client (MCP of 2026-07-28 has no such channel). It throws a `Question`, which the server returns as the
- * result; the client repeats the call with the answer. For older clients the SDK asks over their own channel.
+ * Represents one connection: the capabilities and roots of its client, and the permissions that its user grants. In MCP of
+ * 2026-07-28 a handler cannot call the client. It throws a `Question`, which the server returns as the result, and the client
+ * repeats the call with the answer. For older clients the SDK sends the question as a request.
  */
 import {
   CLIENT_CAPABILITIES_META_KEY,
@@ -21,12 +21,12 @@ import { judge, type Rule } from './permissions.ts'
 import { Roots } from './roots.ts'
 import type { McpCaller } from './tools.ts'
 
-/** A question to the client, without whose answer a call cannot continue. */
+/** A question to the client. The call cannot continue until the client repeats it with the answer. */
 export class Question extends Error {
-  /** Under which the client returns the answer. */
+  /** The key of the answer. */
   readonly key: string
   readonly request: InputRequest
-  /** Returned by the client with the answer, because it returns the answers to earlier questions of a call only once. */
+  /** Holds the earlier answers of the call. The client returns it with the next answer, because it sends each answer only once. */
   readonly state: string
 
   constructor(key: string, request: InputRequest, answers: Answers) {
@@ -59,14 +59,14 @@ const ROOTS_WITHIN_MS = 5000
 
 export class Connection {
   readonly #ports: Ports
-  /** `undefined` until a client of before 2026 has named them; later ones name them in each call, and no change of them. */
+  /** The roots of a client from before 2026, once it has named them. Newer clients send them with each call. */
   #roots: Roots | undefined
 
   constructor(ports: Ports) {
     this.#ports = ports
   }
 
-  /** Asks for the roots again at the next call. */
+  /** Makes the next call ask for the roots again. */
   rootsChanged(): void {
     this.#roots = undefined
   }
@@ -98,7 +98,7 @@ export class Connection {
       directory: root,
       worktree: root,
       abort: signal,
-      // Asked for by the calls that need them: a client cannot be asked in every request.
+      // A function, because only some calls need the roots, and each question costs a round trip.
       roots: async () =>
         context.mcpReq.envelope
           ? this.#askForRoots(answers, context)
@@ -109,7 +109,7 @@ export class Connection {
       progress: (progress, total, message) => {
         if (progressToken === undefined) return
         const params = { progressToken, progress, total, message }
-        // A client that has gone needs no progress.
+        // A failure means that the client is gone.
         notify({ method: 'notifications/progress', params }).catch(() => {})
       },
     }
@@ -120,7 +120,7 @@ export class Connection {
     return Roots.of(this.#ports.root, uris)
   }
 
-  /** Resolves with none for a client that fails to name them. */
+  /** Returns the roots that the client names; none if it fails to name them. */
   async #rootsOfClient(
     answers: Answers,
     { mcpReq: { envelope, inputResponses } }: ServerContext,
@@ -186,7 +186,7 @@ function urisOf(roots: readonly Root[]): string[] {
   return roots.map(({ uri }) => uri)
 }
 
-/** Names what allows a permission: --allow has patterns of commands alone, and OpenCode has rules for its agents. */
+/** Returns the option or setting that can allow a permission. `--allow` takes only patterns of commands. */
 function whereToAllow(permission: string): string {
   switch (permission) {
     case 'bash':
@@ -198,7 +198,7 @@ function whereToAllow(permission: string): string {
   }
 }
 
-/** A client that names no mode of elicitation can fill forms; one that names only the others cannot. */
+/** Whether a client can fill in forms: it supports elicitation without a mode, or with the mode `form`. */
 function canFillForms({ elicitation }: ClientCapabilities = {}): boolean {
   return elicitation !== undefined && (elicitation.form !== undefined || elicitation.url === undefined)
 }

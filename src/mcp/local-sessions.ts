@@ -1,6 +1,6 @@
 /**
- * Sessions as files, for a manager of commands without OpenCode: one parent session for each root, and one child session
- * with the record of each command. So the records, owners and recovery of commands are the same as in OpenCode.
+ * Stores sessions in files, for a manager of commands without OpenCode: one parent session for each root, and one child session
+ * with the record of each command. It implements the calls of OpenCode, so that records, owners and recovery work unchanged.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import {
@@ -29,7 +29,7 @@ const sessionSchema = z.object({
 
 type StoredSession = z.infer<typeof sessionSchema>
 
-/** A record whose command has lost its files is removed after this time, as the files were. */
+/** How long the record of an ended command is kept after its files were removed. */
 const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 
 interface Ports {
@@ -45,7 +45,7 @@ export function parentOf(root: string): string {
   return `ses_mcp_${createHash('sha256').update(root).digest('hex').slice(0, 16)}`
 }
 
-/** Returns the sessions of a root, an absolute real path, as the calls of OpenCode that a manager of commands makes. */
+/** Returns the OpenCode calls of a manager of commands, on the sessions of a root (an absolute real path). */
 export function localSessions(root: string, { log, commands, now }: Ports): Opencode {
   const parentID = parentOf(root)
   const directory = join(dirname(commands), 'mcp', parentID)

@@ -17,7 +17,7 @@ import { byAsking } from './telling.ts'
 import { offersOf } from './tools.ts'
 import type { Workplace } from './workplace.ts'
 
-/** The name of the manager: one MCP server finds the commands of another of the same root. */
+/** The manager's name. All MCP servers share it, so that each recovers the commands of an earlier one of its root. */
 const NAME = 'opencode-background mcp'
 
 /** @param version of the package */
@@ -79,12 +79,12 @@ interface CommandPorts {
   readonly keep: boolean
 }
 
-/** Returns the commands of a root, which need no OpenCode. */
+/** Returns the workplace for the commands of a root. It needs no OpenCode. */
 function commandsAt(root: string, { log, now, rules, options, keep }: CommandPorts): Workplace {
   const machine = keep ? { ...thisMachine, onTermination: () => () => {} } : thisMachine
   const opencode = localSessions(root, { log, commands: thisMachine.root, now })
   const manager = new BackgroundManager(
-    // The port of the sessions takes the place of a client.
+    // `localSessions` replaces the client.
     { name: NAME, client: undefined as never, directory: root, options },
     { opencode, clock: systemClock, log, owners: systemOwners(NAME, root), machine, isRun: false },
   )
@@ -101,7 +101,7 @@ function commandsAt(root: string, { log, now, rules, options, keep }: CommandPor
   }
 }
 
-/** Standard output belongs to the protocol. */
+/** Returns a log on standard error, because standard output belongs to the protocol. */
 function errorLog(debug: boolean): Log {
   const write = (message: string): void => {
     process.stderr.write(`[BG-DEBUG ${new Date().toISOString().slice(11, 23)}] ${message}\n`)

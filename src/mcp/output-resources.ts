@@ -1,4 +1,4 @@
-/** The output of commands as resources: two for each command, named by its id and the stream. */
+/** Offers the output of commands as MCP resources: one for each stream, whose URI has the task's id and the stream's name. */
 import { ResourceNotFoundError, type Resource } from '@modelcontextprotocol/server'
 import type { BackgroundManager } from '../manager.ts'
 import type { Task } from '../task/task.ts'
@@ -7,7 +7,7 @@ import { sanitizeForModel } from '../text/sanitize.ts'
 const STREAMS = ['stdout', 'stderr'] as const
 type Stream = (typeof STREAMS)[number]
 
-/** How much of a stream is read at most: its end. */
+/** At most this many of a stream's last bytes are read. */
 const LONGEST_BYTES = 1_000_000
 
 export function uriOf(taskID: string, stream: Stream): string {

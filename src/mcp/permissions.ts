@@ -1,6 +1,6 @@
 /**
- * Judges permissions as OpenCode does: the last rule that matches decides. Without any rule of the user, commands are
- * allowed and directories outside of the root are asked for, as in OpenCode.
+ * Judges permissions as OpenCode does: the last matching rule decides. Without a rule of the user, commands are allowed, and
+ * the user is asked about directories outside of the root.
  */
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -25,9 +25,9 @@ const BASE: readonly Rule[] = [
 ]
 
 export interface RuleSources {
-  /** Patterns of command lines that may run. With any of them, the others are asked for. */
+  /** Patterns of commands that may run. If there are any, the user is asked about all other commands. */
   readonly allow: readonly string[]
-  /** Patterns of command lines that are refused, whatever else allows them. */
+  /** Patterns of commands that are refused, even if another rule allows them. */
   readonly deny: readonly string[]
   /** The path of an `opencode.json`, whose `permission` is read. */
   readonly config: string | undefined
@@ -93,7 +93,7 @@ function readConfig(path: string): readonly Rule[] {
   return [...rulesOf(older, mistake), ...rulesOf(permission, mistake)]
 }
 
-/** Returns the `permission` that OpenCode makes of `tools`, its older form. */
+/** Converts the older setting `tools` to `permission`, as OpenCode does. */
 function permissionOf(tools: unknown, mistake: (what: string) => Error): Readonly<Record<string, Action>> {
   if (typeof tools !== 'object' || tools === null) throw mistake('tools must be an object')
   return Object.fromEntries(

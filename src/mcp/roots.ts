@@ -13,8 +13,8 @@ export class Roots {
   }
 
   /**
-   * Narrows a root to the `file://` roots of a client. Without a readable one the root alone is the bound; where all are
-   * outside of it, no directory is allowed.
+   * Narrows a root to the `file://` roots of a client. If none of them can be read, the whole root is allowed. If all of them are
+   * outside of the root, no directory is allowed.
    *
    * @param root an absolute real path
    */

@@ -27,17 +27,17 @@ export interface Service {
   readonly version: string
   /** The outer bound of working directories, a real path. */
   readonly root: string
-  /** That of the commands first. */
+  /** The workplace of the commands, then that of the agents if there is one. */
   readonly workplaces: readonly [Workplace, ...Workplace[]]
   readonly offers: readonly Offer[]
-  /** Reports a failure of ours. */
+  /** Called with a failure of this server, as opposed to a refusal. */
   readonly onError: (message: string) => void
 }
 
-/** The revision of MCP of 2026, which has no handshake; `legacy` are those before it. */
+/** `modern`: the revision of MCP of 2026, which has no handshake. `legacy`: the earlier ones. */
 export type Era = McpRequestContext['era']
 
-/** In the modern era a log message belongs to a request that asks for it, and an end belongs to none. */
+/** Only legacy clients get `logging`: in the modern era a log message must belong to a request, and an end belongs to none. */
 const capabilitiesOf = (era: Era): ServerCapabilities => ({
   tools: {},
   ...(era === 'legacy' && { logging: {} }),
@@ -45,7 +45,7 @@ const capabilitiesOf = (era: Era): ServerCapabilities => ({
   extensions: { [TASKS]: {} },
 })
 
-/** The events of tasks that the client is told. */
+/** The events of tasks that are reported to the client. */
 const TOLD: ReadonlySet<StepEvent> = new Set([
   'prompted',
   'outputMatched',
@@ -91,11 +91,11 @@ export function createServer(service: Service, era: Era): Server {
   server.setRequestHandler('tasks/cancel', { params: taskParams }, async ({ taskId }, context) => {
     const task = await known(taskId, context)
     const { manager: owner } = workplaceOf(task)
-    // The client asks for the end by `tasks/get`.
+    // Does not wait for the end, because the client reads it by `tasks/get`.
     if (!isEnded(task)) owner.cancel(task.id).catch((error: unknown) => service.onError(errorText(error)))
     return {}
   })
-  // No task of ours asks its client for input.
+  // Changes nothing, because our tasks never request input.
   server.setRequestHandler('tasks/update', { params: taskParams }, async ({ taskId }, context) => {
     await known(taskId, context)
     return {}
@@ -120,11 +120,11 @@ export function createServer(service: Service, era: Era): Server {
     return {}
   })
 
-  // For ever: the process ends with its connection.
+  // Never unsubscribes, because the process ends with its connection.
   for (const workplace of workplaces) workplace.manager.on(told)
   return server
 
-  /** Tells the client what has happened to a task. */
+  /** Notifies the client of an event of a task. */
   function told(step: Step, task: Task): void {
     if (step.type !== 'transition' || !TOLD.has(step.event)) return
     if (step.event === 'prompted') {
@@ -148,7 +148,7 @@ export function createServer(service: Service, era: Era): Server {
       const { text, structured, tasks, started } = await offer.call(input, connection.caller(context))
       if (started && knowsTasks(connection.capabilities(context)))
         return handleOf(started) as unknown as CallToolResult
-      // The client has these ends now.
+      // The answer contains these ends, so that no notice of them is owed.
       for (const task of tasks) if (isEnded(task)) workplaceOf(task).manager.settle(task)
       return { content: [{ type: 'text', text }], structuredContent: structured }
     } catch (error) {

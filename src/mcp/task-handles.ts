@@ -1,14 +1,14 @@
 /**
- * The tasks extension of MCP (io.modelcontextprotocol/tasks, 2026-07-28): a client that declares it gets a handle of a
- * command or an agent instead of the answer that it was started, and asks for its end. The handle is durable, because the
- * record is written before it is returned. Pure.
+ * Converts tasks for the tasks extension of MCP (io.modelcontextprotocol/tasks, 2026-07-28). A client that declares it receives a
+ * task handle as the result of a launch, and polls for the end. The handle is durable, because the record is written before it
+ * is returned. Pure.
  */
 import type { ClientCapabilities, Result } from '@modelcontextprotocol/server'
 import { isEnded, type Task } from '../task/task.ts'
 
 export const TASKS = 'io.modelcontextprotocol/tasks'
 
-/** The files of a command are kept for this long after its end. */
+/** How long the files of a command are kept after its end. */
 const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 /** How often a client should ask. */
 const POLL_MS = 1000
@@ -51,7 +51,7 @@ function stateOf(task: Task) {
   }
 }
 
-/** A command that exits with an error code has completed: its caller must read why. */
+/** A command that exited with an error code counts as completed, so that the client receives its output as a result. */
 function statusOf(task: Task): Status {
   if (!isEnded(task)) return 'working'
   return task.status === 'failed' && task.failure.reason === 'exit' ? 'completed' : task.status

@@ -41,7 +41,7 @@ export interface McpCaller extends Caller {
   readonly client: string
   /** Rejects where the client must name its roots first. */
   readonly roots: () => Promise<Roots>
-  /** Returns what asks for permissions by these rules. */
+  /** Returns the function that requests permissions, judged by these rules. */
   readonly askBy: (rules: Workplace['rules']) => Caller['ask']
   /** Reports the progress of a wait, in milliseconds. */
   readonly progress: (waitedMs: number, timeoutMs: number, message: string) => void
@@ -64,7 +64,7 @@ export interface Offer {
 export interface Answer {
   readonly text: string
   readonly structured: Readonly<Record<string, unknown>>
-  /** The tasks that the answer reports, as they are. */
+  /** The tasks that the answer reports, in their current state. */
   readonly tasks: readonly Task[]
   /** The task that the call has started, if it will end by itself. */
   readonly started: Task | undefined
@@ -82,7 +82,7 @@ interface Annotations {
   readonly openWorldHint: boolean
 }
 
-/** How a tool is offered: its title, its structured content, and what it does to the world. */
+/** The properties of a tool that only MCP has: title, structured content and annotations. */
 interface Offering<Data, Schema extends z.ZodMiniObject> {
   readonly title: string
   readonly schema: Schema
@@ -104,7 +104,7 @@ export function offersOf(commands: Workplace, agents: Workplace | undefined): re
   return [
     offer(commands, confined(runBackground(commands)), {
       title: 'Run a command in the background',
-      // The result of a task handle has the schema of this tool, and shows how the task ended.
+      // The schema of a read, because the result of a task handle must match it, and that is a read of the ended task.
       schema: readSchema,
       structure: startedJSON,
       tasksOf: ({ task }) => [task],
@@ -179,7 +179,7 @@ function offer<Shape extends ToolShape, Data, Schema extends z.ZodMiniObject>(
     async call(input, caller) {
       const attempt = async () => callTool(home.manager, tool, input, await callerAt(home, caller))
       const { data, result } = await attempt().catch((error: unknown) => {
-        // A person has deleted the session in OpenCode.
+        // A person has deleted the session in OpenCode: launch in a new one.
         if (!isToolError(error) || error.code !== 'unknownSession') throw error
         home.forgetParent(caller.client)
         return attempt()
@@ -202,7 +202,7 @@ function inputSchemaOf(args: ToolShape): JSONObjectSchema {
   return { ...schema, properties: Object.fromEntries(named) as unknown }
 }
 
-/** A tool that starts commands only in the directories of the caller's roots. */
+/** Returns a tool that starts commands only in the directories of the caller's roots. */
 function confined<Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): Tool<Shape, Data> {
   return {
     ...tool,
@@ -214,12 +214,12 @@ function confined<Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): Tool<
   }
 }
 
-/** Returns the caller in the session in which it launches at a workplace. Rejects with a `HostError`. */
+/** Returns the caller with the session and the permission rules of a workplace. Rejects with a `HostError`. */
 async function callerAt({ parentID, rules }: Workplace, caller: McpCaller): Promise<McpCaller> {
   return { ...caller, sessionID: await parentID(caller.client), ask: caller.askBy(rules) }
 }
 
-/** A tool that reads, stops or prompts one task, wherever that is. */
+/** Returns a tool that reads, stops or prompts one task of either workplace. */
 function routed<Shape extends ToolShape, Data>(
   make: (workplace: Workplace) => Tool<Shape, Data>,
   home: Workplace,
@@ -233,7 +233,7 @@ function routed<Shape extends ToolShape, Data>(
     async call(args, caller) {
       const { task_id } = args as { readonly task_id?: string }
       if (task_id === undefined) return tool.call(args, caller)
-      // First, because the other place may be an OpenCode that does not answer.
+      // Look at home first, because the other workplace may be an OpenCode that does not answer.
       if (await isOwn(home.manager, task_id, caller.sessionID)) return tool.call(args, caller)
       const there = await callerAt(other, caller as McpCaller).catch(() => undefined)
       const isThere = there && (await isOwn(other.manager, task_id, there.sessionID))
@@ -250,7 +250,7 @@ function isOwn(manager: BackgroundManager, given: string, sessionID: string): Pr
   )
 }
 
-/** The tool that reads a task, whose story has no notices: nobody is owed one. */
+/** Returns the tool that reads a task, without the notices in its story, because an MCP client is owed none. */
 function withoutNotices(workplace: Workplace): ReturnType<typeof backgroundOutput> {
   const tool = backgroundOutput(workplace)
   return {
@@ -264,7 +264,7 @@ function withoutNotices(workplace: Workplace): ReturnType<typeof backgroundOutpu
   }
 }
 
-/** The tool that stops tasks: one, or all of them everywhere. */
+/** Returns the tool that stops one task, or all tasks of both workplaces. */
 function cancelling(home: Workplace, other: Workplace) {
   const [tool, there] = [routed(backgroundCancel, home, other), backgroundCancel(other)]
   return {
@@ -278,7 +278,7 @@ function cancelling(home: Workplace, other: Workplace) {
   } satisfies typeof tool
 }
 
-/** The tool that lists all tasks, with those that other servers of the root have launched since. */
+/** Returns the tool that lists the tasks of both workplaces, including those that other servers of the root have launched. */
 function listed(commands: Workplace, agents: Workplace | undefined) {
   const [tool, ofAgents] = [listBackground(commands), agents && listBackground(agents)]
   return {
@@ -325,9 +325,9 @@ const LONGEST_WAIT_MS = 600_000
 const PROGRESS_MS = 5000
 
 /**
- * A tool that reads a task, after waiting for its end if it is asked to.
+ * Returns a tool that reads a task, after waiting for its end if the argument `flag` is true.
  *
- * @param flag the argument that asks for it
+ * @param flag the name of the argument
  */
 function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
   flag: 'wait' | 'block',
@@ -335,7 +335,7 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
 ): (workplace: Workplace) => Tool<Shape & typeof WAIT, Data> {
   return (workplace) => {
     const tool = make(workplace)
-    /** The unfinished tasks whose text of `notify_on` a wait has returned: the next wait is for the end. */
+    /** Ids of unfinished tasks whose match of `notify_on` a wait has already returned, so that the next wait is for the end. */
     const matched = new Set<string>()
     return {
       ...tool,
@@ -357,14 +357,14 @@ function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
   }
 }
 
-/** Whether an unfinished task has written a text of `notify_on`. */
+/** Whether the output of an unfinished task contains a text of `notify_on`. */
 function hasMatched(task: Task | undefined): boolean {
   return task !== undefined && !isEnded(task) && 'matched' in task
 }
 
 interface Wait {
   readonly timeoutMs: number
-  /** Whether a text of `notify_on` does not end it. */
+  /** Whether the wait continues after a match of `notify_on`. */
   readonly isForEnd: boolean
 }
 
@@ -379,7 +379,7 @@ async function waitFor(
   const stopListening = manager.on((step, { id }) => {
     if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
   })
-  // Progress may not decrease, and the machine's time can be set back.
+  // Reads the monotonic clock, because progress may not decrease, and the system clock can be set back.
   const since = monotonic()
   const timer = setInterval(() => {
     const waitedMs = Math.round(monotonic() - since)

@@ -1,10 +1,10 @@
-/** A manager, and the session in which the client of this server launches: one for commands, and one for agents. */
+/** A manager and the session in which a client launches. A server has a workplace for commands, and may have one for agents. */
 import type { Task } from '../task/task.ts'
 import type { ToolPorts } from '../tools/tool.ts'
 import type { Rule } from './permissions.ts'
 
 export interface Workplace extends ToolPorts {
-  /** In milliseconds since an arbitrary moment: nothing sets this clock. */
+  /** Returns the milliseconds since an arbitrary moment, by a clock that is never set back. */
   readonly monotonic: () => number
   /**
    * Returns the session that launches. Rejects with a `HostError` if OpenCode cannot be reached.
@@ -12,13 +12,13 @@ export interface Workplace extends ToolPorts {
    * @param client the name of the client
    */
   readonly parentID: (client: string) => Promise<string>
-  /** Has `parentID` find or make another session, because this one was deleted. */
+  /** Makes the next call of `parentID` find or create another session, because this one was deleted. */
   readonly forgetParent: (client: string) => void
-  /** Returns the rules for what its tools ask, the weakest first. Rejects as `parentID` does. */
+  /** Returns the permission rules of its tools, the weakest first. Rejects as `parentID` does. */
   readonly rules: () => Promise<readonly Rule[]>
 }
 
-/** Returns the task of a client. Looks for it again where it is unknown, because another process may have launched it. */
+/** Returns the task of a client. Recovers an unknown task first, because another process may have launched it. */
 export async function findTask(
   workplaces: readonly Workplace[],
   client: string,
