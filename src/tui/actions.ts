@@ -33,7 +33,7 @@ export function choicesFor(view: TaskView): readonly Choice[] {
   return [
     ...answers,
     { title: 'Open its session', action: { type: 'open' } },
-    // The session itself shows what is done in it.
+    // The session itself shows the progress of an agent.
     ...choiceIf(!runsInSession || !unfinished, actions.read, 'read'),
     ...choiceIf('prompt' in task, unfinished ? 'Send it a message' : 'Continue with a message', 'continue'),
     ...choiceIf(unfinished, actions.stop, 'cancel'),

@@ -1,6 +1,7 @@
 /**
  * Sends requests to the server part through the metadata of the child session, and awaits the answer there
- * (`task/request.ts`). The plugin in the directory of the parent does not hear of a session in a worktree, and is pointed at it.
+ * (`task/request.ts`). The plugin in the parent's directory receives no events of a session in a worktree, so a command names
+ * the session to it.
  */
 import type { Event } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -22,7 +23,7 @@ interface Ports {
   ) => () => void
 }
 
-/** Long enough for a cancelled command to end. */
+/** Time limit of an answer, long enough for a cancelled command to end. */
 const ANSWER_WITHIN_MS = 30_000
 
 /** Resolves with the answer. Rejects where OpenCode is unreachable or no answer arrives in time. */

@@ -15,9 +15,9 @@ export interface Host {
   session(sessionID: string): Promise<Session>
   children(sessionID: string): Promise<readonly Session[]>
   /**
-   * The sessions that are not idle, of our own directory.
+   * Returns the status of each session that is not idle.
    *
-   * @param others more directories: each has an instance of its own (contract 9.1)
+   * @param others directories to query besides our own, because each has an instance of its own (contract 9.1)
    */
   statuses(others: readonly string[]): Promise<Readonly<Record<string, SessionStatus>>>
   permissions(others: readonly string[]): Promise<readonly PermissionRequest[]>
@@ -27,7 +27,7 @@ export interface Host {
   abort(sessionID: string): Promise<void>
   /** Runs a command in the terminal UIs of a directory; the server part of the plugin receives it too. */
   publishCommand(command: string, directory: string): Promise<void>
-  /** @param directory that of its session, unless that is our own (contract 17.2) */
+  /** @param directory the directory of the request's session; `undefined` for our own (contract 17.2) */
   reply(requestID: string, reply: Reply, directory: string | undefined): Promise<void>
 }
 
@@ -61,7 +61,7 @@ export function hostOf({ client }: Pick<TuiPluginApi, 'client'>): Host {
   }
 }
 
-/** The client names our own directory itself. */
+/** Returns the parameters of a call for each directory; none for our own, because the client adds it. */
 function at(others: readonly string[]): readonly { readonly directory?: string }[] {
   return [{}, ...others.map((directory) => ({ directory }))]
 }

@@ -10,7 +10,7 @@ import { isUnfinished, treeOf, type Phase, type TaskView } from './task-view.ts'
 export type Tone = 'text' | 'textMuted' | 'success' | 'warning' | 'error' | 'info'
 
 /**
- * How each phase is shown, tasks that need the user first. A sign is one cell wide; it is there so that colour is not
+ * How each phase is shown. The order puts tasks that need the user first. Signs are one cell wide; without them, colour would be
  * the only difference.
  */
 const PHASES: Readonly<
@@ -26,7 +26,7 @@ const PHASES: Readonly<
 
 const ORDER = Object.keys(PHASES)
 
-/** The maximum of tasks in the sidebar, and of ended ones among them. */
+/** The maximum number of tasks in the sidebar, and of ended ones among them. */
 const SHOWN = 10
 const SHOWN_ENDED = 3
 
@@ -140,7 +140,7 @@ export function detailOf(view: TaskView): string | undefined {
   }
 }
 
-/** Returns what a task has left in its worktree, or the branch of one at work; `undefined` for nothing. */
+/** Returns the changes of an ended task, or the branch of an unfinished one; `undefined` if there is nothing to show. */
 function changesOf(task: Task): string | undefined {
   const { branch } = treeOf(task) ?? {}
   if (branch === undefined) return undefined

@@ -155,7 +155,7 @@ function confirmCancelAll(desk: Desk): void {
   ))
 }
 
-/** Shows what an apply would write, and writes it after a confirmation. Resolves with the reason where it cannot be written. */
+/** Shows the files that an apply would write, and writes them after a confirmation. Resolves with the refusal if there is one. */
 async function confirmApply(desk: Desk, task: Task): Promise<RequestReply | void> {
   const { api, ask } = desk
   const forecast = await ask(task, { kind: 'check' })
@@ -188,7 +188,7 @@ function confirmRemoval(desk: Desk, task: Task): void {
   ))
 }
 
-/** Shows a toast when an action that no view shows has succeeded. */
+/** Shows a toast when an action succeeds whose result no view shows. */
 async function shown({ api }: Desk, doing: Promise<RequestReply>): Promise<RequestReply> {
   const answer = await doing
   const { ok, text } = answer

@@ -20,7 +20,7 @@ const GATHER_MS = 1000
 export class Toasts {
   readonly #clock: Clock
   readonly #show: (toast: Toast) => void
-  /** By task id: when the newest end that was seen happened; 0 before the first. */
+  /** By task id: the time of the newest end that was seen; 0 before the first. */
   readonly #seen = new Map<string, number>()
   #views: readonly TaskView[] = []
   /** By task id, because a task may have ended twice. */
@@ -50,7 +50,7 @@ export class Toasts {
     const before = this.#seen.get(task.id)
     const at = lastEnd?.at ?? 0
     this.#seen.set(task.id, at)
-    // A task that is seen for the first time had ended before the first load.
+    // The end of a task that is seen for the first time happened before the first load: no toast.
     return before !== undefined && at > before && !isUnfinished(view) && !isInterrupted(view)
   }
 
@@ -59,7 +59,7 @@ export class Toasts {
   }
 }
 
-/** Whether OpenCode ended during the run: the next message reports such a task. */
+/** Whether the run ended because OpenCode ended. It gets no toast, because the user's next message reports it. */
 function isInterrupted({ task }: TaskView): boolean {
   return task.status === 'failed' && task.failure.reason === 'interrupted'
 }

@@ -1,6 +1,6 @@
 /**
- * The current tasks of one session: loaded once, then updated by the host's events. While a view shows times
- * and a task is at work, a timer notifies those subscribers each second; otherwise no timer runs.
+ * Holds the current tasks of one session: loads them once, then updates them by the host's events. A timer runs only while a task
+ * is at work and a subscriber shows running times; it notifies such subscribers each second.
  */
 import type { Event, Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import type { Clock } from '../clock.ts'
@@ -35,7 +35,7 @@ export class Watch {
   readonly #subscribers = new Set<() => void>()
   /** The subscribers that show running times. */
   readonly #lookers = new Set<() => void>()
-  /** The events that arrive during a load: they are handled after it, because its answer may be older. */
+  /** Events that arrived during a load. They are handled after it, because its answer may be older than they are. */
   #meanwhile: Event[] | undefined
   #loaded: Promise<boolean> | undefined
   #views: readonly TaskView[] | undefined
@@ -277,7 +277,7 @@ function treesOf(children: readonly Session[]): readonly string[] {
   return children.flatMap((session) => {
     const task = readRecord(session)?.task
     const tree = task && !isEnded(task) ? treeOf(task) : undefined
-    // The session is moved into a tree that is complete, and OpenCode must not read it before.
+    // The session is moved into its tree once that is complete. A call in the tree before would make OpenCode load it too early.
     return tree?.directory === session.directory ? [session.directory] : []
   })
 }
