@@ -118,8 +118,8 @@ export class NoticeBatch {
   }
 
   /**
-   * How long the next notice may take: a host that is slow, as with a heavy plugin, ends turns up to a second after their
-   * last answers, and one after another.
+   * Returns the debounce, which grows with the time between the last two notices. A slow host, as with a heavy plugin, ends
+   * turns one after another, each up to a second after its last answer.
    */
   #debounceMs(): number {
     const { debounceMs } = this.#options

@@ -35,13 +35,13 @@ export interface OutboxPorts extends ReadingPorts {
   readonly isFinishing: (task: Task) => boolean
   /** Called when the end of a run is settled. */
   readonly onSettled: (task: EndedTask) => void
-  /** Resolves when what happened in the parent while events were missed is known. Rejects with a `HostError`. */
+  /** Resolves when the parent was read after missed events. Rejects with a `HostError`. */
   readonly caughtUp: () => Promise<void>
   /** Called when a notice may have been sent, held, or settled. */
   readonly onChange: () => void
 }
 
-/** The records of ends wait for their notices, but not for a host that fails. */
+/** The longest time that the record of an end waits for its notice, because a failing host may never accept that. */
 const LONGEST_SEND_MS = 2500
 
 export class Outbox {
@@ -50,8 +50,8 @@ export class Outbox {
   readonly #batch: NoticeBatch
   readonly #deliveries: Deliveries
   readonly #held: HeldEnds
-  /** Those who wait until what is owed was sent. */
-  readonly #unsent = new Set<() => void>()
+  /** The callbacks that resolve the promises of `sent`. */
+  readonly #sendWaiters = new Set<() => void>()
 
   constructor(ports: OutboxPorts, parentID: string, options: NotifyOptions) {
     this.#ports = ports
@@ -115,7 +115,7 @@ export class Outbox {
     this.#deliveries.resume()
   }
 
-  /** Sends what the parent is owed from before: its user, who may have closed the gate, writes. */
+  /** Sends the notices that wait. An earlier interrupt may have closed the gate, and the user's message opens it. */
   personWrote(): void {
     this.#batch.sendSoon({ waits: true })
   }
@@ -178,11 +178,11 @@ export class Outbox {
     return new Promise((resolve) => {
       const finish = (): void => {
         cancelLimit()
-        this.#unsent.delete(finish)
+        this.#sendWaiters.delete(finish)
         resolve()
       }
       const cancelLimit = this.#ports.clock.after(LONGEST_SEND_MS, finish)
-      this.#unsent.add(finish)
+      this.#sendWaiters.add(finish)
     })
   }
 
@@ -236,8 +236,8 @@ export class Outbox {
 
   #changed(): void {
     this.#ports.onChange()
-    if (this.#unsent.size === 0 || this.owes() === 'unsent') return
-    for (const finish of this.#unsent) finish()
+    if (this.#sendWaiters.size === 0 || this.owes() === 'unsent') return
+    for (const finish of this.#sendWaiters) finish()
   }
 
   /** Settles an end that the parent has read: the parent is owed no notice of it any more. */
@@ -277,7 +277,7 @@ export class Outbox {
     else this.#addSteps(notices, end)
     this.#changed()
     if (end === 'closed' || end === 'undone') this.#batch.keep(notices)
-    // The user has undone the unread message, and is just sending another.
+    // The user has undone the unread message, and is about to send another, which can carry the notices.
     if (end === 'undone') this.#batch.sendSoon({ waits: true })
     if (end === 'unanswered' && !this.#batch.remind(notices))
       this.#deliveries.open(message, notices, 'stored')

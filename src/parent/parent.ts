@@ -49,7 +49,7 @@ export class Parent {
   /** Settles when a recovery of this session has finished; `undefined` if the next call has to start one. */
   recovered: Promise<void> | undefined
   readonly #disposal: AbortSignal
-  /** Reads what happened while events were missed, until it has been read. */
+  /** The read that is due after missed events; `undefined` once it has succeeded. */
   #gap: { readonly read: () => Promise<void>; reading: Promise<void> | undefined } | undefined
   #nextMessage = new AbortController()
 
@@ -84,8 +84,8 @@ export class Parent {
   }
 
   /**
-   * Aborted when a person writes next. OpenCode passes a message to the model only after the calls of its step have
-   * returned, and a tool call may wait for ten minutes.
+   * Aborted when a person writes next, so that tool calls stop waiting. OpenCode passes a message to the model only after all
+   * tool calls of the current step have returned, and a tool call may wait for ten minutes.
    */
   get nextMessage(): AbortSignal {
     return this.#nextMessage.signal
@@ -103,7 +103,7 @@ export class Parent {
     this.hold.personWrote(client)
   }
 
-  /** Observes a stored part of a person, whose message no hook has reported before. */
+  /** Observes a stored part of a person's message that no hook has reported. */
   personStored(messageID: string): void {
     const message = this.gate.stored(messageID)
     if (!message || !this.gate.personStored(message)) return
@@ -111,14 +111,14 @@ export class Parent {
     this.outbox.personWrote()
   }
 
-  /** Observes that events were missed. No notice is sent until `read` has found out what happened. */
+  /** Observes that events were missed. No notice is sent until `read` has succeeded. */
   observeGap(read: () => Promise<void>): void {
     this.#gap = { read, reading: undefined }
     this.gate.observeGap()
     this.outbox.observeGap()
   }
 
-  /** Reads what happened in the session while events were missed. Rejects with a `HostError`; the next call retries. */
+  /** Reads the session if events were missed. Rejects with a `HostError`; the next call retries. */
   async catchUp(): Promise<void> {
     for (let gap = this.#gap; gap; gap = this.#gap) {
       try {

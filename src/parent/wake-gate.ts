@@ -101,8 +101,8 @@ export class Gate {
   }
 
   /**
-   * Observes that a message is stored which may be a person's, where no hook has reported it before: in another process
-   * than OpenCode, and after missed events. Returns false for a message that is known, or older than the known one.
+   * Observes a stored message that may be a person's and that no hook has reported, as in another process than OpenCode's or
+   * after missed events. Returns false if this message or a newer one is already known.
    */
   personStored(message: MessageTime): boolean {
     if (message.id === this.#written.id || message.createdAt < this.#written.createdAt) return false
@@ -116,7 +116,7 @@ export class Gate {
     return this.#newest.id === messageID ? this.#newest : undefined
   }
 
-  /** Observes that events were missed: a further idle does not mean that the user has interrupted the turn. */
+  /** Observes that events were missed, so that a repeated idle event no longer proves that the user has interrupted the turn. */
   observeGap(): void {
     this.#enter('unsettled')
   }
@@ -169,7 +169,7 @@ export class Gate {
     else if (info.error?.name === 'MessageAbortedError') this.#observeAborted(info.time.created)
     else if (this.#turn.type === 'written' && info.parentID === this.#turn.answerTo) {
       this.#turn = { type: 'busy' }
-      // A notice that found the gate closed meanwhile was too late for the user's message.
+      // A notice that found the gate closed just before came too late to be piggybacked on the user's message.
       this.#onChange('opened')
     }
   }

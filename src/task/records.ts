@@ -22,7 +22,10 @@ import type { Step } from './step.ts'
 import type { StoreEvent, TaskStore } from './store.ts'
 import { isEnded, type AgentTask, type Draft, type EndedTask, type Task } from './task.ts'
 
-/** Whether an event changes the record. That work runs or waits is shown by OpenCode itself. */
+/**
+ * Whether the record is written after an event. `added` is recorded by the call that creates the session, and a start or a
+ * permission request is known from OpenCode's own statuses and requests.
+ */
 const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
   added: false,
   slotTaken: false,
@@ -39,19 +42,19 @@ const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
   continued: true,
 }
 
-/** Whether the messages of an agent, or the files of a command, show the same end: no other cause stopped it. */
+/** Whether a recovery would find the same end in the messages of the agent, or in the files of the command. */
 function isProvedElsewhere(task: Task): boolean {
   if (task.status === 'completed') return true
   return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
 }
 
-/** Whether work has begun that only the record shows, such as that on the worktree of an agent. */
+/** Whether the event starts work that only the record shows, such as making the worktree of an agent. */
 function isBegun(task: Task, { type }: StoreEvent): boolean {
   if (type === 'slotTaken') return 'worktree' in task && task.worktree !== undefined
   return type === 'prompted' && !traitsOf(task).runsInSession
 }
 
-/** Returns the metadata beside the record, which each write makes anew. */
+/** Returns the metadata without the record, because each write creates the record anew. */
 function withoutRecord(metadata: Session['metadata']): { readonly [key: string]: unknown } {
   const { [RECORD_KEY]: _, ...beside } = metadata ?? {}
   return beside
@@ -91,7 +94,7 @@ export class TaskRecords {
     this.#owner = owner
   }
 
-  /** @param sent what the record of an end waits for: its notice */
+  /** @param sent resolves when the notice of an end was sent; the record of the end is written after that */
   observeTask(task: Task, event: StoreEvent, sent: () => Promise<void> | undefined): void {
     const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
     if (event.type !== 'ended' && isEnded(task) && RECORDED[event.type]) this.#rewrite(task)

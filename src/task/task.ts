@@ -95,16 +95,16 @@ export type Changes =
       readonly conflicts?: readonly string[]
       /** The ids of the first tasks of the session that have changed the same files, in branches that still exist. */
       readonly rivals?: readonly string[]
-      /** Which of its files the branch lacks, such as those in a submodule: only the directory has them. */
+      /** Names files that the branch lacks, and only the directory has, such as those in a submodule. */
       readonly left?: string
     }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'removed'; readonly commit: string }
 
 /**
- * What an apply has done or would do. `clean`: a check found no conflict. `nothing`: the checkout has all of it. `conflicts`:
- * nothing was written, and `paths` are those in conflict; otherwise they are the changed ones. `submodules`: those whose new
- * commits are not written.
+ * The result of an apply or of its check. `clean`: the check found no conflict. `nothing`: the checkout already has all changes.
+ * `conflicts`: nothing was written. `paths` are the paths in conflict for `conflicts`, otherwise the changed ones. `submodules`
+ * have new commits, which an apply does not write.
  */
 export interface Applied {
   readonly type: 'applied' | 'clean' | 'nothing' | 'conflicts'

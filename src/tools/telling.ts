@@ -1,4 +1,4 @@
-/** Sentences of the tools about how their caller learns of an end. In OpenCode a notice reports it; `mcp/telling.ts` has the others. */
+/** Sentences of the tools about how their caller learns of an end: by a notice here, by a wait in `mcp/telling.ts`. */
 import type { ToolNames } from '../tool-names.ts'
 
 export interface Telling {

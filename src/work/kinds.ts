@@ -1,4 +1,4 @@
-/** The kinds of work: a new kind adds its work and its traits here, and `rooms.ts` builds what does the work. Pure. */
+/** Lists the kinds of work. A new kind adds its work and its traits here, and its `WorkKind` in `rooms.ts`. Pure. */
 import type { AgentWork } from './agent/agent-work.ts'
 import { AGENT } from './agent/traits.ts'
 import type { CommandWork } from './command/command-work.ts'

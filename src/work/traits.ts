@@ -17,7 +17,7 @@ export interface Traits<Each extends Work> {
   readonly runsInSession: boolean
   /** Whether the option `maxTasksPerSession` limits how many a parent can have. */
   readonly isLimited: boolean
-  /** The program with which it ends, in a sentence. */
+  /** The program that ends this work when it exits, as a subject in a sentence. */
   readonly host: string
   /** The noun for a task of this kind. */
   readonly noun: string
@@ -29,7 +29,7 @@ export interface Traits<Each extends Work> {
   readonly mark: (work: Each) => string
   /** The worker, in the title of its session: OpenCode's clients read the agent's name from this form (contract 14.2). */
   readonly titleSuffix: (work: Each) => string
-  /** An end without any text. */
+  /** The sentence of a notice about an end without any text. */
   readonly silentEnd: string
   /** The source of its time limit. */
   readonly limit: (work: Each) => string

@@ -150,7 +150,7 @@ export class Worktrees {
     await this.#git(checkout, ['update-ref', '-d', refOf(id, 'base')]).catch(() => {})
   }
 
-  /** Makes the tree of a run if it does not exist, and locks it. Rejects with a `GitError`; no new branch is left without a tree. */
+  /** Makes the tree of a run if it does not exist, and locks it. Rejects with a `GitError`; leaves no new branch without a tree. */
   async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     const { checkout, root, directory } = worktree
     const reason = lockReason(id, this.#ports.owners)

@@ -60,7 +60,7 @@ export interface AgentRunOptions {
  */
 const STAYS_IDLE_MS = 2000
 
-/** Answers in a row without a known finish or a tool call that stop a run: OpenCode would prompt the model for ever. */
+/** The number of answers in a row, without a known finish or a tool call, that stops a run: OpenCode would prompt for ever. */
 const LOOPS = 5
 /** Finishes that end a turn, unless the answer holds a tool call (contract 1.3b). */
 const KNOWN_FINISHES: ReadonlySet<string> = new Set(['stop', 'length', 'content-filter', 'error'])
@@ -192,7 +192,7 @@ export class AgentRun {
     this.check()
   }
 
-  /** Observes that events were missed: what they proved must be read. */
+  /** Observes that events were missed, so that only the messages can prove the end. */
   observeGap(): void {
     this.#fold.observeGap()
     this.#idleSince = undefined
@@ -281,7 +281,7 @@ export class AgentRun {
   async #findEnding(): Promise<Ending | undefined> {
     const folded = this.#folded
     const proved = folded && this.#find(folded)
-    // An end that must hold for some time is read, because events can be late.
+    // If the end must hold for some idle time, read the messages, because events can be late.
     if (proved && proved.idleMs === undefined) return proved.ending
     const first = await this.#read()
     if (this.#isOver()) return undefined
@@ -297,7 +297,7 @@ export class AgentRun {
       return undefined
     }
     if (this.#isOver()) return undefined
-    // Read again, because the first messages may be older than the idle session.
+    // Read again, because the first read may have been answered before the session became idle.
     const { ending, idleMs } = await this.#read()
     return idleMs === undefined || this.#wasIdleFor(idleMs) ? ending : undefined
   }

@@ -58,7 +58,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.queue = ports.queue
   }
 
-  /** Has a recovery resume the turns that still run: in another process than this one, OpenCode may have lived on. */
+  /** Makes recoveries resume turns that still run, because OpenCode is another process and may have survived ours. */
   resumeLeftTurns(): void {
     this.#leftTurns = 'resume'
   }
@@ -76,7 +76,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     try {
       return await (await this.#ports.worktrees()).run(task, task.worktree, stop, run)
     } catch (error) {
-      // The package may have been replaced since its start.
+      // Loading the bundle of worktrees fails if the package was replaced since the start.
       return failed('error', `no worktree could be made: ${errorText(error)}`)
     }
   }

@@ -3,7 +3,7 @@ import { brief, nameForModel } from '../../text/sanitize.ts'
 import type { Changes } from '../../task/task.ts'
 import type { Worktree } from './agent-work.ts'
 
-/** Maximum characters of a list of paths: a notice has two lists at most, and says all of it in 400. */
+/** Maximum characters of a list of paths: a notice contains at most two lists, and 400 characters about the changes. */
 const PATHS_LENGTH = 70
 /** Maximum characters of what the branch lacks. */
 const LEFT_LENGTH = 60
@@ -48,7 +48,7 @@ function forecast({ conflicts }: Extract<Changes, { type: 'committed' }>): strin
   return `It conflicts with your checkout in ${listed(conflicts)}.`
 }
 
-/** What the branch lacks; otherwise its rivals: the notice has room for one of them. */
+/** Names the files that the branch lacks, otherwise the rivals, because the notice has room for only one of them. */
 function leftOrRivals({ left, rivals = [] }: Extract<Changes, { type: 'committed' }>): string {
   if (left !== undefined) return ` Not on the branch: ${brief(left, LEFT_LENGTH)}.`
   return rivals.length === 0 ? '' : ` The same files were changed by ${rivals.join(', ')}.`

@@ -103,7 +103,7 @@ export class ProviderBackoff {
     if (model) this.#hold(retry.providerID)
   }
 
-  /** The child retries. If that is on schedule, the hold lasts for the jitter: the provider may defer it once more. */
+  /** Observes that the child retries. If on schedule, the hold lasts for the jitter, as the provider may defer it once more. */
   #asks(sessionID: string): void {
     const retry = this.#retries.get(sessionID)
     if (retry && this.#ports.clock.monotonic() < retry.next) this.#over(sessionID)

@@ -27,7 +27,7 @@ export function reopened(task: AgentTask): AgentTask {
   return { ...rest, status: 'pending' }
 }
 
-/** Returns the task of a recorded run whose turn still runs, as running: its permission requests are read again. */
+/** Returns a recorded task as running, because its turn still runs. Its permission requests are dropped, and read again. */
 export function atWork(task: AgentTask): Task {
   const { permissionRequests } = { permissionRequests: [], ...task }
   const events: readonly TaskEvent[] = [

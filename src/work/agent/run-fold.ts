@@ -124,7 +124,7 @@ export class RunFold {
       if (id === this.#askedID) this.#state = 'following'
       else return
     } else if (this.#newest?.summary && this.#newest.parentID === this.#compactionID) this.#askedID = id
-    // A message after the final answer, or one of which only its parts show the meaning.
+    // A message after the final answer is not of this run. The meaning of any other shows only in its parts.
     else if (this.#turn && isFinalAnswer(this.#turn)) this.#state = 'lost'
     else this.#unknownID = id
     this.#userIDs.add(id)
@@ -172,7 +172,7 @@ export class RunFold {
   }
 }
 
-/** Whether all parts have come, as far as that shows: the last one is the end of the step, and each text is complete. */
+/** Whether all parts seem to have arrived: the step has its end, and each text is complete. */
 function isWhole(parts: readonly Part[]): boolean {
   const isWritten = (part: Part): boolean => part.type !== 'text' || part.time?.end !== undefined
   return parts.some(({ type }) => type === 'step-finish') && parts.every(isWritten)
@@ -180,7 +180,7 @@ function isWhole(parts: readonly Part[]): boolean {
 
 const TITLE_LENGTH = 200
 
-/** A part without what a transcript does not need, above all without the input and output of tools. */
+/** Reduces a part to the fields that a transcript needs, without the input and output of tools; `undefined` for none. */
 function outlineOf(part: Part): Part | undefined {
   const { id, sessionID, messageID } = part
   const own = { id, sessionID, messageID }

@@ -1,5 +1,5 @@
 /**
- * Enforces the time limits of orphaned commands until their parent session adopts them. The reaper changes
+ * Enforces the time limits of orphaned commands until a recovery of their parent session adopts them. The reaper changes
  * neither their owner nor the notices owed for them. An orphan without a limit continues to run.
  */
 import { readdir } from 'node:fs/promises'
