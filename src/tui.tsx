@@ -12,7 +12,7 @@ import { Badge } from './tui/badge.tsx'
 import { parseTuiOptions } from './tui/config.ts'
 import { hostOf } from './tui/host.ts'
 import { Sidebar } from './tui/sidebar.tsx'
-import { openTasks, type Desk } from './tui/tasks-dialog.tsx'
+import { openTasks, type DialogPorts } from './tui/tasks-dialog.tsx'
 import { Watches } from './tui/watches.ts'
 
 /** The export that OpenCode expects, declared here for the reason in `server.ts`. */
@@ -43,13 +43,14 @@ const plugin = {
     const host = hostOf(api)
     const onSessionUpdated = (handler: Parameters<typeof api.event.on<'session.updated'>>[1]) =>
       api.event.on('session.updated', handler)
-    const askServer: Desk['ask'] = (task, request) => ask({ host, clock, onSessionUpdated }, task, request)
+    const askServer: DialogPorts['ask'] = (task, request) =>
+      ask({ host, clock, onSessionUpdated }, task, request)
     const watches = new Watches(
       {
         host,
         clock,
         directory: () => api.state.path.directory,
-        look: (task) => askServer(task, { kind: 'look' }),
+        refreshRecords: (task) => askServer(task, { kind: 'look' }),
       },
       (toast) => api.ui.toast({ title: 'Background', ...toast }),
     )

@@ -2,12 +2,12 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Show } from 'solid-js'
 import { badgeOf } from './row-text.ts'
-import { createSeen } from './use-watch.ts'
+import { createWatchState } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 
 export function Badge(props: { api: TuiPluginApi; watches: Watches; sessionID: string }) {
-  const seen = createSeen(() => props.watches.of(props.sessionID), false)
-  const badge = createMemo(() => badgeOf(seen().views))
+  const state = createWatchState(() => props.watches.of(props.sessionID), false)
+  const badge = createMemo(() => badgeOf(state().views))
   const theme = () => props.api.theme.current
   return (
     <Show when={badge()}>

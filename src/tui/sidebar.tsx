@@ -2,15 +2,15 @@
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Index, Show } from 'solid-js'
 import { sidebarOf, type Row } from './row-text.ts'
-import { createSeen } from './use-watch.ts'
+import { createWatchState } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 
 /** The sidebar has 42 columns, including margins and a scroll bar. */
 const WIDTH = 36
 
 export function Sidebar(props: { api: TuiPluginApi; watches: Watches; sessionID: string }) {
-  const seen = createSeen(() => props.watches.of(props.sessionID), true)
-  const sidebar = createMemo(() => sidebarOf(seen().views, seen().now, WIDTH))
+  const state = createWatchState(() => props.watches.of(props.sessionID), true)
+  const sidebar = createMemo(() => sidebarOf(state().views, state().now, WIDTH))
   const theme = () => props.api.theme.current
   return (
     // The root element never changes, because the host recreates the slot for each new one (seen).

@@ -14,10 +14,10 @@ import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './row-text.ts'
 import { isUnfinished, treeOf, type TaskView } from './task-view.ts'
 import { textOf } from './result-text.ts'
-import { createSeen } from './use-watch.ts'
+import { createWatchState } from './use-watch.ts'
 import type { Watch } from './watch.ts'
 
-export interface Desk {
+export interface DialogPorts {
   readonly api: TuiPluginApi
   readonly host: Host
   readonly watch: Watch
@@ -33,29 +33,29 @@ const MARGINS = 10
 const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
 
-export async function openTasks(desk: Desk): Promise<void> {
-  const { api } = desk
-  if (!(await desk.watch.load())) {
+export async function openTasks(ports: DialogPorts): Promise<void> {
+  const { api } = ports
+  if (!(await ports.watch.load())) {
     api.ui.toast({ variant: 'error', message: 'OpenCode did not list the tasks. Try again.' })
     return
   }
-  if (desk.watch.views.length === 0) {
-    const message = ['This session has no background tasks.', ...desk.problems.map((it) => `option ${it}`)]
+  if (ports.watch.views.length === 0) {
+    const message = ['This session has no background tasks.', ...ports.problems.map((it) => `option ${it}`)]
     api.ui.toast({ message: message.join('\n') })
     return
   }
-  api.ui.dialog.replace(() => <Tasks desk={desk} />)
+  api.ui.dialog.replace(() => <Tasks ports={ports} />)
   // `replace` resets the size.
   api.ui.dialog.setSize('xlarge')
 }
 
-function Tasks(props: { desk: Desk }) {
-  const { api, watch, problems } = props.desk
-  const seen = createSeen(() => watch, true)
+function Tasks(props: { ports: DialogPorts }) {
+  const { api, watch, problems } = props.ports
+  const state = createWatchState(() => watch, true)
   const terminal = useTerminalDimensions()
   const width = (): number => Math.min(WIDEST, terminal().width - 2) - MARGINS
   const options = createMemo(() => {
-    const { views, now } = seen()
+    const { views, now } = state()
     const unfinished = views.filter(isUnfinished).length
     const entries = entriesOf(views, now, width()).map(({ taskID, ...entry }) => ({
       ...entry,
@@ -67,34 +67,34 @@ function Tasks(props: { desk: Desk }) {
   })
   return (
     <api.ui.DialogSelect
-      title={`Background tasks: ${totalOf(seen().views)}`}
+      title={`Background tasks: ${totalOf(state().views)}`}
       placeholder="Filter"
       options={options()}
       onSelect={({ value }) => {
         const view = watch.views.find(({ task }) => task.id === value)
-        if (value === CANCEL_ALL) confirmCancelAll(props.desk)
-        else if (view) openTask(props.desk, view)
+        if (value === CANCEL_ALL) confirmCancelAll(props.ports)
+        else if (view) openTask(props.ports, view)
       }}
     />
   )
 }
 
 /** Offers the actions for the task's current state; fixed, so that none moves under the cursor. */
-function openTask(desk: Desk, view: TaskView): void {
-  const { api } = desk
+function openTask(ports: DialogPorts, view: TaskView): void {
+  const { api } = ports
   const choices = choicesFor(view)
   api.ui.dialog.replace(() => (
     <api.ui.DialogSelect
       title={truncate(view.task.description, TITLE_WIDTH)}
       options={choices.map(({ title, action }) => ({ title, value: action }))}
-      onSelect={({ value }) => act(desk, view, value)}
+      onSelect={({ value }) => act(ports, view, value)}
     />
   ))
   api.ui.dialog.setSize('large')
 }
 
-function act(desk: Desk, view: TaskView, action: Action): void {
-  const { api, host } = desk
+function act(ports: DialogPorts, view: TaskView, action: Action): void {
+  const { api, host } = ports
   const { task } = view
   switch (action.type) {
     case 'open':
@@ -102,7 +102,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       api.route.navigate('session', { sessionID: task.sessionID })
       return
     case 'read':
-      tell(desk, read(desk, task))
+      toastFailure(ports, read(ports, task))
       return
     case 'continue':
       api.ui.dialog.replace(() => (
@@ -111,7 +111,7 @@ function act(desk: Desk, view: TaskView, action: Action): void {
           placeholder="Message"
           onConfirm={(prompt) => {
             api.ui.dialog.clear()
-            tell(desk, desk.ask(task, { kind: 'continue', prompt }))
+            toastFailure(ports, ports.ask(task, { kind: 'continue', prompt }))
           }}
           onCancel={() => api.ui.dialog.clear()}
         />
@@ -119,14 +119,14 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       return
     case 'cancel':
       api.ui.dialog.clear()
-      tell(desk, cancel(desk, view))
+      toastFailure(ports, cancel(ports, view))
       return
     case 'apply':
       api.ui.dialog.clear()
-      tell(desk, confirmApply(desk, task))
+      toastFailure(ports, confirmApply(ports, task))
       return
     case 'remove':
-      confirmRemoval(desk, task)
+      confirmRemoval(ports, task)
       return
     case 'copy':
       api.ui.dialog.clear()
@@ -135,12 +135,12 @@ function act(desk: Desk, view: TaskView, action: Action): void {
       return
     case 'answer':
       api.ui.dialog.clear()
-      tell(desk, host.reply(action.requestID, action.reply, treeOf(task)?.directory))
+      toastFailure(ports, host.reply(action.requestID, action.reply, treeOf(task)?.directory))
   }
 }
 
-function confirmCancelAll(desk: Desk): void {
-  const { api, watch } = desk
+function confirmCancelAll(ports: DialogPorts): void {
+  const { api, watch } = ports
   const unfinished = watch.views.filter(isUnfinished)
   api.ui.dialog.replace(() => (
     <api.ui.DialogConfirm
@@ -148,7 +148,7 @@ function confirmCancelAll(desk: Desk): void {
       message="Their work so far can still be read."
       onConfirm={() => {
         api.ui.dialog.clear()
-        for (const view of unfinished) tell(desk, cancel(desk, view))
+        for (const view of unfinished) toastFailure(ports, cancel(ports, view))
       }}
       onCancel={() => api.ui.dialog.clear()}
     />
@@ -156,8 +156,8 @@ function confirmCancelAll(desk: Desk): void {
 }
 
 /** Shows the files that an apply would write, and writes them after a confirmation. Resolves with the refusal if there is one. */
-async function confirmApply(desk: Desk, task: Task): Promise<RequestReply | void> {
-  const { api, ask } = desk
+async function confirmApply(ports: DialogPorts, task: Task): Promise<RequestReply | void> {
+  const { api, ask } = ports
   const forecast = await ask(task, { kind: 'check' })
   if (!forecast.ok) return forecast
   api.ui.dialog.replace(() => (
@@ -166,22 +166,22 @@ async function confirmApply(desk: Desk, task: Task): Promise<RequestReply | void
       message={sanitize(forecast.text)}
       onConfirm={() => {
         api.ui.dialog.clear()
-        tell(desk, shown(desk, ask(task, { kind: 'apply' })))
+        toastFailure(ports, toastSuccess(ports, ask(task, { kind: 'apply' })))
       }}
       onCancel={() => api.ui.dialog.clear()}
     />
   ))
 }
 
-function confirmRemoval(desk: Desk, task: Task): void {
-  const { api, ask } = desk
+function confirmRemoval(ports: DialogPorts, task: Task): void {
+  const { api, ask } = ports
   api.ui.dialog.replace(() => (
     <api.ui.DialogConfirm
       title="Remove its worktree and branch?"
       message={`${treeOf(task)?.branch ?? ''}\nGit keeps its commits: a ref names them.`}
       onConfirm={() => {
         api.ui.dialog.clear()
-        tell(desk, shown(desk, ask(task, { kind: 'remove' })))
+        toastFailure(ports, toastSuccess(ports, ask(task, { kind: 'remove' })))
       }}
       onCancel={() => api.ui.dialog.clear()}
     />
@@ -189,7 +189,7 @@ function confirmRemoval(desk: Desk, task: Task): void {
 }
 
 /** Shows a toast when an action succeeds whose result no view shows. */
-async function shown({ api }: Desk, doing: Promise<RequestReply>): Promise<RequestReply> {
+async function toastSuccess({ api }: DialogPorts, doing: Promise<RequestReply>): Promise<RequestReply> {
   const answer = await doing
   const { ok, text } = answer
   if (ok) api.ui.toast({ variant: 'info', message: sanitize(text), duration: readingMs(text) })
@@ -197,13 +197,13 @@ async function shown({ api }: Desk, doing: Promise<RequestReply>): Promise<Reque
 }
 
 /** Aborts the session of an agent at work, as ESC does. The server part cancels all other tasks. */
-async function cancel({ host, ask }: Desk, { task, phase }: TaskView): Promise<RequestReply | void> {
+async function cancel({ host, ask }: DialogPorts, { task, phase }: TaskView): Promise<RequestReply | void> {
   if (!traitsOf(task).runsInSession || phase === 'pending') return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
 }
 
 /** Shows a toast when an action fails; a success is visible in the view. */
-function tell({ api }: Desk, doing: Promise<RequestReply | void>): void {
+function toastFailure({ api }: DialogPorts, doing: Promise<RequestReply | void>): void {
   const run = async (): Promise<void> => {
     try {
       const answer = await doing
@@ -216,7 +216,7 @@ function tell({ api }: Desk, doing: Promise<RequestReply | void>): void {
 }
 
 /** Opens the reader before the text arrives, so that a late text does not replace a dialog opened since. */
-async function read({ api, host, ask }: Desk, task: Task): Promise<void> {
+async function read({ api, host, ask }: DialogPorts, task: Task): Promise<void> {
   const [text, setText] = createSignal('…')
   const title = truncate(task.description, TITLE_WIDTH)
   api.ui.dialog.replace(() => <Reader api={api} title={title} text={text()} />)

@@ -3,22 +3,22 @@ import { createEffect, createSignal, onCleanup, type Accessor } from 'solid-js'
 import type { TaskView } from './task-view.ts'
 import type { Watch } from './watch.ts'
 
-export interface Seen {
+export interface WatchState {
   readonly views: readonly TaskView[]
   /** Milliseconds since the Unix epoch. */
   readonly now: number
 }
 
-/** @param looksOn true where running times are drawn */
-export function createSeen(watch: () => Watch, looksOn: boolean): Accessor<Seen> {
-  const [seen, setSeen] = createSignal<Seen>({ views: watch().views, now: Date.now() })
+/** @param showsTimes true where running times are drawn */
+export function createWatchState(watch: () => Watch, showsTimes: boolean): Accessor<WatchState> {
+  const [state, setState] = createSignal<WatchState>({ views: watch().views, now: Date.now() })
   createEffect(() => {
     const current = watch()
-    const look = (): void => {
-      setSeen({ views: current.views, now: Date.now() })
+    const update = (): void => {
+      setState({ views: current.views, now: Date.now() })
     }
-    look()
-    onCleanup(current.subscribe(look, looksOn))
+    update()
+    onCleanup(current.subscribe(update, showsTimes))
   })
-  return seen
+  return state
 }

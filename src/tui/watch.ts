@@ -16,7 +16,7 @@ interface Ports {
   /** The project's directory, which is stripped from shown paths. */
   readonly directory: () => string
   /** Has the server part update the records of the task and its siblings whose owner is gone. */
-  readonly look: (task: Task) => Promise<unknown>
+  readonly refreshRecords: (task: Task) => Promise<unknown>
 }
 
 interface Child {
@@ -34,7 +34,7 @@ export class Watch {
   readonly #children = new Map<string, Child>()
   readonly #subscribers = new Set<() => void>()
   /** The subscribers that show running times. */
-  readonly #lookers = new Set<() => void>()
+  readonly #timeSubscribers = new Set<() => void>()
   /** Events that arrived during a load. They are handled after it, because its answer may be older than they are. */
   #meanwhile: Event[] | undefined
   #loaded: Promise<boolean> | undefined
@@ -71,14 +71,14 @@ export class Watch {
     void this.load()
   }
 
-  /** Notifies the subscriber of each change, and with `looksOn` also each second while a task is at work. */
-  subscribe(subscriber: () => void, looksOn = false): () => void {
+  /** Notifies the subscriber of each change, and with `showsTimes` also each second while a task is at work. */
+  subscribe(subscriber: () => void, showsTimes = false): () => void {
     this.#subscribers.add(subscriber)
-    if (looksOn) this.#lookers.add(subscriber)
+    if (showsTimes) this.#timeSubscribers.add(subscriber)
     this.#tick()
     return () => {
       this.#subscribers.delete(subscriber)
-      this.#lookers.delete(subscriber)
+      this.#timeSubscribers.delete(subscriber)
       this.#tick()
     }
   }
@@ -92,7 +92,7 @@ export class Watch {
 
   dispose(): void {
     this.#subscribers.clear()
-    this.#lookers.clear()
+    this.#timeSubscribers.clear()
     this.#tick()
   }
 
@@ -153,18 +153,18 @@ export class Watch {
     }
     this.#changed()
     for (const event of meanwhile) this.#handle(event)
-    this.#lookForOwner()
+    this.#refreshRecords()
     await Promise.all(children.map(({ id }) => this.#readBusy(id)))
     return true
   }
 
   /** Requests an update for an unfinished task in an idle session: no event reports that its owner is gone. */
-  #lookForOwner(): void {
+  #refreshRecords(): void {
     const idle = [...this.#children.values()].find(
       ({ task, live }) => !isEnded(task) && live.status.type === 'idle',
     )
     // Without an answer the view stays as recorded.
-    if (idle) this.#ports.look(idle.task).catch(() => {})
+    if (idle) this.#ports.refreshRecords(idle.task).catch(() => {})
   }
 
   /** Discards the state that was observed before the connection was lost. */
@@ -247,13 +247,13 @@ export class Watch {
     queueMicrotask(() => {
       this.#isToTell = false
       this.#tick()
-      for (const tell of this.#subscribers) tell()
+      for (const notify of this.#subscribers) notify()
     })
   }
 
   /** Starts or stops the timer. */
   #tick(): void {
-    const isNeeded = this.#lookers.size > 0 && this.views.some(hasTimeGoingOn)
+    const isNeeded = this.#timeSubscribers.size > 0 && this.views.some(hasTimeGoingOn)
     if (!isNeeded) {
       this.#cancelTick?.()
       this.#cancelTick = undefined
@@ -262,7 +262,7 @@ export class Watch {
     this.#cancelTick ??= this.#ports.clock.after(TICK_MS, () => {
       this.#cancelTick = undefined
       this.#tick()
-      for (const tell of this.#lookers) tell()
+      for (const notify of this.#timeSubscribers) notify()
     })
   }
 }

@@ -75,10 +75,10 @@ function create(children: readonly Session[] = [], busy: readonly string[] = [])
     permissions: vi.fn<Host['permissions']>(() => Promise.resolve([])),
     messages: vi.fn<Host['messages']>(() => Promise.resolve([])),
   }
-  const look = vi.fn<(task: Task) => Promise<unknown>>(() => Promise.resolve())
-  const watch = new Watch({ host, clock, directory: () => '/project', look }, PARENT)
+  const refreshRecords = vi.fn<(task: Task) => Promise<unknown>>(() => Promise.resolve())
+  const watch = new Watch({ host, clock, directory: () => '/project', refreshRecords }, PARENT)
   const phases = (): string[] => watch.views.map(({ task, phase }) => `${task.description} ${phase}`)
-  return { clock, host, look, watch, phases }
+  return { clock, host, refreshRecords, watch, phases }
 }
 
 test('Watch queries OpenCode once, and then follows events', async () => {
@@ -234,13 +234,13 @@ test('after a lost connection, Watch detects that a task is idle or deleted', as
 })
 
 test('Watch requests one check for the owner of unfinished tasks that OpenCode does not run', async () => {
-  const { look, watch } = create([session('one'), session('two'), session('three', ENDED)], ['one'])
-  look.mockRejectedValue(new Error('nobody'))
+  const { refreshRecords, watch } = create([session('one'), session('two'), session('three', ENDED)], ['one'])
+  refreshRecords.mockRejectedValue(new Error('nobody'))
   await watch.load()
-  expect(look.mock.calls.map(([task]) => task.description)).toEqual(['two'])
+  expect(refreshRecords.mock.calls.map(([task]) => task.description)).toEqual(['two'])
   const busy = create([session('one'), session('three', ENDED)], ['one'])
   await busy.watch.load()
-  expect(busy.look).not.toHaveBeenCalled()
+  expect(busy.refreshRecords).not.toHaveBeenCalled()
 })
 
 test('Watch queries also the worktrees in which tasks are at work, and no other directory', async () => {
