@@ -1,7 +1,8 @@
 /** Finds a bash for lines that only bash is known to accept, and checks whether that bash accepts them. */
 import { execFile } from 'node:child_process'
 import { basename, delimiter, isAbsolute, join } from 'node:path'
-import { isExecutable, isKnownShell, type Surroundings } from '../machine.ts'
+import { isExecutable, type Surroundings } from '../machine.ts'
+import { isKnownShell } from '../shells.ts'
 
 const CHECK_MS = 5000
 /** After this line bash parses the following lines with extended patterns. */

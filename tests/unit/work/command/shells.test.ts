@@ -24,7 +24,7 @@ afterAll(() => {
 })
 
 test('isShell rejects listed shells of another language, and accepts unknown names only if listed', async () => {
-  const { isShell } = await import('../../../../src/work/command/machine.ts')
+  const { isShell } = await import('../../../../src/work/command/shells.ts')
   expect(LISTED.filter(isShell).map((path) => basename(path))).toEqual(['sh', 'rbash', 'guarded'])
   expect(isShell('/opt/bin/bash')).toBe(true)
   expect(isShell('/opt/bin/guarded')).toBe(false)
