@@ -19,7 +19,7 @@ import { escapeControls } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import { judge, type Rule } from './permissions.ts'
 import { Roots } from './roots.ts'
-import type { McpCaller } from './tools.ts'
+import type { McpCaller } from './workplace.ts'
 
 /** A question to the client. The call cannot continue until the client repeats it with the answer. */
 export class Question extends Error {

@@ -1,7 +1,6 @@
 /** The tools that the MCP server offers: those of the plugin, with a wait, and with structured content. */
 import * as z from 'zod/mini'
 import { toJSONSchema } from 'zod/v4/core'
-import { formatDuration } from '../text/format.ts'
 import { errorText } from '../host/opencode.ts'
 import type { BackgroundManager } from '../manager.ts'
 import { backgroundCancel, isForAll } from '../tools/background-cancel.ts'
@@ -12,18 +11,9 @@ import { killBackground } from '../tools/kill-background.ts'
 import { listBackground } from '../tools/list-background.ts'
 import type { TaskList } from '../tools/render/list-text.ts'
 import { runBackground } from '../tools/run-background.ts'
-import {
-  callTool,
-  described,
-  MILLISECONDS,
-  ownTask,
-  type Caller,
-  type Tool,
-  type ToolShape,
-} from '../tools/tool.ts'
-import { isEnded, isOpenEnded, type Task } from '../task/task.ts'
+import { callTool, ownTask, type Tool, type ToolShape } from '../tools/tool.ts'
+import { isOpenEnded, type Task } from '../task/task.ts'
 import { isToolError } from '../tool-error.ts'
-import type { Roots } from './roots.ts'
 import {
   cancelJSON,
   cancelSchema,
@@ -33,19 +23,8 @@ import {
   readSchema,
   startedJSON,
 } from './structure.ts'
-import type { Workplace } from './workplace.ts'
-
-/** The caller of a tool over MCP, before it is known in which session the tool launches. */
-export interface McpCaller extends Caller {
-  /** The name of the client. */
-  readonly client: string
-  /** Rejects where the client must name its roots first. */
-  readonly roots: () => Promise<Roots>
-  /** Returns the function that requests permissions, judged by these rules. */
-  readonly askBy: (rules: Workplace['rules']) => Caller['ask']
-  /** Reports the progress of a wait, in milliseconds. */
-  readonly progress: (waitedMs: number, timeoutMs: number, message: string) => void
-}
+import { waiting } from './wait.ts'
+import type { McpCaller, Workplace } from './workplace.ts'
 
 /** A tool in the terms of MCP. */
 export interface Offer {
@@ -310,87 +289,5 @@ function joined(first: TaskList, second: TaskList): TaskList {
     others: [...first.others, ...second.others],
     origin: undefined,
     problems: [...first.problems, ...second.problems],
-  }
-}
-
-const WAIT = {
-  wait: described(
-    z.optional(z.boolean()),
-    'Wait until it ends, a text of notify_on appears, or timeout passes',
-  ),
-  timeout: described(z._default(MILLISECONDS, 120_000), 'Of wait, in ms'),
-}
-/** Clients give up on a call that takes longer. */
-const LONGEST_WAIT_MS = 600_000
-const PROGRESS_MS = 5000
-
-/**
- * Returns a tool that reads a task, after waiting for its end if the argument `flag` is true.
- *
- * @param flag the name of the argument
- */
-function waiting<Shape extends ToolShape & { task_id: z.ZodMiniString }, Data>(
-  flag: 'wait' | 'block',
-  make: (workplace: Workplace) => Tool<Shape, Data>,
-): (workplace: Workplace) => Tool<Shape & typeof WAIT, Data> {
-  return (workplace) => {
-    const tool = make(workplace)
-    /** Ids of unfinished tasks whose match of `notify_on` a wait has already returned, so that the next wait is for the end. */
-    const matched = new Set<string>()
-    return {
-      ...tool,
-      args: flag === 'wait' ? { ...tool.args, ...WAIT } : (tool.args as Shape & typeof WAIT),
-      async call(args, caller) {
-        const given = args as { readonly task_id: string; readonly timeout: number } & {
-          readonly [Flag in typeof flag]?: boolean
-        }
-        if (given[flag] && given.timeout > 0) {
-          const { id } = await ownTask(workplace.manager, given.task_id, caller.sessionID)
-          const timeoutMs = Math.min(given.timeout, LONGEST_WAIT_MS)
-          await waitFor(workplace, id, { timeoutMs, isForEnd: matched.has(id) }, caller as McpCaller)
-          if (hasMatched(workplace.manager.get(id))) matched.add(id)
-          else matched.delete(id)
-        }
-        return tool.call({ ...args, block: false } as never, caller)
-      },
-    }
-  }
-}
-
-/** Whether the output of an unfinished task contains a text of `notify_on`. */
-function hasMatched(task: Task | undefined): boolean {
-  return task !== undefined && !isEnded(task) && 'matched' in task
-}
-
-interface Wait {
-  readonly timeoutMs: number
-  /** Whether the wait continues after a match of `notify_on`. */
-  readonly isForEnd: boolean
-}
-
-/** Waits for the end of a task, or until a text of `notify_on` appears in its output. */
-async function waitFor(
-  { manager, monotonic }: Workplace,
-  taskID: string,
-  { timeoutMs, isForEnd }: Wait,
-  { abort, progress }: McpCaller,
-): Promise<void> {
-  const matched = new AbortController()
-  const stopListening = manager.on((step, { id }) => {
-    if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
-  })
-  // Reads the monotonic clock, because progress may not decrease, and the system clock can be set back.
-  const since = monotonic()
-  const timer = setInterval(() => {
-    const waitedMs = Math.round(monotonic() - since)
-    const status = manager.get(taskID)?.status ?? 'unknown'
-    progress(waitedMs, timeoutMs, `${taskID} is ${status}, ${formatDuration(waitedMs)}`)
-  }, PROGRESS_MS)
-  try {
-    if (!isForEnd && hasMatched(manager.get(taskID))) return
-    await manager.waitForCompletion(taskID, { timeoutMs, signal: AbortSignal.any([abort, matched.signal]) })
-  } finally {
-    clearInterval(timer)
-    stopListening()
   }
 }

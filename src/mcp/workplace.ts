@@ -1,7 +1,8 @@
 /** A manager and the session in which a client launches. A server has a workplace for commands, and may have one for agents. */
 import type { Task } from '../task/task.ts'
-import type { ToolPorts } from '../tools/tool.ts'
+import type { Caller, ToolPorts } from '../tools/tool.ts'
 import type { Rule } from './permissions.ts'
+import type { Roots } from './roots.ts'
 
 export interface Workplace extends ToolPorts {
   /** Returns the milliseconds since an arbitrary moment, by a clock that is never set back. */
@@ -16,6 +17,18 @@ export interface Workplace extends ToolPorts {
   readonly forgetParent: (client: string) => void
   /** Returns the permission rules of its tools, the weakest first. Rejects as `parentID` does. */
   readonly rules: () => Promise<readonly Rule[]>
+}
+
+/** The caller of a tool over MCP, before it is known in which session the tool launches. */
+export interface McpCaller extends Caller {
+  /** The name of the client. */
+  readonly client: string
+  /** Rejects where the client must name its roots first. */
+  readonly roots: () => Promise<Roots>
+  /** Returns the function that requests permissions, judged by these rules. */
+  readonly askBy: (rules: Workplace['rules']) => Caller['ask']
+  /** Reports the progress of a wait, in milliseconds. */
+  readonly progress: (waitedMs: number, timeoutMs: number, message: string) => void
 }
 
 /** Returns the task of a client. Recovers an unknown task first, because another process may have launched it. */

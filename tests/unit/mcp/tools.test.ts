@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { offersOf, type McpCaller } from '../../../src/mcp/tools.ts'
+import { offersOf } from '../../../src/mcp/tools.ts'
 import { byAsking } from '../../../src/mcp/telling.ts'
-import type { Workplace } from '../../../src/mcp/workplace.ts'
+import type { McpCaller, Workplace } from '../../../src/mcp/workplace.ts'
 import { toolNames } from '../../../src/tool-names.ts'
 
 /** A workplace without tasks, which adds its name to `cancelled` when all of its tasks are cancelled. */
