@@ -19,6 +19,7 @@ import type { Log } from '../host/log.ts'
 import { errorText, HostError, type NewSession, type Opencode, type Session } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { isEnded } from '../task/task.ts'
+import { KEPT_MS } from '../work/command/retention.ts'
 
 const sessionSchema = z.object({
   id: z.string(),
@@ -28,9 +29,6 @@ const sessionSchema = z.object({
 })
 
 type StoredSession = z.infer<typeof sessionSchema>
-
-/** How long the record of an ended command is kept after its files were removed. */
-const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 
 interface Ports {
   readonly log: Log
@@ -77,7 +75,7 @@ export function localSessions(root: string, { log, commands, now }: Ports): Open
     return session
   }
 
-  /** Whether a command has ended long ago, and its files were removed. */
+  /** Whether the record of an ended command can go: the files of the command were removed, and the last write was long ago. */
   const isOld = (session: StoredSession): boolean => {
     const task = readRecord(asSession(session))?.task
     if (!task || !isEnded(task) || existsSync(join(commands, task.id))) return false

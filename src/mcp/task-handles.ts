@@ -5,11 +5,10 @@
  */
 import type { ClientCapabilities, Result } from '@modelcontextprotocol/server'
 import { isEnded, type Task } from '../task/task.ts'
+import { KEPT_MS } from '../work/command/retention.ts'
 
 export const TASKS = 'io.modelcontextprotocol/tasks'
 
-/** How long the files of a command are kept after its end. */
-const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 /** How often a client should ask. */
 const POLL_MS = 1000
 const INTERNAL_ERROR = -32603

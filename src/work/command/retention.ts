@@ -8,8 +8,8 @@ import { isGroupAlive } from './process-group.ts'
 
 /** Shortest time between cleanings, because each one reads all directories. */
 const BETWEEN_CLEANINGS_MS = 60_000
-const DAY_MS = 24 * 60 * 60 * 1000
-const KEPT_DAYS = 7
+/** How long the files of a command are kept after their last write. */
+export const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 /** A disk with less free space than this counts as full, because some file systems reserve a little. */
 const FULL_BYTES = 1_000_000
 /** The file that marks a directory whose end no parent is owed any more. */
@@ -79,7 +79,7 @@ export async function removeOld(root: string, maxTotalBytes: number, clock: Cloc
   const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
   const directories = entries.filter((it) => it.isDirectory()).map(({ name }) => join(root, name))
   const all = await Promise.all(directories.map((directory) => measured(directory)))
-  const before = clock.now() - KEPT_DAYS * DAY_MS
+  const before = clock.now() - KEPT_MS
   const old = all.filter(({ directory, writtenAt }) => writtenAt < before && !isRunning(directory))
   const kept = all.filter((each) => !old.includes(each)).toSorted((a, b) => a.endedAt - b.endedAt)
   let tooMuch = kept.reduce((sum, { bytes }) => sum + bytes, 0) - maxTotalBytes
