@@ -16,6 +16,7 @@ export class StatusPoll {
   readonly #listeners = new Set<StatusListener>()
   #cancelNext: (() => void) | undefined
 
+  /** @param intervalMs the option `pollMs` */
   constructor(ports: { opencode: Opencode; clock: Clock; log: Log }, intervalMs: number) {
     this.#opencode = ports.opencode
     this.#clock = ports.clock

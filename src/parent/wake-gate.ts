@@ -81,7 +81,7 @@ export class Gate {
     try {
       if (this.#session !== 'gone') await this.#ask()
       const session = await this.session()
-      if (isPutAway(session) || this.#isInterrupted) return { type: 'closed' }
+      if (isArchivedOrUndone(session) || this.#isInterrupted) return { type: 'closed' }
       const model = modelOf(session)
       return {
         type: 'open',
@@ -137,7 +137,13 @@ export class Gate {
   observeSession(session: Session): void {
     const before = this.#session
     this.#session = session
-    if (before === undefined || before === 'gone' || !isPutAway(before) || isPutAway(session)) return
+    if (
+      before === undefined ||
+      before === 'gone' ||
+      !isArchivedOrUndone(before) ||
+      isArchivedOrUndone(session)
+    )
+      return
     if (!this.#isInterrupted) this.#onChange('opened')
   }
 
@@ -220,7 +226,7 @@ export class Gate {
 }
 
 /** Whether the user has undone messages of the session, or archived it. */
-function isPutAway({ revert, time }: Session): boolean {
+function isArchivedOrUndone({ revert, time }: Session): boolean {
   // OpenCode sets 0 when a session leaves the archive (seen).
   return revert !== undefined || (time.archived ?? 0) > 0
 }

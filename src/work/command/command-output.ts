@@ -10,7 +10,7 @@ export type Streams = Readonly<Record<Stream, Tail>>
 /** The state of a command at its end, besides its output. */
 export interface Remains {
   /** Whether processes that it started still run. */
-  readonly hasLeft: boolean
+  readonly hasLeftovers: boolean
   /** Whether it awaits `notifyOn` texts and none has appeared. */
   readonly isUnmatched: boolean
 }
@@ -57,8 +57,11 @@ export function isUnmatched(task: CommandTask): boolean {
 }
 
 /** Returns lines about a command that has just ended, to follow its output. */
-export function remainsText({ hasLeft, isUnmatched: none }: Remains, killTool: string | undefined): string[] {
-  if (!hasLeft) return none ? ['[None of its notify_on texts appeared.]'] : []
+export function leftoversText(
+  { hasLeftovers, isUnmatched: none }: Remains,
+  killTool: string | undefined,
+): string[] {
+  if (!hasLeftovers) return none ? ['[None of its notify_on texts appeared.]'] : []
   const watched = none ? ' Their output is watched for its notify_on texts.' : ''
   const hint = killTool === undefined ? '' : `: ${killTool} ends them`
   return [`[It has left processes running${hint}.${watched}]`]

@@ -20,7 +20,7 @@ import {
   isUnmatched,
   paragraphs,
   readStreams,
-  remainsText,
+  leftoversText,
   streamsText,
   watcherText,
   type Remains,
@@ -149,7 +149,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const end = await child.ended
     await killed
     stop.removeEventListener('abort', onStop)
-    const remains = { hasLeft: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
+    const remains = { hasLeftovers: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
     this.#logEnd(task, end)
@@ -158,7 +158,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
     ]
     if (this.#live.has(task.id)) this.#retention.cleanSoon()
-    const text = paragraphs([this.textOf(task), ...remainsText(remains, this.#ports.killTool), ...advice])
+    const text = paragraphs([this.textOf(task), ...leftoversText(remains, this.#ports.killTool), ...advice])
     // A command that wrote too much may have ended by itself before it was killed.
     const hasOwnEnd = cause?.type === 'output' && end.type === 'exited'
     return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
@@ -359,10 +359,14 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   /** Called when no process of a command is left: an awaited text can no longer appear. */
-  #gone(taskID: string, { wasSignalled }: CommandProcess, { hasLeft, isUnmatched: none }: Remains): void {
+  #gone(
+    taskID: string,
+    { wasSignalled }: CommandProcess,
+    { hasLeftovers, isUnmatched: none }: Remains,
+  ): void {
     const { clock, store } = this.#ports
     this.#letGo(taskID)
-    if (hasLeft && none && !wasSignalled)
+    if (hasLeftovers && none && !wasSignalled)
       store.dispatch(taskID, { type: 'outputMatched', match: { at: clock.now() } })
   }
 
