@@ -79,7 +79,7 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
   }
   if (args.worktree !== undefined && args.worktree !== (before.worktree !== undefined)) {
     const where = before.worktree ? 'in its own worktree' : 'in your directory'
-    throw new ToolError(`${before.id} works ${where}, for good: omit worktree.`)
+    throw new ToolError(`${before.id} works ${where}, and cannot be moved: omit worktree.`)
   }
   await ask(caller, before.agent, description ?? before.description)
   await askForSetup(manager, before.agent, before.worktree ?? false, caller)

@@ -105,7 +105,7 @@ export function defineTool<Shape extends ToolShape, Data>(
   return { description: tool.description, args: tool.args, execute } as unknown as ToolDefinition
 }
 
-/** In bytes. A message repeats the model's input, as a path or a name, which may have any length. */
+/** Maximum bytes of a refusal, because it repeats the model's input, which may have any length. */
 const LONGEST_REFUSAL = 2000
 
 function refusal(message: string, code: ToolErrorCode): ToolError {
@@ -120,7 +120,7 @@ export function described<Schema extends z.ZodMiniType>(schema: Schema, descript
   return Object.assign(schema.clone(), { description })
 }
 
-/** Models mean a smaller number as seconds. */
+/** The minimum of a duration: models write a smaller number when they mean seconds. */
 const LEAST_MS = 1000
 
 /** A duration argument. */

@@ -42,7 +42,7 @@ export async function apply(
   if (paths.length === 0 && rest)
     throw new GitError(
       'refused',
-      `its other changes are commits of submodules (${submodules.join(', ')}), which an apply does not write; push those, and merge ${worktree.branch}`,
+      `its only changes are new commits of submodules (${submodules.join(', ')}), which an apply does not write; push those, and merge ${worktree.branch}`,
     )
   if (check || paths.length === 0) return { type: paths.length === 0 ? 'nothing' : 'clean', paths, ...rest }
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-apply-'))
@@ -75,7 +75,9 @@ export async function apply(
     const { code } = await git(root, [...write, patch], { answers: [1] }).catch(async (error: unknown) => {
       // `git apply` writes one file after another, so a full disk can stop it halfway.
       await putBack(git, root, before, paths, created).catch(() => {
-        throw new PartlyApplied(`${errorText(error)}. Some files may be written: ${ref} has all as they were`)
+        throw new PartlyApplied(
+          `${errorText(error)}. Some files may have been written: ${ref} has all files as they were before`,
+        )
       })
       throw error
     })

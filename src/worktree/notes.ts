@@ -21,7 +21,7 @@ export async function notesOf(
   if (attributes.includes('filter=lfs') && !(await isSet(String.raw`^filter\.lfs\.(smudge|process)$`)))
     notes.push('its LFS files are pointers (`git lfs install` sets up the filter)')
   if (existsSync(join(dirname(index), 'info', 'sparse-checkout')) && (await isSparse(git, root)))
-    notes.push('it has the files of your sparse checkout alone')
+    notes.push('it has only the files of your sparse checkout')
   return notes
 }
 

@@ -80,7 +80,7 @@ export class WorktreeRuns {
   /** Stores the state from which a tree will be made. Rejects with a `GitError` if no tree can be made. */
   async plan(task: TreeTask): Promise<Worktree> {
     const { places } = this.#ports
-    if (!places) throw new GitError('refused', 'agents have none here. Omit worktree')
+    if (!places) throw new GitError('refused', 'worktrees are not available here. Omit worktree')
     try {
       return await this.#trees.plan(task, places.directory)
     } catch (error) {
@@ -155,7 +155,8 @@ export class WorktreeRuns {
     const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
     if (worktree && changes?.type === 'committed')
       return this.#trees.apply(worktree, task, changes.commit, check)
-    const why = worktree && !isEnded(task) ? 'has not ended. Wait for its notice' : 'has no changes to apply'
+    const why =
+      worktree && !isEnded(task) ? 'it has not ended. Wait for its notice' : 'it has no changes to apply'
     throw new GitError('refused', why)
   }
 
@@ -172,7 +173,7 @@ export class WorktreeRuns {
     await this.#moveBack(task)
     return {
       ok: true,
-      text: `The branch was removed. To have it again: git branch ${worktree.branch} ${removed}`,
+      text: `The branch was removed. To restore it: git branch ${worktree.branch} ${removed}`,
       removed,
     }
   }

@@ -105,7 +105,9 @@ test('Five minutes: a server that listens on a port runs past the default limit,
   writeFileSync(join(directory, 'server.cjs'), code)
   const [answer = ''] = await parent.call([call('run_background', { command: 'node server.cjs' })])
   const id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
-  expect(answer).toContain('| **Timeout** | 20.0s by default; a server that is ready then runs on |')
+  expect(answer).toContain(
+    '| **Timeout** | 20.0s by default; a command that proves to be a server keeps running |',
+  )
   await expect.poll(() => check(parent, id)).toMatch(/\non \d+ \./)
   await stage.pass(LIMIT_MS)
   await parent.waitForNotice('It listens on port')

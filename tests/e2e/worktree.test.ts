@@ -267,7 +267,7 @@ test('the next run of an agent continues on its branch, in the directory that it
   const [answer] = await parent.call([
     { name: 'background_task', args: { task_id: id, prompt: 'x', worktree: false } },
   ])
-  expect(answer).toContain(`${id} works in its own worktree, for good: omit worktree.`)
+  expect(answer).toContain(`${id} works in its own worktree, and cannot be moved: omit worktree.`)
 })
 
 test('a worktree is refused where there is no repository, and nothing is started', async () => {

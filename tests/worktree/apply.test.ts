@@ -260,7 +260,7 @@ test('an apply that fails, and cannot put anything back, says what has all as it
   const { worktree, own, end } = await run(repository, (root) => repository.write('README.md', 'new\n', root))
   const ref = `refs/opencode-background/${own.id}/before-apply`
   await expect(failingApply(repository, false).apply(worktree, own, end, false)).rejects.toThrow(
-    `No space left on device. Some files may be written: ${ref} has all as they were`,
+    `No space left on device. Some files may have been written: ${ref} has all files as they were before`,
   )
   expect(repository.git(['show', `${ref}:README.md`])).toBe('# A project\n')
 })

@@ -225,7 +225,7 @@ test('a tree of a sparse checkout is as sparse, which the launch says, and loses
   repository.write('one/new.txt', 'new\n')
   const before = repository.standing()
   const { run, worktree } = await opened(repository, repository.worktrees)
-  expect(worktree.notes).toEqual(['it has the files of your sparse checkout alone'])
+  expect(worktree.notes).toEqual(['it has only the files of your sparse checkout'])
   expect(readdirSync(worktree.root).toSorted()).toEqual(['.git', 'README.md', 'one'])
   repository.write('one/work.txt', 'work\n', worktree.root)
   expect(await repository.worktrees.close(worktree, run)).toMatchObject({ paths: ['one/work.txt'] })

@@ -1,4 +1,4 @@
-/** Renders what was written into a checkout. Pure. */
+/** Renders the result of an apply. Pure. */
 import { nameForModel } from '../../text/sanitize.ts'
 import type { Applied, Task } from '../../task/task.ts'
 
@@ -26,7 +26,7 @@ export function appliedText({ task, applied: { type, paths, submodules = [] } }:
     case 'conflicts':
       return (
         `The changes of ${task.id} conflict with your checkout. Nothing was written. Paths in conflict:\n${files}\n` +
-        `Merge the branch ${branch} by hand, or tell the task what your files have now.`
+        `Merge the branch ${branch} by hand, or continue the task and tell it what your files contain now.`
       )
   }
 }

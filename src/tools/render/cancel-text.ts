@@ -1,13 +1,13 @@
-/** Renders what was stopped. Pure. */
+/** Renders the answer of a tool that stops tasks. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import type { Task } from '../../task/task.ts'
 import type { Telling } from '../telling.ts'
 import { codeSpan } from './command-text.ts'
 
-/** A task that was to be stopped. */
+/** A task that the call was to stop. */
 export interface Cancelled {
-  /** As it is after the call. */
+  /** Its state after the call. */
   readonly task: Task
   /** Whether it had ended before the call, which then killed its leftover processes, if there were any. */
   readonly hadEnded: boolean

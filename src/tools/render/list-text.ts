@@ -12,7 +12,7 @@ import { processText } from './process-text.ts'
 const ENDED_ROWS = 50
 const OTHERS = 20
 
-/** The tasks of a session, and what concerns them. */
+/** The data of `list_background`. */
 export interface TaskList {
   /** How many tasks there are of each group. */
   readonly counts: Readonly<Record<Group, number>>
@@ -101,7 +101,7 @@ function branchOf(task: Task): string {
 function statusOf(task: Task, note: string | undefined): string {
   const { sign, word } = STATUSES[task.status]
   const why = task.status === 'failed' ? `: ${causeOf(task.failure)}` : ''
-  // The note of a waiting task says for what it waits.
+  // The note of a waiting task begins with `for`.
   const joint = task.status === 'waiting' ? ' ' : ', '
   return `${sign} ${word}${why}${note === undefined ? '' : `${joint}${note}`}`
 }

@@ -1,4 +1,4 @@
-/** Renders what was started. Pure. */
+/** Renders the answer of a tool that has started or continued a task. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import type { CommandTask, Task } from '../../task/task.ts'
@@ -36,7 +36,7 @@ export function startedCommandText({ task, note, label }: StartedCommand, tellin
     ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
     ...(task.timeoutIsDefault
       ? [
-          `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a server that is ready then runs on |`,
+          `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a command that proves to be a server keeps running |`,
         ]
       : []),
     RULE,

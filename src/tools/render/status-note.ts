@@ -1,4 +1,4 @@
-/** Renders the reason that delays a task, in equal words for every answer. */
+/** Renders what a task waits for or has left running, in the same words for each answer. */
 import { formatAsked, formatDuration } from '../../text/format.ts'
 import type { BackgroundManager } from '../../manager.ts'
 import type { Task } from '../../task/task.ts'

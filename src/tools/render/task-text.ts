@@ -1,4 +1,4 @@
-/** Renders what a tool has read of a task. Pure. */
+/** Renders the answer of a tool that reads a task. Pure. */
 import { formatCost, formatDuration, formatTokens, incompleteText } from '../../text/format.ts'
 import type { TaskReport } from '../../manager.ts'
 import { brief, nameForModel } from '../../text/sanitize.ts'

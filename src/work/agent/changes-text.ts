@@ -32,7 +32,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes): stri
     case 'failed':
       return [`Its changes are in ${root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`]
     case 'removed':
-      return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` makes it again.`]
+      return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` restores it.`]
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
