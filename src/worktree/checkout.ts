@@ -153,6 +153,11 @@ export async function identityAt(git: Git, root: string): Promise<Identity> {
   return (await git(root, ask, { answers: [128] })).code === 0 ? {} : OWN_IDENTITY
 }
 
+/** Returns the path of a file in git's own directory of a checkout, such as its index. */
+export async function gitPath(git: Git, directory: string, name: string): Promise<string> {
+  return (await git(directory, ['rev-parse', '--path-format=absolute', '--git-path', name])).stdout.trim()
+}
+
 /** Counts the files of `after` that `before` lacks, and all others that differ. */
 export async function differences(
   git: Git,

@@ -89,12 +89,13 @@ function environment(added: GitOptions['env']): NodeJS.ProcessEnv {
 
 /** Runs the git of this machine. */
 export const git: Git = async (directory, args, options) => {
+  const isAdd = args[0] === 'worktree' && args[1] === 'add'
   for (let calls = 1; ; calls += 1) {
     try {
       return await call(directory, args, options)
     } catch (error) {
       const isHalfMade = error instanceof GitError && HALF_MADE.test(error.message)
-      if (!isHalfMade || args.includes('add') || calls === CALLS) throw error
+      if (!isHalfMade || isAdd || calls === CALLS) throw error
     }
   }
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { rm, stat, writeFile } from 'node:fs/promises'
+import { gitPath } from './checkout.ts'
 import type { Git } from './git.ts'
 
 /** When the setup of a tree ran, in milliseconds since the Unix epoch. */
@@ -13,9 +14,8 @@ export interface SetupTime {
   readonly done: number
 }
 
-async function markPath(git: Git, root: string, name: 'begun' | 'done'): Promise<string> {
-  const args = ['rev-parse', '--path-format=absolute', '--git-path', `opencode-background-setup-${name}`]
-  return (await git(root, args)).stdout.trim()
+function markPath(git: Git, root: string, name: 'begun' | 'done'): Promise<string> {
+  return gitPath(git, root, `opencode-background-setup-${name}`)
 }
 
 /** Whether the setup of a tree was done; false for a tree that does not exist. */

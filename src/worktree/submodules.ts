@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import { gitPath } from './checkout.ts'
 import { commitOf } from './commit.ts'
 import { fieldsOf, type Git } from './git.ts'
 import { leftIgnored } from './included.ts'
@@ -102,10 +103,6 @@ async function linksOf(git: Git, tree: string): Promise<string[]> {
     const [info = '', path = ''] = entry.split('\t')
     return info.startsWith('160000 ') ? [path] : []
   })
-}
-
-async function gitPath(git: Git, directory: string, name: string): Promise<string> {
-  return (await git(directory, ['rev-parse', '--path-format=absolute', '--git-path', name])).stdout.trim()
 }
 
 async function isEmpty(directory: string): Promise<boolean> {

@@ -168,7 +168,8 @@ export class WorktreeRuns {
   async answer(task: Task, kind: 'check' | 'apply' | 'remove'): Promise<TreeAnswer> {
     if (kind !== 'remove') return appliedAnswer(await this.apply(task, kind === 'check'))
     const { worktree } = { worktree: undefined, ...task }
-    if (!worktree || !isEnded(task)) throw new GitError('refused', 'It has not ended. Cancel it first')
+    if (!worktree) throw new GitError('refused', 'It has no worktree')
+    if (!isEnded(task)) throw new GitError('refused', 'It has not ended. Cancel it first')
     const removed = await this.#trees.remove(worktree, task)
     await this.#moveBack(task)
     return {

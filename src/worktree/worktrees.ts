@@ -19,7 +19,15 @@ import { errorText } from '../host/opencode.ts'
 import type { Applied, Changes } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
-import { checkoutOf, differences, OWN_IDENTITY, snapshot, treeOf, type Checkout } from './checkout.ts'
+import {
+  checkoutOf,
+  differences,
+  gitPath,
+  OWN_IDENTITY,
+  snapshot,
+  treeOf,
+  type Checkout,
+} from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
 import { commitFiles, commitOf, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
@@ -275,34 +283,39 @@ export class Worktrees {
     })
   }
 
-  /** Whether the directory is a worktree. If it only holds the `.git` of a killed `git worktree add`, removes that. */
-  async #isTree({ root, checkout }: Worktree): Promise<boolean> {
+  /** Whether the directory is a worktree of git. */
+  async #isTree({ root }: Worktree): Promise<boolean> {
     if (!existsSync(root)) return false
     const found = await this.#git(root, ['rev-parse', '--show-toplevel', '--git-common-dir'], {
       answers: [128],
     })
-    if (found.code === 0 && found.stdout.split('\n')[0] === root) return true
+    return found.code === 0 && found.stdout.split('\n')[0] === root
+  }
+
+  /** Removes the `.git` that a killed `git worktree add` left in the directory. Rejects if that has other files. */
+  async #removeHalfMade({ root, checkout }: Worktree): Promise<void> {
+    if (!existsSync(root)) return
     const names = await readdir(root)
     if (names.some((name) => name !== '.git'))
       throw new GitError('refused', `${root} exists, and is no worktree of ${checkout}`)
     await rm(join(root, '.git'), { force: true })
-    return false
   }
 
   /** Whether git has filled the tree once: it writes the index last. */
   async #isFilled({ root }: Worktree): Promise<boolean> {
-    return existsSync(await this.#pathOf(root, 'index'))
+    return existsSync(await gitPath(this.#git, root, 'index'))
   }
 
   async #fill(worktree: Worktree): Promise<void> {
     const { root } = worktree
-    await rm(await this.#pathOf(root, 'index.lock'), { force: true })
+    await rm(await gitPath(this.#git, root, 'index.lock'), { force: true })
     await this.#git(root, ['reset', '--hard', '--quiet'])
     await copyIncluded(this.#git, worktree)
   }
 
   async #make(worktree: Worktree, id: string): Promise<void> {
     const { checkout, root, branch, base } = worktree
+    await this.#removeHalfMade(worktree)
     const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
     // If the branch was deleted, the task continues from its last end.
     const start = (isNew && (await newestEnd(this.#git, checkout, id))) || base.commit
@@ -313,7 +326,7 @@ export class Worktrees {
     const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
     const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
     try {
-      for (let calls = 1; !(await this.#isAdded(checkout, add, calls === ADD_CALLS)); calls += 1)
+      for (let calls = 1; !(await this.#tryAdd(checkout, add, calls === ADD_CALLS)); calls += 1)
         if (isNew) await this.#deleteBranch(worktree, start)
       await copyIncluded(this.#git, worktree)
     } catch (error) {
@@ -323,8 +336,8 @@ export class Worktrees {
     }
   }
 
-  /** Returns false if another git held a lock, so that the call can be repeated. On the last call that is an error too. */
-  async #isAdded(checkout: string, add: readonly string[], isLast: boolean): Promise<boolean> {
+  /** Calls `git worktree add`. Returns false if another git held a lock, unless this is the last call, which then rejects. */
+  async #tryAdd(checkout: string, add: readonly string[], isLast: boolean): Promise<boolean> {
     try {
       await this.#git(checkout, add)
       return true
@@ -360,10 +373,6 @@ export class Worktrees {
     if (!isElsewhere) await this.#deleteBranch(worktree, worktree.base.commit)
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
-  }
-
-  async #pathOf(root: string, name: string): Promise<string> {
-    return (await this.#git(root, ['rev-parse', '--path-format=absolute', '--git-path', name])).stdout.trim()
   }
 
   /** Runs one piece of work at a time for a checkout. */
