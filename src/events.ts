@@ -59,7 +59,7 @@ interface PluginParts {
   readonly hint: ViewHint | undefined
 }
 
-/** Returns the observers of what the plugin has beside its manager. */
+/** Returns the observers of the plugin's parts outside of the manager. */
 export function pluginObserversOf({ repeats, hint }: PluginParts): Observers {
   return {
     'session.created': ({ properties: { info } }) => hint?.observeCreated(info),
@@ -68,7 +68,7 @@ export function pluginObserversOf({ repeats, hint }: PluginParts): Observers {
   }
 }
 
-/** Returns the observers for a process beside OpenCode, where no hook reports what ends an instance, or a person's message. */
+/** Returns the observers for a process beside OpenCode, where no hook reports the end of an instance or a person's message. */
 export function streamObserversOf(rooms: Rooms): Observers {
   const observers = observersOf(rooms)
   return {

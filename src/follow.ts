@@ -10,7 +10,7 @@ import type { Ports, Rooms } from './rooms.ts'
 import type { Problems } from './setup/problems.ts'
 
 /**
- * Follows the events of a session in another directory than ours until `signal`, and what of its instance concerns it. Resolves
+ * Follows the events of a session in another directory than ours, and of that directory's instance, until `signal`. Resolves
  * with the first subscription. Rejects with a `HostError` if OpenCode refuses it.
  */
 export function followSession(

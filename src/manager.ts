@@ -162,7 +162,7 @@ export class BackgroundManager {
   /**
    * @internal Returns the command line that a run of this agent begins with, '' for none: its permissions are to be requested.
    *
-   * @param worktree whether it gets one, or the one that it has; `undefined`: as the options have it
+   * @param worktree whether the agent gets a worktree, or its existing one; `undefined`: the option `worktree.agents` decides
    */
   async setupOf(agent: string, worktree: boolean | Worktree | undefined): Promise<string> {
     const { isIsolated, worktrees } = this.#rooms
@@ -321,10 +321,10 @@ export class BackgroundManager {
   }
 
   /**
-   * Writes the changes that an ended task has left in its worktree into its parent's checkout, unstaged; on a conflict nothing.
-   * It requests no permission. Rejects with a `ToolError` if there are no such changes, or git fails.
+   * Writes the changes of an ended task's worktree into its parent's checkout, unstaged. Writes nothing if any change conflicts.
+   * Requests no permission. Rejects with a `ToolError` if there are no changes or git fails.
    *
-   * @param options `check`: finds out only what would happen
+   * @param options `check`: reports the result without writing
    */
   async apply(taskID: string, { check = false }: { readonly check?: boolean } = {}): Promise<Applied> {
     const task = this.#task(taskID)
@@ -371,7 +371,7 @@ export class BackgroundManager {
 
   /**
    * Follows OpenCode's event stream, for a manager in another process than OpenCode, where no hook brings the events. A
-   * stream that breaks is taken up again until `dispose`, and what was missed is read. Resolves when OpenCode has confirmed
+   * stream that breaks is subscribed to again until `dispose`, and missed events are read. Resolves when OpenCode has confirmed
    * the first subscription, however long the server is away. Rejects with a `HostError` if the server refuses the client
    * (`unauthorized`), or is no OpenCode (`notFound`). Later calls return the same promise.
    */

@@ -1,6 +1,6 @@
 /**
- * Finds out by asking what happened while no events came from OpenCode, and passes it to the rooms. A status poll has them
- * check agents, permission requests, deliveries and tool calls; each parent reads its own session before its next notice.
+ * Queries OpenCode after missed events, and passes the answers to the rooms. A status poll makes them check agents, permission
+ * requests, deliveries and tool calls. Each parent's session is read before its next notice.
  */
 import { sessionDeleted, sessionUpdated } from './events.ts'
 import { readBack } from './host/newest.ts'
@@ -49,7 +49,7 @@ export class MissedEvents {
     }
   }
 
-  /** Passes what a parent shows to its gate and its outbox. Rejects with a `HostError`. */
+  /** Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`. */
   async #readParent({ id, gate, outbox }: Parent): Promise<void> {
     const { opencode } = this.#ports
     try {

@@ -46,7 +46,7 @@ export class Requests {
     if (parentID === undefined || metadata?.[REQUEST_KEY] === undefined) return
     const request = readRequest(metadata)
     if (!request || request.answer) return
-    // The instance of a worktree's directory leaves the request to that of the parent's.
+    // An instance in a worktree ignores the request: the instance in the parent's directory handles it.
     if (readRecord(session)?.owner.directory !== this.#ports.owner.directory) return
     const key = `${sessionID} ${request.id}`
     if (this.#taken.has(key)) return

@@ -81,7 +81,7 @@ export class Deliveries {
     this.#poll()
   }
 
-  /** Tries again at once what OpenCode did not answer, because it can be reached again. */
+  /** Repeats the sends that OpenCode did not answer, because it can be reached again. */
   retryNow(): void {
     for (const { delivery } of this.#open) delivery.retryNow()
   }

@@ -161,7 +161,7 @@ export class Delivery {
     return true
   }
 
-  /** Sends at once what waits to be sent again, because OpenCode can be reached again. */
+  /** Ends the pause before a repeated send, because OpenCode can be reached again. */
   retryNow(): void {
     if (!this.#cancelPause) return
     this.#stopPause()

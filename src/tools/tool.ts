@@ -31,7 +31,7 @@ export interface ToolPorts {
   /** In milliseconds since the Unix epoch. */
   readonly now: () => number
   readonly telling: Telling
-  /** For the renderers, which import no code but that of texts. */
+  /** Passed to the renderers, because these import only code for texts. */
   readonly traitsOf: typeof traitsOf
 }
 

@@ -1,6 +1,6 @@
 /**
- * The traits of a kind of work: what the record, the texts and the terminal UI know of it. `kind.ts` is the seam to
- * the code that does the work.
+ * The traits of a kind of work: its schema for the record, its words for the texts and the terminal UI. `kind.ts` is the seam
+ * to the code that does the work.
  */
 import type { ZodMiniObject } from 'zod/mini'
 import type { EndedTask, Task } from '../task/task.ts'
@@ -35,7 +35,7 @@ export interface Traits<Each extends Work> {
   readonly limit: (work: Each) => string
   /** The lines that only this kind has in an answer about a task. */
   readonly lines: (work: Each) => readonly string[]
-  /** The attributes of the notice of an end. `how`: those that each kind has. */
+  /** The attributes of the notice of an end. `how`: the attributes that all kinds have. */
   readonly endAttributes: (
     task: EndedTask & Each,
     how: Readonly<Record<string, string>>,

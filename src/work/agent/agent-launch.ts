@@ -1,4 +1,4 @@
-/** Makes the work of an agent of a request: checks its agent and model, and limits what its child session may do. */
+/** Makes an agent's work from a request: checks the agent and the model, and limits the permissions of the child session. */
 import { relative } from 'node:path'
 import { errorText, type PermissionRuleset, type Session, type Agent } from '../../host/opencode.ts'
 import { newPromptID } from '../../task/id.ts'

@@ -33,9 +33,9 @@ export interface Worktree {
   readonly branch: string
   /** The top directory of the parent's checkout. */
   readonly checkout: string
-  /** The commit with which the tree begins, and the state of the parent's checkout, of which ignored files are no part. */
+  /** The commit from which the tree was made, and the state of the parent's checkout at the launch, without ignored files. */
   readonly base: {
-    /** The commit of that state; `head` itself if the checkout had no changes, or the tree begins without them. */
+    /** The commit from which the tree was made: a snapshot, or `head` if there were no changes or the tree starts without them. */
     readonly commit: string
     /** The commit that was checked out. */
     readonly head: string

@@ -1,11 +1,11 @@
-/** Renders the worktree of an agent, and what a run has left in it. Pure. */
+/** Renders the worktree of an agent, and the changes of a run. Pure. */
 import { brief, nameForModel } from '../../text/sanitize.ts'
 import type { Changes } from '../../task/task.ts'
 import type { Worktree } from './agent-work.ts'
 
 /** Maximum characters of a list of paths: a notice contains at most two lists, and 400 characters about the changes. */
 const PATHS_LENGTH = 70
-/** Maximum characters of what the branch lacks. */
+/** Maximum characters of the list of files that the branch lacks. */
 const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
 const ERROR_LENGTH = 200

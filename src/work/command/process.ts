@@ -123,7 +123,7 @@ export function start({
 
 /**
  * Attaches to a command that was started earlier, maybe by another process. `ended` of an ended command
- * resolves at once; its leftovers are no longer killed, because nothing proves whose the group is by then.
+ * resolves at once. Its leftovers are no longer killed, because the group may belong to another process by then.
  */
 export function attach(options: AttachOptions): CommandProcess {
   return new CommandProcess(options)
