@@ -104,7 +104,7 @@ export class Cleanup {
     if (!isDone) {
       if (state === 'removed' || !this.#isOld(Math.max(state.changedAt, branch.at * 1000))) return {}
       const worktree = { root, checkout: checkout.root, branch: branch.name }
-      const message = `What stood in the directory of ${id} before a clean-up`
+      const message = `The files in the directory of ${id} before a clean-up`
       await commitFiles(this.#git, worktree, message, (commit) => leftRef(id, commit))
     }
     if (tree) {

@@ -44,7 +44,7 @@ export interface Worktree {
     /** The number of files that `head` does not have. */
     readonly created: number
   }
-  /** What it lacks, such as the files of submodules, in a few words each. */
+  /** The things that the tree lacks, such as the files of submodules, in a few words each. */
   readonly notes?: readonly string[]
 }
 
