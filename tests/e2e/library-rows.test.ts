@@ -368,10 +368,15 @@ describe('an author’s plugin on the real OpenCode', () => {
 
   test('N3: after a kill of OpenCode, a notice repeats an end only if its receipt was not returned', async () => {
     const [without] = await readBy('read_both_ways', 'one')
-    const parent = await stage.parent(() => ({ text: 'reviewed' }))
+    // A review that ends before its result is read is told by a notice.
+    const { reply, release } = heldReply()
+    const parent = await stage.parent(() => reply)
     const [launched = ''] = await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
     const id = /bg_[0-9a-f]{8}/.exec(launched)?.[0]
-    expect(await parent.call([call('review_result', { id })])).toEqual(['reviewed'])
+    const result = parent.call([call('review_result', { id })])
+    await stage.model.waitForRequest(() => parent.childRequests.length === 1 && parent.requests.length === 3)
+    release({ text: 'reviewed' })
+    expect(await result).toEqual(['reviewed'])
     await stage.restart('SIGKILL')
     expect(await toldBy(parent)).toBe(0)
     expect(await toldBy(without)).toBe(1)
