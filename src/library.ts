@@ -41,6 +41,7 @@ export type { StepListener, Story } from './timeline.ts'
 export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {
   AgentTask,
+  Answered,
   Applied,
   Changes,
   PermissionRequested,

@@ -56,6 +56,8 @@ export interface ManagerInput {
 export interface NamedTools {
   /** Reads more of a task. */
   readonly read?: string | undefined
+  /** Sends a prompt to a task: a notice of a question names it. */
+  readonly send?: string | undefined
   /** Kills the leftover processes of a command. */
   readonly kill?: string | undefined
 }

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
+import type { NamedTools } from './manager.ts'
 import { taskObserver } from './events.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
@@ -87,11 +88,7 @@ export function realPorts(
 }
 
 /** @param tools the tools that notices name, without their prefix */
-export function buildRooms(
-  ports: Ports,
-  options: Options,
-  { read, kill }: { readonly read?: string | undefined; readonly kill?: string | undefined } = {},
-) {
+export function buildRooms(ports: Ports, options: Options, { read, send, kill }: NamedTools = {}) {
   const { opencode, clock, log, owners, machine, server } = ports
   const { toolPrefix } = options
   const names = toolNames(toolPrefix)
@@ -170,6 +167,7 @@ export function buildRooms(
     {
       ...options.notify,
       readTool: read && toolPrefix + read,
+      sendTool: send && toolPrefix + send,
       headlessWaitMs: options.headless.waitMs,
     },
   )

@@ -46,7 +46,7 @@ const plugin = {
     const own = toolNames('')
     const manager = new BackgroundManager({
       name: PLUGIN,
-      tools: { read: own.background_output, kill: own.kill_background },
+      tools: { read: own.background_output, send: own.background_task, kill: own.kill_background },
       client,
       directory,
       serverUrl,

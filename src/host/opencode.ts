@@ -60,6 +60,8 @@ export interface Prompt {
   readonly agent?: string
   /** Omitted: the agent's own model, else the session's. OpenCode does not keep the variant, so each prompt needs it. */
   readonly model?: { readonly providerID: string; readonly modelID: string; readonly variant?: string }
+  /** A text that OpenCode appends to the system prompt of the turns that this message starts. */
+  readonly system?: string
   readonly parts: readonly TextPart[]
 }
 
@@ -268,10 +270,9 @@ export function connect(
       )
     },
 
-    prompt: async (sessionID, { messageID, agent, model, parts }) => {
+    prompt: async (sessionID, { model, parts, ...rest }) => {
       const body = {
-        messageID,
-        ...(agent !== undefined && { agent }),
+        ...rest,
         ...(model && { model: { providerID: model.providerID, modelID: model.modelID } }),
         ...(model?.variant !== undefined && { variant: model.variant }),
         parts: parts.map((part) => ({ type: 'text' as const, ...part })),

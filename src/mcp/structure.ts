@@ -4,7 +4,7 @@ import type { CancelAnswer } from '../tools/render/cancel-text.ts'
 import type { TaskAnswer } from '../tools/render/task-text.ts'
 import { rowsOf, type TaskList } from '../tools/render/list-text.ts'
 import { statuses } from '../task/state-schema.ts'
-import { isEnded, type Task } from '../task/task.ts'
+import { isEnded, questionOf, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
 import { KINDS, traitsOf } from '../work/kinds.ts'
 import type { StoryAnswer } from '../tools/render/story-text.ts'
@@ -28,6 +28,8 @@ const taskSchema = z.object({
   session_id: optional(z.string()),
   exit_code: optional(z.int()),
   signal: optional(z.string()),
+  /** The question that it has ended with. */
+  asks: optional(z.string()),
   /** Why it failed. */
   reason: optional(z.string()),
   error: optional(z.string()),
@@ -157,11 +159,13 @@ function workJSON(task: Task): Partial<TaskJSON> {
 function endJSON(task: Task): Partial<TaskJSON> {
   if (!isEnded(task)) return {}
   const { startedAt, endedAt, exit, usage } = task
+  const question = questionOf(task)
   return {
     ended_at: timeOf(endedAt),
     ...(startedAt !== undefined && { duration_ms: endedAt - startedAt }),
     ...(exit?.type === 'exited' && { exit_code: exit.code }),
     ...(exit?.type === 'killed' && { signal: exit.signal }),
+    ...(question !== undefined && { asks: question }),
     ...(task.status === 'failed' && { reason: task.failure.reason, error: task.failure.message }),
     ...(traitsOf(task).runsInSession && { tokens: usage.tokens, cost_usd: usage.cost }),
   }

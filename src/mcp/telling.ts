@@ -17,6 +17,7 @@ export function byAsking(names: ToolNames, work: 'agents' | 'commands'): Telling
     afterStart: (taskID) => `continue with other work. ${waits(taskID)} waits for its end.`,
     afterEnd: (taskID) => `${waits(taskID)} shows its end.`,
     unfinished: `Do other work, or call ${name} with ${flag}: true.`,
+    sendTool: names.background_task,
     afterList: `${waits('bg_xxxxx')} waits for the end of a task, and shows its output.`,
   }
 }

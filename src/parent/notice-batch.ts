@@ -24,6 +24,8 @@ import type { ParentTasks } from './parent-tasks.ts'
 export interface NotifyOptions extends Readonly<Options['notify']> {
   /** The tool that reads more of a task, which a notice names; `undefined` for none. */
   readonly readTool: string | undefined
+  /** The tool that sends a prompt to a task, which a notice names; `undefined` for none. */
+  readonly sendTool: string | undefined
 }
 
 /**
@@ -198,13 +200,14 @@ export class NoticeBatch {
       const { key, at } = place(noticed, happenedAt)
       return { id: partID(key, at), text, synthetic: true }
     }
-    const texts = noticeTexts(notices, this.#options.inlineResultBytes, this.#ports.unreadBytes())
+    const { inlineResultBytes, readTool, sendTool } = this.#options
+    const texts = noticeTexts(notices, inlineResultBytes, this.#ports.unreadBytes(), sendTool)
     const parts = notices.map((notice, index) =>
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
     const { unfinishedIDs, used } = this.#ports.tasks
-    const closing = closingText(notices, unfinishedIDs, used, this.#options.readTool)
+    const closing = closingText(notices, unfinishedIDs, used, readTool)
     return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
   }
 

@@ -7,12 +7,15 @@ import {
   formatCost,
   formatDuration,
   formatTokens,
+  howToAnswer,
   incompleteText,
 } from '../text/format.ts'
+import { questionIn } from '../text/question.ts'
 import { brief, sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import {
   isEnded,
   outlivesDefault,
+  questionOf,
   type PermissionRequested,
   type EndedTask,
   type Listening,
@@ -92,15 +95,17 @@ export function piggybackKey(key: string): string {
  * Returns one text for each notice of a message, each within its share of the room.
  *
  * @param unreadBytes the bytes of sent notices that the parent has not read
+ * @param sendTool the tool that sends a prompt to a task
  */
 export function noticeTexts(
   notices: readonly Notice[],
   inlineResultBytes: number,
   unreadBytes: number,
+  sendTool?: string,
 ): string[] {
   const share = Math.floor((UNREAD_BYTES - unreadBytes) / notices.length)
   const room = Math.max(LEAST_BYTES, Math.min(inlineResultBytes, share))
-  return notices.map((notice) => noticeText(notice, room))
+  return notices.map((notice) => noticeText(notice, room, sendTool))
 }
 
 /** Begins each line of ours that closes a message of notices. */
@@ -157,8 +162,8 @@ export function unfinishedText(tasks: readonly Task[]): string[] {
   return [[head, ...lines].join('\n')]
 }
 
-function noticeText(notice: Notice, room: number): string {
-  if (isEndNotice(notice)) return endText(notice, room)
+function noticeText(notice: Notice, room: number, sendTool: string | undefined): string {
+  if (isEndNotice(notice)) return endText(notice, room, sendTool)
   const { task } = notice
   const status = isEnded(task) || task.status === 'waiting' ? task.status : 'running'
   return element({ id: task.id, kind: task.kind, status }, [
@@ -186,20 +191,28 @@ function listeningText(task: Task, { port, at }: Listening): string {
   return `It listens on port ${port} after ${formatDuration(ranMs)}, the default time limit: it runs on without a limit.`
 }
 
-function endText({ task, text }: EndNotice, room: number): string {
+function endText({ task, text: whole }: EndNotice, room: number, sendTool: string | undefined): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
   const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
   const { endAttributes, endHint, endLines, silentEnd } = traitsOf(task)
   const hint = endHint(task)
+  const question = questionOf(task)
+  const text = question === undefined ? whole : (questionIn(whole)?.rest ?? whole)
   const error = errorLines(task, room)
-  const left = Math.max(0, room - Buffer.byteLength(error.join('')))
+  const asked = question === undefined ? '' : shortened(question, room / 2)
+  const left = Math.max(0, room - Buffer.byteLength(error.join('') + asked))
   return element({ id: task.id, ...endAttributes(task, how) }, [
     nameForModel(task.description),
     ...error,
     ...incompleteLines(task, text),
     ...(hint === undefined ? [] : [harmless(hint)]),
     ...endLines(task).map(harmless),
-    ...(text === '' ? emptyLines(task, silentEnd) : [inTag(resultTag(task), shortened(text, left))]),
+    ...(text !== ''
+      ? [inTag(resultTag(task), shortened(text, left))]
+      : asked
+        ? []
+        : emptyLines(task, silentEnd)),
+    ...(asked ? [inTag('question', asked), howToAnswer(task.id, sendTool)] : []),
   ])
 }
 
@@ -239,6 +252,6 @@ function shortened(text: string, room: number): string {
 /** Escapes tags, so that a child's text cannot end or begin a notice; types such as `Partial` stay. */
 function harmless(text: string): string {
   return sanitizeForModel(text)
-    .replaceAll(/<(?=\s*\/\s*(?:result|partial|error)\b)/gi, '&lt;')
-    .replaceAll(/<(?=(?:result|partial|error)\b)/g, '&lt;')
+    .replaceAll(/<(?=\s*\/\s*(?:result|partial|error|question)\b)/gi, '&lt;')
+    .replaceAll(/<(?=(?:result|partial|error|question)\b)/g, '&lt;')
 }

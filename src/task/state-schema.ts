@@ -52,6 +52,7 @@ export const endSchema = z.discriminatedUnion('status', [
     ...ended,
     status: z.literal('completed'),
     incomplete: z.exactOptional(z.enum(['noAnswer', 'length', 'contentFilter', 'noEnd', 'steps'])),
+    question: z.exactOptional(z.string()),
   }),
   z.object({
     ...ended,

@@ -139,6 +139,13 @@ export interface Failure {
  */
 export type Incomplete = 'noAnswer' | 'length' | 'contentFilter' | 'noEnd' | 'steps'
 
+/** The facts of a completed run besides its text. */
+export interface Answered {
+  readonly incomplete?: Incomplete
+  /** The question to the parent that ends the answer of an agent: the next run of the task goes on with the reply. */
+  readonly question?: string
+}
+
 /**
  * The end of a run. `text` is the result of an agent that completed, otherwise its last text; of a command
  * the end of its output.
@@ -149,7 +156,7 @@ export type Outcome = {
   readonly exit?: Exit
   readonly changes?: Changes
 } & (
-  | { readonly status: 'completed'; readonly incomplete?: Incomplete }
+  | ({ readonly status: 'completed' } & Answered)
   | { readonly status: 'failed'; readonly failure: Failure }
   | { readonly status: 'cancelled'; readonly by: 'parent' | 'user' }
 )
@@ -174,7 +181,7 @@ export interface Ended {
 }
 
 export type End =
-  | ({ readonly status: 'completed'; readonly incomplete?: Incomplete } & Ended)
+  | ({ readonly status: 'completed' } & Answered & Ended)
   | ({ readonly status: 'failed'; readonly failure: Failure } & Ended)
   | ({ readonly status: 'cancelled'; readonly by: 'parent' | 'user' } & Ended)
 
@@ -251,6 +258,11 @@ export function usagesOf(task: Task): Usage[] {
 
 export function isEnded(task: Task): task is EndedTask {
   return STATUSES[task.status].stage === 'ended'
+}
+
+/** Returns the question to its parent that a task has ended with; `undefined` for none. */
+export function questionOf(task: Task): string | undefined {
+  return task.status === 'completed' ? task.question : undefined
 }
 
 /** Whether the task holds a slot. */
@@ -404,6 +416,7 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
         ...(isAnswered(common) ? { ...common, prompt: '' } : common),
         status: 'completed',
         ...(outcome.incomplete && { incomplete: outcome.incomplete }),
+        ...(outcome.question !== undefined && { question: outcome.question }),
       }
     case 'failed':
       return { ...common, status: 'failed', failure: outcome.failure }

@@ -55,6 +55,12 @@ export function incompleteText(incomplete: Incomplete, text: string): string {
   return `${INCOMPLETE[incomplete]} ${hasText ? 'Its last text:' : 'It wrote no text.'}`
 }
 
+/** Returns how to answer the question of a task. `sendTool`: the tool that sends a prompt to a task. */
+export function howToAnswer(taskID: string, sendTool: string | undefined): string {
+  const by = sendTool === undefined ? '' : ` by ${sendTool}`
+  return `It waits for an answer: send it${by} with task_id ${taskID}. Ask your user first what only they can know.`
+}
+
 /** A sentence for each reason that a text is not a complete answer. */
 export const INCOMPLETE: Readonly<Record<Incomplete, string>> = {
   noAnswer: 'It ended without a final answer.',

@@ -20,6 +20,8 @@ export interface Telling {
   readonly afterEnd: (taskID: string) => string
   /** Shown with an unfinished task, because some models poll. */
   readonly unfinished: string
+  /** The tool that sends a prompt to a task, as an answer to its question. */
+  readonly sendTool: string
   /** Ends the list of tasks. */
   readonly afterList: string
 }
@@ -38,6 +40,7 @@ export function byNotice(names: ToolNames): Telling {
       `continue with other work. A notice reports its end; \`${names.check_background}({ task_id: "${taskID}" })\` shows its output until then.`,
     afterEnd: () => 'Its notice follows.',
     unfinished: 'An automatic notice reports its end. Do other work, or end your turn.',
+    sendTool: names.background_task,
     afterList: `A notice reports the end of each task. \`${names.background_output}({ task_id: "bg_xxxxx" })\` shows its result.`,
   }
 }

@@ -1,5 +1,6 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
-import { isEnded, type Task } from '../task/task.ts'
+import { isEnded, questionOf, type Task } from '../task/task.ts'
+import { oneLine } from '../text/sanitize.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { EndedTask } from '../task/task.ts'
@@ -135,8 +136,11 @@ export function detailOf(view: TaskView): string | undefined {
       return traitsOf(task).runningDetail(task, activity)
     case 'pending':
       return 'waits for its turn'
-    default:
+    default: {
+      const question = questionOf(task)
+      if (question !== undefined) return `asks: ${oneLine(question)}`
       return task.status === 'failed' ? task.failure.message : undefined
+    }
   }
 }
 

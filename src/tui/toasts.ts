@@ -3,6 +3,7 @@
  * those for permission requests.
  */
 import type { Clock } from '../clock.ts'
+import { questionOf } from '../task/task.ts'
 import { truncate } from './truncate.ts'
 import { detailOf, doerOf } from './row-text.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
@@ -70,11 +71,26 @@ function toastFor(ended: readonly TaskView[], all: readonly TaskView[]): Toast |
   // No toast for cancellations, because a person or the parent requested them.
   const isEndOfAll = !all.some(isUnfinished) && ended.some(({ phase }) => phase !== 'cancelled')
   const end = isEndOfAll ? ['All background tasks have ended.'] : []
+  const asks = asksOf(ended.filter(({ task }) => questionOf(task) !== undefined))
   const [first, ...others] = failed
-  if (!first) return end[0] === undefined ? undefined : { variant: 'info', message: end[0] }
+  if (!first) {
+    const lines = [...asks, ...end]
+    return lines.length === 0 ? undefined : { variant: 'info', message: lines.join('\n') }
+  }
   const what =
     others.length === 0
       ? `${first.task.description} (${doerOf(first)}) failed: ${detailOf(first) ?? ''}`
       : `${failed.length} tasks failed: ${failed.map(({ task }) => task.description).join(', ')}`
-  return { variant: 'error', message: [truncate(`✗ ${what}`, WIDTH), ...end].join('\n') }
+  return { variant: 'error', message: [truncate(`✗ ${what}`, WIDTH), ...asks, ...end].join('\n') }
+}
+
+/** Returns a line for the tasks that have ended with a question. */
+function asksOf([first, ...others]: readonly TaskView[]): string[] {
+  if (!first) return []
+  const asking = [first, ...others].map(({ task }) => task.description)
+  const what =
+    others.length === 0
+      ? `${first.task.description} (${doerOf(first)}) ${detailOf(first) ?? ''}`
+      : `${asking.length} tasks ask: ${asking.join(', ')}`
+  return [truncate(`? ${what}`, WIDTH)]
 }

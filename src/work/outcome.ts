@@ -3,9 +3,9 @@ import { formatDuration } from '../text/format.ts'
 import { traitsOf } from './kinds.ts'
 import {
   NO_USAGE,
+  type Answered,
   type Exit,
   type Failure,
-  type Incomplete,
   type Outcome,
   type Task,
   type Usage,
@@ -31,8 +31,13 @@ export interface Said {
 
 const NOTHING: Said = { text: '' }
 
-export function completed(said: Said, incomplete?: Incomplete): Outcome {
-  return { status: 'completed', ...withUsage(said), ...(incomplete && { incomplete }) }
+export function completed(said: Said, { incomplete, question }: Answered = {}): Outcome {
+  return {
+    status: 'completed',
+    ...withUsage(said),
+    ...(incomplete && { incomplete }),
+    ...(question !== undefined && { question }),
+  }
 }
 
 export function failed(reason: Failure['reason'], message: string, said = NOTHING): Outcome {

@@ -45,7 +45,7 @@ interface CommandAnswer {
 
 export interface TextPorts {
   readonly manager: { readonly toolNames: ToolNames }
-  readonly telling: Pick<ToolPorts['telling'], 'unfinished'>
+  readonly telling: Pick<ToolPorts['telling'], 'sendTool' | 'unfinished'>
 }
 
 /** Returns the facts of a command with the end of its output, or with the requested page. */

@@ -3,7 +3,15 @@ import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import type { OthersTask } from '../../manager.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { STATUSES, type Group } from '../../task/status.ts'
-import { isEnded, usagesOf, usedTogether, type Failure, type Task, type Usage } from '../../task/task.ts'
+import {
+  isEnded,
+  questionOf,
+  usagesOf,
+  usedTogether,
+  type Failure,
+  type Task,
+  type Usage,
+} from '../../task/task.ts'
 import type { ToolPorts } from '../tool.ts'
 import { RULE } from './command-text.ts'
 import { processText } from './process-text.ts'
@@ -99,6 +107,8 @@ function branchOf(task: Task): string {
 }
 
 function statusOf(task: Task, note: string | undefined): string {
+  const question = questionOf(task)
+  if (question !== undefined) return `❓ asks: ${nameForModel(question)}`
   const { sign, word } = STATUSES[task.status]
   const why = task.status === 'failed' ? `: ${causeOf(task.failure)}` : ''
   // The note of a waiting task begins with `for`.

@@ -1,8 +1,9 @@
 /** Renders the answer of a tool that reads a task. Pure. */
-import { formatCost, formatDuration, formatTokens, incompleteText } from '../../text/format.ts'
+import { formatCost, formatDuration, formatTokens, howToAnswer, incompleteText } from '../../text/format.ts'
 import type { TaskReport } from '../../manager.ts'
-import { brief, nameForModel } from '../../text/sanitize.ts'
-import { isEnded, type EndedTask, type UnfinishedTask, type Usage } from '../../task/task.ts'
+import { questionIn } from '../../text/question.ts'
+import { brief, nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
+import { isEnded, questionOf, type EndedTask, type UnfinishedTask, type Usage } from '../../task/task.ts'
 import type { ToolPorts, ToolResult } from '../tool.ts'
 import { commandText, type TextPorts } from './command-text.ts'
 import { endsText, pageText } from './page-text.ts'
@@ -56,7 +57,8 @@ function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): str
     : unfinishedLines(task, answer, telling)
   if (transcript)
     lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
-  else if (isEnded(task)) lines.push('', ...resultLines(task, report, offset))
+  else if (isEnded(task))
+    lines.push('', ...resultLines(task, report, offset), ...questionLines(task, telling))
   return [
     `task_id: ${task.id}`,
     ...traitsOf(task).lines(task),
@@ -96,8 +98,17 @@ function endedLines(task: EndedTask): string[] {
 function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number | undefined): string[] {
   if (!transcript) return [UNREADABLE]
   const since = transcript.goesOn ? [WENT_ON] : []
-  const { text } = transcript
+  const asked = questionOf(task) === undefined ? undefined : questionIn(transcript.text)
+  const text = asked?.rest ?? transcript.text
+  if (asked && text === '') return since
   return [...since, headingOf(task, text), ...(text === '' ? [] : [partOf(text, offset)])]
+}
+
+function questionLines(task: EndedTask, { sendTool }: TextPorts['telling']): string[] {
+  const question = questionOf(task)
+  return question === undefined
+    ? []
+    : ['', 'It asks:', sanitizeForModel(question), '', howToAnswer(task.id, sendTool)]
 }
 
 /** Returns the line before the text of a run, which is '' where the agent wrote none. */

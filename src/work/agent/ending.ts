@@ -1,13 +1,14 @@
 /** Judges from the messages of a child session whether and how its run ended. Pure; `AgentRun` decides when to judge. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
 import { errorText } from '../../host/opencode.ts'
-import type { Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'
+import type { Answered, Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'
 import { completed, failed, stopped, type StopCause } from '../outcome.ts'
+import { questionIn } from '../../text/question.ts'
 import { isToolStep, textOf, type AssistantTurn, type Transcript } from './transcript.ts'
 
 /** How a child's run ended. `aborted`: its session was aborted, by us or by a person. */
 export type Ending = { readonly text: string; readonly usage: Usage } & (
-  | { readonly type: 'answered'; readonly incomplete?: Incomplete }
+  | ({ readonly type: 'answered' } & Answered)
   | { readonly type: 'aborted' }
   | { readonly type: 'deleted' }
   | { readonly type: 'failed'; readonly failure: Failure }
@@ -24,6 +25,8 @@ export interface Verdict {
 
 /** Limit of an error's text, because a provider can answer with a whole page and the record stores it. */
 const ERROR_BYTES = 4096
+/** Limit of a question, because the record stores it with each run. */
+const QUESTION_BYTES = 2048
 
 /**
  * Returns the ending that a transcript shows, or `undefined` while it shows none.
@@ -78,7 +81,17 @@ function judgeStored(
   // must answer at once, so its answer counts as complete.
   const isStopped = maxSteps > 1 && steps >= maxSteps
   const incomplete = cut ?? (isStopped ? 'steps' : undefined)
-  return { ending: { ...said, type: 'answered', ...(incomplete && { incomplete }) }, holds: 'always' }
+  // A cut answer may end with a question by chance, and a text before a tool call is not the final answer.
+  const question = cut === undefined ? questionIn(textOf(parts))?.question : undefined
+  return {
+    ending: {
+      ...said,
+      type: 'answered',
+      ...(incomplete && { incomplete }),
+      ...(question !== undefined && { question: cutMiddle(question, QUESTION_BYTES, leftOut) }),
+    },
+    holds: 'always',
+  }
 }
 
 /** Returns why this last answer of a run is incomplete; `undefined` if it is complete. */
@@ -102,7 +115,7 @@ export function outcomeOf(ending: Ending, cause?: StopCause): Outcome {
   switch (ending.type) {
     case 'answered':
       if (cause?.type === 'loop' && ending.incomplete) return stopped(cause, said)
-      return completed(said, ending.incomplete)
+      return completed(said, ending)
     case 'aborted':
       return stopped(cause ?? BY_USER, said)
     case 'deleted':

@@ -1,6 +1,7 @@
 /** Builds and sends the prompts of child sessions. */
 import { HostError, type Opencode, type Prompt } from '../../host/opencode.ts'
 import type { AgentTask } from '../../task/task.ts'
+import { HOW_TO_ASK } from '../../text/question.ts'
 
 /** Returns the text that starts a run: its prompt, after the directory of an agent that has one of its own. */
 export function firstTextOf({ prompt, worktree }: AgentTask): string {
@@ -13,6 +14,8 @@ export function promptOf(task: AgentTask, promptID: string, text: string): Promp
     messageID: promptID,
     agent: task.agent,
     ...(task.model && { model: task.model }),
+    // Each prompt has it, because a system prompt that changes would cost the provider's cache.
+    system: HOW_TO_ASK,
     // The part's id is unique, because the message's id is.
     parts: [{ id: promptID.replace(/^msg/, 'prt'), text, synthetic: false }],
   }
