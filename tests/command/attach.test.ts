@@ -38,8 +38,10 @@ async function orphan(
 }
 
 test('a command outlives a starter that is killed with -9, and another process reads its end', async () => {
-  const child = await orphan('echo first; sleep 2; echo last; exit 7')
+  const go = join(temporaryDirectory(), 'go')
+  const child = await orphan(`echo first; until [ -e ${go} ]; do sleep 0.05; done; echo last; exit 7`)
   expect(groupOf(child.pid)).not.toEqual([])
+  writeFileSync(go, '')
   expect(await child.ended).toEqual({ type: 'exited', code: 7 })
   expect(child.tail('stdout', { bytes: 100 }).text).toBe('first\nlast\n')
 })

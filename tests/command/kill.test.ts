@@ -1,6 +1,8 @@
 /** A killed command leaves nothing behind. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { groupOf, run, written } from './commands.ts'
+import { groupOf, run, temporaryDirectory, written } from './commands.ts'
 
 test('kill ends a command with all that it has started', async () => {
   const { process: child } = run('sh -c "sleep 100 & sleep 100 & echo up; wait"')
@@ -86,9 +88,11 @@ test('a command ends with its shell; its leftover processes run on until kill', 
 })
 
 test('an ended command without leftover processes is not alive, because its pid may be reused', async () => {
-  const { process: child } = run('sleep 0.3 & echo started')
+  const cwd = temporaryDirectory()
+  const { process: child } = run('until [ -e go ]; do sleep 0.05; done & echo started', { cwd })
   await child.ended
   expect(child.isAlive).toBe(true)
+  writeFileSync(join(cwd, 'go'), '')
   await child.gone
   expect(child.isAlive).toBe(false)
 })

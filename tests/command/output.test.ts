@@ -99,16 +99,19 @@ describe('watched texts', () => {
   })
 
   test('match in the output of leftover processes, until these have ended or are killed', async () => {
-    const { process: child } = run('(sleep 0.5; echo late; sleep 0.5) & echo early')
+    const cwd = temporaryDirectory()
+    const { process: child } = run('(until [ -e go ]; do sleep 0.05; done; echo late) & echo early', { cwd })
     const found: string[] = []
     child.watchFor(['early', 'late', 'never'], (text) => found.push(text))
     await child.ended
     expect(found).toEqual(['early'])
+    writeFileSync(join(cwd, 'go'), '')
     await child.gone
     expect(found).toEqual(['early', 'late'])
     expect(child.wasSignalled).toBe(false)
     const { process: killed } = run(
-      '(trap "echo told; exit" TERM; echo up; while :; do sleep 0.1; done) & sleep 0.3',
+      '(trap "echo told; exit" TERM; echo up; : > up; while :; do sleep 0.1; done) & until [ -e up ]; do sleep 0.05; done',
+      { cwd: temporaryDirectory() },
     )
     const heard: string[] = []
     killed.watchFor(['up', 'told'], (text) => heard.push(text))

@@ -113,7 +113,11 @@ export function directories(test: ContractTest): void {
         await child.asked('hello')
         await child.abort()
         await host.waitUntil(() => events.some(isIdle), 'the end of the turn')
-        expect(child.requests.map(({ outcome }) => outcome)).toEqual(['closed'])
+        await host.waitUntil(
+          () => child.requests.every(({ outcome }) => outcome === 'closed'),
+          'the end of the model request',
+        )
+        expect(child.requests).toHaveLength(1)
       })
     })
 

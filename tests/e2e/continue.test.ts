@@ -39,7 +39,7 @@ test('a message is appended to the prompt of a pending task, and continues an en
     if (last === 'first') return reply
     return { text: `heard: ${last.replaceAll('\n', ' ')}` }
   })
-  const [firstID, secondID] = await parent.launch('first', 'second')
+  const [firstID, secondID] = await parent.launchInTurn('first', 'second')
   await stage.model.waitForRequest(() => parent.childRequests.length === 1)
   const [appended] = await parent.call([say(secondID, 'and quickly')])
   expect(appended).toContain('status: pending (number 1 in the queue)')

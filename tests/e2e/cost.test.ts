@@ -29,12 +29,14 @@ const NEEDED = (parentID: string, sessionID: string): string[] => [
 
 test('a task costs five calls from its launch to its answered notice, and none reads a message', async () => {
   const parent = await stage.parent(({ messages }) =>
-    messages.filter(({ role }) => role === 'tool').length < 2 ? READ : { text: 'cheap' },
+    messages.filter(({ role }) => role === 'tool').length < 2
+      ? READ
+      : { text: `result of ${messages.find(({ role }) => role === 'user')?.content}` },
   )
   for (const name of ['be cheap', 'be as cheap']) {
     const before = calls().length
     await parent.launch(name)
-    await parent.waitForNotice('cheap')
+    await parent.waitForNotice(`result of ${name}`)
     await parent.quiet()
     await stage.pass(3 * POLL_MS)
     // The plugin reads agents and configuration once, and all tasks share the poll.

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { heldReply, inOrder, READ } from '../harness/replies.ts'
+import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
+import type { Script } from '../harness/script.ts'
 import { startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
@@ -82,7 +82,7 @@ test('a child that continues after a failed tool call is reported once, as compl
 })
 
 test('a child that the user aborts is reported once, as cancelled by the user, with its partial text', async () => {
-  const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
+  const parent = await stage.parent(never)
   await parent.launch('wait for it')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.client.session.abort({ path: { id: sessionID } })
@@ -93,7 +93,7 @@ test('a child that the user aborts is reported once, as cancelled by the user, w
 })
 
 test('a running child that the user deletes is reported once, and its model call is closed', async () => {
-  const parent = await stage.parent(() => sleep(60_000, { text: 'never' }, { ref: false }))
+  const parent = await stage.parent(never)
   await parent.launch('vanish')
   const { sessionID } = await stage.model.waitForRequest((request) => request.parentSessionID === parent.id)
   await stage.server.client.session.delete({ path: { id: sessionID } })
@@ -197,14 +197,7 @@ test('a child inherits the denials of its parent session', async () => {
 })
 
 test("a parent receives no notice, list entry or output of another parent's tasks", async () => {
-  const children = async ({
-    messages,
-  }: {
-    messages: readonly { content: string }[]
-  }): Promise<{ text: string }> => {
-    await sleep(300)
-    return { text: `result of ${messages.at(-1)?.content}` }
-  }
+  const children: Script = ({ messages }) => ({ text: `result of ${messages.at(-1)?.content}` })
   const [left, right] = await Promise.all([stage.parent(children), stage.parent(children)])
   const [[leftID], [rightID]] = await Promise.all([left.launch('left'), right.launch('right')])
   await Promise.all([left.waitForNotice('result of left'), right.waitForNotice('result of right')])

@@ -283,17 +283,15 @@ describe('an author’s plugin on the real OpenCode', () => {
 
   const call = (name: string, args: object = {}): ToolCall => ({ name, args: { ...args } })
 
-  /** Starts agents, and releases their answers once the reading tool has been called. */
+  /** Starts agents, and releases their answers once the reading tool runs. */
   async function readBy(name: string, ...prompts: string[]): Promise<[Parent, string]> {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
     await parent.call([call('start', { prompts })])
-    const result = parent.call([call(name)])
-    await stage.model.waitForRequest(
-      () => parent.childRequests.length === prompts.length && parent.requests.length === 3,
-    )
+    await stage.model.waitForRequest(() => parent.childRequests.length === prompts.length)
+    const { result } = await parent.begin(call(name))
     release({ text: 'their answer' })
-    return [parent, (await result)[0] ?? '']
+    return [parent, await result()]
   }
 
   /** Sends a user message, which carries all pending notices, and resolves with the number of reported ends. */
@@ -333,8 +331,8 @@ describe('an author’s plugin on the real OpenCode', () => {
     const { reply, release } = heldReply()
     const parent = await stage.parent(() => reply)
     await parent.call([call('start', { prompts: ['one'] })])
-    await stage.server.prompt(parent.id, `CALL ${JSON.stringify([call('read_and_hang')])} END`)
-    await stage.model.waitForRequest(() => parent.childRequests.length === 1 && parent.requests.length === 3)
+    await stage.model.waitForRequest(() => parent.childRequests.length === 1)
+    await parent.begin(call('read_and_hang'))
     release({ text: 'their answer' })
     await parent.childrenAreIdle()
     await stage.server.client.session.abort({ path: { id: parent.id } })
@@ -373,10 +371,9 @@ describe('an author’s plugin on the real OpenCode', () => {
     const parent = await stage.parent(() => reply)
     const [launched = ''] = await parent.call([call('review', { files: ['README.md'], agent: 'general' })])
     const id = /bg_[0-9a-f]{8}/.exec(launched)?.[0]
-    const result = parent.call([call('review_result', { id })])
-    await stage.model.waitForRequest(() => parent.childRequests.length === 1 && parent.requests.length === 3)
+    const { result } = await parent.begin(call('review_result', { id }))
     release({ text: 'reviewed' })
-    expect(await result).toEqual(['reviewed'])
+    expect(await result()).toBe('reviewed')
     await stage.restart('SIGKILL')
     expect(await toldBy(parent)).toBe(0)
     expect(await toldBy(without)).toBe(1)

@@ -82,10 +82,9 @@ test('block waits for the end and returns the result, and no notice follows', as
   const parent = await stage.parent(child.script)
   const [id] = await parent.launch('take your time')
   await stage.model.waitForRequest(() => parent.childRequests.length === 2)
-  const answer = parent.call([output({ task_id: id, block: true })])
-  await stage.model.waitForRequest(() => parent.requests.length === 3)
+  const { result } = await parent.begin(output({ task_id: id, block: true }))
   child.release()
-  expect((await answer)[0]).toContain('worth the wait')
+  expect(await result()).toContain('worth the wait')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(0)
 })
@@ -107,16 +106,7 @@ test('block ends at once when the caller is interrupted', async () => {
   const parent = await stage.parent(child.script)
   const [id] = await parent.launch('take your time')
   await stage.model.waitForRequest(() => parent.childRequests.length === 2)
-  const call = { ...output({ task_id: id, block: true, timeout: 600_000 }) }
-  await stage.server.prompt(parent.id, `CALL ${JSON.stringify([call])} END`)
-  await stage.server.events.waitFor(
-    (event) =>
-      event.type === 'message.part.updated' &&
-      event.properties.part.sessionID === parent.id &&
-      event.properties.part.type === 'tool' &&
-      event.properties.part.tool === 'background_output' &&
-      event.properties.part.state.status === 'running',
-  )
+  await parent.begin(output({ task_id: id, block: true, timeout: 600_000 }))
   await stage.server.client.session.abort({ path: { id: parent.id } })
   const stored = await stage.server.waitForIdle(parent.id)
   expect(stored.at(-1)?.info).toMatchObject({ error: { name: 'MessageAbortedError' } })

@@ -126,17 +126,7 @@ test('a parent that is interrupted while the connection is cut is not woken unti
   const parent = await stage.parent(() => reply)
   const id = await launch(parent)
   const [inside] = await parent.launch('inside')
-  const block = { name: 'background_output', args: { task_id: inside, block: true } }
-  const asked = parent.requests.length
-  await stage.server.prompt(parent.id, `CALL ${JSON.stringify([block])} END`)
-  await stage.model.waitForRequest(() => parent.requests.length > asked)
-  await stage.server.events.waitFor(
-    ({ type, properties }) =>
-      type === 'message.part.updated' &&
-      properties.part.type === 'tool' &&
-      properties.part.tool === block.name &&
-      properties.part.state.status === 'running',
-  )
+  await parent.begin({ name: 'background_output', args: { task_id: inside, block: true } })
   proxy.cut()
   await stage.server.client.session.abort({ path: { id: parent.id } })
   release({ text: 'the answer' })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply } from '../harness/replies.ts'
-import { startStage, type Stage } from '../harness/stage.ts'
+import { backgroundTask, startStage, type Stage } from '../harness/stage.ts'
 
 let stage: Stage
 
@@ -13,9 +13,7 @@ test('six launches under a limit of two return at once, run two at a time, and a
   const names = ['one', 'two', 'three', 'four', 'five', 'six']
   const held = new Map(names.map((name) => [name, heldReply()]))
   const parent = await stage.parent(({ messages }) => held.get(messages.at(-1)?.content ?? '')?.reply ?? {})
-  // Launch one after another, because the calls of one step run at once, in no order.
-  const ids: string[] = []
-  for (const name of names) ids.push(...(await parent.launch(name)))
+  const ids = await parent.launchInTurn(...names)
   // All six launches have returned, although at most two children can have been prompted.
   expect(new Set(ids).size).toBe(6)
   expect(parent.childRequests.filter(({ outcome }) => outcome === 'answered')).toHaveLength(0)
@@ -38,12 +36,8 @@ test('six launches under a limit of two return at once, run two at a time, and a
 test('the answer to a launch and the list show the place of a queued task', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
-  const answers = await parent.call(
-    ['a', 'b', 'c', 'd'].map((name) => ({
-      name: 'background_task',
-      args: { description: name, prompt: name, agent: 'general' },
-    })),
-  )
+  const answers: string[] = []
+  for (const name of ['a', 'b', 'c', 'd']) answers.push(...(await parent.call([backgroundTask(name)])))
   const statuses = answers.map((answer) => /status: (.*)/.exec(answer)?.[1])
   expect(statuses).toEqual([
     'running',

@@ -28,7 +28,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
       if (messages.at(-1)?.role !== 'tool') return { ...READ, text: `I look into ${asked}.` }
       return never()
     })
-    const ids = await parent.launch('alpha', 'beta', 'gamma')
+    const ids = await parent.launchInTurn('alpha', 'beta', 'gamma')
     await stage.model.waitForRequest(() => parent.childRequests.length === 4)
     const asked = stage.model.requests.length
     await stage.restart(signal)

@@ -258,10 +258,13 @@ test('long output costs the server no memory, and its end is shown at once, exac
   const memory = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
   const print = async (lines: number): Promise<string> => {
-    const command = `seq -f "line %.0f of very many lines" 1 ${lines}; sleep 2; printf "the 🌍 end"`
+    const read = join(stage.server.directory, `read-${lines}`)
+    const wait = `until [ -e ${read} ]; do sleep 0.1; done`
+    const command = `seq -f "line %.0f of very many lines" 1 ${lines}; ${wait}; printf "the 🌍 end"`
     const id = await start(parent, command)
     await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
     expect(await check(parent, id)).toContain('of very many lines')
+    writeFileSync(read, '')
     await parent.waitForNotice(id, { timeoutMs: 40_000 })
     return check(parent, id, { tailLines: 2 })
   }

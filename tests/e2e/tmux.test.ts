@@ -51,7 +51,7 @@ test('each agent at work has a pane with its session, up to the limit, and the f
   const parent = await stage.parent(({ messages }) =>
     messages.at(-1)?.content.startsWith('first') ? first.reply : others.reply,
   )
-  await parent.launch('first task', 'second task', 'third task')
+  await parent.launchInTurn('first task', 'second task', 'third task')
   await expect.poll(() => panes().length, { timeout: 40_000 }).toBe(3)
   await expect.poll(screens, { timeout: 40_000 }).toMatch(/first task[^]*second task/)
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)

@@ -205,19 +205,12 @@ test('a user message ends a block at once, and the task works on', async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const [id = ''] = await parent.launch('work long')
-  const answered = parent.call([call('background_output', { task_id: id, block: true, timeout: 600_000 })])
-  await stage.server.events.waitFor(
-    ({ type, properties }) =>
-      type === 'message.part.updated' &&
-      properties.part.type === 'tool' &&
-      properties.part.tool === 'background_output' &&
-      properties.part.state.status === 'running' &&
-      properties.part.sessionID === parent.id,
+  const { result } = await parent.begin(
+    call('background_output', { task_id: id, block: true, timeout: 600_000 }),
   )
   await stage.settle()
   await stage.server.prompt(parent.id, 'how far is it')
-  const [answer] = await answered
-  expect(answer).toContain('status: running')
+  expect(await result()).toContain('status: running')
   expect(parent.requests.at(-1)?.messages.some(({ content }) => content === 'how far is it')).toBe(true)
   release({ text: 'done at last' })
   await parent.waitForNotice('done at last')
@@ -316,8 +309,10 @@ test('a result is reported although another plugin deletes the child as soon as 
   await parent.waitForNotice(`${id}`)
   expect(parent.noticeText).toContain('status="completed"')
   expect(parent.noticeText).toContain('<result>a precious result</result>')
-  const { data } = await project.client.session.children({ path: { id: parent.id }, throwOnError: true })
-  expect(data).toEqual([])
+  const left = async (): Promise<readonly unknown[]> =>
+    (await project.client.session.children({ path: { id: parent.id }, throwOnError: true })).data
+  // The notice and the deletion follow the same event.
+  await expect.poll(left).toEqual([])
 })
 
 test('a notice is answered by the agent and model that the user has chosen since the launch', async () => {

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { leftOfTest } from './left.ts'
 
 /** The time that ending processes and files may take. */
-const GONE_WITHIN_MS = 5000
+const GONE_WITHIN_MS = 15_000
 const LOOK_MS = 20
 /** The resources that keep a process alive, or receive connections or changes. */
 const RESOURCES: ReadonlySet<string> = new Set(['TCPServerWrap', 'PipeServerWrap', 'FSEventWrap'])

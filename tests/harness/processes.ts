@@ -1,9 +1,16 @@
 /** Reads the processes of this machine. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 
-/** Whether the command line of any process contains this text. */
+/** Whether the command line of a process in a home of this test file contains this text; others on the machine run the same tests. */
 export function isRunning(part: string): boolean {
-  return readdirSync('/proc').some((name) => /^\d+$/.test(name) && commandLine(name).includes(part))
+  const ours = `HOME=${realpathSync(tmpdir())}/`
+  return readdirSync('/proc').some(
+    (name) =>
+      /^\d+$/.test(name) &&
+      commandLine(name).includes(part) &&
+      environmentOf(name).some((variable) => variable.startsWith(ours)),
+  )
 }
 
 /** Returns the command lines of the processes with this home in their environment. */

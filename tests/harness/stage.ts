@@ -63,18 +63,33 @@ export interface Parent {
   readonly noticeText: string
   /** Sends a user message upon which the parent's model makes these calls at once; resolves with their results. */
   call(calls: readonly ToolCall[], options?: PromptOptions): Promise<readonly string[]>
-  /** Calls `background_task` for each description, which is the prompt too. Resolves with the task ids. */
+  /** Sends a user message upon which its model makes this call; resolves when the tool is running. */
+  begin(call: ToolCall): Promise<BegunCall>
+  /**
+   * Calls `background_task` for each description, which is the prompt too. Resolves with the task ids. OpenCode runs the
+   * calls of one step at once, so that the tasks start in any order.
+   */
   launch(...descriptions: readonly string[]): Promise<readonly string[]>
+  /** Launches as `launch` does, each task in a step of its own, so that they start in this order. */
+  launchInTurn(...descriptions: readonly string[]): Promise<readonly string[]>
   /** Sends a user message; resolves when its turn has ended, and `quietBesidesChildren`. */
   say(text: string, options?: PromptOptions): Promise<void>
   /** Resolves when the parent's model was asked with this text in a notice. */
   waitForNotice(text: string, options?: WaitOptions): Promise<LoggedRequest>
   /** Resolves when all its children, or those with the prompt `asked`, are idle and the plugin has handled that. */
   childrenAreIdle(asked?: string): Promise<void>
+  /** Resolves when its session is idle, whether its newest message is answered or not, and the plugin has handled that. */
+  idle(): Promise<void>
   /** Resolves when it and its children are idle, and the plugin has sent them nothing for a while. */
   quiet(): Promise<void>
   /** Resolves as `quiet` does, but its children may be at work. */
   quietBesidesChildren(): Promise<void>
+}
+
+/** A tool call under way. */
+export interface BegunCall {
+  /** Resolves with the result of the call. */
+  readonly result: () => Promise<string>
 }
 
 export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'> {
@@ -91,6 +106,10 @@ const STRAYS_MS = 15_000
 const QUIET_LIMIT_MS = 60_000
 /** OpenCode may append reminders to a user's text, as for the agent `plan`. */
 const CALL = /^CALL (.*) END/s
+/** The beginning of a notice; one that a user's message carries is part of that message. */
+const NOTICE = '<background_task '
+/** Counts the messages with calls. */
+let asks = 0
 /** Longer than a notice waits for others, and longer than a burst of ends. */
 const QUIET_MS = 600
 
@@ -226,9 +245,12 @@ async function orphans({ client, directory }: Project): Promise<string[]> {
   }
 }
 
-/** Makes the calls that the user's message contains; answers `Noted.` to everything else. */
+/**
+ * Makes the calls that the user's message contains; answers `Noted.` to everything else. A notice that was stored after the
+ * message, and that the same step answers, changes nothing.
+ */
 export function obey({ messages }: ModelRequest): Reply {
-  const last = messages.at(-1)
+  const last = messages.findLast((message) => !(isNotice(message) && message.content.startsWith(NOTICE)))
   const calls = last?.role === 'user' ? CALL.exec(last.content)?.[1] : undefined
   return calls === undefined ? { text: 'Noted.' } : { tools: JSON.parse(calls) as ToolCall[] }
 }
@@ -246,18 +268,48 @@ function parentOf(
     return requests.some(({ sessionID }) => sessionID in data)
   }
 
-  async function quiet(requests: () => readonly LoggedRequest[]): Promise<void> {
+  /** Whether a child is at work whose first model request has not come yet. */
+  async function hasChildAtWork(): Promise<boolean> {
+    const { client } = project()
+    const { data } = await client.session.status({ throwOnError: true })
+    if (Object.keys(data).length === 0) return false
+    const { data: children } = await client.session.children({ path: { id }, throwOnError: true })
+    return children.some((child) => child.id in data)
+  }
+
+  /** @param isBusy whether more is at work than these requests show */
+  async function quiet(
+    requests: () => readonly LoggedRequest[],
+    isBusy = (): Promise<boolean> => Promise.resolve(false),
+  ): Promise<void> {
     const deadline = Date.now() + QUIET_LIMIT_MS
     for (;;) {
       if (Date.now() > deadline) throw new Error(`Not quiet within ${QUIET_LIMIT_MS} ms: ${id}`)
       await project().waitForIdle(id)
       const before = requests().length
-      if (await isAtWork(requests())) {
+      if ((await isAtWork(requests())) || (await isBusy())) {
         await sleep(PASSING_MS)
         continue
       }
       await drain(QUIET_MS)
-      if (!(await isAtWork(requests())) && requests().length === before) return
+      if (!(await isAtWork(requests())) && !(await isBusy()) && requests().length === before) return
+    }
+  }
+
+  /** Sends a user message upon which the model makes these calls; resolves when it is stored, with the wait for their results. */
+  async function ask(
+    calls: readonly ToolCall[],
+    options?: PromptOptions,
+  ): Promise<() => Promise<readonly string[]>> {
+    // The number tells this message from earlier ones with equal calls.
+    const asked = `CALL ${JSON.stringify(calls)} END ${(asks += 1)}.`
+    await project().prompt(id, asked, options)
+    return async () => {
+      const answered = await model.waitForRequest(
+        (request) => request.sessionID === id && toolResults(request, asked).length >= calls.length,
+        { description: `the results of ${calls.map((call) => call.name).join(', ')}` },
+      )
+      return toolResults(answered, asked)
     }
   }
 
@@ -279,16 +331,24 @@ function parentOf(
         .join('\n')
     },
     async call(calls, options) {
-      const before = parent.requests.length
-      await project().prompt(id, `CALL ${JSON.stringify(calls)} END`, options)
-      const answered = await model.waitForRequest(
-        (request) =>
-          request.sessionID === id &&
-          parent.requests.indexOf(request) > before &&
-          toolResults(request).length > 0,
-        { description: `the results of ${calls.map((call) => call.name).join(', ')}` },
-      )
-      return toolResults(answered).slice(-calls.length)
+      return (await ask(calls, options))()
+    },
+    async begin(call) {
+      const events = await project().subscribe()
+      try {
+        const results = await ask([call])
+        await events.waitFor(
+          ({ type, properties }) =>
+            type === 'message.part.updated' &&
+            properties.part.sessionID === id &&
+            properties.part.type === 'tool' &&
+            properties.part.state.status === 'running',
+          { description: `a call of ${call.name} that runs` },
+        )
+        return { result: async () => (await results())[0] ?? '' }
+      } finally {
+        events.close()
+      }
     },
     async say(text, options) {
       const before = parent.requests.length
@@ -301,6 +361,11 @@ function parentOf(
     async launch(...descriptions) {
       const outputs = await parent.call(descriptions.map((description) => backgroundTask(description)))
       return outputs.map((output) => /bg_[0-9a-f]{8}/.exec(output)?.[0] ?? output)
+    },
+    async launchInTurn(...descriptions) {
+      const ids: string[] = []
+      for (const description of descriptions) ids.push(...(await parent.launch(description)))
+      return ids
     },
     waitForNotice(text, options) {
       return model.waitForRequest(
@@ -319,7 +384,13 @@ function parentOf(
       while (await isAtWork(parent.childRequests.filter(isMeant))) await sleep(PASSING_MS)
       await drain(0)
     },
-    quiet: () => quiet(() => [...parent.requests, ...parent.childRequests]),
+    async idle() {
+      do {
+        while (await isAtWork(parent.requests)) await sleep(PASSING_MS)
+        await drain(0)
+      } while (await isAtWork(parent.requests))
+    },
+    quiet: () => quiet(() => [...parent.requests, ...parent.childRequests], hasChildAtWork),
     quietBesidesChildren: () => quiet(() => parent.requests),
   }
   return parent
@@ -330,12 +401,14 @@ export function backgroundTask(description: string, changes: object = {}): ToolC
   return { name: 'background_task', args: { description, prompt: description, agent: 'general', ...changes } }
 }
 
-function toolResults({ messages }: ModelRequest): readonly string[] {
+/** Returns the results of the tool calls that a user message has asked for; `asked`: its text, which a notice may follow. */
+function toolResults({ messages }: ModelRequest, asked: string): readonly string[] {
+  const from = messages.findLastIndex(({ role, content }) => role === 'user' && content.startsWith(asked))
+  if (from === -1) return []
   // A notice may follow the results in the same step.
-  const asked = messages.findLastIndex(({ role, content }) => role === 'user' && CALL.test(content))
-  return messages.slice(asked).flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
+  return messages.slice(from).flatMap(({ role, content }) => (role === 'tool' ? [content] : []))
 }
 
 function isNotice(message: ModelRequest['messages'][number] | undefined): boolean {
-  return message?.role === 'user' && message.content.includes('<background_task ')
+  return message?.role === 'user' && message.content.includes(NOTICE)
 }

@@ -40,6 +40,8 @@ test('the sidebar shows a task with agent, activity and time, and its end at onc
   await terminal.see('● 1 running')
   // The time advances.
   await terminal.see(/● general map the modules +[2-9]s/)
+  // A toast is gone after some seconds.
+  const toast = terminal.see('All background tasks have ended.')
   first.release({ text: 'nine rooms' })
   await stage.root.waitForNotice('nine rooms')
   await terminal.see([
@@ -47,15 +49,17 @@ test('the sidebar shows a task with agent, activity and time, and its end at onc
     'Background all ended',
     (now) => !now.includes('1 running'),
   ])
-  await terminal.see('All background tasks have ended.')
+  await toast
 })
 
 test('the sidebar marks pending, running and failed tasks with different signs', async () => {
   await stage.root.quietBesidesChildren()
-  await stage.root.launch('break')
-  await terminal.see('✗ break (general) failed: the provider refused')
+  await Promise.all([
+    terminal.see('✗ break (general) failed: the provider refused'),
+    stage.root.launch('break'),
+  ])
   await stage.root.quietBesidesChildren()
-  await stage.root.launch('hold one', 'hold two', 'hold three')
+  await stage.root.launchInTurn('hold one', 'hold two', 'hold three')
   await terminal.see([
     /○ general hold three\n.*waits for its turn/,
     'Background 2 running, 1 pending',

@@ -63,7 +63,7 @@ test('/tasks groups the tasks by status, with their usage, and filters them', as
   await stage.root.launch('count the tests')
   await stage.root.waitForNotice('the answer to count')
   await stage.root.quietBesidesChildren()
-  await stage.root.launch('hold the door', 'hold the line', 'hold the phone')
+  await stage.root.launchInTurn('hold the door', 'hold the line', 'hold the phone')
   await terminal.see('Background 2 running, 1 pending')
   await terminal.type('/tasks')
   await terminal.see('The background tasks of this session')

@@ -64,8 +64,12 @@ test('what a run left whose process is gone is committed, and a task without cha
   const ended = { ...planned, ...DONE, endedAt: 2 } as AgentTask & { readonly status: 'completed' }
   await expect(runs.apply(ended, false)).rejects.toThrow('has no changes to apply')
   const { worktree: second, planned: killed, runs: later } = await scene(repository)
-  void later.run(killed, second, never, () => new Promise(() => {}))
-  await expect.poll(() => existsSync(join(second.root, 'README.md'))).toBe(true)
+  await new Promise<void>((isAtWork) => {
+    void later.run(killed, second, never, () => {
+      isAtWork()
+      return new Promise(() => {})
+    })
+  })
   repository.write('page.txt', 'one\n', second.root)
   const { worktree: _, ...rest } = { ...killed, ...DONE, endedAt: 2 } as typeof ended
   expect(await runs.recover(rest)).toBe(rest)
