@@ -83,6 +83,21 @@ const real = [
   },
 }))
 
+/** In Chromium, which `npm test` does not need: `npm run test:browser`. */
+const browser = {
+  test: {
+    ...shared,
+    name: 'browser',
+    include: ['tests/browser/**/*.test.ts'],
+    globalSetup: ['tests/harness/temporary.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: patient,
+    maxWorkers: 2,
+    sequence: { groupOrder: 2 },
+  },
+}
+
 export default defineConfig({
-  test: { projects: [...fast, ...real], sequence: { sequencer: HeavyFirst } },
+  test: { projects: [...fast, ...real, browser], sequence: { sequencer: HeavyFirst } },
 })

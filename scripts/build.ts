@@ -9,6 +9,10 @@ import { optionsJSONSchema } from './options.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+/** The entry that starts OpenCode by the SDK: a module of that (`cross-spawn`) requires modules of Node. */
+const TIMELINE_COMMAND = 'timeline-command'
+const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
+
 /** The package's entries: those for the host, for other plugins and scripts, and for few users. */
 const ENTRIES = {
   server: 'server.ts',
@@ -19,12 +23,14 @@ const ENTRIES = {
   'worktree-runs': 'worktree/worktree-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   answers: 'tools/render/answers.ts',
+  'timeline-file': 'session-timeline/timeline-file.ts',
+  [TIMELINE_COMMAND]: 'session-timeline/timeline-command.ts',
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',
 }
 
 /** Leaves dynamic imports in their own files beside the entries. */
-const apart: Plugin = {
+export const apart: Plugin = {
   name: 'apart',
   setup(bundler) {
     bundler.onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ kind, path }) =>
@@ -89,21 +95,43 @@ export async function bundle(
   entries: Record<string, string> = ENTRIES,
   plugins: readonly Plugin[] = [],
 ): Promise<string> {
+  const bundleEntries = (names: readonly string[], banner = ''): Promise<unknown> =>
+    bundleWith({
+      entryPoints: names.map((out) => ({ in: join(root, 'src', entries[out] ?? ''), out })),
+      outdir,
+      banner: { js: banner },
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+      // A server reads and parses it at each start, so its size has a ceiling (tests/unit/bundle.test.ts).
+      minify: true,
+      charset: 'utf8',
+      plugins: [...plugins, apart, noMeanings, lightSDK, lightQueue],
+      logLevel: 'warning',
+    })
+  const names = Object.keys(entries)
+  await bundleEntries(names.filter((name) => name !== TIMELINE_COMMAND))
+  if (names.includes(TIMELINE_COMMAND)) await bundleEntries([TIMELINE_COMMAND], REQUIRE)
+  await addParser(join(outdir, 'tree-sitter'))
+  await bundlePageScript(join(outdir, 'timeline-page.js'))
+  return join(outdir, `${Object.keys(entries)[0]}.js`)
+}
+
+/** Builds the script of the timeline's page (`src/session-timeline/browser`), which the page contains. */
+export async function bundlePageScript(outfile: string): Promise<void> {
   await bundleWith({
-    entryPoints: Object.entries(entries).map(([out, file]) => ({ in: join(root, 'src', file), out })),
-    outdir,
+    entryPoints: [join(root, 'src/session-timeline/browser/page-script.ts')],
+    outfile,
     bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    // A server reads and parses it at each start, so its size has a ceiling (tests/unit/bundle.test.ts).
+    platform: 'browser',
+    format: 'iife',
+    // The page's style needs browsers of 2024.
+    target: 'es2023',
     minify: true,
     charset: 'utf8',
-    plugins: [...plugins, apart, noMeanings, lightSDK, lightQueue],
     logLevel: 'warning',
   })
-  await addParser(join(outdir, 'tree-sitter'))
-  return join(outdir, `${Object.keys(entries)[0]}.js`)
 }
 
 /** Adds the parser of command lines (`src/work/command/required-permissions/command-line.ts`), loaded for the first line. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command of the package: `opencode-background mcp`. */
+/** The commands of the package: `opencode-background mcp` and `opencode-background timeline`. */
 import { version } from '../package.json'
 
 const [name, ...args] = process.argv.slice(2)
@@ -7,7 +7,10 @@ const [name, ...args] = process.argv.slice(2)
 if (name === 'mcp') {
   const { main } = await import('./mcp/mcp.ts')
   main(args, version)
+} else if (name === 'timeline') {
+  const { main } = await import('./session-timeline/timeline-command.ts')
+  await main(args)
 } else {
-  process.stderr.write('usage: opencode-background mcp [--help]\n')
+  process.stderr.write('usage: opencode-background mcp | timeline [--help]\n')
   process.exitCode = name === '--help' ? 0 : 2
 }

@@ -5,6 +5,7 @@
  */
 export { BackgroundManager } from './manager.ts'
 export { readerOf } from './host/reader.ts'
+export { timelineOf } from './session-timeline/read.ts'
 export { isEnded } from './task/task.ts'
 export { HostError } from './host/opencode.ts'
 export { ToolError, type ToolErrorCode } from './tool-error.ts'
@@ -37,6 +38,20 @@ export type { CommandWork } from './work/command/command-work.ts'
 export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
 export type { Piece } from './text/pages.ts'
 export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
+export type { TimelineOptions } from './session-timeline/read.ts'
+export type {
+  Interval,
+  Mark,
+  MarkType,
+  Phase,
+  PhaseType,
+  RunTimeline,
+  SessionTimeline,
+  TaskTexts,
+  TaskTimeline,
+  ToolSpan,
+  Turn,
+} from './session-timeline/session-timeline.ts'
 export type { StepListener, Story } from './timeline.ts'
 export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {

@@ -2,7 +2,8 @@
  * Executes the requests that `requests.ts` receives. Loaded lazily, because each OpenCode would read this code at its start.
  * It is a bundle of its own, so that it tests no class of the manager's bundle by `instanceof`.
  */
-import { errorText } from './host/opencode.ts'
+import { dirname, join } from 'node:path'
+import { errorText, type Opencode } from './host/opencode.ts'
 import type { Continuer } from './launch/continuer.ts'
 import type { Recovery } from './restart/recovery.ts'
 import type { RequestReply, TaskRequest } from './task/request.ts'
@@ -12,12 +13,15 @@ import { cutMiddle } from './text/format.ts'
 import type { TimelineWriter } from './timeline.ts'
 import type { Executor } from './work/executor.ts'
 import type { KindOf } from './work/kind.ts'
+import type { Machine } from './work/command/machine.ts'
 import type { WorktreeRuns } from './worktree/worktree-runs.ts'
 
 export interface AnswerPorts {
   readonly continuer: Continuer
   readonly executor: Executor
   readonly kindOf: KindOf
+  readonly machine: Machine
+  readonly opencode: Opencode
   readonly recovery: Recovery
   readonly store: TaskStore
   readonly timeline: TimelineWriter
@@ -40,6 +44,7 @@ export async function answer(
     await recovery.refreshRecords(parentID)
     return { ok: true, text: 'The records are up to date.' }
   }
+  if (kind === 'timeline') return timelineReply(ports, parentID)
   if (!store.findBySession(sessionID)) await recovery.recover(parentID)
   const task = store.findBySession(sessionID)
   // Another process owns the task and does not observe this request: the UI reports no answer.
@@ -49,10 +54,25 @@ export async function answer(
   return reply
 }
 
+async function timelineReply({ machine, opencode }: AnswerPorts, parentID: string): Promise<RequestReply> {
+  const { writeTimeline } = await import('./session-timeline/timeline-file.ts')
+  const file = join(dirname(machine.root), 'timelines', `${parentID}.html`)
+  try {
+    const isOpen = await writeTimeline(opencode, parentID, file, { open: true })
+    return { ok: true, text: `The timeline is ${isOpen ? 'open in your browser' : 'written'}: ${file}` }
+  } catch (error) {
+    return { ok: false, text: `The timeline could not be written: ${errorText(error)}` }
+  }
+}
+
 async function replyTo(
   { continuer, executor, kindOf, store, worktrees }: AnswerPorts,
   task: Task,
-  { run, kind, prompt = '' }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look'> },
+  {
+    run,
+    kind,
+    prompt = '',
+  }: TaskRequest & { readonly kind: Exclude<TaskRequest['kind'], 'look' | 'timeline'> },
 ): Promise<RequestReply> {
   if (run !== task.run) return { ok: false, text: `${task.id} has started another run since.` }
   try {

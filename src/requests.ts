@@ -1,11 +1,12 @@
 /**
  * Receives requests of the terminal UI that only the server plugin can execute (`request-answers.ts`): cancel a pending
- * task, kill a command, continue an ended task, apply or remove its worktree, or find tasks that a process has left behind. A
+ * task, kill a command, continue an ended task, apply or remove its worktree, find tasks that a process has left behind, or
+ * write the timeline. A
  * request arrives in the metadata of the task's session (`task/request.ts`), and the answer is written there. A request is the
  * user's act, so that the parent is notified of a task that it cancels.
  */
 import type { Log } from './host/log.ts'
-import { errorText, type Opencode, type Session } from './host/opencode.ts'
+import { errorText, type Session } from './host/opencode.ts'
 import type { AnswerPorts } from './request-answers.ts'
 import type { Owner } from './task/owner.ts'
 import { readRecord } from './task/record.ts'
@@ -14,7 +15,6 @@ import type { TaskRecords } from './task/records.ts'
 
 interface Ports extends AnswerPorts {
   readonly log: Log
-  readonly opencode: Pick<Opencode, 'session'>
   readonly owner: Owner
   readonly records: TaskRecords
 }

@@ -210,6 +210,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     executor,
     continuer,
     kindOf,
+    machine,
     worktrees,
   })
   store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))

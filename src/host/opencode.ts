@@ -85,6 +85,8 @@ export interface Opencode {
   providers(): Promise<readonly Provider[]>
   /** The tools that the user reserves for primary agents (`experimental.primary_tools`). */
   primaryTools(): Promise<readonly string[]>
+  /** The entries of the option `plugin`: a name or a path, or a pair of it and the plugin's options. */
+  plugins(): Promise<readonly unknown[]>
   createSession(session: NewSession): Promise<Session>
   session(sessionID: string): Promise<Session>
   /** Returns the child sessions of a session. */
@@ -238,6 +240,11 @@ export function connect(
     primaryTools: async () => {
       const { experimental } = await call('config.get', (signal) => client.config.get({ signal, query }))
       return experimental?.primary_tools ?? []
+    },
+
+    plugins: async () => {
+      const { plugin = [] } = await call('config.get', (signal) => client.config.get({ signal, query }))
+      return plugin
     },
 
     createSession: (body) =>

@@ -4,7 +4,9 @@ import type { Clock } from '../clock.ts'
 import type { OptionsInput } from '../config.ts'
 import { errorText, HostError } from '../host/opencode.ts'
 import { BackgroundManager } from '../manager.ts'
-import { rulesOf, UsageError, type Rule } from './permissions.ts'
+import { authorization } from '../host/server-address.ts'
+import { UsageError } from '../usage-error.ts'
+import { rulesOf, type Rule } from './permissions.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { byAsking } from './telling.ts'
 import type { Workplace } from './workplace.ts'
@@ -103,11 +105,4 @@ async function answered<Data>(
   if (error !== undefined || data === undefined)
     throw new HostError('refused', `OpenCode refused ${name}: ${errorText(error)}`)
   return data
-}
-
-function authorization(): Record<string, string> {
-  const { OPENCODE_SERVER_PASSWORD: password, OPENCODE_SERVER_USERNAME: user = 'opencode' } = process.env
-  return password === undefined || password === ''
-    ? {}
-    : { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
 }

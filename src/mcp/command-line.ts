@@ -2,7 +2,9 @@
 import { realpathSync, statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { OptionsInput } from '../config.ts'
-import { readRules, UsageError, type Rule } from './permissions.ts'
+import { serverURL } from '../host/server-address.ts'
+import { UsageError } from '../usage-error.ts'
+import { readRules, type Rule } from './permissions.ts'
 
 export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
 
@@ -68,19 +70,7 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
   }
   const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
   const rules = readRules({ allow, deny, config })
-  return { root: realRoot(root), rules, attachTo: urlOf(values.attach), keep, debug, options }
-}
-
-function urlOf(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined
-  const { protocol, username, password } = URL.canParse(text) ? new URL(text) : new URL('none:')
-  // Errors name the URL, and models read them.
-  if (username !== '' || password !== '')
-    throw new UsageError('--attach must be without a password: set OPENCODE_SERVER_PASSWORD')
-  if (/^https?:$/.test(protocol)) return text
-  throw new UsageError(
-    `--attach must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
-  )
+  return { root: realRoot(root), rules, attachTo: serverURL(values.attach), keep, debug, options }
 }
 
 function valuesOf(args: readonly string[]) {

@@ -94,6 +94,7 @@ export function localSessions(root: string, { log, commands, now }: Ports): Open
   return {
     agents: () => Promise.resolve([]),
     providers: () => Promise.resolve([]),
+    plugins: () => Promise.resolve([]),
     primaryTools: () => Promise.resolve([]),
     createSession: async ({ parentID: parent, title, metadata }: NewSession) => {
       const id = `ses_${now().toString(16)}${randomBytes(8).toString('hex')}`

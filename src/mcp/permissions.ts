@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import stripJsonComments from 'strip-json-comments'
+import { UsageError } from '../usage-error.ts'
 
 export type Action = 'allow' | 'ask' | 'deny'
 
@@ -12,11 +13,6 @@ export interface Rule {
   readonly permission: string
   readonly pattern: string
   readonly action: Action
-}
-
-/** A mistake in the command line or in a file that it names. Its message says what to do. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError'
 }
 
 const BASE: readonly Rule[] = [

@@ -15,8 +15,8 @@ export function receiptOf(task: Task): Receipt {
   return isEnded(task) ? { backgroundRead: readKey(task) } : {}
 }
 
-/** Includes the status, because a run that was recorded as interrupted may turn out to have completed. */
-function readKey({ id, run, status }: EndedTask): string {
+/** Returns the value of an end's receipt. Includes the status, because a run that was recorded as interrupted may turn out to have completed. */
+export function readKey({ id, run, status }: Pick<EndedTask, 'id' | 'run' | 'status'>): string {
   return `${id} ${run} ${status}`
 }
 

@@ -53,7 +53,7 @@ const NAMED = 1
 export const NOTICE_TYPES = ['ended', 'matched', 'listening', 'unanswered'] as const
 
 /** Returns the key that identifies a notice, however often the notice is created. */
-export function keyOf({ id, run }: Task, type: (typeof NOTICE_TYPES)[number]): string {
+export function keyOf({ id, run }: Pick<Task, 'id' | 'run'>, type: (typeof NOTICE_TYPES)[number]): string {
   return `${id} ${run} ${type}`
 }
 

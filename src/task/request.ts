@@ -29,9 +29,10 @@ const requestSchema = z.object({
   run: z.int().check(z.minimum(1)),
   /**
    * `output`: the answer is the end of a command's output. `check`: whether the changes of a worktree apply. `apply`: writes
-   * them. `remove`: removes the worktree and its branch. `look`: updates records whose owner is gone.
+   * them. `remove`: removes the worktree and its branch. `look`: updates records whose owner is gone. `timeline`: writes the timeline
+   * of the whole session as a page; the answer names its file.
    */
-  kind: z.enum([...REQUESTS, 'look']),
+  kind: z.enum([...REQUESTS, 'look', 'timeline']),
   /** The message for `continue`. */
   prompt: z.exactOptional(z.string()),
   answer: z.exactOptional(z.object({ ok: z.boolean(), text: z.string() })),

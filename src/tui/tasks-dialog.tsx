@@ -32,6 +32,7 @@ const MARGINS = 10
 /** In cells: the room for a title in the narrower dialogs. */
 const TITLE_WIDTH = 50
 const CANCEL_ALL = 'all'
+const TIMELINE = 'timeline'
 
 export async function openTasks(ports: DialogPorts): Promise<void> {
   const { api } = ports
@@ -61,9 +62,11 @@ function Tasks(props: { ports: DialogPorts }) {
       ...entry,
       value: taskID,
     }))
-    const all = { title: `Cancel all ${unfinished}`, value: CANCEL_ALL, category: 'All' }
+    const category = 'All'
+    const all = { title: `Cancel all ${unfinished}`, value: CANCEL_ALL, category }
+    const timeline = { title: 'Timeline', value: TIMELINE, category }
     const bad = problems.map((problem) => ({ title: problem, value: '', category: 'Options in tui.json' }))
-    return [...entries, ...(unfinished === 0 ? [] : [all]), ...bad]
+    return [...entries, ...(unfinished === 0 ? [] : [all]), timeline, ...bad]
   })
   return (
     <api.ui.DialogSelect
@@ -73,6 +76,7 @@ function Tasks(props: { ports: DialogPorts }) {
       onSelect={({ value }) => {
         const view = watch.views.find(({ task }) => task.id === value)
         if (value === CANCEL_ALL) confirmCancelAll(props.ports)
+        else if (value === TIMELINE) writeTimeline(props.ports)
         else if (view) openTask(props.ports, view)
       }}
     />
@@ -153,6 +157,15 @@ function confirmCancelAll(ports: DialogPorts): void {
       onCancel={() => api.ui.dialog.clear()}
     />
   ))
+}
+
+/** Has the server part write the timeline of the session, and shows the path of its file. */
+function writeTimeline(ports: DialogPorts): void {
+  const { api, ask, watch } = ports
+  const [view] = watch.views
+  api.ui.dialog.clear()
+  // The request is about the whole session, but each request stands in the metadata of a task's session.
+  if (view) toastFailure(ports, toastSuccess(ports, ask(view.task, { kind: 'timeline' })))
 }
 
 /** Shows the files that an apply would write, and writes them after a confirmation. Resolves with the refusal if there is one. */

@@ -361,6 +361,7 @@ export class FakeHost {
       agents: () => call('agents', undefined, () => this.agents),
       providers: () => call('providers', undefined, () => [...this.#providers().values()]),
       primaryTools: () => call('primaryTools', undefined, () => []),
+      plugins: () => call('plugins', undefined, () => []),
       createSession: (session) => call('createSession', undefined, () => this.#create(session)),
       session: (id) => call('session', id, () => this.#store.session(id)),
       children: (id) => call('children', id, () => this.#store.children(id)),

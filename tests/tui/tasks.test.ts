@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { never } from '../harness/replies.ts'
 import type { ModelRequest, Reply } from '../harness/script.ts'
@@ -197,4 +199,14 @@ test('the dialog cancels all unfinished tasks at once, after a confirmation', as
   await terminal.see('Cancel all 3?')
   await terminal.press('Enter')
   await terminal.see('Background all ended')
+})
+
+test('/tasks writes the timeline of the session as a page, and names its file', async () => {
+  await openDialog()
+  await terminal.type('Timeline', 'Filter')
+  await terminal.see([/All\n.*Timeline/, (screen) => !/(?:Running|Completed|Cancelled)\n/.test(screen)])
+  await terminal.press('Enter')
+  await terminal.see('The timeline is written:')
+  const file = join(stage.server.home, 'state', 'opencode-background', 'timelines', `${stage.root.id}.html`)
+  expect(readFileSync(file, 'utf8')).toContain('count the tests')
 })

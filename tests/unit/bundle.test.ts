@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { bundle } from '../../scripts/build.ts'
+import { apart, bundle } from '../../scripts/build.ts'
 
 /** 200 KB of 1,024 bytes. */
 const CEILING_BYTES = 200 * 1024
@@ -39,6 +39,7 @@ async function filesOf(entry: string): Promise<string[]> {
     format: 'esm',
     metafile: true,
     write: false,
+    plugins: [apart],
   })
   const [output] = Object.values(metafile.outputs)
   return Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>

@@ -36,6 +36,8 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/tools/planted.ts': { refused: '../parent/outbox.ts', taken: '../manager.ts' },
   'src/tools/render/planted.ts': { refused: '../../work/executor.ts', taken: '../../work/command/files.ts' },
   'src/mcp/planted.ts': { refused: '../parent/outbox.ts', taken: '../tools/tool.ts' },
+  'src/session-timeline/planted.ts': { refused: '../task/store.ts', taken: '../parent/history.ts' },
+  'src/session-timeline/browser/planted.ts': { refused: 'node:fs', taken: '../session-timeline.ts' },
   'src/tui/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/transcript.ts' },
   'src/tui.tsx': { refused: 'node:fs', taken: './tui/rows.ts' },
 }

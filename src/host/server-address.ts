@@ -1,0 +1,27 @@
+/** The address of a running OpenCode server, as people give it to the package's commands. */
+import { UsageError } from '../usage-error.ts'
+
+/** The variables from which OpenCode's server and its clients read the password and the name that goes with it. */
+export const PASSWORD = 'OPENCODE_SERVER_PASSWORD'
+const USER = 'OPENCODE_SERVER_USERNAME'
+
+/** Returns the URL that `--attach` names. Throws a `UsageError`. */
+export function serverURL(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const { protocol, username, password } = URL.canParse(text) ? new URL(text) : new URL('none:')
+  // Errors name the URL, and models read them.
+  if (username !== '' || password !== '')
+    throw new UsageError(`--attach must be without a password: set ${PASSWORD}`)
+  if (/^https?:$/.test(protocol)) return text
+  throw new UsageError(
+    `--attach must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
+  )
+}
+
+/** Returns the header for the password of the environment; none without one. */
+export function authorization(): Readonly<Record<string, string>> {
+  const { [PASSWORD]: password = '', [USER]: user = 'opencode' } = process.env
+  return password === ''
+    ? {}
+    : { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+}

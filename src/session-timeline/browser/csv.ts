@@ -1,0 +1,15 @@
+/** The table as CSV (RFC 4180). Pure. */
+
+/** Spreadsheets run a cell that begins so as a formula; also after blanks, and tab and carriage return themselves. */
+const FORMULA = /^\s*[=+\-@]|^[\t\r]/
+
+export function csvOf(lines: readonly (readonly (string | number)[])[]): string {
+  return lines.map((cells) => `${cells.map(cellOf).join(',')}\r\n`).join('')
+}
+
+function cellOf(value: string | number): string {
+  if (typeof value === 'number') return String(value)
+  // A leading apostrophe makes it a text.
+  const text = FORMULA.test(value) ? `'${value}` : value
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

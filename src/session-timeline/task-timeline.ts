@@ -1,0 +1,227 @@
+/** Makes the timeline of a task from its record, its recorded steps and the messages of its session. Pure. */
+import type { Part, StoredMessage } from '../host/opencode.ts'
+import type { Step } from '../task/step.ts'
+import { isEnded, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
+import { cutMiddle, leftOut } from '../text/format.ts'
+import { brief, sanitize } from '../text/sanitize.ts'
+import { stepText } from '../text/step-text.ts'
+import { readTranscript, textOf, tokensOf, usageOf, type AssistantTurn } from '../work/agent/transcript.ts'
+import { traitsOf } from '../work/kinds.ts'
+import { phasesOf, timeIn, type RunTimes } from './phases.ts'
+import { readingOf, type Readings } from './readings.ts'
+import type { Mark, RunTimeline, TaskTexts, TaskTimeline, ToolSpan, Turn } from './session-timeline.ts'
+
+/** A task as it was read. */
+export interface ReadTask {
+  readonly task: Task
+  readonly steps: readonly Step[]
+  /** When its session was created. */
+  readonly createdAt: number
+  /** Of its session; `undefined` where OpenCode did not list them. */
+  readonly messages: readonly StoredMessage[] | undefined
+}
+
+export interface TimelineContext {
+  readonly readings: Readings
+  readonly readAt: number
+  /** The limit of each text, in bytes of UTF-8. */
+  readonly textBytes: number
+  readonly redact: boolean
+}
+
+/** Maximum characters of a description. */
+const NAME_LENGTH = 200
+/** The number of steps in a full record: earlier ones were dropped. */
+const FULL_RECORD = 40
+
+export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTimeline {
+  const { task, steps } = read
+  const messages = read.messages ?? []
+  const runs = runsOf(read, context.readAt)
+  const phases = runs.flatMap((run) => run.phases)
+  const { agent, model } = { agent: undefined, model: undefined, ...task }
+  return {
+    id: task.id,
+    kind: task.kind,
+    description: context.redact ? '' : brief(task.description, NAME_LENGTH),
+    ...(agent !== undefined && { agent }),
+    ...(model && { model: `${model.providerID}/${model.modelID}` }),
+    status: task.status,
+    runs,
+    turns: turnsOf(messages, context.readAt),
+    marks: marksOf(read, context.readings),
+    usage: usageOfTask(task, messages),
+    waitingMs: timeIn(phases, ['queued', 'permission', 'retry']),
+    workingMs: timeIn(phases, ['working']),
+    unknown: unknownIn(read, runs),
+    ...(!context.redact && { texts: textsOf(task, steps, messages, context.textBytes) }),
+  }
+}
+
+/** Returns the path of each file that a tool call of these messages has read, once for each call. */
+export function filesRead(messages: readonly StoredMessage[]): string[] {
+  return messages.flatMap(({ parts }) =>
+    parts.flatMap((part) => {
+      if (part.type !== 'tool' || part.tool !== 'read') return []
+      const path = part.state.input['filePath']
+      return typeof path === 'string' ? [path] : []
+    }),
+  )
+}
+
+/** Returns the turns of a session's model, oldest first. */
+export function turnsOf(messages: readonly StoredMessage[], readAt: number): Turn[] {
+  return answersIn(messages).map(({ info, parts }) => ({
+    from: info.time.created,
+    to: info.time.completed ?? readAt,
+    model: `${info.providerID}/${info.modelID}`,
+    tokens: tokensOf(info.tokens),
+    cost: info.cost,
+    tools: parts.flatMap((part) => toolSpan(part, readAt)),
+  }))
+}
+
+function answersIn(messages: readonly StoredMessage[]): AssistantTurn[] {
+  return messages.flatMap(({ info, parts }) => (info.role === 'assistant' ? [{ info, parts }] : []))
+}
+
+function toolSpan(part: Part, readAt: number): ToolSpan[] {
+  if (part.type !== 'tool' || part.state.status === 'pending') return []
+  const { state, tool } = part
+  return [
+    {
+      tool,
+      from: state.time.start,
+      to: 'end' in state.time ? state.time.end : readAt,
+      ...(state.status === 'error' && { failed: true }),
+    },
+  ]
+}
+
+function runsOf({ task, steps, createdAt }: ReadTask, readAt: number): RunTimeline[] {
+  const { earlier = [] } = { earlier: undefined, ...task }
+  const first = earlier[0] ?? task
+  const lost: RunTimeline[] =
+    first.run === 1
+      ? []
+      : [
+          {
+            run: first.run - 1,
+            from: createdAt,
+            to: first.createdAt,
+            phases: [{ type: 'unknown', from: createdAt, to: first.createdAt }],
+          },
+        ]
+  return [...lost, ...[...earlier, task].map((run) => runTimeline(run, steps, readAt))]
+}
+
+/** A run of a task: the newest one, or an earlier one of its record. */
+type Run = Pick<Task, 'run' | 'createdAt' | 'status'> & Partial<RunFacts>
+
+interface RunFacts {
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly failure: { readonly reason: string }
+}
+
+function runTimeline(given: Run, steps: readonly Step[], readAt: number): RunTimeline {
+  const { run, createdAt: from, status, startedAt, endedAt: to = readAt, failure } = given
+  const times: RunTimes = { from, to, ...(startedAt !== undefined && { startedAt }) }
+  return { run, from, to, status, ...(failure && { reason: failure.reason }), phases: phasesOf(times, steps) }
+}
+
+function marksOf({ task, steps, messages = [] }: ReadTask, readings: Readings): Mark[] {
+  const {
+    earlier = [],
+    promptIDs = [],
+    matched,
+  } = {
+    earlier: undefined,
+    promptIDs: undefined,
+    matched: undefined,
+    ...task,
+  }
+  const later = [...earlier, task].slice(earlier[0]?.run === 1 || task.run === 1 ? 1 : 0)
+  const steers = new Set([...earlier.flatMap((run) => run.promptIDs.slice(1)), ...promptIDs.slice(1)])
+  const steered = messages.filter(({ info }) => steers.has(info.id)).map(({ info }) => info.time.created)
+  const ends = [...earlier.map((end) => ({ ...end, id: task.id })), ...(isEnded(task) ? [task] : [])]
+  const told = ends.flatMap((end): Mark[] => {
+    const { noticedAt, readAt } = readingOf(readings, end)
+    return [
+      ...(noticedAt === undefined ? [] : [{ type: 'noticed', at: noticedAt } as const]),
+      ...(readAt === undefined ? [] : [{ type: 'read', at: readAt } as const]),
+    ]
+  })
+  const marks: Mark[] = [
+    ...later.map(({ createdAt }) => ({ type: 'continued', at: createdAt }) as const),
+    ...(messages.length === 0 ? stepsOf(steps, 'steered') : steered).map(
+      (at) => ({ type: 'steered', at }) as const,
+    ),
+    ...(matched ? [{ type: 'matched', at: matched.at } as const] : []),
+    ...told,
+  ]
+  return marks.sort((one, other) => one.at - other.at)
+}
+
+function stepsOf(steps: readonly Step[], event: 'steered'): number[] {
+  return steps.flatMap((step) => (step.type === 'transition' && step.event === event ? [step.at] : []))
+}
+
+function usageOfTask(task: Task, messages: readonly StoredMessage[]): Usage {
+  return isEnded(task) ? usedTogether(usagesOf(task)) : usageOf(answersIn(messages))
+}
+
+function unknownIn({ steps, messages, task }: ReadTask, runs: readonly RunTimeline[]): string[] {
+  const first = steps[0]
+  const began = runs[0]?.from
+  const hasForgotten =
+    steps.length >= FULL_RECORD && first !== undefined && began !== undefined && first.at > began
+  return [
+    ...(runs.some(({ status }) => status === undefined) ? ['its first runs'] : []),
+    ...(hasForgotten || steps.length === 0
+      ? [`waits for permissions and for the provider${hasForgotten ? ' before its newest steps' : ''}`]
+      : []),
+    ...(messages === undefined && task.kind === 'agent' ? ['its messages, which OpenCode did not list'] : []),
+  ]
+}
+
+function textsOf(
+  task: Task,
+  steps: readonly Step[],
+  messages: readonly StoredMessage[],
+  textBytes: number,
+): TaskTexts {
+  const cut = (text: string): string => cutMiddle(sanitize(text), textBytes, leftOut)
+  const lines = isEnded(task) ? traitsOf(task).endLines(task) : []
+  return {
+    prompt: cut(promptOf(task, messages)),
+    result: cut(resultOf(task, messages)),
+    changes: cut(lines.join('\n')),
+    story: steps.map((step) => `${timeOfDay(step.at)} ${stepText(step)}${timesText(step)}`),
+  }
+}
+
+function promptOf(task: Task, messages: readonly StoredMessage[]): string {
+  if (task.kind === 'command') return task.command
+  const ids = new Set([...(task.earlier ?? []).flatMap(({ promptIDs }) => promptIDs), ...task.promptIDs])
+  const prompts = messages.filter(({ info }) => ids.has(info.id)).map(({ parts }) => textOf(parts))
+  return prompts.join('\n\n') || task.prompt
+}
+
+function resultOf(task: Task, messages: readonly StoredMessage[]): string {
+  const failure = task.status === 'failed' ? `${task.failure.message}\n\n` : ''
+  if (task.kind === 'agent') return failure + readTranscript(messages, task.promptIDs).text
+  // The output of a command is a message that no model reads.
+  const texts = messages.flatMap(({ parts }) =>
+    parts.flatMap((part) => (part.type === 'text' ? part.text : [])),
+  )
+  return failure + (texts.at(-1) ?? '')
+}
+
+function timeOfDay(at: number): string {
+  return new Date(at).toISOString().slice(11, 19)
+}
+
+function timesText({ times }: Step): string {
+  return times === 1 ? '' : ` (${times} times)`
+}

@@ -1,0 +1,86 @@
+import { expect, test } from 'vitest'
+import { findingsOf } from '../../../src/session-timeline/findings.ts'
+import type { PhaseType, TaskTimeline } from '../../../src/session-timeline/session-timeline.ts'
+
+/** A completed task that was read, with phases of these lengths in milliseconds. */
+function task(id: string, phases: Partial<Record<PhaseType, number>>, changes: object = {}): TaskTimeline {
+  let from = 0
+  const list = Object.entries(phases).map(([type, ms]) => {
+    const phase = { type: type as PhaseType, from, to: from + ms }
+    from += ms
+    return phase
+  })
+  return {
+    id,
+    kind: 'agent',
+    description: `the work of ${id}`,
+    status: 'completed',
+    runs: [{ run: 1, from: 0, to: from, status: 'completed', phases: list }],
+    turns: [],
+    marks: [{ type: 'read', at: from }],
+    usage: { toolCalls: 0, tokens: 0, cost: 0 },
+    waitingMs: 0,
+    workingMs: 0,
+    unknown: [],
+    ...changes,
+  }
+}
+
+const NO_FILES = new Map<string, string[]>()
+
+test('long waits for a slot name the limit that was configured', () => {
+  const tasks = ['a', 'b', 'c'].map((id) => task(id, { queued: 40_000, working: 60_000 }))
+  expect(findingsOf({ tasks, limits: { total: 2 } }, NO_FILES, false)).toEqual([
+    '3 tasks waited 40 % of their time for a slot: `concurrency.total` is 2.',
+  ])
+  expect(findingsOf({ tasks: tasks.slice(0, 1) }, NO_FILES, false)).toEqual([
+    '1 task waited 40 % of its time for a slot.',
+  ])
+})
+
+test('short waits are no finding', () => {
+  const tasks = [task('a', { queued: 4000, working: 100 }), task('b', { queued: 19_000, working: 81_000 })]
+  expect(findingsOf({ tasks }, NO_FILES, false)).toEqual([])
+})
+
+test('a file that several agents have read often is named, unless the page is redacted', () => {
+  const tasks = ['a', 'b'].map((id) => task(id, { working: 1 }))
+  const files = new Map([
+    ['/src/task.ts', ['a', 'a', 'b', 'a', 'b']],
+    ['/src/one.ts', ['a', 'a', 'a', 'a', 'a']],
+    ['/src/few.ts', ['a', 'b']],
+  ])
+  const finding = 'The same file was read 5 times by 2 agents'
+  expect(findingsOf({ tasks }, files, false)).toEqual([`${finding}: /src/task.ts.`])
+  expect(findingsOf({ tasks }, files, true)).toEqual([`${finding}.`])
+})
+
+test('one task with most of the cost is named', () => {
+  const costs = [0.62, 0.2, 0.18]
+  const tasks = costs.map((cost, index) =>
+    task(`bg_${index}`, { working: 1 }, { usage: { toolCalls: 0, tokens: 0, cost } }),
+  )
+  expect(findingsOf({ tasks }, NO_FILES, false)).toEqual([
+    '62 % of the cost of $1.00 is one task: bg_0 (the work of bg_0).',
+  ])
+  expect(findingsOf({ tasks }, NO_FILES, true)).toEqual(['62 % of the cost of $1.00 is one task: bg_0.'])
+})
+
+test('failures are counted by their reason', () => {
+  const failed = (reason: string): object => ({
+    status: 'failed',
+    runs: [{ run: 1, from: 0, to: 1, status: 'failed', reason, phases: [] }],
+  })
+  const tasks = [
+    task('a', {}, failed('timeout')),
+    task('b', {}, failed('timeout')),
+    task('c', {}, failed('error')),
+    task('d', {}),
+  ].map((each) => ({ ...each, marks: [{ type: 'read' as const, at: 1 }] }))
+  expect(findingsOf({ tasks }, NO_FILES, false)).toEqual(['3 of 4 tasks failed: 2 timeout, 1 error.'])
+})
+
+test('ends that no model has read are counted', () => {
+  const tasks = [task('a', { working: 10 }, { marks: [{ type: 'noticed', at: 10 }] })]
+  expect(findingsOf({ tasks }, NO_FILES, false)).toEqual(["1 end was not read by the parent's model."])
+})

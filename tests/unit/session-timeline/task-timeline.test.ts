@@ -1,0 +1,167 @@
+import { expect, test } from 'vitest'
+import { keyOf, piggybackKey } from '../../../src/parent/notice.ts'
+import { readingsOf } from '../../../src/session-timeline/readings.ts'
+import {
+  filesRead,
+  taskTimeline,
+  turnsOf,
+  type ReadTask,
+} from '../../../src/session-timeline/task-timeline.ts'
+import { partID } from '../../../src/task/id.ts'
+import type { StoredMessage } from '../../../src/host/opencode.ts'
+import { assistantMessage, userMessage } from '../../harness/messages.ts'
+import { completedTask, failedTask, pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
+
+const NOTHING = { readings: readingsOf([]), readAt: 100_000, textBytes: 1000, redact: false }
+
+function read(changes: Partial<ReadTask>): ReadTask {
+  return { task: completedTask(), steps: [], createdAt: 900, messages: [], ...changes }
+}
+
+function textMessage(id: string, created: number, text: string, key = id): StoredMessage {
+  const { info } = userMessage(id, created)
+  const part = { id: partID(key, created), sessionID: info.sessionID, messageID: id }
+  return { info, parts: [{ ...part, type: 'text', text }] }
+}
+
+test('a task waits until its start and works until its end', () => {
+  const { waitingMs, workingMs, usage, status } = taskTimeline(read({}), NOTHING)
+  expect({ waitingMs, workingMs, usage, status }).toEqual({
+    waitingMs: 1000,
+    workingMs: 72_000,
+    usage: USAGE,
+    status: 'completed',
+  })
+})
+
+test('a task that waits at the time of reading waits until then', () => {
+  expect(taskTimeline(read({ task: pendingTask() }), NOTHING).waitingMs).toBe(99_000)
+})
+
+test('the runs of a task follow each other, and a later one is marked', () => {
+  const { run, createdAt, promptIDs, status, startedAt, endedAt, usage } = completedTask() as never as {
+    run: number
+    createdAt: number
+    promptIDs: [string]
+    status: 'completed'
+    startedAt: number
+    endedAt: number
+    usage: typeof USAGE
+  }
+  const earlier = [{ run, createdAt, promptIDs, status, startedAt, endedAt, usage }]
+  const task = {
+    ...completedTask({ run: 2, createdAt: 80_000, earlier }),
+    startedAt: 81_000,
+    endedAt: 90_000,
+  }
+  const timeline = taskTimeline(read({ task }), NOTHING)
+  expect(timeline.runs.map(({ from, to }) => [from, to])).toEqual([
+    [1_000, 74_000],
+    [80_000, 90_000],
+  ])
+  expect(timeline.marks).toEqual([{ type: 'continued', at: 80_000 }])
+  expect(timeline.usage.tokens).toBe(2 * USAGE.tokens)
+})
+
+test('the runs that a record has lost are unknown since the creation of the session', () => {
+  const task = completedTask({ run: 12, createdAt: 50_000 })
+  const { runs, unknown } = taskTimeline(read({ task }), NOTHING)
+  expect(runs[0]).toEqual({
+    run: 11,
+    from: 900,
+    to: 50_000,
+    phases: [{ type: 'unknown', from: 900, to: 50_000 }],
+  })
+  expect(unknown[0]).toBe('its first runs')
+})
+
+test('a failed run has its reason', () => {
+  const { runs } = taskTimeline(read({ task: failedTask('timeout', 'too late') }), NOTHING)
+  expect(runs[0]?.reason).toBe('timeout')
+})
+
+test('a notice and its reading are found in the messages of the parent, also in a message of the user', () => {
+  const task = completedTask()
+  for (const key of [keyOf(task, 'ended'), piggybackKey(keyOf(task, 'ended'))]) {
+    const parent = [
+      textMessage('msg_1', 75_000, 'the notice', key),
+      assistantMessage({ id: 'msg_2', parentID: 'msg_1', time: { created: 76_000, completed: 77_000 } }),
+    ]
+    const context = { ...NOTHING, readings: readingsOf(parent) }
+    expect(taskTimeline(read({}), context).marks).toEqual([
+      { type: 'noticed', at: 75_000 },
+      { type: 'read', at: 76_000 },
+    ])
+  }
+})
+
+test('an end that a tool call has returned was read when the call ended', () => {
+  const { id, run, status } = completedTask()
+  const call = assistantMessage({ parentID: 'msg_0' }, { tool: 'background_output' })
+  const [part] = call.parts
+  if (part?.type !== 'tool' || part.state.status !== 'completed') throw new Error('no tool call')
+  part.state.metadata['backgroundRead'] = `${id} ${run} ${status}`
+  part.state.time = { start: 75_000, end: 75_500 }
+  const context = { ...NOTHING, readings: readingsOf([call]) }
+  expect(taskTimeline(read({}), context).marks).toEqual([{ type: 'read', at: 75_500 }])
+})
+
+test('the texts are the prompt, the result and the story, each cut with a mark', () => {
+  const messages = [
+    textMessage('msg_prompt', 1_000, 'Find them.'),
+    assistantMessage(
+      { parentID: 'msg_prompt', finish: 'stop' },
+      { text: `They are in src/auth. ${'x'.repeat(5_000)}` },
+    ),
+  ]
+  const steps = [{ type: 'queued', at: 1_000, times: 1 } as const]
+  const { texts } = taskTimeline(read({ messages, steps }), NOTHING)
+  expect(texts?.prompt).toBe('Find them.')
+  expect(texts?.result).toMatch(/^They are in src\/auth\..*bytes left out/s)
+  expect(texts?.result.length).toBeLessThan(1100)
+  expect(texts?.story).toEqual(['00:00:01 queued'])
+})
+
+test('a command has its line, and its output from the message in its session', () => {
+  const task = { ...pendingCommand(), status: 'completed', startedAt: 1, endedAt: 2, usage: USAGE } as const
+  const { texts } = taskTimeline(read({ task, messages: [textMessage('msg_1', 2, 'all green')] }), NOTHING)
+  expect(texts).toMatchObject({ prompt: 'npm test', result: 'all green' })
+})
+
+test('a redacted timeline has no text', () => {
+  const timeline = taskTimeline(read({}), { ...NOTHING, redact: true })
+  expect(timeline.texts).toBeUndefined()
+  expect(JSON.stringify(timeline)).not.toMatch(/find the auth|Find them/)
+})
+
+test('what OpenCode did not list is named as unknown', () => {
+  expect(taskTimeline(read({ messages: undefined }), NOTHING).unknown).toContain(
+    'its messages, which OpenCode did not list',
+  )
+})
+
+test('a turn that still runs ends when it is read, and so do its tool calls', () => {
+  const open = assistantMessage({ parentID: 'msg_1', time: { created: 5 } }, { tool: 'bash', error: 'no' })
+  expect(turnsOf([open], 50)).toEqual([
+    {
+      from: 5,
+      to: 50,
+      model: 'mock/m1',
+      tokens: 18,
+      cost: 0.01,
+      tools: [{ tool: 'bash', from: 1, to: 2, failed: true }],
+    },
+  ])
+})
+
+test('the read files are those of the tool `read`, once for each call', () => {
+  const message = assistantMessage(
+    { parentID: 'msg_1' },
+    { tool: 'read' },
+    { tool: 'read' },
+    { tool: 'bash' },
+  )
+  for (const part of message.parts)
+    if (part.type === 'tool') part.state.input['filePath'] = '/project/README.md'
+  expect(filesRead([message])).toEqual(['/project/README.md', '/project/README.md'])
+})
