@@ -23,6 +23,8 @@ const SHORTEST_SHOWN_MS = 1000
 const PRINT_WIDTH = 900
 const ZOOM_STEP = 1.6
 const NEAR_PIXELS = 4
+/** Half the width of an axis' label. */
+const LABEL_ROOM = 24
 /** A part of the plot's width. */
 const PAN_STEP = 0.15
 
@@ -92,7 +94,7 @@ export class Picture {
     this.#handlers = handlers
     const cost = timeline.turns.reduce((sum, turn) => sum + turn.cost, 0)
     this.#session = { ...activityOf(timeline.turns), turns: timeline.turns.length, cost }
-    this.#highestCost = Math.max(cost, ...drawings.map(({ task }) => task.usage.cost))
+    this.#highestCost = Math.max(0, ...drawings.map(({ task }) => task.usage.cost))
     const { from, to } = extentOf(timeline, drawings)
     this.#base = scaleTime().domain([from, to])
     this.#x = this.#base.copy()
@@ -348,7 +350,10 @@ export class Picture {
       .call(
         axisTop<Date>(this.#x.copy().domain([this.#x.invert(left), this.#x.invert(right)]))
           .tickValues([...ticks])
-          .tickFormat((at) => tickOf(at))
+          // A label at the edge would touch the head of the next column.
+          .tickFormat((at) =>
+            this.#x(at) > right - LABEL_ROOM || this.#x(at) < left + LABEL_ROOM ? '' : tickOf(at),
+          )
           .tickSizeOuter(0),
       )
   }

@@ -172,7 +172,8 @@ export class RowView {
   }
 
   #drawCost(cost: number, highest: number, { width }: Columns): void {
-    const length = highest > 0 ? (cost / highest) * COST_WIDTH : 0
+    // The session itself can cost more than each task.
+    const length = highest > 0 ? Math.min(1, cost / highest) * COST_WIDTH : 0
     setText(this.#cost, cost > 0 ? formatCost(cost) : '–')
     setAttributes(this.#costBar, { x: width - 10 - length, width: length })
   }
