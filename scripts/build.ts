@@ -20,6 +20,7 @@ const ENTRIES = {
   panes: 'panes.ts',
   follow: 'follow.ts',
   'request-answers': 'request-answers.ts',
+  'going-on': 'launch/going-on.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   answers: 'tools/render/answers.ts',

@@ -72,6 +72,14 @@ export const optionsSchema = z.strictObject({
     'keep',
     meaning('`"cancel"`: your interrupt of a session also cancels the tasks that it launched'),
   ),
+  afterRestart: option(
+    z.enum(['tell', 'continue']),
+    'tell',
+    meaning(
+      'what becomes of agents that a restart of OpenCode has cut off: your next message reports them (`"tell"`), or they ' +
+        'also go on by themselves, twice at most (`"continue"`)',
+    ),
+  ),
   startTimeoutMs: option(
     milliseconds.check(z.minimum(1000)),
     60_000,

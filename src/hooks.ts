@@ -61,7 +61,7 @@ export function hooksOf(
   problems: Problems,
   dispose: () => Promise<void>,
 ): ManagerHooks {
-  const { disposal, parents, recovery, shellEnv, store } = rooms
+  const { continuer, disposal, parents, recovery, shellEnv, store } = rooms
   const observers = observersOf(rooms)
   return {
     event({ event }) {
@@ -75,6 +75,7 @@ export function hooksOf(
         if (parent.outbox.isOurs(message.id)) return
         parent.endWaits()
         await recovery.recover(sessionID)
+        await continuer.goOn(parent)
         // The next instance delivers the pending notices.
         if (disposal.signal.aborted) return
         problems.personWrote()

@@ -127,6 +127,8 @@ export class BackgroundManager {
     for (const problem of problems) this.#problems.add(`option ${problem}`)
     if (options.tmux.enabled && !serverUrl)
       this.#problems.add('option tmux: there are no panes without serverUrl')
+    if (options.afterRestart === 'continue' && name === undefined)
+      this.#problems.add('option afterRestart: a manager without a name continues nothing')
     // Commands need a POSIX shell, and process sessions to end what they start.
     const enabled = options.commands.enabled && process.platform !== 'win32'
     this.commands = { ...options.commands, enabled }

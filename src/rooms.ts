@@ -34,7 +34,7 @@ import { ShellEnv } from './work/command/shell-env-hooks.ts'
 import { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
 import { Timeline } from './timeline.ts'
-import { systemOwners, type Owners } from './task/owner.ts'
+import { systemOwners, UNNAMED, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/records.ts'
 import { TaskStore } from './task/store.ts'
 import { toolNames } from './tool-names.ts'
@@ -169,16 +169,27 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       readTool: read && toolPrefix + read,
       sendTool: send && toolPrefix + send,
       headlessWaitMs: options.headless.waitMs,
+      continues: options.afterRestart === 'continue',
     },
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const recovery = new Recovery({ orphans, ...host, timeline, owners, records, parents, executor, kindOf })
   const launcher = new Launcher({ clock, store, timeline, records, parents }, options)
+  const recovery = new Recovery({
+    ...host,
+    orphans,
+    timeline,
+    owners,
+    records,
+    parents,
+    executor,
+    kindOf,
+    continues: options.afterRestart === 'continue' && owners.self.name !== UNNAMED,
+  })
   const continuer = new Continuer({
-    clock,
+    ...host,
+    self: owners.self,
     disposal: disposal.signal,
-    store,
     catalogue,
     records,
     launcher,

@@ -3,14 +3,13 @@
  * it at its next step, and an ended task starts its next run with it.
  */
 import type { Catalogue } from '../work/agent/catalogue.ts'
-import type { Clock } from '../clock.ts'
-import type { Launcher } from './launcher.ts'
+import type { Parent } from '../parent/parent.ts'
 import { errorText, HostError } from '../host/opencode.ts'
+import type { GoingOnPorts } from './going-on.ts'
 import { traitsOf } from '../work/kinds.ts'
 import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
-import type { TaskRecords } from '../task/records.ts'
-import type { TaskStore } from '../task/store.ts'
+import { readRecord } from '../task/record.ts'
 import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 import { refuseEmptyPrompt, ToolError, unknownTask } from '../tool-error.ts'
 
@@ -26,21 +25,13 @@ export interface NextRunOptions {
 /** Time in which OpenCode stores an accepted message and starts its turn; generous (contract 2.3). */
 const STORED_WITHIN_MS = 1000
 
-interface Ports {
+interface Ports extends Omit<GoingOnPorts, 'ownerIn'> {
   readonly catalogue: Catalogue
-  readonly clock: Clock
-  /** Aborted when the instance ends. */
-  readonly disposal: AbortSignal
-  readonly launcher: Launcher
-  readonly records: TaskRecords
   readonly runner: AgentRunner
-  readonly store: TaskStore
   /** Resolves when a starting task has started or ended. */
   readonly started: (taskID: string) => Promise<unknown>
   /** Resolves when a stopping task has ended; `undefined` for a task that is not stopping. */
   readonly stopped: (taskID: string) => Promise<unknown> | undefined
-  /** Queues a task that is pending again. */
-  readonly enqueue: (task: Task) => void
 }
 
 export class Continuer {
@@ -59,6 +50,19 @@ export class Continuer {
     const task = await this.#say(taskID, prompt, changes)
     await this.#ports.records.written(task.sessionID)
     return this.#ports.store.get(taskID) ?? task
+  }
+
+  /** Continues the tasks of a parent that the recovery has found cut off since the last call. Never rejects. */
+  async goOn(parent: Parent): Promise<void> {
+    if (parent.cutOff.length > 0) parent.goingOn = this.#goOn(parent)
+    await parent.goingOn
+  }
+
+  async #goOn(parent: Parent): Promise<void> {
+    const { cutOff } = parent
+    parent.cutOff = []
+    const { goOn } = await import('./going-on.ts')
+    await goOn({ ...this.#ports, ownerIn: (session) => readRecord(session)?.owner }, parent, cutOff)
   }
 
   async #say(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {

@@ -26,6 +26,8 @@ export interface NotifyOptions extends Readonly<Options['notify']> {
   readonly readTool: string | undefined
   /** The tool that sends a prompt to a task, which a notice names; `undefined` for none. */
   readonly sendTool: string | undefined
+  /** Whether tasks that a restart has cut off are continued, until that has happened too often. */
+  readonly continues: boolean
 }
 
 /**
@@ -86,6 +88,10 @@ export class NoticeBatch {
       ...notices.map((notice) => [noticeKey(notice), notice] as const),
       ...this.#unsent,
     ])
+  }
+
+  has(key: string): boolean {
+    return this.#unsent.has(key)
   }
 
   /** Removes a notice unsent; `undefined` if the batch does not hold it. */
@@ -200,8 +206,12 @@ export class NoticeBatch {
       const { key, at } = place(noticed, happenedAt)
       return { id: partID(key, at), text, synthetic: true }
     }
-    const { inlineResultBytes, readTool, sendTool } = this.#options
-    const texts = noticeTexts(notices, inlineResultBytes, this.#ports.unreadBytes(), sendTool)
+    const { inlineResultBytes, readTool } = this.#options
+    const now = (task: Task): Task => this.#ports.tasks.now(task)
+    const texts = noticeTexts(notices, inlineResultBytes, this.#ports.unreadBytes(), {
+      ...this.#options,
+      now,
+    })
     const parts = notices.map((notice, index) =>
       part(noticeKey(notice), noticedAt(notice), texts[index] as string),
     )

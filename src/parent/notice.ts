@@ -8,11 +8,14 @@ import {
   formatDuration,
   formatTokens,
   howToAnswer,
+  howToContinue,
   incompleteText,
 } from '../text/format.ts'
 import { questionIn } from '../text/question.ts'
 import { brief, sanitizeForModel, nameForModel } from '../text/sanitize.ts'
 import {
+  isCutOff,
+  isCutOffTooOften,
   isEnded,
   outlivesDefault,
   questionOf,
@@ -37,6 +40,16 @@ export type Notice =
 export interface EndNotice {
   readonly task: EndedTask
   readonly text: string
+}
+
+/** The circumstances of a notice. */
+export interface NoticeContext {
+  /** The tool that sends a prompt to a task. */
+  readonly sendTool?: string | undefined
+  /** Returns the current state of a task. */
+  readonly now?: (task: Task) => Task
+  /** Whether tasks that a restart has cut off are continued, until that has happened too often. */
+  readonly continues?: boolean
 }
 
 /** Limit of all results and errors that a parent reads at once. */
@@ -95,17 +108,16 @@ export function piggybackKey(key: string): string {
  * Returns one text for each notice of a message, each within its share of the room.
  *
  * @param unreadBytes the bytes of sent notices that the parent has not read
- * @param sendTool the tool that sends a prompt to a task
  */
 export function noticeTexts(
   notices: readonly Notice[],
   inlineResultBytes: number,
   unreadBytes: number,
-  sendTool?: string,
+  context: NoticeContext = {},
 ): string[] {
   const share = Math.floor((UNREAD_BYTES - unreadBytes) / notices.length)
   const room = Math.max(LEAST_BYTES, Math.min(inlineResultBytes, share))
-  return notices.map((notice) => noticeText(notice, room, sendTool))
+  return notices.map((notice) => noticeText(notice, room, context))
 }
 
 /** Begins each line of ours that closes a message of notices. */
@@ -162,8 +174,8 @@ export function unfinishedText(tasks: readonly Task[]): string[] {
   return [[head, ...lines].join('\n')]
 }
 
-function noticeText(notice: Notice, room: number, sendTool: string | undefined): string {
-  if (isEndNotice(notice)) return endText(notice, room, sendTool)
+function noticeText(notice: Notice, room: number, context: NoticeContext): string {
+  if (isEndNotice(notice)) return endText(notice, room, context)
   const { task } = notice
   const status = isEnded(task) || task.status === 'waiting' ? task.status : 'running'
   return element({ id: task.id, kind: task.kind, status }, [
@@ -191,7 +203,7 @@ function listeningText(task: Task, { port, at }: Listening): string {
   return `It listens on port ${port} after ${formatDuration(ranMs)}, the default time limit: it runs on without a limit.`
 }
 
-function endText({ task, text: whole }: EndNotice, room: number, sendTool: string | undefined): string {
+function endText({ task, text: whole }: EndNotice, room: number, context: NoticeContext): string {
   const duration = formatDuration(task.endedAt - (task.startedAt ?? task.endedAt))
   const how = { status: task.status, ...(task.status === 'cancelled' && { by: task.by }), duration }
   const { endAttributes, endHint, endLines, silentEnd } = traitsOf(task)
@@ -204,6 +216,7 @@ function endText({ task, text: whole }: EndNotice, room: number, sendTool: strin
   return element({ id: task.id, ...endAttributes(task, how) }, [
     nameForModel(task.description),
     ...error,
+    ...(isCutOff(task) ? restartLines(task, context) : []),
     ...incompleteLines(task, text),
     ...(hint === undefined ? [] : [harmless(hint)]),
     ...endLines(task).map(harmless),
@@ -212,7 +225,7 @@ function endText({ task, text: whole }: EndNotice, room: number, sendTool: strin
       : asked
         ? []
         : emptyLines(task, silentEnd)),
-    ...(asked ? [inTag('question', asked), howToAnswer(task.id, sendTool)] : []),
+    ...(asked ? [inTag('question', asked), howToAnswer(task.id, context.sendTool)] : []),
   ])
 }
 
@@ -234,6 +247,20 @@ function emptyLines(task: EndedTask, silentEnd: string): string[] {
 
 function incompleteLines(task: EndedTask, text: string): string[] {
   return task.status === 'completed' && task.incomplete ? [incompleteText(task.incomplete, text)] : []
+}
+
+/** Returns what becomes of a task that a restart has cut off, if it does not stay as it is. */
+function restartLines(
+  task: EndedTask,
+  { now = (same) => same, sendTool, continues }: NoticeContext,
+): string[] {
+  const next = now(task)
+  if (next.run === task.run + 1 && 'askedBy' in next && next.askedBy === 'restart')
+    return [`It goes on by itself as run ${next.run}: a notice reports its end.`]
+  if (!continues || next.run > task.run || !isCutOffTooOften(task)) return []
+  return [
+    `Restarts have cut it off too often, so that it does not go on by itself. ${howToContinue(task.id, sendTool)}`,
+  ]
 }
 
 /** Partial output must not look like a result. */

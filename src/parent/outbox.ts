@@ -172,6 +172,11 @@ export class Outbox {
     return isUnsent ? 'unsent' : 'nothing'
   }
 
+  /** Whether the notice of an end waits to be sent. */
+  keeps(task: Task): boolean {
+    return this.#batch.has(keyOf(task, 'ended'))
+  }
+
   /** Resolves once nothing owed is still to be sent, or after `LONGEST_SEND_MS`; `undefined` if nothing is. */
   sent(): Promise<void> | undefined {
     if (this.owes() !== 'unsent') return undefined

@@ -33,6 +33,11 @@ export class ParentTasks {
     keep(this.#active, task.id, isActive(task))
   }
 
+  /** Returns the current state of a task. */
+  now(task: Task): Task {
+    return this.#store.now(task)
+  }
+
   get ids(): ReadonlySet<string> {
     return this.#ids
   }

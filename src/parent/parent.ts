@@ -48,6 +48,10 @@ export class Parent {
   readonly launches = new Map<Promise<unknown>, Task['kind']>()
   /** Settles when a recovery of this session has finished; `undefined` if the next call has to start one. */
   recovered: Promise<void> | undefined
+  /** The tasks that a restart has cut off, and that the user's next message continues (option `afterRestart`). */
+  cutOff: readonly string[] = []
+  /** Settles when those of the last message are continued. */
+  goingOn: Promise<void> | undefined
   readonly #disposal: AbortSignal
   /** The read that is due after missed events; `undefined` once it has succeeded. */
   #gap: { readonly read: () => Promise<void>; reading: Promise<void> | undefined } | undefined

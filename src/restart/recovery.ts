@@ -1,7 +1,7 @@
 /**
  * Adopts the tasks that another process, or an earlier instance, has left in a session, from the records in
  * its child sessions. It runs when the session is first used. Pending notices are piggybacked on the user's
- * next message; the recovery starts no task and wakes no parent.
+ * next message; the recovery wakes no parent, and starts no task unless the option `afterRestart` says so (`launch/going-on.ts`).
  */
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
@@ -20,7 +20,7 @@ import type { Owner, Owners } from '../task/owner.ts'
 import { readRecord } from '../task/record.ts'
 import type { TaskRecords } from '../task/records.ts'
 import type { TaskStore } from '../task/store.ts'
-import { isEnded, type Task } from '../task/task.ts'
+import { isCutOff, isCutOffTooOften, isEnded, type Task } from '../task/task.ts'
 
 interface Ports {
   readonly opencode: Opencode
@@ -34,6 +34,8 @@ interface Ports {
   readonly executor: Executor
   readonly kindOf: KindOf
   readonly orphans: OrphanReaper
+  /** Whether tasks that a restart has cut off are continued. */
+  readonly continues: boolean
 }
 
 interface RecordedTask {
@@ -103,14 +105,18 @@ export class Recovery {
   }
 
   /** Resolves with false while another living process owns some tasks, because it may leave them later. */
-  async #recover({ id, tasks }: Parent): Promise<boolean> {
+  async #recover(parent: Parent): Promise<boolean> {
+    const { id, tasks } = parent
     const { opencode, owners } = this.#ports
     const records = await this.#records(id)
     const left = records.filter(({ owner }) => owners.isGone(owner))
     tasks.others = records.filter((record) => !left.includes(record))
     if (left.length > 0) {
       const history = new History(await opencode.messages(id))
-      await new PQueue({ concurrency: AT_ONCE }).addAll(left.map((found) => () => this.#take(found, history)))
+      const taken = await new PQueue({ concurrency: AT_ONCE }).addAll(
+        left.map((found) => () => this.#take(found, history)),
+      )
+      if (taken.includes(false)) return false
     }
     return tasks.others.length === 0
   }
@@ -124,19 +130,35 @@ export class Recovery {
     })
   }
 
-  async #take({ session, task: recorded, steps }: RecordedTask, history: History): Promise<void> {
-    const { executor, kindOf, records, store, timeline } = this.#ports
+  /** Resolves with false if another process has adopted the task meanwhile. */
+  async #take({ session, task: recorded, steps }: RecordedTask, history: History): Promise<boolean> {
+    const { executor, kindOf, parents, records, store, timeline } = this.#ports
     // A concurrent launch or recovery may have added the task meanwhile.
-    if (store.findBySession(session.id)) return
+    if (store.findBySession(session.id)) return true
     const { task, ends, stopRest } = await kindOf(recorded).recover(recorded, (end) => history.knows(end))
-    if (store.findBySession(session.id)) return
+    const goesOn =
+      this.#ports.continues && 'prompt' in task && isCutOff(task) && isEnded(task) && !history.knows(task)
+    if (goesOn && !(await this.#isStillLeft(task))) return false
+    if (store.findBySession(session.id)) return true
     store.add(task)
     timeline.restore(task.id, steps)
     timeline.add(task.id, { type: 'recovered', status: task.status })
-    if (!isEnded(recorded) || !isEnded(task)) records.adopt(task, session)
+    if (goesOn || !isEnded(recorded) || !isEnded(task)) records.adopt(task, session)
     if (!isEnded(task)) executor.resume(task)
     await stopRest?.()
     this.#inherit([...ends, ...noticesBesideEnd(task)], history)
+    if (goesOn && !isCutOffTooOften(task)) {
+      const parent = parents.of(task.parentID)
+      parent.cutOff = [...parent.cutOff, task.id]
+    }
+    return true
+  }
+
+  /** Reads the record once more before it is written, because another process may find the task at the same moment. */
+  async #isStillLeft({ run, sessionID }: Task): Promise<boolean> {
+    const { opencode, owners } = this.#ports
+    const record = readRecord(await opencode.session(sessionID))
+    return record?.task.run === run && owners.isGone(record.owner)
   }
 
   #inherit(notices: readonly Notice[], history: History): void {

@@ -28,7 +28,7 @@ export interface Owners {
 }
 
 /** The name of managers without a given name; several can exist at a time. */
-const UNNAMED = 'library'
+export const UNNAMED = 'library'
 
 /** Returns the owners for a manager of the project `directory` in this process. */
 export function systemOwners(

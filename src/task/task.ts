@@ -260,6 +260,20 @@ export function isEnded(task: Task): task is EndedTask {
   return STATUSES[task.status].stage === 'ended'
 }
 
+/** How many runs of a task that a restart has cut off are continued by themselves, with the option `afterRestart`. */
+const CONTINUED_RUNS = 2
+
+/** Whether a run ended because its host stopped. */
+export function isCutOff(end: Task | EarlierRun): boolean {
+  return end.status === 'failed' && end.failure.reason === 'interrupted'
+}
+
+/** Whether a cut-off task is continued no more, because restarts have cut off too many of its runs. */
+export function isCutOffTooOften(task: Task): boolean {
+  const { earlier = [] } = { earlier: undefined, ...task }
+  return [...earlier, task].filter(isCutOff).length > CONTINUED_RUNS
+}
+
 /** Returns the question to its parent that a task has ended with; `undefined` for none. */
 export function questionOf(task: Task): string | undefined {
   return task.status === 'completed' ? task.question : undefined

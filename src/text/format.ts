@@ -57,8 +57,16 @@ export function incompleteText(incomplete: Incomplete, text: string): string {
 
 /** Returns how to answer the question of a task. `sendTool`: the tool that sends a prompt to a task. */
 export function howToAnswer(taskID: string, sendTool: string | undefined): string {
-  const by = sendTool === undefined ? '' : ` by ${sendTool}`
-  return `It waits for an answer: send it${by} with task_id ${taskID}. Ask your user first what only they can know.`
+  return `It waits for an answer: send it ${byTool(taskID, sendTool)}. Ask your user first what only they can know.`
+}
+
+/** Returns how to continue a task. `sendTool`: the tool that sends a prompt to a task. */
+export function howToContinue(taskID: string, sendTool: string | undefined): string {
+  return `To continue it, send a prompt ${byTool(taskID, sendTool)}.`
+}
+
+function byTool(taskID: string, tool: string | undefined): string {
+  return `${tool === undefined ? '' : `by ${tool} `}with task_id ${taskID}`
 }
 
 /** A sentence for each reason that a text is not a complete answer. */

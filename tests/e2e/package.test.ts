@@ -37,6 +37,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/mcp.js',
     'package/dist/options.schema.json',
     'package/dist/panes.js',
+    'package/dist/going-on.js',
     'package/dist/request-answers.js',
     'package/dist/required-permissions.js',
     'package/dist/server.js',

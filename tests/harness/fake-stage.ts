@@ -102,7 +102,11 @@ export const NO_MACHINE: Machine = {
 }
 
 // The manager loads them lazily, which takes longer than a settled clock waits.
-await Promise.all([import('../../src/follow.ts'), import('../../src/request-answers.ts')])
+await Promise.all([
+  import('../../src/follow.ts'),
+  import('../../src/request-answers.ts'),
+  import('../../src/launch/going-on.ts'),
+])
 
 /** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000

@@ -14,8 +14,8 @@ export interface AgentWork {
   readonly prompt: string
   /** The plugin's messages of the run: the prompt that starts it, then the steers. */
   readonly promptIDs: readonly [string, ...string[]]
-  /** Absent where the parent's model requested this run. */
-  readonly askedBy?: 'user'
+  /** Absent where the parent's model requested this run. `restart`: it continues a run that a restart has cut off. */
+  readonly askedBy?: 'user' | 'restart'
   /** The ends of the last few runs before this one, oldest first. */
   readonly earlier?: readonly EarlierRun[]
   /** The total usage of the runs before `earlier`. */
@@ -61,7 +61,7 @@ export const agentSchema = z.object({
   maxSteps: z.exactOptional(z.number()),
   prompt: z.string(),
   promptIDs,
-  askedBy: z.exactOptional(z.literal('user')),
+  askedBy: z.exactOptional(z.enum(['user', 'restart'])),
   earlier: z.exactOptional(
     z.array(
       z.intersection(

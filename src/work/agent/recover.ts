@@ -1,6 +1,7 @@
 /** Reads from a child session how an agent's runs ended after its owner process is gone. Pure. */
 import type { StoredMessage } from '../../host/opencode.ts'
 import {
+  isCutOff,
   isEnded,
   transition,
   type AgentTask,
@@ -15,7 +16,7 @@ import { readTranscript } from './transcript.ts'
 
 /** Reopens a task that was recorded as interrupted, because its session may show another end. */
 export function reopened(task: AgentTask): AgentTask {
-  if (task.status !== 'failed' || task.failure.reason !== 'interrupted') return task
+  if (task.status !== 'failed' || !isCutOff(task)) return task
   const {
     startedAt: _startedAt,
     endedAt: _endedAt,
