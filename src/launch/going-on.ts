@@ -39,8 +39,8 @@ export interface GoingOnPorts {
 
 type CutOffTask = EndedTask & AgentTask
 
-/** Longer than another process takes from its last look at a record to its own write. */
-const CLAIM_MS = 300
+/** Longer than another process takes from its last read of a record to its own write, which are one call after another. */
+const CLAIM_MS = 500
 /** The prompt of a run whose session holds the prompt of the last one. */
 export const GO_ON =
   'OpenCode was restarted while you worked. Go on from where you stopped; look first whether your last step took effect.'
@@ -51,6 +51,8 @@ export const GO_ON =
  * @param taskIDs the tasks that the recovery has adopted
  */
 export async function goOn(ports: GoingOnPorts, parent: Parent, taskIDs: readonly string[]): Promise<void> {
+  // The claim begins when this process is in the records.
+  await Promise.all(taskIDs.map((taskID) => ports.records.written(ports.store.get(taskID)?.sessionID ?? '')))
   await new Promise<void>((resolve) => {
     ports.clock.after(CLAIM_MS, resolve)
   })
