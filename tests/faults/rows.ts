@@ -339,6 +339,14 @@ const childRows: readonly Row[] = [
 
 const parentRows: readonly Row[] = [
   row(interrupted, works, WITH_NEXT, (scene) => scene.stage.settle(), answer, isIdle),
+  row(
+    interrupted,
+    { words: 'the child works, and ends with a question', act: launch },
+    WITH_NEXT,
+    (scene) => scene.stage.settle(),
+    (scene) => Promise.resolve(scene.answer({ text: '<question>Which one?</question>' })),
+    isIdle,
+  ),
   row(interrupted, noticeStored('the notice was just stored'), WOKEN),
   row(
     { words: 'the parent undoes the launch', act: (scene) => scene.undo(scene.parent.id, 'CALL') },

@@ -152,6 +152,7 @@ export function createFakeStage(
   const instances: Instance[] = []
   const startInstance = (): void => {
     pid += 1
+    living.add(pid)
     instance = new Instance(host.opencode, clock)
     instances.push(instance)
     manager = new BackgroundManager(
@@ -186,7 +187,7 @@ export function createFakeStage(
       })
     const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
     // A manager that follows the event stream watches whether it is silent.
-    const timers = isAtWork() ? 0 : timersOfAll() - (isOutside ? living.size + 1 : 0)
+    const timers = isAtWork() ? 0 : timersOfAll() - (isOutside ? living.size : 0)
     await clock.advance(LONG_MS)
     const calls = host.calls.length
     await clock.advance(A_WHILE_MS)
@@ -217,11 +218,11 @@ export function createFakeStage(
       return manager
     },
     second() {
-      living.add(pid)
       startInstance()
     },
     crash() {
       instance.kill()
+      living.delete(pid)
       if (isOutside) host.breakStreams()
       else host.crash()
       startInstance()
@@ -232,6 +233,7 @@ export function createFakeStage(
       const { calls, clock: ownClock } = instance
       calls.length = 0
       const disposed = manager.dispose()
+      living.delete(pid)
       host.endInstance()
       await clock.advance(INSTANCE_START_MS)
       startInstance()

@@ -128,7 +128,7 @@ test('a kill at any moment around the first message loses no task, and tells eac
 })
 
 test('of two processes that find a task at the same moment, one continues it', async () => {
-  for (let seed = 0; seed < 60; seed += 1) {
+  for (let seed = 0; seed < 160; seed += 1) {
     const stage = createFakeStage(CONTINUE)
     const { clock, host, parentID } = stage
     const { id, sessionID } = await stage.launch('work')

@@ -20,6 +20,7 @@ const PUTS_AWAY: ReadonlySet<string> = new Set(['undo', 'redo', 'archive', 'unar
 
 const REPLIES: Record<Extract<Step, { type: 'answer' }>['how'], Reply> = {
   text: { text: 'the result' },
+  asks: { text: '<question>Which one?</question>' },
   bad: { status: 400, text: 'bad' },
   busy: { status: 429, text: 'overloaded', headers: { 'retry-after': '1' } },
   tool: { text: 'I clean up.', tools: [{ name: 'bash', args: {} }] },

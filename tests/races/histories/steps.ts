@@ -17,7 +17,7 @@ export type Step =
   | {
       readonly type: 'answer'
       readonly task: number
-      readonly how: 'text' | 'bad' | 'busy' | 'tool' | 'empty'
+      readonly how: 'text' | 'asks' | 'bad' | 'busy' | 'tool' | 'empty'
     }
   | {
       readonly type: 'continue' | 'cancel' | 'read' | 'block' | 'typeInChild' | 'abortChild' | 'deleteChild'
@@ -61,7 +61,7 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
     arbitrary: fc.record({
       type: just('answer'),
       task,
-      how: just('text', 'text', 'text', 'bad', 'busy', 'tool', 'tool', 'empty'),
+      how: just('text', 'text', 'text', 'asks', 'bad', 'busy', 'tool', 'tool', 'empty'),
     }),
   },
   {
