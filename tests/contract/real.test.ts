@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -15,7 +16,20 @@ const WAIT_LIMIT_MS = 30_000
 const POLL_MS = 5
 /** The longest silence of a host that is still at work: an aborted tool call takes 285 ms (1.10). */
 const SETTLE_MS = 400
-const ROUND_TRIPS = 30
+/** How much a host that rests runs in that time, for its own timers. */
+const REST_MS = 45
+/** After so many times without an event the host counts as at rest, whatever it runs: a busy machine makes all it does longer. */
+const LONG = 4
+
+/** Returns how long the main thread of a process has run, in milliseconds. */
+const ranMs = (pid: number): number =>
+  Number.parseInt(readFileSync(`/proc/${pid}/schedstat`, 'utf8')) / 1_000_000
+
+/** Whether the main thread of a process waits for something else than a processor, and no child process runs, as git. */
+function isWaiting(pid: number): boolean {
+  const isAsleep = /^State:\s+S/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return isAsleep && readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8') === ''
+}
 
 async function realUnderTest(): Promise<HostUnderTest> {
   const model = await startModel()
@@ -53,13 +67,17 @@ async function realUnderTest(): Promise<HostUnderTest> {
       }
     },
     async settle() {
-      let told: number
-      do {
-        told = server.events.all.length
+      for (let silent = 0; ;) {
+        const told = server.events.all.length
+        const before = ranMs(server.pid)
         await sleep(SETTLE_MS)
-        // On a busy machine these calls take as long as the rest of the host's work does.
-        for (let count = 0; count < ROUND_TRIPS; count += 1) await server.client.session.status()
-      } while (server.events.all.length > told)
+        // On a busy machine the host may be behind.
+        const rests = ranMs(server.pid) - before < REST_MS && isWaiting(server.pid)
+        // The events before the answer of a call have arrived with it.
+        await server.client.session.status()
+        silent = server.events.all.length > told ? 0 : silent + 1
+        if (silent === LONG || (silent > 0 && rests)) return
+      }
     },
     async close() {
       await server.stop()
