@@ -214,6 +214,8 @@ function projectAt(
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const from = events?.all.length ?? 0
+        // Its events spare the host the requests below.
+        if (isKnownBusy(sessionID)) await nextIdle(sessionID, from)
         // Read the status first, because a status that is read later can be that of a newer turn.
         const { data } = await client.session.status({ throwOnError: true })
         const running = (data as Record<string, SessionStatus>)[sessionID] !== undefined
@@ -226,6 +228,14 @@ function projectAt(
         await nextIdle(sessionID, from)
       }
     },
+  }
+
+  /** Whether the session is at work as the events tell. */
+  function isKnownBusy(sessionID: string): boolean {
+    const newest = events?.all.findLast(
+      ({ type, properties }) => type === 'session.status' && properties.sessionID === sessionID,
+    )
+    return newest?.type === 'session.status' && newest.properties.status.type !== 'idle'
   }
 
   /** Resolves at the session's next idle or after `NET_MS`; without events, after `POLL_MS`. */

@@ -102,6 +102,7 @@ export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'>
 }
 
 const PASSING_MS = 50
+const SOON_MS = 300
 const STRAYS_MS = 15_000
 const QUIET_LIMIT_MS = 60_000
 /** OpenCode may append reminders to a user's text, as for the agent `plan`. */
@@ -180,8 +181,11 @@ export async function startStage({
         () => true,
         () => true,
       )
+      const isSoon = (ms: number): Promise<boolean> => Promise.race([isOver, sleep(ms, false)])
+      // Most of what is awaited needs no time of the plugin, and each pass costs the host some requests.
+      if (await isSoon(SOON_MS)) return awaited
       do await pass(1000)
-      while (!(await Promise.race([isOver, sleep(PASSING_MS, false)])))
+      while (!(await isSoon(PASSING_MS)))
       return awaited
     },
     async frozen(work) {
@@ -268,31 +272,32 @@ function parentOf(
     return requests.some(({ sessionID }) => sessionID in data)
   }
 
-  /** Whether a child is at work whose first model request has not come yet. */
-  async function hasChildAtWork(): Promise<boolean> {
-    const { client } = project()
-    const { data } = await client.session.status({ throwOnError: true })
+  /** Whether the session or a child is at work, also a child whose first model request has not come yet. */
+  async function isFamilyAtWork(): Promise<boolean> {
+    if ([...parent.requests, ...parent.childRequests].some(({ outcome }) => outcome === 'open')) return true
+    const { session } = project().client
+    const { data } = await session.status({ throwOnError: true })
     if (Object.keys(data).length === 0) return false
-    const { data: children } = await client.session.children({ path: { id }, throwOnError: true })
-    return children.some((child) => child.id in data)
+    const { data: children } = await session.children({ path: { id }, throwOnError: true })
+    return [id, ...children.map((child) => child.id)].some((each) => each in data)
   }
 
-  /** @param isBusy whether more is at work than these requests show */
-  async function quiet(
-    requests: () => readonly LoggedRequest[],
-    isBusy = (): Promise<boolean> => Promise.resolve(false),
-  ): Promise<void> {
+  /** @param children whether they must be idle too */
+  async function quiet(children: 'with children' | 'besides children'): Promise<void> {
+    const isFamily = children === 'with children'
+    const requests = (): number => parent.requests.length + (isFamily ? parent.childRequests.length : 0)
     const deadline = Date.now() + QUIET_LIMIT_MS
     for (;;) {
       if (Date.now() > deadline) throw new Error(`Not quiet within ${QUIET_LIMIT_MS} ms: ${id}`)
       await project().waitForIdle(id)
-      const before = requests().length
-      if ((await isAtWork(requests())) || (await isBusy())) {
+      const before = requests()
+      if (isFamily && (await isFamilyAtWork())) {
         await sleep(PASSING_MS)
         continue
       }
       await drain(QUIET_MS)
-      if (!(await isAtWork(requests())) && !(await isBusy()) && requests().length === before) return
+      const isBusy = isFamily ? await isFamilyAtWork() : await isAtWork(parent.requests)
+      if (!isBusy && requests() === before) return
     }
   }
 
@@ -390,8 +395,8 @@ function parentOf(
         await drain(0)
       } while (await isAtWork(parent.requests))
     },
-    quiet: () => quiet(() => [...parent.requests, ...parent.childRequests], hasChildAtWork),
-    quietBesidesChildren: () => quiet(() => parent.requests),
+    quiet: () => quiet('with children'),
+    quietBesidesChildren: () => quiet('besides children'),
   }
   return parent
 }
