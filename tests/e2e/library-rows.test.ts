@@ -376,6 +376,9 @@ describe('an author’s plugin on the real OpenCode', () => {
     expect(await result()).toBe('reviewed')
     await stage.restart('SIGKILL')
     expect(await toldBy(parent)).toBe(0)
+    // The author's manager has a clock of its own, so that quiet does not prove that it has sent its notice.
+    await without.say('Where were we?')
+    await without.waitForNotice('their answer')
     expect(await toldBy(without)).toBe(1)
   })
 

@@ -50,9 +50,13 @@ async function launch(parent: Parent, prompt = 'work'): Promise<string> {
   return id
 }
 
-/** Writes twice, and resolves with the ends that the parent's model has read by then: `id status`. */
-async function ends(parent: Parent): Promise<string[]> {
+/**
+ * Writes, waits until the ends of these tasks were told, and writes once more; resolves with the ends that the parent's model
+ * has read by then: `id status`. The managers outside have clocks of their own, so that quiet in the server proves nothing.
+ */
+async function ends(parent: Parent, ...ids: readonly string[]): Promise<string[]> {
   await parent.say('And now?')
+  for (const id of ids) await parent.waitForNotice(id)
   await parent.say('And then?')
   return [...parent.noticeText.matchAll(/<background_task id="(\w+)"[^>]*status="(\w+)"/g)].map(
     ([, id, status]) => `${id} ${status}`,
@@ -68,7 +72,7 @@ test('the events of the stream end a task, and one notice wakes its parent', asy
   expect(task.status).toBe('completed')
   expect(transcript?.text).toBe('the answer')
   await parent.waitForNotice('the answer')
-  expect(await ends(parent)).toEqual([`${id} completed`])
+  expect(await ends(parent, id)).toEqual([`${id} completed`])
 })
 
 test('the plugin and a manager outside leave the tasks of each other alone in one session', async () => {
@@ -77,6 +81,7 @@ test('the plugin and a manager outside leave the tasks of each other alone in on
   const parent = await stage.parent(() => reply)
   const [inside = ''] = await parent.launch('inside')
   const id = await launch(parent)
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
   const [list, cancelled] = await parent.call([
     { name: 'list_background', args: {} },
     { name: 'background_cancel', args: { task_id: id } },
@@ -89,7 +94,9 @@ test('the plugin and a manager outside leave the tasks of each other alone in on
   expect(manager.list(parent.id).map((task) => task.id)).toEqual([id])
   release({ text: 'the answer' })
   await manager.waitForCompletion(id)
-  expect((await ends(parent)).toSorted()).toEqual([`${id} completed`, `${inside} completed`].toSorted())
+  expect((await ends(parent, id, inside)).toSorted()).toEqual(
+    [`${id} completed`, `${inside} completed`].toSorted(),
+  )
 })
 
 test('a child that ends while the connection is cut is reported once when it is back', async () => {
@@ -102,7 +109,7 @@ test('a child that ends while the connection is cut is reported once when it is 
   await parent.childrenAreIdle()
   proxy.restore(stage.server.url)
   await parent.waitForNotice('the answer')
-  expect(await ends(parent)).toEqual([`${id} completed`])
+  expect(await ends(parent, id)).toEqual([`${id} completed`])
 })
 
 test('a child that works over a broken connection is not taken for one that was cut off', async () => {
@@ -117,7 +124,7 @@ test('a child that works over a broken connection is not taken for one that was 
   expect(manager.get(id)?.status).toBe('running')
   release({ text: 'the answer' })
   await parent.waitForNotice('the answer')
-  expect(await ends(parent)).toEqual([`${id} completed`])
+  expect(await ends(parent, id)).toEqual([`${id} completed`])
 })
 
 test('a parent that is interrupted while the connection is cut is not woken until its user writes', async () => {
@@ -125,7 +132,8 @@ test('a parent that is interrupted while the connection is cut is not woken unti
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
   const id = await launch(parent)
-  const [inside] = await parent.launch('inside')
+  const [inside = ''] = await parent.launch('inside')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 2)
   await parent.begin({ name: 'background_output', args: { task_id: inside, block: true } })
   proxy.cut()
   await stage.server.client.session.abort({ path: { id: parent.id } })
@@ -136,7 +144,9 @@ test('a parent that is interrupted while the connection is cut is not woken unti
     (manager.story(id)?.steps ?? []).map((step) => (step.type === 'notice' ? step.notice : step.type))
   await expect.poll(steps).toContain('closed')
   expect(parent.noticeTurns).toHaveLength(0)
-  expect((await ends(parent)).toSorted()).toEqual([`${id} completed`, `${inside} completed`].toSorted())
+  expect((await ends(parent, id, inside)).toSorted()).toEqual(
+    [`${id} completed`, `${inside} completed`].toSorted(),
+  )
 })
 
 test('a restart of the server interrupts a task, which is reported once and can be continued', async () => {
@@ -154,7 +164,7 @@ test('a restart of the server interrupts a task, which is reported once and can 
   await parent.waitForNotice('OpenCode stopped')
   await manager.continue(id, 'go on')
   await parent.waitForNotice('the second answer')
-  expect(await ends(parent)).toEqual([`${id} failed`, `${id} completed`])
+  expect(await ends(parent, id)).toEqual([`${id} failed`, `${id} completed`])
 })
 
 test('a change of the configuration interrupts a task, although OpenCode aborts it like a user', async () => {
@@ -167,7 +177,7 @@ test('a change of the configuration interrupts a task, although OpenCode aborts 
   await expect(manager.waitForCompletion(id)).resolves.toMatchObject({
     task: { status: 'failed', failure: { reason: 'interrupted' } },
   })
-  expect(await ends(parent)).toEqual([`${id} failed`])
+  expect(await ends(parent, id)).toEqual([`${id} failed`])
 })
 
 test('a server that is away at the start is followed as soon as it is there', async () => {
@@ -183,7 +193,7 @@ test('a server that is away at the start is followed as soon as it is there', as
   await following
   const id = await launch(parent)
   await parent.waitForNotice('the answer')
-  expect(await ends(parent)).toEqual([`${id} completed`])
+  expect(await ends(parent, id)).toEqual([`${id} completed`])
 })
 
 test('a wrong password is named, with what to do', async () => {
@@ -238,7 +248,7 @@ describe('a process outside of OpenCode', () => {
     expect(recovered).toEqual([`${ids[0]} running`, `${ids[1]} completed`])
     release({ text: 'the slow answer' })
     await parent.waitForNotice('the slow answer')
-    expect(await ends(parent)).toEqual([`${ids[1]} completed`, `${ids[0]} completed`])
+    expect(await ends(parent, ...ids)).toEqual([`${ids[1]} completed`, `${ids[0]} completed`])
     // The task was prompted once.
     expect(parent.childRequests).toHaveLength(2)
   })
