@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { acrossKill } from '../harness/across-kill.ts'
 import { heldReply, inOrder, never, READ } from '../harness/replies.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
@@ -53,33 +54,40 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
   },
 )
 
-test('a task of an agent that the configuration defines is known after a kill', async () => {
+acrossKill(() => stage, {
+  'a task of an agent that the configuration defines is known after a kill': isKnown,
+  'a message continues a task after a kill, with its earlier conversation': isContinued,
+})
+
+async function isKnown(): Promise<() => Promise<void>> {
   const parent = await stage.parent(() => ({ text: 'the page is written' }))
   const [answer = ''] = await parent.call([backgroundTask('write a page', { agent: 'writer' })])
   const task_id = /bg_[0-9a-f]{8}/.exec(answer)?.[0]
   await parent.waitForNotice('the page is written')
   await parent.quiet()
-  await stage.restart('SIGKILL')
-  const [output] = await parent.call([{ name: 'background_output', args: { task_id } }])
-  expect(output).toContain('the page is written')
-})
+  return async () => {
+    const [output] = await parent.call([{ name: 'background_output', args: { task_id } }])
+    expect(output).toContain('the page is written')
+  }
+}
 
-test('a message continues a task after a kill, with its earlier conversation', async () => {
+async function isContinued(): Promise<() => Promise<void>> {
   const parent = await stage.parent(
     inOrder({ ...READ, text: 'The first half.' }, never(), { text: 'The second half.' }),
   )
   const [id] = await parent.launch('do both halves')
   await stage.model.waitForRequest(() => parent.childRequests.length === 2)
-  await stage.restart('SIGKILL')
-  const [answer] = await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'go on' } }])
-  expect(answer).toContain('run: 2, in the same session')
-  await parent.waitForNotice('The second half.')
-  await parent.quiet()
-  const last = parent.childRequests.at(-1)
-  expect(last?.sessionID).toBe(parent.childRequests[0]?.sessionID)
-  expect(last?.messages.map(({ content }) => content)).toContain('The first half.')
-  expect(parent.noticeText).toMatch(/run="1"[\s\S]*run="2"/)
-})
+  return async () => {
+    const [answer] = await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'go on' } }])
+    expect(answer).toContain('run: 2, in the same session')
+    await parent.waitForNotice('The second half.')
+    await parent.quiet()
+    const last = parent.childRequests.at(-1)
+    expect(last?.sessionID).toBe(parent.childRequests[0]?.sessionID)
+    expect(last?.messages.map(({ content }) => content)).toContain('The first half.')
+    expect(parent.noticeText).toMatch(/run="1"[\s\S]*run="2"/)
+  }
+}
 
 test('each of two processes reports its own tasks, and adopts those of the other when that is dead', async () => {
   const { reply, release } = heldReply()

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { acrossKill } from '../harness/across-kill.ts'
 import { isRunning } from '../harness/processes.ts'
 import { never } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
@@ -128,46 +129,58 @@ test('a text of notify_on is reported once, and the command continues', async ()
   await parent.call([{ name: 'kill_background', args: { task_id: id } }])
 })
 
-test('a command survives a kill of the server, and the next user message carries its end, once', async () => {
-  const parent = await stage.parent()
-  const id = await start(parent, 'echo before; until [ -e go ]; do sleep 0.1; done; echo after; exit 7')
-  await expect.poll(() => isRunning('echo before; until')).toBe(true)
-  await stage.restart('SIGKILL')
-  const asked = parent.requests.length
-  writeFileSync(join(stage.server.directory, 'go'), '')
-  await expect.poll(() => isRunning('echo before; until')).toBe(false)
-  await stage.pass(60_000)
-  expect(parent.requests).toHaveLength(asked)
-  await parent.say('where were we')
-  await parent.say('thanks')
-  expect(parent.noticeText.match(new RegExp(`id="${id}"`, 'g'))).toHaveLength(1)
-  expect(parent.noticeText).toContain('exit_code="7"')
-  expect(parent.noticeText).toContain('before\nafter')
+acrossKill(() => stage, {
+  'a command survives a kill of the server, and the next user message carries its end, once': survives,
+  'a command that runs on after a restart is adopted, watched, and reported at its end': isAdopted,
+  'kill_background ends a command that was adopted after a restart': isKilledAfterwards,
 })
 
-test('a command that runs on after a restart is adopted, watched, and reported at its end', async () => {
+/** For a wait in a hook, where `expect.poll` is not to be had. */
+const PATIENT = { timeout: 30_000 }
+
+async function survives(): Promise<() => Promise<void>> {
+  const parent = await stage.parent()
+  const id = await start(parent, 'echo before; until [ -e go ]; do sleep 0.1; done; echo after; exit 7')
+  await vi.waitUntil(() => isRunning('until [ -e go ]'), PATIENT)
+  return async () => {
+    const asked = parent.requests.length
+    writeFileSync(join(stage.server.directory, 'go'), '')
+    await expect.poll(() => isRunning('until [ -e go ]')).toBe(false)
+    await stage.pass(60_000)
+    expect(parent.requests).toHaveLength(asked)
+    await parent.say('where were we')
+    await parent.say('thanks')
+    expect(parent.noticeText.match(new RegExp(`id="${id}"`, 'g'))).toHaveLength(1)
+    expect(parent.noticeText).toContain('exit_code="7"')
+    expect(parent.noticeText).toContain('before\nafter')
+  }
+}
+
+async function isAdopted(): Promise<() => Promise<void>> {
   const parent = await stage.parent()
   const wait = 'until [ -e on ]; do sleep 0.2; done'
   const id = await start(parent, `echo before; ${wait}; echo after`, { notify_on: ['after'] })
-  await expect.poll(() => isRunning('until [ -e on ]')).toBe(true)
-  await stage.restart('SIGKILL')
-  expect(await check(parent, id)).toContain('⏳ running')
-  writeFileSync(join(stage.server.directory, 'on'), '')
-  await parent.waitForNotice('status="completed"')
-  await parent.quiet()
-  expect(parent.noticeText.match(/status="completed"/g)).toHaveLength(1)
-  expect(parent.noticeText).toContain('before\nafter')
-})
+  await vi.waitUntil(() => isRunning('until [ -e on ]'), PATIENT)
+  return async () => {
+    expect(await check(parent, id)).toContain('⏳ running')
+    writeFileSync(join(stage.server.directory, 'on'), '')
+    await parent.waitForNotice('status="completed"')
+    await parent.quiet()
+    expect(parent.noticeText.match(/status="completed"/g)).toHaveLength(1)
+    expect(parent.noticeText).toContain('before\nafter')
+  }
+}
 
-test('kill_background ends a command that was adopted after a restart', async () => {
+async function isKilledAfterwards(): Promise<() => Promise<void>> {
   const parent = await stage.parent()
   const id = await start(parent, 'sleep 1238 & sleep 1239', { timeout: 0 })
-  await expect.poll(() => isRunning('sleep 1239')).toBe(true)
-  await stage.restart('SIGKILL')
-  const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
-  expect(answer).toContain('has been killed')
-  expect(isRunning('sleep 123')).toBe(false)
-})
+  await vi.waitUntil(() => isRunning('sleep 1239'), PATIENT)
+  return async () => {
+    const [answer] = await parent.call([{ name: 'background_cancel', args: { task_id: id } }])
+    expect(answer).toContain('has been killed')
+    expect(isRunning('sleep 123')).toBe(false)
+  }
+}
 
 test('an orphaned command retains its time limit, and is reported to its own parent', async () => {
   const [parent, other] = [await stage.parent(), await stage.parent()]

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { acrossKill } from '../harness/across-kill.ts'
 import { heldReply, never } from '../harness/replies.ts'
 import type { Script, ToolCall } from '../harness/script.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
@@ -123,7 +124,19 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
   },
 )
 
-test('an agent of the project that left its worktree unchanged works in it again after a restart', async () => {
+acrossKill(() => stage, {
+  // First, because no session has spoken in the new process yet.
+  'a terminal UI is answered how an agent in a worktree ended that was killed, and no session is woken':
+    isAnswered,
+  'an agent of the project that left its worktree unchanged works in it again after a restart':
+    worksInItAgain,
+  'an agent of the project whose worktree was removed by hand works in it again after a restart':
+    worksInRemovedAgain,
+  'the end of an agent in a worktree that was told before a kill is told once, and can be applied':
+    isToldOnce,
+})
+
+async function worksInItAgain(): Promise<() => Promise<void>> {
   let script: Script = () => ({ text: 'nothing to do' })
   const parent = await stage.parent((request) => script(request))
   const [answer = ''] = await parent.call([backgroundTask('wait', { worktree: true, agent: 'writer' })])
@@ -131,56 +144,74 @@ test('an agent of the project that left its worktree unchanged works in it again
   await parent.waitForNotice('its worktree was removed')
   const directory = placeOf(parent)
   await parent.quiet()
-  await stage.restart('SIGKILL')
-  const again = stage.parentAt(parent.id)
-  const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
-  expect(output).toContain('nothing to do')
-  script = (request) =>
-    request.messages.at(-1)?.role === 'tool'
-      ? { text: `wrote: ${request.messages.at(-1)?.content}` }
-      : { tools: [{ name: 'write', args: { filePath: join(directory, 'again.txt'), content: 'x' } }] }
-  await again.call(nextRun(id, 'write it'))
-  await again.waitForNotice('wrote: ')
-  expect(again.noticeText).toContain('1 file (+1 -0): again.txt.')
-})
+  return async () => {
+    const again = stage.parentAt(parent.id)
+    const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
+    expect(output).toContain('nothing to do')
+    script = (request) =>
+      request.messages.at(-1)?.role === 'tool'
+        ? { text: `wrote: ${request.messages.at(-1)?.content}` }
+        : { tools: [{ name: 'write', args: { filePath: join(directory, 'again.txt'), content: 'x' } }] }
+    await again.call(nextRun(id, 'write it'))
+    await again.waitForNotice('wrote: ')
+    expect(again.noticeText).toContain('1 file (+1 -0): again.txt.')
+  }
+}
 
-test('an agent of the project whose worktree was removed by hand works in it again after a restart', async () => {
+async function worksInRemovedAgain(): Promise<() => Promise<void>> {
   const parent = await stage.parent(writesWhatIsAsked)
   const [answer = ''] = await parent.call([backgroundTask('file a.txt', { worktree: true, agent: 'writer' })])
   const id = idOf(answer)
   await parent.waitForNotice('wrote a.txt')
   git('worktree', 'remove', placeOf(parent))
   await parent.quiet()
-  await stage.restart('SIGKILL')
-  const again = stage.parentAt(parent.id)
-  const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
-  expect(output).toContain('wrote a.txt')
-  await again.call(nextRun(id, 'file b.txt'))
-  await again.waitForNotice('wrote b.txt')
-  expect(again.noticeText).toContain('2 files (+2 -0): a.txt, b.txt.')
-})
+  return async () => {
+    const again = stage.parentAt(parent.id)
+    const [output] = await again.call([{ name: 'background_output', args: { task_id: id } }])
+    expect(output).toContain('wrote a.txt')
+    await again.call(nextRun(id, 'file b.txt'))
+    await again.waitForNotice('wrote b.txt')
+    expect(again.noticeText).toContain('2 files (+2 -0): a.txt, b.txt.')
+  }
+}
 
-test('a terminal UI is answered how an agent in a worktree ended that was killed, and no session is woken', async () => {
+async function isAnswered(): Promise<() => Promise<void>> {
   const parent = await stage.parent(writesAndWorksOn('seen.txt'))
   await launch(parent, 'be seen')
   await hasWritten(parent)
   const { sessionID = '' } = parent.childRequests[0] ?? {}
-  await stage.restart('SIGKILL')
-  const asked = stage.model.requests.length
-  const child = async (): Promise<Metadata> => {
-    const { metadata } = (await stage.server.get(`/session/${sessionID}`)) as { metadata: Metadata }
-    return metadata
+  return async () => {
+    const asked = stage.model.requests.length
+    const child = async (): Promise<Metadata> => {
+      const { metadata } = (await stage.server.get(`/session/${sessionID}`)) as { metadata: Metadata }
+      return metadata
+    }
+    const backgroundRequest = { id: 'ask', run: 1, kind: 'look' }
+    await send('PATCH', `/session/${sessionID}`, { metadata: { ...(await child()), backgroundRequest } })
+    const properties = { command: `background.request.${sessionID}` }
+    await send('POST', '/tui/publish', { type: 'tui.command.execute', properties })
+    await expect.poll(child).toMatchObject({
+      background: { status: 'failed', changes: { type: 'committed', paths: ['seen.txt'] } },
+      backgroundRequest: { ...backgroundRequest, answer: { ok: true } },
+    })
+    expect(stage.model.requests).toHaveLength(asked)
   }
-  const backgroundRequest = { id: 'ask', run: 1, kind: 'look' }
-  await send('PATCH', `/session/${sessionID}`, { metadata: { ...(await child()), backgroundRequest } })
-  const properties = { command: `background.request.${sessionID}` }
-  await send('POST', '/tui/publish', { type: 'tui.command.execute', properties })
-  await expect.poll(child).toMatchObject({
-    background: { status: 'failed', changes: { type: 'committed', paths: ['seen.txt'] } },
-    backgroundRequest: { ...backgroundRequest, answer: { ok: true } },
-  })
-  expect(stage.model.requests).toHaveLength(asked)
-})
+}
+
+async function isToldOnce(): Promise<() => Promise<void>> {
+  const parent = await stage.parent(writes('told.txt', 'work\n'))
+  const id = idOf(await launch(parent, 'tell'))
+  await parent.waitForNotice('told.txt')
+  await parent.quiet()
+  return async () => {
+    const again = stage.parentAt(parent.id)
+    await again.say('What is new?')
+    expect(again.noticeText.split(`id="${id}"`)).toHaveLength(2)
+    const [answer] = await again.call(applies(id))
+    expect(answer).toContain('are in your checkout, unstaged:\n- told.txt')
+    expect(readFileSync(join(stage.server.directory, 'told.txt'), 'utf8')).toBe('work\n')
+  }
+}
 
 test.each([
   ['before its worktree is made', 'before', 'worktree add'],
@@ -216,20 +247,6 @@ test.each([
   const id = idOf(again.noticeText)
   expect(git('show', `opencode-background/${id}-commit:${when}.txt`)).toBe('work\n')
   expect(standing()).toEqual(before)
-})
-
-test('the end of an agent in a worktree that was told before a kill is told once, and can be applied', async () => {
-  const parent = await stage.parent(writes('told.txt', 'work\n'))
-  const id = idOf(await launch(parent, 'tell'))
-  await parent.waitForNotice('told.txt')
-  await parent.quiet()
-  await stage.restart('SIGKILL')
-  const again = stage.parentAt(parent.id)
-  await again.say('What is new?')
-  expect(again.noticeText.split(`id="${id}"`)).toHaveLength(2)
-  const [answer] = await again.call(applies(id))
-  expect(answer).toContain('are in your checkout, unstaged:\n- told.txt')
-  expect(readFileSync(join(stage.server.directory, 'told.txt'), 'utf8')).toBe('work\n')
 })
 
 test.each([
