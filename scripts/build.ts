@@ -21,6 +21,7 @@ const ENTRIES = {
   follow: 'follow.ts',
   'request-answers': 'request-answers.ts',
   'going-on': 'launch/going-on.ts',
+  budgets: 'launch/budgets.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   answers: 'tools/render/answers.ts',

@@ -46,6 +46,7 @@ function typeOf(schema: JSONSchema): string {
     case 'string':
       return schema.type
     case 'integer':
+    case 'number':
       return 'number'
     case 'array':
       return `readonly ${typeOf(schema.items as JSONSchema)}[]`

@@ -7,6 +7,20 @@ const milliseconds = z.int().check(z.minimum(0), z.maximum(2 ** 31 - 1))
 
 const slots = z.int().check(z.minimum(1))
 
+const amount = z.number().check(z.minimum(0))
+
+const budgetOptions = (whose: string) =>
+  group({
+    cost: option(amount, 0, meaning(`most that ${whose} may cost, in US dollars. 0: no limit, as below`)),
+    tokens: option(amount, 0, meaning(`most tokens that ${whose} may use, with those read from the cache`)),
+    toolCalls: option(amount, 0, meaning(`most tool calls of ${whose}`)),
+    minutes: option(
+      amount,
+      0,
+      meaning(`most minutes that ${whose} may work, without waits for a slot and for permissions`),
+    ),
+  })
+
 export const optionsSchema = z.strictObject({
   concurrency: group({
     total: option(slots, 10, meaning('maximum number of agents at work, over all sessions of a project')),
@@ -27,6 +41,10 @@ export const optionsSchema = z.strictObject({
     100,
     meaning('limit of unfinished agents of one session; more are refused'),
   ),
+  budget: group({
+    task: budgetOptions('a task, over all of its runs,'),
+    session: budgetOptions('all tasks of a session together'),
+  }),
   notify: group({
     debounceMs: option(
       milliseconds,

@@ -4,6 +4,7 @@ import type { Event, Session, SessionStatus } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { ViewHint } from './setup/view-hint.ts'
 import type { StoreListener } from './task/store.ts'
+import { isEnded } from './task/task.ts'
 
 /** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
@@ -101,11 +102,14 @@ export function sessionDeleted({ agents, executor, kindOf, parents, store }: Roo
   void kindOf(task).killLeftovers?.(task)
 }
 
-type TaskObservers = Pick<Rooms, 'backoff' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'>
+type TaskObservers = Pick<
+  Rooms,
+  'backoff' | 'checkBudget' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'
+>
 
 /** Returns the listener that passes each change of a task to the rooms, in this order. */
 export function taskObserver(rooms: TaskObservers): StoreListener {
-  const { backoff, disposal, parents, permissions, records, timeline } = rooms
+  const { backoff, checkBudget, disposal, parents, permissions, records, timeline } = rooms
   return (task, event) => {
     // The timeline records the step of an end before the steps of its notice.
     timeline.observeTask(task, event)
@@ -116,5 +120,7 @@ export function taskObserver(rooms: TaskObservers): StoreListener {
     parents.observeTask(task, event)
     // The record of an end is written after its notice was sent, because only the notice is awaited.
     records.observeTask(task, event, () => parents.find(task.parentID)?.outbox.sent())
+    // A launch may have begun before the budget of its session was spent, and an end may spend it.
+    if (task.status === 'pending' || isEnded(task)) checkBudget(task.id)
   }
 }

@@ -22,6 +22,7 @@ export type {
 export type { ManagerHooks, NewMessage, PluginEvent } from './hooks.ts'
 export type { Client } from './host/opencode.ts'
 export type { OptionsInput } from './config.ts'
+export type { BudgetUse, Spent } from './task/budget-use.ts'
 export type { NextRunOptions } from './launch/continuer.ts'
 export type { Reader } from './host/reader.ts'
 export type { Receipt } from './parent/history.ts'
@@ -58,6 +59,7 @@ export type {
   AgentTask,
   Answered,
   Applied,
+  Budget,
   Changes,
   PermissionRequested,
   CommandTask,

@@ -19,6 +19,7 @@ import type { OthersTask } from './parent/parent-tasks.ts'
 import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
 import type { StepListener, Story } from './timeline.ts'
+import type { BudgetUse } from './task/budget-use.ts'
 import { waitFor } from './task/wait-for.ts'
 import {
   isEnded,
@@ -204,6 +205,26 @@ export class BackgroundManager {
   /** Returns the total usage of the ended runs of agents that a session launched. */
   used(parentID: string): Usage {
     return this.#rooms.parents.find(parentID)?.tasks.used ?? NO_USAGE
+  }
+
+  /** Resolves with the budget of a task, and what its runs have used of it so far; `undefined` if it has none. */
+  async budget(taskID: string): Promise<BudgetUse | undefined> {
+    const task = this.#rooms.store.get(taskID)
+    return task && (await this.#rooms.budgetsFor(task))?.ofTask(task)
+  }
+
+  /** Resolves with the budget of a session, and what its tasks have used of it so far; `undefined` if it has none. */
+  async sessionBudget(parentID: string): Promise<BudgetUse | undefined> {
+    return (await this.#rooms.budgetsFor())?.ofSession(parentID)
+  }
+
+  /**
+   * Resolves with the model of a task whose budget, or whose session's, limits the cost although OpenCode knows no prices of the
+   * model, so that this limit has no effect; `undefined` for any other task. Rejects with a `HostError`.
+   */
+  async unpricedModel(taskID: string): Promise<string | undefined> {
+    const task = this.#rooms.store.get(taskID)
+    return task && (await this.#rooms.budgetsFor(task))?.unpricedModel(task)
   }
 
   /** Returns a session's tasks that another living process runs: that process reports their ends. */

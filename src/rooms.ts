@@ -5,6 +5,7 @@ import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
 import type { NamedTools } from './manager.ts'
 import { taskObserver } from './events.ts'
+import type { Budgets } from './launch/budgets.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
 import { isRun } from './host/invocation.ts'
@@ -37,6 +38,7 @@ import { Timeline } from './timeline.ts'
 import { systemOwners, UNNAMED, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/records.ts'
 import { TaskStore } from './task/store.ts'
+import { limitsOf } from './task/budget.ts'
 import { toolNames } from './tool-names.ts'
 import { isEnded, type Task } from './task/task.ts'
 import { waitFor } from './task/wait-for.ts'
@@ -123,8 +125,33 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     const { followSession } = await import('./follow.ts')
     await followSession(rooms, ports, ...of)
   }
+  const sessionBudget = limitsOf(options.budget.session)
+  let loadedBudgets: Promise<Budgets> | undefined
+  const budgets = (): Promise<Budgets> =>
+    (loadedBudgets ??= import('./launch/budgets.ts').then(
+      (loaded) =>
+        new loaded.Budgets({ ...host, agents, catalogue, executor, parents, records }, sessionBudget),
+    ))
+  /** Loads what counts budgets only where the task or its session has one. */
+  const budgetsFor = (task?: Task): Promise<Budgets> | undefined =>
+    sessionBudget || (task && 'budget' in task && task.budget) ? budgets() : undefined
+  const checkBudget = (taskID: string): void => {
+    const task = store.get(taskID)
+    budgetsFor(task)?.then(
+      (loaded) => loaded.check(taskID),
+      (error: unknown) => log.warn(`${taskID}: its budget could not be checked: ${errorText(error)}`),
+    )
+  }
   const agents = new AgentRunner(
-    { ...host, statuses, timeline, worktrees, queue, disposal: disposal.signal },
+    {
+      ...host,
+      statuses,
+      timeline,
+      worktrees,
+      queue,
+      onStep: checkBudget,
+      disposal: disposal.signal,
+    },
     options,
   )
   const shellEnv = new ShellEnv(host)
@@ -141,6 +168,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       names,
       worktrees,
       isIsolated,
+      budget: options.budget.task,
     }),
     command: commandLaunch,
   }
@@ -174,7 +202,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
-  const launcher = new Launcher({ clock, store, timeline, records, parents }, options)
+  const launcher = new Launcher({ budgetsFor, clock, store, timeline, records, parents }, options)
   const recovery = new Recovery({
     ...host,
     orphans,
@@ -188,6 +216,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   })
   const continuer = new Continuer({
     ...host,
+    budgets,
     self: owners.self,
     disposal: disposal.signal,
     catalogue,
@@ -224,7 +253,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     machine,
     worktrees,
   })
-  store.subscribe(taskObserver({ backoff, disposal, parents, permissions, records, timeline }))
+  store.subscribe(taskObserver({ backoff, checkBudget, disposal, parents, permissions, records, timeline }))
   const rooms = {
     names,
     shellEnv,
@@ -239,6 +268,8 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     agents,
     executor,
     backoff,
+    budgetsFor,
+    checkBudget,
     permissions,
     records,
     parents,

@@ -219,6 +219,8 @@ function detailOf(task: Task, event: TaskEvent): string | undefined {
       return formatAsked([event.request])
     case 'outputMatched':
       return event.match.text
+    case 'steered':
+      return event.why
     case 'listening':
       return `${event.listening.port}`
     case 'ended':

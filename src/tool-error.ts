@@ -7,6 +7,7 @@
  *   sub-agent is unknown too.
  * - `childSession`: the caller is a child session, which cannot start tasks.
  * - `tooManyTasks`: the session has reached `maxTasksPerSession`.
+ * - `budgetSpent`: the budget of the task or of the session is spent.
  * - `wrongState`: the task cannot do this in its present state.
  * - `hostFailed`: OpenCode failed, and the caller can retry. The `cause` is a `HostError`.
  */
@@ -19,6 +20,7 @@ export type ToolErrorCode =
   | 'unknownSession'
   | 'childSession'
   | 'tooManyTasks'
+  | 'budgetSpent'
   | 'wrongState'
   | 'hostFailed'
 

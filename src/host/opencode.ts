@@ -73,7 +73,13 @@ export interface StoredMessage {
 /** A configured provider, with its models by id. */
 export interface Provider {
   readonly id: string
-  readonly models: Readonly<Record<string, unknown>>
+  readonly models: Readonly<Record<string, { readonly cost?: ModelCost }>>
+}
+
+/** US dollars for a million tokens. */
+interface ModelCost {
+  readonly input: number
+  readonly output: number
 }
 
 /** Session id → status. Idle sessions are absent, and so are sessions that never started or are unknown. */

@@ -2,15 +2,17 @@
  * Sends a further prompt to an existing task. A pending task appends it to its prompt, a running task reads
  * it at its next step, and an ended task starts its next run with it.
  */
+import type { Budgets } from './budgets.ts'
 import type { Catalogue } from '../work/agent/catalogue.ts'
 import type { Parent } from '../parent/parent.ts'
 import { errorText, HostError } from '../host/opencode.ts'
 import type { GoingOnPorts } from './going-on.ts'
 import { traitsOf } from '../work/kinds.ts'
 import type { AgentRunner } from '../work/agent/agent-runner.ts'
+import { refuseBadBudget } from '../task/budget.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
 import { readRecord } from '../task/record.ts'
-import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
+import { isEnded, type AgentTask, type Budget, type EndedTask, type Task } from '../task/task.ts'
 import { refuseEmptyPrompt, ToolError, unknownTask } from '../tool-error.ts'
 
 /** The properties that a caller can set for the next run. */
@@ -20,12 +22,12 @@ export interface NextRunOptions {
   readonly model?: string | undefined
   /** Set if the user, not the parent's model, sends the prompt. */
   readonly askedBy?: 'user' | undefined
+  /** Is added to the budget of the task. */
+  readonly budget?: Budget | undefined
 }
 
-/** Time in which OpenCode stores an accepted message and starts its turn; generous (contract 2.3). */
-const STORED_WITHIN_MS = 1000
-
 interface Ports extends Omit<GoingOnPorts, 'ownerIn'> {
+  readonly budgets: () => Promise<Budgets>
   readonly catalogue: Catalogue
   readonly runner: AgentRunner
   /** Resolves when a starting task has started or ended. */
@@ -33,6 +35,9 @@ interface Ports extends Omit<GoingOnPorts, 'ownerIn'> {
   /** Resolves when a stopping task has ended; `undefined` for a task that is not stopping. */
   readonly stopped: (taskID: string) => Promise<unknown> | undefined
 }
+
+/** The budget of the task with what the prompt adds to it. */
+type Budgeted = Pick<AgentTask, 'budget'>
 
 export class Continuer {
   readonly #ports: Ports
@@ -47,6 +52,7 @@ export class Continuer {
    */
   async continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     refuseEmptyPrompt(prompt)
+    refuseBadBudget(changes.budget)
     const task = await this.#say(taskID, prompt, changes)
     await this.#ports.records.written(task.sessionID)
     return this.#ports.store.get(taskID) ?? task
@@ -67,6 +73,8 @@ export class Continuer {
 
   async #say(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     const { store, started, stopped } = this.#ports
+    const { budget } = changes
+    const budgets = budget && (await this.#ports.budgets())
     const task = store.get(taskID)
     if (!task) throw unknownTask(taskID)
     if (!('prompt' in task)) {
@@ -79,9 +87,11 @@ export class Continuer {
         'wrongState',
       )
     }
+    const budgeted = budgets ? { budget: budgets.raised(task, budget ?? {}) } : {}
     switch (task.status) {
       case 'pending':
-        if (store.dispatch(taskID, { type: 'appended', prompt })) return store.get(taskID) ?? task
+        if (store.dispatch(taskID, { type: 'appended', prompt, ...budgeted }))
+          return store.get(taskID) ?? task
         break
       case 'starting':
         await started(taskID)
@@ -89,24 +99,25 @@ export class Continuer {
       case 'running':
       case 'waiting': {
         const end = stopped(taskID)
-        if (!end) return this.#steer(task, prompt)
+        if (!end) return this.#steer(task, prompt, changes, budgeted)
         await end
         break
       }
       default:
-        if (await this.#nextRun(task, prompt, changes)) return store.get(taskID) ?? task
+        if (await this.#nextRun(task, prompt, changes, budgeted)) return store.get(taskID) ?? task
     }
     // The task is in another state now, by the wait or a lost race: retry against that state.
     return this.#say(taskID, prompt, changes)
   }
 
-  async #steer(task: AgentTask, prompt: string): Promise<Task> {
+  async #steer(task: AgentTask, prompt: string, changes: NextRunOptions, budgeted: Budgeted): Promise<Task> {
     const { clock, runner, store } = this.#ports
     const promptID = newSteerID(task, clock.now())
     // From here on the run completes only after its model has read the prompt; other causes can still end it.
-    if (!store.dispatch(task.id, { type: 'steered', promptID })) return this.#say(task.id, prompt)
+    if (!store.dispatch(task.id, { type: 'steered', promptID, ...budgeted }))
+      return this.#say(task.id, prompt, changes)
     try {
-      await runner.steer(task, { promptID, text: prompt })
+      if (await runner.steer(task, { promptID, text: prompt })) return store.now(task)
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       throw new ToolError(`The prompt was not sent: ${errorText(error)}. Try again.`, 'hostFailed', {
@@ -115,26 +126,25 @@ export class Continuer {
     }
     const now = store.now(task)
     if (now.run !== task.run || !isEnded(now)) return now
-    // The run has ended. Abort once the prompt is stored: its turn would run outside of the queue.
-    await new Promise<void>((resolve) => {
-      clock.after(STORED_WITHIN_MS, resolve)
-    })
-    await runner.abort(task)
     if (now.status === 'cancelled') {
       throw new ToolError(`${task.id} was cancelled meanwhile. Prompt it again to continue.`, 'wrongState')
     }
-    await this.#nextRun(now, prompt, {}, promptID)
+    await this.#nextRun(now, prompt, {}, {}, promptID)
     return store.get(task.id) ?? now
   }
 
   /** Resolves with false if it lost the race: the task has started another run since, or was removed. */
-  #nextRun(
+  async #nextRun(
     task: EndedTask & AgentTask,
     said: string,
     { description, model: name, askedBy }: NextRunOptions,
+    budgeted: Budgeted,
     sentID?: string,
   ): Promise<boolean> {
     const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
+    const { budget = task.budget } = budgeted
+    const refusal = budget && (await this.#ports.budgets()).refusal({ ...task, budget })
+    if (refusal !== undefined) throw new ToolError(refusal, 'budgetSpent')
     return launcher.admitted(task.kind, task.parentID, async () => {
       const model = name === undefined ? undefined : await catalogue.model(name)
       // If the last run never saw its prompt, prepend that prompt.
@@ -152,6 +162,7 @@ export class Continuer {
         ...(description !== undefined && { description }),
         ...(model && { model }),
         ...(askedBy && { askedBy }),
+        ...budgeted,
       }
       if (!store.dispatch(task.id, { type: 'continued', next })) return false
       const pending = store.get(task.id)

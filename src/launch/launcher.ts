@@ -1,4 +1,5 @@
 /** Checks whether a task can be launched, creates its child session and record, and adds it to the store. */
+import type { Budgets } from './budgets.ts'
 import type { Clock } from '../clock.ts'
 import { errorText, HostError, type Session } from '../host/opencode.ts'
 import type { Parent } from '../parent/parent.ts'
@@ -13,6 +14,8 @@ import { KINDS, type Work } from '../work/kinds.ts'
 import { ToolError } from '../tool-error.ts'
 
 interface Ports {
+  /** Returns `undefined` where no session has a budget. */
+  readonly budgetsFor: () => Promise<Budgets> | undefined
   readonly clock: Clock
   readonly store: TaskStore
   readonly records: TaskRecords
@@ -57,11 +60,15 @@ export class Launcher {
 
   /**
    * Runs work that gives a parent one more unfinished task of a kind. Rejects with a `ToolError` if the parent
-   * has too many, or if OpenCode fails.
+   * has too many or has spent its budget, or if OpenCode fails.
    */
   async admitted<Result>(kind: Task['kind'], parentID: string, work: () => Promise<Result>): Promise<Result> {
     const parent = this.#ports.parents.of(parentID)
-    if (KINDS[kind].isLimited) this.#refuseTooMany(parent)
+    if (KINDS[kind].isLimited) {
+      const refusal = (await this.#ports.budgetsFor())?.sessionRefusal(parentID)
+      if (refusal !== undefined) throw new ToolError(refusal, 'budgetSpent')
+      this.#refuseTooMany(parent)
+    }
     return parent.launch(kind, explained(work))
   }
 

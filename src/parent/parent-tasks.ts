@@ -3,7 +3,17 @@
  * same however many tasks exist. The store holds the tasks themselves.
  */
 import type { StoreEvent, TaskStore } from '../task/store.ts'
-import { isActive, isEnded, NO_USAGE, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
+import {
+  isActive,
+  isEnded,
+  NO_USAGE,
+  usagesOf,
+  usedTogether,
+  workedMsBefore,
+  workedMsOf,
+  type Task,
+  type Usage,
+} from '../task/task.ts'
 
 /** A task that another living process of OpenCode runs. */
 export interface OthersTask {
@@ -20,14 +30,16 @@ export class ParentTasks {
   readonly #unfinished = new Set<string>()
   readonly #active = new Set<string>()
   #used = NO_USAGE
+  #workedMs = 0
 
   constructor(store: TaskStore) {
     this.#store = store
   }
 
   observeTask(task: Task, event: StoreEvent): void {
-    if (event.type === 'added') this.#used = usedTogether([this.#used, ...usagesOf(task)])
-    else if (event.type === 'ended') this.#used = usedTogether([this.#used, event.outcome.usage])
+    if (event.type === 'added') this.#addUsage(usagesOf(task), workedMsBefore(task))
+    else if (event.type === 'ended')
+      this.#addUsage([event.outcome.usage], 'promptIDs' in task ? workedMsOf(task, event.at) : 0)
     this.#ids.add(task.id)
     keep(this.#unfinished, task.id, !isEnded(task))
     keep(this.#active, task.id, isActive(task))
@@ -66,11 +78,21 @@ export class ParentTasks {
     return this.#used
   }
 
+  /** How long all agents' runs that have ended were at work, in milliseconds. */
+  get workedMs(): number {
+    return this.#workedMs
+  }
+
   /** Returns all tasks, oldest launch first. */
   list(): Task[] {
     return [...this.#ids]
       .flatMap((id) => this.#store.get(id) ?? [])
       .toSorted((a, b) => launchedAt(a) - launchedAt(b))
+  }
+
+  #addUsage(usages: readonly Usage[], workedMs: number): void {
+    this.#used = usedTogether([this.#used, ...usages])
+    this.#workedMs += workedMs
   }
 
   *#tasks(ids: ReadonlySet<string>): Generator<Task> {

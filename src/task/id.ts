@@ -31,6 +31,16 @@ export function newSteerID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
 
+/** Returns the id of the message that tells an agent that its budget, as `budget` has its limits, is nearly spent. */
+export function newBudgetSteerID(taskID: string, budget: string, at: number): string {
+  return messageID(`budget ${taskID} ${budget}`, at)
+}
+
+/** Whether two ids of messages were computed from one key, at whatever times. */
+export function haveSameKey(one: string, other: string): boolean {
+  return one.slice(-DIGEST_LENGTH) === other.slice(-DIGEST_LENGTH)
+}
+
 export function partID(key: string, at: number): string {
   return hostID('prt', key, at)
 }

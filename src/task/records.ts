@@ -48,9 +48,13 @@ function isProvedElsewhere(task: Task): boolean {
   return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
 }
 
-/** Whether the event starts work that only the record shows, such as making the worktree of an agent. */
-function isBegun(task: Task, { type }: StoreEvent): boolean {
-  if (type === 'slotTaken') return 'worktree' in task && task.worktree !== undefined
+/** Whether the event changes facts that only the record shows, such as the begin of a worktree of an agent. */
+function isRecordedFor(task: Task, { type }: StoreEvent): boolean {
+  const { worktree, budget } = { worktree: undefined, budget: undefined, ...task }
+  // The record alone tells the time at work from the waits.
+  const hasTimeBudget = budget?.minutes !== undefined
+  if (type === 'slotTaken') return worktree !== undefined || hasTimeBudget
+  if (type === 'permissionReplied') return hasTimeBudget
   return type === 'prompted' && !traitsOf(task).runsInSession
 }
 
@@ -99,7 +103,7 @@ export class TaskRecords {
     const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
     if (event.type !== 'ended' && isEnded(task) && RECORDED[event.type]) this.#rewrite(task)
     else if (after) this.#writeAfter(task, after)
-    else if (RECORDED[event.type] || isBegun(task, event)) this.#write(task)
+    else if (RECORDED[event.type] || isRecordedFor(task, event)) this.#write(task)
   }
 
   /** Creates the child session with the record in it. Rejects with a `HostError`. */

@@ -9,13 +9,16 @@ const matched = z.exactOptional(z.object({ text: z.exactOptional(z.string()), at
 
 const listening = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
 
-const started = { startedAt: z.number(), matched, listening }
+const waitedMs = z.exactOptional(z.number())
+
+const started = { startedAt: z.number(), waitedMs, matched, listening }
 
 export const usageSchema = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
 
 const ended = {
   startedAt: z.exactOptional(z.number()),
   endedAt: z.number(),
+  waitedMs,
   usage: usageSchema,
   exit: z.exactOptional(
     z.discriminatedUnion('type', [
@@ -58,7 +61,7 @@ export const endSchema = z.discriminatedUnion('status', [
     ...ended,
     status: z.literal('failed'),
     failure: z.object({
-      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output']),
+      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output', 'budget']),
       message: z.string(),
     }),
   }),
@@ -79,6 +82,7 @@ export const stateSchema = z.discriminatedUnion('status', [
     ...started,
     status: z.literal('waiting'),
     permissionRequests: z.tuple([permissionSchema], permissionSchema),
+    waitingSince: z.exactOptional(z.number()),
   }),
   endSchema,
 ])

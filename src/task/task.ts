@@ -54,6 +54,17 @@ export interface Usage {
   readonly cost: number
 }
 
+/** Limits of what a task or a session may use; each may be absent. */
+export interface Budget {
+  /** US dollars. */
+  readonly cost?: number
+  /** The sum of input, output, reasoning and cache tokens of all model calls. */
+  readonly tokens?: number
+  readonly toolCalls?: number
+  /** Minutes at work: without waits for a slot and for permissions. */
+  readonly minutes?: number
+}
+
 /** The exit of a process. */
 export type Exit =
   | { readonly type: 'exited'; readonly code: number }
@@ -125,9 +136,9 @@ export interface Failure {
   /**
    * `error`: the host, the model or the system reported an error. `empty`: an agent ended without text or
    * tool call. `exit`: a command ended with a code other than 0, or by a signal. `output`: a command exceeded
-   * its output limit.
+   * its output limit. `budget`: an agent has spent its budget, or that of its session.
    */
-  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output'
+  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output' | 'budget'
   readonly message: string
 }
 
@@ -163,6 +174,8 @@ export type Outcome = {
 
 export interface Started {
   readonly startedAt: number
+  /** How long the run has waited for permissions, in milliseconds, without the present wait; absent for no wait. */
+  readonly waitedMs?: number
   readonly matched?: OutputMatch
   readonly listening?: Listening
 }
@@ -171,6 +184,8 @@ export interface Ended {
   /** Absent where the run ended before it started. */
   readonly startedAt?: number
   readonly endedAt: number
+  /** How long the run waited for permissions, in milliseconds; absent for no wait. */
+  readonly waitedMs?: number
   readonly usage: Usage
   /** The exit of a command that was started and is known to have ended. */
   readonly exit?: Exit
@@ -193,6 +208,8 @@ export type Task = TaskDefinition &
     | ({
         readonly status: 'waiting'
         readonly permissionRequests: readonly [PermissionRequested, ...PermissionRequested[]]
+        /** When the present wait began; absent in the record of an older version. */
+        readonly waitingSince?: number
       } & Started)
     | End
   )
@@ -206,10 +223,10 @@ export type CommandTask = Extract<Task, { kind: 'command' }>
 export type TaskEvent =
   | { readonly type: 'slotTaken'; readonly at: number }
   | { readonly type: 'prompted'; readonly at: number }
-  /** A prompt was added before the run began. */
-  | { readonly type: 'appended'; readonly prompt: string }
-  /** A message of the plugin steered the run. */
-  | { readonly type: 'steered'; readonly promptID: string }
+  /** A prompt was added before the run began, and maybe a budget. */
+  | ({ readonly type: 'appended'; readonly prompt: string } & Budgeted)
+  /** A message of the plugin steered the run. `why`: the message says that a budget is nearly spent. */
+  | ({ readonly type: 'steered'; readonly promptID: string; readonly why?: 'budget' } & Budgeted)
   /**
    * A `notifyOn` text appeared in the output of a command, or none can appear any more. Only the first match
    * counts; it may come from leftover processes, after the end.
@@ -217,10 +234,10 @@ export type TaskEvent =
   | { readonly type: 'outputMatched'; readonly match: OutputMatch }
   /** The default time limit of a command is over, and the command listens on a port. */
   | { readonly type: 'listening'; readonly listening: Listening }
-  | { readonly type: 'permissionAsked'; readonly request: PermissionRequested }
+  | { readonly type: 'permissionAsked'; readonly request: PermissionRequested; readonly at: number }
   /** A permission request stayed unanswered for so long that the parent is notified. */
   | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
-  | { readonly type: 'permissionReplied'; readonly requestID: string }
+  | { readonly type: 'permissionReplied'; readonly requestID: string; readonly at: number }
   | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
   /** The user has had the worktree and the branch of an ended task removed. */
   | { readonly type: 'treeRemoved'; readonly commit: string }
@@ -229,7 +246,11 @@ export type TaskEvent =
 
 export type NextRun = Pick<TaskIdentity, 'createdAt'> &
   Pick<PromptedWork, 'prompt' | 'promptIDs'> &
-  Partial<Pick<TaskIdentity, 'description'> & Pick<PromptedWork, 'model' | 'askedBy'>>
+  Partial<Pick<TaskIdentity, 'description'> & Pick<PromptedWork, 'model' | 'askedBy'>> &
+  Budgeted
+
+/** `budget`: the new budget of the task over all of its runs; absent if the prompt adds none. */
+type Budgeted = Pick<PromptedWork, 'budget'>
 
 /** How many ends of earlier runs a task stores. */
 const EARLIER_RUNS = 8
@@ -254,6 +275,27 @@ export function usagesOf(task: Task): Usage[] {
   const kept = earlier.map(({ usage }) => usage)
   const before = usedBefore ? [usedBefore, ...kept] : kept
   return isEnded(task) ? [...before, task.usage] : before
+}
+
+/** The times of a run, as far as they are known. */
+type Times = Pick<Task, 'status'> &
+  Partial<Pick<Started, 'startedAt' | 'waitedMs'> & Pick<Ended, 'endedAt'>> & {
+    readonly waitingSince?: number
+  }
+
+/** Returns how long a run was at work by `now`, in milliseconds: without its waits for a slot and for permissions. */
+export function workedMsOf({ startedAt, endedAt, waitedMs = 0, waitingSince }: Times, now: number): number {
+  if (startedAt === undefined) return 0
+  const until = endedAt ?? waitingSince ?? now
+  return Math.max(0, until - startedAt - waitedMs)
+}
+
+/** Returns how long the ended runs of an agent were at work, in milliseconds; 0 for a command. */
+export function workedMsBefore(task: Task): number {
+  if (!('promptIDs' in task)) return 0
+  const { earlier = [], workedBeforeMs = 0 } = task
+  const runs = isEnded(task) ? [...earlier, task] : earlier
+  return runs.reduce((sum, run) => sum + workedMsOf(run, run.endedAt), workedBeforeMs)
 }
 
 export function isEnded(task: Task): task is EndedTask {
@@ -312,25 +354,29 @@ function progressed(
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
     case 'appended':
       return 'prompt' in task && task.status === 'pending'
-        ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}` }
+        ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}`, ...budgeted(event) }
         : undefined
     case 'steered':
       return 'promptIDs' in task && (task.status === 'running' || task.status === 'waiting')
-        ? { ...task, promptIDs: [...task.promptIDs, event.promptID] }
+        ? { ...task, promptIDs: [...task.promptIDs, event.promptID], ...budgeted(event) }
         : undefined
     case 'listening':
       return 'timeoutMs' in task && task.status === 'running' && !outlivesDefault(task)
         ? unlimited({ ...task, listening: event.listening })
         : undefined
     case 'permissionAsked':
-      return asked(task, event.request)
+      return asked(task, event.request, event.at)
     case 'permissionUnanswered':
       return unanswered(task, event.requestID, event.at)
     case 'permissionReplied':
-      return replied(task, event.requestID)
+      return replied(task, event.requestID, event.at)
     case 'ended':
       return ended(task, event.at, event.outcome)
   }
+}
+
+function budgeted({ budget }: Budgeted): Budgeted {
+  return budget ? { budget } : {}
 }
 
 /** Removes a default time limit, because a command that is ready is a server. */
@@ -348,10 +394,10 @@ export function isOpenEnded(work: Work): boolean {
   return 'timeoutMs' in work && work.timeoutMs === 0
 }
 
-function asked(task: UnfinishedTask, request: PermissionRequested): Task | undefined {
+function asked(task: UnfinishedTask, request: PermissionRequested, at: number): Task | undefined {
   // The child session may request a permission before the host acknowledges the prompt.
   if (task.status === 'running' || task.status === 'starting')
-    return { ...task, status: 'waiting', permissionRequests: [request] }
+    return { ...task, status: 'waiting', permissionRequests: [request], waitingSince: at }
   if (task.status !== 'waiting' || task.permissionRequests.some(({ id }) => id === request.id))
     return undefined
   return { ...task, permissionRequests: [...task.permissionRequests, request] }
@@ -368,13 +414,20 @@ function unanswered(task: UnfinishedTask, requestID: string, at: number): Task |
   return first && { ...task, permissionRequests: [first, ...others] }
 }
 
-function replied(task: UnfinishedTask, requestID: string): Task | undefined {
+function replied(task: UnfinishedTask, requestID: string, at: number): Task | undefined {
   if (task.status !== 'waiting') return undefined
-  const { permissionRequests, ...rest } = task
+  const { permissionRequests, waitingSince: _, ...rest } = task
   const [first, ...others] = permissionRequests.filter(({ id }) => id !== requestID)
   return first
-    ? { ...rest, status: 'waiting', permissionRequests: [first, ...others] }
-    : { ...rest, status: 'running' }
+    ? { ...task, permissionRequests: [first, ...others] }
+    : { ...rest, status: 'running', ...waitedBy(task, at) }
+}
+
+/** Returns the time that a run has waited for permissions, with the present wait. */
+function waitedBy(task: UnfinishedTask, at: number): Pick<Started, 'waitedMs'> {
+  const { waitedMs, waitingSince } = { waitedMs: 0, waitingSince: undefined, ...task }
+  const total = waitedMs + (waitingSince === undefined ? 0 : Math.max(0, at - waitingSince))
+  return total > 0 ? { waitedMs: total } : {}
 }
 
 type EarlierRun = NonNullable<PromptedWork['earlier']>[number]
@@ -394,14 +447,18 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     askedBy: _askedBy,
     earlier = [],
     usedBefore,
+    workedBeforeMs = 0,
+    budget,
     worktree,
     ...rest
   } = task
   // The end takes the remaining fields: the compiler names a field that an end does not have.
   type Surplus = Exclude<keyof typeof rest, keyof EarlierRun>
   const ends = [...earlier, { run, ...(rest satisfies { readonly [Key in Surplus]?: never }) }]
-  const dropped = ends.slice(0, -EARLIER_RUNS).map(({ usage }) => usage)
-  const before = usedBefore ? [usedBefore, ...dropped] : dropped
+  const dropped = ends.slice(0, -EARLIER_RUNS)
+  const usages = dropped.map(({ usage }) => usage)
+  const before = usedBefore ? [usedBefore, ...usages] : usages
+  const workedMs = dropped.reduce((sum, end) => sum + workedMsOf(end, end.endedAt), workedBeforeMs)
   const same = {
     id,
     kind,
@@ -413,15 +470,28 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     ...(model && { model }),
     ...(maxSteps !== undefined && { maxSteps }),
     ...(before.length > 0 && { usedBefore: usedTogether(before) }),
+    ...(workedMs > 0 && { workedBeforeMs: workedMs }),
+    ...(budget && { budget }),
     ...(worktree && { worktree }),
   }
   return { ...same, ...next, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {
-  const { permissionRequests: _, ...rest } = { permissionRequests: undefined, ...task }
   const { usage, exit, changes } = outcome
-  const common = { ...rest, endedAt, usage, ...(exit && { exit }), ...(changes && { changes }) }
+  const {
+    permissionRequests: _requests,
+    waitingSince: _since,
+    ...rest
+  } = { permissionRequests: undefined, waitingSince: undefined, ...task }
+  const common = {
+    ...rest,
+    ...waitedBy(task, endedAt),
+    endedAt,
+    usage,
+    ...(exit && { exit }),
+    ...(changes && { changes }),
+  }
   switch (outcome.status) {
     case 'completed':
       // Work that was never prompted has no result.

@@ -21,7 +21,8 @@ export const TRANSITIONS: Readonly<Record<StepEvent, (status: TaskStatus, detail
   slotTaken: () => 'starting',
   prompted: () => 'running',
   appended: () => 'prompt extended',
-  steered: () => 'message sent to the running task',
+  steered: (_, why) =>
+    why === undefined ? 'message sent to the running task' : 'told that its budget is nearly spent',
   outputMatched: (_, text) =>
     text === undefined ? 'none of its notify_on texts can appear any more' : `output matched: ${text}`,
   listening: (_, port) => `listens on port ${port}: no time limit`,

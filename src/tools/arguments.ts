@@ -81,7 +81,11 @@ export function takeArguments(input: unknown, shape: z.core.$ZodShape): Given {
         unknown.push(unknownText(given, names))
       continue
     }
-    const value = coerced(written, shape[name])
+    const inside = shapeOf(shape[name])
+    const group = inside && isObject(written) ? takeArguments(written, inside) : undefined
+    unknown.push(...(group?.unknown ?? []).map((text) => `${name}.${text}`))
+    clashes.push(...(group?.clashes ?? []))
+    const value = group ? group.values : coerced(written, shape[name])
     if (isEmpty(value) || isNothing(value, name, shape[name])) continue
     const before = taken.get(name)
     if (!before) taken.set(name, { given, value })
@@ -104,6 +108,11 @@ function keyOf(name: string): string {
 function objectOf(input: unknown): object {
   const read = typeof input === 'string' ? parsed(input) : input
   return typeof read === 'object' && read !== null && !Array.isArray(read) ? read : {}
+}
+
+/** Whether a value is an object, or a JSON text of one. */
+function isObject(value: unknown): boolean {
+  return Object.keys(objectOf(value)).length > 0
 }
 
 function parsed(text: string): unknown {
@@ -193,6 +202,13 @@ interface Definition {
   readonly innerType?: z.core.$ZodType
   /** The schema of a list's entries. */
   readonly element?: z.core.$ZodType
+  /** The schemas of an object's fields. */
+  readonly shape?: z.core.$ZodShape
+}
+
+/** Returns the fields of an argument that is an object; `undefined` for any other argument. */
+function shapeOf(schema: z.core.$ZodType | undefined): z.core.$ZodShape | undefined {
+  return innermost(schema)?.shape
 }
 
 /** Returns the definition of a schema without its default and its optional wrapper. */

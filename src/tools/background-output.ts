@@ -66,5 +66,6 @@ export async function readTask(
   wanted: Wanted,
 ): Promise<TaskAnswer> {
   const report = await manager.output(taskID, options)
-  return { report, note: statusNote(manager, report.task), at: now(), wanted }
+  const { task } = report
+  return { report, note: statusNote(manager, task), budget: await manager.budget(task.id), at: now(), wanted }
 }

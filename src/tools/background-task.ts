@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import type { BackgroundManager } from '../manager.ts'
 import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import type { AgentTask } from '../task/task.ts'
+import type { AgentTask, Task } from '../task/task.ts'
 import type { StartedTask } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
 import { askForCommand } from './run-background.ts'
@@ -11,6 +11,8 @@ import { described, ownTask, type Caller, type Tool, type ToolPorts } from './to
 
 const nonEmpty = (what: string): z.ZodMiniString =>
   z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
+
+const LIMIT = z.exactOptional(z.number())
 
 const ARGS = {
   description: described(z.optional(nonEmpty('3–5 words that name the task')), '3–5 words, for people'),
@@ -23,6 +25,10 @@ const ARGS = {
   ),
   model: described(z.optional(nonEmpty('a model')), 'provider/model; default: the usual one'),
   worktree: described(z.optional(z.boolean()), 'Work in its own git worktree; ends as a branch'),
+  budget: described(
+    z.optional(z.object({ cost: LIMIT, tokens: LIMIT, toolCalls: LIMIT, minutes: LIMIT })),
+    'Stops it; cost in $',
+  ),
 }
 
 /** The length of the default description: the first words of the prompt. */
@@ -48,7 +54,7 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
 }
 
 async function launch(manager: BackgroundManager, args: Args, caller: Caller): Promise<StartedTask> {
-  const { prompt, agent: named, worktree } = args
+  const { prompt, agent: named, worktree, budget } = args
   const model = namedModel(args)
   const description = brief(
     args.description ?? prompt,
@@ -59,14 +65,14 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
   const agent = await manager.subagent(named)
   await ask(caller, agent, description)
   await askForSetup(manager, agent, worktree, caller)
-  const request = { parentID: caller.sessionID, agent, prompt, description, worktree }
+  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
-  return { task, note: statusNote(manager, task), before: undefined }
+  return startedTask(manager, task, undefined)
 }
 
 async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller): Promise<StartedTask> {
   const { manager } = ports
-  const { description, prompt, agent } = args
+  const { description, prompt, agent, budget } = args
   const model = namedModel(args)
   const before = await ownTask(manager, taskID, caller.sessionID)
   if (before.kind !== 'agent') {
@@ -86,8 +92,18 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
   const task = await manager.continue(before.id, prompt, {
     ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),
+    budget,
   })
-  return { task, note: statusNote(manager, task), before }
+  return startedTask(manager, task, before)
+}
+
+async function startedTask(
+  manager: BackgroundManager,
+  task: Task,
+  before: Task | undefined,
+): Promise<StartedTask> {
+  const unpriced = await manager.unpricedModel(task.id)
+  return { task, note: statusNote(manager, task), before, budget: await manager.budget(task.id), unpriced }
 }
 
 /** Returns the requested model; `undefined` for the default one. */

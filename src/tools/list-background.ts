@@ -23,11 +23,18 @@ export function listBackground(ports: ToolPorts): Tool<typeof ARGS, TaskList> {
       const count = (group: Group): number => tasks.filter((task) => isIn(task, group)).length
       return {
         counts: { running: count('running'), done: count('done'), error: count('error') },
-        shown: tasks
-          .filter((task) => status === 'all' || isIn(task, status))
-          .map((task) => ({ task, note: statusNote(manager, task) })),
+        shown: await Promise.all(
+          tasks
+            .filter((task) => status === 'all' || isIn(task, status))
+            .map(async (task) => ({
+              task,
+              note: statusNote(manager, task),
+              budget: await manager.budget(task.id),
+            })),
+        ),
         at: now(),
         used: manager.used(sessionID),
+        budget: await manager.sessionBudget(sessionID),
         others: manager.others(sessionID).filter(({ task }) => !isEnded(task)),
         origin: tasks.length === 0 ? await manager.forkedFrom(sessionID) : undefined,
         problems: manager.problems,

@@ -8,7 +8,7 @@ import { leftOf } from '../task/time-limit.ts'
 import { isEnded, type EndedTask, type Outcome, type Task } from '../task/task.ts'
 import { waitFor } from '../task/wait-for.ts'
 import type { WorkKind } from './kind.ts'
-import { cancelled, interrupted, timeLimit, type Canceller, type StopCause } from './outcome.ts'
+import { interrupted, stopped, timeLimit, type Canceller, type StopCause } from './outcome.ts'
 
 /** The members of a kind that the executor uses. */
 export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outlivesLimit' | 'run'>
@@ -66,7 +66,7 @@ export class Executor {
    * first. Resolves with `undefined` for an unknown task.
    */
   async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
-    if (!this.cancelPending(taskID, by)) this.#stop(taskID, { type: 'cancelled', by })
+    this.stop(taskID, { type: 'cancelled', by })
     const task = await waitFor(this.#ports, taskID, isEnded)
     return task && isEnded(task) ? task : undefined
   }
@@ -76,13 +76,16 @@ export class Executor {
     return this.#work.get(taskID)?.stop.signal.aborted === true
   }
 
-  /** Cancels a pending task; returns false if the task is not pending. */
-  cancelPending(taskID: string, by: Canceller): boolean {
+  /**
+   * Stops a task: a pending one ends at once, the run of any other when it has really stopped. The first cause wins, because an
+   * `AbortSignal` that is aborted again retains its reason.
+   */
+  stop(taskID: string, cause: StopCause): void {
     const task = this.#ports.store.get(taskID)
-    if (task?.status !== 'pending') return false
-    this.#ports.kindOf(task).queue.remove(taskID)
-    this.#end(taskID, cancelled(by))
-    return true
+    if (task?.status === 'pending') {
+      this.#ports.kindOf(task).queue.remove(taskID)
+      this.#end(taskID, stopped(cause))
+    } else this.#work.get(taskID)?.stop.abort(cause)
   }
 
   /** Interrupts all unfinished tasks. OpenCode has already aborted their sessions (contract 9.4). */
@@ -91,11 +94,6 @@ export class Executor {
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
       this.#ports.kindOf(task).queue.remove(task.id)
     }
-  }
-
-  /** The first cause wins, because an `AbortSignal` that is aborted again retains its reason. */
-  #stop(taskID: string, cause: StopCause): void {
-    this.#work.get(taskID)?.stop.abort(cause)
   }
 
   async #start(taskID: string): Promise<void> {
@@ -114,7 +112,7 @@ export class Executor {
     if (limitMs > 0) {
       work.cancelLimit = clock.after(leftOf(limitMs, task.startedAt, clock), () => {
         const now = store.get(task.id) ?? task
-        if (!kind.outlivesLimit?.(now)) this.#stop(task.id, timeLimit(limitMs, task))
+        if (!kind.outlivesLimit?.(now)) this.stop(task.id, timeLimit(limitMs, task))
       })
     }
     const onStarted = (): void => {

@@ -17,7 +17,7 @@ export type Canceller = 'parent' | 'user'
 /** The reason to stop work before its own end. The first cause of a run wins over later ones. */
 export type StopCause =
   | { readonly type: 'cancelled'; readonly by: Canceller }
-  | { readonly type: 'timeout'; readonly message: string }
+  | { readonly type: 'timeout' | 'budget'; readonly message: string }
   /** A model answers repeatedly without an end or a tool call. */
   | { readonly type: 'loop'; readonly answers: number }
   | { readonly type: 'output'; readonly limitBytes: number }
@@ -67,7 +67,8 @@ export function stopped(cause: StopCause, said = NOTHING): Outcome {
     case 'cancelled':
       return cancelled(cause.by, said)
     case 'timeout':
-      return failed('timeout', cause.message, said)
+    case 'budget':
+      return failed(cause.type, cause.message, said)
     case 'loop':
       return failed(
         'empty',

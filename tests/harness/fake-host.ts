@@ -48,6 +48,8 @@ const HEARTBEAT_MS = 10_000
 const DIRECTORY = '/project'
 const DEFAULT_MODEL: ModelOfUser = { providerID: 'mock', modelID: 'm1' }
 
+const PRICES = { input: 1, output: 1 }
+
 export class FakeHost {
   readonly opencode: Opencode
   /** All calls of the port, with those that a test made fail. */
@@ -81,6 +83,8 @@ export class FakeHost {
     agent('general', 'subagent'),
     agent('explore', 'subagent'),
   ]
+  /** Models without known prices, as `provider/model`. */
+  readonly unpriced = new Set<string>()
   /** Known models, as `provider/model`. */
   readonly models = new Set(['mock/m1', 'mock/m2', 'mock/m3'])
 
@@ -461,11 +465,11 @@ export class FakeHost {
   }
 
   #providers(): Map<string, Provider> {
-    const providers = new Map<string, { id: string; models: Record<string, unknown> }>()
+    const providers = new Map<string, { id: string; models: Record<string, { cost?: typeof PRICES }> }>()
     for (const name of this.models) {
       const [id = '', model = ''] = name.split('/')
       const provider = providers.get(id) ?? { id, models: {} }
-      provider.models[model] = {}
+      provider.models[model] = this.unpriced.has(name) ? {} : { cost: PRICES }
       providers.set(id, provider)
     }
     return providers

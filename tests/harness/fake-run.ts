@@ -156,9 +156,10 @@ export class FakeRun {
     const isRefused = await this.#useTools(reply.tools ?? [])
     await this.#wait(ANSWER_MS)
     const finish = (reply.finish ?? (reply.tools?.length ? 'tool_calls' : 'stop')).replace('_', '-')
-    const tokens = { input: 10, output: 5, reasoning: 0, cache: { read: 0, write: 0 } }
-    this.#savePart({ type: 'step-finish', reason: finish, cost: 0, tokens })
-    this.#saveAnswer({ finish, tokens })
+    const { cost = 0, promptTokens: input = 10 } = reply
+    const tokens = { input, output: 5, reasoning: 0, cache: { read: 0, write: 0 } }
+    this.#savePart({ type: 'step-finish', reason: finish, cost, tokens })
+    this.#saveAnswer({ finish, tokens, cost })
     this.#completeAnswer({})
     this.#answer = undefined
     if (compacts) {

@@ -104,8 +104,9 @@ export const NO_MACHINE: Machine = {
 // The manager loads them lazily, which takes longer than a settled clock waits.
 await Promise.all([
   import('../../src/follow.ts'),
-  import('../../src/request-answers.ts'),
   import('../../src/launch/going-on.ts'),
+  import('../../src/launch/budgets.ts'),
+  import('../../src/request-answers.ts'),
 ])
 
 /** Longer than all start timeouts, back-offs and retries. */

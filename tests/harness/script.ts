@@ -33,6 +33,8 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>
   /** The reported prompt tokens; 10 by default. */
   readonly promptTokens?: number
+  /** US dollars of the answer, on the fake host alone: OpenCode itself computes them of its prices. */
+  readonly cost?: number
   /** Sends the text, then closes the connection without a finish reason. */
   readonly cut?: boolean | Promise<void>
 }

@@ -3,6 +3,7 @@ import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import type { OthersTask } from '../../manager.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { STATUSES, type Group } from '../../task/status.ts'
+import { shareText, useText, type BudgetUse } from '../../task/budget-use.ts'
 import {
   isEnded,
   questionOf,
@@ -30,6 +31,8 @@ export interface TaskList {
   readonly at: number
   /** The total usage of the ended runs of agents. */
   readonly used: Usage
+  /** The budget of the session, and what its tasks have used of it. */
+  readonly budget?: BudgetUse | undefined
   /** Unfinished tasks that another living process runs. */
   readonly others: readonly OthersTask[]
   /** The session that this one was forked from, if it has launched nothing itself. */
@@ -40,10 +43,12 @@ export interface TaskList {
 interface NotedTask {
   readonly task: Task
   readonly note: string | undefined
+  /** Its budget, and what is used of it. */
+  readonly budget?: BudgetUse | undefined
 }
 
 export function listText(
-  { counts, shown, at, used, others, origin, problems }: TaskList,
+  { counts, shown, at, used, budget, others, origin, problems }: TaskList,
   { telling, traitsOf }: Pick<ToolPorts, 'telling' | 'traitsOf'>,
 ): string {
   const { running, done, error } = counts
@@ -54,6 +59,7 @@ export function listText(
     RULE,
   ]
   if (used.tokens > 0) lines.push(`Ended runs: ${formatTokens(used.tokens)} tokens, ${formatCost(used.cost)}`)
+  if (budget) lines.push(`Budget of the session: ${useText(budget)}`)
   const { listed, olderCount } = rowsOf(shown)
   if (shown.length > 0) {
     lines.push(
@@ -61,7 +67,7 @@ export function listText(
       '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
       '|---------|--------|-------|------|----------|--------|------|',
     )
-    lines.push(...listed.map(({ task, note }) => row(task, traitsOf(task).worker(task), note, at)))
+    lines.push(...listed.map((each) => row(each, traitsOf(each.task).worker(each.task), at)))
     if (olderCount > 0) lines.push(`${olderCount} older ended tasks are not listed.`)
     lines.push('', `💡 ${telling.afterList}`)
   }
@@ -88,12 +94,13 @@ function othersLine(others: OthersTask): string {
   return `\`${id}\` (${nameForModel(description)}) is run by ${processText(others)}, last recorded as ${status}.`
 }
 
-function row(task: Task, worker: string, note: string | undefined, now: number): string {
+function row({ task, note, budget }: NotedTask, worker: string, now: number): string {
   const usages = usagesOf(task)
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
   const description = nameForModel(task.description) + branchOf(task)
-  const what = [`\`${task.id}\``, statusOf(task, note), worker, description, durationOf(task, now)]
+  const status = [statusOf(task, note), ...(budget ? [shareText(budget)] : [])].join(', ')
+  const what = [`\`${task.id}\``, status, worker, description, durationOf(task, now)]
   const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
 }

@@ -1,6 +1,7 @@
 /** Renders the answer of a tool that has started or continued a task. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
+import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import type { CommandTask, Task } from '../../task/task.ts'
 import type { Telling } from '../telling.ts'
 import type { ToolPorts, ToolResult } from '../tool.ts'
@@ -20,6 +21,10 @@ export interface StartedTask {
   readonly note: string | undefined
   /** The task as it was before it was continued. */
   readonly before: Task | undefined
+  /** Its budget, and what is used of it. */
+  readonly budget: BudgetUse | undefined
+  /** Its model, if the cost of that cannot be counted although it is limited. */
+  readonly unpriced: string | undefined
 }
 
 export function startedCommandText({ task, note, label }: StartedCommand, telling: Telling): ToolResult {
@@ -47,7 +52,7 @@ export function startedCommandText({ task, note, label }: StartedCommand, tellin
 }
 
 export function startedTaskText(
-  { task, note, before }: StartedTask,
+  { task, note, before, budget, unpriced }: StartedTask,
   { traitsOf }: Pick<ToolPorts, 'traitsOf'>,
 ): ToolResult {
   const { id, sessionID, description, run } = task
@@ -58,6 +63,12 @@ export function startedTaskText(
     `status: ${status}${note === undefined ? '' : ` (${note})`}`,
     ...traitsOf(task).lines(task),
     `description: ${nameForModel(description)}`,
+    ...(budget ? [`budget: ${useText(budget)}`] : []),
+    ...(unpriced === undefined
+      ? []
+      : [
+          `⚠️ OpenCode knows no prices of ${unpriced}: its cost cannot be limited. Limits of tokens, toolCalls and minutes hold.`,
+        ]),
   ]
   if (before && run > before.run) lines.push(`run: ${run}, in the same session, with its context`)
   else if (before?.status === 'pending') lines.push('The prompt was added to its pending prompt.')

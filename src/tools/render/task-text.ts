@@ -3,6 +3,7 @@ import { formatCost, formatDuration, formatTokens, howToAnswer, incompleteText }
 import type { TaskReport } from '../../manager.ts'
 import { questionIn } from '../../text/question.ts'
 import { brief, nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
+import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import { isEnded, questionOf, type EndedTask, type UnfinishedTask, type Usage } from '../../task/task.ts'
 import type { ToolPorts, ToolResult } from '../tool.ts'
 import { commandText, type TextPorts } from './command-text.ts'
@@ -19,6 +20,8 @@ export interface Wanted {
 export interface TaskAnswer {
   readonly report: TaskReport
   readonly note: string | undefined
+  /** Its budget, and what is used of it. */
+  readonly budget: BudgetUse | undefined
   /** When it was read, in milliseconds since the Unix epoch. */
   readonly at: number
   readonly wanted: Wanted
@@ -49,7 +52,7 @@ export function taskText(ports: TaskTextPorts, answer: TaskAnswer): Exclude<Tool
 }
 
 function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): string {
-  const { report, wanted } = answer
+  const { report, wanted, budget } = answer
   const { task, messages } = report
   const { transcript, offset } = wanted
   const lines = isEnded(task)
@@ -63,6 +66,7 @@ function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): str
     `task_id: ${task.id}`,
     ...traitsOf(task).lines(task),
     `description: ${nameForModel(task.description)}`,
+    ...(budget ? [`budget: ${useText(budget)}`] : []),
     ...lines,
   ].join('\n')
 }

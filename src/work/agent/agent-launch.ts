@@ -1,9 +1,10 @@
 /** Makes an agent's work from a request: checks the agent and the model, and limits the permissions of the child session. */
 import { relative } from 'node:path'
 import { errorText, type PermissionRuleset, type Session, type Agent } from '../../host/opencode.ts'
+import { limitsOf, refuseBadBudget } from '../../task/budget.ts'
 import { newPromptID } from '../../task/id.ts'
 import { modelOf } from '../../task/model.ts'
-import type { TaskModel } from '../../task/task.ts'
+import type { Budget, TaskModel } from '../../task/task.ts'
 import { refuseEmptyPrompt, ToolError } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
@@ -30,6 +31,8 @@ export interface LaunchRequest {
    * whether the option `worktree.agents` has it.
    */
   readonly worktree?: boolean | undefined
+  /** What all runs of the task may use together. Default, for each limit: the option `budget.task`. */
+  readonly budget?: Budget | undefined
 }
 
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
@@ -42,6 +45,8 @@ interface Ports {
   readonly worktrees: () => Promise<WorktreeRuns>
   /** Whether an agent works in a worktree of its own, unless the request says. */
   readonly isIsolated: (agent: string) => boolean
+  /** The budget of a task whose request has none. */
+  readonly budget: Budget
 }
 
 export function agentLaunch({
@@ -49,11 +54,15 @@ export function agentLaunch({
   names,
   worktrees,
   isIsolated,
+  budget: usual,
 }: Ports): KindLaunch<LaunchRequest, AgentWork> {
   return {
     kind: 'agent',
 
-    check: ({ prompt }) => refuseEmptyPrompt(prompt),
+    check({ prompt, budget }) {
+      refuseEmptyPrompt(prompt)
+      refuseBadBudget(budget)
+    },
 
     async prepare(request, run, parent) {
       const [session, agent, primaryTools] = await Promise.all([
@@ -65,6 +74,7 @@ export function agentLaunch({
       const task = { ...run, description: request.description }
       const isOwn = request.worktree ?? isIsolated(agent.name)
       const worktree = isOwn ? await planned(task, worktrees) : undefined
+      const budget = limitsOf(usual, request.budget)
       const work: AgentWork = {
         kind: 'agent',
         agent: agent.name,
@@ -72,6 +82,7 @@ export function agentLaunch({
         ...(agent.steps !== undefined && { maxSteps: agent.steps }),
         prompt: request.prompt,
         promptIDs: [newPromptID(run, run.createdAt)],
+        ...(budget && { budget }),
         ...(worktree && { worktree }),
       }
       const rules = childRules(session, [...Object.values(names), ...primaryTools])

@@ -22,7 +22,14 @@ import {
   type Prompt,
   type Session,
 } from '../../host/opencode.ts'
-import { NO_USAGE, type AgentTask, type Outcome } from '../../task/task.ts'
+import {
+  NO_USAGE,
+  usagesOf,
+  usedTogether,
+  type AgentTask,
+  type Outcome,
+  type Usage,
+} from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
 import type { TimelineWriter } from '../../timeline.ts'
 import { interruption, type StopCause } from '../outcome.ts'
@@ -50,6 +57,8 @@ export interface AgentRunOptions {
   readonly startTimeoutMs: number
   /** Aborts the session. Never rejects. */
   readonly abort: () => Promise<void>
+  /** Called at the end of each step, maybe more than once. */
+  readonly onStep: () => void
   /** Called once, when the run needs no further event or poll. */
   readonly onOver: () => void
 }
@@ -123,6 +132,20 @@ export class AgentRun {
     return this.#folded !== undefined
   }
 
+  get taskID(): string {
+    return this.#task.id
+  }
+
+  /** Its usage so far, as its events show it. */
+  get usage(): Usage {
+    return this.#fold.usageSince(usedTogether(usagesOf(this.#task)))
+  }
+
+  /** Whether its newest message is a final answer, so that no step follows unless another prompt waits. */
+  get isAnswered(): boolean {
+    return this.#fold.isAnswered
+  }
+
   /** How many answers in a row had neither a known finish nor a tool call. */
   get loops(): number {
     return this.#loop.answers
@@ -171,7 +194,9 @@ export class AgentRun {
    */
   observeMessage(info: Message): void {
     this.#fold.observeMessage(info)
-    if (info.role !== 'assistant' || info.time.completed === undefined || info.error || info.summary) return
+    if (info.role !== 'assistant' || info.time.completed === undefined) return
+    this.#options.onStep()
+    if (info.error || info.summary) return
     if (info.id === this.#loop.messageID) return
     const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
     this.#loop = { messageID: info.id, answers: isLoop ? this.#loop.answers + 1 : 0 }

@@ -18,6 +18,7 @@ import {
   type EndedTask,
   type Failure,
   type Outcome,
+  type Usage,
 } from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { failed, stopped, type StopCause } from '../outcome.ts'
@@ -31,6 +32,8 @@ interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
   readonly worktrees: () => Promise<WorktreeRuns>
   readonly queue: Queue
+  /** Called for a task at the end of each of its steps, and at each status poll. */
+  readonly onStep: (taskID: string) => void
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
 }
@@ -42,12 +45,17 @@ export interface AgentOptions {
   readonly startTimeoutMs: number
 }
 
+/** Time in which OpenCode stores an accepted message and starts its turn; generous (contract 2.3). */
+const STORED_WITHIN_MS = 1000
+
 export class AgentRunner implements WorkKind<AgentTask> {
   readonly queue: Queue
   readonly #ports: Ports
   readonly #options: AgentOptions
   /** By session id. */
   readonly #runs = new Map<string, AgentRun>()
+  /** The usage of each run until its end is stored, which is after the run itself. By task id. */
+  readonly #usages = new Map<string, () => Usage>()
   /** How a recovery treats a turn that still runs. */
   #leftTurns: 'abort' | 'resume' = 'abort'
   #stopPolling: (() => void) | undefined
@@ -68,6 +76,14 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
+    try {
+      return await this.#runAnywhere(task, onStarted, stop)
+    } finally {
+      this.#usages.delete(task.id)
+    }
+  }
+
+  async #runAnywhere(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     if (!task.worktree) return this.#run(task, onStarted, stop)
     const run = async (failure: Failure | undefined): Promise<Outcome> => {
       if (stop.aborted) return stopped(stop.reason as StopCause)
@@ -86,14 +102,17 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const run = new AgentRun(task, this.#ports, {
       startTimeoutMs: this.#options.startTimeoutMs,
       abort: () => this.#abort(sessionID),
+      onStep: () => this.#ports.onStep(task.id),
       onOver: () => this.#forget(sessionID, run),
     })
+    this.#usages.set(task.id, () => run.usage)
     // Register before the prompt is sent, so that no event is missed.
     this.#runs.set(sessionID, run)
     this.#stopPolling ??= this.#ports.statuses.subscribe((statuses) => {
       for (const [id, each] of this.#runs) {
         if (id in statuses) each.observeBusy()
         else each.check()
+        this.#ports.onStep(each.taskID)
       }
     })
     if (task.status === 'starting') run.start(onStarted)
@@ -163,11 +182,14 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   /**
-   * Sends one more prompt to a running task, whose model reads it at its next step. Rejects with a `HostError` if the
-   * session cannot have received it.
+   * Sends one more prompt to a running task, whose model reads it at its next step. Resolves with false if the run has ended
+   * meanwhile; the turn of the prompt is then aborted. Rejects with a `HostError` if the session cannot have received it.
    */
-  async steer(task: AgentTask, prompt: { readonly promptID: string; readonly text: string }): Promise<void> {
-    const { log, opencode, store } = this.#ports
+  async steer(
+    task: AgentTask,
+    prompt: { readonly promptID: string; readonly text: string },
+  ): Promise<boolean> {
+    const { clock, log, opencode, store } = this.#ports
     const isAtWork = (): boolean => {
       const now = store.get(task.id)
       return now?.run === task.run && isActive(now)
@@ -178,11 +200,24 @@ export class AgentRunner implements WorkKind<AgentTask> {
       if (!(error instanceof HostError) || error.reason !== 'noAnswer') throw error
       log.warn(`${task.id}: ${error.message}; it may have been accepted, so the session is watched`)
     }
+    const now = store.now(task)
+    if (now.run !== task.run || !isEnded(now)) return true
+    // Abort once the prompt is stored: its turn would run outside of the queue.
+    await new Promise<void>((resolve) => {
+      clock.after(STORED_WITHIN_MS, resolve)
+    })
+    await this.#abort(task.sessionID)
+    return false
   }
 
-  /** Aborts the session of a task; call it only outside the task's runs. Never rejects. */
-  abort({ sessionID }: AgentTask): Promise<void> {
-    return this.#abort(sessionID)
+  /** Returns the usage of the present run of a task so far; `undefined` if it has none. */
+  usageOf(taskID: string): Usage | undefined {
+    return this.#usages.get(taskID)?.()
+  }
+
+  /** Whether the newest message of a session at work is a final answer. */
+  isAnswered(sessionID: string): boolean {
+    return this.#runs.get(sessionID)?.isAnswered ?? true
   }
 
   /** Milliseconds since the last event of a session at work; `undefined` for any other session. */

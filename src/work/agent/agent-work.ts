@@ -1,7 +1,7 @@
 /** The work of an agent, as a task and its record hold it. Pure. */
 import * as z from 'zod/mini'
 import { endSchema, usageSchema } from '../../task/state-schema.ts'
-import type { End, TaskIdentity, TaskModel, Usage } from '../../task/task.ts'
+import type { Budget, End, TaskIdentity, TaskModel, Usage } from '../../task/task.ts'
 
 export interface AgentWork {
   readonly kind: 'agent'
@@ -20,6 +20,10 @@ export interface AgentWork {
   readonly earlier?: readonly EarlierRun[]
   /** The total usage of the runs before `earlier`. */
   readonly usedBefore?: Usage
+  /** How long the runs before `earlier` were at work, in milliseconds. */
+  readonly workedBeforeMs?: number
+  /** The limits of all runs together; absent where there are none. */
+  readonly budget?: Budget
   /** Absent where the agent works in its parent's directory. */
   readonly worktree?: Worktree
 }
@@ -71,6 +75,15 @@ export const agentSchema = z.object({
     ),
   ),
   usedBefore: z.exactOptional(usageSchema),
+  workedBeforeMs: z.exactOptional(z.number()),
+  budget: z.exactOptional(
+    z.object({
+      cost: z.exactOptional(z.number()),
+      tokens: z.exactOptional(z.number()),
+      toolCalls: z.exactOptional(z.number()),
+      minutes: z.exactOptional(z.number()),
+    }),
+  ),
   worktree: z.exactOptional(
     z.object({
       root: z.string(),

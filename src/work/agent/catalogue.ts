@@ -34,6 +34,11 @@ export class Catalogue {
     this.#lists = listsOf(this.#opencode)
   }
 
+  /** Returns the configured providers with their models. Rejects with a `HostError`. */
+  providers(): Promise<readonly Provider[]> {
+    return this.#lists.providers()
+  }
+
   /** Returns the names of the tools that no sub-agent gets. Rejects with a `HostError`. */
   primaryTools(): Promise<readonly string[]> {
     return this.#lists.primaryTools()

@@ -71,10 +71,11 @@ export class Permissions {
   }
 
   observeAsked({ id, sessionID, permission, patterns }: PermissionRequest): void {
-    const { log, opencode, store } = this.#ports
+    const { clock, log, opencode, store } = this.#ports
     const task = store.findBySession(sessionID)
     if (!task || this.#open.has(id)) return
-    if (!store.dispatch(task.id, { type: 'permissionAsked', request: { id, permission, patterns } })) return
+    const asked = { type: 'permissionAsked', request: { id, permission, patterns }, at: clock.now() } as const
+    if (!store.dispatch(task.id, asked)) return
     const { permissionNoticeMs, permissionTimeoutMs } = this.#options
     this.#open.set(id, {
       taskID: task.id,
@@ -104,7 +105,8 @@ export class Permissions {
     if (!request) return
     cancelTimers(request)
     this.#open.delete(requestID)
-    this.#ports.store.dispatch(request.taskID, { type: 'permissionReplied', requestID })
+    const { clock, store } = this.#ports
+    store.dispatch(request.taskID, { type: 'permissionReplied', requestID, at: clock.now() })
   }
 
   #forget({ id }: Task): void {

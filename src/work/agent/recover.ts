@@ -34,7 +34,11 @@ export function atWork(task: AgentTask): Task {
   const events: readonly TaskEvent[] = [
     { type: 'slotTaken', at: task.createdAt },
     { type: 'prompted', at: task.createdAt },
-    ...permissionRequests.map(({ id }) => ({ type: 'permissionReplied' as const, requestID: id })),
+    ...permissionRequests.map(({ id }) => ({
+      type: 'permissionReplied' as const,
+      requestID: id,
+      at: task.createdAt,
+    })),
   ]
   return events.reduce<Task>((now, event) => transition(now, event) ?? now, task)
 }

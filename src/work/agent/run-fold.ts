@@ -5,10 +5,11 @@
  *   waiting → following → lost
  *
  * `waiting`: the prompt of the run was not observed. `following`: each event so far continues the run. `lost`: an event was
- * missing, late or of another run, or the run continued in a way that only its messages explain; they must be read.
+ * missing, late or of another run, or the run continued in a way that only its messages explain; they must be read. The usage
+ * is counted in this state too, because a budget must hold.
  */
 import type { Message, Part, Session } from '../../host/opencode.ts'
-import { NO_USAGE, usedTogether } from '../../task/task.ts'
+import { NO_USAGE, usedTogether, type Usage } from '../../task/task.ts'
 import {
   activityIn,
   isFinalAnswer,
@@ -48,8 +49,10 @@ export class RunFold {
     activity: undefined,
   }
   #newest: AssistantTurn['info'] | undefined
-  /** The tokens of the session before the run; `undefined` if no event has reported them. */
-  #tokensBefore: number | undefined
+  /** The sums of the session before the run; `undefined` if no event has reported them. */
+  #sumsBefore: Sums | undefined
+  /** The newest sums of the session. */
+  #sums: Sums | undefined
   /** The parts of the newest assistant message. */
   readonly #parts = new Map<string, Part>()
 
@@ -59,7 +62,7 @@ export class RunFold {
 
   observeMessage(info: Message): void {
     if (info.role === 'user') this.#observeUser(info.id)
-    else if (this.#state === 'following') this.#observeAssistant(info)
+    else if (this.#state !== 'waiting') this.#observeAssistant(info)
   }
 
   /** Stops following the run, because events were missed. */
@@ -68,7 +71,7 @@ export class RunFold {
   }
 
   observePart(part: Part): void {
-    if (this.#state !== 'following') return
+    if (this.#state === 'waiting') return
     if (part.type === 'compaction') this.#observeCompaction(part)
     else if (part.messageID === this.#newest?.id) {
       const kept = outlineOf(part)
@@ -80,11 +83,13 @@ export class RunFold {
    * Compares the tokens of the session with those of the observed messages, because all events of a step may be lost.
    * OpenCode sends the session when a prompt is stored, and when a step has begun (contract 15.32).
    */
-  observeSession({ tokens }: Session): void {
-    if (!tokens || this.#state === 'lost') return
-    if (!this.#newest) this.#tokensBefore = tokensOf(tokens)
-    else if (this.#tokensBefore !== undefined) {
-      const spent = tokensOf(tokens) - this.#tokensBefore
+  observeSession({ tokens, cost = 0 }: Session): void {
+    if (!tokens) return
+    this.#sums = { tokens: tokensOf(tokens), cost }
+    if (this.#state === 'lost') return
+    if (!this.#newest) this.#sumsBefore = this.#sums
+    else if (this.#sumsBefore !== undefined) {
+      const spent = this.#sums.tokens - this.#sumsBefore.tokens
       const ended = this.#before.usage.tokens
       if (spent !== ended && spent !== ended + tokensOf(this.#newest.tokens)) this.#state = 'lost'
     }
@@ -102,6 +107,27 @@ export class RunFold {
     if (!turn || !this.following || turn.info.error || !isWhole(turn.parts)) return undefined
     // A text whose events were lost would look like none.
     return transcriptOfAnswer(turn, this.#askedID, { ...this.#before, text: undefined })
+  }
+
+  /**
+   * The usage of the run so far. Once an event was missed, it is at least that of the session since `before`.
+   *
+   * @param before the usage of the runs before, for a run whose begin was not observed
+   */
+  usageSince(before: Usage): Usage {
+    const counted = usedTogether([this.#before.usage, ...(this.#turn ? [usageOf([this.#turn])] : [])])
+    if (this.#state !== 'lost' || !this.#sums) return counted
+    const { tokens, cost } = this.#sumsBefore ?? before
+    return {
+      ...counted,
+      tokens: Math.max(counted.tokens, this.#sums.tokens - tokens),
+      cost: Math.max(counted.cost, this.#sums.cost - cost),
+    }
+  }
+
+  /** Whether the newest message is a final answer, so that no step follows unless another prompt waits. */
+  get isAnswered(): boolean {
+    return this.#turn?.info.time.completed !== undefined && isFinalAnswer(this.#turn)
   }
 
   /** The progress of the run; `undefined` if the fold does not follow it. */
@@ -153,10 +179,7 @@ export class RunFold {
   #close(info: AssistantTurn['info']): void {
     const turn = { info, parts: [...this.#parts.values()] }
     this.#parts.clear()
-    if (info.time.completed === undefined || (!info.error && !isWhole(turn.parts))) {
-      this.#state = 'lost'
-      return
-    }
+    if (info.time.completed === undefined || (!info.error && !isWhole(turn.parts))) this.#state = 'lost'
     const { usage, steps, text, activity } = this.#before
     const own = info.summary ? [] : turn.parts
     this.#before = {
@@ -171,6 +194,9 @@ export class RunFold {
     return this.#newest && { info: this.#newest, parts: [...this.#parts.values()] }
   }
 }
+
+/** The sums that OpenCode reports of a session. */
+type Sums = Pick<Usage, 'tokens' | 'cost'>
 
 /** Whether all parts seem to have arrived: the step has its end, and each text is complete. */
 function isWhole(parts: readonly Part[]): boolean {

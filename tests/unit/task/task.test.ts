@@ -34,13 +34,14 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   permissionAsked: ['one', 'two'].map((id) => ({
     type: 'permissionAsked',
     request: { id, permission: 'bash', patterns: ['rm x'] },
+    at: 4,
   })),
   permissionUnanswered: ['one', 'two'].map((requestID) => ({
     type: 'permissionUnanswered',
     requestID,
     at: 5,
   })),
-  permissionReplied: ['one', 'two'].map((requestID) => ({ type: 'permissionReplied', requestID })),
+  permissionReplied: ['one', 'two'].map((requestID) => ({ type: 'permissionReplied', requestID, at: 9 })),
   ended: [completed, failed, cancelled].map((outcome) => ({ type: 'ended', at: 5, outcome })),
   treeRemoved: [{ type: 'treeRemoved', commit: 'c0ffee' }],
   continued: [{ type: 'continued', next: { createdAt: 6, prompt: 'more', promptIDs: ['msg_more'] } }],

@@ -27,6 +27,7 @@ test.each([
     names: toolNames(''),
     worktrees: () => Promise.resolve(runs),
     isIsolated: (agent) => agent === 'writer',
+    budget: {},
   })
   const request = { parentID: 'ses_1', prompt: 'Write', description: 'Write a page', ...call }
   const run = { id: 'bg_1', run: 1, createdAt: 1 }
