@@ -4,7 +4,6 @@ import type { Event, Session, SessionStatus } from './host/opencode.ts'
 import type { Rooms } from './rooms.ts'
 import type { ViewHint } from './setup/view-hint.ts'
 import type { StoreListener } from './task/store.ts'
-import { isEnded } from './task/task.ts'
 
 /** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
 export type Observers = {
@@ -120,7 +119,7 @@ export function taskObserver(rooms: TaskObservers): StoreListener {
     parents.observeTask(task, event)
     // The record of an end is written after its notice was sent, because only the notice is awaited.
     records.observeTask(task, event, () => parents.find(task.parentID)?.outbox.sent())
-    // A launch may have begun before the budget of its session was spent, and an end may spend it.
-    if (task.status === 'pending' || isEnded(task)) checkBudget(task.id)
+    // A launch may have begun before the budget of its session was spent.
+    if (task.status === 'pending') checkBudget(task.id)
   }
 }

@@ -138,11 +138,9 @@ export class Budgets {
       void this.#tell(task, `You have used ${shareText(own)}, your budget.`)
   }
 
-  /** Stops an agent, unless it has just given its final answer. */
-  #stop({ id, kind, sessionID, status }: Task, message: string): void {
-    const { agents, executor } = this.#ports
-    if (kind !== 'agent' || (status !== 'pending' && agents.isAnswered(sessionID))) return
-    executor.stop(id, { type: 'budget', message })
+  /** Stops an agent; one that has just given its final answer still completes. */
+  #stop({ id, kind }: Task, message: string): void {
+    if (kind === 'agent') this.#ports.executor.stop(id, { type: 'budget', message })
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
+import { shareText, spentOf } from '../task/budget-use.ts'
 import { isEnded, questionOf, type Task } from '../task/task.ts'
 import { oneLine } from '../text/sanitize.ts'
 import { traitsOf } from '../work/kinds.ts'
@@ -101,7 +102,7 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
     const title = `${PHASES[phase].sign} ${truncate(task.description, Math.floor(width / 2))}`
-    const about = [traitsOf(task).worker(task), detailOf(view), changesOf(task)]
+    const about = [traitsOf(task).worker(task), budgetOf(view, now), detailOf(view), changesOf(task)]
       .filter((text) => text !== undefined)
       .join(' · ')
     return {
@@ -163,12 +164,23 @@ function changesOf(task: Task): string | undefined {
   }
 }
 
+/** Returns how much of its budget a task has used; `undefined` if it has none, or has not begun. */
+function budgetOf({ task, phase, tokens, cost }: TaskView, now: number): string | undefined {
+  if (!('budget' in task) || !task.budget || phase === 'pending') return undefined
+  // The record has the tool calls of ended runs alone.
+  const { toolCalls, ...others } = task.budget
+  const budget = toolCalls !== undefined && isEnded(task) ? task.budget : others
+  if (Object.keys(budget).length === 0) return undefined
+  return shareText({ budget, spent: { ...spentOf(task, undefined, now), tokens, cost } })
+}
+
 function rowOf(view: TaskView, now: number, width: number): Row {
   const { task, phase } = view
   const time = timeOf(view, now)
   // The branch begins with the name of this plugin, and the row is short.
   const left = isEnded(task) ? changesOf(task)?.replace('opencode-background/', '') : undefined
-  const detail = detailOf(view) ?? left
+  const used = isEnded(task) ? undefined : budgetOf(view, now)
+  const detail = [used, detailOf(view) ?? left].filter((text) => text !== undefined).join(' · ')
   // Two cells for the sign, one before the time.
   const room = width - 2 - (time === '' ? 0 : widthOf(time) + 1)
   return {
@@ -178,7 +190,7 @@ function rowOf(view: TaskView, now: number, width: number): Row {
     tone: PHASES[phase].tone,
     label: truncate(`${doerOf(view)} ${task.description}`, room),
     time,
-    detail: detail === undefined ? undefined : truncate(detail, width - 2),
+    detail: detail === '' ? undefined : truncate(detail, width - 2),
     // The sign alone has the warning colour, which is hard to read in a light theme.
     detailTone: phase === 'waiting' ? 'text' : 'textMuted',
   }

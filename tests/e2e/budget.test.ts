@@ -96,3 +96,79 @@ test('at 100 % it ends as failed with its work so far, and continues only with a
   await parent.quiet()
   expect(parent.childRequests.length).toBeGreaterThanOrEqual(5)
 })
+
+test('when the budget of a session is spent, its children end once each, and a launch is refused', async () => {
+  const project = stage.project({ options: { budget: { session: { tokens: 1000 } } } })
+  const parent = await stage.parent(stubborn, {}, project)
+  const answers = await parent.call([backgroundTask('one'), backgroundTask('two')])
+  const ids = answers.map(idIn)
+  for (const id of ids) await parent.waitForNotice(id)
+  await parent.quiet()
+  for (const id of ids) expect(parent.noticeText.split(`id="${id}"`)).toHaveLength(2)
+  expect(parent.noticeText).toMatch(/have spent the budget of the session, 1\.\dk tokens of 1\.0k tokens/)
+  expect(parent.noticeText).toContain('<partial>partial work</partial>')
+  const [refused] = await parent.call([backgroundTask('three')])
+  expect(refused).toMatch(/The tasks of this session have spent its budget: 1\.\dk tokens of 1\.0k tokens/)
+  expect(refused).toMatch(/Most of it: bg_\w+ \(\d+ tokens\), bg_\w+ \(\d+ tokens\)/)
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toMatch(/Budget of the session: 1\.\dk tokens of 1\.0k tokens/)
+  expect(list).toContain('(2 total)')
+})
+
+test('the answer to a launch says where a model has no prices, so that its cost cannot be limited', async () => {
+  const unpriced = { provider: { mock: { models: { m2: { cost: { input: 0, output: 0 } } } } } }
+  const project = stage.project({ config: unpriced })
+  const parent = await stage.parent(() => ({ text: 'done' }), {}, project)
+  const budget = { cost: 1, tokens: 5000 }
+  const [free, priced] = await parent.call([
+    backgroundTask('free', { budget, model: 'mock/m2' }),
+    backgroundTask('priced', { budget, model: 'mock/m1' }),
+  ])
+  expect(free).toContain('OpenCode knows no prices of mock/m2: its cost cannot be limited')
+  expect(priced).not.toContain('no prices')
+  await parent.waitForNotice(idIn(free))
+  await parent.waitForNotice(idIn(priced))
+})
+
+test('a budget that is none is refused, and nothing is launched', async () => {
+  const parent = await stage.parent()
+  const [zero, unknown, number] = await parent.call([
+    backgroundTask('x', { budget: { cost: 0 } }),
+    backgroundTask('x', { budget: { dollars: 1 } }),
+    backgroundTask('x', { budget: 5 }),
+  ])
+  expect(zero).toContain('budget.cost: must be a number above 0. Omit it for no limit.')
+  expect(unknown).toContain(
+    'budget.dollars: there is no such argument; it has cost, tokens, toolCalls, minutes.',
+  )
+  expect(number).toContain('budget: Invalid input: expected object, received number.')
+  const [list] = await parent.call([{ name: 'list_background', args: {} }])
+  expect(list).toContain('(0 total)')
+})
+
+test('after a kill -9 between 80 % and 100 % the child continues, and is not told again', async () => {
+  let taken = 0
+  let isRestarted = false
+  const parent = await stage.parent(() => {
+    taken += 1
+    if (!isRestarted) return taken > 9 ? new Promise<Reply>(() => {}) : STEP
+    return taken === 1 ? STEP : { text: 'the rest is missing' }
+  })
+  const [answer] = await parent.call([backgroundTask('count', { budget: { cost: 1.05 } })])
+  const id = idIn(answer)
+  await messageAbout('$1.05')
+  await parent.quietBesidesChildren()
+  const sessionID = parent.childRequests[0]?.sessionID ?? ''
+  await stage.restart('SIGKILL')
+  taken = 0
+  isRestarted = true
+  await parent.say('where were we')
+  expect(parent.noticeText).toContain('OpenCode stopped before the task had ended')
+  await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'go on' } }])
+  await parent.waitForNotice('the rest is missing')
+  const stored = await stage.server.messages(sessionID)
+  const messages = stored.filter(({ parts }) =>
+    parts.some((part) => part.type === 'text' && part.text.startsWith(TOLD)),
+  )
+  expect(messages).toHaveLength(1)
+})

@@ -31,6 +31,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/LICENSE',
     'package/README.md',
     'package/dist/answers.js',
+    'package/dist/budgets.js',
     'package/dist/command.js',
     'package/dist/follow.js',
     'package/dist/manager.js',

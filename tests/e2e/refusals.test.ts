@@ -51,9 +51,9 @@ test('R5: an empty task_id without an agent, and a cancel of one and of all, are
 
 test('R21: an unknown argument refuses a launch, and is a warning where a tool only reads', async () => {
   const call = (name: string, args: object): ToolCall => ({ name, args: { ...args } })
-  const launch = { prompt: 'x', agent: 'general', budget: 5, after: ['bg_1'] }
+  const launch = { prompt: 'x', agent: 'general', spending: 5, depends_on: ['bg_1'] }
   const answer = await refusal(call('background_task', launch))
-  expect(answer).toContain('budget: there is no such argument; it has ')
+  expect(answer).toContain('spending: there is no such argument; it has ')
   expect(answer).toContain('Nothing was done.')
   expect(await refusal(call('run_background', { command: 'true', timout: 5 }))).toContain(
     'timout: there is no such argument; did you mean timeout?',

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startStage, type Stage } from '../harness/stage.ts'
 import type { Row } from './rows.ts'
-import { ONE_AT_A_TIME, Scene } from './scene.ts'
+import { ONE_AT_A_TIME, Scene, SESSION_CALLS } from './scene.ts'
 
 /** Time for all rows of a fault to reach their moments on a busy machine. */
 const TOGETHER_MS = 180_000
@@ -14,6 +14,7 @@ function onOneStage(): () => Stage {
         concurrency: { models: { [ONE_AT_A_TIME.model]: 1 } },
         pollMs: 1000,
         startTimeoutMs: 20_000,
+        budget: { session: { toolCalls: SESSION_CALLS } },
       },
       config: { permission: { bash: { 'rm *': 'ask' } } },
     })

@@ -1,8 +1,8 @@
 /** Lists the faults, the moment in which each occurs, and its expected outcome. The real OpenCode plays each row. */
 import type { Fault } from '../harness/inside/protocol.ts'
-import type { Script } from '../harness/script.ts'
+import type { Reply, Script } from '../harness/script.ts'
 import { backgroundTask } from '../harness/stage.ts'
-import { ONE_AT_A_TIME, RESULT, type Scene, type Seen } from './scene.ts'
+import { ONE_AT_A_TIME, RESULT, SESSION_CALLS, type Scene, type Seen } from './scene.ts'
 
 export interface Row {
   readonly fault: string
@@ -58,6 +58,29 @@ const overflowing = (): Script => {
     const reply = isFull ? { status: 400, text: 'context length exceeded' } : { text: RESULT }
     isFull = false
     return reply
+  }
+}
+
+const calling = (count: number): Reply => ({
+  text: 'so far',
+  // Each is another one, because OpenCode asks for a permission at the third equal call of a step.
+  tools: Array.from({ length: count }, (_, index) => ({
+    name: 'glob',
+    args: { pattern: `nothing ${index}` },
+  })),
+})
+
+/** The child makes these tool calls once that many children of its parent are at work, and then is silent. */
+const spending = (calls: number, children: number) => (): Script => {
+  let asked = 0
+  let begin = (): void => {}
+  const isTogether = new Promise<void>((resolve) => (begin = resolve))
+  return async ({ messages }) => {
+    if (messages.some(({ role }) => role === 'tool')) return new Promise(() => {})
+    asked += 1
+    if (asked === children) begin()
+    await isTogether
+    return calling(calls)
   }
 }
 
@@ -185,6 +208,19 @@ const processRows: readonly Row[] = [
     },
     CUT_OFF,
   ),
+  row(
+    killed,
+    {
+      words: 'the child was told that its budget is nearly spent',
+      act: inTurn(
+        (scene) => scene.launchOnly({ budget: { toolCalls: 5 } }),
+        (scene) => scene.childIsToldOfBudget(),
+        (scene) => scene.parent.quietBesidesChildren(),
+      ),
+      child: spending(4, 1),
+    },
+    CUT_OFF,
+  ),
   row(killed, noticeStored('the notice is stored, and not answered'), WOKEN),
   row(
     killed,
@@ -304,6 +340,18 @@ const childRows: readonly Row[] = [
     { words: "the child's context is full, and summarised by the host", act: isTold },
     { words: 'it works', act: launchOnly, child: overflowing },
     WOKEN,
+  ),
+  row(
+    { words: "it and another child spend their session's budget in the same tick", act: endIsTold },
+    {
+      words: 'it works',
+      act: inTurn((scene) => scene.parent.call([backgroundTask('as well')]), launchOnly),
+      child: spending(SESSION_CALLS / 2, 2),
+    },
+    {
+      ...WOKEN,
+      told: `failed: stopped: the tasks of its session have spent the budget of the session, ${SESSION_CALLS} tool calls of ${SESSION_CALLS} tool calls. Only the user can raise it (option budget.session)`,
+    },
   ),
   row(
     {

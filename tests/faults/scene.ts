@@ -23,6 +23,9 @@ export const RESULT = 'the result'
 /** The arguments of a task whose model runs one task at a time. */
 export const ONE_AT_A_TIME = { model: 'mock/m2' }
 
+/** The tool calls that all tasks of a parent may make. */
+export const SESSION_CALLS = 6
+
 /** The time after which an unconfirmed notice is sent again. */
 const SENT_AGAIN_MS = 6000
 const LOOK_MS = 20
@@ -119,6 +122,19 @@ export class Scene {
         event.properties.part.text.startsWith('<background_task ') &&
         event.properties.part.sessionID === this.parent.id,
       'the notice',
+    )
+  }
+
+  /** Resolves when the child's session holds the message that its budget is nearly spent. */
+  async childIsToldOfBudget(): Promise<void> {
+    const sessionID = await this.childIsAtWork()
+    await this.#event(
+      ({ type, properties }) =>
+        type === 'message.part.updated' &&
+        properties.part.type === 'text' &&
+        properties.part.text.startsWith('[Automatic notice') &&
+        properties.part.sessionID === sessionID,
+      'the message about its budget',
     )
   }
 

@@ -30,15 +30,18 @@ export class FakeModel {
   async ask(request: ModelRequest, signal: AbortSignal): Promise<Reply> {
     const logged: Writable<FakeRequest> = { ...request, outcome: 'open' }
     this.#requests.push(logged)
-    signal.addEventListener('abort', () => {
+    const onAbort = (): void => {
       if (logged.outcome === 'open') logged.outcome = 'closed'
-    })
+    }
+    signal.addEventListener('abort', onAbort)
     try {
       const reply = this.#nextCall(request) ?? (await this.script(request))
       if (logged.outcome === 'open') logged.outcome = 'answered'
       return reply
     } catch (error) {
       return { status: 400, text: `The test's script threw: ${String(error)}` }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
     }
   }
 

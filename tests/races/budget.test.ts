@@ -83,3 +83,176 @@ test('two children that spend the budget of their session in one tick each end o
   await expect(launch(stage)).rejects.toThrow(/\$1\.60 of \$1\.00.*bg_\w+ \(\$0\.80\), bg_\w+ \(\$0\.80\)/)
   await expect(manager.continue(tasks[0]?.id ?? '', 'on')).rejects.toThrow('$1.60 of $1.00')
 })
+
+test('killed between 80 % and 100 %, a child that is continued is not told again', async () => {
+  const stage = stepping({}, () => ({ ...STEP, cost: 0.1 }))
+  const { clock, host, parentID } = stage
+  const { id } = await launch(stage, { cost: 1 })
+  await clock.advance(8 * (STEP_MS + 50))
+  expect(toldIn(stage, id)).toHaveLength(1)
+  stage.crash()
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  await stage.manager.continue(id, 'go on')
+  await clock.advance(20_000)
+  expect(stage.manager.get(id)).toMatchObject({ run: 2, status: 'failed', failure: { reason: 'budget' } })
+  expect((await stage.manager.budget(id))?.spent).toMatchObject({ toolCalls: 10 })
+  expect(toldIn(stage, id)).toHaveLength(1)
+})
+
+test('a kill in each moment of the message about a budget sends it at most once', async () => {
+  const counts = new Set<number>()
+  for (let ms = 0; ms <= 40; ms += 2) {
+    let steps = 0
+    const stage = stepping({}, () => ({ ...STEP, cost: steps++ === 0 ? 0.85 : 0.05 }))
+    const { clock, host, parentID } = stage
+    host.latencyMs = () => 5
+    const launched = launch(stage, { cost: 1 })
+    await clock.advance(200)
+    const { id } = await launched
+    await clock.advance(STEP_MS - 170 + ms)
+    stage.crash()
+    await clock.advance(1000)
+    host.userPrompt(parentID, 'where were we')
+    await clock.advance(10_000)
+    const continued = stage.manager.continue(id, 'go on')
+    await clock.advance(20_000)
+    await continued
+    const { length } = toldIn(stage, id)
+    expect(length, `killed after ${ms} ms`).toBeLessThanOrEqual(1)
+    counts.add(length)
+  }
+  expect(counts).toEqual(new Set([0, 1]))
+})
+
+test('a final answer that spends the budget completes its task, and is not followed by a message', async () => {
+  const stage = stepping({}, () => ({ text: 'the result', cost: 0.9 }))
+  const { clock, manager } = stage
+  const nearly = await launch(stage, { cost: 1 })
+  const spent = await launch(stage, { cost: 0.5 })
+  await clock.advance(20_000)
+  for (const { id } of [nearly, spent]) {
+    expect(manager.get(id)).toMatchObject({ status: 'completed' })
+    expect(toldIn(stage, id)).toEqual([])
+  }
+})
+
+test('a launch on its way when the budget of its session is spent ends unstarted, as do queued tasks', async () => {
+  const stage = stepping({ budget: { session: { toolCalls: 1 } }, concurrency: { total: 1 } })
+  const { clock, host, manager } = stage
+  const running = await launch(stage)
+  const queued = await launch(stage)
+  await clock.advance(STEP_MS - 100)
+  host.latencyMs = () => 300
+  const late = launch(stage)
+  await clock.advance(0)
+  host.latencyMs = () => 0
+  await clock.advance(20_000)
+  expect(manager.get(running.id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
+  for (const { id } of [queued, await late]) {
+    expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
+    expect(manager.get(id)).not.toHaveProperty('startedAt')
+  }
+  expect(stage.notices()).toHaveLength(3)
+})
+
+test('minutes are time at work: waits for a slot and for permissions do not count, a long tool call does', async () => {
+  const stage = createFakeStage({ concurrency: { total: 1 } })
+  const { clock, host, manager } = stage
+  const first = await stage.launch('first')
+  const { id, sessionID } = await launch(stage, { minutes: 2 })
+  await clock.advance(600_000)
+  stage.answer('first')
+  await clock.advance(30_000)
+  expect(manager.get(first.id)?.status).toBe('completed')
+  const asked = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(600_000)
+  expect(manager.get(id)?.status).toBe('waiting')
+  expect((await manager.budget(id))?.spent.minutes).toBeCloseTo(0.5, 1)
+  host.replyPermission(asked, 'once')
+  await clock.advance(60_000)
+  expect(manager.get(id)?.status).toBe('running')
+  expect(toldIn(stage, id)).toEqual([])
+  // At 1.6 minutes it is told, and at 2 it is stopped, without the end of any step.
+  await clock.advance(15_000)
+  expect(toldIn(stage, id)).toHaveLength(1)
+  await clock.advance(30_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
+})
+
+test('a budget holds although events are lost, by the sums of the session', async () => {
+  const stage = stepping()
+  const { clock, host, manager } = stage
+  const { id, sessionID } = await launch(stage, { tokens: 100 })
+  let left = 0
+  host.eventDelays = ({ type }) => {
+    const isLost = left > 0 && type !== 'session.updated'
+    if (type === 'message.updated') left -= 1
+    return isLost ? [] : [0]
+  }
+  await clock.advance(1500)
+  left = 6
+  await clock.advance(30_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
+  const steps = host.messagesOf(sessionID).filter(({ info }) => info.role === 'assistant').length
+  // 15 tokens a step.
+  expect(steps).toBeLessThanOrEqual(9)
+})
+
+test('a budget that is sent to a task at work is added to what it has', async () => {
+  const stage = stepping()
+  const { clock, manager } = stage
+  const { id } = await launch(stage, { cost: 1 })
+  await clock.advance(1500)
+  await manager.continue(id, 'more', { budget: { cost: 1, toolCalls: 3 } })
+  expect((await manager.budget(id))?.budget).toEqual({ cost: 2, toolCalls: 4 })
+  await clock.advance(20_000)
+  expect(manager.get(id)).toMatchObject({ status: 'failed', run: 1, failure: { reason: 'budget' } })
+  expect((await manager.budget(id))?.spent).toMatchObject({
+    cost: expect.closeTo(1.6) as number,
+    toolCalls: 4,
+  })
+})
+
+test('a budget that is not above 0 is refused, and nothing is created', async () => {
+  const stage = stepping()
+  const { host } = stage
+  for (const cost of [0, -1, Number.NaN, Infinity])
+    await expect(launch(stage, { cost })).rejects.toThrow('budget.cost: must be a number above 0')
+  expect(host.calls.filter(({ method }) => method === 'createSession')).toEqual([])
+})
+
+test('of the option and the argument, the argument wins for the limits that it names', async () => {
+  const stage = stepping({ budget: { task: { cost: 5, minutes: 3 } } })
+  const { manager } = stage
+  const { id } = await launch(stage, { cost: 1, tokens: 1000 })
+  expect((await manager.budget(id))?.budget).toEqual({ cost: 1, minutes: 3, tokens: 1000 })
+  expect((await manager.budget((await launch(stage)).id))?.budget).toEqual({ cost: 5, minutes: 3 })
+})
+
+test('a model without known prices is named where the cost is limited', async () => {
+  const stage = stepping()
+  const { host, manager, parentID } = stage
+  host.unpriced.add('mock/m2')
+  const on = (model: string, budget: Budget) =>
+    manager.launch({ parentID, agent: 'general', prompt: 'work', description: 'work', model, budget })
+  expect(await manager.unpricedModel((await on('mock/m2', { cost: 1 })).id)).toBe('mock/m2')
+  expect(await manager.unpricedModel((await on('mock/m2', { tokens: 1 })).id)).toBeUndefined()
+  expect(await manager.unpricedModel((await on('mock/m1', { cost: 1 })).id)).toBeUndefined()
+})
+
+test('a message about a budget is not sent while its record is written, nor after a cancellation', async () => {
+  const stage = stepping({}, () => ({ ...STEP, cost: 0.9 }))
+  const { clock, host, manager } = stage
+  const { id, sessionID } = await launch(stage, { cost: 1 })
+  await clock.advance(STEP_MS - 100)
+  host.latencyMs = () => 50
+  await clock.advance(120)
+  expect(manager.get(id)).toMatchObject({ promptIDs: [expect.any(String), expect.any(String)] })
+  const cancelled = manager.cancel(id)
+  await clock.advance(20_000)
+  expect((await cancelled).status).toBe('cancelled')
+  const prompts = host.calls.filter((call) => call.method === 'prompt' && call.sessionID === sessionID)
+  expect(prompts).toHaveLength(1)
+})

@@ -1,4 +1,5 @@
 /** Checks the invariants after a history. Each finding is a sentence; there should be none. */
+import { haveSameKey } from '../../../src/task/id.ts'
 import { isEnded } from '../../../src/task/task.ts'
 import { LIMITS, type Play } from './play.ts'
 import { exists } from './witness.ts'
@@ -33,7 +34,11 @@ export async function wrongIn(play: Play): Promise<string[]> {
   play.noteOwn()
   wrong.push(...(await unquiet(play)), ...leftovers(play))
   wrong.push(...witness.faults, ...witness.toldTwice().map((key) => `${key} is told twice`))
-  wrong.push(...untold(play, toldUnasked), ...endedTwice(stage.steps).map((step) => `twice: ${step}`))
+  wrong.push(
+    ...toldOfBudgetTwice(play),
+    ...untold(play, toldUnasked),
+    ...endedTwice(stage.steps).map((step) => `twice: ${step}`),
+  )
   // Runs last, because it launches tasks of its own and ends the instance.
   wrong.push(...(await wrongSlots(play)))
   return wrong
@@ -114,6 +119,16 @@ function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[]
         .filter((key) => isLeftAlone && play.own.has(key) && told.has(key))
         .map((key) => `${key} is told to who has cancelled it`),
     ]
+  })
+}
+
+/** Returns the children whose sessions hold two messages about the same budget. */
+function toldOfBudgetTwice({ stage: { host }, tasks }: Play): string[] {
+  return tasks.flatMap(({ id, sessionID }) => {
+    if (!exists(host, sessionID)) return []
+    const ids = host.messagesOf(sessionID).map(({ info }) => info.id)
+    const isTwice = ids.some((one, index) => ids.slice(index + 1).some((other) => haveSameKey(one, other)))
+    return isTwice ? [`${id} is told twice of one budget`] : []
   })
 }
 

@@ -66,7 +66,7 @@ export class Play {
     this.#isOver = new Promise((resolve) => {
       this.#setOver = resolve
     })
-    const { latencies, wake, onInterrupt, timeoutMs, permissionTimeoutMs } = history
+    const { latencies, wake, onInterrupt, timeoutMs, permissionTimeoutMs, sessionCalls = 0 } = history
     this.stage = createFakeStage(
       {
         concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
@@ -76,6 +76,7 @@ export class Play {
         startTimeoutMs: 20_000,
         timeoutMs,
         permissionTimeoutMs,
+        budget: { session: { toolCalls: sessionCalls } },
       },
       { isOutside: where === 'outside' },
     )
@@ -197,10 +198,12 @@ export class Play {
     if (!task) return
     const { sessionID, parentID } = task
     switch (step.type) {
-      case 'continue': {
+      case 'continue':
+      case 'afford': {
         const prompt = `more ${this.#prompts++}`
+        const budget = step.type === 'afford' ? { toolCalls: 1 } : undefined
         stage.answer(prompt)
-        this.#try(parentID, () => manager.continue(id, prompt))
+        this.#try(parentID, () => manager.continue(id, prompt, { budget }))
         return
       }
       case 'cancel':
@@ -235,8 +238,15 @@ export class Play {
       case 'launch': {
         if (this.#launches >= TASKS) return
         const prompt = `prompt ${this.#launches++}`
-        const { model } = step
-        const request = { parentID, agent: 'general', prompt, description: prompt, ...(model && { model }) }
+        const { model, calls } = step
+        const request = {
+          parentID,
+          agent: 'general',
+          prompt,
+          description: prompt,
+          ...(model && { model }),
+          ...(calls !== undefined && { budget: { toolCalls: calls } }),
+        }
         this.#try(parentID, async () => {
           this.#ids.push((await manager.launch(request)).id)
         })

@@ -7,7 +7,15 @@ export const TASKS = 5
 export const PARENTS = 2
 
 export type Step =
-  | { readonly type: 'launch'; readonly parent: number; readonly model: string | undefined }
+  /** `calls`: the tool calls of its budget. */
+  | {
+      readonly type: 'launch'
+      readonly parent: number
+      readonly model: string | undefined
+      readonly calls?: number | undefined
+    }
+  /** Continues it with a budget of one more tool call. */
+  | { readonly type: 'afford'; readonly task: number }
   /** `fail`: its turn fails. `occupy`: its turn runs until it is aborted. */
   | { readonly type: 'write'; readonly parent: number; readonly what: 'say' | 'fail' | 'occupy' }
   | {
@@ -54,7 +62,12 @@ const METHODS: readonly (keyof Opencode)[] = [
 const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] = [
   {
     weight: 8,
-    arbitrary: fc.record({ type: just('launch'), parent, model: fc.constantFrom(undefined, 'mock/m2') }),
+    arbitrary: fc.record({
+      type: just('launch'),
+      parent,
+      model: fc.constantFrom(undefined, 'mock/m2'),
+      calls: fc.constantFrom(undefined, undefined, 1, 2, 5),
+    }),
   },
   {
     weight: 8,
@@ -71,6 +84,7 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
       task,
     }),
   },
+  { weight: 2, arbitrary: fc.record({ type: just('afford'), task }) },
   { weight: 1, arbitrary: fc.record({ type: just('deleteChild'), task }) },
   { weight: 16, arbitrary: fc.record({ type: just('wait'), ms: fc.constantFrom(1, 3, 9, 40, 120, 3000) }) },
   {
@@ -107,7 +121,7 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
   },
 ]
 
-export const history = fc.record({
+const generated = fc.record({
   steps: fc.array(fc.oneof(...weighted), { minLength: 3, maxLength: 30 }),
   /** Milliseconds that calls and answers take, in turn. */
   latencies: fc.array(fc.constantFrom(0, 0, 1, 5, 12, 30), { minLength: 1, maxLength: 7 }),
@@ -115,8 +129,15 @@ export const history = fc.record({
   onInterrupt: just('keep', 'keep', 'cancel'),
   timeoutMs: fc.constantFrom(0, 0, 2000),
   permissionTimeoutMs: fc.constantFrom(0, 1000),
+  /** The tool calls that all tasks of a session may make; 0: no limit. */
+  sessionCalls: fc.constantFrom(0, 0, 0, 1, 3),
   /** Whether the user redoes undone messages before they write at the end. */
   redoes: fc.boolean(),
 })
 
-export type History = typeof history extends fc.Arbitrary<infer Value> ? Value : never
+type Generated = typeof generated extends fc.Arbitrary<infer Value> ? Value : never
+
+/** Older histories have no budget of their sessions. */
+export type History = Omit<Generated, 'sessionCalls'> & Partial<Pick<Generated, 'sessionCalls'>>
+
+export const history: fc.Arbitrary<History> = generated

@@ -235,3 +235,25 @@ test('the changes of a worktree can be applied and removed while they are there'
   const without = [PENDING, ...['none', 'removed'].map((type) => ({ ...completed(NOW), changes: { type } }))]
   for (const state of without) expect(titles(inTree(state))).not.toEqual(expect.arrayContaining(both))
 })
+
+test('a row and an entry show the used share of a budget, from the sums of the session', () => {
+  const session = { cost: 0.8, tokens: { input: 900, output: 0, reasoning: 0, cache: { read: 0, write: 0 } } }
+  const work = { ...AGENT, budget: { cost: 1, tokens: 9000 } }
+  const running = view('count', PENDING, { ...RUNNING, activity: 'bash npm test' }, session, work)
+  expect(sidebarOf([running], NOW, WIDTH)?.rows[0]?.detail).toBe('80 % of $1.00 · bash npm test')
+  expect(entriesOf([running], NOW, 100)[0]?.description).toContain('80 % of $1.00 · bash npm test')
+  const ended = view('count', completed(NOW), {}, session, work)
+  expect(sidebarOf([ended], NOW, WIDTH)?.rows[0]?.detail).toBeUndefined()
+  expect(entriesOf([ended], NOW, 100)[0]?.description).toBe('explore · 80 % of $1.00')
+})
+
+test('a pending task shows no share, and a running one no tool calls, which its record lacks', () => {
+  const work = { ...AGENT, budget: { toolCalls: 4 } }
+  const pending = view('count', PENDING, {}, {}, { ...AGENT, budget: { cost: 1 } })
+  const running = view('count', PENDING, { ...RUNNING, activity: 'thinking' }, {}, work)
+  const details = sidebarOf([pending, running], NOW, WIDTH)?.rows.map(({ detail }) => detail)
+  expect(details).toEqual(['thinking', 'waits for its turn'])
+  const usage = { toolCalls: 3, tokens: 0, cost: 0 }
+  const failed = view('count', { ...FAILED, usage }, {}, {}, work)
+  expect(entriesOf([failed], NOW, 100)[0]?.description).toBe('explore · 75 % of 4 tool calls · bad request')
+})
