@@ -118,6 +118,7 @@ export class Play {
   /** Resolves when the manager observes events. */
   async begin(): Promise<void> {
     const { clock, manager } = this.stage
+    await manager.sessionBudget('')
     if (this.where === 'inside') return
     const following = manager.follow().then(() => true)
     const passed = (): Promise<boolean> => clock.advance(1).then(() => false)
@@ -130,6 +131,8 @@ export class Play {
     else if ('parent' in step) await this.#takeOfParent(step)
     else if (this.where === 'inside') await this.#takeOfHost(step)
     else await this.#takeOfServer(step)
+    // A new instance loads what counts budgets, which takes longer than a settled clock waits.
+    await this.stage.manager.sessionBudget('')
     await this.stage.clock.advance(0)
     this.noteOwn()
   }

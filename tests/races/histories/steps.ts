@@ -129,8 +129,8 @@ const generated = fc.record({
   onInterrupt: just('keep', 'keep', 'cancel'),
   timeoutMs: fc.constantFrom(0, 0, 2000),
   permissionTimeoutMs: fc.constantFrom(0, 1000),
-  /** The tool calls that all tasks of a session may make; 0: no limit. */
-  sessionCalls: fc.constantFrom(0, 0, 0, 1, 3),
+  /** The tool calls that all tasks of a session may make; no history reaches 1000. */
+  sessionCalls: fc.constantFrom(1000, 1000, 1000, 1, 3),
   /** Whether the user redoes undone messages before they write at the end. */
   redoes: fc.boolean(),
 })
