@@ -73,14 +73,20 @@ const lightSDK: Plugin = {
   },
 }
 
-/** Replaces the event emitter that p-queue extends, which is as large as a room of ours: nobody listens to its events. */
+/**
+ * Replaces the event emitter that p-queue extends and the timer of its option `timeout`, together as large as a room of ours:
+ * nobody listens to its events, and no task of ours has that option.
+ */
 const lightQueue: Plugin = {
   name: 'light-queue',
   setup(bundler) {
     const namespace = 'light-queue'
-    bundler.onResolve({ filter: /^eventemitter3$/ }, ({ path }) => ({ path, namespace }))
-    bundler.onLoad({ filter: /.*/, namespace }, () => ({
-      contents: 'export class EventEmitter { on() {} emit() {} }',
+    bundler.onResolve({ filter: /^(?:eventemitter3|p-timeout)$/ }, ({ path }) => ({ path, namespace }))
+    bundler.onLoad({ filter: /.*/, namespace }, ({ path }) => ({
+      contents:
+        path === 'p-timeout'
+          ? "export class TimeoutError extends Error {}\nexport default () => { throw new Error('left out') }"
+          : 'export class EventEmitter { on() {} emit() {} }',
     }))
   },
 }
