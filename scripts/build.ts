@@ -22,6 +22,8 @@ const ENTRIES = {
   'request-answers': 'request-answers.ts',
   'going-on': 'launch/going-on.ts',
   budgets: 'launch/budgets.ts',
+  followers: 'launch/followers.ts',
+  recover: 'work/agent/recover.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
   answers: 'tools/render/answers.ts',

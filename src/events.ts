@@ -103,13 +103,15 @@ export function sessionDeleted({ agents, executor, kindOf, parents, store }: Roo
 
 type TaskObservers = Pick<
   Rooms,
-  'backoff' | 'checkBudget' | 'disposal' | 'parents' | 'permissions' | 'records' | 'timeline'
+  'backoff' | 'checkBudget' | 'disposal' | 'order' | 'parents' | 'permissions' | 'records' | 'timeline'
 >
 
 /** Returns the listener that passes each change of a task to the rooms, in this order. */
 export function taskObserver(rooms: TaskObservers): StoreListener {
-  const { backoff, checkBudget, disposal, parents, permissions, records, timeline } = rooms
+  const { backoff, checkBudget, disposal, order, parents, permissions, records, timeline } = rooms
   return (task, event) => {
+    // Followers end before the parent observes the end that they waited for, so that one notice reports all.
+    order.observeTask(task, event)
     // The timeline records the step of an end before the steps of its notice.
     timeline.observeTask(task, event)
     if (!disposal.signal.aborted) {

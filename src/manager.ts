@@ -159,8 +159,9 @@ export class BackgroundManager {
    * holds. Rejects with a `ToolError` if the request cannot be met; nothing is created then.
    */
   async launch(request: LaunchRequest): Promise<Task> {
+    await this.#rooms.order.check(request)
     const task = await this.#rooms.launcher.launch(this.#rooms.launches.agent, request)
-    this.#rooms.executor.enqueue(task)
+    await this.#rooms.order.enqueue(task)
     return this.#rooms.store.now(task)
   }
 
@@ -255,6 +256,11 @@ export class BackgroundManager {
   /** Returns how many tasks wait for a slot before this one; `undefined` if it does not wait. */
   placeInQueue(taskID: string): number | undefined {
     return this.#rooms.executor.placeInQueue(taskID)
+  }
+
+  /** Returns the ids of the unfinished tasks for which a pending task waits (`after`); empty if it waits for none. */
+  waitsFor(taskID: string): readonly string[] {
+    return this.#rooms.order.awaited(taskID)
   }
 
   /** Returns the milliseconds since the last event of a running task, once they reach `stalledAfterMs`. */
@@ -374,7 +380,7 @@ export class BackgroundManager {
 
   /** Cancels a session's unfinished tasks. Resolves with how many were cancelled, once all have stopped. */
   async cancelAll(parentID: string): Promise<number> {
-    const unfinished = [...(this.#rooms.parents.find(parentID)?.tasks.unfinishedIDs ?? [])]
+    const unfinished = this.#rooms.parents.find(parentID)?.tasks.cancelOrder ?? []
     const ended = await Promise.all(unfinished.map((taskID) => this.cancel(taskID)))
     return ended.filter((task) => task?.status === 'cancelled').length
   }

@@ -8,6 +8,7 @@ import { taskObserver } from './events.ts'
 import type { Budgets } from './launch/budgets.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
+import { Order } from './launch/order.ts'
 import { isRun } from './host/invocation.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
@@ -202,6 +203,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self)
   const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
+  const order = new Order({ clock, store, timeline, executor, kindOf, disposal: disposal.signal })
   const launcher = new Launcher({ budgetsFor, clock, store, timeline, records, parents }, options)
   const recovery = new Recovery({
     ...host,
@@ -226,7 +228,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     started: (taskID) => waitFor({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) =>
       executor.isStopping(taskID) ? waitFor({ store, clock }, taskID, isEnded) : undefined,
-    enqueue: (task) => executor.enqueue(task),
+    enqueue: (task) => order.enqueue(task),
   })
   if (options.tmux.enabled && server) {
     const runsInSession = (task: Task): boolean => traitsOf(task).runsInSession
@@ -253,7 +255,9 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     machine,
     worktrees,
   })
-  store.subscribe(taskObserver({ backoff, checkBudget, disposal, parents, permissions, records, timeline }))
+  store.subscribe(
+    taskObserver({ backoff, checkBudget, disposal, order, parents, permissions, records, timeline }),
+  )
   const rooms = {
     names,
     shellEnv,
@@ -277,6 +281,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     requests,
     statuses,
     launcher,
+    order,
     continuer,
     isIsolated,
     worktrees,

@@ -166,7 +166,7 @@ export class Continuer {
       }
       if (!store.dispatch(task.id, { type: 'continued', next })) return false
       const pending = store.get(task.id)
-      if (pending) enqueue(pending)
+      if (pending) await enqueue(pending)
       return true
     })
   }

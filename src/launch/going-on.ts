@@ -25,7 +25,7 @@ export interface GoingOnPorts {
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
   /** Queues a task that is pending again. */
-  readonly enqueue: (task: Task) => void
+  readonly enqueue: (task: Task) => Promise<void>
   readonly launcher: Launcher
   readonly log: Log
   readonly opencode: Opencode
@@ -104,6 +104,6 @@ async function tryToContinue(ports: GoingOnPorts, parent: Parent, task: CutOffTa
     store.dispatch(task.id, { type: 'continued', next })
     await records.written(task.sessionID)
     const pending = store.get(task.id)
-    if (pending) enqueue(pending)
+    if (pending) await enqueue(pending)
   })
 }

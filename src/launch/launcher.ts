@@ -52,7 +52,7 @@ export class Launcher {
           throw error
         })
         store.add(task)
-        timeline.add(task.id, { type: 'queued' })
+        if (!('after' in task)) timeline.add(task.id, { type: 'queued' })
         return task
       }),
     )

@@ -10,14 +10,14 @@ const DELAY_MS = 500
 
 /** @param disposal aborted when the instance ends, which cancels nothing */
 export function cancelSoon(
-  { unfinishedIDs }: ParentTasks,
+  tasks: ParentTasks,
   clock: Clock,
   disposal: AbortSignal,
   cancel: (taskID: string) => unknown,
 ): void {
   const cancelTimer = clock.after(DELAY_MS, () => {
     disposal.removeEventListener('abort', cancelTimer)
-    for (const taskID of unfinishedIDs) cancel(taskID)
+    for (const taskID of tasks.cancelOrder) cancel(taskID)
   })
   disposal.addEventListener('abort', cancelTimer)
 }

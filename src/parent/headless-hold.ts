@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Session } from '../host/opencode.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import type { Task } from '../task/task.ts'
 import type { Gate } from './wake-gate.ts'
 import type { Outbox } from './outbox.ts'
@@ -112,7 +113,7 @@ export class HeadlessHold {
       case 'unsent':
         return true
       case 'nothing':
-        return [...tasks.unfinished()].some((task) => !isService(task))
+        return [...tasks.unfinished()].some((task) => !isService(task) && dependenciesOf(task).length === 0)
     }
   }
 }

@@ -6,6 +6,7 @@
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import type { TextPart } from '../host/opencode.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import { messageID, partID } from '../task/id.ts'
 import { isOpenEnded, type Task } from '../task/task.ts'
 import type { NoticeMessage } from './delivery.ts'
@@ -78,8 +79,11 @@ export class NoticeBatch {
   put(notice: Notice): void {
     this.#unsent.set(noticeKey(notice), notice)
     this.#lastPuts = [...this.#lastPuts.slice(-1), this.#ports.clock.monotonic()]
+    const { task } = notice
+    // The end that a follower waited for is observed next, and belongs into the same message.
+    const waits = task.status === 'failed' && task.failure.reason === 'dependency'
     // A notice about an unfinished task is useful only while the task runs.
-    this.sendSoon({ wakes: !isEndNotice(notice) })
+    this.sendSoon({ waits, wakes: !isEndNotice(notice) })
   }
 
   /** Adds notices without sending them: they wait for the user's next message or for the gate to open. */
@@ -160,9 +164,13 @@ export class NoticeBatch {
     return wake !== 'never' && (wake !== 'all' || wakes || !this.#isAnyToEnd())
   }
 
-  /** Whether an unfinished task will end by itself; a server, a command without a time limit, will not. */
+  /**
+   * Whether an unfinished task will end by itself. A server, a command without a time limit, will not; nor will a follower, whose
+   * dependency may have asked the parent.
+   */
   #isAnyToEnd(): boolean {
-    for (const task of this.#ports.tasks.unfinished()) if (!isOpenEnded(task)) return true
+    for (const task of this.#ports.tasks.unfinished())
+      if (!isOpenEnded(task) && dependenciesOf(task).length === 0) return true
     return false
   }
 

@@ -12,7 +12,7 @@ import {
   incompleteText,
 } from '../text/format.ts'
 import { questionIn } from '../text/question.ts'
-import { brief, sanitizeForModel, nameForModel } from '../text/sanitize.ts'
+import { brief, nameForModel, sanitizeForElement } from '../text/sanitize.ts'
 import {
   isCutOff,
   isCutOffTooOften,
@@ -218,8 +218,8 @@ function endText({ task, text: whole }: EndNotice, room: number, context: Notice
     ...error,
     ...(isCutOff(task) ? restartLines(task, context) : []),
     ...incompleteLines(task, text),
-    ...(hint === undefined ? [] : [harmless(hint)]),
-    ...endLines(task).map(harmless),
+    ...(hint === undefined ? [] : [sanitizeForElement(hint)]),
+    ...endLines(task).map(sanitizeForElement),
     ...(text !== ''
       ? [inTag(resultTag(task), shortened(text, left))]
       : asked
@@ -273,12 +273,5 @@ function inTag(tag: string, text: string): string {
 }
 
 function shortened(text: string, room: number): string {
-  return cutMiddle(harmless(text), room, leftOut)
-}
-
-/** Escapes tags, so that a child's text cannot end or begin a notice; types such as `Partial` stay. */
-function harmless(text: string): string {
-  return sanitizeForModel(text)
-    .replaceAll(/<(?=\s*\/\s*(?:result|partial|error|question)\b)/gi, '&lt;')
-    .replaceAll(/<(?=(?:result|partial|error|question)\b)/g, '&lt;')
+  return cutMiddle(sanitizeForElement(text), room, leftOut)
 }

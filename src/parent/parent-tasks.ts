@@ -2,6 +2,7 @@
  * Indexes the tasks of one session by state, because each launch and each end reads them, and must cost the
  * same however many tasks exist. The store holds the tasks themselves.
  */
+import { dependenciesOf } from '../task/dependency.ts'
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import {
   isActive,
@@ -56,6 +57,16 @@ export class ParentTasks {
 
   get unfinishedIDs(): ReadonlySet<string> {
     return this.#unfinished
+  }
+
+  /**
+   * Returns the ids of the unfinished tasks in the order of a cancel: followers come before the tasks for which they wait, whose
+   * ends would end them as failed.
+   */
+  get cancelOrder(): readonly string[] {
+    const isFollower = (task: Task): boolean => dependenciesOf(task).length > 0
+    const newestFirst = [...this.unfinished()].toReversed()
+    return newestFirst.toSorted((a, b) => Number(isFollower(b)) - Number(isFollower(a))).map(({ id }) => id)
   }
 
   /** The tasks that have not ended. */

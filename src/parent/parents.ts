@@ -80,7 +80,7 @@ export class Parents {
   async #delete(parent: Parent): Promise<void> {
     const { launches, outbox, tasks } = parent
     do {
-      const cancels = [...tasks.unfinishedIDs].map((taskID) => this.#ports.cancel(taskID))
+      const cancels = tasks.cancelOrder.map((taskID) => this.#ports.cancel(taskID))
       await Promise.allSettled([parent.recovered, ...launches.keys(), ...cancels])
     } while (launches.size > 0 || tasks.unfinishedIDs.size > 0)
     outbox.settleAll()

@@ -24,6 +24,7 @@ const stepSchema = z.intersection(
   z.object({ at: z.number(), times: z.number() }),
   z.discriminatedUnion('type', [
     z.object({ type: z.literal('queued') }),
+    z.object({ type: z.literal('waits'), detail: z.string() }),
     z.object({ type: z.literal('recovered'), status: statuses }),
     z.object({
       type: z.literal('transition'),

@@ -31,6 +31,7 @@ const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
   slotTaken: false,
   prompted: false,
   appended: true,
+  released: true,
   steered: true,
   outputMatched: true,
   listening: true,

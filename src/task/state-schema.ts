@@ -61,7 +61,7 @@ export const endSchema = z.discriminatedUnion('status', [
     ...ended,
     status: z.literal('failed'),
     failure: z.object({
-      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output', 'budget']),
+      reason: z.enum(['error', 'timeout', 'empty', 'interrupted', 'exit', 'output', 'budget', 'dependency']),
       message: z.string(),
     }),
   }),

@@ -6,6 +6,7 @@ export type StepEvent =
   | 'slotTaken'
   | 'prompted'
   | 'appended'
+  | 'released'
   | 'steered'
   | 'outputMatched'
   | 'listening'
@@ -41,6 +42,8 @@ export type NoticeStep =
 /** A step without its time. Texts are one line. */
 export type NewStep =
   | { readonly type: 'queued' }
+  /** The task waits for others before it is queued. `detail` has their ids. */
+  | { readonly type: 'waits'; readonly detail: string }
   /** The plugin found the task after a restart. */
   | { readonly type: 'recovered'; readonly status: TaskStatus }
   /** An event of the task, and its status after it. `detail` is the event's data. */

@@ -4,7 +4,7 @@
  *   pending → starting → running ⇄ waiting → completed | failed | cancelled
  *      └─────────┴─────────────────────────→ failed | cancelled
  *
- * A `pending` task waits for a slot, a `starting` one has a slot and is being prompted, a `running` one was prompted, a
+ * A `pending` task waits for a slot, or for the tasks of its `after` first, a `starting` one has a slot and is being prompted, a `running` one was prompted, a
  * `waiting` one continues when the user has answered its permission requests, which can arrive before the prompt is
  * acknowledged. The last three states end the run; only the next run of the task leaves them, which begins as `pending`.
  * `transition` alone defines this. The store dispatches events, and returns whether the event took effect.
@@ -136,9 +136,10 @@ export interface Failure {
   /**
    * `error`: the host, the model or the system reported an error. `empty`: an agent ended without text or
    * tool call. `exit`: a command ended with a code other than 0, or by a signal. `output`: a command exceeded
-   * its output limit. `budget`: an agent has spent its budget, or that of its session.
+   * its output limit. `budget`: an agent has spent its budget, or that of its session. `dependency`: a task for which
+   * it waited failed or was cancelled, so that it never started.
    */
-  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output' | 'budget'
+  readonly reason: 'error' | 'timeout' | 'empty' | 'interrupted' | 'exit' | 'output' | 'budget' | 'dependency'
   readonly message: string
 }
 
@@ -214,6 +215,8 @@ export type Task = TaskDefinition &
     | End
   )
 
+type PendingTask = Extract<Task, { status: 'pending' }>
+
 export type TaskStatus = Task['status']
 export type EndedTask = Extract<Task, Ended>
 export type UnfinishedTask = Exclude<Task, EndedTask>
@@ -225,6 +228,8 @@ export type TaskEvent =
   | { readonly type: 'prompted'; readonly at: number }
   /** A prompt was added before the run began, and maybe a budget. */
   | ({ readonly type: 'appended'; readonly prompt: string } & Budgeted)
+  /** All tasks of `after` have completed: their results join the prompt, and the task may be queued. */
+  | { readonly type: 'released'; readonly results: string; readonly worktree?: Worktree }
   /** A message of the plugin steered the run. `why`: the message says that a budget is nearly spent. */
   | ({ readonly type: 'steered'; readonly promptID: string; readonly why?: 'budget' } & Budgeted)
   /**
@@ -243,6 +248,8 @@ export type TaskEvent =
   | { readonly type: 'treeRemoved'; readonly commit: string }
   /** A prompt after the end requested the next run. */
   | { readonly type: 'continued'; readonly next: NextRun }
+
+type Worktree = NonNullable<PromptedWork['worktree']>
 
 export type NextRun = Pick<TaskIdentity, 'createdAt'> &
   Pick<PromptedWork, 'prompt' | 'promptIDs'> &
@@ -349,13 +356,17 @@ function progressed(
 ): Task | undefined {
   switch (event.type) {
     case 'slotTaken':
-      return task.status === 'pending' ? { ...task, status: 'starting', startedAt: event.at } : undefined
+      return task.status === 'pending'
+        ? { ...withoutAfter(task), status: 'starting', startedAt: event.at }
+        : undefined
     case 'prompted':
       return task.status === 'starting' ? { ...task, status: 'running' } : undefined
     case 'appended':
       return 'prompt' in task && task.status === 'pending'
         ? { ...task, prompt: `${task.prompt}\n\n${event.prompt}`, ...budgeted(event) }
         : undefined
+    case 'released':
+      return 'after' in task && task.status === 'pending' ? released(task, event) : undefined
     case 'steered':
       return 'promptIDs' in task && (task.status === 'running' || task.status === 'waiting')
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID], ...budgeted(event) }
@@ -377,6 +388,24 @@ function progressed(
 
 function budgeted({ budget }: Budgeted): Budgeted {
   return budget ? { budget } : {}
+}
+
+/** Adds the results to the prompt, so that a later process and a later run find both in the record. */
+function released(
+  task: PromptedWork & PendingTask,
+  { results, worktree }: Extract<TaskEvent, { type: 'released' }>,
+): Task {
+  return {
+    ...withoutAfter(task),
+    prompt: `${task.prompt}\n\n${results}`,
+    ...(worktree && { worktree }),
+  }
+}
+
+/** A run that has started had its results, also if the record of its release was not written. */
+function withoutAfter<Pending extends PendingTask>(task: Pending): Omit<Pending, 'after'> & PendingTask {
+  const { after: _after, ...rest } = { after: undefined, ...task }
+  return rest as Omit<Pending, 'after'> & PendingTask
 }
 
 /** Removes a default time limit, because a command that is ready is a server. */
@@ -450,6 +479,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     workedBeforeMs = 0,
     budget,
     worktree,
+    after,
     ...rest
   } = task
   // The end takes the remaining fields: the compiler names a field that an end does not have.
@@ -473,6 +503,8 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     ...(workedMs > 0 && { workedBeforeMs: workedMs }),
     ...(budget && { budget }),
     ...(worktree && { worktree }),
+    // The run that ended was never released, so that its prompt lacks the results.
+    ...(after && { after }),
   }
   return { ...same, ...next, run: run + 1, status: 'pending' }
 }

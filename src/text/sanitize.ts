@@ -32,6 +32,13 @@ export function sanitizeForModel(text: string): string {
     .replaceAll(/<(?=task\s+[\w-]+=|\/task\s*>)/g, '&lt;')
 }
 
+/** Escapes the tags of notices too, so that a child's text cannot end or begin an element; types such as `Partial` stay. */
+export function sanitizeForElement(text: string): string {
+  return sanitizeForModel(text)
+    .replaceAll(/<(?=\s*\/\s*(?:result|partial|error|question)\b)/gi, '&lt;')
+    .replaceAll(/<(?=(?:result|partial|error|question)\b)/g, '&lt;')
+}
+
 /** Sanitizes a text onto one line. */
 export function oneLine(text: string): string {
   return sanitize(text).replaceAll(/\s+/g, ' ').trim()

@@ -21,6 +21,7 @@ export const TRANSITIONS: Readonly<Record<StepEvent, (status: TaskStatus, detail
   slotTaken: () => 'starting',
   prompted: () => 'running',
   appended: () => 'prompt extended',
+  released: () => 'queued: the tasks for which it waited have completed',
   steered: (_, why) =>
     why === undefined ? 'message sent to the running task' : 'told that its budget is nearly spent',
   outputMatched: (_, text) =>
@@ -38,6 +39,8 @@ export function stepText(step: NewStep): string {
   switch (step.type) {
     case 'queued':
       return 'queued'
+    case 'waits':
+      return `waits for ${step.detail}`
     case 'recovered':
       return `recovered after a restart, ${step.status}`
     case 'transition':

@@ -34,6 +34,8 @@ export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
   ['tail', ['tail_lines']],
   ['lines', ['tail_lines']],
   ['limit', ['message_limit']],
+  ['dependson', ['after']],
+  ['waitfor', ['after']],
 ])
 
 /** A `task` that does not match this names the work. */

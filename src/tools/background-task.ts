@@ -29,6 +29,10 @@ const ARGS = {
     z.optional(z.object({ cost: LIMIT, tokens: LIMIT, toolCalls: LIMIT, minutes: LIMIT })),
     'Stops it; cost in $',
   ),
+  after: described(
+    z.optional(z.array(z.string())),
+    'Task ids: start when all have completed, with their results',
+  ),
 }
 
 /** The length of the default description: the first words of the prompt. */
@@ -61,11 +65,13 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
     args.description === undefined ? NAME_LENGTH : LONGEST_NAME,
   )
   if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
+  const after: string[] = []
+  for (const id of args.after ?? []) after.push((await ownTask(manager, id, caller.sessionID)).id)
   // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
   await ask(caller, agent, description)
   await askForSetup(manager, agent, worktree, caller)
-  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget }
+  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget, after }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
   return startedTask(manager, task, undefined)
 }
@@ -83,6 +89,8 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
   if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
     throw new ToolError(`${before.id} already runs as agent "${before.agent}": omit agent.`)
   }
+  if (args.after?.length)
+    throw new ToolError(`${before.id} exists already: omit after, or start a new task with it.`)
   if (args.worktree !== undefined && args.worktree !== (before.worktree !== undefined)) {
     const where = before.worktree ? 'in its own worktree' : 'in your directory'
     throw new ToolError(`${before.id} works ${where}, and cannot be moved: omit worktree.`)

@@ -5,10 +5,10 @@
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
 import { leftOf } from '../task/time-limit.ts'
-import { isEnded, type EndedTask, type Outcome, type Task } from '../task/task.ts'
+import { isEnded, type EndedTask, type Failure, type Outcome, type Task } from '../task/task.ts'
 import { waitFor } from '../task/wait-for.ts'
 import type { WorkKind } from './kind.ts'
-import { interrupted, stopped, timeLimit, type Canceller, type StopCause } from './outcome.ts'
+import { failed, interrupted, stopped, timeLimit, type Canceller, type StopCause } from './outcome.ts'
 
 /** The members of a kind that the executor uses. */
 export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outlivesLimit' | 'run'>
@@ -81,11 +81,20 @@ export class Executor {
    * `AbortSignal` that is aborted again retains its reason.
    */
   stop(taskID: string, cause: StopCause): void {
+    if (!this.#endPending(taskID, stopped(cause))) this.#work.get(taskID)?.stop.abort(cause)
+  }
+
+  /** Fails a pending task; returns false if the task is not pending. */
+  failPending(taskID: string, reason: Failure['reason'], message: string): boolean {
+    return this.#endPending(taskID, failed(reason, message))
+  }
+
+  #endPending(taskID: string, outcome: Outcome): boolean {
     const task = this.#ports.store.get(taskID)
-    if (task?.status === 'pending') {
-      this.#ports.kindOf(task).queue.remove(taskID)
-      this.#end(taskID, stopped(cause))
-    } else this.#work.get(taskID)?.stop.abort(cause)
+    if (task?.status !== 'pending') return false
+    this.#ports.kindOf(task).queue.remove(taskID)
+    this.#end(taskID, outcome)
+    return true
   }
 
   /** Interrupts all unfinished tasks. OpenCode has already aborted their sessions (contract 9.4). */

@@ -184,7 +184,8 @@ export class Worktrees {
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
         // A branch that was reset to before its base has no commits of its own, but still other files.
-        if (stat.commits + stat.files === 0) return await this.#removeUnchanged(worktree, run)
+        if (stat.commits + stat.files === 0 || end === worktree.from?.commit)
+          return await this.#removeUnchanged(worktree, run)
         const conflicts = await conflictsOf(this.#git, worktree, run.id, end)
         const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
         return {
@@ -314,11 +315,12 @@ export class Worktrees {
   }
 
   async #make(worktree: Worktree, id: string): Promise<void> {
-    const { checkout, root, branch, base } = worktree
+    const { checkout, root, branch, base, from } = worktree
     await this.#removeHalfMade(worktree)
     const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
     // If the branch was deleted, the task continues from its last end.
-    const start = (isNew && (await newestEnd(this.#git, checkout, id))) || base.commit
+    const start = (isNew && (await newestEnd(this.#git, checkout, id))) || startOf(worktree)
+    if (from) await this.#git(checkout, ['update-ref', refOf(id, 'base'), base.commit])
     const isListed = (await listTrees(this.#git, checkout)).some((tree) => tree.root === root)
     // The directory is gone but git still lists the tree: one `--force` overrides that, and a second one a lock.
     const again = isListed ? ['--force', '--force'] : []
@@ -354,12 +356,12 @@ export class Worktrees {
 
   /** Commits all files of the tree, except ignored ones, and returns the commit. Without a directory, returns the last end. */
   async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
-    const { root, checkout, branch, base } = worktree
+    const { root, checkout, branch } = worktree
     if (!existsSync(root)) {
       // A clean-up may have removed the directory, and even the branch.
       const names = [`refs/heads/${branch}`, endRef(id, run)]
       const [ofBranch, ofRun] = await Promise.all(names.map((name) => commitOf(this.#git, checkout, name)))
-      return ofBranch ?? ofRun ?? base.commit
+      return ofBranch ?? ofRun ?? startOf(worktree)
     }
     const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
     return commitFiles(this.#git, worktree, message, () => endRef(id, run))
@@ -370,7 +372,7 @@ export class Worktrees {
     const why = existsSync(root) ? await removeDirectory(this.#git, worktree) : undefined
     if (why !== undefined) return { type: 'kept', why }
     const isElsewhere = (await otherTreeOf(this.#git, worktree)) !== undefined
-    if (!isElsewhere) await this.#deleteBranch(worktree, worktree.base.commit)
+    if (!isElsewhere) await this.#deleteBranch(worktree, startOf(worktree))
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
   }
@@ -397,6 +399,11 @@ async function projectName(root: string, repository: string): Promise<string> {
     .update(await realpath(repository))
     .digest('hex')
   return `${name}-${hash.slice(0, 8)}`
+}
+
+/** Returns the commit from which the branch of a tree starts. */
+function startOf({ base, from }: Worktree): string {
+  return from?.commit ?? base.commit
 }
 
 function slugOf(description: string): string {

@@ -67,7 +67,7 @@ test("every argument and its description reach the model's list of tools", async
     ]),
   )
   const argumentsOf = {
-    background_task: ['description', 'prompt', 'agent', 'task_id', 'model', 'worktree', 'budget'],
+    background_task: ['description', 'prompt', 'agent', 'task_id', 'model', 'worktree', 'budget', 'after'],
     background_output: [
       'task_id',
       'block',

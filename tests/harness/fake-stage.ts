@@ -39,7 +39,7 @@ export interface FakeStage {
   /** The logged steps of tasks, as `id: event, status`. */
   readonly steps: readonly string[]
   /** Launches a task; its prompt is its description. */
-  readonly launch: (description: string) => Promise<Task>
+  readonly launch: (description: string, after?: readonly string[]) => Promise<Task>
   /** Answers the child with the prompt `description`, now or when it asks. */
   readonly answer: (description: string, reply?: Reply) => void
   /** Answers all children, now and later. */
@@ -106,7 +106,9 @@ await Promise.all([
   import('../../src/follow.ts'),
   import('../../src/launch/going-on.ts'),
   import('../../src/launch/budgets.ts'),
+  import('../../src/launch/followers.ts'),
   import('../../src/request-answers.ts'),
+  import('../../src/work/agent/recover.ts'),
 ])
 
 /** Longer than all start timeouts, back-offs and retries. */
@@ -138,7 +140,9 @@ export function createFakeStage(
     return created
   }
   const host = new FakeHost(clock, ({ sessionID, messages }) => {
-    const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    const said = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    // The prompt of a follower ends with the results of the tasks for which it has waited.
+    const [asked = ''] = said.split('\n\nResults of the tasks')
     return sessionID === parentID ? { text: 'Noted.' } : replyTo(asked).promise
   })
   const parentID = host.createRootSession().id
@@ -244,7 +248,8 @@ export function createFakeStage(
     parentID,
     complaints,
     steps,
-    launch: (description) => manager.launch({ parentID, agent: 'general', prompt: description, description }),
+    launch: (description, after) =>
+      manager.launch({ parentID, agent: 'general', prompt: description, description, after }),
     answer: (description, reply = { text: `result of ${description}` }) =>
       replyTo(description).resolve(reply),
     answerAll() {

@@ -30,16 +30,16 @@ test('the first answer of a tool loads texts alone', async () => {
   expect(files.filter((file) => file.includes('zod') || file.endsWith('src/manager.ts'))).toEqual([])
 })
 
-/** Returns the files of which an entry's bundle has code. */
+/** Returns the files of which an entry's bundle has code; those of lazily loaded bundles are not in it. */
 async function filesOf(entry: string): Promise<string[]> {
   const { metafile } = await build({
     entryPoints: [fileURLToPath(new URL(`../../src/${entry}`, import.meta.url))],
     bundle: true,
     platform: 'node',
     format: 'esm',
+    plugins: [apart],
     metafile: true,
     write: false,
-    plugins: [apart],
   })
   const [output] = Object.values(metafile.outputs)
   return Object.entries(output?.inputs ?? {}).flatMap(([file, { bytesInOutput }]) =>

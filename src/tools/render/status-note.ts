@@ -7,6 +7,8 @@ export function statusNote(manager: BackgroundManager, task: Task): string | und
   if (manager.hasLeftovers(task.id)) return 'has leftover processes'
   switch (task.status) {
     case 'pending': {
+      const awaited = manager.waitsFor(task.id)
+      if (awaited.length > 0) return `waits for ${awaited.join(', ')}`
       const heldMs = manager.heldFor(task.id)
       if (heldMs !== undefined) return `provider retrying, for ${formatDuration(heldMs)}`
       const place = manager.placeInQueue(task.id)

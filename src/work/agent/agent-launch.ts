@@ -33,6 +33,8 @@ export interface LaunchRequest {
   readonly worktree?: boolean | undefined
   /** What all runs of the task may use together. Default, for each limit: the option `budget.task`. */
   readonly budget?: Budget | undefined
+  /** The ids of tasks of the same session: the agent starts once all have completed, with their results in its prompt. */
+  readonly after?: readonly string[] | undefined
 }
 
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
@@ -72,6 +74,7 @@ export function agentLaunch({
       ])
       const model = await modelFor(request, agent, session, catalogue)
       const task = { ...run, description: request.description }
+      const { after = [] } = request
       const isOwn = request.worktree ?? isIsolated(agent.name)
       const worktree = isOwn ? await planned(task, worktrees) : undefined
       const budget = limitsOf(usual, request.budget)
@@ -84,6 +87,7 @@ export function agentLaunch({
         promptIDs: [newPromptID(run, run.createdAt)],
         ...(budget && { budget }),
         ...(worktree && { worktree }),
+        ...(after.length > 0 && { after: [...new Set(after)] }),
       }
       const rules = childRules(session, [...Object.values(names), ...primaryTools])
       if (!worktree) return { work, permission: rules }

@@ -25,7 +25,6 @@ import { failed, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
-import { atWork, earlierEnds, endOf, reopened } from './recover.ts'
 import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 interface Ports extends AgentRunPorts {
@@ -126,6 +125,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
 
   async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
     const { clock, opencode } = this.#ports
+    // Loaded lazily, because few starts find tasks of an earlier process.
+    const { atWork, earlierEnds, endOf, reopened } = await import('./recover.ts')
     const isSettled = isEnded(recorded) && isTold(recorded)
     if (isSettled && recorded.worktree) await (await this.#ports.worktrees()).moveFromMissing(recorded)
     // An instance records its tasks as interrupted when it ends, but their sessions may show another end.

@@ -26,6 +26,8 @@ export interface AgentWork {
   readonly budget?: Budget
   /** Absent where the agent works in its parent's directory. */
   readonly worktree?: Worktree
+  /** The ids of the tasks whose results the prompt still lacks: the run starts once all of them have completed. */
+  readonly after?: readonly string[]
 }
 
 /** A git worktree in which an agent works. */
@@ -48,6 +50,8 @@ export interface Worktree {
     /** The number of files that `head` does not have. */
     readonly created: number
   }
+  /** The task from whose branch the tree starts, and the last commit of that; absent if the tree starts from `base`. */
+  readonly from?: { readonly taskID: string; readonly commit: string }
   /** The things that the tree lacks, such as the files of submodules, in a few words each. */
   readonly notes?: readonly string[]
 }
@@ -91,7 +95,9 @@ export const agentSchema = z.object({
       branch: z.string(),
       checkout: z.string(),
       base: z.object({ commit: z.string(), head: z.string(), changed: z.int(), created: z.int() }),
+      from: z.exactOptional(z.object({ taskID: z.string(), commit: z.string() })),
       notes: z.exactOptional(z.array(z.string())),
     }),
   ),
+  after: z.exactOptional(z.array(z.string())),
 })

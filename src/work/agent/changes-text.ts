@@ -11,13 +11,13 @@ const LEFT_LENGTH = 60
 const ERROR_LENGTH = 200
 
 /** The lines of an answer about a task. */
-export function worktreeLines({ branch, directory, base, notes = [] }: Worktree): string[] {
+export function worktreeLines({ branch, directory, base, from, notes = [] }: Worktree): string[] {
   const { commit, head, changed, created } = base
   const how = commit === head ? 'without' : 'and'
   const also = changed + created === 0 ? '' : ` ${how} your ${changed} changed, ${created} new files`
   return [
     `worktree: ${directory}`,
-    `branch: ${branch}, from HEAD ${head.slice(0, 7)}${also}`,
+    `branch: ${branch}, from ${from ? `the branch of ${from.taskID}` : `HEAD ${head.slice(0, 7)}${also}`}`,
     ...notes.map((note) => `note: ${note}`),
   ]
 }

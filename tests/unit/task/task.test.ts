@@ -28,6 +28,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   slotTaken: [{ type: 'slotTaken', at: 2 }],
   prompted: [{ type: 'prompted', at: 3 }],
   appended: [{ type: 'appended', prompt: 'And these.' }],
+  released: [{ type: 'released', results: 'The build passed.' }],
   steered: [{ type: 'steered', promptID: 'msg_steer' }],
   outputMatched: [{ type: 'outputMatched', match: { text: 'ready', at: 4 } }],
   listening: [{ type: 'listening', listening: { port: 3000, at: 4 } }],

@@ -1,0 +1,198 @@
+/**
+ * Holds the tasks that wait for others (`after`), outside of the queue. Loaded lazily, for the first of them.
+ *
+ *   waiting ──→ released, when each of its dependencies has completed: it is queued, with their results in its prompt
+ *      └──────→ ended, when one fails or is cancelled, or when the follower itself is
+ *
+ * An end costs as much as the task has followers, however many tasks there are. A dependency counts once it has completed, also
+ * if its next run begins before the follower is released.
+ */
+import type { Clock } from '../clock.ts'
+import { errorText } from '../host/opencode.ts'
+import { dependenciesOf, dependencyState } from '../task/dependency.ts'
+import type { StoreEvent, TaskStore } from '../task/store.ts'
+import { isEnded, type EndedTask, type Task } from '../task/task.ts'
+import type { TimelineWriter } from '../timeline.ts'
+import type { ToolErrorCode } from '../tool-error.ts'
+import type { Executor } from '../work/executor.ts'
+import type { KindOf } from '../work/kind.ts'
+import { resultsText, type Result, type Tree } from './results-text.ts'
+
+interface Ports {
+  readonly clock: Clock
+  readonly store: TaskStore
+  readonly executor: Pick<Executor, 'enqueue' | 'failPending'>
+  readonly kindOf: KindOf
+  readonly timeline: TimelineWriter
+}
+
+/** The results of a follower's dependencies, in the order of its `after`; `undefined` for those that are awaited. */
+type Awaited = Map<string, Result | undefined>
+
+/** The bytes of a command's output that are read as its result, of each stream. */
+const OUTPUT_BYTES = 16 * 1024
+
+export class Followers {
+  readonly #ports: Ports
+  /** By the id of the follower. */
+  readonly #awaited = new Map<string, Awaited>()
+  /** How many results each follower lacks. */
+  readonly #missing = new Map<string, number>()
+  /** The ids of the followers of an unfinished task. */
+  readonly #followers = new Map<string, Set<string>>()
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  /**
+   * Returns the message and the code of a refusal if a session does not know one of these tasks, or one has failed. This bundle
+   * must not create a `ToolError`, because callers test the class of the manager's bundle.
+   */
+  refusalOf(ids: readonly string[], parentID: string): [string, ToolErrorCode] | undefined {
+    for (const id of ids) {
+      const task = this.#ports.store.get(id)
+      if (task?.parentID !== parentID)
+        return [`after: there is no task ${id}. Nothing was started.`, 'unknownTask']
+      if (dependencyState(task) === 'failed')
+        return [
+          `after: ${id} ${task.status === 'failed' ? `has failed (${task.failure.reason})` : 'was cancelled'}, so that nothing was started. Continue ${id} first, or omit it.`,
+          'wrongState',
+        ]
+    }
+    return undefined
+  }
+
+  /** Returns the ids of the unfinished tasks for which a task waits. */
+  awaited(taskID: string): readonly string[] {
+    return [...(this.#awaited.get(taskID)?.keys() ?? [])].filter((id) => this.#followers.get(id)?.has(taskID))
+  }
+
+  /** Holds a pending task until the tasks of its `after` have completed, some of which may have already. */
+  hold(task: Task): void {
+    const ids = dependenciesOf(task)
+    if (task.status !== 'pending' || ids.length === 0) return
+    this.#ports.timeline.add(task.id, { type: 'waits', detail: ids.join(', ') })
+    this.#awaited.set(task.id, new Map(ids.map((id) => [id, undefined])))
+    this.#missing.set(task.id, new Set(ids).size)
+    for (const id of ids) this.#await(task, id)
+  }
+
+  observeTask(task: Task, event: StoreEvent): void {
+    if (event.type !== 'ended' || !isEnded(task)) return
+    this.#forget(task)
+    const state = dependencyState(task)
+    const followers = this.#followers.get(task.id)
+    if (state === 'open' || !followers) return
+    this.#followers.delete(task.id)
+    const result = this.#resultOf(task, event.outcome.text)
+    for (const id of followers) {
+      if (state === 'met') this.#add(id, task.id, result)
+      else this.#fail(id, task)
+    }
+  }
+
+  #await(follower: Task, id: string): void {
+    // An earlier dependency has ended the follower.
+    if (!this.#awaited.has(follower.id)) return
+    const task = this.#ports.store.get(id)
+    if (task && dependencyState(task) === 'open') {
+      const followers = this.#followers.get(id) ?? new Set()
+      this.#followers.set(id, followers.add(follower.id))
+      return
+    }
+    if (!task || !isEnded(task)) {
+      this.#add(follower.id, id, { task: undefined, text: '' })
+      return
+    }
+    // A launch raced with the failure. A later run was requested although its parent knew of the failure.
+    if (dependencyState(task) === 'failed' && follower.run === 1) this.#fail(follower.id, task)
+    else void this.#read(follower, task)
+  }
+
+  /** Reads the result of a task that had ended before the follower was held. */
+  async #read(follower: Task, task: EndedTask): Promise<void> {
+    const awaited = this.#awaited.get(follower.id)
+    const isHeld = (): boolean => this.#awaited.get(follower.id) === awaited
+    try {
+      const { transcript } = await this.#ports.kindOf(task).report(task, {})
+      if (isHeld()) this.#add(follower.id, task.id, this.#resultOf(task, transcript?.text ?? ''))
+    } catch (error) {
+      if (!isHeld()) return
+      this.#ports.executor.failPending(
+        follower.id,
+        'error',
+        `the result of ${task.id} could not be read: ${errorText(error)}`,
+      )
+    }
+  }
+
+  /** @param said the text of its end; a command has more of it in its files */
+  #resultOf(task: EndedTask, said: string): Result {
+    const text = this.#ports.kindOf(task).textOf?.(task, OUTPUT_BYTES) ?? said
+    const tree = treeOf(task)
+    return { task, text, ...(tree && { tree }) }
+  }
+
+  #add(followerID: string, id: string, result: Result): void {
+    const awaited = this.#awaited.get(followerID)
+    if (!awaited || awaited.get(id)) return
+    awaited.set(id, result)
+    const missing = (this.#missing.get(followerID) ?? 0) - 1
+    this.#missing.set(followerID, missing)
+    if (missing === 0) this.#release(followerID, awaited as Map<string, Result>)
+  }
+
+  #release(id: string, results: ReadonlyMap<string, Result>): void {
+    const { executor, store } = this.#ports
+    this.#awaited.delete(id)
+    this.#missing.delete(id)
+    const task = store.get(id)
+    const worktree = task && this.#worktreeOf(task, results)
+    const event = { type: 'released', results: resultsText(results), ...(worktree && { worktree }) } as const
+    if (!store.dispatch(id, event)) return
+    const released = store.get(id)
+    if (released) executor.enqueue(released)
+  }
+
+  #fail(id: string, dependency: EndedTask): void {
+    const how = dependency.status === 'failed' ? `failed (${dependency.failure.reason})` : 'was cancelled'
+    const message = `${dependency.id}, for which it waited, ${how}. It was not started; a prompt by task_id starts it`
+    this.#ports.executor.failPending(id, 'dependency', message)
+  }
+
+  #forget(task: Task): void {
+    if (!this.#awaited.delete(task.id)) return
+    this.#missing.delete(task.id)
+    for (const id of dependenciesOf(task)) {
+      const followers = this.#followers.get(id)
+      followers?.delete(task.id)
+      if (followers?.size === 0) this.#followers.delete(id)
+    }
+  }
+
+  /** Returns the worktree of a follower that starts from the last branch of its dependencies; `undefined` without a branch. */
+  #worktreeOf(task: Task, results: ReadonlyMap<string, Result>): Tree['worktree'] | undefined {
+    const { worktree } = { worktree: undefined, ...task }
+    const branches = [...results].flatMap(([id, { tree }]) => (tree ? [{ id, ...tree }] : []))
+    const last = branches.pop()
+    if (!worktree || !last) return undefined
+    const contained = new Set<string>()
+    for (let { from } = last.worktree; from; from = treeOf(this.#ports.store.get(from.taskID))?.worktree.from)
+      contained.add(from.taskID)
+    const lacked = branches.filter(({ id }) => !contained.has(id))
+    const notes = [
+      ...(worktree.notes ?? []),
+      ...lacked.map(({ id, worktree: { branch } }) => `it lacks the changes of ${id}, on ${branch}`),
+    ]
+    // The base of the first branch, so that an apply writes the changes of both, as a merge of the branch does.
+    const { base } = last.worktree
+    const from = { taskID: last.id, commit: last.commit }
+    return { ...worktree, base, from, ...(notes.length > 0 && { notes }) }
+  }
+}
+
+function treeOf(task: Task | undefined): Tree | undefined {
+  const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
+  return worktree && changes?.type === 'committed' ? { worktree, commit: changes.commit } : undefined
+}

@@ -1,0 +1,64 @@
+/** Queues pending tasks: at once, or once the tasks have completed for which they wait (`followers.ts`). */
+import type { Clock } from '../clock.ts'
+import { errorText } from '../host/opencode.ts'
+import { dependenciesOf } from '../task/dependency.ts'
+import type { StoreEvent, TaskStore } from '../task/store.ts'
+import type { Task } from '../task/task.ts'
+import { ToolError } from '../tool-error.ts'
+import type { LaunchRequest } from '../work/agent/agent-launch.ts'
+import type { Executor } from '../work/executor.ts'
+import type { KindOf } from '../work/kind.ts'
+import type { TimelineWriter } from '../timeline.ts'
+import type { Followers } from './followers.ts'
+
+interface Ports {
+  readonly clock: Clock
+  readonly store: TaskStore
+  readonly timeline: TimelineWriter
+  readonly executor: Executor
+  readonly kindOf: KindOf
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
+}
+
+export class Order {
+  readonly #ports: Ports
+  #followers: Followers | undefined
+
+  constructor(ports: Ports) {
+    this.#ports = ports
+  }
+
+  /** Rejects with a `ToolError` if the session does not know a task of `after`, or one has failed. */
+  async check({ after = [], parentID }: LaunchRequest): Promise<void> {
+    const refusal = after.length > 0 && (await this.#load()).refusalOf(after, parentID)
+    if (refusal) throw new ToolError(...refusal)
+  }
+
+  /** Queues a pending task, or has it wait for the tasks of its `after`. Never rejects. */
+  async enqueue(task: Task): Promise<void> {
+    const { disposal, executor, store } = this.#ports
+    if (dependenciesOf(task).length === 0 || disposal.aborted) return executor.enqueue(task)
+    try {
+      ;(await this.#load()).hold(store.now(task))
+    } catch (error) {
+      executor.failPending(task.id, 'error', errorText(error))
+    }
+  }
+
+  /** Returns the ids of the unfinished tasks for which a pending task waits. */
+  awaited(taskID: string): readonly string[] {
+    return this.#followers?.awaited(taskID) ?? []
+  }
+
+  /** Observes each change of a task before its parent does, so that one notice reports an end and those of the followers. */
+  observeTask(task: Task, event: StoreEvent): void {
+    if (!this.#ports.disposal.aborted) this.#followers?.observeTask(task, event)
+  }
+
+  /** Loads the bundle for the first follower, because each server would read the code at its start. */
+  async #load(): Promise<Followers> {
+    const loaded = await import('./followers.ts')
+    return (this.#followers ??= new loaded.Followers(this.#ports))
+  }
+}
