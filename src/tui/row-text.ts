@@ -2,6 +2,7 @@
 import { shareText, spentOf } from '../task/budget-use.ts'
 import { isEnded, questionOf, type Task } from '../task/task.ts'
 import { oneLine } from '../text/sanitize.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { EndedTask } from '../task/task.ts'
@@ -136,7 +137,7 @@ export function detailOf(view: TaskView): string | undefined {
     case 'running':
       return traitsOf(task).runningDetail(task, activity)
     case 'pending':
-      return 'waits for its turn'
+      return `waits for ${dependenciesOf(task).join(', ') || 'its turn'}`
     default: {
       const question = questionOf(task)
       if (question !== undefined) return `asks: ${oneLine(question)}`

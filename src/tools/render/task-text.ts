@@ -5,6 +5,7 @@ import { questionIn } from '../../text/question.ts'
 import { brief, nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
 import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import { isEnded, questionOf, type EndedTask, type UnfinishedTask, type Usage } from '../../task/task.ts'
+import { dependenciesOf } from '../../task/dependency.ts'
 import type { ToolPorts, ToolResult } from '../tool.ts'
 import { commandText, type TextPorts } from './command-text.ts'
 import { endsText, pageText } from './page-text.ts'
@@ -77,8 +78,10 @@ function unfinishedLines(
   { unfinished }: TextPorts['telling'],
 ): string[] {
   const status = `status: ${task.status}${note === undefined ? '' : ` (${note})`}`
-  if (task.status === 'pending')
-    return [status, `queued for: ${formatDuration(now - task.createdAt)}`, '', unfinished]
+  if (task.status === 'pending') {
+    const since = dependenciesOf(task).length > 0 ? 'waiting for' : 'queued for'
+    return [status, `${since}: ${formatDuration(now - task.createdAt)}`, '', unfinished]
+  }
   const lines = [status, `elapsed: ${formatDuration(now - task.startedAt)}`]
   if (task.status === 'waiting') lines.push('The user can answer in the session of the task.')
   if (!transcript) return [...lines, '', unfinished]
