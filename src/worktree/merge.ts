@@ -1,7 +1,7 @@
 /** Compares the end of a worktree with its base and with the parent's checkout. Writes only git objects, no files or refs. */
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { checkoutOf, commitTree, OWN_IDENTITY, treeOf } from './checkout.ts'
-import { commitOf } from './commit.ts'
+import { commitOf, isAncestor } from './commit.ts'
 import { fieldsOf, type Git } from './git.ts'
 import { refOf } from './refs.ts'
 
@@ -74,11 +74,12 @@ interface Merged {
 
 /**
  * Merges the tree of a checkout with an end, with the base of the worktree as merge base. If that conflicts and an earlier end of
- * the task was applied to the checkout, merges again with that end as merge base: the task may have changed its lines again.
+ * the task was applied to the checkout, merges again with that end as merge base: the task may have changed its lines again. The
+ * same holds for the end of another task from which its branch starts.
  */
 export async function merge(
   git: Git,
-  { checkout, base }: Worktree,
+  { checkout, base, from }: Worktree,
   id: string,
   tree: string,
   end: string,
@@ -86,8 +87,20 @@ export async function merge(
   const merged = await mergeOn(git, checkout, base.commit, tree, end)
   if (merged.conflicts.length === 0) return merged
   const applied = await commitOf(git, checkout, refOf(id, 'applied'))
+  if (applied === undefined && from && (await isInCheckout(git, checkout, from)))
+    return mergeOn(git, checkout, from.commit, tree, end)
   // If this very end was applied, the user's later edits cause the conflict, and another merge base would discard them.
   return applied === undefined || applied === end ? merged : mergeOn(git, checkout, applied, tree, end)
+}
+
+/** Whether the end of a task was applied to the checkout, or is merged into its HEAD. */
+async function isInCheckout(
+  git: Git,
+  checkout: string,
+  { taskID, commit }: NonNullable<Worktree['from']>,
+): Promise<boolean> {
+  if ((await commitOf(git, checkout, refOf(taskID, 'applied'))) === commit) return true
+  return isAncestor(git, checkout, commit, 'HEAD')
 }
 
 async function mergeOn(git: Git, checkout: string, base: string, tree: string, end: string): Promise<Merged> {

@@ -29,7 +29,7 @@ import {
   type Checkout,
 } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
-import { commitFiles, commitOf, otherTreeOf } from './commit.ts'
+import { commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
@@ -202,8 +202,8 @@ export class Worktrees {
   }
 
   /**
-   * Returns the ids of the `others` that change a file which this end changes too, and whose branches still exist. Never
-   * rejects.
+   * Returns the ids of the `others` that change a file which this end changes too, whose branches still exist, and whose ends it
+   * does not contain. Never rejects.
    */
   async rivalsOf(worktree: Worktree, end: string, others: readonly ChangedTree[]): Promise<string[]> {
     const { checkout } = worktree
@@ -213,7 +213,10 @@ export class Worktrees {
       )
       const living = others.filter((_, index) => branches[index] !== undefined)
       const found = await rivalsOf(this.#git, checkout, { ...worktree, end, id: '' }, living)
-      return found.map(({ id }) => id)
+      if (!worktree.from) return found.map(({ id }) => id)
+      // The branch of a task that started from another's contains the changes of that.
+      const isIn = await Promise.all(found.map((each) => isAncestor(this.#git, checkout, each.end, end)))
+      return found.filter((_, index) => !isIn[index]).map(({ id }) => id)
     } catch {
       // A failure only means that the notice names no rivals.
       return []
