@@ -1,13 +1,15 @@
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { heldReply, never } from '../harness/replies.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { writes } from '../harness/trees.ts'
 
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage()
+  stage = await startStage({ config: { permission: { external_directory: 'allow' } } })
 })
 afterAll(() => stage.close())
 
@@ -133,4 +135,54 @@ test('after a kill, a waiting task is told as not started, and its task_id start
   await parent.waitForNotice('second is done')
   await parent.quiet()
   expect(promptOf(parent, 'second\n\nnow, please')).toContain('first is done\n</result>')
+})
+
+test('a task in a worktree after two others starts from the branch of the last named one', async () => {
+  const parent = await stage.parent((request) => {
+    const asked = request.messages.find(({ role }) => role === 'user')?.content ?? ''
+    // The prompt of the third names the others in their results.
+    const name = ['third', 'second', 'first'].find((each) => asked.includes(`write the ${each}`)) ?? 'none'
+    return writes(`${name}.txt`, `${name}\n`)(request)
+  })
+  const launch = async (name: string, after: readonly string[]): Promise<string> => {
+    const [answer = ''] = await parent.call([backgroundTask(`write the ${name}`, { worktree: true, after })])
+    return idIn(answer)
+  }
+  const firstID = await launch('first', [])
+  const secondID = await launch('second', [])
+  const thirdID = await launch('third', [firstID, secondID])
+  await parent.waitForNotice(`opencode-background/${thirdID}-write-the-third, 2 commits, 2 files`)
+  await parent.quiet()
+  const branch = `opencode-background/${thirdID}-write-the-third`
+  const files = execFileSync('git', [
+    '-C',
+    stage.server.directory,
+    'ls-tree',
+    '--name-only',
+    branch,
+  ]).toString()
+  expect(files).toContain('second.txt\nthird.txt\n')
+  expect(files).not.toContain('first.txt')
+  const [output = ''] = await parent.call([{ name: 'background_output', args: { task_id: thirdID } }])
+  expect(output).toContain(`branch: ${branch}, from the branch of ${secondID}\n`)
+  expect(output).toContain(
+    `note: it lacks the changes of ${firstID}, on opencode-background/${firstID}-write-the-first`,
+  )
+  expect(output).not.toContain('The same files were changed')
+})
+
+test('after a question, a task waits for the run that has the answer', async () => {
+  const parent = await stage.parent(({ messages }) => {
+    const asked = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+    if (asked.startsWith('choose')) return { text: '<question>Postgres or SQLite?</question>' }
+    return { text: asked === 'SQLite' ? 'SQLite it is' : 'migrated' }
+  })
+  const [firstID = ''] = await parent.launch('choose a database')
+  await parent.waitForNotice('<question>Postgres or SQLite?</question>')
+  const answer = await launchAfter(parent, 'migrate', [firstID])
+  expect(answer).toContain(`status: pending (waits for ${firstID})`)
+  await parent.call([{ name: 'background_task', args: { task_id: firstID, prompt: 'SQLite' } }])
+  await parent.waitForNotice('migrated')
+  await parent.quiet()
+  expect(promptOf(parent, 'migrate')).toContain('SQLite it is\n</result>')
 })

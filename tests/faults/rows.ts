@@ -124,6 +124,14 @@ const queued: Moment = {
     (scene) => scene.parent.quietBesidesChildren(),
   ),
 }
+const waiting: Moment = {
+  words: 'the task waits for another (`after`)',
+  act: inTurn(
+    (scene) => scene.launch(),
+    (scene) => scene.launchOnly({ after: scene.id }),
+    (scene) => scene.parent.quietBesidesChildren(),
+  ),
+}
 const finishedUnsent: Moment = {
   words: 'the child has finished, the notice is not sent',
   act: inTurn(launch, set('notice hangs'), answer, finished, set('none')),
@@ -185,6 +193,7 @@ const processRows: readonly Row[] = [
     WOKEN,
   ),
   row(killed, queued, NOT_STARTED),
+  row(killed, waiting, NOT_STARTED),
   row(
     killed,
     {

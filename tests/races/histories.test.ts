@@ -8,8 +8,8 @@
 import { expect, test } from 'vitest'
 import { describeFailure, playHistories } from './histories/property.ts'
 
-const SEED = 20261121
-const HISTORIES = 300
+const SEED = Number(process.env['HISTORIES_SEED'] ?? 20261121)
+const HISTORIES = Number(process.env['HISTORIES'] ?? 300)
 
 for (const where of ['inside', 'outside'] as const) {
   test(`in random histories ${where} of OpenCode each run ends once, and each end is reported once`, async () => {

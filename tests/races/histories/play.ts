@@ -4,7 +4,7 @@ import { HostError, type Event } from '../../../src/host/opencode.ts'
 import type { Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
-import type { Reply, ToolCall } from '../../harness/script.ts'
+import type { ModelRequest, Reply, ToolCall } from '../../harness/script.ts'
 import { PARENTS, TASKS, type History, type Step } from './steps.ts'
 import { exists, Witness } from './witness.ts'
 
@@ -48,6 +48,8 @@ export class Play {
   readonly history: History
   readonly where: Where
   readonly #ids: string[] = []
+  /** The task that each follower waits for, by the session of the follower. */
+  readonly #awaited = new Map<string, string>()
   /** The tool call that a parent's model makes upon the next message of the user. */
   readonly #calls = new Map<string, ToolCall>()
   /** Sessions that have lost an event since their last idle event. */
@@ -93,6 +95,7 @@ export class Play {
     }
     const { script } = host
     host.script = async (request) => {
+      if (request.parentSessionID !== undefined) this.#checkResults(request)
       if (request.parentSessionID !== undefined)
         return request.messages.at(-1)?.role === 'tool' ? { text: 'went on' } : script(request)
       // The parent's model takes a while, so that other steps happen meanwhile.
@@ -164,6 +167,16 @@ export class Play {
       for (const run of runs)
         if (run.status === 'cancelled' && run.by === 'parent') this.own.add(`${task.id} ${run.run}`)
     }
+  }
+
+  /** Records a fault if a follower was started without the result that it waits for, or with it twice. */
+  #checkResults({ sessionID, messages }: ModelRequest): void {
+    const awaited = this.#awaited.get(sessionID)
+    // A person can have started the turn.
+    if (awaited === undefined || this.witness.isForeign(sessionID)) return
+    const prompts = messages.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
+    const times = prompts.join('\n').split(`<result task="${awaited}"`).length - 1
+    if (times !== 1) this.witness.faults.push(`${sessionID} has the result of ${awaited} ${times} times`)
   }
 
   #tasksOf(manager: BackgroundManager): readonly Task[] {
@@ -250,8 +263,11 @@ export class Play {
           ...(model && { model }),
           ...(calls !== undefined && { budget: { toolCalls: calls } }),
         }
+        const awaited = step.after === undefined ? undefined : this.#ids[step.after]
         this.#try(parentID, async () => {
-          this.#ids.push((await manager.launch(request)).id)
+          const { id, sessionID } = await manager.launch({ ...request, after: awaited ? [awaited] : [] })
+          this.#ids.push(id)
+          if (awaited !== undefined) this.#awaited.set(sessionID, awaited)
         })
         return
       }

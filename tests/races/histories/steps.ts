@@ -7,12 +7,13 @@ export const TASKS = 5
 export const PARENTS = 2
 
 export type Step =
-  /** `calls`: the tool calls of its budget. */
+  /** `calls`: the tool calls of its budget. `after`: the task that it waits for, by its number. */
   | {
       readonly type: 'launch'
       readonly parent: number
       readonly model: string | undefined
       readonly calls?: number | undefined
+      readonly after?: number | undefined
     }
   /** Continues it with a budget of one more tool call. */
   | { readonly type: 'afford'; readonly task: number }
@@ -67,6 +68,7 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
       parent,
       model: fc.constantFrom(undefined, 'mock/m2'),
       calls: fc.constantFrom(undefined, undefined, 1, 2, 5),
+      after: fc.constantFrom(undefined, undefined, 0, 1, 2, 3),
     }),
   },
   {

@@ -79,6 +79,7 @@ test('the sidebar and the badge are undefined when there are no tasks', () => {
 test('each state has its own sign, and its row names the activity or the reason to wait', () => {
   const views = [
     view('queued'),
+    view('later', { ...PENDING, after: ['bg_0000000a', 'bg_0000000b'] }),
     view('mapping', PENDING, { ...RUNNING, activity: 'read src/auth.ts' }),
     view('asking', PENDING, { ...RUNNING, permissionRequests: [ASK] }),
     view('broken', FAILED),
@@ -89,10 +90,11 @@ test('each state has its own sign, and its row names the activity or the reason 
     ['?', 'explore asking', '1m 12s', 'waits: bash rm -rf build'],
     ['●', 'explore mapping', '1m 12s', 'read src/auth.ts'],
     ['○', 'explore queued', '', 'waits for its turn'],
+    ['○', 'explore later', '', 'waits for bg_0000000a, bg_0000000b'],
     ['✓', 'explore over', '3.2s', undefined],
     ['✗', 'explore broken', '1.0s', 'bad request'],
   ])
-  expect(counts).toBe('● 1  ? 1  ○ 1')
+  expect(counts).toBe('● 1  ? 1  ○ 2')
   expect(more).toBeUndefined()
   expect(badgeOf(views)).toEqual({ running: '● 1 running', waiting: '? 1 waiting' })
 })
