@@ -62,6 +62,13 @@ export const optionsSchema = z.strictObject({
           'gets at least 160 bytes); `background_output` reads the rest',
       ),
     ),
+    monitorGapMs: option(
+      milliseconds,
+      30_000,
+      meaning(
+        'shortest time between two notices of the lines that match in a command with `notify_every`; what matches in between comes as one',
+      ),
+    ),
     wake: option(
       z.enum(['each', 'all', 'never']),
       'each',

@@ -36,7 +36,9 @@ export type { LaunchRequest } from './work/agent/agent-launch.ts'
 export type { AgentWork, EarlierRun, Worktree } from './work/agent/agent-work.ts'
 export type { CommandRequest } from './work/command/command-launch.ts'
 export type { CommandWork } from './work/command/command-work.ts'
-export type { CommandOutput, Stream, Tail } from './work/command/files.ts'
+export type { CommandOutput, Tail } from './work/command/files.ts'
+export type { Stream } from './work/command/logs.ts'
+export type { MonitorView } from './work/command/monitoring.ts'
 export type { Piece } from './text/pages.ts'
 export type { MessageInfo, MessagePart, MessageToRead, TaskMessage, ToolCallState } from './host/message.ts'
 export type { TimelineOptions } from './session-timeline/read.ts'
@@ -71,6 +73,7 @@ export type {
   TaskIdentity,
   Incomplete,
   Listening,
+  Monitored,
   OutputMatch,
   Started,
   Task,

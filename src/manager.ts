@@ -5,7 +5,7 @@
 import { parseOptions, type OptionsInput } from './config.ts'
 import type { LaunchRequest } from './work/agent/agent-launch.ts'
 import type { Worktree } from './work/agent/agent-work.ts'
-import type { CommandRequest } from './work/command/command-launch.ts'
+import { checkMonitor, type CommandRequest } from './work/command/command-launch.ts'
 import type { Surroundings } from './work/command/machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
 import { forkedFrom } from './parent/forks.ts'
@@ -175,6 +175,11 @@ export class BackgroundManager {
     if (this.#setup === '' || !(worktree ?? isIsolated(agent))) return ''
     const isDone = typeof worktree === 'object' && !(await (await worktrees()).isSetupDue(worktree))
     return isDone ? '' : this.#setup
+  }
+
+  /** @internal Rejects with a `ToolError` unless each of these entries is an expression for `notifyEvery`. */
+  checkMonitor(notifyOn: readonly string[]): Promise<void> {
+    return checkMonitor({ notifyOn })
   }
 
   /** Queues a shell command, and resolves and rejects as `launch` does. It requests no permission. */
@@ -422,6 +427,19 @@ export class BackgroundManager {
    */
   on(listener: StepListener): () => void {
     return this.#rooms.timeline.subscribe(listener)
+  }
+
+  /**
+   * @internal Counts the matching lines that are due as read, because an answer without a notice shows them. Returns whether
+   * there were any.
+   */
+  readMatches(taskID: string): boolean {
+    const task = this.#rooms.store.get(taskID)
+    if (!task) return false
+    const kind = this.#rooms.kindOf(task)
+    const taken = kind.takeMatches?.(task)
+    if (taken) kind.matchesWereTold?.(task, taken.monitored.notices)
+    return taken !== undefined
   }
 
   /** @internal Settles an end that a caller without a session of OpenCode has got: no notice of it is owed. */

@@ -159,7 +159,11 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   const commandQueue = new Queue({ total: options.concurrency.commands, providers: {}, models: {} })
   const commands = new CommandRunner(
     { ...host, machine, owners, shellEnv, queue: commandQueue, killTool: kill && toolPrefix + kill },
-    { ...options.commands, toldBytes: options.notify.inlineResultBytes },
+    {
+      ...options.commands,
+      toldBytes: options.notify.inlineResultBytes,
+      monitorGapMs: options.notify.monitorGapMs,
+    },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
   const isIsolated = (agent: string): boolean => options.worktree.agents.includes(agent)
@@ -186,6 +190,8 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       timeline,
       isService: (task) => kindOf(task).isService?.(task) ?? false,
       isFinishing: (task) => kindOf(task).isFinishing?.(task) ?? false,
+      takeMatches: (task) => kindOf(task).takeMatches?.(task),
+      onMatchesTold: (task, notices) => kindOf(task).matchesWereTold?.(task, notices),
       onSettled: (task) => kindOf(task).endWasTold?.(task),
       cancel: cancelByUser,
       onInterrupt: ({ tasks }, instanceEnd) => {

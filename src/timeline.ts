@@ -221,6 +221,8 @@ function detailOf(task: Task, event: TaskEvent): string | undefined {
       return event.match.text
     case 'steered':
       return event.why
+    case 'monitored':
+      return `${event.monitored.matches}`
     case 'listening':
       return `${event.listening.port}`
     case 'ended':

@@ -49,6 +49,7 @@ const capabilitiesOf = (era: Era): ServerCapabilities => ({
 const TOLD: ReadonlySet<StepEvent> = new Set([
   'prompted',
   'outputMatched',
+  'monitored',
   'permissionAsked',
   'permissionReplied',
   'ended',

@@ -49,6 +49,8 @@ export const readSchema = z.object({
   /** The directory with the whole output of a command, in the files `stdout` and `stderr`. */
   directory: optional(z.string()),
   has_leftover_processes: optional(z.boolean()),
+  /** The lines that matched, with `notify_every`. */
+  monitor: optional(z.object({ matching_lines: z.int(), notices: z.int(), last_lines: z.array(z.string()) })),
   /** The page that begins at `offset`. */
   page: optional(z.object({ text: z.string(), offset: z.int(), size: z.int() })),
   /** The result of an agent, or its last text. */
@@ -90,7 +92,7 @@ export function startedJSON({
 export function readJSON(answer: TaskAnswer | StoryAnswer): z.infer<typeof readSchema> {
   if (!('report' in answer)) return { task: taskJSON(answer.task), steps: stepsJSON(answer) }
   const { report, note } = answer
-  const { task, output, piece, transcript } = report
+  const { task, output, piece, monitor, transcript } = report
   return {
     task: taskJSON(task, note),
     ...(output && {
@@ -98,6 +100,9 @@ export function readJSON(answer: TaskAnswer | StoryAnswer): z.infer<typeof readS
       stderr: { text: output.stderr.text, bytes_before: output.stderr.leftOutBytes },
       directory: output.directory,
       has_leftover_processes: output.hasLeftovers,
+    }),
+    ...(monitor && {
+      monitor: { matching_lines: monitor.matches, notices: monitor.notices, last_lines: [...monitor.lines] },
     }),
     ...(piece && {
       page: { text: Buffer.from(piece.bytes).toString('utf8'), offset: piece.offset, size: piece.size },

@@ -12,6 +12,7 @@ export function byAsking(names: ToolNames, work: 'agents' | 'commands'): Telling
     ofRead: 'With block it waits for the end.',
     ofCommand: `Continue with other work meanwhile: ${name} with ${flag}: true waits for its end.`,
     ofMatch: `${name} with ${flag}: true returns when the first of these texts appears`,
+    ofMonitor: `Read notify_on as RE2 expressions: ${name} with ${flag}: true returns with each new matching line`,
     ofKill: 'Its output so far stays readable.',
     ofCancel: '',
     afterStart: (taskID) => `continue with other work. ${waits(taskID)} waits for its end.`,

@@ -74,7 +74,8 @@ async function waitForEndOrMatch(
 ): Promise<void> {
   const matched = new AbortController()
   const stopListening = manager.on((step, { id }) => {
-    if (id === taskID && step.type === 'transition' && step.event === 'outputMatched') matched.abort()
+    if (id !== taskID || step.type !== 'transition') return
+    if (step.event === 'outputMatched' || step.event === 'monitored') matched.abort()
   })
   // Reads the monotonic clock, because progress may not decrease, and the system clock can be set back.
   const since = monotonic()
@@ -84,8 +85,9 @@ async function waitForEndOrMatch(
     progress(waitedMs, timeoutMs, `${taskID} is ${status}, ${formatDuration(waitedMs)}`)
   }, PROGRESS_MS)
   try {
-    if (!isForEnd && hasMatched(manager.get(taskID))) return
+    if (manager.readMatches(taskID) || (!isForEnd && hasMatched(manager.get(taskID)))) return
     await manager.waitForCompletion(taskID, { timeoutMs, signal: AbortSignal.any([abort, matched.signal]) })
+    manager.readMatches(taskID)
   } finally {
     clearInterval(timer)
     stopListening()

@@ -17,6 +17,7 @@ import {
   noticedAt,
   noticeKey,
   noticeTexts,
+  sentKey,
   piggybackKey,
   type Notice,
 } from './notice.ts'
@@ -50,6 +51,8 @@ interface Ports {
   readonly isFinishing: (task: Task) => boolean
   /** Returns the bytes of sent notices that the parent has not read. */
   readonly unreadBytes: () => number
+  /** Returns a notice as it is to be sent now; `undefined` if there is nothing to send any more. */
+  readonly taken: (notice: Notice) => Notice | undefined
   readonly send: (message: NoticeMessage, notices: readonly Notice[]) => void
 }
 
@@ -152,7 +155,7 @@ export class NoticeBatch {
   remind(notices: readonly Notice[]): boolean {
     const [first] = notices
     if (!first || !this.#mayWake(!notices.every(isEndNotice))) return false
-    const [at, key] = [this.#ports.clock.now(), `${noticeKey(first)} unheard`]
+    const [at, key] = [this.#ports.clock.now(), `${sentKey(first)} unheard`]
     const part = { id: partID(key, at), text: REMINDER, synthetic: true }
     this.#ports.send({ parentID: this.#parentID, messageID: messageID(key, at), parts: [part] }, notices)
     return true
@@ -176,7 +179,7 @@ export class NoticeBatch {
 
   /** Removes all notices, and returns them with their parts for a message that the user is sending. */
   take(): { readonly notices: readonly Notice[]; readonly parts: readonly TextPart[] } {
-    const notices = this.empty()
+    const notices = this.#taken()
     // The parts sort after the user's text. Their ids differ from those of a sent message, because OpenCode
     // adds a part with a stored id to the message that has it (contract 4.18).
     const parts = this.#parts(notices, (key, at) => ({
@@ -194,12 +197,12 @@ export class NoticeBatch {
 
   /** Sends all notices as one message. */
   #flush(): void {
-    const notices = this.empty()
+    const notices = this.#taken()
     const [first] = notices
     if (!first) return
     const parts = this.#parts(notices, (key, at) => ({ key, at }))
     // Until 1.18.14, OpenCode ignores a message whose id is below that of an answer (contract 15.10).
-    const id = messageID(noticeKey(first), this.#ports.clock.now())
+    const id = messageID(sentKey(first), this.#ports.clock.now())
     this.#ports.send({ parentID: this.#parentID, messageID: id, parts }, notices)
   }
 
@@ -221,12 +224,17 @@ export class NoticeBatch {
       now,
     })
     const parts = notices.map((notice, index) =>
-      part(noticeKey(notice), noticedAt(notice), texts[index] as string),
+      part(sentKey(notice), noticedAt(notice), texts[index] as string),
     )
     const last = Math.max(...notices.map(noticedAt)) + 1
     const { unfinishedIDs, used } = this.#ports.tasks
     const closing = closingText(notices, unfinishedIDs, used, readTool)
-    return [...parts, part(`${noticeKey(first)} closing`, last, closing)]
+    return [...parts, part(`${sentKey(first)} closing`, last, closing)]
+  }
+
+  /** Removes all notices, and returns them as they are to be sent now. */
+  #taken(): readonly Notice[] {
+    return this.empty().flatMap((notice) => this.#ports.taken(notice) ?? [])
   }
 
   /** Removes and returns all notices. */

@@ -22,6 +22,7 @@ import {
   type PermissionRequested,
   type EndedTask,
   type Listening,
+  type Monitored,
   type OutputMatch,
   type Task,
   type Usage,
@@ -34,8 +35,16 @@ import {
 export type Notice =
   | EndNotice
   | { readonly task: Task; readonly match: OutputMatch }
+  | MatchesNotice
   | { readonly task: Task; readonly listening: Listening }
   | { readonly task: Task; readonly unanswered: readonly PermissionRequested[]; readonly at: number }
+
+/** `lines`: its text, once it was taken to be sent. */
+export interface MatchesNotice {
+  readonly task: Task
+  readonly monitored: Monitored
+  readonly lines?: string
+}
 
 export interface EndNotice {
   readonly task: EndedTask
@@ -62,8 +71,8 @@ const ATTRIBUTE_LENGTH = 80
 /** How many ids the closing line names. */
 const NAMED = 1
 
-/** The notices that a run can have, one of each. */
-export const NOTICE_TYPES = ['ended', 'matched', 'listening', 'unanswered'] as const
+/** The notices that a run can have, one of each at a time. */
+export const NOTICE_TYPES = ['ended', 'matched', 'monitored', 'listening', 'unanswered'] as const
 
 /** Returns the key that identifies a notice, however often the notice is created. */
 export function keyOf({ id, run }: Pick<Task, 'id' | 'run'>, type: (typeof NOTICE_TYPES)[number]): string {
@@ -73,7 +82,14 @@ export function keyOf({ id, run }: Pick<Task, 'id' | 'run'>, type: (typeof NOTIC
 export function noticeKey(notice: Notice): string {
   if (isEndNotice(notice)) return keyOf(notice.task, 'ended')
   if ('match' in notice) return keyOf(notice.task, 'matched')
+  if ('monitored' in notice) return keyOf(notice.task, 'monitored')
   return keyOf(notice.task, 'listening' in notice ? 'listening' : 'unanswered')
+}
+
+/** Returns the key of a notice in its message: a run can have several notices of matching lines, one after another. */
+export function sentKey(notice: Notice): string {
+  const key = noticeKey(notice)
+  return 'monitored' in notice ? `${key} ${notice.monitored.notices}` : key
 }
 
 export function isEndNotice(notice: Notice): notice is EndNotice {
@@ -96,6 +112,7 @@ export function noticesBesideEnd(task: Task): Notice[] {
 export function noticedAt(notice: Notice): number {
   if (isEndNotice(notice)) return notice.task.endedAt
   if ('match' in notice) return notice.match.at
+  if ('monitored' in notice) return notice.monitored.at
   return 'listening' in notice ? notice.listening.at : notice.at
 }
 
@@ -180,11 +197,11 @@ function noticeText(notice: Notice, room: number, context: NoticeContext): strin
   const status = isEnded(task) || task.status === 'waiting' ? task.status : 'running'
   return element({ id: task.id, kind: task.kind, status }, [
     nameForModel(task.description),
-    besideEndText(notice),
+    'monitored' in notice ? shortened(notice.lines ?? '', room) : besideEndText(notice),
   ])
 }
 
-function besideEndText(notice: Exclude<Notice, EndNotice>): string {
+function besideEndText(notice: Exclude<Notice, EndNotice | MatchesNotice>): string {
   if ('match' in notice) return outputMatchText(notice.task, notice.match)
   return 'listening' in notice
     ? listeningText(notice.task, notice.listening)

@@ -22,7 +22,15 @@ import type { Admission, Gate } from './wake-gate.ts'
 import { HeldEnds, type Hold } from './held-ends.ts'
 import type { History } from './history.ts'
 import { NoticeBatch, type NotifyOptions } from './notice-batch.ts'
-import { isEndNotice, keyOf, noticeKey, NOTICE_TYPES, type Notice } from './notice.ts'
+import {
+  isEndNotice,
+  keyOf,
+  noticeKey,
+  NOTICE_TYPES,
+  sentKey,
+  type MatchesNotice,
+  type Notice,
+} from './notice.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 import type { ReadingPorts } from './reading.ts'
 
@@ -33,6 +41,10 @@ export interface OutboxPorts extends ReadingPorts {
   readonly timeline: TimelineWriter
   /** Whether a task has given its last answer, so that its end follows. */
   readonly isFinishing: (task: Task) => boolean
+  /** Returns the text of the notice of matching lines that is due now; `undefined` if none is. */
+  readonly takeMatches: (task: Task) => Pick<MatchesNotice, 'monitored' | 'lines'> | undefined
+  /** Called when the parent's model has read the notice of matching lines of this number. */
+  readonly onMatchesTold: (task: Task, notices: number) => void
   /** Called when the end of a run is settled. */
   readonly onSettled: (task: EndedTask) => void
   /** Resolves when the parent was read after missed events. Rejects with a `HostError`. */
@@ -84,13 +96,20 @@ export class Outbox {
       this.#changed()
     }
     const unreadBytes = (): number => this.#deliveries.unreadBytes
-    this.#batch = new NoticeBatch({ ...ports, send, unreadBytes }, parentID, options)
+    const taken = (notice: Notice): Notice | undefined => {
+      if (!('monitored' in notice)) return notice
+      const newest = { ...notice, ...ports.takeMatches(notice.task) }
+      return newest.lines === undefined ? undefined : newest
+    }
+    this.#batch = new NoticeBatch({ ...ports, send, unreadBytes, taken }, parentID, options)
   }
 
   observeTask(task: Task, event: StoreEvent): void {
     switch (event.type) {
       case 'outputMatched':
         return this.#batch.put({ task, match: event.match })
+      case 'monitored':
+        return this.#batch.put({ task, monitored: event.monitored })
       case 'listening':
         return this.#batch.put({ task, listening: event.listening })
       case 'permissionUnanswered':
@@ -150,7 +169,7 @@ export class Outbox {
    * @param history of the parent: the next turn reads a stored message with the notice, unless it is undone
    */
   inherit(notice: Notice, history: History): void {
-    const stored = history.notice(noticeKey(notice))
+    const stored = history.notice(sentKey(notice))
     this.#addSteps([notice], 'inherited')
     if (!stored) {
       this.#batch.keep([notice])
@@ -290,7 +309,10 @@ export class Outbox {
 
   #settleEnds(notices: readonly Notice[], end: 'confirmed' | 'gone'): void {
     this.#addSteps(notices, end)
-    for (const { task } of notices.filter(isEndNotice)) this.#ports.onSettled(task)
+    for (const notice of notices) {
+      if (isEndNotice(notice)) this.#ports.onSettled(notice.task)
+      else if ('monitored' in notice) this.#ports.onMatchesTold(notice.task, notice.monitored.notices)
+    }
   }
 
   /** Waits while tool calls read every end that a message reports. */

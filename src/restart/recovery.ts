@@ -135,7 +135,9 @@ export class Recovery {
     const { executor, kindOf, parents, records, store, timeline } = this.#ports
     // A concurrent launch or recovery may have added the task meanwhile.
     if (store.findBySession(session.id)) return true
-    const { task, ends, stopRest } = await kindOf(recorded).recover(recorded, (end) => history.knows(end))
+    const { task, ends, matches, stopRest } = await kindOf(recorded).recover(recorded, (end) =>
+      history.knows(end),
+    )
     const goesOn =
       this.#ports.continues && 'prompt' in task && isCutOff(task) && isEnded(task) && !history.knows(task)
     if (goesOn && !(await this.#isStillLeft(task))) return false
@@ -146,7 +148,9 @@ export class Recovery {
     if (goesOn || !isEnded(recorded) || !isEnded(task)) records.adopt(task, session)
     if (!isEnded(task)) executor.resume(task)
     await stopRest?.()
-    this.#inherit([...ends, ...noticesBesideEnd(task)], history)
+    // Reading the end has also settled the matches before it.
+    const isUntold = matches && !ends.some((end) => history.knows(end.task))
+    this.#inherit([...(isUntold ? [{ task, ...matches }] : []), ...ends, ...noticesBesideEnd(task)], history)
     if (goesOn && !isCutOffTooOften(task)) {
       const parent = parents.of(task.parentID)
       parent.cutOff = [...parent.cutOff, task.id]

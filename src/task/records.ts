@@ -34,6 +34,7 @@ const RECORDED: Readonly<Record<StoreEvent['type'], boolean>> = {
   released: true,
   steered: true,
   outputMatched: true,
+  monitored: true,
   listening: true,
   permissionAsked: false,
   permissionUnanswered: false,

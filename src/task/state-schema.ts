@@ -11,7 +11,9 @@ const listening = z.exactOptional(z.object({ port: z.int(), at: z.number() }))
 
 const waitedMs = z.exactOptional(z.number())
 
-const started = { startedAt: z.number(), waitedMs, matched, listening }
+const monitored = z.exactOptional(z.object({ matches: z.int(), notices: z.int(), at: z.number() }))
+
+const started = { startedAt: z.number(), waitedMs, matched, listening, monitored }
 
 export const usageSchema = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
 
@@ -48,6 +50,7 @@ const ended = {
   ),
   matched,
   listening,
+  monitored,
 }
 
 export const endSchema = z.discriminatedUnion('status', [

@@ -9,6 +9,7 @@ export type StepEvent =
   | 'released'
   | 'steered'
   | 'outputMatched'
+  | 'monitored'
   | 'listening'
   | 'permissionAsked'
   | 'permissionUnanswered'

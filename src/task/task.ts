@@ -77,6 +77,16 @@ export interface OutputMatch {
   readonly at: number
 }
 
+/** The matches of a command with `notifyEvery` as of its newest notice, which may not be read yet. */
+export interface Monitored {
+  /** How many lines of its output have matched. */
+  readonly matches: number
+  /** How many notices of them the run has had. */
+  readonly notices: number
+  /** When the newest one became due. */
+  readonly at: number
+}
+
 /** A port on which a command listened when its default time limit was over. */
 export interface Listening {
   readonly port: number
@@ -179,6 +189,7 @@ export interface Started {
   readonly waitedMs?: number
   readonly matched?: OutputMatch
   readonly listening?: Listening
+  readonly monitored?: Monitored
 }
 
 export interface Ended {
@@ -194,6 +205,7 @@ export interface Ended {
   readonly changes?: Changes
   readonly matched?: OutputMatch
   readonly listening?: Listening
+  readonly monitored?: Monitored
 }
 
 export type End =
@@ -237,6 +249,8 @@ export type TaskEvent =
    * counts; it may come from leftover processes, after the end.
    */
   | { readonly type: 'outputMatched'; readonly match: OutputMatch }
+  /** A notice of matching lines is due. */
+  | { readonly type: 'monitored'; readonly monitored: Monitored }
   /** The default time limit of a command is over, and the command listens on a port. */
   | { readonly type: 'listening'; readonly listening: Listening }
   | { readonly type: 'permissionAsked'; readonly request: PermissionRequested; readonly at: number }
@@ -370,6 +384,10 @@ function progressed(
     case 'steered':
       return 'promptIDs' in task && (task.status === 'running' || task.status === 'waiting')
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID], ...budgeted(event) }
+        : undefined
+    case 'monitored':
+      return 'notifyOn' in task && task.status === 'running'
+        ? { ...task, monitored: event.monitored }
         : undefined
     case 'listening':
       return 'timeoutMs' in task && task.status === 'running' && !outlivesDefault(task)

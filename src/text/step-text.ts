@@ -26,6 +26,7 @@ export const TRANSITIONS: Readonly<Record<StepEvent, (status: TaskStatus, detail
     why === undefined ? 'message sent to the running task' : 'told that its budget is nearly spent',
   outputMatched: (_, text) =>
     text === undefined ? 'none of its notify_on texts can appear any more' : `output matched: ${text}`,
+  monitored: (_, matches) => `lines matched, ${matches} so far`,
   listening: (_, port) => `listens on port ${port}: no time limit`,
   permissionAsked: (_, permission) => `waiting for a permission: ${permission}`,
   permissionUnanswered: () => 'permission unanswered: the parent is notified',

@@ -35,6 +35,7 @@ const args = ({ telling, manager }: ToolPorts) => ({
   ),
   label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
   notify_on: described(z.optional(z.array(z.string().check(z.minLength(1)))), telling.ofMatch),
+  notify_every: described(z.optional(z.boolean()), telling.ofMonitor),
   open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
 })
 
@@ -46,7 +47,11 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
     description: `Run a shell command in the background: a build, tests, a dev server. ${telling.ofCommand}`,
     args: args(ports),
     effect: 'starts',
-    async call({ command, cwd: given = '.', timeout, label, notify_on = [], open_stdin }, caller) {
+    async call(
+      { command, cwd: given = '.', timeout, label, notify_on = [], notify_every, open_stdin },
+      caller,
+    ) {
+      if (notify_every) await manager.checkMonitor(notify_on)
       const cwd = await directory(resolve(caller.directory, given))
       const shell = await askForCommand(caller, command, cwd, manager)
       const isDefault = timeout === undefined && timeoutMs > 0
@@ -60,6 +65,7 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
         ...(isDefault && { timeoutIsDefault: true }),
         ...(open_stdin === true && { hasOpenInput: true }),
         notifyOn: notify_on,
+        ...(notify_every === true && { notifyEvery: true }),
       })
       return { task, note: statusNote(manager, task), label }
     },

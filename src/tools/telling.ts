@@ -10,6 +10,8 @@ export interface Telling {
   readonly ofCommand: string
   /** Describes the argument `notify_on`. */
   readonly ofMatch: string
+  /** Describes the argument `notify_every`. */
+  readonly ofMonitor: string
   /** Ends the description of the tool that kills a command. */
   readonly ofKill: string
   /** Ends the description of the tool that stops tasks. */
@@ -34,6 +36,7 @@ export function byNotice(names: ToolNames): Telling {
       'A notice brings the result: use this for results that were cut, or with block when you cannot continue without it.',
     ofCommand: 'A notice reports its end: do not wait, poll or sleep.',
     ofMatch: 'A notice reports the first of these to appear',
+    ofMonitor: 'Read notify_on as RE2 expressions, and report each matching line, in batches',
     ofKill: 'No notice follows.',
     ofCancel: 'No notice follows.',
     afterStart: (taskID) =>

@@ -4,6 +4,7 @@ import { isEnded, questionOf, type Task } from '../task/task.ts'
 import { oneLine } from '../text/sanitize.ts'
 import { dependenciesOf } from '../task/dependency.ts'
 import { traitsOf } from '../work/kinds.ts'
+import { monitorText } from '../text/monitor-text.ts'
 import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { EndedTask } from '../task/task.ts'
 import { truncate, widthOf } from './truncate.ts'
@@ -103,7 +104,14 @@ export function entriesOf(views: readonly TaskView[], now: number, width: number
     const { task, phase } = view
     const footer = [timeOf(view, now), usageOf(view)].filter((text) => text !== '').join(' · ')
     const title = `${PHASES[phase].sign} ${truncate(task.description, Math.floor(width / 2))}`
-    const about = [traitsOf(task).worker(task), budgetOf(view, now), detailOf(view), changesOf(task)]
+    const monitor = monitorText(task)
+    const detail = detailOf(view)
+    const about = [
+      monitor ?? traitsOf(task).worker(task),
+      budgetOf(view, now),
+      detail === monitor ? undefined : detail,
+      changesOf(task),
+    ]
       .filter((text) => text !== undefined)
       .join(' · ')
     return {

@@ -7,7 +7,9 @@ import type { PermissionRuleset, Session } from '../host/opencode.ts'
 import type { EndedTask, Outcome, Task } from '../task/task.ts'
 import type { Piece } from '../text/pages.ts'
 import type { RunSummary } from './agent/transcript.ts'
-import type { CommandOutput, Stream } from './command/files.ts'
+import type { CommandOutput } from './command/files.ts'
+import type { Stream } from './command/logs.ts'
+import type { MonitorView, TakenMatches } from './command/monitoring.ts'
 import type { Work } from './kinds.ts'
 import type { Queue } from './queue.ts'
 
@@ -47,6 +49,10 @@ export interface WorkKind<Kind extends Task> {
   hasLeftovers?(task: Kind): boolean
   /** Kills the leftover processes of an ended task. Resolves with whether there were any. */
   killLeftovers?(task: Kind): Promise<boolean>
+  /** Returns the notice of matching lines that is due, with its text; `undefined` if none is. */
+  takeMatches?(task: Kind): TakenMatches | undefined
+  /** Called when the parent's model has read the notice of matching lines of this number. */
+  matchesWereTold?(task: Kind, notices: number): void
   /** Called when the end of a task is settled: no parent is owed it any more. */
   endWasTold?(task: Kind): void
 }
@@ -97,6 +103,8 @@ export interface Recovered {
   readonly task: Task
   /** The ends of its runs, oldest first; an unfinished run has none. */
   readonly ends: readonly RunEnd[]
+  /** The newest notice of matching lines, which the parent may have. */
+  readonly matches?: TakenMatches | undefined
   /** Stops work that may still run for an ended run. Called after the store has the task; never rejects. */
   readonly stopRest?: () => Promise<void>
 }
@@ -113,6 +121,8 @@ export interface ReportOptions {
 export interface WorkReport {
   /** Commands only: the ends of both streams, and the directory whose files contain all of them. */
   readonly output: CommandOutput | undefined
+  /** Commands with `notifyEvery` only: the lines that have matched. */
+  readonly monitor?: MonitorView | undefined
   /** The requested piece. */
   readonly piece?: Piece
   /** A summary of the run's messages; `undefined` before its start, and after its session was deleted. */

@@ -11,6 +11,7 @@ import {
   type CommandProcess,
   type StartOptions,
 } from '../../src/work/command/process.ts'
+import { OutputMatcher } from '../../src/work/command/output-match.ts'
 import { processStat, systemOwners } from '../../src/task/owner.ts'
 
 const GRACE_MS = 300
@@ -76,9 +77,18 @@ export function groupOf(leader: number): readonly number[] {
   })
 }
 
+/** Searches the output of a command for texts. */
+export function watchFor(
+  child: CommandProcess,
+  texts: readonly string[],
+  onFound: (text: string) => void,
+): void {
+  child.watch(new OutputMatcher(child.directory, texts, onFound))
+}
+
 /** Resolves when the command has written `text`. */
 export function written(child: CommandProcess, text: string): Promise<string> {
-  return new Promise((resolve) => child.watchFor([text], resolve))
+  return new Promise((resolve) => watchFor(child, [text], resolve))
 }
 
 /** Returns the resident memory of this process in bytes. */

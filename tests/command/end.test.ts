@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { readEnd, WRAPPER } from '../../src/work/command/files.ts'
 import { CommandProcess } from '../../src/work/command/process.ts'
-import { outputOf, run, temporaryDirectory } from './commands.ts'
+import { outputOf, run, temporaryDirectory, watchFor } from './commands.ts'
 
 const ALL = { bytes: 10_000 }
 
@@ -127,7 +127,7 @@ test('a command with an unreadable log still has its end', async () => {
   const cwd = temporaryDirectory()
   const line = 'until [ -e go ]; do sleep 0.05; done; exit 5'
   const { process: child, directory } = run(line, { cwd, maxOutputBytes: 1000 })
-  child.watchFor(['never said'], () => {})
+  watchFor(child, ['never said'], () => {})
   for (const stream of ['stdout', 'stderr']) {
     rmSync(join(directory, stream))
     symlinkSync(stream, join(directory, stream))

@@ -3,10 +3,12 @@ import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import * as files from '../../src/work/command/files.ts'
 import { readTail, type Tail, type TailOptions } from '../../src/work/command/files.ts'
-import { markTold, removeOld } from '../../src/work/command/retention.ts'
+import { removeOld } from '../../src/work/command/remove-old.ts'
+import { markTold } from '../../src/work/command/retention.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
-import { residentBytes, run, temporaryDirectory, written } from './commands.ts'
+import { residentBytes, run, temporaryDirectory, watchFor, written } from './commands.ts'
 
 const MB = 1024 * 1024
 
@@ -75,7 +77,7 @@ describe('watched texts', () => {
   test('match once each, in either stream, before the end', async () => {
     const { process: child } = run('echo ready; echo ready; echo listening >&2; printf "no newline"')
     const found: string[] = []
-    child.watchFor(['ready', 'listening', 'no newline', 'absent'], (text) => found.push(text))
+    watchFor(child, ['ready', 'listening', 'no newline', 'absent'], (text) => found.push(text))
     await child.ended
     expect(found.toSorted()).toEqual(['listening', 'no newline', 'ready'])
   })
@@ -90,7 +92,7 @@ describe('watched texts', () => {
   test('match at every place of a long output, each as soon as it is written', async () => {
     const { process: child, directory } = run('sleep 100')
     const found: string[] = []
-    child.watchFor(['needle', 'end'], (text) => found.push(text))
+    watchFor(child, ['needle', 'end'], (text) => found.push(text))
     // Lies across the end of the first chunk that is read.
     appendFileSync(join(directory, 'stdout'), `${'x'.repeat(64 * 1024 - 3)}needle${'y'.repeat(MB)}`)
     await expect.poll(() => found).toEqual(['needle'])
@@ -102,7 +104,7 @@ describe('watched texts', () => {
     const cwd = temporaryDirectory()
     const { process: child } = run('(until [ -e go ]; do sleep 0.05; done; echo late) & echo early', { cwd })
     const found: string[] = []
-    child.watchFor(['early', 'late', 'never'], (text) => found.push(text))
+    watchFor(child, ['early', 'late', 'never'], (text) => found.push(text))
     await child.ended
     expect(found).toEqual(['early'])
     writeFileSync(join(cwd, 'go'), '')
@@ -114,7 +116,7 @@ describe('watched texts', () => {
       { cwd: temporaryDirectory() },
     )
     const heard: string[] = []
-    killed.watchFor(['up', 'told'], (text) => heard.push(text))
+    watchFor(killed, ['up', 'told'], (text) => heard.push(text))
     await killed.ended
     await killed.kill()
     await killed.gone
@@ -125,14 +127,14 @@ describe('watched texts', () => {
   test('need no timer after their match, nor after the end of the command', async () => {
     const clock = new ManualClock()
     const { process: child } = run('echo ready; read line; sleep 0.3', { clock })
-    const first = new Promise((resolve) => child.watchFor(['ready'], resolve))
+    const first = new Promise((resolve) => watchFor(child, ['ready'], resolve))
     await expect.poll(async () => (await clock.advance(250), clock.pending)).toBe(0)
     await first
-    child.watchFor(['never'], () => {})
+    watchFor(child, ['never'], () => {})
     expect(clock.pending).toBe(1)
     await child.ended
     expect(clock.pending).toBe(0)
-    child.watchFor(['never'], () => {})
+    watchFor(child, ['never'], () => {})
     expect(clock.pending).toBe(0)
   })
 })
@@ -160,7 +162,7 @@ describe('much output', () => {
     const { process: child } = run(`yes ${line.trim()} | head -c ${200 * MB - 4}; printf 'end\\n'`, {
       maxOutputBytes: 1024 * MB,
     })
-    child.watchFor(['absent'], () => {})
+    watchFor(child, ['absent'], () => {})
     let most = 0
     const timer = setInterval(() => {
       child.tail('stdout', { bytes: 64 * 1024, lines: 100 })
@@ -208,7 +210,7 @@ describe('removeOld', () => {
     age(place('recent'), 6)
     appendFileSync(join(place('writing'), 'stdout'), 'of what it has left running')
 
-    await removeOld(root, Infinity, systemClock)
+    await removeOld(root, Infinity, systemClock, files)
     const left = ['old', 'recent', 'running', 'lost', 'writing', 'begun', 'file'].filter((name) =>
       existsSync(place(name)),
     )
@@ -228,7 +230,7 @@ describe('removeOld', () => {
     for (const [days, name] of ['newest', 'older', 'oldest', 'untold', 'running', 'left'].entries())
       age(place(name), days)
     const kept = async (maxTotalBytes: number): Promise<string[]> => {
-      await removeOld(root, maxTotalBytes, systemClock)
+      await removeOld(root, maxTotalBytes, systemClock, files)
       return [...ended, 'left', 'running'].filter((name) => existsSync(place(name)))
     }
     expect(await kept(100_000)).toEqual([...ended, 'left', 'running'])
@@ -251,7 +253,7 @@ describe('removeOld', () => {
     for (const name of ['newer', 'told late', 'lost, told late']) markTold(place(name))
     age(place('newer'), 0.5, ['told', '.'])
     const kept = async (maxTotalBytes: number): Promise<string[]> => {
-      await removeOld(root, maxTotalBytes, systemClock)
+      await removeOld(root, maxTotalBytes, systemClock, files)
       return ['told late', 'lost, told late', 'newer'].filter((name) => existsSync(place(name)))
     }
     expect(await kept(25_000)).toEqual(['lost, told late', 'newer'])
@@ -259,6 +261,6 @@ describe('removeOld', () => {
   })
 
   test('does nothing where no command has ever run', async () => {
-    await expect(removeOld('/nowhere', 0, systemClock)).resolves.toBeUndefined()
+    await expect(removeOld('/nowhere', 0, systemClock, files)).resolves.toBeUndefined()
   })
 })

@@ -19,7 +19,11 @@ beforeAll(async () => {
   place = mkdtempSync(join(tmpdir(), 'opencode-command-'))
   const source = (path: string): string => fileURLToPath(new URL(`../../src/${path}`, import.meta.url))
   await build({
-    entryPoints: { process: source('work/command/process.ts'), clock: source('clock.ts') },
+    entryPoints: {
+      process: source('work/command/process.ts'),
+      'output-match': source('work/command/output-match.ts'),
+      clock: source('clock.ts'),
+    },
     outdir: place,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -39,13 +43,14 @@ afterAll(async () => {
 function inside(name: string, code: string): Promise<unknown> {
   return probe.run(`
     const { start, attach } = await import(${JSON.stringify(join(place, 'process.mjs'))})
+    const { OutputMatcher } = await import(${JSON.stringify(join(place, 'output-match.mjs'))})
     const { systemClock: clock } = await import(${JSON.stringify(join(place, 'clock.mjs'))})
     const { readdirSync, readlinkSync } = await import('node:fs')
     const directory = ${JSON.stringify(place)} + '/' + ${JSON.stringify(name)}
     const belonging = { owner: {}, timeoutMs: 0 }
     const settings = { clock, killGraceMs: 300, belonging }
     const run = (command, changes) => start({ ...settings, command, shell: '/bin/sh', cwd: '/', env: process.env, directory, ...changes })
-    const written = (child, text) => new Promise((resolve) => child.watchFor([text], resolve))
+    const written = (child, text) => new Promise((resolve) => child.watch(new OutputMatcher(directory, [text], resolve)))
     ${code}`)
 }
 

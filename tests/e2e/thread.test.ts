@@ -82,7 +82,7 @@ test("every argument and its description reach the model's list of tools", async
     background_cancel: ['task_id', 'all'],
     background_apply: ['task_id', 'check'],
     list_background: ['status'],
-    run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on', 'open_stdin'],
+    run_background: ['command', 'cwd', 'timeout', 'label', 'notify_on', 'notify_every', 'open_stdin'],
     check_background: ['task_id', 'tail_lines', 'offset', 'stream'],
     kill_background: ['task_id'],
   }

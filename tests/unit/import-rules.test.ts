@@ -29,6 +29,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
     refused: '../../../task/store.ts',
     taken: '../machine.ts',
   },
+  'src/work/command/monitor/planted.ts': { refused: '../../../task/store.ts', taken: '../files.ts' },
   'src/worktree/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/agent-work.ts' },
   'src/parent/planted.ts': { refused: '../work/executor.ts', taken: '../work/kinds.ts' },
   'src/restart/planted.ts': { refused: '../launch/launcher.ts', taken: '../parent/outbox.ts' },

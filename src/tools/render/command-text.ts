@@ -1,10 +1,13 @@
 /** Renders commands for the tools. Pure. */
 import { exitHint } from '../../text/exit-hint.ts'
 import { exitCodeText } from '../../work/command/exit-code.ts'
-import type { CommandOutput, Stream } from '../../work/command/files.ts'
+import type { CommandOutput } from '../../work/command/files.ts'
+import type { Stream } from '../../work/command/logs.ts'
 import { cutMiddle, formatDuration } from '../../text/format.ts'
 import { tailOf, type Piece } from '../../text/pages.ts'
-import { nameForModel } from '../../text/sanitize.ts'
+import { noticesText } from '../../text/monitor-text.ts'
+import { nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
+import type { MonitorView } from '../../work/command/monitoring.ts'
 import { STATUSES } from '../../task/status.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
 import { pageText } from './page-text.ts'
@@ -41,6 +44,7 @@ interface CommandAnswer {
   /** When it was read, in milliseconds since the Unix epoch. */
   readonly at: number
   readonly piece: Piece | undefined
+  readonly monitor?: MonitorView | undefined
 }
 
 export interface TextPorts {
@@ -50,7 +54,7 @@ export interface TextPorts {
 
 /** Returns the facts of a command with the end of its output, or with the requested page. */
 export function commandText(
-  { task, note, output, at: now, piece }: CommandAnswer,
+  { task, note, output, at: now, piece, monitor }: CommandAnswer,
   { manager: { toolNames: names }, telling }: TextPorts,
 ): string {
   const { sign } = STATUSES[task.status]
@@ -64,6 +68,8 @@ export function commandText(
     ['Note', isEnded(task) ? exitHint(task) : undefined],
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
     ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
+    ['Patterns', task.notifyEvery ? task.notifyOn.map(codeSpan).join(' ') : undefined],
+    ['Matching lines', monitor && `${monitor.matches}, ${noticesText(monitor.notices)} of them`],
     [
       'Left running',
       output.hasLeftovers ? `leftover processes; ${names.kill_background} kills them` : undefined,
@@ -80,6 +86,7 @@ export function commandText(
     '|----------|-------|',
     ...rows.flatMap(([name, value]) => (value === undefined ? [] : [`| **${name}** | ${value} |`])),
     RULE,
+    ...(monitor ? fenced('🔔 **Last matching lines**', sanitizeForModel(monitor.lines.join('\n'))) : []),
     ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
     ...(isEnded(task) ? [] : ['', `💡 ${telling.unfinished}`]),
   ].join('\n')

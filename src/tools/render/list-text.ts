@@ -1,6 +1,7 @@
 /** Renders the list of a session's tasks. Pure. */
 import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import type { OthersTask } from '../../manager.ts'
+import { monitorText } from '../../text/monitor-text.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { STATUSES, type Group } from '../../task/status.ts'
 import { shareText, useText, type BudgetUse } from '../../task/budget-use.ts'
@@ -67,7 +68,9 @@ export function listText(
       '| Task ID | Status | Agent | Task | Duration | Tokens | Cost |',
       '|---------|--------|-------|------|----------|--------|------|',
     )
-    lines.push(...listed.map((each) => row(each, traitsOf(each.task).worker(each.task), at)))
+    lines.push(
+      ...listed.map((each) => row(each, monitorText(each.task) ?? traitsOf(each.task).worker(each.task), at)),
+    )
     if (olderCount > 0) lines.push(`${olderCount} older ended tasks are not listed.`)
     lines.push('', `💡 ${telling.afterList}`)
   }

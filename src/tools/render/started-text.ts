@@ -44,6 +44,9 @@ export function startedCommandText({ task, note, label }: StartedCommand, tellin
           `| **Timeout** | ${formatDuration(task.timeoutMs)} by default; a command that proves to be a server keeps running |`,
         ]
       : []),
+    ...(task.notifyEvery
+      ? [`| **Monitor** | notices report each line that matches ${task.notifyOn.map(codeSpan).join(' ')} |`]
+      : []),
     RULE,
     '',
     `📌 **Next Step**: ${telling.afterStart(taskID)}`,

@@ -41,12 +41,12 @@ interface TaskTextPorts extends TextPorts {
 
 /** Returns the answer of a tool that reads one task. */
 export function taskText(ports: TaskTextPorts, answer: TaskAnswer): Exclude<ToolResult, string> {
-  const { task, output, piece, receipt } = answer.report
+  const { task, output, piece, monitor, receipt } = answer.report
   return {
     title: task.description,
     output:
       task.kind === 'command' && output
-        ? commandText({ ...answer, task, output, piece }, ports)
+        ? commandText({ ...answer, task, output, piece, monitor }, ports)
         : describe(answer, ports),
     metadata: { taskID: task.id, sessionID: task.sessionID, status: task.status, run: task.run, ...receipt },
   }

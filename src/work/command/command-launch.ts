@@ -10,6 +10,13 @@ export interface CommandRequest extends Omit<CommandWork, 'kind'> {
   readonly description: string
 }
 
+/** Rejects with a `ToolError` unless each entry of `notifyOn` is an expression. */
+export async function checkMonitor({ notifyOn }: Pick<CommandRequest, 'notifyOn'>): Promise<void> {
+  // Loaded lazily, because few commands have a monitor.
+  const { checkEntries } = await import('./monitor/monitor.ts')
+  checkEntries(notifyOn)
+}
+
 export const commandLaunch: KindLaunch<CommandRequest, CommandWork> = {
   kind: 'command',
 
@@ -20,6 +27,7 @@ export const commandLaunch: KindLaunch<CommandRequest, CommandWork> = {
   },
 
   async prepare({ parentID: _parentID, description: _description, ...request }, _run, parent) {
+    if (request.notifyEvery) await checkMonitor(request)
     await parent
     // The JSON of records lacks `Infinity`.
     const timeoutMs = request.timeoutMs === Infinity ? 0 : request.timeoutMs

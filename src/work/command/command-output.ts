@@ -2,7 +2,8 @@
 import { errorText } from '../../host/opencode.ts'
 import { mayWatch } from '../../text/exit-hint.ts'
 import type { CommandTask } from '../../task/task.ts'
-import { logPath, readTail, type CommandEnd, type Stream, type Tail, type TailOptions } from './files.ts'
+import { readTail, type CommandEnd, type Tail, type TailOptions } from './files.ts'
+import { logPath, type Stream } from './logs.ts'
 
 /** The ends of both streams. */
 export type Streams = Readonly<Record<Stream, Tail>>
@@ -53,7 +54,7 @@ export function streamsText(directory: string, streams: Streams): string {
 
 /** Whether a task awaits `notifyOn` texts and none has appeared. */
 export function isUnmatched(task: CommandTask): boolean {
-  return task.notifyOn.length > 0 && !('matched' in task && task.matched)
+  return task.notifyOn.length > 0 && !task.notifyEvery && !('matched' in task && task.matched)
 }
 
 /** Returns lines about a command that has just ended, to follow its output. */

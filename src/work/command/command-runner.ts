@@ -27,6 +27,8 @@ import {
 } from './command-output.ts'
 import { isDiskFull, markTold, Retention } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
+import type { Monitor } from './monitor/monitor.ts'
+import type { MonitorView, OutputSearch, TakenMatches } from './monitoring.ts'
 import { attach, start, type CommandProcess } from './process.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
@@ -38,6 +40,7 @@ import { leftOf } from '../../task/time-limit.ts'
 import {
   isEnded,
   isOpenEnded,
+  type EndedTask,
   outlivesDefault,
   transition,
   type CommandTask,
@@ -68,6 +71,8 @@ type Limits = Pick<
 > & {
   /** How much of each stream a notice reports at the end, including the note about the omitted rest. */
   readonly toldBytes: number
+  /** The shortest time between two notices of matching lines, in milliseconds. */
+  readonly monitorGapMs: number
 }
 
 const WORDS_BYTES = 300
@@ -85,6 +90,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
   readonly #limits: Limits
   /** By task id: running commands, and ended ones with leftover processes. */
   readonly #live = new Map<string, CommandProcess>()
+  /** By task id: those of running commands. */
+  readonly #monitors = new Map<string, Monitor>()
   readonly #retention: Retention
   /** Set while a command runs that must not outlive this instance. */
   #stopListening: (() => void) | undefined
@@ -108,6 +115,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
+    const monitor = await this.#monitorOf(task)
+    const search = monitor ?? (await this.#textsOf(task, stop))
     // The task may have been stopped during the hook calls, or its instance may have been disposed of.
     const now = store.get(task.id)
     if (stop.aborted) return stopped(stop.reason as StopCause)
@@ -131,6 +140,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
       })
       this.#live.set(task.id, child)
     } catch (error) {
+      this.#monitors.delete(task.id)
       this.#letGo(task.id)
       return failed(
         'error',
@@ -138,18 +148,14 @@ export class CommandRunner implements WorkKind<CommandTask> {
       )
     }
     onStarted()
-    if (!('matched' in task)) {
-      child.watchFor(task.notifyOn, (text) => {
-        // Ignores output that follows the request to stop.
-        if (!stop.aborted) this.#dispatch(task, { type: 'outputMatched', match: { text, at: clock.now() } })
-      })
-    }
+    if (search) child.watch(search)
     stop.addEventListener('abort', onStop)
     if (stop.aborted) onStop()
     const end = await child.ended
     await killed
     stop.removeEventListener('abort', onStop)
     const remains = { hasLeftovers: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
+    const matches = this.#finish(task, monitor, remains.hasLeftovers)
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
     this.#logEnd(task, end)
@@ -158,16 +164,23 @@ export class CommandRunner implements WorkKind<CommandTask> {
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
     ]
     if (this.#live.has(task.id)) this.#retention.cleanSoon()
-    const text = paragraphs([this.textOf(task), ...leftoversText(remains, this.#ports.killTool), ...advice])
+    const text = paragraphs([
+      this.#textBeside(task, matches),
+      ...leftoversText(remains, this.#ports.killTool),
+      ...advice,
+    ])
     // A command that wrote too much may have ended by itself before it was killed.
     const hasOwnEnd = cause?.type === 'output' && end.type === 'exited'
     return cause && !hasOwnEnd ? stopped(cause, { text, ...exitOf(end) }) : outcomeOf(end, text)
   }
 
   /** Recovers a command from its files, which show whether it still runs, and how it ended. */
-  recover(recorded: CommandTask): Promise<Recovered> {
+  async recover(recorded: CommandTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
+    const monitor = isEnded(recorded) && isTold(recorded) ? undefined : await this.#monitorOf(recorded)
+    const matches = monitor?.taken
     if (isEnded(recorded)) {
-      return Promise.resolve({ task: recorded, ends: [{ task: recorded, text: this.textOf(recorded) }] })
+      const text = this.#textBeside(recorded, await this.#searchRest(recorded, monitor))
+      return { task: recorded, ends: [{ task: recorded, text }], matches }
     }
     // On a full disk the identity of the process may be missing although its end was written.
     const since = this.#startedAt(recorded) ?? endedAt(this.#directory(recorded))
@@ -175,21 +188,22 @@ export class CommandRunner implements WorkKind<CommandTask> {
       since === undefined ? recorded : (transition(recorded, { type: 'slotTaken', at: since }) ?? recorded)
     if (isRunning(this.#directory(recorded))) {
       const running = transition(begun, { type: 'prompted', at: recorded.createdAt }) ?? begun
-      return Promise.resolve({ task: running, ends: [] })
+      const known = matches && transition(running, { type: 'monitored', monitored: matches.monitored })
+      return { task: known ?? running, ends: [], matches }
     }
-    const { at, outcome } = this.#endOfUnobserved(recorded)
+    const { at, outcome } = this.#endOfUnobserved(recorded, await this.#searchRest(recorded, monitor))
     const ended = transition(begun, { type: 'ended', at, outcome })
     if (!ended || !isEnded(ended)) throw new Error(`${recorded.id} cannot end as ${outcome.status}`)
-    return Promise.resolve({ task: ended, ends: [{ task: ended, text: outcome.text }] })
+    return { task: ended, ends: [{ task: ended, text: outcome.text }], matches }
   }
 
   /** Returns how and when a command ended that no process observed. */
-  #endOfUnobserved(task: CommandTask): { readonly outcome: Outcome; readonly at: number } {
+  #endOfUnobserved(task: CommandTask, matches: string): { readonly outcome: Outcome; readonly at: number } {
     const directory = this.#directory(task)
     const since = this.#startedAt(task)
     const end = readEnd(directory)
     const unwatched = isUnmatched(task) ? ['[No process was running that watches for notify_on texts.]'] : []
-    const text = paragraphs([this.textOf(task), ...unwatched])
+    const text = paragraphs([this.#textBeside(task, matches), ...unwatched])
     const at = endedAt(directory) ?? this.#ports.clock.now()
     // `OrphanReaper` kills an orphan for its time limit without recording the cause.
     const isOverLimit = task.timeoutMs > 0 && at - (since ?? at) >= task.timeoutMs
@@ -204,10 +218,72 @@ export class CommandRunner implements WorkKind<CommandTask> {
     return startedAt(this.#directory(task))
   }
 
-  report(task: CommandTask, { tailLines, piece: asked }: ReportOptions): Promise<WorkReport> {
+  async report(task: CommandTask, { tailLines, piece: asked }: ReportOptions): Promise<WorkReport> {
     const output = this.outputOf(task, tailLines === undefined ? {} : { lines: tailLines })
     const piece = asked && readPiece(this.#directory(task), asked.stream, asked.offset, asked.bytes)
-    return Promise.resolve({ messages: [], transcript: undefined, output, ...(piece && { piece }) })
+    const monitor = await this.#monitorView(task)
+    return { messages: [], transcript: undefined, output, monitor, ...(piece && { piece }) }
+  }
+
+  takeMatches({ id }: CommandTask): TakenMatches | undefined {
+    return this.#monitors.get(id)?.take()
+  }
+
+  matchesWereTold({ id }: CommandTask, notices: number): void {
+    this.#monitors.get(id)?.told(notices)
+  }
+
+  /** Returns the monitor of a command with `notifyEvery`, with its state from before a restart. */
+  async #monitorOf(task: CommandTask): Promise<Monitor | undefined> {
+    const known = this.#monitors.get(task.id)
+    if (known || !task.notifyEvery) return known
+    const loaded = await import('./monitor/monitor.ts')
+    const monitor = new loaded.Monitor(task.notifyOn, {
+      clock: this.#ports.clock,
+      directory: this.#directory(task),
+      gapMs: this.#limits.monitorGapMs,
+      onDue: (monitored) => this.#dispatch(task, { type: 'monitored', monitored }),
+    })
+    this.#monitors.set(task.id, monitor)
+    return monitor
+  }
+
+  /** Returns the search for the texts of `notifyOn`, of which the first is reported. */
+  async #textsOf(task: CommandTask, stop: AbortSignal): Promise<OutputSearch | undefined> {
+    if (task.notifyOn.length === 0 || 'matched' in task) return undefined
+    const { OutputMatcher } = await import('./output-match.ts')
+    return new OutputMatcher(this.#directory(task), task.notifyOn, (text) => {
+      // Ignores output that follows the request to stop.
+      if (stop.aborted) return
+      this.#dispatch(task, { type: 'outputMatched', match: { text, at: this.#ports.clock.now() } })
+    })
+  }
+
+  async #monitorView(task: CommandTask): Promise<MonitorView | undefined> {
+    if (!task.notifyEvery) return undefined
+    const monitor = this.#monitors.get(task.id)
+    return monitor ? monitor.view() : (await import('./monitor/monitor.ts')).savedView(this.#directory(task))
+  }
+
+  /** Ends the watch, and returns the text about the matches that no notice has. */
+  #finish({ id }: CommandTask, monitor: Monitor | undefined, hasLeftovers: boolean): string {
+    this.#monitors.delete(id)
+    return monitor?.finish(hasLeftovers) ?? ''
+  }
+
+  /** Searches the output that was written while no process watched it, and ends the watch. */
+  async #searchRest(task: CommandTask, monitor: Monitor | undefined): Promise<string> {
+    if (this.#startedAt(task) !== undefined) await monitor?.searchRest()
+    return this.#finish(task, monitor, false)
+  }
+
+  /** Returns the end of the output and the text about its matches, within the room of a notice. */
+  #textBeside(task: CommandTask, matches: string): string {
+    if (matches === '') return this.textOf(task)
+    return paragraphs([
+      this.textOf(task, this.#limits.toldBytes - WORDS_BYTES - Buffer.byteLength(matches)),
+      matches,
+    ])
   }
 
   /**
@@ -215,8 +291,8 @@ export class CommandRunner implements WorkKind<CommandTask> {
    *
    * @param bytes of each stream; by default, as much as a notice reports
    */
-  textOf(task: CommandTask, bytes = Math.max(WORDS_BYTES, this.#limits.toldBytes - WORDS_BYTES)): string {
-    const output = this.outputOf(task, { bytes })
+  textOf(task: CommandTask, bytes = this.#limits.toldBytes - WORDS_BYTES): string {
+    const output = this.outputOf(task, { bytes: Math.max(WORDS_BYTES, bytes) })
     return output.isGone ? OUTPUT_IS_GONE : streamsText(output.directory, output)
   }
 
@@ -271,10 +347,11 @@ export class CommandRunner implements WorkKind<CommandTask> {
     if (!isOpenEnded(task)) return false
     const {
       matched,
+      monitored,
       listening,
       startedAt: since,
-    } = { matched: undefined, listening: undefined, startedAt: undefined, ...task }
-    if (task.notifyOn.length > 0 && !matched) return false
+    } = { matched: undefined, monitored: undefined, listening: undefined, startedAt: undefined, ...task }
+    if (task.notifyOn.length > 0 && !matched && !monitored) return false
     if (!outlivesDefault(task) || listening || this.#portOf(task) !== undefined) return true
     return leftOf(this.#limits.timeoutMs, since ?? task.createdAt, this.#ports.clock) === 0
   }
@@ -314,6 +391,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   dispose(): void {
     this.#retention.dispose()
     for (const child of this.#live.values()) child.killNow()
+    for (const monitor of this.#monitors.values()) monitor.stop()
     this.#live.clear()
     this.#stopListening?.()
     this.#stopListening = undefined

@@ -14,8 +14,10 @@ export interface CommandWork {
   readonly timeoutIsDefault?: boolean
   /** Whether stdin stays open and empty; by default it is at its end. */
   readonly hasOpenInput?: boolean
-  /** The parent is notified of the first of these texts that appears in the output. */
+  /** The parent is notified of the first of these texts that appears in the output; with `notifyEvery` they are expressions. */
   readonly notifyOn: readonly string[]
+  /** Whether the parent is notified of each line that an entry of `notifyOn` matches, as an expression of RE2. */
+  readonly notifyEvery?: boolean
 }
 
 export const commandSchema = z.object({
@@ -27,4 +29,5 @@ export const commandSchema = z.object({
   timeoutIsDefault: z.exactOptional(z.boolean()),
   hasOpenInput: z.exactOptional(z.boolean()),
   notifyOn: z.array(z.string()),
+  notifyEvery: z.exactOptional(z.boolean()),
 })

@@ -5,10 +5,9 @@ import { stripVTControlCharacters } from 'node:util'
 import * as z from 'zod/mini'
 import type { Piece } from '../../text/pages.ts'
 import { signalOf } from './exit-code.ts'
+import { logPath, logSize, type Stream } from './logs.ts'
 import { drawnLast } from './redraw.ts'
 import { ownerSchema, processKey, type Owner } from '../../task/owner.ts'
-
-export type Stream = 'stdout' | 'stderr'
 
 /** The ends of both streams of a command, and the directory of the files that contain all of them. */
 export interface CommandOutput extends Readonly<Record<Stream, Tail>> {
@@ -85,10 +84,6 @@ export function openLogs(directory: string): Readonly<Record<Stream, number>> {
   }
 }
 
-export function logPath(directory: string, stream: Stream): string {
-  return join(directory, stream)
-}
-
 /** Writes the identity by which another process finds the command. */
 export function writeProcessIdentity(directory: string, { pid, key }: ProcessIdentity): void {
   writeFileSync(join(directory, 'process'), `${pid} ${key}\n`, { mode: 0o600 })
@@ -150,15 +145,6 @@ export function readEnd(directory: string): CommandEnd | undefined {
   const code = Number(status)
   const signal = how === 'signal' ? signalOf(code) : undefined
   return signal === undefined ? { type: 'exited', code } : { type: 'killed', signal }
-}
-
-/** In bytes; 0 for a log that was removed or cannot be read. */
-export function logSize(directory: string, stream: Stream): number {
-  try {
-    return statSync(logPath(directory, stream)).size
-  } catch {
-    return 0
-  }
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Searches both output streams of a command, from their beginnings, for literal texts. */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { stripVTControlCharacters } from 'node:util'
-import { logPath, logSize, type Stream } from './files.ts'
+import { logPath, logSize, type Stream } from './logs.ts'
+import type { OutputSearch } from './monitoring.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -17,7 +18,7 @@ interface Place {
   overlap: Buffer
 }
 
-export class OutputMatcher {
+export class OutputMatcher implements OutputSearch {
   readonly #directory: string
   /** Each text with its bytes, because output without escape sequences need not be decoded. */
   readonly #missing: Map<string, Buffer>
@@ -29,7 +30,7 @@ export class OutputMatcher {
     overlap: Buffer.alloc(0),
   }))
 
-  /** @param onFound called at most once for each text */
+  /** @param onFound called at most once for each text; must not throw */
   constructor(directory: string, texts: readonly string[], onFound: (text: string) => void) {
     this.#directory = directory
     this.#missing = new Map(texts.map((text) => [text, Buffer.from(text)]))
@@ -42,12 +43,10 @@ export class OutputMatcher {
     return this.#missing.size === 0
   }
 
-  /** Whether each stream was searched up to its size here. */
   hasReached(sizes: Readonly<Record<Stream, number>>): boolean {
     return this.#places.every(({ stream, offset }) => sizes[stream] <= offset)
   }
 
-  /** Searches new output, at most `maxBytes` of each stream, because the search blocks this process. */
   search(maxBytes: number): void {
     for (const place of this.#places) {
       if (this.isDone) return

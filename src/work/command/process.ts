@@ -12,7 +12,6 @@ import { dirname } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { processKey } from '../../task/owner.ts'
 import {
-  logSize,
   openLogs,
   readEnd,
   readTail,
@@ -22,12 +21,12 @@ import {
   type CommandOwner,
   type CommandEnd,
   type ProcessIdentity,
-  type Stream,
   type Tail,
   type TailOptions,
 } from './files.ts'
+import { logSize, type Stream } from './logs.ts'
 import { isGroupAlive, signalGroup } from './process-group.ts'
-import { OutputMatcher } from './output-match.ts'
+import type { OutputSearch } from './monitoring.ts'
 
 export interface ProcessOptions {
   readonly clock: Clock
@@ -67,6 +66,8 @@ const KILLS = 12
 const LEFTOVERS_POLL_MS = 1000
 /** How much of a stream one poll searches, because the search blocks this process. */
 const BYTES_PER_POLL = 4_000_000
+/** Interval of the poll while a search has output left. */
+const BEHIND_POLL_MS = 20
 
 /**
  * Starts a command. Throws an `Error` with the reason if it cannot be started: a working directory or a shell
@@ -142,6 +143,7 @@ export function attach(options: AttachOptions): CommandProcess {
  * read that the wrapper did not write.
  */
 export class CommandProcess implements ProcessIdentity {
+  readonly directory: string
   readonly pid: number
   readonly key: string
   /** Never rejects. */
@@ -152,7 +154,7 @@ export class CommandProcess implements ProcessIdentity {
   readonly #isOurChild: boolean
   /** Whether the group was the command's when this process found it, and not a later one of its number. */
   readonly #isOurGroup: boolean
-  readonly #watches = new Set<OutputMatcher>()
+  readonly #watches = new Set<OutputSearch>()
   #resolve!: (end: CommandEnd) => void
   #resolveGone!: () => void
   #state: 'running' | 'draining' | 'leftovers' | 'gone' = 'running'
@@ -165,6 +167,7 @@ export class CommandProcess implements ProcessIdentity {
 
   constructor(options: AttachOptions, child?: ChildProcess) {
     this.#options = options
+    this.directory = options.directory
     this.pid = options.pid
     this.key = options.key
     this.#isOurChild = child !== undefined
@@ -190,21 +193,20 @@ export class CommandProcess implements ProcessIdentity {
 
   /** In bytes. */
   size(stream: Stream): number {
-    return logSize(this.#options.directory, stream)
+    return logSize(this.directory, stream)
   }
 
   /** Returns the end of its output so far. Throws the errors of the file system. */
   tail(stream: Stream, options: TailOptions): Tail {
-    return readTail(this.#options.directory, stream, options)
+    return readTail(this.directory, stream, options)
   }
 
   /**
-   * Calls `onFound` at most once for each text in the output, from its beginning. Output from before the end
-   * is searched before `ended` resolves, and output of leftover processes after it, until we send a signal.
-   * Escape sequences are ignored. `onFound` must not throw.
+   * Runs a search through its output until that is done. Output from before the end is searched before `ended` resolves, and
+   * output of leftover processes after it, until we send a signal.
    */
-  watchFor(texts: readonly string[], onFound: (text: string) => void): void {
-    this.#watches.add(new OutputMatcher(this.#options.directory, texts, onFound))
+  watch(search: OutputSearch): void {
+    this.#watches.add(search)
     if (this.#state === 'running') this.#pollAfter(0)
   }
 
@@ -263,7 +265,7 @@ export class CommandProcess implements ProcessIdentity {
   /** Runs all polls on one timer, and sets no timer if there is nothing to poll for. */
   #poll(): void {
     // The end that the wrapper wrote is proof, even if the exit event of our own child is lost.
-    const isWritten = readEnd(this.#options.directory) !== undefined
+    const isWritten = readEnd(this.directory) !== undefined
     if (isWritten || !this.#isOurChild) {
       if (!this.#isLeading()) {
         // The wrapper may have received our signal before it set its trap.
@@ -280,7 +282,7 @@ export class CommandProcess implements ProcessIdentity {
     this.#searchTexts()
     const isLimited = this.#limitBytes !== Infinity && this.#limitBytes !== 'passed'
     if (this.#isOurChild && !isLimited && this.#watches.size === 0) return
-    this.#pollAfter(POLL_MS)
+    this.#pollAfter([...this.#watches].some(({ isBehind }) => isBehind) ? BEHIND_POLL_MS : POLL_MS)
   }
 
   #pollAfter(delayMs: number): void {
@@ -322,7 +324,7 @@ export class CommandProcess implements ProcessIdentity {
     this.#cancelPoll?.()
     this.#state = 'draining'
     this.#checkSize()
-    this.#drain(readEnd(this.#options.directory) ?? otherwise, this.#sizes())
+    this.#drain(readEnd(this.directory) ?? otherwise, this.#sizes())
   }
 
   /** Searches all output from before the end, in pieces, before `ended` resolves. */

@@ -1,10 +1,8 @@
-/** Removes the directories of old commands, and of more commands if all directories use too much space. */
+/** Decides when the directories of old commands are removed, and marks those that can be. */
 import { existsSync, statfsSync, writeFileSync } from 'node:fs'
-import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { isRunning, readProcessIdentity } from './files.ts'
-import { isGroupAlive } from './process-group.ts'
 
 /** Shortest time between cleanings, because each one reads all directories. */
 const BETWEEN_CLEANINGS_MS = 60_000
@@ -13,7 +11,7 @@ export const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 /** A disk with less free space than this counts as full, because some file systems reserve a little. */
 const FULL_BYTES = 1_000_000
 /** The file that marks a directory whose end no parent is owed any more. */
-const TOLD = 'told'
+export const TOLD = 'told'
 
 /** Records that no parent is owed the end of a command. Only such directories are removed to free space. */
 export function markTold(directory: string): void {
@@ -52,64 +50,16 @@ export class Retention {
     this.#cancel ??= this.#clock.after(Math.max(0, waitMs), () => {
       this.#cancel = undefined
       this.#cleanedAt = this.#clock.monotonic()
-      removeOld(this.#root, this.#maxTotalBytes, this.#clock).catch(this.#onError)
+      // Loaded lazily, because many servers never run a command.
+      import('./remove-old.ts')
+        .then(({ removeOld }) =>
+          removeOld(this.#root, this.#maxTotalBytes, this.#clock, { isRunning, readProcessIdentity }),
+        )
+        .catch(this.#onError)
     })
   }
 
   dispose(): void {
     this.#cancel?.()
-  }
-}
-
-interface Kept {
-  readonly directory: string
-  readonly bytes: number
-  /** The newest time of any file, in milliseconds since the Unix epoch: leftovers may still write. */
-  readonly writtenAt: number
-  /** When its end was written; without an end, the newest time of its files except `told`. */
-  readonly endedAt: number
-}
-
-/**
- * Removes directories of ended commands in `root`: first those without a write for a week; then, oldest end
- * first, those whose ends no parent is owed, until the rest uses at most `maxTotalBytes`. Rejects if a
- * directory cannot be removed; a missing root counts as empty.
- */
-export async function removeOld(root: string, maxTotalBytes: number, clock: Clock): Promise<void> {
-  const entries = await readdir(root, { withFileTypes: true }).catch(() => [])
-  const directories = entries.filter((it) => it.isDirectory()).map(({ name }) => join(root, name))
-  const all = await Promise.all(directories.map((directory) => measured(directory)))
-  const before = clock.now() - KEPT_MS
-  const old = all.filter(({ directory, writtenAt }) => writtenAt < before && !isRunning(directory))
-  const kept = all.filter((each) => !old.includes(each)).toSorted((a, b) => a.endedAt - b.endedAt)
-  let tooMuch = kept.reduce((sum, { bytes }) => sum + bytes, 0) - maxTotalBytes
-  const room = kept.filter(({ directory, bytes }) => {
-    if (tooMuch <= 0 || !mayGo(directory)) return false
-    tooMuch -= bytes
-    return true
-  })
-  await Promise.all([...old, ...room].map(({ directory }) => rm(directory, { recursive: true, force: true })))
-}
-
-function mayGo(directory: string): boolean {
-  if (!existsSync(join(directory, TOLD)) || isRunning(directory)) return false
-  const identity = readProcessIdentity(directory)
-  return identity === undefined || !isGroupAlive(identity.pid)
-}
-
-async function measured(directory: string): Promise<Kept> {
-  const names = await readdir(directory).catch(() => [])
-  const files = await Promise.all(
-    names.map(async (name) => ({ name, stats: await stat(join(directory, name)).catch(() => undefined) })),
-  )
-  const own = await stat(directory).catch(() => undefined)
-  const newest = (of: typeof files): number => Math.max(0, ...of.map(({ stats }) => stats?.mtimeMs ?? 0))
-  return {
-    directory,
-    bytes: files.reduce((sum, { stats }) => sum + (stats?.isFile() ? stats.size : 0), 0),
-    writtenAt: Math.max(own?.mtimeMs ?? 0, newest(files)),
-    endedAt:
-      newest(files.filter(({ name }) => name === 'exit')) ||
-      newest(files.filter(({ name }) => name !== TOLD)),
   }
 }

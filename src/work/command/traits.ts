@@ -1,5 +1,6 @@
 /** The traits of shell commands. Pure. */
 import { exitHint } from '../../text/exit-hint.ts'
+import { monitorText } from '../../text/monitor-text.ts'
 import type { Exit } from '../../task/task.ts'
 import type { Traits } from '../traits.ts'
 import { commandSchema, type CommandWork } from './command-work.ts'
@@ -24,7 +25,7 @@ export const COMMAND = {
   endHint: exitHint,
   runningDetail: (task) => {
     if ('matched' in task && task.matched?.text !== undefined) return `matched: ${task.matched.text}`
-    return task.command === task.description ? undefined : task.command
+    return monitorText(task) ?? (task.command === task.description ? undefined : task.command)
   },
   actions: { read: 'Read the output', stop: 'Kill it' },
 } satisfies Traits<CommandWork>

@@ -30,6 +30,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   appended: [{ type: 'appended', prompt: 'And these.' }],
   released: [{ type: 'released', results: 'The build passed.' }],
   steered: [{ type: 'steered', promptID: 'msg_steer' }],
+  monitored: [{ type: 'monitored', monitored: { matches: 3, notices: 1, at: 4 } }],
   outputMatched: [{ type: 'outputMatched', match: { text: 'ready', at: 4 } }],
   listening: [{ type: 'listening', listening: { port: 3000, at: 4 } }],
   permissionAsked: ['one', 'two'].map((id) => ({

@@ -15,7 +15,7 @@ test('a command that left its end but no process identity is recovered with its 
     writeFileSync(join(root, task.id, 'exit'), 'status 0\n')
     const ports = { store: new TaskStore(), clock: new ManualClock(), machine: { root } }
     const runner = new CommandRunner(ports as never, { toldBytes: 4096 } as never)
-    const { task: found, ends } = await runner.recover(task)
+    const { task: found, ends } = await runner.recover(task, () => false)
     expect(found).toMatchObject({ status: 'completed', exit: { type: 'exited', code: 0 } })
     expect(ends).toHaveLength(1)
   } finally {
