@@ -19,7 +19,7 @@ import type { Log } from '../host/log.ts'
 import { errorText, HostError, type NewSession, type Opencode, type Session } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { isEnded } from '../task/task.ts'
-import { KEPT_MS } from '../work/command/retention.ts'
+import { KEPT_MS } from '../work/command/logs.ts'
 
 const sessionSchema = z.object({
   id: z.string(),

@@ -5,7 +5,7 @@
  */
 import type { ClientCapabilities, Result } from '@modelcontextprotocol/server'
 import { isEnded, type Task } from '../task/task.ts'
-import { KEPT_MS } from '../work/command/retention.ts'
+import { KEPT_MS } from '../work/command/logs.ts'
 
 export const TASKS = 'io.modelcontextprotocol/tasks'
 

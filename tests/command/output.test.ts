@@ -3,14 +3,21 @@ import { appendFileSync, existsSync, mkdirSync, utimesSync, writeFileSync } from
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import * as files from '../../src/work/command/files.ts'
-import { readTail, type Tail, type TailOptions } from '../../src/work/command/files.ts'
+import {
+  isRunning,
+  readProcessIdentity,
+  readTail,
+  type Tail,
+  type TailOptions,
+} from '../../src/work/command/files.ts'
+import { isGroupAlive } from '../../src/work/command/process-group.ts'
 import { removeOld } from '../../src/work/command/remove-old.ts'
 import { markTold } from '../../src/work/command/retention.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 import { residentBytes, run, temporaryDirectory, watchFor, written } from './commands.ts'
 
 const MB = 1024 * 1024
+const COMMANDS = { isRunning, readProcessIdentity, isGroupAlive }
 
 function tailOf(log: string | Buffer, options: TailOptions): Tail {
   const directory = temporaryDirectory()
@@ -210,7 +217,7 @@ describe('removeOld', () => {
     age(place('recent'), 6)
     appendFileSync(join(place('writing'), 'stdout'), 'of what it has left running')
 
-    await removeOld(root, Infinity, systemClock, files)
+    await removeOld(root, Infinity, systemClock, COMMANDS)
     const left = ['old', 'recent', 'running', 'lost', 'writing', 'begun', 'file'].filter((name) =>
       existsSync(place(name)),
     )
@@ -230,7 +237,7 @@ describe('removeOld', () => {
     for (const [days, name] of ['newest', 'older', 'oldest', 'untold', 'running', 'left'].entries())
       age(place(name), days)
     const kept = async (maxTotalBytes: number): Promise<string[]> => {
-      await removeOld(root, maxTotalBytes, systemClock, files)
+      await removeOld(root, maxTotalBytes, systemClock, COMMANDS)
       return [...ended, 'left', 'running'].filter((name) => existsSync(place(name)))
     }
     expect(await kept(100_000)).toEqual([...ended, 'left', 'running'])
@@ -253,7 +260,7 @@ describe('removeOld', () => {
     for (const name of ['newer', 'told late', 'lost, told late']) markTold(place(name))
     age(place('newer'), 0.5, ['told', '.'])
     const kept = async (maxTotalBytes: number): Promise<string[]> => {
-      await removeOld(root, maxTotalBytes, systemClock, files)
+      await removeOld(root, maxTotalBytes, systemClock, COMMANDS)
       return ['told late', 'lost, told late', 'newer'].filter((name) => existsSync(place(name)))
     }
     expect(await kept(25_000)).toEqual(['lost, told late', 'newer'])
@@ -261,6 +268,6 @@ describe('removeOld', () => {
   })
 
   test('does nothing where no command has ever run', async () => {
-    await expect(removeOld('/nowhere', 0, systemClock, files)).resolves.toBeUndefined()
+    await expect(removeOld('/nowhere', 0, systemClock, COMMANDS)).resolves.toBeUndefined()
   })
 })

@@ -7,13 +7,14 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import type { isRunning, readProcessIdentity } from './files.ts'
-import { isGroupAlive } from './process-group.ts'
-import { KEPT_MS, TOLD } from './retention.ts'
+import type { isGroupAlive } from './process-group.ts'
+import { KEPT_MS, TOLD } from './logs.ts'
 
 /** How the commands of directories are recognized. */
 interface Commands {
   readonly isRunning: typeof isRunning
   readonly readProcessIdentity: typeof readProcessIdentity
+  readonly isGroupAlive: typeof isGroupAlive
 }
 
 interface Kept {
@@ -54,7 +55,7 @@ export async function removeOld(
 function mayGo(directory: string, commands: Commands): boolean {
   if (!existsSync(join(directory, TOLD)) || commands.isRunning(directory)) return false
   const identity = commands.readProcessIdentity(directory)
-  return identity === undefined || !isGroupAlive(identity.pid)
+  return identity === undefined || !commands.isGroupAlive(identity.pid)
 }
 
 async function measured(directory: string): Promise<Kept> {

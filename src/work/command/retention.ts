@@ -3,15 +3,13 @@ import { existsSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { isRunning, readProcessIdentity } from './files.ts'
+import { TOLD } from './logs.ts'
+import { isGroupAlive } from './process-group.ts'
 
 /** Shortest time between cleanings, because each one reads all directories. */
 const BETWEEN_CLEANINGS_MS = 60_000
-/** How long the files of a command are kept after their last write. */
-export const KEPT_MS = 7 * 24 * 60 * 60 * 1000
 /** A disk with less free space than this counts as full, because some file systems reserve a little. */
 const FULL_BYTES = 1_000_000
-/** The file that marks a directory whose end no parent is owed any more. */
-export const TOLD = 'told'
 
 /** Records that no parent is owed the end of a command. Only such directories are removed to free space. */
 export function markTold(directory: string): void {
@@ -53,7 +51,11 @@ export class Retention {
       // Loaded lazily, because many servers never run a command.
       import('./remove-old.ts')
         .then(({ removeOld }) =>
-          removeOld(this.#root, this.#maxTotalBytes, this.#clock, { isRunning, readProcessIdentity }),
+          removeOld(this.#root, this.#maxTotalBytes, this.#clock, {
+            isRunning,
+            readProcessIdentity,
+            isGroupAlive,
+          }),
         )
         .catch(this.#onError)
     })
