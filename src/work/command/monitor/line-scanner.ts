@@ -10,6 +10,7 @@ export const LINE_BYTES = 16 * 1024
 const NEWLINE = 0x0a
 const CARRIAGE_RETURN = 0x0d
 const ESCAPE = '\u001B'
+const EMPTY = Buffer.alloc(0)
 
 export class LineScanner {
   readonly stream: Stream
@@ -19,13 +20,13 @@ export class LineScanner {
   #lineStart: number
   /** Where the next chunk begins. */
   #offset: number
-  #chunk: Buffer = Buffer.alloc(0)
+  #chunk: Buffer = EMPTY
   /** The next byte in the chunk. */
   #at = 0
   /** The next carriage return in the chunk at or after `#at`, or its end: searched once, because few logs have any. */
   #returnAt = 0
   /** The beginning of a line whose end is not read yet. */
-  #begun: Buffer = Buffer.alloc(0)
+  #begun: Buffer = EMPTY
 
   /**
    * @param offset where a line begins, in bytes
@@ -53,14 +54,18 @@ export class LineScanner {
   scan(isOver: () => boolean): void {
     while (!isOver()) {
       if (this.#at === this.#chunk.length && !this.#read()) return
+      if (this.#begun.length === 0) this.#skipEmpty()
       const end = this.#lineEnd()
       if (end === undefined) {
         this.#begun = this.#joined(this.#chunk.length)
         this.#at = this.#chunk.length
         continue
       }
-      const line = this.#joined(end)
-      this.#begun = Buffer.alloc(0)
+      const line =
+        this.#begun.length === 0
+          ? this.#chunk.toString('utf8', this.#at, Math.min(end, this.#at + LINE_BYTES))
+          : this.#joined(end).toString()
+      this.#begun = EMPTY
       this.#at = end + 1
       this.#lineStart = this.searched
       this.#pass(line)
@@ -69,22 +74,28 @@ export class LineScanner {
 
   /** Passes on the last line, which has no end. */
   finish(): void {
-    const line = this.#begun
-    this.#begun = Buffer.alloc(0)
+    const line = this.#begun.toString()
+    this.#begun = EMPTY
     this.#pass(line)
   }
 
-  #pass(bytes: Buffer): void {
-    if (bytes.length === 0) return
-    const line = bytes.toString()
-    this.#onLine(line.includes(ESCAPE) ? stripVTControlCharacters(line) : line)
+  #pass(line: string): void {
+    const plain = line.includes(ESCAPE) ? stripVTControlCharacters(line) : line
+    if (plain !== '') this.#onLine(plain)
   }
 
   /** Returns the begun line with the chunk up to `end`. */
   #joined(end: number): Buffer {
     const room = Math.max(0, LINE_BYTES - this.#begun.length)
-    const more = this.#chunk.subarray(this.#at, Math.min(end, this.#at + room))
-    return this.#begun.length === 0 && end < this.#chunk.length ? more : Buffer.concat([this.#begun, more])
+    // A copy, so that the chunk can go.
+    return Buffer.concat([this.#begun, this.#chunk.subarray(this.#at, Math.min(end, this.#at + room))])
+  }
+
+  /** Skips line breaks at the beginning of a line. */
+  #skipEmpty(): void {
+    const before = this.#at
+    while (this.#chunk[this.#at] === NEWLINE || this.#chunk[this.#at] === CARRIAGE_RETURN) this.#at += 1
+    if (this.#at > before) this.#lineStart = this.searched
   }
 
   #lineEnd(): number | undefined {

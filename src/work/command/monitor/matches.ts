@@ -20,7 +20,7 @@ export const NO_MATCHES: Matches = { count: 0, first: [], last: [] }
 export function withLine({ count, first, last }: Matches, line: string): Matches {
   const stored = line.slice(0, STORED_LENGTH)
   if (first.length < FIRST) return { count: count + 1, first: [...first, stored], last }
-  return { count: count + 1, first, last: [...last.slice(1 - LAST), stored] }
+  return { count: count + 1, first, last: withNewest(last, line) }
 }
 
 /** Returns the matches of two periods, the earlier one first. */
@@ -37,15 +37,19 @@ export function joined(earlier: Matches, later: Matches): Matches {
 /** Returns the lines for a model, with how many are left out. */
 export function linesText({ count, first, last }: Matches): string[] {
   const leftOut = count - first.length - last.length
-  const shown = (lines: readonly string[]): string[] => lines.map((line) => brief(line, SHOWN_LENGTH))
   return [
-    ...shown(first),
+    ...shortened(first),
     ...(leftOut > 0 ? [`[… ${leftOut} more matching ${leftOut === 1 ? 'line' : 'lines'} …]`] : []),
-    ...shown(last),
+    ...shortened(last),
   ]
 }
 
-/** Returns the last lines for an answer. */
-export function lastLines({ first, last }: Matches): string[] {
-  return [...first, ...last].slice(-LAST).map((line) => brief(line, SHOWN_LENGTH))
+/** Returns the last lines with one more. */
+export function withNewest(lines: readonly string[], line: string): readonly string[] {
+  return [...lines.slice(1 - LAST), line.slice(0, STORED_LENGTH)]
+}
+
+/** Returns lines as they are shown. */
+export function shortened(lines: readonly string[]): string[] {
+  return lines.map((line) => brief(line, SHOWN_LENGTH))
 }

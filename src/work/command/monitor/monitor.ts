@@ -20,7 +20,7 @@ import { logSize, type Stream } from '../logs.ts'
 import type { MonitorView, OutputSearch, TakenMatches } from '../monitoring.ts'
 import { expressionOf } from './expressions.ts'
 import { LineScanner } from './line-scanner.ts'
-import { joined, lastLines, linesText, NO_MATCHES, withLine, type Matches } from './matches.ts'
+import { joined, linesText, NO_MATCHES, shortened, withLine, withNewest, type Matches } from './matches.ts'
 
 interface Ports {
   readonly clock: Clock
@@ -50,8 +50,8 @@ interface Saved {
   readonly offsets: Readonly<Record<Stream, number>>
   readonly matches: number
   readonly notices: number
-  /** The newest lines of all matches. */
-  readonly newest: Matches
+  /** The last of all matching lines. */
+  readonly newest: readonly string[]
   /** The notice of this number, as long as the parent's model may not have read it. */
   readonly taken?: { readonly monitored: Monitored; readonly found: Matches }
   /** Set at the end: the text about the matches that no notice has. */
@@ -66,7 +66,7 @@ export function checkEntries(entries: readonly string[]): void {
 /** Returns the matches of an ended command; `undefined` if its files were removed. */
 export function savedView(directory: string): MonitorView | undefined {
   const saved = read(directory)
-  return saved && { matches: saved.matches, notices: saved.notices, lines: lastLines(saved.newest) }
+  return saved && { matches: saved.matches, notices: saved.notices, lines: shortened(saved.newest) }
 }
 
 export class Monitor implements OutputSearch {
@@ -75,7 +75,7 @@ export class Monitor implements OutputSearch {
   readonly #scanners: [LineScanner, LineScanner]
   #matches: number
   #notices: number
-  #newest: Matches
+  #newest: readonly string[]
   /** The matches that no notice has. */
   #found = NO_MATCHES
   /** The open notice; with its matches once it was taken. */
@@ -93,7 +93,7 @@ export class Monitor implements OutputSearch {
     const saved = read(ports.directory)
     this.#matches = saved?.matches ?? 0
     this.#notices = saved?.notices ?? 0
-    this.#newest = saved?.newest ?? NO_MATCHES
+    this.#newest = saved?.newest ?? []
     this.#open = saved?.taken
     this.#end = saved?.end
     const scanner = (stream: Stream): LineScanner =>
@@ -190,7 +190,7 @@ export class Monitor implements OutputSearch {
   }
 
   view(): MonitorView {
-    return { matches: this.#matches, notices: this.#notices, lines: lastLines(this.#newest) }
+    return { matches: this.#matches, notices: this.#notices, lines: shortened(this.#newest) }
   }
 
   /** Stops waiting for the next notice. */
@@ -207,7 +207,7 @@ export class Monitor implements OutputSearch {
     if (!this.#expression.test(line.slice(0, this.#roomFor(line)))) return
     this.#matches += 1
     this.#found = withLine(this.#found, line)
-    this.#newest = withLine({ ...this.#newest, first: [] }, line)
+    this.#newest = withNewest(this.#newest, line)
   }
 
   /** Returns how many characters of a line the expression searches within `LINE_MS`: its time is linear, and so foreseeable. */
