@@ -437,9 +437,41 @@ const parentRows: readonly Row[] = [
   row({ words: 'the parent is deleted', act: (scene) => scene.delete(scene.parent.id) }, works, NOBODY),
 ]
 
+/** 10,000 lines a second for 10 s. */
+const FLOOD = 'i=0; while [ $i -lt 100 ]; do yes FAIL | head -n 1000; i=$((i+1)); sleep 0.1; done'
+
+const monitorRows: readonly Row[] = [
+  row(
+    { words: '10,000 matching lines a second for 10 s', act: (scene) => scene.launchMonitor(FLOOD) },
+    { words: 'a monitor begins', act: inTurn() },
+    // The first match, and the end.
+    { ...WOKEN, told: 'running', times: 2 },
+    // No time is let pass, so that the gap is not over before the end.
+    (scene) => scene.parent.waitForNotice('100000]', { timeoutMs: 60_000 }),
+  ),
+  row(
+    killed,
+    {
+      words: 'a monitor has reported a line, and found one more',
+      act: inTurn(
+        (scene) => scene.addLine('monitored', 'FAIL 1'),
+        (scene) => scene.launchMonitor('tail -n +1 -f monitored'),
+        (scene) => scene.parent.waitForNotice('FAIL 1'),
+        (scene) => scene.parent.quietBesidesChildren(),
+        (scene) => scene.addLine('monitored', 'FAIL 2'),
+        (scene) => scene.stage.settle(),
+      ),
+    },
+    { ...WOKEN, told: 'running', times: 2, left: '1 unfinished' },
+    (scene) => scene.parent.say('are you there'),
+    (scene) => scene.isTold('FAIL 2'),
+  ),
+]
+
 export const GROUPS = {
   'The process': processRows,
   'Calls and events': callRows,
   'The child session': childRows,
   'The parent session': parentRows,
+  'A monitor': monitorRows,
 } satisfies Readonly<Record<string, readonly Row[]>>

@@ -1,5 +1,7 @@
 /** Plays one fault on the real OpenCode: a parent launches one task, a fault hits it, and the outcome is read. */
 import { execFileSync } from 'node:child_process'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { heldReply } from '../harness/replies.ts'
 import type { Reply, Script } from '../harness/script.ts'
@@ -71,6 +73,19 @@ export class Scene {
   async launchOnly(changes: object = {}): Promise<void> {
     const [answer = ''] = await this.parent.call([backgroundTask('work', changes)])
     this.#id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+  }
+
+  /** Launches a monitor of the lines with `FAIL` in the output of a command. */
+  async launchMonitor(command: string): Promise<void> {
+    const args = { command, timeout: 0, notify_on: ['FAIL'], notify_every: true }
+    const [answer = ''] = await this.parent.call([{ name: 'run_background', args }])
+    this.#id = /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
+  }
+
+  /** Adds a line to a file of the project. */
+  addLine(file: string, line: string): Promise<void> {
+    appendFileSync(join(this.stage.server.directory, file), `${line}\n`)
+    return Promise.resolve()
   }
 
   /** Resolves when the child's model was asked; lets time pass until then. */

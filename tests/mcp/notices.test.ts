@@ -69,6 +69,25 @@ test('the wait after one that returned a text of notify_on is for the end', asyn
   expect((await ended).structured.task).toMatchObject({ status: 'completed' })
 })
 
+test('a wait returns with the lines that match an expression, once in a gap, and at the end', async () => {
+  const { call } = await start()
+  const command = `echo FAIL 1; ${untilFile('go')}; echo FAIL 2`
+  const args = { command, notify_on: ['FAIL|ERROR'], notify_every: true, timeout: 0 }
+  const { task } = (await call('run_background', args)).structured
+  const wait = { task_id: task.task_id, wait: true }
+  const first = await call('check_background', wait)
+  expect(first.structured).toMatchObject({ task: { status: 'running' } })
+  expect(first.structured).toMatchObject({ monitor: { matching_lines: 1, last_lines: ['FAIL 1'] } })
+  const over = await call('check_background', { ...wait, timeout: 1000 })
+  expect(over.structured.task.status).toBe('running')
+  mkdirSync(join(place.root, 'go'))
+  const ended = await call('check_background', wait)
+  expect(ended.structured).toMatchObject({
+    task: { status: 'completed' },
+    monitor: { matching_lines: 2, notices: 1, last_lines: ['FAIL 1', 'FAIL 2'] },
+  })
+})
+
 test('a client of the legacy era is told of an end by a log notification', async () => {
   const told: unknown[] = []
   const { call } = await start({
