@@ -21,12 +21,10 @@ afterEach(() => {
 })
 
 /** @param reply of the parent's model to each message; at once by default */
-async function scene(
-  { reply = () => Promise.resolve({ text: 'Noted.' }), options = {} } = {} as {
-    readonly reply?: (() => Promise<Reply>) | undefined
-    readonly options?: object
-  },
-) {
+async function scene({
+  reply = () => Promise.resolve({ text: 'Noted.' }),
+  options = {},
+}: { readonly reply?: () => Promise<Reply>; readonly options?: object } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'monitor-'))
   directories.push(directory)
   for (const stream of ['stdout', 'stderr']) writeFileSync(join(directory, stream), '')

@@ -259,3 +259,23 @@ test('a pending task shows no share, and a running one no tool calls, which its 
   const failed = view('count', { ...FAILED, usage }, {}, {}, work)
   expect(entriesOf([failed], NOW, 100)[0]?.description).toBe('explore · 75 % of 4 tool calls · bad request')
 })
+
+test('a monitor is shown as one, with its notices, in the sidebar and in the dialog', () => {
+  const work = {
+    kind: 'command',
+    command: 'tail -f log',
+    timeoutMs: 0,
+    notifyOn: ['FAIL'],
+    notifyEvery: true,
+  }
+  const running = { status: 'running', startedAt: NOW - 5000 }
+  const monitored = { matches: 9, notices: 3, at: NOW }
+  const views = [
+    view('watch the log', { ...running, monitored }, RUNNING, {}, work),
+    view('watch CI', running, RUNNING, {}, work),
+  ]
+  const details = sidebarOf(views, NOW, WIDTH)?.rows.map(({ detail }) => detail)
+  expect(details).toEqual(['monitor, 3 notices', 'monitor, 0 notices'])
+  const [entry] = entriesOf(views, NOW, 100)
+  expect(entry?.description).toBe('monitor, 3 notices')
+})
