@@ -115,8 +115,9 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
-    const monitor = await this.#monitorOf(task)
-    const search = monitor ?? (await this.#textsOf(task, stop))
+    // No await for other commands: the answer of the tool that starts one shows that it runs.
+    const monitor = task.notifyEvery ? await this.#monitorOf(task) : undefined
+    const search = monitor ?? (task.notifyOn.length > 0 ? await this.#textsOf(task, stop) : undefined)
     // The task may have been stopped during the hook calls, or its instance may have been disposed of.
     const now = store.get(task.id)
     if (stop.aborted) return stopped(stop.reason as StopCause)
@@ -250,7 +251,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** Returns the search for the texts of `notifyOn`, of which the first is reported. */
   async #textsOf(task: CommandTask, stop: AbortSignal): Promise<OutputSearch | undefined> {
-    if (task.notifyOn.length === 0 || 'matched' in task) return undefined
+    if ('matched' in task) return undefined
     const { OutputMatcher } = await import('./output-match.ts')
     return new OutputMatcher(this.#directory(task), task.notifyOn, (text) => {
       // Ignores output that follows the request to stop.
