@@ -18,6 +18,7 @@ const ENTRIES = {
   server: 'server.ts',
   manager: 'library.ts',
   panes: 'panes.ts',
+  'orphan-reaper': 'work/command/orphan-reaper.ts',
   follow: 'follow.ts',
   'request-answers': 'request-answers.ts',
   'going-on': 'launch/going-on.ts',

@@ -5,7 +5,8 @@
  * Only an invalid value falls back to its default, and `problems` names it. An option must never prevent the plugin from
  * loading, because OpenCode would not report why the plugin is missing (contract 14.1).
  */
-import { closest, distance } from 'fastest-levenshtein'
+import leven from 'leven'
+import { closest } from './text/closest.ts'
 import * as z from 'zod/mini'
 import { englishLocale } from './text/zod-locale.ts'
 import { brief } from './text/sanitize.ts'
@@ -77,7 +78,7 @@ function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: s
     schema.parse({}),
   )
   const near = closest(key, Object.keys(known as object))
-  const hint = nestedText(known as object, key) ?? (distance(key, near) < FAR ? nameOf([...path, near]) : '')
+  const hint = nestedText(known as object, key) ?? (leven(key, near) < FAR ? nameOf([...path, near]) : '')
   return `${nameOf([...path, key])}: there is no such option${hint === '' ? '' : `; did you mean ${hint}?`}`
 }
 

@@ -33,7 +33,7 @@ import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
 import type { WorktreeFollower, WorktreePlaces, WorktreeRuns } from './worktree/worktree-runs.ts'
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
-import { OrphanReaper } from './work/command/orphan-reaper.ts'
+import type { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
 import { Timeline } from './timeline.ts'
 import { systemOwners, UNNAMED, type Owners } from './task/owner.ts'
@@ -208,7 +208,19 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     },
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self)
-  const orphans = new OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs)
+  let reaper: Promise<OrphanReaper> | undefined
+  const orphans = {
+    // Loaded lazily, as the panes below.
+    scan: async (): Promise<void> => {
+      reaper ??= import('./work/command/orphan-reaper.ts').then(
+        (loaded) => new loaded.OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs),
+      )
+      await (await reaper).scan()
+    },
+    dispose: (): void => {
+      void reaper?.then((loaded) => loaded.dispose())
+    },
+  }
   const order = new Order({ clock, store, timeline, executor, kindOf, disposal: disposal.signal })
   const launcher = new Launcher({ budgetsFor, clock, store, timeline, records, parents }, options)
   const recovery = new Recovery({

@@ -33,7 +33,7 @@ interface Ports {
   readonly parents: Parents
   readonly executor: Executor
   readonly kindOf: KindOf
-  readonly orphans: OrphanReaper
+  readonly orphans: Pick<OrphanReaper, 'scan'>
   /** Whether tasks that a restart has cut off are continued. */
   readonly continues: boolean
 }

@@ -9,7 +9,8 @@
  *   expected, and a choice in any case.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { closest, distance } from 'fastest-levenshtein'
+import leven from 'leven'
+import { closest } from '../text/closest.ts'
 import type * as z from 'zod/mini'
 import { brief } from '../text/sanitize.ts'
 
@@ -140,7 +141,7 @@ function isNothing(value: unknown, name: string, schema: z.core.$ZodType | undef
 function unknownText(given: string, names: readonly string[]): string {
   const near = closest(given, [...names])
   const hint =
-    distance(keyOf(given), keyOf(near)) < FAR ? `did you mean ${near}?` : `it has ${names.join(', ')}.`
+    leven(keyOf(given), keyOf(near)) < FAR ? `did you mean ${near}?` : `it has ${names.join(', ')}.`
   return `${brief(given, NAME_LENGTH)}: there is no such argument; ${hint}`
 }
 

@@ -40,6 +40,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/mcp.js',
     'package/dist/monitor.js',
     'package/dist/options.schema.json',
+    'package/dist/orphan-reaper.js',
     'package/dist/output-match.js',
     'package/dist/panes.js',
     'package/dist/recover.js',

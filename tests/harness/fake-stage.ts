@@ -108,6 +108,7 @@ await Promise.all([
   import('../../src/launch/budgets.ts'),
   import('../../src/launch/followers.ts'),
   import('../../src/request-answers.ts'),
+  import('../../src/work/command/orphan-reaper.ts'),
   import('../../src/work/agent/recover.ts'),
 ])
 

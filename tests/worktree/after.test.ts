@@ -50,8 +50,7 @@ test.each(['before it', 'not', 'by a merge'])(
     expect(second.changes).toMatchObject({ type: 'committed', files: 2, conflicts: [] })
     const apply = ({ id, worktree, changes }: Done): Promise<object> =>
       repository.worktrees.apply(worktree, { id }, 'commit' in changes ? changes.commit : '', false)
-    if (when === 'before it')
-      expect(await apply(first)).toMatchObject({ type: 'applied', paths: ['page.txt'] })
+    if (when === 'before it') await apply(first)
     if (when === 'by a merge') {
       // The branch has the file, so that git would refuse to overwrite it.
       rmSync(join(repository.root, 'draft.txt'))
