@@ -14,6 +14,7 @@ import type { Log } from '../host/log.ts'
 import { errorText, type Opencode, type Session } from '../host/opencode.ts'
 import type { Launcher } from './launcher.ts'
 import type { Parent } from '../parent/parent.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import { newPromptID } from '../task/id.ts'
 import type { Owner } from '../task/owner.ts'
 import type { TaskRecords } from '../task/records.ts'
@@ -56,17 +57,29 @@ export async function goOn(ports: GoingOnPorts, parent: Parent, taskIDs: readonl
   await new Promise<void>((resolve) => {
     ports.clock.after(CLAIM_MS, resolve)
   })
-  await Promise.all(
-    taskIDs.map(async (taskID) => {
-      try {
-        const task = ports.store.get(taskID)
-        if (task && isOpen(ports, parent, task)) await tryToContinue(ports, parent, task)
-      } catch (error) {
-        // Its notice reports the interruption.
-        ports.log.warn(`${taskID}: not continued after the restart: ${errorText(error)}`)
-      }
-    }),
-  )
+  const goOnWith = async (task: Task): Promise<void> => {
+    try {
+      if (isOpen(ports, parent, task)) await tryToContinue(ports, parent, task)
+    } catch (error) {
+      // Its notice reports the interruption.
+      ports.log.warn(`${task.id}: not continued after the restart: ${errorText(error)}`)
+    }
+  }
+  const going = new Map<string, Promise<void>>()
+  // A follower is continued after the tasks for which it waits, which would otherwise look failed to it.
+  const goOnInOrder = async (task: Task): Promise<void> => {
+    await Promise.all(dependenciesOf(task).map(begin))
+    await goOnWith(task)
+  }
+  const begin = (taskID: string): Promise<void> => {
+    const known = going.get(taskID)
+    if (known) return known
+    const task = taskIDs.includes(taskID) ? ports.store.get(taskID) : undefined
+    const begun = task ? goOnInOrder(task) : Promise.resolve()
+    going.set(taskID, begun)
+    return begun
+  }
+  await Promise.all(taskIDs.map(begin))
 }
 
 /** Whether a task is still as the restart left it, and its parent has not learned that. */

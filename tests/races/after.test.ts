@@ -417,3 +417,35 @@ test('with wake "all", one notice turn follows the last follower', async () => {
   await clock.advance(10_000)
   expect(noticeTurns()).toHaveLength(1)
 })
+
+test.each([
+  { latencies: [5] },
+  { latencies: [1, 1, 30] },
+  { latencies: [1, 30, 90] },
+  { latencies: [30, 90, 1, 1] },
+  { latencies: [30, 90, 30, 1] },
+])(
+  'with afterRestart "continue", followers wait again for tasks that a crash has cut off, after $latencies ms',
+  async ({ latencies }) => {
+    const stage = createFakeStage({ afterRestart: 'continue' })
+    const { clock, host, launch, answer, parentID } = stage
+    const first = await launch('first')
+    const second = await launch('second', [first.id])
+    const third = await launch('third', [second.id])
+    await clock.advance(1000)
+    stage.crash()
+    // The tasks are not continued in one moment.
+    let calls = 0
+    host.latencyMs = () => latencies[calls++ % latencies.length] ?? 0
+    host.userPrompt(parentID, 'where were we')
+    await clock.advance(10_000)
+    const { manager } = stage
+    const statuses = [first, second, third].map(({ id }) => manager.get(id)?.status)
+    expect(statuses).toEqual(['running', 'pending', 'pending'])
+    expect(manager.waitsFor(third.id)).toEqual([second.id])
+    answer(promptsOf(stage, first.sessionID).at(-1) ?? '', { text: 'result of first' })
+    await clock.advance(10_000)
+    expect(promptsOf(stage, second.sessionID).join()).toContain('result of first\n</result>')
+    expect(manager.get(third.id)?.status).toBe('pending')
+  },
+)
