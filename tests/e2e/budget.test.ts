@@ -45,6 +45,15 @@ const messageAbout = (text: string): Promise<unknown> =>
 /** Works on whatever its model is told. */
 const stubborn: Script = () => STEP
 
+/** Works until the budget must have stopped it, and waits then: a stop under load comes some steps later. */
+const stopsAt =
+  (steps: number, stepsOnceContinued: number): Script =>
+  ({ messages }) => {
+    const taken = messages.filter(({ role }) => role === 'tool').length
+    const isContinued = messages.some(({ role, content }) => role === 'user' && content.includes('go on'))
+    return taken < (isContinued ? stepsOnceContinued : steps) ? STEP : new Promise<Reply>(() => {})
+  }
+
 const idIn = (answer = ''): string => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
 
 /** Returns the messages about a budget that the children's models have read, by session. */
@@ -69,7 +78,7 @@ test('at 80 % the message to finish reaches the model of the child, whose answer
 })
 
 test('at 100 % it ends as failed with its work so far, and continues only with a further budget', async () => {
-  const parent = await stage.parent(stubborn)
+  const parent = await stage.parent(stopsAt(3, 5))
   const [answer] = await parent.call([backgroundTask('count', { budget: '{"tool_calls":"3"}' })])
   const id = idIn(answer)
   await parent.waitForNotice('<partial>partial work</partial>')
