@@ -207,7 +207,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       continues: options.afterRestart === 'continue',
     },
   )
-  const records = new TaskRecords({ ...host, timeline }, owners.self)
+  const records = new TaskRecords({ ...host, timeline }, owners.self, sessionBudget?.minutes !== undefined)
   let reaper: Promise<OrphanReaper> | undefined
   const orphans = {
     // Loaded lazily, as the panes below.

@@ -50,11 +50,15 @@ function isProvedElsewhere(task: Task): boolean {
   return task.status === 'failed' && ['error', 'empty', 'exit'].includes(task.failure.reason)
 }
 
-/** Whether the event changes facts that only the record shows, such as the begin of a worktree of an agent. */
-function isRecordedFor(task: Task, { type }: StoreEvent): boolean {
+/**
+ * Whether the event changes facts that only the record shows, such as the begin of a worktree of an agent.
+ *
+ * @param sessionHasMinutes whether the session of the task has a budget of minutes
+ */
+function isRecordedFor(task: Task, { type }: StoreEvent, sessionHasMinutes: boolean): boolean {
   const { worktree, budget } = { worktree: undefined, budget: undefined, ...task }
   // The record alone tells the time at work from the waits.
-  const hasTimeBudget = budget?.minutes !== undefined
+  const hasTimeBudget = sessionHasMinutes || budget?.minutes !== undefined
   if (type === 'slotTaken') return worktree !== undefined || hasTimeBudget
   if (type === 'permissionReplied') return hasTimeBudget
   return type === 'prompted' && !traitsOf(task).runsInSession
@@ -88,6 +92,7 @@ interface Ports {
 export class TaskRecords {
   readonly #ports: Ports
   readonly #owner: Owner
+  readonly #sessionHasMinutes: boolean
   /** The records of ends that wait for their notices, by session. */
   readonly #pending = new Map<string, Promise<void>>()
   /** The newest write for each session: each write awaits the one before it. */
@@ -95,9 +100,11 @@ export class TaskRecords {
   /** Other metadata of the sessions of unfinished tasks: each write repeats it, because it replaces the object. */
   readonly #metadata = new Map<string, { readonly [key: string]: unknown }>()
 
-  constructor(ports: Ports, owner: Owner) {
+  /** @param sessionHasMinutes whether sessions have a budget of minutes, the option `budget.session.minutes` */
+  constructor(ports: Ports, owner: Owner, sessionHasMinutes: boolean) {
     this.#ports = ports
     this.#owner = owner
+    this.#sessionHasMinutes = sessionHasMinutes
   }
 
   /** @param sent resolves when the notice of an end was sent; the record of the end is written after that */
@@ -105,7 +112,7 @@ export class TaskRecords {
     const after = event.type === 'ended' && isProvedElsewhere(task) ? sent() : undefined
     if (event.type !== 'ended' && isEnded(task) && RECORDED[event.type]) this.#rewrite(task)
     else if (after) this.#writeAfter(task, after)
-    else if (RECORDED[event.type] || isRecordedFor(task, event)) this.#write(task)
+    else if (RECORDED[event.type] || isRecordedFor(task, event, this.#sessionHasMinutes)) this.#write(task)
   }
 
   /** Creates the child session with the record in it. Rejects with a `HostError`. */

@@ -181,6 +181,36 @@ test('minutes are time at work: waits for a slot and for permissions do not coun
   expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
 })
 
+test.each([
+  { whose: 'a task', own: { minutes: 2 }, options: {} },
+  { whose: 'its session', own: undefined, options: { budget: { session: { minutes: 3 } } } },
+])('after a restart, minutes of $whose still count no wait for a slot or a permission', async (given) => {
+  for (const stop of ['crash', 'restart'] as const) {
+    const stage = stepping({ concurrency: { total: 1 }, ...given.options })
+    const { clock, host, parentID } = stage
+    const first = await launch(stage)
+    const { id, sessionID } = await launch(stage, given.own)
+    await clock.advance(60_000)
+    const cancelled = stage.manager.cancel(first.id)
+    await clock.advance(15_000)
+    await cancelled
+    const asked = host.askPermission(sessionID, 'bash', 'rm x')
+    await clock.advance(60_000)
+    host.replyPermission(asked, 'once')
+    await clock.advance(15_000)
+    if (stop === 'crash') stage.crash()
+    else await stage.restart(5)
+    await clock.advance(1000)
+    host.userPrompt(parentID, 'where were we')
+    await clock.advance(10_000)
+    const { manager } = stage
+    expect(manager.get(id), stop).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+    const use = await (given.own ? manager.budget(id) : manager.sessionBudget(parentID))
+    // The first task worked for one minute of its session's.
+    expect(use?.spent.minutes, stop).toBeCloseTo(given.own ? 0.5 : 1.5, 1)
+  }
+})
+
 test('a budget holds although events are lost, by the sums of the session', async () => {
   const stage = stepping()
   const { clock, host, manager } = stage

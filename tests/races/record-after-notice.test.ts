@@ -22,6 +22,7 @@ test('the pending record of an end does not overwrite a later output match', asy
       timeline: { newest: () => [] },
     },
     self,
+    false,
   )
   const parent = host.createRootSession()
   const task = await records.create(

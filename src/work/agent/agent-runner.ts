@@ -140,7 +140,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const messages = await opencode.messages(recorded.sessionID)
     if (!isEnded(task) && this.#leftTurns === 'resume' && isNewestAsked(task, messages)) {
       const isBusy = task.sessionID in (await opencode.statuses())
-      if (isBusy) return { task: atWork(task), ends: earlierEnds(task, messages) }
+      if (isBusy) return { task: atWork(task, messages, clock.now()), ends: earlierEnds(task, messages) }
     }
     const end = endOf(task, messages, clock.now())
     const ended = isEnded(task) || !end.worktree ? end : await (await this.#ports.worktrees()).recover(end)

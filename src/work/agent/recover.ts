@@ -17,30 +17,29 @@ import { readTranscript } from './transcript.ts'
 /** Reopens a task that was recorded as interrupted, because its session may show another end. */
 export function reopened(task: AgentTask): AgentTask {
   if (task.status !== 'failed' || !isCutOff(task)) return task
-  const {
-    startedAt: _startedAt,
-    endedAt: _endedAt,
-    usage: _usage,
-    failure: _failure,
-    changes: _changes,
-    ...rest
-  } = task
-  return { ...rest, status: 'pending' }
+  const { startedAt, endedAt: _endedAt, usage: _usage, failure: _failure, changes: _changes, ...rest } = task
+  return startedAt === undefined ? { ...rest, status: 'pending' } : { ...rest, status: 'starting', startedAt }
 }
 
 /** Returns a recorded task as running, because its turn still runs. Its permission requests are dropped, and read again. */
-export function atWork(task: AgentTask): Task {
+export function atWork(task: AgentTask, messages: readonly StoredMessage[], now: number): Task {
   const { permissionRequests } = { permissionRequests: [], ...task }
   const events: readonly TaskEvent[] = [
-    { type: 'slotTaken', at: task.createdAt },
-    { type: 'prompted', at: task.createdAt },
+    { type: 'slotTaken', at: promptedAt(task, messages) },
+    { type: 'prompted', at: now },
     ...permissionRequests.map(({ id }) => ({
       type: 'permissionReplied' as const,
       requestID: id,
-      at: task.createdAt,
+      at: now,
     })),
   ]
-  return events.reduce<Task>((now, event) => transition(now, event) ?? now, task)
+  return events.reduce<Task>((before, event) => transition(before, event) ?? before, task)
+}
+
+/** Returns when a run began to work, as its session shows: the record may date from its launch, before a wait in the queue. */
+function promptedAt({ createdAt, promptIDs }: AgentTask, messages: readonly StoredMessage[]): number {
+  const prompt = messages.find(({ info }) => promptIDs.includes(info.id))
+  return prompt?.info.time.created ?? createdAt
 }
 
 /** Ends a recorded run by its messages; returns a task that has already ended unchanged. */
@@ -53,7 +52,7 @@ export function endOf(
   const transcript = readTranscript(messages, task.promptIDs)
   const { text, usage, newest, prompted, activity } = transcript
   // The record may date from the launch, but the messages show that the task started.
-  const before = (prompted && transition(task, { type: 'slotTaken', at: task.createdAt })) || task
+  const before = (prompted && transition(task, { type: 'slotTaken', at: promptedAt(task, messages) })) || task
   const ending = judge(transcript, undefined, task.maxSteps)?.ending
   const isOwnEnd = ending?.type === 'answered' || ending?.type === 'failed'
   const outcome = isOwnEnd ? outcomeOf(ending) : interrupted(task, prompted, { text, usage })
