@@ -88,7 +88,7 @@ export class Followers {
     const result = this.#resultOf(task, event.outcome.text)
     for (const id of followers) {
       if (state === 'met') this.#add(id, task.id, result)
-      else this.#fail(id, task)
+      else this.#fail(id, task.id, howItEnded(task))
     }
   }
 
@@ -101,12 +101,14 @@ export class Followers {
       this.#followers.set(id, followers.add(follower.id))
       return
     }
+    const isAskedFor = follower.run > 1 && !isAskedByRestart(follower)
     if (!task || !isEnded(task)) {
-      this.#add(follower.id, id, { task: undefined, text: '' })
+      if (isAskedByRestart(follower)) this.#fail(follower.id, id, 'is continued by another process')
+      else this.#add(follower.id, id, { task: undefined, text: '' })
       return
     }
-    // A launch raced with the failure. A later run was requested although its parent knew of the failure.
-    if (dependencyState(task) === 'failed' && follower.run === 1) this.#fail(follower.id, task)
+    // A launch raced with the failure, or only a restart continues the follower. Else its parent knew of the failure.
+    if (dependencyState(task) === 'failed' && !isAskedFor) this.#fail(follower.id, id, howItEnded(task))
     else void this.#read(follower, task)
   }
 
@@ -155,9 +157,8 @@ export class Followers {
     if (released) executor.enqueue(released)
   }
 
-  #fail(id: string, dependency: EndedTask): void {
-    const how = dependency.status === 'failed' ? `failed (${dependency.failure.reason})` : 'was cancelled'
-    const message = `${dependency.id}, for which it waited, ${how}. It was not started; a prompt by task_id starts it`
+  #fail(id: string, dependencyID: string, how: string): void {
+    const message = `${dependencyID}, for which it waited, ${how}. It was not started; a prompt by task_id starts it`
     this.#ports.executor.failPending(id, 'dependency', message)
   }
 
@@ -190,6 +191,15 @@ export class Followers {
     const from = { taskID: last.id, commit: last.commit }
     return { ...worktree, base, from, ...(notes.length > 0 && { notes }) }
   }
+}
+
+function howItEnded(task: EndedTask): string {
+  return task.status === 'failed' ? `failed (${task.failure.reason})` : 'was cancelled'
+}
+
+/** Whether neither its parent nor a user has asked for the run of a task. */
+function isAskedByRestart(task: Task): boolean {
+  return 'askedBy' in task && task.askedBy === 'restart'
 }
 
 function treeOf(task: Task | undefined): Tree | undefined {

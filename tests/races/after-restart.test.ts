@@ -78,6 +78,32 @@ test('a task that restarts cut off three times goes on twice, and its third noti
   expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 4 })
 })
 
+test('a follower of a task that restarts have cut off too often is not started, and one notice tells both', async () => {
+  const stage = createFakeStage(CONTINUE)
+  const { clock, manager, parentID } = stage
+  const first = await stage.launch('work')
+  await clock.advance(100)
+  await restart(stage, 'one')
+  const request = { parentID, agent: 'general', prompt: 'build on it', description: 'build on it' }
+  const follower = await stage.manager.launch({ ...request, after: [first.id] })
+  expect(manager).not.toBe(stage.manager)
+  await restart(stage, 'two')
+  expect(stage.manager.get(follower.id)).toMatchObject({ status: 'pending', run: 2, askedBy: 'restart' })
+  await restart(stage, 'three')
+  expect(stage.manager.get(first.id)).toMatchObject({ status: 'failed', run: 3 })
+  expect(stage.manager.get(follower.id)).toMatchObject({
+    status: 'failed',
+    run: 3,
+    failure: { reason: 'dependency', message: expect.stringContaining(first.id) as string },
+  })
+  expect(promptsOf(stage, follower.sessionID)).toEqual([])
+  expect(stage.notices().join('\n').split(`id="${follower.id}" run="3"`)).toHaveLength(2)
+  // Its parent can start it all the same.
+  stage.answer('anyway')
+  await Promise.all([stage.manager.continue(follower.id, 'anyway'), clock.advance(2000)])
+  expect(stage.manager.get(follower.id)).toMatchObject({ status: 'running', run: 4 })
+})
+
 test('by default a task that a restart cut off is reported alone', async () => {
   const stage = createFakeStage()
   const { id } = await stage.launch('work')
@@ -160,6 +186,40 @@ test('of two processes that find a task at the same moment, one continues it', a
     expect(runs, `seed ${seed}`).toEqual([2])
     await Promise.all([one.dispose(), clock.advance(1000)])
   }
+})
+
+test('of two processes that find a task and its follower, none starts the follower without the result', async () => {
+  let apart = 0
+  for (let seed = 0; seed < 160; seed += 1) {
+    const stage = createFakeStage(CONTINUE)
+    const { clock, host, parentID } = stage
+    const first = await stage.launch('work')
+    const request = { parentID, agent: 'general', prompt: 'build on it', description: 'build on it' }
+    const follower = await stage.manager.launch({ ...request, after: [first.id] })
+    await clock.advance(100)
+    stage.crash()
+    const one = stage.manager
+    stage.second()
+    const two = stage.manager
+    let drawn = seed
+    host.latencyMs = () => {
+      drawn = (drawn * 1_103_515_245 + 12_345) % 2 ** 31
+      return [0, 5, 150][(drawn >> 8) % 3] ?? 0
+    }
+    const writes = [one, two].map((manager, index) => {
+      const message = { id: `msg_${index}`, time: { created: clock.now() } }
+      const { 'chat.message': write } = manager.hooks()
+      return write({ sessionID: parentID }, { message, parts: [{ type: 'text', text: 'hi' }] })
+    })
+    await Promise.all([...writes, clock.advance(5000)])
+    stage.answer(GO_ON, { text: 'the result' })
+    await clock.advance(20_000)
+    for (const prompt of promptsOf(stage, follower.sessionID))
+      expect(prompt, `seed ${seed}`).toContain('the result')
+    if ([one, two].every((manager) => [first, follower].some(({ id }) => manager.get(id)))) apart += 1
+    await Promise.all([one.dispose(), clock.advance(1000)])
+  }
+  expect(apart).toBeGreaterThan(0)
 })
 
 test('a task whose interruption its parent has read by a tool call is left to the parent', async () => {
