@@ -463,7 +463,6 @@ export class BackgroundManager {
     this.#rooms.parents.dispose()
     this.#rooms.executor.dispose()
     this.#rooms.commands.dispose()
-    this.#rooms.orphans.dispose()
     this.#rooms.agents.dispose()
     this.#rooms.permissions.dispose()
     this.#rooms.backoff.dispose()

@@ -35,6 +35,7 @@ import type { WorktreeFollower, WorktreePlaces, WorktreeRuns } from './worktree/
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
 import type { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
+import { lazily } from './lazily.ts'
 import { Timeline } from './timeline.ts'
 import { systemOwners, UNNAMED, type Owners } from './task/owner.ts'
 import { TaskRecords } from './task/records.ts'
@@ -103,45 +104,39 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
   const queue = new Queue(options.concurrency)
-  let worktreeRuns: Promise<WorktreeRuns> | undefined
-  // Loaded lazily, as the panes below.
-  const worktrees = (): Promise<WorktreeRuns> =>
-    (worktreeRuns ??= import('./worktree/worktree-runs.ts').then(
-      (loaded) =>
-        new loaded.WorktreeRuns(
-          {
-            ...host,
-            machine,
-            owners,
-            shellEnv,
-            processes: { start, attach, isRunning, readProcessIdentity, markTold },
-            disposal: disposal.signal,
-            places: ports.worktrees,
-            follow: followWorktree,
-          },
-          options,
-        ),
-    ))
+  const worktrees = lazily(async (): Promise<WorktreeRuns> => {
+    const loaded = await import('./worktree/worktree-runs.ts')
+    return new loaded.WorktreeRuns(
+      {
+        ...host,
+        machine,
+        owners,
+        shellEnv,
+        processes: { start, attach, isRunning, readProcessIdentity, markTold },
+        disposal: disposal.signal,
+        places: ports.worktrees,
+        follow: followWorktree,
+      },
+      options,
+    )
+  })
   const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
     const { followSession } = await import('./follow.ts')
     await followSession(rooms, ports, ...of)
   }
   const sessionBudget = limitsOf(options.budget.session)
-  let loadedBudgets: Promise<Budgets> | undefined
-  const budgets = (): Promise<Budgets> =>
-    (loadedBudgets ??= import('./launch/budgets.ts').then(
-      (loaded) =>
-        new loaded.Budgets({ ...host, agents, catalogue, executor, parents, records }, sessionBudget),
-    ))
+  const budgets = lazily(async (): Promise<Budgets> => {
+    const loaded = await import('./launch/budgets.ts')
+    return new loaded.Budgets({ ...host, agents, catalogue, executor, parents, records }, sessionBudget)
+  })
   /** Loads what counts budgets only where the task or its session has one. */
   const budgetsFor = (task?: Task): Promise<Budgets> | undefined =>
     sessionBudget || (task && 'budget' in task && task.budget) ? budgets() : undefined
   const checkBudget = (taskID: string): void => {
     const task = store.get(taskID)
-    budgetsFor(task)?.then(
-      (loaded) => loaded.check(taskID),
-      (error: unknown) => log.warn(`${taskID}: its budget could not be checked: ${errorText(error)}`),
-    )
+    budgetsFor(task)
+      ?.then((loaded) => loaded.check(taskID))
+      .catch((error: unknown) => log.warn(`${taskID}: its budget could not be checked: ${errorText(error)}`))
   }
   const agents = new AgentRunner(
     {
@@ -208,24 +203,17 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     },
   )
   const records = new TaskRecords({ ...host, timeline }, owners.self, sessionBudget?.minutes !== undefined)
-  let reaper: Promise<OrphanReaper> | undefined
-  const orphans = {
-    // Loaded lazily, as the panes below.
-    scan: async (): Promise<void> => {
-      reaper ??= import('./work/command/orphan-reaper.ts').then(
-        (loaded) => new loaded.OrphanReaper({ clock, log, machine, owners }, options.commands.killGraceMs),
-      )
-      await (await reaper).scan()
-    },
-    dispose: (): void => {
-      void reaper?.then((loaded) => loaded.dispose())
-    },
-  }
+  const reaper = lazily(async (): Promise<OrphanReaper> => {
+    const loaded = await import('./work/command/orphan-reaper.ts')
+    const { killGraceMs } = options.commands
+    return new loaded.OrphanReaper({ clock, log, machine, owners, disposal: disposal.signal }, killGraceMs)
+  })
+  const scanOrphans = async (): Promise<void> => (await reaper()).scan()
   const order = new Order({ clock, store, timeline, executor, kindOf, disposal: disposal.signal })
   const launcher = new Launcher({ budgetsFor, clock, store, timeline, records, parents }, options)
   const recovery = new Recovery({
     ...host,
-    orphans,
+    scanOrphans,
     timeline,
     owners,
     records,
@@ -280,7 +268,6 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     names,
     shellEnv,
     disposal,
-    orphans,
     store,
     timeline,
     catalogue,

@@ -67,8 +67,13 @@ export class Continuer {
   async #goOn(parent: Parent): Promise<void> {
     const { cutOff } = parent
     parent.cutOff = []
-    const { goOn } = await import('./going-on.ts')
-    await goOn({ ...this.#ports, ownerIn: (session) => readRecord(session)?.owner }, parent, cutOff)
+    try {
+      const { goOn } = await import('./going-on.ts')
+      await goOn({ ...this.#ports, ownerIn: (session) => readRecord(session)?.owner }, parent, cutOff)
+    } catch (error) {
+      // The notices report the interruptions.
+      this.#ports.log.warn(`${cutOff.join(', ')}: not continued after the restart: ${errorText(error)}`)
+    }
   }
 
   async #say(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
@@ -113,6 +118,7 @@ export class Continuer {
   async #steer(task: AgentTask, prompt: string, changes: NextRunOptions, budgeted: Budgeted): Promise<Task> {
     const { clock, runner, store } = this.#ports
     const promptID = newSteerID(task, clock.now())
+    const again = budgeted.budget ? ' without the budget, which was added already' : ''
     // From here on the run completes only after its model has read the prompt; other causes can still end it.
     if (!store.dispatch(task.id, { type: 'steered', promptID, ...budgeted }))
       return this.#say(task.id, prompt, changes)
@@ -120,14 +126,17 @@ export class Continuer {
       if (await runner.steer(task, { promptID, text: prompt })) return store.now(task)
     } catch (error) {
       if (!(error instanceof HostError)) throw error
-      throw new ToolError(`The prompt was not sent: ${errorText(error)}. Try again.`, 'hostFailed', {
+      throw new ToolError(`The prompt was not sent: ${errorText(error)}. Try again${again}.`, 'hostFailed', {
         cause: error,
       })
     }
     const now = store.now(task)
     if (now.run !== task.run || !isEnded(now)) return now
     if (now.status === 'cancelled') {
-      throw new ToolError(`${task.id} was cancelled meanwhile. Prompt it again to continue.`, 'wrongState')
+      throw new ToolError(
+        `${task.id} was cancelled meanwhile. Prompt it again${again} to continue.`,
+        'wrongState',
+      )
     }
     await this.#nextRun(now, prompt, {}, {}, promptID)
     return store.get(task.id) ?? now

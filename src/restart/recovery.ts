@@ -13,7 +13,6 @@ import { NEW_MS, type Parent } from '../parent/parent.ts'
 import type { Parents } from '../parent/parents.ts'
 import type { KindOf } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
-import type { OrphanReaper } from '../work/command/orphan-reaper.ts'
 import type { Step } from '../task/step.ts'
 import type { Timeline } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
@@ -33,7 +32,8 @@ interface Ports {
   readonly parents: Parents
   readonly executor: Executor
   readonly kindOf: KindOf
-  readonly orphans: Pick<OrphanReaper, 'scan'>
+  /** Enforces the time limits of commands whose process of OpenCode is gone. */
+  readonly scanOrphans: () => Promise<void>
   /** Whether tasks that a restart has cut off are continued. */
   readonly continues: boolean
 }
@@ -61,7 +61,7 @@ export class Recovery {
    * @param again whether to look again after a recovery, because another process may have launched tasks since
    */
   async recover(parentID: string, { again = false } = {}): Promise<void> {
-    void this.#ports.orphans.scan()
+    this.#ports.scanOrphans().catch((error: unknown) => this.#ports.log.warn(errorText(error)))
     const parent = this.#ports.parents.of(parentID)
     if (again && parent.recovered) {
       await parent.recovered

@@ -181,34 +181,48 @@ test('minutes are time at work: waits for a slot and for permissions do not coun
   expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
 })
 
+const OWN = { whose: 'a task', own: { minutes: 2 }, options: {} }
+const OF_SESSION = { whose: 'its session', own: undefined, options: { budget: { session: { minutes: 3 } } } }
+
 test.each([
-  { whose: 'a task', own: { minutes: 2 }, options: {} },
-  { whose: 'its session', own: undefined, options: { budget: { session: { minutes: 3 } } } },
-])('after a restart, minutes of $whose still count no wait for a slot or a permission', async (given) => {
-  for (const stop of ['crash', 'restart'] as const) {
-    const stage = stepping({ concurrency: { total: 1 }, ...given.options })
-    const { clock, host, parentID } = stage
-    const first = await launch(stage)
-    const { id, sessionID } = await launch(stage, given.own)
-    await clock.advance(60_000)
-    const cancelled = stage.manager.cancel(first.id)
-    await clock.advance(15_000)
-    await cancelled
-    const asked = host.askPermission(sessionID, 'bash', 'rm x')
-    await clock.advance(60_000)
-    host.replyPermission(asked, 'once')
-    await clock.advance(15_000)
-    if (stop === 'crash') stage.crash()
-    else await stage.restart(5)
-    await clock.advance(1000)
-    host.userPrompt(parentID, 'where were we')
-    await clock.advance(10_000)
-    const { manager } = stage
-    expect(manager.get(id), stop).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
-    const use = await (given.own ? manager.budget(id) : manager.sessionBudget(parentID))
-    // The first task worked for one minute of its session's.
-    expect(use?.spent.minutes, stop).toBeCloseTo(given.own ? 0.5 : 1.5, 1)
-  }
+  { ...OWN, stop: 'a kill' },
+  { ...OWN, stop: 'a restart' },
+  { ...OF_SESSION, stop: 'a kill' },
+  { ...OF_SESSION, stop: 'a restart' },
+])('after $stop, minutes of $whose count no wait for a slot or a permission', async (given) => {
+  const stage = stepping({ concurrency: { total: 1 }, ...given.options })
+  const { clock, host, parentID } = stage
+  const first = await launch(stage)
+  const { id, sessionID } = await launch(stage, given.own)
+  await clock.advance(60_000)
+  const cancelled = stage.manager.cancel(first.id)
+  await clock.advance(15_000)
+  await cancelled
+  const asked = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(60_000)
+  host.replyPermission(asked, 'once')
+  await clock.advance(15_000)
+  if (given.stop === 'a kill') stage.crash()
+  else await stage.restart(5)
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  const { manager } = stage
+  expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  const use = await (given.own ? manager.budget(id) : manager.sessionBudget(parentID))
+  // The first task worked for one minute of its session's.
+  expect(use?.spent.minutes).toBeCloseTo(given.own ? 0.5 : 1.5, 1)
+})
+
+test('after a prompt that could not be sent, the answer says that its budget was added already', async () => {
+  const stage = stepping()
+  const { clock, host, manager } = stage
+  const { id } = await launch(stage, { cost: 100 })
+  await clock.advance(2500)
+  host.failNext('prompt')
+  const sent = manager.continue(id, 'faster', { budget: { cost: 1 } })
+  await expect(sent).rejects.toThrow('Try again without the budget, which was added already.')
+  expect((await manager.budget(id))?.budget).toEqual({ cost: 101 })
 })
 
 test('a budget holds although events are lost, by the sums of the session', async () => {

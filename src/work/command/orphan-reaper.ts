@@ -19,6 +19,8 @@ interface Ports {
   readonly log: Log
   readonly machine: Machine
   readonly owners: Owners
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
 }
 
 /** Scans repeat, because a process may be killed at any time. A scan reads a few files. */
@@ -33,6 +35,7 @@ export class OrphanReaper {
   constructor(ports: Ports, killGraceMs: number) {
     this.#ports = ports
     this.#killGraceMs = killGraceMs
+    ports.disposal.addEventListener('abort', () => this.#stop(), { once: true })
   }
 
   /** Scans for orphans, at most once per `BETWEEN_SCANS_MS`. Never rejects. */
@@ -42,13 +45,14 @@ export class OrphanReaper {
     this.#scannedAt = clock.monotonic()
     try {
       const names = await readdir(machine.root).catch(() => [])
+      if (this.#ports.disposal.aborted) return
       for (const name of names) this.#adoptLimit(name)
     } catch (error) {
       log.warn(`could not scan for orphaned commands: ${errorText(error)}`)
     }
   }
 
-  dispose(): void {
+  #stop(): void {
     for (const cancel of this.#limited.values()) cancel()
     this.#limited.clear()
   }
