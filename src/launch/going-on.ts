@@ -12,6 +12,7 @@
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
 import { errorText, type Opencode, type Session } from '../host/opencode.ts'
+import type { Budgets } from './budgets.ts'
 import type { Launcher } from './launcher.ts'
 import type { Parent } from '../parent/parent.ts'
 import { dependenciesOf } from '../task/dependency.ts'
@@ -22,6 +23,7 @@ import type { TaskStore } from '../task/store.ts'
 import { isCutOff, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 
 export interface GoingOnPorts {
+  readonly budgets: () => Promise<Pick<Budgets, 'refusal'>>
   readonly clock: Clock
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
@@ -93,16 +95,18 @@ function isOpen(
 }
 
 async function tryToContinue(ports: GoingOnPorts, parent: Parent, task: CutOffTask): Promise<void> {
-  const { clock, enqueue, launcher, opencode, ownerIn, records, self, store } = ports
+  const { budgets, clock, enqueue, launcher, opencode, ownerIn, records, self, store } = ports
   const owner = ownerIn(await opencode.session(task.sessionID))
   if (owner?.pid !== self.pid || owner.process !== self.process) {
     if (!isOpen(ports, parent, task)) return
     // The other process continues and reports it: forget it, and find it again as the other's.
     parent.outbox.settle(task)
-    store.remove(task.id)
+    parent.tasks.giveUp(task)
     parent.recovered = undefined
     return
   }
+  const refusal = task.budget && (await budgets()).refusal(task)
+  if (refusal !== undefined) throw new Error(refusal)
   await launcher.admitted(task.kind, parent.id, async () => {
     const isHeld = await records.revive(task)
     if (!isOpen(ports, parent, task)) return

@@ -12,6 +12,7 @@ import {
   usedTogether,
   workedMsBefore,
   workedMsOf,
+  type EndedTask,
   type Task,
   type Usage,
 } from '../task/task.ts'
@@ -44,6 +45,13 @@ export class ParentTasks {
     this.#ids.add(task.id)
     keep(this.#unfinished, task.id, !isEnded(task))
     keep(this.#active, task.id, isActive(task))
+  }
+
+  /** Forgets an ended task that another process has continued, with what it has used: it is found again as the other's. */
+  giveUp(task: EndedTask): void {
+    this.#store.remove(task.id)
+    this.#ids.delete(task.id)
+    this.#addUsage(usagesOf(task).map(negative), -workedMsBefore(task))
   }
 
   /** Returns the current state of a task. */
@@ -112,6 +120,10 @@ export class ParentTasks {
       if (task) yield task
     }
   }
+}
+
+function negative({ toolCalls, tokens, cost }: Usage): Usage {
+  return { toolCalls: -toolCalls, tokens: -tokens, cost: -cost }
 }
 
 function keep(ids: Set<string>, id: string, belongs: boolean): void {

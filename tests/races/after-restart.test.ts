@@ -157,6 +157,10 @@ test('of two processes that find a task at the same moment, one continues it', a
   for (let seed = 0; seed < 160; seed += 1) {
     const stage = createFakeStage(CONTINUE)
     const { clock, host, parentID } = stage
+    host.script = ({ messages }) =>
+      messages.some(({ role }) => role === 'tool')
+        ? new Promise(() => {})
+        : { tools: [{ name: 'bash', args: {} }] }
     const { id, sessionID } = await stage.launch('work')
     await clock.advance(100)
     stage.crash()
@@ -181,7 +185,9 @@ test('of two processes that find a task at the same moment, one continues it', a
       isRunning.filter((each) => each),
       `seed ${seed}`,
     ).toEqual([true])
-    // The other process does not hold the cut-off run either.
+    // The other process does not hold the cut-off run either, nor count its usage.
+    const used = [one, two].map((manager) => manager.used(parentID).toolCalls)
+    expect(used, `seed ${seed}`).toEqual(isRunning.map((each) => (each ? 1 : 0)))
     const runs = [one, two].flatMap((manager) => manager.get(id)?.run ?? [])
     expect(runs, `seed ${seed}`).toEqual([2])
     await Promise.all([one.dispose(), clock.advance(1000)])

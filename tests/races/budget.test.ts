@@ -126,6 +126,23 @@ test('a kill in each moment of the message about a budget sends it at most once'
   expect(counts).toEqual(new Set([0, 1]))
 })
 
+test('a task that is killed while its spent budget stops it does not go on by itself', async () => {
+  const stage = stepping({ afterRestart: 'continue' })
+  const { clock, host, manager, parentID } = stage
+  const { id } = await launch(stage, { cost: 0.7 })
+  await clock.advance(STEP_MS)
+  host.latencyMs = () => 1000
+  await clock.advance(STEP_MS + 100)
+  expect(manager.get(id)).toMatchObject({ status: 'running' })
+  stage.crash()
+  host.latencyMs = () => 0
+  await clock.advance(2000)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(5000)
+  expect((await stage.manager.budget(id))?.spent.cost).toBeCloseTo(0.8)
+  expect(stage.manager.get(id)).toMatchObject({ run: 1, status: 'failed' })
+})
+
 test('a final answer that spends the budget completes its task, and is not followed by a message', async () => {
   const stage = stepping({}, () => ({ text: 'the result', cost: 0.9 }))
   const { clock, manager } = stage
