@@ -115,9 +115,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
-    // No await for other commands: the answer of the tool that starts one shows that it runs.
-    const monitor = task.notifyEvery ? await this.#monitorOf(task) : undefined
-    const search = monitor ?? (task.notifyOn.length > 0 ? await this.#textsOf(task, stop) : undefined)
+    let monitor: Monitor | undefined
+    let search: OutputSearch | undefined
+    try {
+      // No await for other commands: the answer of the tool that starts one shows that it runs.
+      monitor = task.notifyEvery ? await this.#monitorOf(task) : undefined
+      search = monitor ?? (task.notifyOn.length > 0 ? await this.#textsOf(task, stop) : undefined)
+    } catch (error) {
+      return failed('error', `it was not started, since its output cannot be searched: ${errorText(error)}`)
+    }
     // The task may have been stopped during the hook calls, or its instance may have been disposed of.
     const now = store.get(task.id)
     if (stop.aborted) return stopped(stop.reason as StopCause)
