@@ -2,14 +2,26 @@
 import * as z from 'zod/mini'
 import type { CancelAnswer } from '../tools/render/cancel-text.ts'
 import type { TaskAnswer } from '../tools/render/task-text.ts'
-import { rowsOf, type TaskList } from '../tools/render/list-text.ts'
+import { rowsOf, type NotedTask, type TaskList } from '../tools/render/list-text.ts'
+import type { BudgetUse } from '../task/budget-use.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import { statuses } from '../task/state-schema.ts'
-import { isEnded, questionOf, type Task } from '../task/task.ts'
+import { isEnded, questionOf, type Budget, type Task } from '../task/task.ts'
 import { stepText } from '../text/step-text.ts'
 import { KINDS, traitsOf } from '../work/kinds.ts'
 import type { StoryAnswer } from '../tools/render/story-text.ts'
 
 const optional = z.exactOptional
+
+const amounts = z.object({
+  cost_usd: optional(z.number()),
+  tokens: optional(z.number()),
+  tool_calls: optional(z.number()),
+  minutes: optional(z.number()),
+})
+
+/** The limits, and what is used of each. */
+const budgetSchema = z.object({ limits: amounts, used: amounts })
 
 const taskSchema = z.object({
   task_id: z.string(),
@@ -28,6 +40,9 @@ const taskSchema = z.object({
   session_id: optional(z.string()),
   exit_code: optional(z.int()),
   signal: optional(z.string()),
+  /** The tasks for whose results it waits. */
+  after: optional(z.array(z.string())),
+  budget: optional(budgetSchema),
   /** The question that it has ended with. */
   asks: optional(z.string()),
   /** Why it failed. */
@@ -63,6 +78,8 @@ export const listSchema = z.object({
   tasks: z.array(taskSchema),
   /** How many older ended tasks are left out. */
   older_count: z.int(),
+  /** Of all tasks of the session together. */
+  budget: optional(budgetSchema),
   problems: z.array(z.string()),
 })
 
@@ -79,22 +96,16 @@ export const cancelSchema = z.object({
 
 type TaskJSON = z.infer<typeof taskSchema>
 
-export function startedJSON({
-  task,
-  note,
-}: {
-  readonly task: Task
-  readonly note: string | undefined
-}): z.infer<typeof readSchema> {
-  return { task: taskJSON(task, note) }
+export function startedJSON({ task, note, budget }: NotedTask): z.infer<typeof readSchema> {
+  return { task: taskJSON(task, note, budget) }
 }
 
 export function readJSON(answer: TaskAnswer | StoryAnswer): z.infer<typeof readSchema> {
   if (!('report' in answer)) return { task: taskJSON(answer.task), steps: stepsJSON(answer) }
-  const { report, note } = answer
+  const { report, note, budget } = answer
   const { task, output, piece, monitor, transcript } = report
   return {
-    task: taskJSON(task, note),
+    task: taskJSON(task, note, budget),
     ...(output && {
       stdout: { text: output.stdout.text, bytes_before: output.stdout.leftOutBytes },
       stderr: { text: output.stderr.text, bytes_before: output.stderr.leftOutBytes },
@@ -119,11 +130,12 @@ function stepsJSON({ story }: StoryAnswer) {
   }))
 }
 
-export function listJSON({ shown, problems }: TaskList): z.infer<typeof listSchema> {
+export function listJSON({ shown, budget, problems }: TaskList): z.infer<typeof listSchema> {
   const { listed, olderCount } = rowsOf(shown)
   return {
-    tasks: listed.map(({ task, note }) => taskJSON(task, note)),
+    tasks: listed.map(({ task, note, budget: own }) => taskJSON(task, note, own)),
     older_count: olderCount,
+    ...(budget && { budget: budgetJSON(budget) }),
     problems: [...problems],
   }
 }
@@ -138,7 +150,8 @@ export function cancelJSON({ tasks }: CancelAnswer): z.infer<typeof cancelSchema
   }
 }
 
-export function taskJSON(task: Task, note?: string): TaskJSON {
+export function taskJSON(task: Task, note?: string, budget?: BudgetUse): TaskJSON {
+  const after = dependenciesOf(task)
   const { startedAt, matched } = { startedAt: undefined, matched: undefined, ...task }
   return {
     task_id: task.id,
@@ -149,8 +162,23 @@ export function taskJSON(task: Task, note?: string): TaskJSON {
     created_at: timeOf(task.createdAt),
     ...(startedAt !== undefined && { started_at: timeOf(startedAt) }),
     ...workJSON(task),
+    ...(after.length > 0 && { after: [...after] }),
+    ...(budget && { budget: budgetJSON(budget) }),
     ...(matched?.text !== undefined && { matched: matched.text }),
     ...endJSON(task),
+  }
+}
+
+function budgetJSON({ budget, spent }: BudgetUse): z.infer<typeof budgetSchema> {
+  return { limits: amountsJSON(budget), used: amountsJSON(spent) }
+}
+
+function amountsJSON({ cost, tokens, toolCalls, minutes }: Budget): z.infer<typeof amounts> {
+  return {
+    ...(cost !== undefined && { cost_usd: cost }),
+    ...(tokens !== undefined && { tokens }),
+    ...(toolCalls !== undefined && { tool_calls: toolCalls }),
+    ...(minutes !== undefined && { minutes }),
   }
 }
 

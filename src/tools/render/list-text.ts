@@ -41,7 +41,7 @@ export interface TaskList {
   readonly problems: readonly string[]
 }
 
-interface NotedTask {
+export interface NotedTask {
   readonly task: Task
   readonly note: string | undefined
   /** Its budget, and what is used of it. */

@@ -260,6 +260,12 @@ test('a pending task shows no share, and a running one no tool calls, which its 
   expect(entriesOf([failed], NOW, 100)[0]?.description).toBe('explore · 75 % of 4 tool calls · bad request')
 })
 
+test('a task that has ended with a question shows it, in the sidebar and in the dialog', () => {
+  const asks = view('look', { ...completed(NOW), question: 'Which\nport?' })
+  expect(sidebarOf([asks], NOW, WIDTH)?.rows[0]).toMatchObject({ detail: 'asks: Which port?' })
+  expect(entriesOf([asks], NOW, 100)[0]?.description).toContain('asks: Which port?')
+})
+
 test('a monitor is shown as one, with its notices, in the sidebar and in the dialog', () => {
   const work = {
     kind: 'command',

@@ -51,6 +51,24 @@ test('a toast reports a failure and its reason', async () => {
   ])
 })
 
+const asking = (name: string): Task => ({ ...completed(name), question: 'Which\nport?' }) as Task
+
+test('a toast reports the question of a task, and how many tasks ask', async () => {
+  expect(await shown([pending('a'), pending('b')], [asking('a'), pending('b')])).toEqual([
+    { variant: 'info', message: '? a (explore) asks: Which port?' },
+  ])
+  expect(await shown([pending('a'), pending('b')], [asking('a'), asking('b')])).toEqual([
+    { variant: 'info', message: '? 2 tasks ask: a, b\nAll background tasks have ended.' },
+  ])
+  expect(await shown([pending('a'), pending('b')], [asking('a'), failed('b')])).toEqual([
+    {
+      variant: 'error',
+      message:
+        '✗ b (explore) failed: bad key\n? a (explore) asks: Which port?\nAll background tasks have ended.',
+    },
+  ])
+})
+
 test('a toast reports the end of all tasks, together with a failure of the last one', async () => {
   expect(await shown([completed('a'), pending('b')], [completed('a'), completed('b')])).toEqual([
     { variant: 'info', message: 'All background tasks have ended.' },

@@ -87,6 +87,16 @@ describe('a run has ended', () => {
     expect(endingOf([prompt, answer], [PROMPT])).toMatchObject({ type: 'answered', text: 'long' })
   })
 
+  test('with a question, unless its length limit cut the answer off', () => {
+    const asking = (finish: string): Ending | undefined => {
+      const answer = { text: 'Done.\n\n<question>Which port?</question>' }
+      return endingOf([prompt, assistantMessage({ parentID: PROMPT, finish }, answer)], [PROMPT])
+    }
+    expect(asking('stop')).toMatchObject({ type: 'answered', question: 'Which port?' })
+    expect(asking('length')).toMatchObject({ type: 'answered', incomplete: 'length' })
+    expect(asking('length')).not.toHaveProperty('question')
+  })
+
   test('as a failure, with the text of the error', () => {
     const error = { name: 'APIError' as const, data: { message: 'bad key', isRetryable: false } }
     const answer = assistantMessage({ parentID: PROMPT, error })
