@@ -8,7 +8,6 @@ import type { Worktree } from './work/agent/agent-work.ts'
 import { checkMonitor, type CommandRequest } from './work/command/command-launch.ts'
 import type { Surroundings } from './work/command/machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
-import { forkedFrom } from './parent/forks.ts'
 import { receiptOf, type Receipt } from './parent/history.ts'
 import type { Hold } from './parent/held-ends.ts'
 import type { Reader } from './host/reader.ts'
@@ -246,6 +245,8 @@ export class BackgroundManager {
    */
   async forkedFrom(sessionID: string, taskID?: string): Promise<string | undefined> {
     try {
+      // Loaded lazily, because few sessions are forks.
+      const { forkedFrom } = await import('./parent/forks.ts')
       return await forkedFrom(this.#ports.opencode, sessionID, taskID)
     } catch (error) {
       this.#ports.log.warn(`could not look whether ${sessionID} is a fork: ${errorText(error)}`)

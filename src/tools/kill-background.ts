@@ -1,6 +1,5 @@
 /** The tool that kills a command. */
 import * as z from 'zod/mini'
-import { cancelOne } from './background-cancel.ts'
 import type { CancelAnswer } from './render/cancel-text.ts'
 import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
 
@@ -12,8 +11,10 @@ export function killBackground({ manager, telling }: ToolPorts): Tool<typeof ARG
     description: `Kill a background command and its processes. ${telling.ofKill}`,
     args: ARGS,
     effect: 'ends',
-    call: async ({ task_id }, caller) =>
-      cancelOne(manager, await ownTask(manager, task_id, caller.sessionID)),
+    async call({ task_id }, caller) {
+      const { cancelOne } = await import('./cancelling.ts')
+      return cancelOne(manager, await ownTask(manager, task_id, caller.sessionID))
+    },
     render: (answer, { cancelText }) => cancelText(answer, telling),
   }
 }

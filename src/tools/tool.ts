@@ -14,7 +14,6 @@ import { englishLocale } from '../text/zod-locale.ts'
 import { isToolError, ToolError, type ToolErrorCode } from '../tool-error.ts'
 import type { ToolName } from '../tool-names.ts'
 import { takeArguments } from './arguments.ts'
-import { processText } from './render/process-text.ts'
 import type { traitsOf } from '../work/kinds.ts'
 import type * as Answers from './render/answers.ts'
 import type { Repeats } from './repeats.ts'
@@ -131,9 +130,6 @@ export const MILLISECONDS = z.int().check(
 /** The argument `offset` of each tool that has it. */
 export const OFFSET = described(z.optional(z.int().check(z.minimum(0))), 'Byte of it to begin at')
 
-/** How many tasks a refusal names. */
-const NAMED = 20
-
 /** A task's id as models write it: in capitals, in quotes, without the prefix. */
 const LOOSE_ID = /^\W*(?:bg_)?([0-9a-f]{8})\W*$/i
 
@@ -151,20 +147,8 @@ export async function ownTask(manager: BackgroundManager, given: string, session
     task = ownOf()
   }
   if (task) return task
-  const other = manager.others(sessionID).find((each) => each.task.id === taskID)
-  if (other) throw new ToolError(`Task "${taskID}" is run by ${processText(other)}, which reports its end.`)
-  const origin = await manager.forkedFrom(sessionID, taskID)
-  if (origin !== undefined) {
-    throw new ToolError(
-      `Task "${taskID}" belongs to the session that this one was forked from (${origin}), and its notice goes there. ` +
-        'Start a new one here.',
-    )
-  }
-  const known = manager.list(sessionID).map(({ id }) => id)
-  const newest = known.slice(-NAMED)
-  const older = known.length > NAMED ? `, and ${known.length - NAMED} older ones` : ''
-  const hint = known.length === 0 ? 'None is known here.' : `Known here: ${newest.join(', ')}${older}.`
-  throw new ToolError(`Task "${taskID}" not found. ${hint}`)
+  const { refuseUnknownTask } = await import('./unknown-task.ts')
+  return refuseUnknownTask(manager, taskID, sessionID)
 }
 
 function withRemarks(given: ToolResult, remarks: readonly string[]): Called<unknown>['result'] {
