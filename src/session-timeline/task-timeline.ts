@@ -1,5 +1,6 @@
 /** Makes the timeline of a task from its record, its recorded steps and the messages of its session. Pure. */
 import type { Part, StoredMessage } from '../host/opencode.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import type { Step } from '../task/step.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
 import { cutMiddle, leftOut } from '../text/format.ts'
@@ -39,7 +40,8 @@ export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTime
   const messages = read.messages ?? []
   const runs = runsOf(read, context.readAt)
   const phases = runs.flatMap((run) => run.phases)
-  const { agent, model } = { agent: undefined, model: undefined, ...task }
+  const { agent, model, waitedFor } = { agent: undefined, model: undefined, waitedFor: undefined, ...task }
+  const after = waitedFor ?? dependenciesOf(task)
   return {
     id: task.id,
     kind: task.kind,
@@ -47,6 +49,7 @@ export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTime
     ...(agent !== undefined && { agent }),
     ...(model && { model: `${model.providerID}/${model.modelID}` }),
     status: task.status,
+    ...(after.length > 0 && { after }),
     runs,
     turns: turnsOf(messages, context.readAt),
     marks: marksOf(read, context.readings),

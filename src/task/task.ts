@@ -422,8 +422,8 @@ function released(
 
 /** A run that has started had its results, also if the record of its release was not written. */
 function withoutAfter<Pending extends PendingTask>(task: Pending): Omit<Pending, 'after'> & PendingTask {
-  const { after: _after, ...rest } = { after: undefined, ...task }
-  return rest as Omit<Pending, 'after'> & PendingTask
+  const { after, ...rest } = { after: undefined, ...task }
+  return { ...rest, ...(after && { waitedFor: after }) } as Omit<Pending, 'after'> & PendingTask
 }
 
 /** Removes a default time limit, because a command that is ready is a server. */
@@ -498,6 +498,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     budget,
     worktree,
     after,
+    waitedFor,
     ...rest
   } = task
   // The end takes the remaining fields: the compiler names a field that an end does not have.
@@ -523,6 +524,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     ...(worktree && { worktree }),
     // The run that ended was never released, so that its prompt lacks the results.
     ...(after && { after }),
+    ...(waitedFor && { waitedFor }),
   }
   return { ...same, ...next, run: run + 1, status: 'pending' }
 }

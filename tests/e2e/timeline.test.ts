@@ -12,7 +12,7 @@ import { environment, homeAt } from '../harness/home.ts'
 import { buildPlugin } from '../harness/plugin.ts'
 import { opencodeBinary } from '../harness/process.ts'
 import { heldReply, READ } from '../harness/replies.ts'
-import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 
 const run = promisify(execFile)
 
@@ -54,21 +54,27 @@ beforeAll(async () => {
   await parent.call([
     { name: 'background_task', args: { task_id: taskID, prompt: 'go on' } },
     { name: 'run_background', args: { command: 'echo said; exit 3', description: 'a command that fails' } },
+    backgroundTask('third', { after: [taskID] }),
   ])
+  await parent.waitForNotice('third')
   await parent.waitForNotice('exit code 3')
   await parent.quiet()
   timeline = await timelineOf(stage.server.client, parent.id)
 })
 afterAll(() => stage.close())
 
+const named = (description: string) => timeline.tasks.find((task) => task.description === description)
+
 test('the timeline has each task with its runs, turns and tool calls', () => {
   const { tasks } = timeline
   expect(tasks.map(({ description, status }) => [description, status])).toEqual([
     ['held', 'completed'],
     ['second', 'completed'],
-    ['a command that fails', 'failed'],
+    // Both were started by one step of the parent, in any order.
+    ...tasks.slice(2).map(({ description, status }) => [description, status]),
   ])
-  const [held, second, failing] = tasks
+  const [held, second] = tasks
+  expect(named('third')).toMatchObject({ status: 'completed', after: [taskID] })
   expect(held?.id).toBe(taskID)
   expect(held?.runs.map(({ run: each, status }) => [each, status])).toEqual([
     [1, 'completed'],
@@ -76,7 +82,11 @@ test('the timeline has each task with its runs, turns and tool calls', () => {
   ])
   expect(second?.turns.flatMap(({ tools }) => tools.map(({ tool }) => tool))).toEqual(['read'])
   expect(second?.runs[0]?.phases.map(({ type }) => type)).toEqual(['queued', 'working'])
-  expect(failing).toMatchObject({ kind: 'command', runs: [{ reason: 'exit' }] })
+  expect(named('a command that fails')).toMatchObject({
+    status: 'failed',
+    kind: 'command',
+    runs: [{ reason: 'exit' }],
+  })
 })
 
 test('each end was noticed and then read by the parent, and a continued task is marked', () => {
@@ -89,7 +99,8 @@ test('each end was noticed and then read by the parent, and a continued task is 
 })
 
 test('the texts are the prompts, the results and the stories', () => {
-  const [held, second, failing] = timeline.tasks
+  const [held, second] = timeline.tasks
+  const failing = named('a command that fails')
   expect(held?.texts?.prompt).toBe('held\n\ngo on')
   expect(second?.texts).toMatchObject({ prompt: 'second', result: 'the answer, with <b>markup</b>' })
   expect(second?.texts?.story.join('\n')).toMatch(/queued.*\n.*starting/)
@@ -104,7 +115,7 @@ test('the parent has its own turns, and the configured limit is known', () => {
 
 test('a redacted timeline names no text of the session', async () => {
   const redacted = await timelineOf(stage.server.client, parent.id, { redact: true })
-  expect(JSON.stringify(redacted)).not.toMatch(/held|second|said|markup|README|A parent|opencode-home/)
+  expect(JSON.stringify(redacted)).not.toMatch(/held|second|third|said|markup|README|A parent|opencode-home/)
   expect(redacted.tasks.map(({ id }) => id)).toEqual(timeline.tasks.map(({ id }) => id))
 })
 
@@ -112,12 +123,12 @@ test('an unknown session is refused, and the progress counts each session', asyn
   await expect(timelineOf(stage.server.client, 'ses_00000000000000000000000000')).rejects.toThrow(HostError)
   const seen: string[] = []
   await timelineOf(stage.server.client, parent.id, { onProgress: (done, all) => seen.push(`${done}/${all}`) })
-  expect(seen).toEqual(['1/4', '2/4', '3/4', '4/4'])
+  expect(seen).toEqual(['1/5', '2/5', '3/5', '4/5', '5/5'])
 })
 
 test('the command writes the page of the newest session by a running server', async () => {
   const { code, stdout, stderr } = await command(['--attach', stage.server.url])
-  expect({ code, stderr }).toEqual({ code: 0, stderr: 'read 4 sessions\n' })
+  expect({ code, stderr }).toEqual({ code: 0, stderr: 'read 5 sessions\n' })
   const file = join(stage.server.directory, `timeline-${parent.id}.html`)
   expect(stdout).toBe(`${file}\n`)
   expect(readFileSync(file, 'utf8')).toContain(taskID)

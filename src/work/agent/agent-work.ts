@@ -28,6 +28,8 @@ export interface AgentWork {
   readonly worktree?: Worktree
   /** The ids of the tasks whose results the prompt still lacks: the run starts once all of them have completed. */
   readonly after?: readonly string[]
+  /** The tasks whose results it has received. */
+  readonly waitedFor?: readonly string[]
 }
 
 /** A git worktree in which an agent works. */
@@ -100,4 +102,5 @@ export const agentSchema = z.object({
     }),
   ),
   after: z.exactOptional(z.array(z.string())),
+  waitedFor: z.exactOptional(z.array(z.string())),
 })

@@ -38,6 +38,13 @@ test('a task that waits at the time of reading waits until then', () => {
   expect(taskTimeline(read({ task: pendingTask() }), NOTHING).waitingMs).toBe(99_000)
 })
 
+test('a task names the tasks for which it waits, and after their ends those whose results it has', () => {
+  const after = ['bg_00000001']
+  expect(taskTimeline(read({ task: { ...pendingTask(), after } }), NOTHING).after).toEqual(after)
+  expect(taskTimeline(read({ task: { ...completedTask(), waitedFor: after } }), NOTHING).after).toEqual(after)
+  expect(taskTimeline(read({}), NOTHING)).not.toHaveProperty('after')
+})
+
 test('the runs of a task follow each other, and a later one is marked', () => {
   const { run, createdAt, promptIDs, status, startedAt, endedAt, usage } = completedTask() as never as {
     run: number
