@@ -228,6 +228,23 @@ test('on paper all rows and the table are light, without controls', async () => 
   expect(complaints).toEqual([])
 })
 
+test('paper shows all of the time, and the screen keeps its zoom', async () => {
+  const { page } = await open(SAMPLE)
+  const ticks = (): Promise<string[]> => page.locator('.axis .tick text').allTextContents()
+  const all = await ticks()
+  await page.locator('svg.rows').focus()
+  for (let times = 0; times < 5; times += 1) await page.keyboard.press('+')
+  await expect.poll(ticks).not.toEqual(all)
+  const zoomed = await ticks()
+  await page.emulateMedia({ media: 'print' })
+  await expect.poll(() => page.locator('.paper .row.task').count()).toBeGreaterThan(0)
+  // Paper has a width of its own, and so other ticks; but no bar is beyond its edges.
+  expect(await page.locator('.paper .beyond:not([d=""])').count()).toBe(0)
+  await page.emulateMedia({ media: 'screen' })
+  await expect.poll(ticks).toEqual(zoomed)
+  expect(await page.locator('.beyond:not([d=""])').count()).toBeGreaterThan(0)
+})
+
 test('at a width of 800 pixels nothing is wider than the page', async () => {
   const { page } = await open(SAMPLE, { viewport: { width: 800, height: 800 } })
   expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true)

@@ -124,7 +124,7 @@ export function sampleTimeline({
   return {
     sessionID: 'ses_4f1c2a9be001RkZ0Q8vYtLm3Xd',
     title: isRedacted ? '' : 'Get the release ready',
-    directory: isRedacted ? '' : '/home/ada/shop',
+    directory: isRedacted ? '' : '/home/user/shop',
     readAt,
     turns: [
       ...batches,

@@ -161,9 +161,14 @@ export class Picture {
       this.#measure()
     }).observe(this.#scroller)
     const paper = matchMedia('print')
+    let onScreen = this.#x.domain()
     const onPrint = (isPrinted: boolean): void => {
       if (this.#isPrinted === isPrinted) return
       this.#isPrinted = isPrinted
+      // Paper shows everything, since nobody can zoom out of it.
+      const shown = this.#x.domain()
+      this.#x.domain(isPrinted ? this.#base.domain() : onScreen)
+      onScreen = shown
       this.#paper.replaceChildren()
       for (const index of this.#views.keys()) this.#release(index)
       this.#measure()
