@@ -10,7 +10,11 @@ export interface GitOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Exit codes besides 0 that resolve the call instead of rejecting it. */
   readonly answers?: readonly number[]
-  readonly input?: string
+  readonly input?: string | Uint8Array
+  /** Returns each byte of the output as one character (latin1). */
+  readonly binary?: boolean
+  /** Maximum size of the output. */
+  readonly maxBytes?: number
 }
 
 export interface GitAnswer {
@@ -22,11 +26,11 @@ export interface GitAnswer {
 export type Git = (directory: string, args: readonly string[], options?: GitOptions) => Promise<GitAnswer>
 
 /**
- * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git is at work), or `refused`, with the
- * first line of what it wrote.
+ * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git is at work), `large` (its output exceeds
+ * the maximum), or `refused`, with the first line of what it wrote.
  */
 export class GitError extends Error {
-  readonly reason: 'missing' | 'timeout' | 'locked' | 'refused'
+  readonly reason: 'missing' | 'timeout' | 'locked' | 'large' | 'refused'
 
   constructor(reason: GitError['reason'], message: string) {
     super(message)
@@ -100,12 +104,13 @@ export const git: Git = async (directory, args, options) => {
   }
 }
 
-const call: Git = (directory, args, { env, answers = [], input } = {}) =>
+const call: Git = (directory, args, { env, answers = [], input, binary, maxBytes = ANSWER_BYTES } = {}) =>
   new Promise((resolve, reject) => {
+    const limits = { timeout: LIMIT_MS, maxBuffer: maxBytes }
     const child = execFile(
       'git',
       [...SETTINGS, ...args],
-      { cwd: directory, env: environment(env), timeout: LIMIT_MS, maxBuffer: ANSWER_BYTES },
+      { cwd: directory, env: environment(env), encoding: binary ? 'latin1' : 'utf8', ...limits },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code
         if (error === null || (typeof code === 'number' && answers.includes(code)))
@@ -131,6 +136,7 @@ function failure(
   if (code === 'ENOENT' && !existsSync(directory))
     return new GitError('refused', `${name}: ${directory} does not exist`)
   if (code === 'ENOENT') return new GitError('missing', `${name} could not be run: there is no git`)
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return new GitError('large', `${name}: ${message}`)
   if (killed) return new GitError('timeout', `${name} did not end within ${LIMIT_MS / 1000} s`)
   const lines = stderr.split('\n').filter((line) => line !== '')
   const line = lines.find((each) => /^(?:fatal|error): /.test(each)) ?? lines[0] ?? message
