@@ -41,8 +41,8 @@ export async function commitFiles(
   return end
 }
 
-/** Advances the task's branch to a commit that the agent made on another one. */
-async function advance(
+/** Advances the task's branch to a commit that was made elsewhere: by the agent on another branch, or in another clone. */
+export async function advance(
   git: Git,
   { root, checkout, branch }: Pick<Worktree, 'root' | 'checkout' | 'branch'>,
   commit: string,

@@ -21,7 +21,7 @@ import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
 import { Setup, type SetupPorts } from './setup.ts'
-import { Worktrees, type ChangedTree, type TreeTask } from './worktrees.ts'
+import { Worktrees, type ChangedTree, type TreePlan, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
 /** The maximum number of other trees that an end is compared with, and of those that its notice names. */
@@ -78,11 +78,11 @@ export class WorktreeRuns {
   }
 
   /** Stores the state from which a tree will be made. Rejects with a `GitError` if no tree can be made. */
-  async plan(task: TreeTask): Promise<Worktree> {
+  async plan(task: TreeTask, how?: TreePlan): Promise<Worktree> {
     const { places } = this.#ports
     if (!places) throw new GitError('refused', 'worktrees are not available here. Omit worktree')
     try {
-      return await this.#trees.plan(task, places.directory)
+      return await this.#trees.plan(task, places.directory, how)
     } catch (error) {
       // The limit may be reached by worktrees that a clean-up can remove.
       this.#cleanOnce()

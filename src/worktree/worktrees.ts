@@ -29,7 +29,7 @@ import {
   type Checkout,
 } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
-import { commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
+import { advance, commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
@@ -45,6 +45,13 @@ export interface TreeTask {
   readonly id: string
   readonly run: number
   readonly description: string
+}
+
+export interface TreePlan {
+  /** The commit from which the tree is made; default: the state of the checkout. */
+  readonly start?: string
+  /** Whether the task works in another clone, so that there is no directory here. */
+  readonly isElsewhere?: boolean
 }
 
 /** The tree of a task that ended with changes. */
@@ -98,31 +105,36 @@ export class Worktrees {
    * Stores the state of the checkout at `directory` for a tree that `open` makes later. Rejects with a `GitError` if git fails,
    * the directory cannot have worktrees, the limit is reached, or the disk is nearly full.
    */
-  async plan(task: TreeTask, directory: string): Promise<Worktree> {
+  async plan(task: TreeTask, directory: string, { start, isElsewhere }: TreePlan = {}): Promise<Worktree> {
     const checkout = await checkoutOf(this.#git, directory)
     const home = await this.#home(checkout)
-    await refuseFullDisk(home, this.#ports.freeBytes ?? freeBytes)
-    await this.#planned.add(task.id, home, this.#options.max)
+    if (!isElsewhere) {
+      await refuseFullDisk(home, this.#ports.freeBytes ?? freeBytes)
+      await this.#planned.add(task.id, home, this.#options.max)
+    }
     try {
-      return await this.#plan(task, checkout, home)
+      return await this.#plan(task, checkout, home, start)
     } catch (error) {
       this.#planned.delete(task.id)
       throw error
     }
   }
 
-  async #plan({ id, description }: TreeTask, checkout: Checkout, home: string): Promise<Worktree> {
-    const { root, prefix, head } = checkout
+  async #plan(
+    { id, description }: TreeTask,
+    checkout: Checkout,
+    home: string,
+    start: string | undefined,
+  ): Promise<Worktree> {
+    const { root, prefix } = checkout
+    const head = start ?? checkout.head
     if ((await commitOf(this.#git, root, `refs/heads/${BRANCHES}`)) !== undefined)
       throw new GitError(
         'refused',
         `the branch ${BRANCHES} is in the way of the branches ${BRANCHES}/…; rename it with \`git branch -m ${BRANCHES} NAME\``,
       )
-    const message = `The checkout from which ${id} was launched`
     const { tree: state, commit } =
-      this.#options.base === 'now'
-        ? await snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
-        : { tree: await treeOf(this.#git, root, checkout.index), commit: head }
+      start === undefined ? await this.#stateOf(id, checkout) : { tree: start, commit: start }
     const counts = await differences(this.#git, root, head, state)
     const tree = join(home, id)
     const notes = await notesOf(this.#git, checkout, this.#options.submodules)
@@ -135,6 +147,17 @@ export class Worktrees {
       base: { commit, head, ...counts },
       ...(notes.length > 0 && { notes }),
     }
+  }
+
+  /** Returns the present files of a checkout, as a tree, and the commit from which a worktree starts. */
+  async #stateOf(
+    id: string,
+    checkout: Checkout,
+  ): Promise<{ readonly tree: string; readonly commit: string }> {
+    const message = `The checkout from which ${id} was launched`
+    return this.#options.base === 'now'
+      ? snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
+      : { tree: await treeOf(this.#git, checkout.root, checkout.index), commit: checkout.head }
   }
 
   /** Makes the directory that contains the trees of a repository, and returns its path. */
@@ -182,22 +205,44 @@ export class Worktrees {
       return await this.#alone(checkout, async () => {
         const end = await this.#commit(worktree, run)
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
-        const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
-        // A branch that was reset to before its base has no commits of its own, but still other files.
-        if (stat.commits + stat.files === 0 || end === worktree.from?.commit)
-          return await this.#removeUnchanged(worktree, run)
-        const conflicts = await conflictsOf(this.#git, worktree, run.id, end)
-        const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
-        return {
-          type: 'committed',
-          commit: end,
-          ...stat,
-          ...(conflicts && { conflicts }),
-          ...(left !== undefined && { left }),
-        }
+        return this.#changesOf(worktree, run, end)
       })
     } catch (error) {
       return { type: 'failed', message: errorText(error) }
+    }
+  }
+
+  /**
+   * Advances the branch of a task to the end of a run that worked in another clone, whose commits this repository has. The task
+   * is then as if it had worked here, without a directory. Never rejects.
+   */
+  async adopt(worktree: Worktree, run: TreeTask, end: string): Promise<Changes> {
+    const ref = endRef(run.id, run.run)
+    try {
+      return await this.#alone(worktree.checkout, async () => {
+        await this.#git(worktree.checkout, ['update-ref', ref, end])
+        await advance(this.#git, worktree, end, ref)
+        return this.#changesOf(worktree, run, end)
+      })
+    } catch (error) {
+      return { type: 'failed', message: errorText(error) }
+    }
+  }
+
+  async #changesOf(worktree: Worktree, run: TreeTask, end: string): Promise<Changes> {
+    const { checkout, root } = worktree
+    const stat = await statOf(this.#git, checkout, worktree.base.commit, end)
+    // A branch that was reset to before its base has no commits of its own, but still other files.
+    if (stat.commits + stat.files === 0 || end === worktree.from?.commit)
+      return this.#removeUnchanged(worktree, run)
+    const conflicts = await conflictsOf(this.#git, worktree, run.id, end)
+    const left = existsSync(root) ? await besideCommits(this.#git, worktree) : undefined
+    return {
+      type: 'committed',
+      commit: end,
+      ...stat,
+      ...(conflicts && { conflicts }),
+      ...(left !== undefined && { left }),
     }
   }
 
