@@ -5,16 +5,16 @@ import { UsageError } from '../usage-error.ts'
 export const PASSWORD = 'OPENCODE_SERVER_PASSWORD'
 const USER = 'OPENCODE_SERVER_USERNAME'
 
-/** Returns the URL that `--attach` names. Throws a `UsageError`. */
-export function serverURL(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined
+/** Returns the URL that an option of a command line names. Throws a `UsageError`. */
+export function serverURL<Text extends string | undefined>(text: Text, option = '--attach'): Text {
+  if (text === undefined) return text
   const { protocol, username, password } = URL.canParse(text) ? new URL(text) : new URL('none:')
   // Errors name the URL, and models read them.
   if (username !== '' || password !== '')
-    throw new UsageError(`--attach must be without a password: set ${PASSWORD}`)
+    throw new UsageError(`${option} must be without a password: set ${PASSWORD}`)
   if (/^https?:$/.test(protocol)) return text
   throw new UsageError(
-    `--attach must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
+    `${option} must be the URL of a server, as http://127.0.0.1:4096, and not ${JSON.stringify(text)}`,
   )
 }
 
