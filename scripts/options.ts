@@ -69,7 +69,9 @@ function rowsOf({ properties = {} }: JSONSchema, path: readonly string[] = []): 
     const here = [...path, name]
     // A record with free keys is one option.
     if (property.properties) return rowsOf(property, here)
-    return [`| \`${here.join('.')}\` | ${defaultOf(property)} | ${property.description ?? ''} |`]
+    const row = `| \`${here.join('.')}\` | ${defaultOf(property)} | ${property.description ?? ''} |`
+    const entries = property.additionalProperties
+    return typeof entries === 'object' ? [row, ...rowsOf(entries, [...here, 'NAME'])] : [row]
   })
 }
 

@@ -266,6 +266,29 @@ export const optionsSchema = z.strictObject({
       ),
     ),
   }),
+  machines: option(
+    z.record(
+      z
+        .string()
+        .check(z.regex(/^(?!any$)[a-z][\w-]{0,31}$/, 'expected a short lowercase name other than "any"')),
+      group({
+        url: option(z.string(), '', meaning('the URL of its `opencode serve`, without a password')),
+        directory: option(z.string(), '', meaning('absolute: its clone of the repository')),
+        password: option(
+          z.string().check(z.regex(/^({env:\w+})?$/, 'expected {env:NAME}, never the password itself')),
+          '',
+          meaning('`"{env:NAME}"`: the environment variable with the password of its server'),
+        ),
+        slots: option(slots, 2, meaning('maximum number of agents at work there')),
+        labels: option(z.array(z.string()), [], meaning('what tasks can name in `where` instead of it')),
+        untracked: option(z.boolean(), false, meaning('whether files that git does not track travel too')),
+      }),
+    ),
+    {},
+    meaning(
+      'other machines on which agents can work, by name, as `{ "big": { "url": "http://127.0.0.1:4097", "directory": "/home/me/project" } }`; see docs/machines.md',
+    ),
+  ),
   debug: option(
     z.boolean(),
     false,
@@ -278,7 +301,10 @@ export type OptionsInput = z.input<typeof optionsSchema>
 
 export function parseOptions(input: unknown): Parsed<Options> {
   const { options, problems } = parseAs(optionsSchema, input)
-  return { options, problems: [...problems, ...idleClocks(input, options)] }
+  const lacking = Object.entries(options.machines).filter(([, { url, directory }]) => !url || !directory)
+  const machines = lacking.map(([name]) => `machines.${name}: needs url and directory; it is left out`)
+  for (const [name] of lacking) Reflect.deleteProperty(options.machines, name)
+  return { options, problems: [...problems, ...machines, ...idleClocks(input, options)] }
 }
 
 /** Reports the time limits that a user set in vain, because `timeoutMs` stops the run before. */

@@ -148,6 +148,11 @@ export class BackgroundManager {
     this.#problems.add(problem)
   }
 
+  /** @internal The words for `where`; none without other machines. */
+  get places(): readonly string[] {
+    return this.#rooms.places
+  }
+
   /** @internal The default shell of commands, and their environment. */
   get machine(): Surroundings {
     return this.#ports.machine
@@ -346,10 +351,10 @@ export class BackgroundManager {
   }
 
   /**
-   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless it ended first.
-   * Rejects with a `ToolError` for an unknown task.
+   * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless it ended first. Without contact with its
+   * machine, resolves with the unfinished task, which stops once that answers. Rejects with a `ToolError` for an unknown task.
    */
-  async cancel(taskID: string): Promise<EndedTask> {
+  async cancel(taskID: string): Promise<Task> {
     const task = await this.#rooms.executor.cancel(taskID, 'parent')
     if (!task) throw unknownTask(taskID)
     // After a crash, the record prevents a notice of this end.
@@ -388,7 +393,7 @@ export class BackgroundManager {
   async cancelAll(parentID: string): Promise<number> {
     const unfinished = this.#rooms.parents.find(parentID)?.tasks.cancelOrder ?? []
     const ended = await Promise.all(unfinished.map((taskID) => this.cancel(taskID)))
-    return ended.filter((task) => task?.status === 'cancelled').length
+    return ended.filter((task) => task.status === 'cancelled').length
   }
 
   /**

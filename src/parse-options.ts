@@ -74,11 +74,13 @@ const KEY_LENGTH = 60
 /** Describes an unknown option, and suggests the nearest known one. */
 function unknownText(schema: z.ZodMiniType, path: readonly PropertyKey[], key: string): string {
   const known = path.reduce<unknown>(
-    (found, name) => (found as Record<PropertyKey, unknown>)[name],
+    (found, name) => (found as Record<PropertyKey, unknown> | undefined)?.[name],
     schema.parse({}),
   )
-  const near = closest(key, Object.keys(known as object))
-  const hint = nestedText(known as object, key) ?? (leven(key, near) < FAR ? nameOf([...path, near]) : '')
+  // The defaults have no entry of a record.
+  if (typeof known !== 'object' || known === null) return `${nameOf([...path, key])}: there is no such option`
+  const near = closest(key, Object.keys(known))
+  const hint = nestedText(known, key) ?? (leven(key, near) < FAR ? nameOf([...path, near]) : '')
   return `${nameOf([...path, key])}: there is no such option${hint === '' ? '' : `; did you mean ${hint}?`}`
 }
 

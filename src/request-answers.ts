@@ -8,7 +8,7 @@ import type { Continuer } from './launch/continuer.ts'
 import type { Recovery } from './restart/recovery.ts'
 import type { RequestReply, TaskRequest } from './task/request.ts'
 import type { TaskStore } from './task/store.ts'
-import type { Task } from './task/task.ts'
+import { isLost, type Task } from './task/task.ts'
 import { cutMiddle } from './text/format.ts'
 import type { TimelineWriter } from './timeline.ts'
 import type { Executor } from './work/executor.ts'
@@ -79,7 +79,12 @@ async function replyTo(
     switch (kind) {
       case 'cancel': {
         const ended = await executor.cancel(task.id, 'user')
-        return { ok: ended?.status === 'cancelled', text: `${task.id} is ${ended?.status ?? 'unknown'}.` }
+        const later =
+          ended && isLost(ended) ? ' Its machine does not answer; it is stopped when that does.' : ''
+        return {
+          ok: ended?.status === 'cancelled',
+          text: `${task.id} is ${ended?.status ?? 'unknown'}.${later}`,
+        }
       }
       case 'continue': {
         const next = await continuer.continue(task.id, prompt, { askedBy: 'user' })

@@ -4,7 +4,7 @@ import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
 import type { Options } from './config.ts'
 import type { NamedTools } from './manager.ts'
-import { taskObserver } from './events.ts'
+import { observersOf, taskObserver } from './events.ts'
 import type { Budgets } from './launch/budgets.ts'
 import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
@@ -12,6 +12,7 @@ import { Order } from './launch/order.ts'
 import { isRun } from './host/invocation.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { connect, errorText, type Client, type Opencode } from './host/opencode.ts'
+import type { MachineRuns } from './machines/machine-runs.ts'
 import { cancelSoon } from './parent/cancel-tasks.ts'
 import { Parents } from './parent/parents.ts'
 import type { Server } from './panes.ts'
@@ -103,7 +104,11 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   const host = { opencode, clock, log, store }
   const statuses = new StatusPoll(host, options.pollMs)
   const catalogue = new Catalogue(opencode)
-  const queue = new Queue(options.concurrency)
+  const remotes = Object.entries(options.machines)
+  const queue = new Queue({
+    ...options.concurrency,
+    machines: Object.fromEntries(remotes.map(([name, remote]) => [name, remote.slots])),
+  })
   const worktrees = lazily(async (): Promise<WorktreeRuns> => {
     const loaded = await import('./worktree/worktree-runs.ts')
     return new loaded.WorktreeRuns(
@@ -118,6 +123,25 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
         follow: followWorktree,
       },
       options,
+    )
+  })
+  const machines = lazily(async (): Promise<MachineRuns> => {
+    const loaded = await import('./machines/machine-runs.ts')
+    return new loaded.MachineRuns(
+      {
+        ...host,
+        connect,
+        worktrees,
+        disposal: disposal.signal,
+        recorded: ({ sessionID }) => records.written(sessionID),
+        observers: () => observersOf(rooms),
+        missed: (sessionIDs) => {
+          agents.observeGap(sessionIDs)
+          permissions.observeGap()
+          statuses.pollNow()
+        },
+      },
+      options.machines,
     )
   })
   const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
@@ -144,6 +168,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       statuses,
       timeline,
       worktrees,
+      machines,
       queue,
       onStep: checkBudget,
       disposal: disposal.signal,
@@ -167,6 +192,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       catalogue,
       names,
       worktrees,
+      machines,
       isIsolated,
       budget: options.budget.task,
     }),
@@ -289,6 +315,8 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     order,
     continuer,
     isIsolated,
+    places:
+      remotes.length === 0 ? [] : [...remotes.flatMap(([name, { labels }]) => [name, ...labels]), 'any'],
     worktrees,
   }
   return rooms

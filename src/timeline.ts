@@ -229,6 +229,10 @@ function detailOf(task: Task, event: TaskEvent): string | undefined {
       return task.status === 'failed' ? `${task.failure.reason}: ${task.failure.message}` : undefined
     case 'continued':
       return `${task.run}`
+    case 'placed':
+    case 'contactLost':
+    case 'contactFound':
+      return 'place' in task ? task.place?.name : undefined
     default:
       return undefined
   }

@@ -13,7 +13,9 @@ const waitedMs = z.exactOptional(z.number())
 
 const monitored = z.exactOptional(z.object({ matches: z.int(), notices: z.int(), at: z.number() }))
 
-const started = { startedAt: z.number(), waitedMs, matched, listening, monitored }
+const lostAt = z.exactOptional(z.number())
+
+const started = { startedAt: z.number(), waitedMs, lostAt, matched, listening, monitored }
 
 export const usageSchema = z.object({ toolCalls: z.number(), tokens: z.number(), cost: z.number() })
 

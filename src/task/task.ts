@@ -187,6 +187,8 @@ export interface Started {
   readonly startedAt: number
   /** How long the run has waited for permissions, in milliseconds, without the present wait; absent for no wait. */
   readonly waitedMs?: number
+  /** Since when the machine of the task has not answered; absent while it does. */
+  readonly lostAt?: number
   readonly matched?: OutputMatch
   readonly listening?: Listening
   readonly monitored?: Monitored
@@ -253,6 +255,11 @@ export type TaskEvent =
   | { readonly type: 'monitored'; readonly monitored: Monitored }
   /** The default time limit of a command is over, and the command listens on a port. */
   | { readonly type: 'listening'; readonly listening: Listening }
+  /** The session on the machine exists, and is not prompted yet. */
+  | { readonly type: 'placed'; readonly sessionID: string; readonly directory: string }
+  /** The machine has not answered since `at`. */
+  | { readonly type: 'contactLost'; readonly at: number }
+  | { readonly type: 'contactFound' }
   | { readonly type: 'permissionAsked'; readonly request: PermissionRequested; readonly at: number }
   /** A permission request stayed unanswered for so long that the parent is notified. */
   | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
@@ -342,6 +349,11 @@ export function questionOf(task: Task): string | undefined {
   return task.status === 'completed' ? task.question : undefined
 }
 
+/** Whether the machine of an unfinished task does not answer. */
+export function isLost(task: Task): boolean {
+  return 'lostAt' in task
+}
+
 /** Whether the task holds a slot. */
 export function isActive(task: Task): boolean {
   return STATUSES[task.status].stage === 'active'
@@ -393,6 +405,18 @@ function progressed(
       return 'timeoutMs' in task && task.status === 'running' && !outlivesDefault(task)
         ? unlimited({ ...task, listening: event.listening })
         : undefined
+    case 'placed': {
+      const { type: _, ...place } = event
+      return task.status === 'starting' && 'place' in task && task.place
+        ? { ...task, place: { ...task.place, ...place } }
+        : undefined
+    }
+    case 'contactLost':
+      return task.status === 'pending' || task.lostAt !== undefined
+        ? undefined
+        : { ...task, lostAt: event.at }
+    case 'contactFound':
+      return task.status === 'pending' || task.lostAt === undefined ? undefined : found(task)
     case 'permissionAsked':
       return asked(task, event.request, event.at)
     case 'permissionUnanswered':
@@ -402,6 +426,11 @@ function progressed(
     case 'ended':
       return ended(task, event.at, event.outcome)
   }
+}
+
+function found<Lost extends { readonly lostAt?: number }>(task: Lost): Lost {
+  const { lostAt: _, ...rest } = task
+  return rest as Lost
 }
 
 function budgeted({ budget }: Budgeted): Budgeted {
@@ -497,6 +526,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     workedBeforeMs = 0,
     budget,
     worktree,
+    place,
     after,
     waitedFor,
     ...rest
@@ -522,6 +552,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     ...(workedMs > 0 && { workedBeforeMs: workedMs }),
     ...(budget && { budget }),
     ...(worktree && { worktree }),
+    ...(place && { place }),
     // The run that ended was never released, so that its prompt lacks the results.
     ...(after && { after }),
     ...(waitedFor && { waitedFor }),
@@ -534,8 +565,9 @@ function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTa
   const {
     permissionRequests: _requests,
     waitingSince: _since,
+    lostAt: _lost,
     ...rest
-  } = { permissionRequests: undefined, waitingSince: undefined, ...task }
+  } = { permissionRequests: undefined, waitingSince: undefined, lostAt: undefined, ...task }
   const common = {
     ...rest,
     ...waitedBy(task, endedAt),

@@ -35,6 +35,9 @@ const ARGS = {
   ),
 }
 
+/** The argument of a plugin with other machines. */
+const WHERE = { where: z.optional(nonEmpty('the name of a machine')) }
+
 /** The length of the default description: the first words of the prompt. */
 const NAME_LENGTH = 60
 /** The names that models write for the default model, from the agent files of other tools. */
@@ -42,14 +45,18 @@ const USUAL_MODEL = /^(?:inherit|default)$/i
 /** A longer description is cut: it only names the task, the agent reads the prompt. */
 const LONGEST_NAME = 200
 
-type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
+type AllArgs = typeof ARGS & typeof WHERE
+type Args = z.infer<z.ZodMiniObject<AllArgs>>
 
-export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask> {
+export function backgroundTask(ports: ToolPorts): Tool<AllArgs, StartedTask> {
   const { manager, telling } = ports
+  const { places } = manager
+  const where = described(WHERE.where, `Work on another machine: ${places.join(', ')}`)
   return {
     name: 'background_task',
     description: `Launch a background sub-agent, and continue with your own work. ${telling.ofAgent}`,
-    args: ARGS,
+    // Without machines, `where` is an unknown argument.
+    args: (places.length > 0 ? { ...ARGS, where } : ARGS) as AllArgs,
     effect: 'starts',
     call: (args, caller) =>
       args.task_id === undefined ? launch(manager, args, caller) : say(ports, args.task_id, args, caller),
@@ -58,7 +65,7 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
 }
 
 async function launch(manager: BackgroundManager, args: Args, caller: Caller): Promise<StartedTask> {
-  const { prompt, agent: named, worktree, budget } = args
+  const { prompt, agent: named, worktree, budget, where } = args
   const model = namedModel(args)
   const description = brief(
     args.description ?? prompt,
@@ -70,8 +77,8 @@ async function launch(manager: BackgroundManager, args: Args, caller: Caller): P
   // Permission rules match the agent's exact name.
   const agent = await manager.subagent(named)
   await ask(caller, agent, description)
-  await askForSetup(manager, agent, worktree, caller)
-  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget, after }
+  if (where === undefined) await askForSetup(manager, agent, worktree, caller)
+  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget, where, after }
   const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
   return startedTask(manager, task, undefined)
 }
@@ -91,12 +98,13 @@ async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller)
   }
   if (args.after?.length)
     throw new ToolError(`${before.id} exists already: omit after, or start a new task with it.`)
+  if (args.where !== undefined) throw new ToolError(`${before.id} stays where it is: omit where.`)
   if (args.worktree !== undefined && args.worktree !== (before.worktree !== undefined)) {
     const where = before.worktree ? 'in its own worktree' : 'in your directory'
     throw new ToolError(`${before.id} works ${where}, and cannot be moved: omit worktree.`)
   }
   await ask(caller, before.agent, description ?? before.description)
-  await askForSetup(manager, before.agent, before.worktree ?? false, caller)
+  if (!before.place) await askForSetup(manager, before.agent, before.worktree ?? false, caller)
   const task = await manager.continue(before.id, prompt, {
     ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
     ...(model !== undefined && { model }),

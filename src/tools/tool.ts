@@ -13,7 +13,6 @@ import type { Task } from '../task/task.ts'
 import { englishLocale } from '../text/zod-locale.ts'
 import { isToolError, ToolError, type ToolErrorCode } from '../tool-error.ts'
 import type { ToolName } from '../tool-names.ts'
-import { takeArguments } from './arguments.ts'
 import type { traitsOf } from '../work/kinds.ts'
 import type * as Answers from './render/answers.ts'
 import type { Repeats } from './repeats.ts'
@@ -68,6 +67,8 @@ export async function callTool<Shape extends ToolShape, Data>(
   once: (args: object, call: () => Promise<Data>) => Promise<Data> = (_, call) => call(),
 ): Promise<Called<Data>> {
   try {
+    // Loaded lazily, as the answers below.
+    const { takeArguments } = await import('./arguments.ts')
     const { values, unknown, clashes } = takeArguments(input, tool.args)
     const parsed = z.object(tool.args).safeParse(values, englishLocale)
     const problems = [

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
 import { leftOf } from '../task/time-limit.ts'
-import { isEnded, type EndedTask, type Failure, type Outcome, type Task } from '../task/task.ts'
+import { isEnded, isLost, type Failure, type Outcome, type Task } from '../task/task.ts'
 import { waitFor } from '../task/wait-for.ts'
 import type { WorkKind } from './kind.ts'
 import { failed, interrupted, stopped, timeLimit, type Canceller, type StopCause } from './outcome.ts'
@@ -63,12 +63,12 @@ export class Executor {
 
   /**
    * Stops a task, and resolves with it when it has really stopped: `cancelled`, unless its own end arrived
-   * first. Resolves with `undefined` for an unknown task.
+   * first. Without contact with its machine, resolves with the unfinished task, which stops once that answers. Resolves with
+   * `undefined` for an unknown task.
    */
-  async cancel(taskID: string, by: Canceller): Promise<EndedTask | undefined> {
+  cancel(taskID: string, by: Canceller): Promise<Task | undefined> {
     this.stop(taskID, { type: 'cancelled', by })
-    const task = await waitFor(this.#ports, taskID, isEnded)
-    return task && isEnded(task) ? task : undefined
+    return waitFor(this.#ports, taskID, (task) => isEnded(task) || isLost(task))
   }
 
   /** Whether a task is being stopped, so that it accepts no more messages. */
@@ -97,9 +97,10 @@ export class Executor {
     return true
   }
 
-  /** Interrupts all unfinished tasks. OpenCode has already aborted their sessions (contract 9.4). */
+  /** Interrupts all unfinished tasks but those on other machines, which a later process resumes. OpenCode has already aborted their sessions (contract 9.4). */
   dispose(): void {
     for (const task of this.#ports.store.all()) {
+      if (goesOn(task)) continue
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
       this.#ports.kindOf(task).queue.remove(task.id)
     }
@@ -135,4 +136,9 @@ export class Executor {
     this.#work.get(taskID)?.cancelLimit()
     this.#work.delete(taskID)
   }
+}
+
+/** Whether the work of a task goes on when this process ends. */
+function goesOn(task: Task): boolean {
+  return 'place' in task && task.place?.sessionID !== undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Limits concurrent work. Work waits for a slot of its model, then of its provider, then of the total, so
+ * Limits concurrent work. Work waits for a slot of its machine, then of its model, of its provider, and of the total, so
  * that work that waits for a specific slot holds no general one. A slot is freed only when the promise of its
  * work settles, which is when the work has really stopped.
  */
@@ -8,7 +8,10 @@ import type { Options } from '../config.ts'
 import type { TaskModel } from '../task/task.ts'
 import { FairQueue, type FairOptions } from './fair-queue.ts'
 
-export type Limits = Pick<Options['concurrency'], 'total' | 'providers' | 'models'>
+export interface Limits extends Pick<Options['concurrency'], 'total' | 'providers' | 'models'> {
+  /** The slots of other machines, by name. */
+  readonly machines?: Readonly<Record<string, number>>
+}
 
 /** The properties that decide when work may run. */
 export interface QueueEntry {
@@ -16,6 +19,8 @@ export interface QueueEntry {
   readonly parentID: string
   /** Absent if the work has no model, or OpenCode will choose it; then only the total limit applies. */
   readonly model?: TaskModel
+  /** Absent where the work is done here. */
+  readonly place?: { readonly name: string }
 }
 
 type FairPQueue = PQueue<FairQueue, FairOptions>
@@ -24,19 +29,21 @@ export class Queue {
   readonly #total: FairPQueue
   readonly #providers: Map<string, FairPQueue>
   readonly #models: ReadonlyMap<string, FairPQueue>
+  readonly #machines: ReadonlyMap<string, FairPQueue>
   /** Paused providers that were opened for a single start. */
   readonly #probes = new Set<string>()
   /** Work that has not started, by id, with the queue in which it waits. */
   readonly #waiting = new Map<string, { readonly controller: AbortController; queue: FairPQueue }>()
 
-  constructor({ total, providers, models }: Limits) {
+  constructor({ total, providers, models, machines = {} }: Limits) {
     this.#total = queueOf(total)
     this.#providers = queuesOf(providers)
     this.#models = queuesOf(models)
+    this.#machines = queuesOf(machines)
   }
 
   /** Runs `work` when it gets its slots. `work` must handle its own errors. */
-  add({ id, parentID, model }: QueueEntry, work: () => Promise<void>): void {
+  add({ id, parentID, model, place }: QueueEntry, work: () => Promise<void>): void {
     const waiting = { controller: new AbortController(), queue: this.#total }
     const { signal } = waiting.controller
     this.#waiting.set(id, waiting)
@@ -47,7 +54,8 @@ export class Queue {
     }
     const ofModel = model && this.#models.get(`${model.providerID}/${model.modelID}`)
     const ofProvider = model && this.#provider(model.providerID)
-    const queues = [ofModel, ofProvider, this.#total].flatMap((queue) => queue ?? [])
+    const ofMachine = place && this.#machines.get(place.name)
+    const queues = [ofMachine, ofModel, ofProvider, this.#total].flatMap((queue) => queue ?? [])
     const run = queues.reduceRight<() => Promise<unknown>>((inner, queue) => {
       return () => {
         waiting.queue = queue

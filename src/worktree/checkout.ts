@@ -22,6 +22,13 @@ export interface Checkout {
 /** Environment variables for author and committer. git takes absent ones from the user's configuration. */
 export type Identity = Readonly<Record<string, string>>
 
+interface SnapshotOptions {
+  readonly message: string
+  readonly identity: Identity
+  /** Whether to leave out the files that git does not track yet. */
+  readonly isTrackedOnly?: boolean | undefined
+}
+
 export interface Snapshot {
   readonly tree: string
   /** The commit with this tree; HEAD itself if the checkout has no changes. */
@@ -106,15 +113,19 @@ function refused(why: string): GitError {
 export async function snapshot(
   git: Git,
   { root, index, head, tree: before }: Checkout,
-  { message, identity }: { readonly message: string; readonly identity: Identity },
+  { message, identity, isTrackedOnly }: SnapshotOptions,
 ): Promise<Snapshot> {
-  const tree = await treeOf(git, root, index)
+  const tree = await treeOf(git, root, index, isTrackedOnly)
   if (tree === before) return { tree, commit: head, head }
   return { tree, commit: await commitTree(git, root, tree, [head], message, identity), head }
 }
 
-/** Writes all files of a checkout, except ignored ones, as a tree, and returns its hash. */
-export async function treeOf(git: Git, root: string, index: string): Promise<string> {
+/**
+ * Writes all files of a checkout, except ignored ones, as a tree, and returns its hash.
+ *
+ * @param isTrackedOnly whether to leave out the files that git does not track yet
+ */
+export async function treeOf(git: Git, root: string, index: string, isTrackedOnly = false): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'opencode-background-index-'))
   const copy = join(directory, 'index')
   try {
@@ -125,7 +136,7 @@ export async function treeOf(git: Git, root: string, index: string): Promise<str
       await utimes(copy, second, second)
     }
     const env = { GIT_INDEX_FILE: copy }
-    await git(root, ['add', '--all'], { env }).catch((error: Error) => {
+    await git(root, ['add', isTrackedOnly ? '--update' : '--all'], { env }).catch((error: Error) => {
       if (!error.message.includes('does not have a commit')) throw error
       throw refused(`${error.message}; commit in that repository, or add it to .gitignore`)
     })

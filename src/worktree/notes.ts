@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Checkout } from './checkout.ts'
-import type { Git } from './git.ts'
+import { fieldsOf, type Git } from './git.ts'
 
 /** Returns one note for each kind of file that a tree of this checkout lacks. */
 export async function notesOf(
@@ -28,4 +28,15 @@ export async function notesOf(
 async function isSparse(git: Git, root: string): Promise<boolean> {
   const { stdout } = await git(root, ['config', '--bool', 'core.sparseCheckout'], { answers: [1] })
   return stdout.trim() === 'true'
+}
+
+/** How many files a note names. */
+const NAMED = 5
+
+/** Returns a note that names the files which git does not track yet, for a tree that lacks them. */
+export async function untrackedNotes(git: Git, { root }: Checkout): Promise<string[]> {
+  const paths = fieldsOf(await git(root, ['ls-files', '--others', '--exclude-standard', '-z']))
+  if (paths.length === 0) return []
+  const more = paths.length > NAMED ? ` and ${paths.length - NAMED} more` : ''
+  return [`it lacks files that git does not track: ${paths.slice(0, NAMED).join(', ')}${more}`]
 }

@@ -210,6 +210,11 @@ export class WorktreeRuns {
     }
   }
 
+  /** Takes the end of a run that worked in another clone, and whose commits this repository has. Never rejects. */
+  async adopt(task: AgentTask, worktree: Worktree, end: string): Promise<Changes> {
+    return this.#withRivals(task, worktree, await this.#trees.adopt(worktree, task, end))
+  }
+
   /** Commits the changes of a run whose process is gone. Never rejects. */
   async recover<Ended extends EndedTask & AgentTask>(task: Ended): Promise<Ended> {
     const { startedAt, worktree } = task
@@ -222,6 +227,11 @@ export class WorktreeRuns {
   async #close(task: AgentTask, worktree: Worktree): Promise<Changes> {
     const changes = await this.#trees.close(worktree, task)
     if (changes.type === 'none') await this.#moveBack(task)
+    return this.#withRivals(task, worktree, changes)
+  }
+
+  /** Adds the ids of the tasks that have changed the same files. */
+  async #withRivals(task: AgentTask, worktree: Worktree, changes: Changes): Promise<Changes> {
     if (changes.type !== 'committed') return changes
     const others = this.#changedBeside(task, worktree)
     const rivals = await this.#trees.rivalsOf(worktree, changes.commit, others)

@@ -35,7 +35,7 @@ import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { copyIncluded } from './included.ts'
 import { listTrees, lockReason, type LockOwners } from './lock.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
-import { notesOf } from './notes.ts'
+import { notesOf, untrackedNotes } from './notes.ts'
 import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
 import { besideCommits, removeDirectory } from './remove.ts'
 import { fillSubmodules } from './submodules.ts'
@@ -52,6 +52,8 @@ export interface TreePlan {
   readonly start?: string
   /** Whether the task works in another clone, so that there is no directory here. */
   readonly isElsewhere?: boolean
+  /** Whether files that git does not track yet are left out. */
+  readonly isTrackedOnly?: boolean
 }
 
 /** The tree of a task that ended with changes. */
@@ -105,7 +107,8 @@ export class Worktrees {
    * Stores the state of the checkout at `directory` for a tree that `open` makes later. Rejects with a `GitError` if git fails,
    * the directory cannot have worktrees, the limit is reached, or the disk is nearly full.
    */
-  async plan(task: TreeTask, directory: string, { start, isElsewhere }: TreePlan = {}): Promise<Worktree> {
+  async plan(task: TreeTask, directory: string, how: TreePlan = {}): Promise<Worktree> {
+    const { isElsewhere } = how
     const checkout = await checkoutOf(this.#git, directory)
     const home = await this.#home(checkout)
     if (!isElsewhere) {
@@ -113,7 +116,7 @@ export class Worktrees {
       await this.#planned.add(task.id, home, this.#options.max)
     }
     try {
-      return await this.#plan(task, checkout, home, start)
+      return await this.#plan(task, checkout, home, how)
     } catch (error) {
       this.#planned.delete(task.id)
       throw error
@@ -124,7 +127,7 @@ export class Worktrees {
     { id, description }: TreeTask,
     checkout: Checkout,
     home: string,
-    start: string | undefined,
+    { start, isTrackedOnly }: TreePlan,
   ): Promise<Worktree> {
     const { root, prefix } = checkout
     const head = start ?? checkout.head
@@ -134,10 +137,13 @@ export class Worktrees {
         `the branch ${BRANCHES} is in the way of the branches ${BRANCHES}/…; rename it with \`git branch -m ${BRANCHES} NAME\``,
       )
     const { tree: state, commit } =
-      start === undefined ? await this.#stateOf(id, checkout) : { tree: start, commit: start }
+      start === undefined ? await this.#stateOf(id, checkout, isTrackedOnly) : { tree: start, commit: start }
     const counts = await differences(this.#git, root, head, state)
     const tree = join(home, id)
-    const notes = await notesOf(this.#git, checkout, this.#options.submodules)
+    const notes = [
+      ...(await notesOf(this.#git, checkout, this.#options.submodules)),
+      ...(isTrackedOnly ? await untrackedNotes(this.#git, checkout) : []),
+    ]
     await this.#git(root, ['update-ref', refOf(id, 'base'), commit])
     return {
       root: tree,
@@ -153,11 +159,12 @@ export class Worktrees {
   async #stateOf(
     id: string,
     checkout: Checkout,
+    isTrackedOnly: boolean | undefined,
   ): Promise<{ readonly tree: string; readonly commit: string }> {
     const message = `The checkout from which ${id} was launched`
     return this.#options.base === 'now'
-      ? snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY })
-      : { tree: await treeOf(this.#git, checkout.root, checkout.index), commit: checkout.head }
+      ? snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY, isTrackedOnly })
+      : { tree: await treeOf(this.#git, checkout.root, checkout.index, isTrackedOnly), commit: checkout.head }
   }
 
   /** Makes the directory that contains the trees of a repository, and returns its path. */

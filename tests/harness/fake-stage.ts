@@ -113,6 +113,7 @@ await Promise.all([
   import('../../src/request-answers.ts'),
   import('../../src/work/command/orphan-reaper.ts'),
   import('../../src/work/agent/recover.ts'),
+  import('../../src/tools/arguments.ts'),
 ])
 
 /** Longer than all start timeouts, back-offs and retries. */

@@ -24,11 +24,12 @@ export async function spawnServer(
   directory: string,
   env: Record<string, string>,
   as: readonly string[] = [],
+  port?: number,
 ): Promise<ServerProcess> {
   const words = [...as, opencodeBinary(), 'serve']
   const child = spawn(
     words[0] ?? '',
-    [...words.slice(1), '--port', String(await freePort()), '--hostname', '127.0.0.1'],
+    [...words.slice(1), '--port', String(port ?? (await freePort())), '--hostname', '127.0.0.1'],
     {
       cwd: directory,
       env,

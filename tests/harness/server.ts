@@ -27,6 +27,8 @@ export interface OpencodeOptions {
   readonly home?: string
   /** The words of a command that starts OpenCode; OpenCode's command line follows them. */
   readonly as?: readonly string[]
+  /** The port to listen at; default: a free one. */
+  readonly port?: number
   /** US dollars for a million tokens of any of the models. */
   readonly cost?: { readonly input: number; readonly output: number }
 }
@@ -96,7 +98,12 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
   const home = options.home === undefined ? createHome() : homeAt(options.home)
   const { directory } = home
   writeFileSync(join(home.config, 'opencode.json'), JSON.stringify(configuration(options)))
-  const server = await spawnServer(directory, { ...environment(home), ...options.env }, options.as)
+  const server = await spawnServer(
+    directory,
+    { ...environment(home), ...options.env },
+    options.as,
+    options.port,
+  )
   const { url, pid } = server
   const headers = authorization(options.env)
   const events = await subscribe(url, directory, headers).catch(async (error: unknown) => {

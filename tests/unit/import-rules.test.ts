@@ -31,6 +31,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   },
   'src/work/command/monitor/planted.ts': { refused: '../../../task/store.ts', taken: '../files.ts' },
   'src/worktree/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/agent-work.ts' },
+  'src/machines/planted.ts': { refused: '../work/executor.ts', taken: '../worktree/git.ts' },
   'src/parent/planted.ts': { refused: '../work/executor.ts', taken: '../work/kinds.ts' },
   'src/restart/planted.ts': { refused: '../launch/launcher.ts', taken: '../parent/outbox.ts' },
   'src/setup/planted.ts': { refused: '../tools/repeats.ts', taken: '../tools/tool.ts' },

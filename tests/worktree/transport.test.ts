@@ -178,5 +178,5 @@ test('a directory of a job is one of its commit, and no link leads out of the tr
     'none/',
     '//',
   ])
-    await expect(check(prefix), prefix).rejects.toThrow('is no directory of')
+    await expect(check(prefix)).rejects.toThrow('is no directory of')
 })

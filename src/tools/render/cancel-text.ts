@@ -1,7 +1,7 @@
 /** Renders the answer of a tool that stops tasks. Pure. */
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
-import type { Task } from '../../task/task.ts'
+import { isEnded, type Task } from '../../task/task.ts'
 import type { Telling } from '../telling.ts'
 import { codeSpan } from './command-text.ts'
 
@@ -28,6 +28,8 @@ export function cancelText({ isAlone, tasks }: CancelAnswer, telling: Telling): 
 function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, telling: Telling): string {
   if (hadEnded) return `${task.id} had ended already (${task.status}). ${LEFTOVERS[leftovers]}`
   const named = `${task.id} (${nameForModel(task.description)})`
+  if (!isEnded(task))
+    return `${named} could not be reached: there is no contact with its machine. It is stopped as soon as the machine answers.`
   if (task.status !== 'cancelled') {
     return `${named} ended before it could be stopped: ${task.status}. ${telling.afterEnd(task.id)}`
   }

@@ -5,6 +5,8 @@ import type { Task } from '../../task/task.ts'
 
 export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
   if (manager.hasLeftovers(task.id)) return 'has leftover processes'
+  if ('lostAt' in task && task.lostAt !== undefined && 'place' in task)
+    return `no contact with ${task.place?.name} since ${new Date(task.lostAt).toISOString()}`
   switch (task.status) {
     case 'pending': {
       const awaited = manager.waitsFor(task.id)

@@ -10,6 +10,7 @@ import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
 import type { AgentWork, Worktree } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
+import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { TreeTask } from '../../worktree/worktrees.ts'
 
@@ -33,6 +34,11 @@ export interface LaunchRequest {
   readonly worktree?: boolean | undefined
   /** What all runs of the task may use together. Default, for each limit: the option `budget.task`. */
   readonly budget?: Budget | undefined
+  /**
+   * Where the agent works: the name of a machine of the option `machines`, a label of some, or `any`. It works in a worktree there,
+   * and its changes come back as a branch. Default: at this OpenCode.
+   */
+  readonly where?: string | undefined
   /** The ids of tasks of the same session: the agent starts once all have completed, with their results in its prompt. */
   readonly after?: readonly string[] | undefined
 }
@@ -45,6 +51,7 @@ interface Ports {
   /** Our tools, which no child gets. */
   readonly names: ToolNames
   readonly worktrees: () => Promise<WorktreeRuns>
+  readonly machines: () => Promise<MachineRuns>
   /** Whether an agent works in a worktree of its own, unless the request says. */
   readonly isIsolated: (agent: string) => boolean
   /** The budget of a task whose request has none. */
@@ -55,6 +62,7 @@ export function agentLaunch({
   catalogue,
   names,
   worktrees,
+  machines,
   isIsolated,
   budget: usual,
 }: Ports): KindLaunch<LaunchRequest, AgentWork> {
@@ -74,9 +82,10 @@ export function agentLaunch({
       ])
       const model = await modelFor(request, agent, session, catalogue)
       const task = { ...run, description: request.description }
-      const { after = [] } = request
+      const { after = [], where } = request
+      const elsewhere = where === undefined ? undefined : await (await machines()).plan(task, request)
       const isOwn = request.worktree ?? isIsolated(agent.name)
-      const worktree = isOwn ? await planned(task, worktrees) : undefined
+      const worktree = elsewhere?.worktree ?? (isOwn ? await planned(task, worktrees) : undefined)
       const budget = limitsOf(usual, request.budget)
       const work: AgentWork = {
         kind: 'agent',
@@ -87,13 +96,14 @@ export function agentLaunch({
         promptIDs: [newPromptID(run, run.createdAt)],
         ...(budget && { budget }),
         ...(worktree && { worktree }),
+        ...(elsewhere && { place: elsewhere.place }),
         ...(after.length > 0 && { after: [...new Set(after)] }),
       }
       const rules = childRules(session, [...Object.values(names), ...primaryTools])
       if (!worktree) return { work, permission: rules }
       return {
         work,
-        permission: [...rules, keepsOut(worktree)],
+        permission: elsewhere ? rules : [...rules, keepsOut(worktree)],
         discard: async () => (await worktrees()).discard(worktree, task),
       }
     },
@@ -125,7 +135,7 @@ async function planned(task: TreeTask, worktrees: Ports['worktrees']): Promise<W
 }
 
 /** Denies edits of the parent's checkout: OpenCode names a file by its path from the top of the agent's own. */
-function keepsOut({ root, checkout }: Worktree): PermissionRuleset[number] {
+export function keepsOut({ root, checkout }: Pick<Worktree, 'root' | 'checkout'>): PermissionRuleset[number] {
   return { permission: 'edit', pattern: `${relative(root, checkout)}/*`, action: 'deny' }
 }
 

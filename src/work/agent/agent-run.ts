@@ -136,6 +136,11 @@ export class AgentRun {
     return this.#task.id
   }
 
+  /** Whether it goes on when this process ends. */
+  get isElsewhere(): boolean {
+    return this.#task.place !== undefined
+  }
+
   /** Its usage so far, as its events show it. */
   get usage(): Usage {
     return this.#fold.usageSince(usedTogether(usagesOf(this.#task)))

@@ -8,6 +8,7 @@ import {
   type SessionStatus,
   type StoredMessage,
 } from '../../host/opencode.ts'
+import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import {
@@ -30,6 +31,7 @@ import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
   readonly worktrees: () => Promise<WorktreeRuns>
+  readonly machines: () => Promise<MachineRuns>
   readonly queue: Queue
   /** Called for a task at the end of each of its steps, and at each status poll. */
   readonly onStep: (taskID: string) => void
@@ -85,11 +87,14 @@ export class AgentRunner implements WorkKind<AgentTask> {
   async #runAnywhere(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     if (!task.worktree) return this.#run(task, onStarted, stop)
     const run = async (failure: Failure | undefined): Promise<Outcome> => {
-      if (stop.aborted) return stopped(stop.reason as StopCause)
-      return failure ? failed(failure.reason, failure.message) : this.#run(task, onStarted, stop)
+      if (stop.aborted && task.status === 'starting') return stopped(stop.reason as StopCause)
+      if (failure) return failed(failure.reason, failure.message)
+      // The preparation may have changed its place.
+      return this.#run(this.#ports.store.now(task), onStarted, stop)
     }
     try {
-      return await (await this.#ports.worktrees()).run(task, task.worktree, stop, run)
+      const { machines, worktrees } = this.#ports
+      return await (await (task.place ? machines() : worktrees())).run(task, task.worktree, stop, run)
     } catch (error) {
       // Loading the bundle of worktrees fails if the package was replaced since the start.
       return failed('error', `no worktree could be made: ${errorText(error)}`)
@@ -118,6 +123,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     else run.resume()
     const onStop = (): void => run.stop(stop.reason as StopCause)
     stop.addEventListener('abort', onStop)
+    if (stop.aborted) onStop()
     const outcome = await run.outcome
     stop.removeEventListener('abort', onStop)
     return outcome
@@ -128,6 +134,8 @@ export class AgentRunner implements WorkKind<AgentTask> {
     // Loaded lazily, because few starts find tasks of an earlier process.
     const { atWork, earlierEnds, endOf, reopened } = await import('./recover.ts')
     const isSettled = isEnded(recorded) && isTold(recorded)
+    if (recorded.place?.sessionID !== undefined)
+      return (await this.#ports.machines()).recover(recorded, isTold)
     if (isSettled && recorded.worktree) await (await this.#ports.worktrees()).moveFromMissing(recorded)
     // An instance records its tasks as interrupted when it ends, but their sessions may show another end.
     const task = isSettled ? recorded : reopened(recorded)
@@ -269,9 +277,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     for (const sessionID of sessionIDs) this.#runs.get(sessionID)?.observeInstanceEnd()
   }
 
-  /** Aborts the turns of all runs, as OpenCode does before it ends an instance (contract 9.4). Never rejects. */
+  /** Aborts the turns of all runs but those on other machines, as OpenCode does before it ends an instance (contract 9.4). Never rejects. */
   async abortAll(): Promise<void> {
-    await Promise.all([...this.#runs.keys()].map((sessionID) => this.#abort(sessionID)))
+    const here = [...this.#runs].filter(([, { isElsewhere }]) => !isElsewhere)
+    await Promise.all(here.map(([sessionID]) => this.#abort(sessionID)))
   }
 
   /** Abandons all runs: their outcomes do not resolve any more. */

@@ -26,10 +26,21 @@ export interface AgentWork {
   readonly budget?: Budget
   /** Absent where the agent works in its parent's directory. */
   readonly worktree?: Worktree
+  /** Absent where the agent works at this OpenCode. With a place it has a worktree too, whose directory is there. */
+  readonly place?: Place
   /** The ids of the tasks whose results the prompt still lacks: the run starts once all of them have completed. */
   readonly after?: readonly string[]
   /** The tasks whose results it has received. */
   readonly waitedFor?: readonly string[]
+}
+
+/** Where an agent works: on another machine, by its name in the options. */
+export interface Place {
+  readonly type: 'machine'
+  readonly name: string
+  /** The session there, and its directory; absent before it exists. The task's own session holds the record alone. */
+  readonly sessionID?: string
+  readonly directory?: string
 }
 
 /** A git worktree in which an agent works. */
@@ -99,6 +110,14 @@ export const agentSchema = z.object({
       base: z.object({ commit: z.string(), head: z.string(), changed: z.int(), created: z.int() }),
       from: z.exactOptional(z.object({ taskID: z.string(), commit: z.string() })),
       notes: z.exactOptional(z.array(z.string())),
+    }),
+  ),
+  place: z.exactOptional(
+    z.object({
+      type: z.literal('machine'),
+      name: z.string(),
+      sessionID: z.exactOptional(z.string()),
+      directory: z.exactOptional(z.string()),
     }),
   ),
   after: z.exactOptional(z.array(z.string())),

@@ -1,7 +1,7 @@
 /** Renders the worktree of an agent, and the changes of a run. Pure. */
 import { brief, nameForModel } from '../../text/sanitize.ts'
 import type { Changes } from '../../task/task.ts'
-import type { Worktree } from './agent-work.ts'
+import type { Place, Worktree } from './agent-work.ts'
 
 /** Maximum characters of a list of paths: a notice contains at most two lists, and 400 characters about the changes. */
 const PATHS_LENGTH = 70
@@ -10,27 +10,36 @@ const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
 const ERROR_LENGTH = 200
 
+export function placeLines({ name, directory }: Place): string[] {
+  return [`machine: ${name}${directory === undefined ? '' : `, in ${directory}`}`]
+}
+
 /** The lines of an answer about a task. */
-export function worktreeLines({ branch, directory, base, from, notes = [] }: Worktree): string[] {
+export function worktreeLines(
+  { branch, directory, base, from, notes = [] }: Worktree,
+  place?: Place,
+): string[] {
   const { commit, head, changed, created } = base
   const how = commit === head ? 'without' : 'and'
   const also = changed + created === 0 ? '' : ` ${how} your ${changed} changed, ${created} new files`
   return [
-    `worktree: ${directory}`,
+    ...(place ? [] : [`worktree: ${directory}`]),
     `branch: ${branch}, from ${from ? `the branch of ${from.taskID}` : `HEAD ${head.slice(0, 7)}${also}`}`,
     ...notes.map((note) => `note: ${note}`),
   ]
 }
 
 /** The lines about an end. */
-export function changesLines({ root, branch }: Worktree, changes: Changes): string[] {
+export function changesLines({ root, branch }: Worktree, changes: Changes, place?: Place): string[] {
   switch (changes.type) {
     case 'none':
       return ['It changed no file; its worktree was removed.']
     case 'kept':
       return [`Its branch has no change. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
-      return [`Its changes are in ${root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`]
+      return [
+        `Its changes are in ${place ? `${place.directory} on ${place.name}` : root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`,
+      ]
     case 'removed':
       return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` restores it.`]
     case 'committed': {

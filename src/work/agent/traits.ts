@@ -2,7 +2,7 @@
 import { formatCost, formatTokens } from '../../text/format.ts'
 import type { Traits } from '../traits.ts'
 import { agentSchema, type AgentWork } from './agent-work.ts'
-import { changesLines, worktreeLines } from './changes-text.ts'
+import { changesLines, placeLines, worktreeLines } from './changes-text.ts'
 
 export const AGENT = {
   schema: agentSchema,
@@ -10,23 +10,29 @@ export const AGENT = {
   isLimited: true,
   host: 'OpenCode',
   noun: 'task',
-  worker: ({ agent }) => agent,
+  worker: ({ agent, place }) => (place ? `${agent} on ${place.name}` : agent),
   workerInSentence: ({ agent }) => `agent ${agent}`,
-  mark: ({ agent }) => agent,
+  mark: ({ agent, place }) => (place ? `${agent} on ${place.name}` : agent),
   titleSuffix: ({ agent }) => `@${agent} subagent`,
   silentEnd: 'It ended without any text.',
   limit: () => 'its limit (timeoutMs)',
-  lines: ({ agent, worktree }) => [`agent: ${agent}`, ...(worktree ? worktreeLines(worktree) : [])],
-  endAttributes: ({ run, askedBy, agent, usage }, how) => ({
+  lines: ({ agent, worktree, place }) => [
+    `agent: ${agent}`,
+    ...(place ? placeLines(place) : []),
+    ...(worktree ? worktreeLines(worktree, place) : []),
+  ],
+  endAttributes: ({ run, askedBy, agent, usage, place }, how) => ({
     run: String(run),
     ...(askedBy && { asker: askedBy }),
     agent,
+    ...(place && { machine: place.name }),
     ...how,
     tool_calls: String(usage.toolCalls),
     tokens: formatTokens(usage.tokens),
     cost: formatCost(usage.cost),
   }),
-  endLines: ({ worktree, changes }) => (worktree && changes ? changesLines(worktree, changes) : []),
+  endLines: ({ worktree, changes, place }) =>
+    worktree && changes ? changesLines(worktree, changes, place) : [],
   endHint: () => undefined,
   runningDetail: (_, activity) => activity ?? 'starting',
   actions: { read: 'Read the result', stop: 'Cancel it' },

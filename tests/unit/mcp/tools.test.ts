@@ -9,6 +9,7 @@ function workplace(name: string, cancelled: string[]): Workplace {
   const names = toolNames('')
   const manager = {
     toolNames: names,
+    places: [],
     commands: { enabled: true, timeoutMs: 0 },
     recover: () => Promise.resolve(),
     get: () => undefined,

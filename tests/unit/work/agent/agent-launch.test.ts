@@ -26,6 +26,7 @@ test.each([
     } as unknown as Catalogue,
     names: toolNames(''),
     worktrees: () => Promise.resolve(runs),
+    machines: () => Promise.reject(new Error('no machines')),
     isIsolated: (agent) => agent === 'writer',
     budget: {},
   })

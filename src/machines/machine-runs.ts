@@ -1,0 +1,455 @@
+/**
+ * Runs agents on other machines. The task's own session, here, holds its record; the conversation is in a session on the machine,
+ * in a worktree there. Runs, evidence, steering and permissions are those of any agent, because `placed-calls.ts` and
+ * `placed-events.ts` translate between the two sessions.
+ *
+ *   plan ──→ open the tree there ──→ session there ──→ record ──→ prompt … end ──→ fetch ──→ branch here ──→ drop the tree there
+ *
+ * The record names the session before the prompt is sent: what was killed before that has not started, and nothing runs twice.
+ * A machine that does not answer ends no task.
+ */
+import type { Clock } from '../clock.ts'
+import type { Options } from '../config.ts'
+import type { Observers } from '../events.ts'
+import { EventSubscription } from '../host/event-subscription.ts'
+import type { Log } from '../host/log.ts'
+import { errorText, type connect, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
+import { readRecord } from '../task/record.ts'
+import type { TaskStore } from '../task/store.ts'
+import {
+  isActive,
+  isEnded,
+  type AgentTask,
+  type Changes,
+  type EndedTask,
+  type Failure,
+  type Outcome,
+} from '../task/task.ts'
+import { ToolError } from '../tool-error.ts'
+import { keepsOut, type LaunchRequest } from '../work/agent/agent-launch.ts'
+import type { Place, Worktree } from '../work/agent/agent-work.ts'
+import { atWork, earlierEnds } from '../work/agent/recover.ts'
+import { readTranscript } from '../work/agent/transcript.ts'
+import type { Recovered } from '../work/kind.ts'
+import { git } from '../worktree/git.ts'
+import { refOf } from '../worktree/refs.ts'
+import { commitOf } from '../worktree/commit.ts'
+import type { TreeTask } from '../worktree/worktrees.ts'
+import type { WorktreeRuns } from '../worktree/worktree-runs.ts'
+import { isUnanswered, MachineLink } from './machine-link.ts'
+import { routePlacedCalls, type Placed } from './placed-calls.ts'
+import { passTo } from './placed-events.ts'
+import { dropTree, fetchTree, openTree } from './remote-tree.ts'
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly connect: typeof connect
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly worktrees: () => Promise<WorktreeRuns>
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
+  /** Resolves when the record of a task was written. */
+  readonly recorded: (task: AgentTask) => Promise<void>
+  readonly observers: () => Observers
+  /** Observes that events of these sessions were missed. */
+  readonly missed: (sessionIDs: readonly string[]) => void
+}
+
+/** A run, with the signals that concern it. */
+interface Run {
+  readonly task: AgentTask
+  readonly place: Place
+  readonly worktree: Worktree
+  readonly link: MachineLink
+  readonly stop: AbortSignal
+  /** Aborted when the run is over. */
+  readonly over: AbortSignal
+}
+
+/** A checkpoint is fetched after so many minutes or tool calls. */
+const CHECKPOINT_MS = 300_000
+const CHECKPOINT_CALLS = 20
+
+export class MachineRuns {
+  readonly #ports: Ports
+  readonly #options: Options['machines']
+  readonly #links = new Map<string, MachineLink>()
+  /** The session of each task that is or was on a machine, by the task's own session. */
+  readonly #placed = new Map<string, Placed>()
+  /** Those of the tasks at work. */
+  readonly #atWork = new Map<string, Placed>()
+  /** The askers of permissions, by the id of the request. */
+  readonly #askers = new Map<string, Placed>()
+
+  constructor(ports: Ports, options: Options['machines']) {
+    this.#ports = ports
+    this.#options = options
+    routePlacedCalls(ports.opencode, {
+      clock: ports.clock,
+      placedOf: (sessionID) => this.#placed.get(sessionID),
+      atWork: () => this.#atWork,
+      askerOf: (requestID) => this.#askers.get(requestID),
+    })
+  }
+
+  /** Chooses a machine, and stores the state from which its tree will be made. Rejects with a `ToolError`. */
+  async plan(
+    task: TreeTask,
+    { where = '', worktree }: LaunchRequest,
+  ): Promise<{ readonly place: Place; readonly worktree: Worktree }> {
+    if (worktree === false) throw refusal('an agent on another machine always has a worktree: omit worktree')
+    const link = await this.#choose(where)
+    try {
+      const planned = await (
+        await this.#ports.worktrees()
+      ).plan(task, {
+        isElsewhere: true,
+        isTrackedOnly: !link.options.untracked,
+      })
+      return { worktree: planned, place: { type: 'machine', name: link.name } }
+    } catch (error) {
+      throw refusal(errorText(error))
+    }
+  }
+
+  /** Returns the machine with this name or label that answers and has the most free slots. */
+  async #choose(where: string): Promise<MachineLink> {
+    const all = Object.entries(this.#options)
+    const wanted = all.filter(
+      ([name, { labels }]) => where === 'any' || name === where || labels.includes(where),
+    )
+    if (wanted.length === 0) {
+      const words = [...all.flatMap(([name, { labels }]) => [name, ...labels]), 'any']
+      throw refusal(
+        all.length === 0
+          ? 'the option machines names none. Omit where'
+          : `${JSON.stringify(where)} is no machine. There are ${[...new Set(words)].join(', ')}`,
+      )
+    }
+    const free = ([name, { slots }]: (typeof wanted)[number]): number => slots - this.#usersOf(name)
+    const byRoom = wanted.toSorted((one, other) => free(other) - free(one))
+    const reasons: string[] = []
+    for (const [name] of byRoom) {
+      const link = this.#link(name)
+      const reason = await link.refusal()
+      if (reason === undefined) return link
+      reasons.push(`${name}: ${reason}`)
+    }
+    throw refusal(`no task can start there. ${reasons.join('. ')}`)
+  }
+
+  #usersOf(name: string): number {
+    return [...this.#ports.store.all()].filter(
+      (task) => 'place' in task && task.place?.name === name && !isEnded(task),
+    ).length
+  }
+
+  #link(name: string): MachineLink {
+    const known = this.#links.get(name)
+    if (known) return known
+    const options = this.#options[name]
+    // A machine that was taken out of the options counts as one that does not answer. Nothing listens on port 0.
+    const gone = {
+      url: 'http://127.0.0.1:0',
+      directory: '/',
+      password: '',
+      slots: 1,
+      labels: [],
+      untracked: false,
+    }
+    const link = new MachineLink(name, options ?? gone, {
+      ...this.#ports,
+      onContact: (changed) => this.#observeContact(changed),
+    })
+    this.#links.set(name, link)
+    return link
+  }
+
+  #observeContact({ name, lost }: MachineLink): void {
+    const { clock, log, missed, store } = this.#ports
+    const there = [...store.all()].filter(
+      (task) => 'place' in task && task.place?.name === name && isActive(task),
+    )
+    const why = lost && !this.#options[name] ? 'it is not in the option machines' : lost?.why
+    log.warn(lost ? `no contact with ${name}: ${why}` : `contact with ${name} again`)
+    for (const { id } of there)
+      store.dispatch(
+        id,
+        lost ? { type: 'contactLost', at: Math.min(lost.at, clock.now()) } : { type: 'contactFound' },
+      )
+    if (!lost) missed(there.map(({ sessionID }) => sessionID))
+  }
+
+  /** Determines what is known of a recorded task: an unfinished one is watched again, whether its machine answers or not. */
+  async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
+    this.#know(recorded)
+    const earlier = earlierEnds(recorded, [])
+    const isUntold = earlier.some((end) => !isTold(end.task)) || (isEnded(recorded) && !isTold(recorded))
+    const messages = isUntold ? await this.#messagesOf(recorded) : []
+    const before = messages ? earlierEnds(recorded, messages) : earlier
+    if (!isEnded(recorded))
+      return { task: atWork(recorded, messages ?? [], this.#ports.clock.now()), ends: before }
+    const text = messages
+      ? readTranscript(messages, recorded.promptIDs).text
+      : `(There is no contact with ${recorded.place?.name}, which has its text.)`
+    return { task: recorded, ends: [...before, { task: recorded, text }] }
+  }
+
+  /** Returns `undefined` if they cannot be read. */
+  async #messagesOf({ sessionID }: AgentTask): Promise<readonly StoredMessage[] | undefined> {
+    try {
+      return await this.#ports.opencode.messages(sessionID)
+    } catch {
+      return undefined
+    }
+  }
+
+  #know({ sessionID, place }: AgentTask): Placed | undefined {
+    if (place?.sessionID === undefined || place.directory === undefined) return undefined
+    const placed = { link: this.#link(place.name), sessionID: place.sessionID, directory: place.directory }
+    this.#placed.set(sessionID, placed)
+    return placed
+  }
+
+  /**
+   * Prepares the tree and the session there, calls `run`, brings the changes back, and adds them to the outcome. Never rejects if
+   * `run` does not.
+   */
+  async run(
+    task: AgentTask,
+    worktree: Worktree,
+    stop: AbortSignal,
+    run: (failure: Failure | undefined) => Promise<Outcome>,
+  ): Promise<Outcome> {
+    const { place } = task
+    if (!place) throw new Error(`${task.id} has no place`)
+    const link = this.#link(place.name)
+    const over = new AbortController()
+    const stopUsing = link.use()
+    const its: Run = { task, place, worktree, link, stop, over: over.signal }
+    try {
+      const failure = await this.#prepare(its)
+      const outcome = await run(failure)
+      const changes = await this.#close(its)
+      return changes ? { ...outcome, changes } : outcome
+    } finally {
+      over.abort()
+      stopUsing()
+      this.#atWork.delete(task.sessionID)
+      for (const [id, asker] of this.#askers)
+        if (asker === this.#placed.get(task.sessionID)) this.#askers.delete(id)
+    }
+  }
+
+  /** Makes the tree and the session, and follows it. Without an answer, tries again until there is one. */
+  async #prepare(run: Run): Promise<Failure | undefined> {
+    const { log } = this.#ports
+    const { task, link, stop } = run
+    const isStarting = task.status === 'starting'
+    for (;;) {
+      try {
+        const placed = isStarting ? await this.#open(run) : this.#know(task)
+        if (placed) await this.#follow(run, placed, isStarting)
+        return undefined
+      } catch (error) {
+        if (stop.aborted) return undefined
+        if (!isUnanswered(error))
+          return { reason: 'error', message: `it could not start on ${link.name}: ${errorText(error)}` }
+        log.warn(`${task.id}: ${errorText(error)}; trying again`)
+        await link.answers(stop)
+        if (stop.aborted) return undefined
+      }
+    }
+  }
+
+  async #open({ task, worktree, link, stop }: Run): Promise<Placed | undefined> {
+    const { opencode, recorded, store } = this.#ports
+    const tree = await openTree(git, link, task, worktree)
+    const now = store.now(task)
+    const own = await opencode.session(task.sessionID)
+    const sessionID =
+      now.place?.sessionID ??
+      (await link.createSession({
+        title: own.title,
+        permission: [...(own.permission ?? []), keepsOut(tree)],
+        metadata: { 'background-machine': { task: task.id, session: task.sessionID } },
+      }))
+    if (stop.aborted) return undefined
+    store.dispatch(task.id, { type: 'placed', sessionID, directory: tree.directory })
+    await recorded(task)
+    // A prompt without this record could be sent again by a later process.
+    const written = readRecord(await opencode.session(task.sessionID))?.task
+    if (!written || !('place' in written) || written.place?.sessionID !== sessionID)
+      throw new Error('its record could not be written')
+    const session = await link.opencode.session(sessionID)
+    if (session.directory !== tree.directory) await link.opencode.moveSession(sessionID, tree.directory)
+    return this.#know(store.now(task))
+  }
+
+  /** Follows the events of a session there. Resolves when they come; for a resumed run at once. */
+  async #follow(
+    { task, link, stop, over, worktree }: Run,
+    placed: Placed,
+    isStarting: boolean,
+  ): Promise<void> {
+    const { clock, disposal, log, missed, observers } = this.#ports
+    const { sessionID } = task
+    this.#atWork.set(sessionID, placed)
+    const exclude = link.opencode.include(placed.directory)
+    over.addEventListener('abort', exclude)
+    const pass = passTo(observers(), placed.sessionID, sessionID)
+    const checkpoints = new Checkpoints(clock, () => this.#checkpoint(task, worktree, link))
+    over.addEventListener('abort', () => checkpoints.stop())
+    let isFirst = isStarting
+    const feed = new EventSubscription(
+      {
+        clock,
+        log,
+        opencode: { events: (onEvent, signal) => link.opencode.events(onEvent, signal, placed.directory) },
+        disposal: AbortSignal.any([disposal, over]),
+      },
+      {
+        onEvent: (event) => {
+          link.observeEvent()
+          if (event.type === 'permission.asked' && event.properties.sessionID === placed.sessionID)
+            this.#askers.set(event.properties.id, placed)
+          if (isToolEnd(event, placed.sessionID)) checkpoints.count()
+          pass(event)
+        },
+        onConnected: () => {
+          if (!isFirst) missed([sessionID])
+          isFirst = false
+        },
+        onRefused: ({ message }) => log.warn(`${link.name}: ${message}`),
+      },
+    )
+    const following = feed.follow()
+    following.catch(() => {})
+    if (isStarting) await Promise.race([following, aborted(stop)])
+  }
+
+  /** Fetches the files of a tree while its agent works. Never rejects: the next checkpoint has them too. */
+  async #checkpoint(task: AgentTask, worktree: Worktree, link: MachineLink): Promise<void> {
+    if (link.lost) return
+    await fetchTree(git, link, task, worktree).catch((error: unknown) => {
+      this.#ports.log.warn(`${task.id}: no checkpoint was fetched: ${errorText(error)}`)
+    })
+  }
+
+  /**
+   * Brings the end of a run back as a commit on its branch, and removes the tree there. Without an answer, tries again until there
+   * is one, or the run was stopped. Resolves with `undefined` if there never was a tree.
+   */
+  async #close(run: Run): Promise<Changes | undefined> {
+    const { task, worktree, link, stop, place } = run
+    for (;;) {
+      try {
+        const end = (await fetchTree(git, link, task, worktree)) ?? (await this.#lastCheckpoint(run))
+        if (end === undefined) return undefined
+        const changes = await (
+          await this.#ports.worktrees()
+        ).adopt(this.#ports.store.now(task), worktree, end)
+        if (changes.type !== 'failed') await this.#leave(run)
+        return changes
+      } catch (error) {
+        const isOver = !isUnanswered(error) || stop.aborted || this.#ports.disposal.aborted
+        if (isOver) return this.#unfetched(run, error)
+        this.#ports.log.warn(`${task.id}: its changes on ${place.name} wait: ${errorText(error)}`)
+        await link.answers(stop)
+      }
+    }
+  }
+
+  async #lastCheckpoint({ task, worktree }: Run): Promise<string | undefined> {
+    return commitOf(git, worktree.checkout, refOf(task.id, 'out'))
+  }
+
+  /** The tree stays there, and its last checkpoint becomes the branch. */
+  async #unfetched(run: Run, error: unknown): Promise<Changes> {
+    const { task, worktree } = run
+    const end = await this.#lastCheckpoint(run)
+    const changes = end && (await (await this.#ports.worktrees()).adopt(task, worktree, end))
+    const { directory, name } = this.#ports.store.now(task).place ?? run.place
+    if (changes && changes.type === 'committed')
+      return { ...changes, left: `later files in ${directory} on ${name}` }
+    return { type: 'failed', message: errorText(error) }
+  }
+
+  /** Moves the session out of the tree, because OpenCode cannot read one in a missing directory (contract 17.3), and drops it. */
+  async #leave({ task, worktree, link }: Run): Promise<void> {
+    const sessionID = this.#ports.store.now(task).place?.sessionID
+    try {
+      if (sessionID !== undefined) await link.opencode.moveSession(sessionID, link.options.directory)
+      await dropTree(link, task.id, worktree.branch)
+    } catch (error) {
+      this.#ports.log.warn(`${task.id}: its tree on ${link.name} could not be removed: ${errorText(error)}`)
+    }
+  }
+}
+
+/** Calls `fetch` after some time or tool calls, one call at a time. */
+class Checkpoints {
+  readonly #clock: Clock
+  readonly #fetch: () => Promise<void>
+  #calls = 0
+  #state: 'waiting' | 'fetching' | 'over' = 'waiting'
+  #cancel = (): void => {}
+
+  constructor(clock: Clock, fetch: () => Promise<void>) {
+    this.#clock = clock
+    this.#fetch = fetch
+    this.#wait()
+  }
+
+  count(): void {
+    this.#calls += 1
+    if (this.#calls >= CHECKPOINT_CALLS) void this.#take()
+  }
+
+  stop(): void {
+    this.#state = 'over'
+    this.#cancel()
+  }
+
+  #wait(): void {
+    this.#cancel = this.#clock.after(CHECKPOINT_MS, () => void this.#take())
+  }
+
+  async #take(): Promise<void> {
+    if (this.#state !== 'waiting') return
+    this.#state = 'fetching'
+    this.#cancel()
+    this.#calls = 0
+    await this.#fetch()
+    if (this.#isOver()) return
+    this.#state = 'waiting'
+    this.#wait()
+  }
+
+  /** Reads the state after an await, because the compiler still narrows it to its value before. */
+  #isOver(): boolean {
+    return this.#state === 'over'
+  }
+}
+
+function isToolEnd({ type, properties }: Event, sessionID: string): boolean {
+  if (type !== 'message.part.updated') return false
+  const { part } = properties
+  return part.sessionID === sessionID && part.type === 'tool' && part.state.status === 'completed'
+}
+
+function refusal(why: string): ToolError {
+  return new ToolError(
+    `where: ${why}. Nothing was started. Without where, the agent works here.`,
+    'badArgument',
+  )
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

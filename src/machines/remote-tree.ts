@@ -1,0 +1,194 @@
+/**
+ * The worktree of a task on another machine: carries the code there, and each end and checkpoint back, by scripts for git there.
+ *
+ *   open ──→ fetch (checkpoints, and the end) ──→ drop, once the end was fetched
+ *
+ * Each can be repeated. Every value in a script is quoted, and of our own making or of the options.
+ */
+import { relative } from 'node:path'
+import type { AgentTask } from '../task/task.ts'
+import { BUNDLE_BYTES, makeBundle, rootsOf, transferRef } from '../worktree/bundles.ts'
+import { OWN_IDENTITY } from '../worktree/checkout.ts'
+import { commitOf } from '../worktree/commit.ts'
+import { GitError, type Git } from '../worktree/git.ts'
+import { newestEnd } from '../worktree/refs.ts'
+import { receive } from '../worktree/transport.ts'
+import type { Worktree } from '../work/agent/agent-work.ts'
+import type { MachineLink } from './machine-link.ts'
+import { quoted, readFileBy, withScripts, writeFileBy, type RunScript } from './scripts.ts'
+
+/** The tree as it is there. */
+export interface RemoteTree {
+  /** Its top directory, and that of the machine's checkout. */
+  readonly root: string
+  readonly checkout: string
+  /** The directory of the session: where the parent's directory is in its own checkout. */
+  readonly directory: string
+}
+
+/** How many commits of ours the machine is asked for. */
+const ASKED_COMMITS = 500
+const IDENTITY = Object.entries(OWN_IDENTITY)
+  .map(([name, value]) => `${name}=${quoted(value)}`)
+  .join(' ')
+
+/** Returns the commit from which a run starts: its branch, its last end, or the state of the launch. */
+async function startOf(git: Git, { checkout, branch, base, from }: Worktree, id: string): Promise<string> {
+  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
+  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
+}
+
+/** Carries the commit of a run to the machine, and makes its tree there. Rejects with a `GitError`, and with a `HostError`. */
+export async function openTree(
+  git: Git,
+  link: MachineLink,
+  { id }: Pick<AgentTask, 'id'>,
+  worktree: Worktree,
+): Promise<RemoteTree> {
+  const start = await startOf(git, worktree, id)
+  const known = await knownCommits(git, worktree.checkout, start)
+  return withScripts(link, id, async (run) => {
+    const { commits, isEmpty } = await factsOf(run, link, known)
+    if (commits.length === 0 && !isEmpty)
+      throw new GitError(
+        'refused',
+        `the repository in ${link.options.directory} on ${link.name} has no commit in common with yours: check the option machines.${link.name}.directory, or fetch there`,
+      )
+    const bundle = await makeBundle(git, worktree.checkout, { id, name: 'in', commit: start }, commits)
+    if (bundle) await writeFileBy(run, fileOf(link, id, 'in'), bundle.bytes)
+    return madeTree(run, link, id, { ...worktree, start, hasBundle: bundle !== undefined })
+  })
+}
+
+/** Returns commits that a clone of the repository may have, the newest first, and its first ones. */
+async function knownCommits(git: Git, checkout: string, start: string): Promise<string[]> {
+  const { stdout } = await git(checkout, ['rev-list', `--max-count=${ASKED_COMMITS}`, start])
+  return [...stdout.split('\n').filter((line) => line !== ''), ...(await rootsOf(git, checkout, start))]
+}
+
+/** Asks which of these commits the clone there has. The first one that it has is enough, because it has that one's history. */
+async function factsOf(
+  run: RunScript,
+  { options: { directory }, name }: MachineLink,
+  known: readonly string[],
+): Promise<{ readonly commits: readonly string[]; readonly isEmpty: boolean }> {
+  const script = `cd ${quoted(directory)} || { echo "${name}: there is no directory "${quoted(directory)}; exit 1; }
+g rev-parse --show-toplevel >/dev/null
+for c in ${known.join(' ')}; do
+  if g cat-file -e "$c^{commit}" 2>/dev/null; then echo "$c"; break; fi
+done
+g rev-parse --quiet --verify HEAD >/dev/null || echo empty`
+  const lines = (await run(script)).split('\n')
+  return { commits: lines.filter((line) => /^[0-9a-f]{40,64}$/.test(line)), isEmpty: lines.includes('empty') }
+}
+
+/** Returns a word of the shell for a file beside the objects of the clone, which no search or commit sees. */
+function fileOf({ options: { directory } }: MachineLink, id: string, name: 'in' | 'out'): string {
+  // Refuses an id that is not ours.
+  transferRef({ id, name })
+  const common = `$(git -C ${quoted(directory)} rev-parse --path-format=absolute --git-common-dir)`
+  return `"${common}/opencode-background-${id}.${name}"`
+}
+
+interface Start {
+  readonly start: string
+  readonly hasBundle: boolean
+}
+
+async function madeTree(
+  run: RunScript,
+  link: MachineLink,
+  id: string,
+  { branch, root: top, directory: there, start, hasBundle }: Worktree & Start,
+): Promise<RemoteTree> {
+  const prefix = quoted(relative(top, there))
+  const ref = transferRef({ id, name: 'in' })
+  const file = fileOf(link, id, 'in')
+  const fetch = `g fetch --quiet --no-tags --no-write-fetch-head ${file} ${ref}:${ref}; rm -f ${file}`
+  const script = `cd ${quoted(link.options.directory)}
+top=$(g rev-parse --show-toplevel)
+prefix=${prefix}
+common=$(g rev-parse --path-format=absolute --git-common-dir)
+${hasBundle ? fetch : ':'}
+g update-ref ${ref} ${start}
+home="\${XDG_STATE_HOME:-$HOME/.local/state}/opencode-background/worktrees/$(basename "$top" | tr -c 'A-Za-z0-9.\\n' _)-$(printf %s "$common" | cksum | cut -d' ' -f1)"
+mkdir -p "$home"
+root="$(cd "$home" && pwd -P)/${id}"
+if [ "$(g -C "$root" rev-parse --show-toplevel 2>/dev/null)" != "$root" ]; then
+  g worktree prune
+  g worktree add --quiet --no-track --lock --reason ${quoted(`opencode-background ${id}`)} -B ${quoted(branch)} "$root" ${start}
+fi
+mkdir -p "$root/$prefix"
+printf '%s\\n' "$root" "$top" "$root\${prefix:+/$prefix}"`
+  const [root = '', checkout = '', directory = ''] = (await run(script)).split('\n').slice(-3)
+  return { root, checkout, directory }
+}
+
+/**
+ * Stores the files of the tree as a commit there, without a change of its index, and fetches it. Returns the commit, which is then
+ * under the ref `out`; `undefined` if the tree does not exist. Rejects with a `GitError`, and with a `HostError`.
+ */
+export async function fetchTree(
+  git: Git,
+  link: MachineLink,
+  { id, run: ordinal, description }: Pick<AgentTask, 'id' | 'run' | 'description'>,
+  worktree: Worktree,
+): Promise<string | undefined> {
+  const ref = transferRef({ id, name: 'out' })
+  const file = fileOf(link, id, 'out')
+  const fetched = await commitOf(git, worktree.checkout, ref)
+  const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${ordinal}\n`
+  return withScripts(link, id, async (run) => {
+    const script = `cd ${quoted(link.options.directory)}
+root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
+[ -n "$root" ] && [ -d "$root" ] || { echo none; exit 0; }
+cd "$root"
+index=$(g rev-parse --path-format=absolute --git-path index)
+copy="$index.opencode-background"
+cp -p "$index" "$copy" 2>/dev/null || :
+GIT_INDEX_FILE="$copy" g add --all
+tree=$(GIT_INDEX_FILE="$copy" g write-tree)
+rm -f "$copy"
+commit=$(g rev-parse HEAD)
+if [ "$tree" != "$(g rev-parse 'HEAD^{tree}')" ]; then
+  g -c user.useConfigOnly=true var GIT_COMMITTER_IDENT >/dev/null 2>&1 || export ${IDENTITY}
+  commit=$(printf %s ${quoted(message)} | g commit-tree "$tree" -p HEAD)
+fi
+g update-ref ${ref} "$commit"
+set -- "^${transferRef({ id, name: 'in' })}"
+${fetched === undefined ? '' : `g cat-file -e ${fetched} 2>/dev/null && set -- "$@" "^${fetched}"`}
+if [ -z "$(g rev-list --max-count=1 "$commit" "$@")" ]; then echo "$commit"; echo 0; exit 0; fi
+g bundle create --quiet ${file} ${ref} "$@"
+echo "$commit"
+wc -c <${file}`
+    const lines = (await run(script)).split('\n').filter((line) => line !== '')
+    const [commit = '', size = ''] = lines.slice(-2)
+    if (lines.at(-1) === 'none') return undefined
+    const bytes = Number(size)
+    if (!/^[0-9a-f]{40,64}$/.test(commit) || !Number.isInteger(bytes))
+      throw new GitError('refused', `${link.name} answered ${JSON.stringify(lines.join(' ').slice(0, 80))}`)
+    if (bytes > BUNDLE_BYTES)
+      throw new GitError(
+        'refused',
+        `they are ${Math.ceil(bytes / 1_000_000)} MB, and at most ${BUNDLE_BYTES / 1_000_000} travel`,
+      )
+    const bundle = bytes === 0 ? undefined : await readFileBy(run, file, bytes)
+    await receive(git, worktree.checkout, { id, name: 'out', commit, ...(bundle && { bundle }) })
+    return commit
+  })
+}
+
+/** Removes a tree whose end was fetched, with its ignored files, its branch and its refs. Rejects with a `HostError`. */
+export async function dropTree(link: MachineLink, id: string, branch: string): Promise<void> {
+  await withScripts(link, id, (run) =>
+    run(`cd ${quoted(link.options.directory)}
+root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
+if [ -n "$root" ]; then
+  g worktree unlock "$root" 2>/dev/null || :
+  g worktree remove --force "$root" 2>/dev/null || g worktree prune
+fi
+g update-ref -d ${quoted(`refs/heads/${branch}`)} 2>/dev/null || :
+for ref in $(g for-each-ref '--format=%(refname)' refs/opencode-background/${id}/); do g update-ref -d "$ref"; done
+rm -f ${fileOf(link, id, 'in')} ${fileOf(link, id, 'out')}`),
+  )
+}
