@@ -24,6 +24,7 @@ const ENTRIES = {
   'going-on': 'launch/going-on.ts',
   budgets: 'launch/budgets.ts',
   followers: 'launch/followers.ts',
+  'fleet-runs': 'fleet/launcher/fleet-runs.ts',
   recover: 'work/agent/recover.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'machine-runs': 'machines/machine-runs.ts',

@@ -289,6 +289,29 @@ export const optionsSchema = z.strictObject({
       'other machines on which agents can work, by name, as `{ "big": { "url": "http://127.0.0.1:4097", "directory": "/home/me/project" } }`; see docs/machines.md',
     ),
   ),
+  fleet: group({
+    db: option(
+      z
+        .string()
+        .check(z.regex(/^({env:\w+}|\/.*)?$/, 'expected {env:NAME}, or the absolute path of a private file')),
+      '',
+      meaning(
+        'the queue of a fleet of workers, as `{env:FLEET_DB}`: the environment variable, or a file of yours alone, that holds the URL of its PostgreSQL. Tasks with `where` then run at its workers',
+      ),
+    ),
+    labels: option(
+      z.array(z.string()),
+      [],
+      meaning('what tasks can ask of a worker in `where`, besides `"any"`, as `["gpu"]`'),
+    ),
+    remote: option(
+      z.string(),
+      '',
+      meaning(
+        'a remote of your checkout from which the workers fetch too, as `"origin"`: your tasks then send only what that lacks. By default they send all commits, up to 50 MB',
+      ),
+    ),
+  }),
   debug: option(
     z.boolean(),
     false,

@@ -1,4 +1,5 @@
 /** Builds each room of a manager once, and passes it the rooms that it needs. Nothing is decided here. */
+import { fleetOf } from './task/place.ts'
 import { dirname, join } from 'node:path'
 import { systemClock, type Clock } from './clock.ts'
 import { thisMachine, type Machine } from './work/command/machine.ts'
@@ -23,7 +24,9 @@ import { attach, start } from './work/command/process.ts'
 import { markTold } from './work/command/retention.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
-import { agentLaunch } from './work/agent/agent-launch.ts'
+import { fleetKind } from './fleet/launcher/fleet-kind.ts'
+import type { FleetRuns, OpenJobs } from './fleet/launcher/fleet-runs.ts'
+import { agentLaunch, ANYWHERE } from './work/agent/agent-launch.ts'
 import { Catalogue } from './work/agent/catalogue.ts'
 import { commandLaunch } from './work/command/command-launch.ts'
 import { Permissions } from './work/agent/permissions.ts'
@@ -55,6 +58,8 @@ export interface Ports {
   readonly machine: Machine
   /** Where worktrees come from and are; absent where agents can have none. */
   readonly worktrees?: WorktreePlaces
+  /** Opens the queue of the fleet; absent to open that of the options. */
+  readonly openJobs?: OpenJobs
   /** Whether this process is `opencode run`, which exits as soon as its session is idle. */
   readonly isRun: boolean
   /** The server to which panes of a terminal attach; absent without a `serverUrl`. */
@@ -186,6 +191,9 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
+  const fleetPlaces = options.fleet.db === '' ? [] : [ANYWHERE, ...options.fleet.labels]
+  const machinePlaces = remotes.flatMap(([name, { labels }]) => [name, ...labels, ANYWHERE])
+  const places = [...new Set([...machinePlaces, ...fleetPlaces])]
   const isIsolated = (agent: string): boolean => options.worktree.agents.includes(agent)
   const launches = {
     agent: agentLaunch({
@@ -195,10 +203,23 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       machines,
       isIsolated,
       budget: options.budget.task,
+      places,
+      fleetPlaces,
     }),
     command: commandLaunch,
   }
-  const kindOf: KindOf = ({ kind }) => kinds[kind]
+  let fleetRuns: Promise<FleetRuns> | undefined
+  // Loaded lazily, as the panes below.
+  const fleet = (): Promise<FleetRuns> =>
+    (fleetRuns ??= import('./fleet/launcher/fleet-runs.ts').then(
+      (loaded) =>
+        new loaded.FleetRuns(
+          { ...host, worktrees, openJobs: ports.openJobs, disposal: disposal.signal },
+          options,
+        ),
+    ))
+  const atFleet = fleetKind(fleet)
+  const kindOf: KindOf = (task) => (fleetOf(task) ? atFleet : kinds[task.kind])
   const executor = new Executor({ clock, store, kindOf, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
   const permissions = new Permissions({ ...host, statuses }, options)
@@ -256,7 +277,9 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     catalogue,
     records,
     launcher,
-    runner: agents,
+    runner: {
+      steer: async (task, prompt) => (fleetOf(task) ? await fleet() : agents).steer(task, prompt),
+    },
     started: (taskID) => waitFor({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) =>
       executor.isStopping(taskID) ? waitFor({ store, clock }, taskID, isEnded) : undefined,
@@ -315,8 +338,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     order,
     continuer,
     isIsolated,
-    places:
-      remotes.length === 0 ? [] : [...remotes.flatMap(([name, { labels }]) => [name, ...labels]), 'any'],
+    places,
     worktrees,
   }
   return rooms

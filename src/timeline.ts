@@ -2,6 +2,7 @@
  * Stores the steps of each task, so that "why is it stuck?" has an answer. Bounded: it retains the first and
  * last steps of unfinished tasks and of the last ended ones. Records retain the newest over a restart.
  */
+import { machineOf } from './task/place.ts'
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from './clock.ts'
 import { formatAsked } from './text/format.ts'
@@ -232,7 +233,7 @@ function detailOf(task: Task, event: TaskEvent): string | undefined {
     case 'placed':
     case 'contactLost':
     case 'contactFound':
-      return 'place' in task ? task.place?.name : undefined
+      return machineOf(task)?.name
     default:
       return undefined
   }

@@ -2,6 +2,7 @@
  * Sends a further prompt to an existing task. A pending task appends it to its prompt, a running task reads
  * it at its next step, and an ended task starts its next run with it.
  */
+import { fleetOf } from '../task/place.ts'
 import type { Budgets } from './budgets.ts'
 import type { Catalogue } from '../work/agent/catalogue.ts'
 import type { Parent } from '../parent/parent.ts'
@@ -29,7 +30,8 @@ export interface NextRunOptions {
 interface Ports extends Omit<GoingOnPorts, 'ownerIn'> {
   readonly budgets: () => Promise<Budgets>
   readonly catalogue: Catalogue
-  readonly runner: AgentRunner
+  /** Sends one more prompt to a running task, as `AgentRunner` does. */
+  readonly runner: Pick<AgentRunner, 'steer'>
   /** Resolves when a starting task has started or ended. */
   readonly started: (taskID: string) => Promise<unknown>
   /** Resolves when a stopping task has ended; `undefined` for a task that is not stopping. */
@@ -99,6 +101,7 @@ export class Continuer {
           return store.get(taskID) ?? task
         break
       case 'starting':
+        if (fleetOf(task)) return this.#steer(task, prompt, changes, budgeted)
         await started(taskID)
         break
       case 'running':

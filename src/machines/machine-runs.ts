@@ -15,6 +15,7 @@ import { EventSubscription } from '../host/event-subscription.ts'
 import type { Log } from '../host/log.ts'
 import { errorText, type connect, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
+import { machineOf } from '../task/place.ts'
 import type { TaskStore } from '../task/store.ts'
 import {
   isActive,
@@ -27,7 +28,7 @@ import {
 } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 import { keepsOut, type LaunchRequest } from '../work/agent/agent-launch.ts'
-import type { Place, Worktree } from '../work/agent/agent-work.ts'
+import type { MachinePlace, Worktree } from '../work/agent/agent-work.ts'
 import { atWork, earlierEnds } from '../work/agent/recover.ts'
 import { readTranscript } from '../work/agent/transcript.ts'
 import type { Recovered } from '../work/kind.ts'
@@ -60,7 +61,7 @@ interface Ports {
 /** A run, with the signals that concern it. */
 interface Run {
   readonly task: AgentTask
-  readonly place: Place
+  readonly place: MachinePlace
   readonly worktree: Worktree
   readonly link: MachineLink
   readonly stop: AbortSignal
@@ -98,7 +99,7 @@ export class MachineRuns {
   async plan(
     task: TreeTask,
     { where = '', worktree }: LaunchRequest,
-  ): Promise<{ readonly place: Place; readonly worktree: Worktree }> {
+  ): Promise<{ readonly place: MachinePlace; readonly worktree: Worktree }> {
     if (worktree === false) throw refusal('an agent on another machine always has a worktree: omit worktree')
     const link = await this.#choose(where)
     try {
@@ -141,9 +142,8 @@ export class MachineRuns {
   }
 
   #usersOf(name: string): number {
-    return [...this.#ports.store.all()].filter(
-      (task) => 'place' in task && task.place?.name === name && !isEnded(task),
-    ).length
+    return [...this.#ports.store.all()].filter((task) => machineOf(task)?.name === name && !isEnded(task))
+      .length
   }
 
   #link(name: string): MachineLink {
@@ -169,9 +169,7 @@ export class MachineRuns {
 
   #observeContact({ name, lost }: MachineLink): void {
     const { clock, log, missed, store } = this.#ports
-    const there = [...store.all()].filter(
-      (task) => 'place' in task && task.place?.name === name && isActive(task),
-    )
+    const there = [...store.all()].filter((task) => machineOf(task)?.name === name && isActive(task))
     const why = lost && !this.#options[name] ? 'it is not in the option machines' : lost?.why
     log.warn(lost ? `no contact with ${name}: ${why}` : `contact with ${name} again`)
     for (const { id } of there)
@@ -193,7 +191,7 @@ export class MachineRuns {
       return { task: atWork(recorded, messages ?? [], this.#ports.clock.now()), ends: before }
     const text = messages
       ? readTranscript(messages, recorded.promptIDs).text
-      : `(There is no contact with ${recorded.place?.name}, which has its text.)`
+      : `(There is no contact with ${machineOf(recorded)?.name}, which has its text.)`
     return { task: recorded, ends: [...before, { task: recorded, text }] }
   }
 
@@ -206,7 +204,9 @@ export class MachineRuns {
     }
   }
 
-  #know({ sessionID, place }: AgentTask): Placed | undefined {
+  #know(task: AgentTask): Placed | undefined {
+    const { sessionID } = task
+    const place = machineOf(task)
     if (place?.sessionID === undefined || place.directory === undefined) return undefined
     const placed = { link: this.#link(place.name), sessionID: place.sessionID, directory: place.directory }
     this.#placed.set(sessionID, placed)
@@ -223,7 +223,7 @@ export class MachineRuns {
     stop: AbortSignal,
     run: (failure: Failure | undefined) => Promise<Outcome>,
   ): Promise<Outcome> {
-    const { place } = task
+    const place = machineOf(task)
     if (!place) throw new Error(`${task.id} has no place`)
     const link = this.#link(place.name)
     const over = new AbortController()
@@ -270,7 +270,7 @@ export class MachineRuns {
     const now = store.now(task)
     const own = await opencode.session(task.sessionID)
     const sessionID =
-      now.place?.sessionID ??
+      machineOf(now)?.sessionID ??
       (await link.createSession({
         title: own.title,
         permission: [...(own.permission ?? []), keepsOut(tree)],
@@ -281,7 +281,7 @@ export class MachineRuns {
     await recorded(task)
     // A prompt without this record could be sent again by a later process.
     const written = readRecord(await opencode.session(task.sessionID))?.task
-    if (!written || !('place' in written) || written.place?.sessionID !== sessionID)
+    if (!written || machineOf(written)?.sessionID !== sessionID)
       throw new Error('its record could not be written')
     const session = await link.opencode.session(sessionID)
     if (session.directory !== tree.directory) await link.opencode.moveSession(sessionID, tree.directory)
@@ -371,7 +371,7 @@ export class MachineRuns {
     const { task, worktree } = run
     const end = await this.#lastCheckpoint(run)
     const changes = end && (await (await this.#ports.worktrees()).adopt(task, worktree, end))
-    const { directory, name } = this.#ports.store.now(task).place ?? run.place
+    const { directory, name } = machineOf(this.#ports.store.now(task)) ?? run.place
     if (changes && changes.type === 'committed')
       return { ...changes, left: `later files in ${directory} on ${name}` }
     return { type: 'failed', message: errorText(error) }
@@ -379,7 +379,7 @@ export class MachineRuns {
 
   /** Moves the session out of the tree, because OpenCode cannot read one in a missing directory (contract 17.3), and drops it. */
   async #leave({ task, worktree, link }: Run): Promise<void> {
-    const sessionID = this.#ports.store.now(task).place?.sessionID
+    const sessionID = machineOf(this.#ports.store.now(task))?.sessionID
     try {
       if (sessionID !== undefined) await link.opencode.moveSession(sessionID, link.options.directory)
       await dropTree(link, task.id, worktree.branch)

@@ -394,7 +394,7 @@ function progressed(
     case 'released':
       return 'after' in task && task.status === 'pending' ? released(task, event) : undefined
     case 'steered':
-      return 'promptIDs' in task && (task.status === 'running' || task.status === 'waiting')
+      return 'promptIDs' in task && canBeSteered(task)
         ? { ...task, promptIDs: [...task.promptIDs, event.promptID], ...budgeted(event) }
         : undefined
     case 'monitored':
@@ -407,7 +407,7 @@ function progressed(
         : undefined
     case 'placed': {
       const { type: _, ...place } = event
-      return task.status === 'starting' && 'place' in task && task.place
+      return task.status === 'starting' && 'place' in task && task.place?.type === 'machine'
         ? { ...task, place: { ...task.place, ...place } }
         : undefined
     }
@@ -431,6 +431,11 @@ function progressed(
 function found<Lost extends { readonly lostAt?: number }>(task: Lost): Lost {
   const { lostAt: _, ...rest } = task
   return rest as Lost
+}
+
+/** Whether a run reads prompts: also one that waits for a worker of a fleet, which hands them over with the job. */
+function canBeSteered({ status, place }: PromptedWork & Pick<Task, 'status'>): boolean {
+  return status === 'running' || status === 'waiting' || (status === 'starting' && place?.type === 'fleet')
 }
 
 function budgeted({ budget }: Budgeted): Budgeted {

@@ -29,14 +29,12 @@ const ARGS = {
     z.optional(z.object({ cost: LIMIT, tokens: LIMIT, toolCalls: LIMIT, minutes: LIMIT })),
     'Stops it; cost in $',
   ),
+  where: z.optional(nonEmpty('the name of a machine')),
   after: described(
     z.optional(z.array(z.string())),
     'Task ids: start when all have completed, with their results',
   ),
 }
-
-/** The argument of a plugin with other machines. */
-const WHERE = { where: z.optional(nonEmpty('the name of a machine')) }
 
 /** The length of the default description: the first words of the prompt. */
 const NAME_LENGTH = 60
@@ -45,22 +43,28 @@ const USUAL_MODEL = /^(?:inherit|default)$/i
 /** A longer description is cut: it only names the task, the agent reads the prompt. */
 const LONGEST_NAME = 200
 
-type AllArgs = typeof ARGS & typeof WHERE
-type Args = z.infer<z.ZodMiniObject<AllArgs>>
+type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
 
-export function backgroundTask(ports: ToolPorts): Tool<AllArgs, StartedTask> {
+export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask> {
   const { manager, telling } = ports
-  const { places } = manager
-  const where = described(WHERE.where, `Work on another machine: ${places.join(', ')}`)
   return {
     name: 'background_task',
     description: `Launch a background sub-agent, and continue with your own work. ${telling.ofAgent}`,
-    // Without machines, `where` is an unknown argument.
-    args: (places.length > 0 ? { ...ARGS, where } : ARGS) as AllArgs,
+    args: argsAt(manager.places),
     effect: 'starts',
     call: (args, caller) =>
       args.task_id === undefined ? launch(manager, args, caller) : say(ports, args.task_id, args, caller),
     render: (started, { startedTaskText }) => startedTaskText(started, ports),
+  }
+}
+
+/** Returns the arguments, with the words for `where`; without it if there are none. */
+function argsAt(places: readonly string[]): typeof ARGS {
+  const { where, ...here } = ARGS
+  if (places.length === 0) return here as typeof ARGS
+  return {
+    ...here,
+    where: described(where, `Run at another machine (${places.join(', ')}); ends as a branch`),
   }
 }
 

@@ -2,6 +2,7 @@
  * Runs the work of tasks: queues it, starts it when a slot is free, stops it, and reports each end to the
  * store. Work that has ended is never started or stopped again.
  */
+import { machineOf } from '../task/place.ts'
 import type { Clock } from '../clock.ts'
 import type { TaskStore } from '../task/store.ts'
 import { leftOf } from '../task/time-limit.ts'
@@ -11,7 +12,10 @@ import type { WorkKind } from './kind.ts'
 import { failed, interrupted, stopped, timeLimit, type Canceller, type StopCause } from './outcome.ts'
 
 /** The members of a kind that the executor uses. */
-export type RunnableKind = Pick<WorkKind<Task>, 'queue' | 'timeLimitOf' | 'outlivesLimit' | 'run'>
+export type RunnableKind = Pick<
+  WorkKind<Task>,
+  'queue' | 'isElsewhere' | 'timeLimitOf' | 'outlivesLimit' | 'run'
+>
 
 interface Ports {
   readonly clock: Clock
@@ -97,10 +101,10 @@ export class Executor {
     return true
   }
 
-  /** Interrupts all unfinished tasks but those on other machines, which a later process resumes. OpenCode has already aborted their sessions (contract 9.4). */
+  /** Interrupts all unfinished tasks but those elsewhere, which a later process resumes. OpenCode has already aborted their sessions (contract 9.4). */
   dispose(): void {
     for (const task of this.#ports.store.all()) {
-      if (goesOn(task)) continue
+      if (this.#ports.kindOf(task).isElsewhere || goesOn(task)) continue
       this.#end(task.id, interrupted(task, task.status !== 'pending'))
       this.#ports.kindOf(task).queue.remove(task.id)
     }
@@ -140,5 +144,5 @@ export class Executor {
 
 /** Whether the work of a task goes on when this process ends. */
 function goesOn(task: Task): boolean {
-  return 'place' in task && task.place?.sessionID !== undefined
+  return machineOf(task)?.sessionID !== undefined
 }

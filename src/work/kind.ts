@@ -14,7 +14,9 @@ import type { Work } from './kinds.ts'
 import type { Queue } from './queue.ts'
 
 export interface WorkKind<Kind extends Task> {
-  readonly queue: Queue
+  readonly queue: Pick<Queue, 'add' | 'remove' | 'placeOf'>
+  /** Whether the work goes on when this process ends, so that its end comes later. */
+  readonly isElsewhere?: boolean
   /** The time limit of a run in milliseconds; 0: no limit. */
   timeLimitOf(task: Kind): number
   /**

@@ -20,7 +20,7 @@ export interface QueueEntry {
   /** Absent if the work has no model, or OpenCode will choose it; then only the total limit applies. */
   readonly model?: TaskModel
   /** Absent where the work is done here. */
-  readonly place?: { readonly name: string }
+  readonly place?: { readonly type: 'machine'; readonly name: string } | { readonly type: 'fleet' }
 }
 
 type FairPQueue = PQueue<FairQueue, FairOptions>
@@ -54,7 +54,7 @@ export class Queue {
     }
     const ofModel = model && this.#models.get(`${model.providerID}/${model.modelID}`)
     const ofProvider = model && this.#provider(model.providerID)
-    const ofMachine = place && this.#machines.get(place.name)
+    const ofMachine = place?.type === 'machine' ? this.#machines.get(place.name) : undefined
     const queues = [ofMachine, ofModel, ofProvider, this.#total].flatMap((queue) => queue ?? [])
     const run = queues.reduceRight<() => Promise<unknown>>((inner, queue) => {
       return () => {

@@ -6,7 +6,15 @@
  */
 import { errorText } from '../host/opencode.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
-import { headerOf, lackingCommits, makeBundle, takeBundle, transferRef, type Transfer } from './bundles.ts'
+import {
+  headerOf,
+  lackingCommits,
+  makeBundle,
+  rootsOf,
+  takeBundle,
+  transferRef,
+  type Transfer,
+} from './bundles.ts'
 import { checkoutOf, OWN_IDENTITY, snapshot } from './checkout.ts'
 import { commitOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
@@ -23,6 +31,12 @@ export async function commitsAt(git: Git, checkout: string, remote: string): Pro
   const pattern = `refs/remotes/${remote}/`
   const { stdout } = await git(checkout, ['for-each-ref', '--format=%(objectname)', pattern])
   return [...new Set(stdout.split('\n').filter((line) => line !== ''))]
+}
+
+/** Returns the labels of the projects that a clone is of, by their first commits. */
+export async function projectsOf(git: Git, checkout: string, from = 'HEAD'): Promise<string[]> {
+  const roots = await rootsOf(git, checkout, from)
+  return roots.toSorted().map((root) => `project:${root}`)
 }
 
 /** Makes what brings a commit to a reader who has the commits `known`. Rejects with a `GitError`. */

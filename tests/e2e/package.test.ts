@@ -35,6 +35,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/budgets.js',
     'package/dist/cancelling.js',
     'package/dist/command.js',
+    'package/dist/fleet-runs.js',
     'package/dist/follow.js',
     'package/dist/followers.js',
     'package/dist/forks.js',

@@ -1,12 +1,13 @@
 /** Renders what a task waits for or has left running, in the same words for each answer. */
+import { machineOf } from '../../task/place.ts'
 import { formatAsked, formatDuration } from '../../text/format.ts'
 import type { BackgroundManager } from '../../manager.ts'
 import type { Task } from '../../task/task.ts'
 
 export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
   if (manager.hasLeftovers(task.id)) return 'has leftover processes'
-  if ('lostAt' in task && task.lostAt !== undefined && 'place' in task)
-    return `no contact with ${task.place?.name} since ${new Date(task.lostAt).toISOString()}`
+  if ('lostAt' in task && task.lostAt !== undefined)
+    return `no contact with ${machineOf(task)?.name} since ${new Date(task.lostAt).toISOString()}`
   switch (task.status) {
     case 'pending': {
       const awaited = manager.waitsFor(task.id)

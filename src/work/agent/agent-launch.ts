@@ -8,7 +8,7 @@ import type { Budget, TaskModel } from '../../task/task.ts'
 import { refuseEmptyPrompt, ToolError } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
-import type { AgentWork, Worktree } from './agent-work.ts'
+import type { AgentWork, Place, Worktree } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
@@ -35,13 +35,17 @@ export interface LaunchRequest {
   /** What all runs of the task may use together. Default, for each limit: the option `budget.task`. */
   readonly budget?: Budget | undefined
   /**
-   * Where the agent works: the name of a machine of the option `machines`, a label of some, or `any`. It works in a worktree there,
-   * and its changes come back as a branch. Default: at this OpenCode.
+   * Where the agent works: the name of a machine of the option `machines`, a label of some, a label of the option `fleet`, or `any`:
+   * a worker of the fleet, else any machine. It works in a worktree there, and its changes come back as a branch. Default: at this
+   * OpenCode.
    */
   readonly where?: string | undefined
   /** The ids of tasks of the same session: the agent starts once all have completed, with their results in its prompt. */
   readonly after?: readonly string[] | undefined
 }
+
+/** The word of `where` for any worker. */
+export const ANYWHERE = 'any'
 
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
 const CHILD_DENIES = ['task', 'question']
@@ -56,6 +60,9 @@ interface Ports {
   readonly isIsolated: (agent: string) => boolean
   /** The budget of a task whose request has none. */
   readonly budget: Budget
+  /** The words for `where`, and those that mean the fleet. */
+  readonly places: readonly string[]
+  readonly fleetPlaces: readonly string[]
 }
 
 export function agentLaunch({
@@ -65,13 +72,20 @@ export function agentLaunch({
   machines,
   isIsolated,
   budget: usual,
+  places,
+  fleetPlaces,
 }: Ports): KindLaunch<LaunchRequest, AgentWork> {
   return {
     kind: 'agent',
 
-    check({ prompt, budget }) {
+    check({ prompt, budget, where, worktree }) {
       refuseEmptyPrompt(prompt)
       refuseBadBudget(budget)
+      if (where === undefined) return
+      if (!places.includes(where))
+        throw new ToolError(`where: must be one of ${places.join(', ')}. Nothing was started.`)
+      if (worktree === false)
+        throw new ToolError('where: an agent elsewhere always has a worktree. Omit worktree.')
     },
 
     async prepare(request, run, parent) {
@@ -83,9 +97,14 @@ export function agentLaunch({
       const model = await modelFor(request, agent, session, catalogue)
       const task = { ...run, description: request.description }
       const { after = [], where } = request
-      const elsewhere = where === undefined ? undefined : await (await machines()).plan(task, request)
-      const isOwn = request.worktree ?? isIsolated(agent.name)
-      const worktree = elsewhere?.worktree ?? (isOwn ? await planned(task, worktrees) : undefined)
+      const isAtFleet = where !== undefined && fleetPlaces.includes(where)
+      const onMachine =
+        where === undefined || isAtFleet ? undefined : await (await machines()).plan(task, request)
+      const isOwn = isAtFleet || (request.worktree ?? isIsolated(agent.name))
+      const worktree = onMachine?.worktree ?? (isOwn ? await planned(task, worktrees, isAtFleet) : undefined)
+      const place: Place | undefined = isAtFleet
+        ? { type: 'fleet', labels: where === ANYWHERE ? [] : [where] }
+        : onMachine?.place
       const budget = limitsOf(usual, request.budget)
       const work: AgentWork = {
         kind: 'agent',
@@ -96,14 +115,14 @@ export function agentLaunch({
         promptIDs: [newPromptID(run, run.createdAt)],
         ...(budget && { budget }),
         ...(worktree && { worktree }),
-        ...(elsewhere && { place: elsewhere.place }),
+        ...(place && { place }),
         ...(after.length > 0 && { after: [...new Set(after)] }),
       }
       const rules = childRules(session, [...Object.values(names), ...primaryTools])
       if (!worktree) return { work, permission: rules }
       return {
         work,
-        permission: elsewhere ? rules : [...rules, keepsOut(worktree)],
+        permission: place ? rules : [...rules, keepsOut(worktree)],
         discard: async () => (await worktrees()).discard(worktree, task),
       }
     },
@@ -122,12 +141,18 @@ async function modelFor(
   return modelOf(parent)
 }
 
-async function planned(task: TreeTask, worktrees: Ports['worktrees']): Promise<Worktree> {
+async function planned(
+  task: TreeTask,
+  worktrees: Ports['worktrees'],
+  isElsewhere: boolean,
+): Promise<Worktree> {
   try {
-    return await (await worktrees()).plan(task)
+    return await (await worktrees()).plan(task, { isElsewhere })
   } catch (error) {
     throw new ToolError(
-      `worktree: ${errorText(error)}. Nothing was started. With worktree: false, the agent works in your directory.`,
+      isElsewhere
+        ? `where: ${errorText(error)}. Nothing was started. Without where, the agent works here.`
+        : `worktree: ${errorText(error)}. Nothing was started. With worktree: false, the agent works in your directory.`,
       'badArgument',
       { cause: error },
     )
@@ -145,7 +170,10 @@ export function keepsOut({ root, checkout }: Pick<Worktree, 'root' | 'checkout'>
  *
  * @param denied the tools to deny besides `CHILD_DENIES`
  */
-function childRules({ permission = [] }: Session, denied: readonly string[]): PermissionRuleset {
+export function childRules(
+  { permission = [] }: Pick<Session, 'permission'>,
+  denied: readonly string[],
+): PermissionRuleset {
   const inherited = permission.filter(
     (rule) => rule.action === 'deny' || rule.permission === 'external_directory',
   )

@@ -1,4 +1,5 @@
 /** Runs agents, each in its child session, and routes the events and status polls of a session to its run. */
+import { machineOf } from '../../task/place.ts'
 import {
   errorText,
   HostError,
@@ -134,7 +135,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     // Loaded lazily, because few starts find tasks of an earlier process.
     const { atWork, earlierEnds, endOf, reopened } = await import('./recover.ts')
     const isSettled = isEnded(recorded) && isTold(recorded)
-    if (recorded.place?.sessionID !== undefined)
+    if (machineOf(recorded)?.sessionID !== undefined)
       return (await this.#ports.machines()).recover(recorded, isTold)
     if (isSettled && recorded.worktree) await (await this.#ports.worktrees()).moveFromMissing(recorded)
     // An instance records its tasks as interrupted when it ends, but their sessions may show another end.

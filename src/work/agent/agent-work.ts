@@ -34,13 +34,22 @@ export interface AgentWork {
   readonly waitedFor?: readonly string[]
 }
 
-/** Where an agent works: on another machine, by its name in the options. */
-export interface Place {
+/** Where an agent works, other than in the task's own session. */
+export type Place = MachinePlace | FleetPlace
+
+/** On another machine, by its name in the options. */
+export interface MachinePlace {
   readonly type: 'machine'
   readonly name: string
   /** The session there, and its directory; absent before it exists. The task's own session holds the record alone. */
   readonly sessionID?: string
   readonly directory?: string
+}
+
+/** At any worker of the fleet that has these labels. */
+export interface FleetPlace {
+  readonly type: 'fleet'
+  readonly labels: readonly string[]
 }
 
 /** A git worktree in which an agent works. */
@@ -113,12 +122,15 @@ export const agentSchema = z.object({
     }),
   ),
   place: z.exactOptional(
-    z.object({
-      type: z.literal('machine'),
-      name: z.string(),
-      sessionID: z.exactOptional(z.string()),
-      directory: z.exactOptional(z.string()),
-    }),
+    z.discriminatedUnion('type', [
+      z.object({
+        type: z.literal('machine'),
+        name: z.string(),
+        sessionID: z.exactOptional(z.string()),
+        directory: z.exactOptional(z.string()),
+      }),
+      z.object({ type: z.literal('fleet'), labels: z.array(z.string()) }),
+    ]),
   ),
   after: z.exactOptional(z.array(z.string())),
   waitedFor: z.exactOptional(z.array(z.string())),

@@ -10,7 +10,14 @@ const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
 const ERROR_LENGTH = 200
 
-export function placeLines({ name, directory }: Place): string[] {
+/** Where an agent works, as a part of a sentence. */
+export function whereText(place: Place): string {
+  return place.type === 'machine' ? `on ${place.name}` : 'at the fleet'
+}
+
+export function placeLines(place: Place): string[] {
+  if (place.type === 'fleet') return [`place: ${['the fleet', ...place.labels].join(', ')}`]
+  const { name, directory } = place
   return [`machine: ${name}${directory === undefined ? '' : `, in ${directory}`}`]
 }
 
@@ -38,7 +45,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes, place
       return [`Its branch has no change. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed':
       return [
-        `Its changes are in ${place ? `${place.directory} on ${place.name}` : root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`,
+        `Its changes are in ${place?.type === 'machine' ? `${place.directory} on ${place.name}` : root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`,
       ]
     case 'removed':
       return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` restores it.`]

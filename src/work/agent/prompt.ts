@@ -6,7 +6,7 @@ import { HOW_TO_ASK } from '../../text/question.ts'
 /** Returns the text that starts a run: its prompt, after the directory of an agent that has one of its own. */
 export function firstTextOf({ prompt, worktree, place }: AgentTask): string {
   if (!worktree) return prompt
-  return `You work in a git worktree of your own, ${place?.directory ?? worktree.directory}: change no files outside of it.\n\n${prompt}`
+  return `You work in a git worktree of your own, ${(place?.type === 'machine' && place.directory) || worktree.directory}: change no files outside of it.\n\n${prompt}`
 }
 
 export function promptOf(task: AgentTask, promptID: string, text: string): Prompt {

@@ -2,7 +2,7 @@
 import { formatCost, formatTokens } from '../../text/format.ts'
 import type { Traits } from '../traits.ts'
 import { agentSchema, type AgentWork } from './agent-work.ts'
-import { changesLines, placeLines, worktreeLines } from './changes-text.ts'
+import { changesLines, placeLines, whereText, worktreeLines } from './changes-text.ts'
 
 export const AGENT = {
   schema: agentSchema,
@@ -10,9 +10,9 @@ export const AGENT = {
   isLimited: true,
   host: 'OpenCode',
   noun: 'task',
-  worker: ({ agent, place }) => (place ? `${agent} on ${place.name}` : agent),
+  worker: ({ agent, place }) => (place ? `${agent} ${whereText(place)}` : agent),
   workerInSentence: ({ agent }) => `agent ${agent}`,
-  mark: ({ agent, place }) => (place ? `${agent} on ${place.name}` : agent),
+  mark: ({ agent, place }) => (place ? `${agent} ${whereText(place)}` : agent),
   titleSuffix: ({ agent }) => `@${agent} subagent`,
   silentEnd: 'It ended without any text.',
   limit: () => 'its limit (timeoutMs)',
@@ -25,7 +25,7 @@ export const AGENT = {
     run: String(run),
     ...(askedBy && { asker: askedBy }),
     agent,
-    ...(place && { machine: place.name }),
+    ...(place?.type === 'machine' && { machine: place.name }),
     ...how,
     tool_calls: String(usage.toolCalls),
     tokens: formatTokens(usage.tokens),

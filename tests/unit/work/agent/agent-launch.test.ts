@@ -29,6 +29,8 @@ test.each([
     machines: () => Promise.reject(new Error('no machines')),
     isIsolated: (agent) => agent === 'writer',
     budget: {},
+    places: [],
+    fleetPlaces: [],
   })
   const request = { parentID: 'ses_1', prompt: 'Write', description: 'Write a page', ...call }
   const run = { id: 'bg_1', run: 1, createdAt: 1 }

@@ -1,0 +1,386 @@
+/**
+ * Runs agents at the workers of a fleet. Their records are in local child sessions, as of any task; the conversation stays at the
+ * worker. Loaded with the first task of a fleet.
+ */
+import { fleetOf } from '../../task/place.ts'
+import type { Clock } from '../../clock.ts'
+import type { Options } from '../../config.ts'
+import type { Log } from '../../host/log.ts'
+import { errorText, HostError, type Opencode } from '../../host/opencode.ts'
+import type { TaskStore } from '../../task/store.ts'
+import { waitFor } from '../../task/wait-for.ts'
+import {
+  isEnded,
+  NO_USAGE,
+  transition,
+  type AgentTask,
+  type Changes,
+  type EndedTask,
+  type Outcome,
+  type Task,
+  type Usage,
+} from '../../task/task.ts'
+import type { Worktree } from '../../work/agent/agent-work.ts'
+import { earlierEnds } from '../../work/agent/recover.ts'
+import type { RunSummary } from '../../work/agent/transcript.ts'
+import type { Recovered, ReportOptions, WorkReport } from '../../work/kind.ts'
+import {
+  cancelled,
+  completed,
+  failed,
+  interrupted,
+  stopped,
+  timeLimit,
+  type StopCause,
+} from '../../work/outcome.ts'
+import { transferRef } from '../../worktree/bundles.ts'
+import { commitOf } from '../../worktree/commit.ts'
+import { git } from '../../worktree/git.ts'
+import { newestEnd } from '../../worktree/refs.ts'
+import { commitsAt, projectsOf, receive, send } from '../../worktree/transport.ts'
+import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
+import { payloadOf, readCheckpoint, readReport, readResult, type Report, type Result } from '../payload.ts'
+import { FleetRun, type EndedJob } from './fleet-run.ts'
+import type { Jobs, Offer } from './jobs.ts'
+
+/** Opens the queue of a fleet. Rejects with an error that says what to do. */
+export type OpenJobs = () => Promise<Jobs>
+
+interface Ports {
+  readonly opencode: Opencode
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: TaskStore
+  readonly worktrees: () => Promise<WorktreeRuns>
+  readonly openJobs: OpenJobs | undefined
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortSignal
+}
+
+/** A task with what each task of a fleet has. */
+type FleetTask = AgentTask & { readonly worktree: Worktree }
+
+/** How often the states of jobs are read, besides whenever the queue tells of a change. */
+const POLL_MS = 5000
+
+export class FleetRuns {
+  readonly #ports: Ports
+  readonly #options: Pick<Options, 'fleet' | 'timeoutMs'>
+  /** By the id of the job. */
+  readonly #runs = new Map<string, FleetRun>()
+  #jobs: Promise<Jobs> | undefined
+  #cancelPoll = (): void => {}
+  /** Whether the states are read now, and whether a later change has made that outdated. */
+  #reading: 'none' | 'reading' | 'outdated' = 'none'
+
+  constructor(ports: Ports, options: Pick<Options, 'fleet' | 'timeoutMs'>) {
+    this.#ports = ports
+    this.#options = options
+    ports.disposal.addEventListener('abort', () => this.#cancelPoll())
+  }
+
+  /** As `WorkKind.run`. */
+  async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
+    const { clock, log } = this.#ports
+    if (!hasWorktree(task)) return failed('error', 'a task of a fleet has a worktree')
+    const jobID = jobOf(task)
+    let cancelLimit = (): void => {}
+    let jobs: Jobs
+    let isKnown = false
+    try {
+      jobs = await this.#open()
+      isKnown = (await jobs.states([jobID])).has(jobID)
+    } catch (error) {
+      return failed('error', `the fleet's queue cannot be used: ${errorText(error)}`)
+    }
+    const run = new FleetRun(
+      { jobs, clock, log },
+      {
+        jobID,
+        offer: isKnown ? undefined : () => this.#offerOf(task),
+        onPrompted: () => {
+          onStarted()
+          const { timeoutMs } = this.#options
+          if (timeoutMs > 0) cancelLimit = clock.after(timeoutMs, () => run.stop(timeLimit(timeoutMs, task)))
+        },
+        onReport: ({ report }) => this.#observeReport(task, report),
+      },
+    )
+    this.#runs.set(jobID, run)
+    const onStop = (): void => run.stop(stop.reason as StopCause)
+    stop.addEventListener('abort', onStop)
+    if (stop.aborted) onStop()
+    await run.start()
+    this.#read()
+    const over = await run.over
+    stop.removeEventListener('abort', onStop)
+    cancelLimit()
+    this.#runs.delete(jobID)
+    if ('refusal' in over)
+      return run.cause
+        ? stopped(run.cause)
+        : failed('error', `it could not be offered to the fleet: ${over.refusal}`)
+    const outcome = await this.#outcomeOf(task, over.job, run.cause)
+    await this.#leaveText(task, outcome.text)
+    return outcome
+  }
+
+  /** As `WorkKind.recover`. */
+  async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
+    const earlier = earlierEnds(recorded, [])
+    if (isEnded(recorded)) {
+      const text = isTold(recorded) ? '' : await this.#textOf(recorded)
+      return { task: recorded, ends: [...earlier, { task: recorded, text }] }
+    }
+    const state = await this.#stateOf(recorded)
+    if (state) {
+      const started = transition(recorded, { type: 'slotTaken', at: recorded.createdAt }) ?? recorded
+      return { task: started, ends: earlier }
+    }
+    const outcome = interrupted(recorded, false)
+    const ended = transition(recorded, { type: 'ended', at: this.#ports.clock.now(), outcome }) as EndedTask &
+      Task
+    return { task: ended, ends: [...earlier, { task: ended, text: '' }] }
+  }
+
+  /** As `WorkKind.report`. The transcript stays at the worker. */
+  async report(task: AgentTask, _: ReportOptions): Promise<WorkReport> {
+    return { messages: [], transcript: await this.#summaryOf(task), output: undefined }
+  }
+
+  /** As `AgentRunner.steer`: the worker hands the message to the agent at its next sign of life. */
+  async steer(
+    task: AgentTask,
+    { promptID, text }: { readonly promptID: string; readonly text: string },
+  ): Promise<boolean> {
+    const jobs = await this.#open()
+    if (await jobs.say(jobOf(task), { id: promptID, text })) return true
+    await waitFor(this.#ports, task.id, (now) => now.run !== task.run || isEnded(now))
+    return false
+  }
+
+  /** Has the queue forget a job whose end the parent knows. */
+  endWasTold(task: Task): void {
+    void this.#open()
+      .then((jobs) => jobs.acknowledge(jobOf(task)))
+      .catch((error: unknown) =>
+        this.#ports.log.warn(`${jobOf(task)}: not acknowledged: ${errorText(error)}`),
+      )
+  }
+
+  #open(): Promise<Jobs> {
+    const { disposal, openJobs } = this.#ports
+    if (!openJobs) return Promise.reject(new Error('there is no queue'))
+    this.#jobs ??= openJobs().then(
+      (jobs) => {
+        jobs.watch(() => this.#read(), disposal)
+        return jobs
+      },
+      (error: unknown) => {
+        this.#jobs = undefined
+        throw error
+      },
+    )
+    return this.#jobs
+  }
+
+  async #stateOf(task: AgentTask) {
+    try {
+      return (await (await this.#open()).states([jobOf(task)])).get(jobOf(task))
+    } catch (error) {
+      throw new HostError('noAnswer', `the fleet's queue did not answer: ${errorText(error)}`)
+    }
+  }
+
+  /** Reads the states of all jobs that are followed; once more if this is called meanwhile. */
+  #read(): void {
+    if (this.#reading === 'none') void this.#readUntilCurrent()
+    else this.#reading = 'outdated'
+  }
+
+  async #readUntilCurrent(): Promise<void> {
+    const { clock, disposal, log } = this.#ports
+    this.#cancelPoll()
+    do {
+      this.#reading = 'reading'
+      try {
+        const states = await (await this.#open()).states([...this.#runs.keys()])
+        for (const [jobID, run] of this.#runs) {
+          const state = states.get(jobID)
+          if (state) run.observe(state)
+        }
+      } catch (error) {
+        log.warn(`the fleet's queue did not answer: ${errorText(error)}`)
+      }
+    } while (this.#isOutdated())
+    this.#reading = 'none'
+    if (this.#runs.size > 0 && !disposal.aborted) this.#cancelPoll = clock.after(POLL_MS, () => this.#read())
+  }
+
+  #isOutdated(): boolean {
+    return this.#reading === 'outdated' && !this.#ports.disposal.aborted
+  }
+
+  /** Makes the offer of a run: its prompt, its limits, and the code from which it starts. Rejects with a `GitError`. */
+  async #offerOf(task: FleetTask): Promise<Offer> {
+    const { opencode } = this.#ports
+    const { agent, budget, description, id, model, prompt, run, sessionID, worktree } = task
+    const { checkout, directory, root } = worktree
+    const { remote } = this.#options.fleet
+    const commit = await startOf(task)
+    const known = remote === '' ? [] : await commitsAt(git, checkout, remote)
+    const sent = await send(git, checkout, { id, name: 'in', commit }, known)
+    const { permission = [] } = await opencode.session(sessionID)
+    const prefix = directory.slice(root.length + 1)
+    return {
+      id: jobOf(task),
+      labels: [...(fleetOf(task)?.labels ?? []), ...(await projectsOf(git, checkout)).slice(0, 1)],
+      ...(model && { provider: model.providerID, model: `${model.providerID}/${model.modelID}` }),
+      payload: payloadOf({
+        taskID: id,
+        run,
+        agent,
+        ...(model && { model }),
+        description,
+        prompt,
+        ...(budget && { budget }),
+        denials: permission.flatMap(({ permission: name, pattern, action }) =>
+          action === 'deny' ? [{ permission: name, pattern }] : [],
+        ),
+        code: {
+          commit,
+          ...(sent.bundle && { bundle: Buffer.from(sent.bundle).toString('base64') }),
+          prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
+        },
+      }),
+    }
+  }
+
+  /** Shows the question of an agent for a permission as that of any child. */
+  #observeReport(task: AgentTask, given: unknown): void {
+    const { clock, store } = this.#ports
+    const { questions = [] } = readReport(given) ?? {}
+    const now = store.get(task.id)
+    const open = now?.status === 'waiting' ? now.permissionRequests.map(({ id }) => id) : []
+    for (const request of questions)
+      if (!open.includes(request.id))
+        store.dispatch(task.id, { type: 'permissionAsked', request, at: clock.now() })
+    for (const requestID of open)
+      if (!questions.some(({ id }) => id === requestID))
+        store.dispatch(task.id, { type: 'permissionReplied', requestID, at: clock.now() })
+  }
+
+  async #outcomeOf(task: FleetTask, job: EndedJob, cause: StopCause | undefined): Promise<Outcome> {
+    const { result, problem } = resultIn(job)
+    if (result) {
+      const changes = await this.#changesOf(task, result.code)
+      return { ...outcomeOf(result, cause), changes }
+    }
+    const changes = await this.#checkpointOf(task, job)
+    const why = problem ?? job.why ?? 'its worker handed back no result'
+    const said = job.isCancelled && cause ? stopped(cause) : failed('interrupted', why)
+    return { ...said, ...(changes && { changes }) }
+  }
+
+  /** Takes the commits of an end, and advances the branch to them. Never rejects. */
+  async #changesOf(task: FleetTask, code: Result['code']): Promise<Changes> {
+    if (code.type === 'kept') return { type: 'failed', message: code.why }
+    try {
+      const { checkout } = task.worktree
+      const commit = code.type === 'none' ? await startOf(task) : code.commit
+      if (code.type === 'committed') {
+        const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
+        await receive(git, checkout, { id: task.id, name: 'out', commit, ...bundle })
+      }
+      const changes = await (await this.#ports.worktrees()).adopt(task, task.worktree, commit)
+      for (const name of ['in', 'out'] as const)
+        await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name })])
+      return changes
+    } catch (error) {
+      return { type: 'failed', message: `the commits of the worker could not be taken: ${errorText(error)}` }
+    }
+  }
+
+  /** Takes the last checkpoint of a job without a result; `undefined` if it has none. */
+  async #checkpointOf(task: FleetTask, { checkpoint }: EndedJob): Promise<Changes | undefined> {
+    if (checkpoint === undefined) return undefined
+    try {
+      return await this.#changesOf(task, { type: 'committed', ...readCheckpoint(checkpoint) })
+    } catch (error) {
+      return { type: 'failed', message: errorText(error) }
+    }
+  }
+
+  /** Leaves the result in the task's own session, where a later process reads it. */
+  async #leaveText({ id, sessionID }: AgentTask, text: string): Promise<void> {
+    if (text === '') return
+    await this.#ports.opencode.leaveMessage(sessionID, text).catch((error: unknown) => {
+      this.#ports.log.warn(`${id}: its result could not be stored: ${errorText(error)}`)
+    })
+  }
+
+  async #textOf({ sessionID }: AgentTask): Promise<string> {
+    const [message] = await this.#ports.opencode.newestMessages(sessionID, 1)
+    const texts = message?.parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])) ?? []
+    return texts.join('\n')
+  }
+
+  async #summaryOf(task: AgentTask): Promise<RunSummary | undefined> {
+    const { clock } = this.#ports
+    if (isEnded(task)) return summary(await this.#textOf(task), task.usage, undefined)
+    const run = this.#runs.get(jobOf(task))
+    const { state, silentMs } = { state: run?.state, silentMs: run?.silentMs ?? 0 }
+    if (state?.type !== 'claimed') {
+      const note = state?.type === 'waiting' && state.note !== undefined ? `: ${state.note}` : ''
+      return summary('', NO_USAGE, {
+        what: `waits for a worker of the fleet${note}`,
+        at: clock.now() - silentMs,
+      })
+    }
+    const { activity, usage = NO_USAGE } = readReport(state.report) ?? ({} as Partial<Report>)
+    const doing = activity ?? (state.isPrompted ? 'prompted' : 'starting')
+    const at = clock.now() - silentMs - state.silentMs
+    return summary('', usage, { what: `at worker ${state.worker}, ${doing}`, at })
+  }
+}
+
+function summary(text: string, usage: Usage, activity: RunSummary['activity']): RunSummary {
+  return { text, usage, activity, goesOn: false }
+}
+
+function hasWorktree(task: AgentTask): task is FleetTask {
+  return task.worktree !== undefined
+}
+
+/** Returns the id of the job of a run. */
+function jobOf({ id, run }: Pick<Task, 'id' | 'run'>): string {
+  return `${id}.${run}`
+}
+
+/** Returns the commit from which a run starts: the end of the run before it, or the state at the launch. */
+async function startOf({ id, worktree: { base, branch, checkout, from } }: FleetTask): Promise<string> {
+  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
+  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
+}
+
+/** Reads the result of a job; `problem`: why it cannot be read. */
+function resultIn({ result }: EndedJob): { readonly result?: Result; readonly problem?: string } {
+  if (result === undefined) return {}
+  try {
+    return { result: readResult(result) }
+  } catch (error) {
+    return { problem: errorText(error) }
+  }
+}
+
+function outcomeOf({ outcome, text, usage }: Result, cause: StopCause | undefined): Outcome {
+  const said = { text, usage }
+  switch (outcome.status) {
+    case 'completed':
+      return completed(said, outcome)
+    case 'failed':
+      return failed(outcome.failure.reason, outcome.failure.message, said)
+    case 'cancelled':
+      return cause ? stopped(cause, said) : cancelled('user', said)
+  }
+}

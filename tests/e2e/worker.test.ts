@@ -1,0 +1,167 @@
+/** A worker's jobs on a real OpenCode, in a clone of the project. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { JobRunner, NotStarted } from '../../src/fleet/worker/job-runner.ts'
+import { payloadOf, type Payload } from '../../src/fleet/payload.ts'
+import { git } from '../../src/worktree/git.ts'
+import { receive, send } from '../../src/worktree/transport.ts'
+import { startModel, type ScriptedModel } from '../harness/model.ts'
+import { startOpencode, type OpencodeServer } from '../harness/server.ts'
+import { directoryOf, writes } from '../harness/trees.ts'
+
+let model: ScriptedModel
+let server: OpencodeServer
+let runner: JobRunner
+let launch: string
+const warnings: string[] = []
+const log = { debug: () => {}, warn: (message: string) => void warnings.push(message) }
+const accepted = (): Promise<void> => Promise.resolve()
+
+beforeAll(async () => {
+  model = await startModel()
+  server = await startOpencode({
+    model,
+    config: { snapshot: false, permission: { external_directory: 'allow' } },
+  })
+  launch = realpathSync(mkdtempSync(join(tmpdir(), 'opencode-launch-')))
+  execFileSync('git', ['clone', '--quiet', server.directory, join(launch, 'project')])
+  mkdirSync(join(launch, 'trees'))
+  const settings = { url: server.url, directory: server.directory, name: 'one', remote: '' }
+  const trees = join(launch, 'trees')
+  runner = await JobRunner.connect({ ...settings, slots: 4, permissionTimeoutMs: 0, setup: '', trees }, log)
+})
+afterAll(async () => {
+  await runner.detach()
+  await server.stop()
+  await model.close()
+  rmSync(launch, { recursive: true, force: true })
+})
+afterEach(() => {
+  if (warnings.length > 0) throw new Error(warnings.splice(0).join('\n'))
+})
+
+function inLaunch(...args: readonly string[]): string {
+  const identity = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
+  return execFileSync('git', ['-C', join(launch, 'project'), ...identity, ...args])
+    .toString()
+    .trim()
+}
+
+let jobs = 0
+
+/** Returns a payload with the present commit of the launch's clone. */
+async function payload(): Promise<Payload> {
+  jobs += 1
+  const taskID = `bg_${jobs.toString(16).padStart(8, '0')}`
+  const commit = inLaunch('rev-parse', 'HEAD')
+  const sent = await send(git, join(launch, 'project'), { id: taskID, name: 'in', commit }, [])
+  const bundle = sent.bundle && Buffer.from(sent.bundle).toString('base64')
+  return payloadOf({
+    taskID,
+    run: 1,
+    agent: 'general',
+    description: 'write a page',
+    prompt: 'Write it',
+    denials: [],
+    code: { commit, ...(bundle !== undefined && { bundle }), prefix: '' },
+  })
+}
+
+test('a job works on the commit of its launch, and its changes come back as commits', async () => {
+  writeFileSync(join(launch, 'project', 'later.txt'), 'later\n')
+  inLaunch('add', '.')
+  inLaunch('commit', '--quiet', '-m', 'Later')
+  model.script = writes('page.txt', 'one\n')
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const result = await run.result
+  expect(result).toMatchObject({ outcome: { status: 'completed' }, code: { type: 'committed' } })
+  expect(result.text).toMatch(/^written in /)
+  const tree = result.text.replace('written in ', '')
+  expect(existsSync(join(tree, 'later.txt'))).toBe(true)
+  const { code } = result
+  if (code.type !== 'committed') throw new Error('it has no commit')
+  const bundle = Buffer.from(code.bundle ?? '', 'base64')
+  await receive(git, join(launch, 'project'), { id: job.taskID, name: 'out', commit: code.commit, bundle })
+  expect(inLaunch('show', `${code.commit}:page.txt`)).toBe('one')
+  await run.drop()
+  expect(
+    readdirSync(join(launch, 'trees'), { recursive: true }).filter((name) => String(name).includes('bg_')),
+  ).toEqual([])
+  expect(
+    execFileSync('git', [
+      '-C',
+      server.directory,
+      'for-each-ref',
+      'refs/opencode-background',
+      'refs/heads/opencode-background',
+    ]).toString(),
+  ).toBe('')
+})
+
+test('the prompt is sent once the queue has accepted that it is', async () => {
+  let accept = (): void => {}
+  let ask = (): void => {}
+  const isAccepted = new Promise<void>((resolve) => (accept = resolve))
+  const isAsked = new Promise<void>((resolve) => (ask = resolve))
+  model.script = () => ({ text: 'done' })
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, () => {
+    ask()
+    return isAccepted
+  })
+  await isAsked
+  const { sessionID, status } = run.task()
+  expect(status).toBe('starting')
+  expect(model.requestsOf(sessionID)).toEqual([])
+  accept()
+  expect(await run.result).toMatchObject({
+    outcome: { status: 'completed' },
+    text: 'done',
+    code: { type: 'none' },
+  })
+  await run.drop()
+})
+
+test('a job whose agent, model, payload directory or code is not here is not started, and leaves nothing', async () => {
+  const bad: readonly [(job: Payload) => Partial<Payload>, string][] = [
+    [() => ({ agent: 'nobody' }), 'There is no agent "nobody"'],
+    [() => ({ model: { providerID: 'mock', modelID: 'm9' } }), 'm9'],
+    [({ code }) => ({ code: { ...code, prefix: '../' } }), 'is no directory of'],
+    [() => ({ code: { commit: 'd'.repeat(40), prefix: '' } }), 'this repository lacks dddddddddddd'],
+  ]
+  const refs = (): string => execFileSync('git', ['-C', server.directory, 'for-each-ref']).toString()
+  const before = refs()
+  for (const [changes, why] of bad) {
+    const usual = await payload()
+    const job = { ...usual, ...changes(usual) }
+    const start = runner.start(`${job.taskID}.1`, job, accepted)
+    await expect(start).rejects.toBeInstanceOf(NotStarted)
+    await expect(start).rejects.toThrow(why)
+  }
+  expect(refs()).toBe(before)
+})
+
+test('a message reaches the agent at its next step, and a stop ends it with what it has done', async () => {
+  model.script = () => ({ tools: [{ name: 'bash', args: { command: 'sleep 1', description: 'Waits' } }] })
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  await model.waitForRequest(({ sessionID }) => sessionID === run.task().sessionID)
+  expect(await run.say('Also a second page')).toBe(true)
+  const [request] = model.requestsOf(run.task().sessionID)
+  if (!request) throw new Error('it was not asked')
+  writeFileSync(join(directoryOf(request), 'half.txt'), 'half\n')
+  await model.waitForRequest(
+    ({ sessionID, messages }) =>
+      sessionID === run.task().sessionID && messages.some(({ content }) => content === 'Also a second page'),
+  )
+  expect((await run.report()).usage.toolCalls).toBeGreaterThan(0)
+  run.stop()
+  const result = await run.result
+  expect(result).toMatchObject({ outcome: { status: 'cancelled' }, code: { type: 'committed' } })
+  expect(await run.say('Too late')).toBe(false)
+  await run.drop()
+})
