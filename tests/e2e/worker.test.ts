@@ -3,13 +3,14 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { JobRunner, NotStarted } from '../../src/fleet/worker/job-runner.ts'
 import { payloadOf, type Payload } from '../../src/fleet/payload.ts'
 import { git } from '../../src/worktree/git.ts'
 import { receive, send } from '../../src/worktree/transport.ts'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { startOpencode, type OpencodeServer } from '../harness/server.ts'
+import { heldReply } from '../harness/replies.ts'
 import { directoryOf, writes } from '../harness/trees.ts'
 
 let model: ScriptedModel
@@ -24,24 +25,34 @@ beforeAll(async () => {
   model = await startModel()
   server = await startOpencode({
     model,
-    config: { snapshot: false, permission: { external_directory: 'allow' } },
+    config: {
+      snapshot: false,
+      permission: { external_directory: 'allow', bash: { '*': 'allow', 'curl *': 'ask' } },
+    },
   })
   launch = realpathSync(mkdtempSync(join(tmpdir(), 'opencode-launch-')))
   execFileSync('git', ['clone', '--quiet', server.directory, join(launch, 'project')])
   mkdirSync(join(launch, 'trees'))
-  const settings = { url: server.url, directory: server.directory, name: 'one', remote: '' }
-  const trees = join(launch, 'trees')
-  runner = await JobRunner.connect({ ...settings, slots: 4, permissionTimeoutMs: 0, setup: '', trees }, log)
 })
 afterAll(async () => {
-  await runner.detach()
   await server.stop()
   await model.close()
   rmSync(launch, { recursive: true, force: true })
 })
-afterEach(() => {
+beforeEach(async () => {
+  runner = await connect()
+})
+afterEach(async () => {
+  await runner.detach()
   if (warnings.length > 0) throw new Error(warnings.splice(0).join('\n'))
 })
+
+/** Connects the worker; again: as a later process of the same worker. */
+function connect(): Promise<JobRunner> {
+  const settings = { url: server.url, directory: server.directory, name: 'one', remote: '' }
+  const trees = join(launch, 'trees')
+  return JobRunner.connect({ ...settings, slots: 4, permissionTimeoutMs: 0, setup: '', trees }, log)
+}
 
 function inLaunch(...args: readonly string[]): string {
   const identity = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
@@ -163,5 +174,99 @@ test('a message reaches the agent at its next step, and a stop ends it with what
   const result = await run.result
   expect(result).toMatchObject({ outcome: { status: 'cancelled' }, code: { type: 'committed' } })
   expect(await run.say('Too late')).toBe(false)
+  await run.drop()
+})
+
+test('a worker that starts again finds its job at work, and hands back the end of the same session', async () => {
+  const { reply, release } = heldReply()
+  model.script = () => reply
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const { sessionID } = run.task()
+  await model.waitForRequest((request) => request.sessionID === sessionID)
+  await runner.detach()
+  runner = await connect()
+  const resumed = await runner.resume(`${job.taskID}.1`)
+  if (!resumed) throw new Error('the job was not found')
+  expect(resumed.task()).toMatchObject({ sessionID, status: 'running' })
+  await runner.stopStrays([resumed])
+  release({ text: 'after the restart' })
+  expect(await resumed.result).toMatchObject({ outcome: { status: 'completed' }, text: 'after the restart' })
+  expect(model.requestsOf(sessionID)).toHaveLength(1)
+  await resumed.drop()
+})
+
+test('a job that ended while its worker was away is handed back with its text and its changes', async () => {
+  const { reply, release } = heldReply()
+  const write = writes('away.txt', 'away\n')
+  model.script = async (request) => {
+    await reply
+    return write(request)
+  }
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const { sessionID } = run.task()
+  await model.waitForRequest((request) => request.sessionID === sessionID)
+  await runner.detach()
+  release({ text: '' })
+  await expect.poll(() => model.requestsOf(sessionID).length).toBe(2)
+  await expect.poll(() => model.requestsOf(sessionID).at(-1)?.outcome).toBe('answered')
+  runner = await connect()
+  const resumed = await runner.resume(`${job.taskID}.1`)
+  const result = await resumed?.result
+  expect(result).toMatchObject({ outcome: { status: 'completed' }, code: { type: 'committed' } })
+  expect(result?.text).toMatch(/^written in /)
+  await resumed?.drop()
+})
+
+test('an agent whose job was given to another worker is stopped, and its tree is kept', async () => {
+  model.script = () => ({ tools: [{ name: 'bash', args: { command: 'sleep 1', description: 'Waits' } }] })
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const { sessionID, worktree } = run.task()
+  await model.waitForRequest((request) => request.sessionID === sessionID)
+  writeFileSync(join(worktree?.root ?? '', 'half.txt'), 'half\n')
+  await runner.detach()
+  runner = await connect()
+  const resumed = await runner.resume(`${job.taskID}.1`)
+  await runner.stopStrays([])
+  expect(resumed?.task().status).toBe('cancelled')
+  expect(existsSync(join(worktree?.root ?? '', 'half.txt'))).toBe(true)
+  const before = model.requestsOf(sessionID).length
+  expect(await runner.resume('bg_ffffffff.1')).toBe(undefined)
+  expect(model.requestsOf(sessionID)).toHaveLength(before)
+  await resumed?.drop()
+})
+
+test('a prompt that the queue does not accept is never sent', async () => {
+  model.script = () => ({ text: 'done' })
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, () => Promise.reject(new Error('the lease is lost')))
+  expect(await run.result).toMatchObject({ outcome: { status: 'failed' } })
+  expect(model.requestsOf(run.task().sessionID)).toEqual([])
+  await run.drop()
+})
+
+test('a question for a permission is in the report, and its rejection lets the agent go on', async () => {
+  model.script = (request) => {
+    const isAnswered = request.messages.some(({ role }) => role === 'tool')
+    return isAnswered
+      ? { text: 'without it' }
+      : { tools: [{ name: 'bash', args: { command: 'curl example.org', description: 'Asks' } }] }
+  }
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  await expect
+    .poll(async () => (await run.report()).questions)
+    .toMatchObject([{ permission: 'bash', patterns: ['curl example.org'] }])
+  const [question] = (await run.report()).questions
+  const query = `directory=${encodeURIComponent(run.task().worktree?.directory ?? '')}`
+  await fetch(`${server.url}/permission/${question?.id}/reply?${query}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ reply: 'reject', message: 'no' }),
+  })
+  expect(await run.result).toMatchObject({ text: 'without it' })
+  expect((await run.report()).questions).toEqual([])
   await run.drop()
 })

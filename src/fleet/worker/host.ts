@@ -78,7 +78,8 @@ export async function connectHost(settings: HostSettings, log: Log, admit: Admis
   const ports = { ...real, opencode, log }
   const rooms = buildRooms(ports, options)
   rooms.agents.resumeLeftTurns()
-  await follow(rooms, ports, new Problems(ports))
+  const problems = new Problems(ports)
+  await follow(rooms, ports, problems)
   const title = `Worker ${name}`
   const parentID = await namedSession(client, { title, key: KEY, name }, systemClock)
   return {
@@ -89,9 +90,10 @@ export async function connectHost(settings: HostSettings, log: Log, admit: Admis
     projects: await projectsOf(git, root, '--all'),
     parentID,
     async detach() {
-      rooms.parents.dispose()
-      await rooms.records.flush()
       rooms.disposal.abort()
+      for (const room of [rooms.parents, rooms.agents, rooms.permissions, rooms.backoff, problems])
+        room.dispose()
+      await rooms.records.flush()
     },
   }
 

@@ -148,7 +148,9 @@ export class AgentRunner implements WorkKind<AgentTask> {
     }
     const messages = await opencode.messages(recorded.sessionID)
     if (!isEnded(task) && this.#leftTurns === 'resume' && isNewestAsked(task, messages)) {
-      const isBusy = task.sessionID in (await opencode.statuses())
+      // OpenCode reports a session in a worktree only where that is asked for.
+      const exclude = task.worktree && opencode.include(task.worktree.directory)
+      const isBusy = task.sessionID in (await opencode.statuses().finally(exclude))
       if (isBusy) return { task: atWork(task, messages, clock.now()), ends: earlierEnds(task, messages) }
     }
     const end = endOf(task, messages, clock.now())
