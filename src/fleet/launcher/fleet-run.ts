@@ -17,6 +17,8 @@ export interface FleetRunPorts {
   readonly jobs: Jobs
   readonly clock: Clock
   readonly log: { warn(message: string): void }
+  /** Aborted when the instance ends: the next one follows the job, and nothing may be offered any more. */
+  readonly disposal: AbortSignal
 }
 
 export type EndedJob = Extract<JobState, { readonly type: 'ended' }>
@@ -81,7 +83,7 @@ export class FleetRun {
     try {
       const offer = await prepare()
       const call = (): Promise<void> => this.#ports.jobs.offer(offer)
-      while (!this.#cause && !(await this.#try(call))) await this.#pause()
+      while (!this.#cause && !this.#ports.disposal.aborted && !(await this.#try(call))) await this.#pause()
     } catch (error) {
       // The code cannot be sent. Nothing was offered.
       this.#end({ refusal: errorText(error) })
@@ -113,8 +115,12 @@ export class FleetRun {
     const call = async (): Promise<void> => {
       isKnown = await this.#ports.jobs.cancel(this.jobID)
     }
-    while (this.#phase !== 'over' && !(await this.#try(call))) await this.#pause()
+    while (!this.#isOver && !(await this.#try(call))) await this.#pause()
     if (!isKnown) this.#end({ refusal: 'it was stopped first' })
+  }
+
+  get #isOver(): boolean {
+    return this.#phase === 'over' || this.#ports.disposal.aborted
   }
 
   #end(over: RunOver): void {
@@ -134,8 +140,15 @@ export class FleetRun {
   }
 
   #pause(): Promise<void> {
+    const { clock, disposal } = this.#ports
     return new Promise((resolve) => {
-      this.#ports.clock.after(RETRY_MS, resolve)
+      const finish = (): void => {
+        cancel()
+        disposal.removeEventListener('abort', finish)
+        resolve()
+      }
+      const cancel = clock.after(RETRY_MS, finish)
+      disposal.addEventListener('abort', finish)
     })
   }
 }

@@ -68,6 +68,8 @@ export class FleetRuns {
   readonly #options: Pick<Options, 'fleet' | 'timeoutMs'>
   /** By the id of the job. */
   readonly #runs = new Map<string, FleetRun>()
+  /** The jobs that an earlier process has offered, and that are not followed yet. */
+  readonly #recovered = new Set<string>()
   #jobs: Promise<Jobs> | undefined
   #cancelPoll = (): void => {}
   /** Whether the states are read now, and whether a later change has made that outdated. */
@@ -81,23 +83,21 @@ export class FleetRuns {
 
   /** As `WorkKind.run`. */
   async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
-    const { clock, log } = this.#ports
+    const { clock, disposal, log } = this.#ports
     if (!hasWorktree(task)) return failed('error', 'a task of a fleet has a worktree')
     const jobID = jobOf(task)
     let cancelLimit = (): void => {}
     let jobs: Jobs
-    let isKnown = false
     try {
       jobs = await this.#open()
-      isKnown = (await jobs.states([jobID])).has(jobID)
     } catch (error) {
       return failed('error', `the fleet's queue cannot be used: ${errorText(error)}`)
     }
     const run = new FleetRun(
-      { jobs, clock, log },
+      { jobs, clock, disposal, log },
       {
         jobID,
-        offer: isKnown ? undefined : () => this.#offerOf(task),
+        offer: this.#recovered.delete(jobID) ? undefined : () => this.#offerOf(task),
         onPrompted: () => {
           onStarted()
           const { timeoutMs } = this.#options
@@ -134,6 +134,7 @@ export class FleetRuns {
     }
     const state = await this.#stateOf(recorded)
     if (state) {
+      this.#recovered.add(jobOf(recorded))
       const started = transition(recorded, { type: 'slotTaken', at: recorded.createdAt }) ?? recorded
       return { task: started, ends: earlier }
     }
