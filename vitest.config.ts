@@ -98,6 +98,22 @@ const browser = {
   },
 }
 
+/** On a real PostgreSQL, which `npm test` does not need: `npm run test:fleet`. */
+const fleet = {
+  test: {
+    ...shared,
+    name: 'fleet',
+    include: ['tests/fleet/**/*.test.ts'],
+    env: SHORT_LIVED,
+    globalSetup: ['tests/harness/temporary.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: patient,
+    maxWorkers: 2,
+    sequence: { groupOrder: 3 },
+  },
+}
+
 export default defineConfig({
-  test: { projects: [...fast, ...real, browser], sequence: { sequencer: HeavyFirst } },
+  test: { projects: [...fast, ...real, browser, fleet], sequence: { sequencer: HeavyFirst } },
 })
