@@ -35,6 +35,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/fleet/worker/planted.ts': { refused: '../../parent/outbox.ts', taken: '../../rooms.ts' },
   'src/fleet/launcher/planted.ts': { refused: '../../tools/tool.ts', taken: '../../work/outcome.ts' },
   'src/fleet/payload.ts': { refused: '../task/task.ts', taken: './launcher/jobs.ts' },
+  'src/fleet/port.ts': { refused: '../tools/tool.ts', taken: './launcher/jobs.ts' },
   'src/parent/planted.ts': { refused: '../work/executor.ts', taken: '../work/kinds.ts' },
   'src/restart/planted.ts': { refused: '../launch/launcher.ts', taken: '../parent/outbox.ts' },
   'src/setup/planted.ts': { refused: '../tools/repeats.ts', taken: '../tools/tool.ts' },
