@@ -1,0 +1,247 @@
+/** A queue of a fleet in the memory of one process: for tests, and for the simulation. It forgets nothing, and keeps to `rules.ts`. */
+import type { Clock } from '../clock.ts'
+import type { Jobs, JobState } from './launcher/jobs.ts'
+import {
+  PROTOCOL,
+  type Claim,
+  type ClaimAnswer,
+  type ClaimRequest,
+  type Claims,
+  type Fleet,
+  type FleetLimits,
+  type FleetTimes,
+  type WorkerProcess,
+} from './port.ts'
+import * as rules from './rules.ts'
+import type { Job } from './rules.ts'
+import { WaitingJobs } from './waiting-jobs.ts'
+
+interface KnownWorker {
+  readonly identity: string
+  readonly process: string
+  /** The processes before this one. */
+  readonly replaced: readonly string[]
+  /** The number of its last request. */
+  readonly number: number
+  readonly heardAt: number
+}
+
+/** How often leases are looked at. */
+const SWEEP_MS = 5000
+
+export class MemoryFleet implements Fleet {
+  readonly #clock: Clock
+  readonly #times: FleetTimes
+  readonly #jobs = new Map<string, Job>()
+  readonly #waiting: WaitingJobs
+  /** The keys of the jobs that take up room, by the name of their worker. */
+  readonly #counted = new Map<string, Set<string>>()
+  readonly #workers = new Map<string, KnownWorker>()
+  /** By provider: until when it holds back its jobs. */
+  readonly #backoffs = new Map<string, number>()
+  readonly #watchers = new Map<string | typeof WORKERS, Set<() => void>>()
+  #cancelSweep: (() => void) | undefined
+
+  constructor(clock: Clock, times: FleetTimes, limits: FleetLimits) {
+    this.#clock = clock
+    this.#times = times
+    this.#waiting = new WaitingJobs(limits)
+  }
+
+  launcher(owner: string): Jobs {
+    const keyOf = (id: string): string => `${owner}/${id}`
+    const change = (id: string, rule: (job: Job) => Job | undefined): boolean => {
+      const next = this.#change(keyOf(id), rule)
+      if (next) this.#tell(WORKERS)
+      return next !== undefined
+    }
+    return {
+      offer: async (offer) => {
+        if (this.#jobs.has(keyOf(offer.id))) return
+        this.#put(rules.newJob(keyOf(offer.id), owner, offer))
+        this.#tell(WORKERS)
+      },
+      states: async (ids) => {
+        const states = ids.map((id): readonly [string, JobState | undefined] => {
+          const job = this.#jobs.get(keyOf(id))
+          return [id, job && rules.stateOf(job, this.#clock.now())]
+        })
+        return new Map(states.filter((entry): entry is [string, JobState] => entry[1] !== undefined))
+      },
+      cancel: async (id) => {
+        if (this.#jobs.has(keyOf(id))) {
+          change(id, (job) => rules.cancel(job, this.#clock.now()))
+          return true
+        }
+        this.#put(rules.refusedJob(keyOf(id), owner, id))
+        return false
+      },
+      say: async (id, message) => change(id, (job) => rules.say(job, message)),
+      acknowledge: async (id) => void change(id, rules.acknowledge),
+      watch: (onChange, signal) => this.#watch(owner, onChange, signal),
+    }
+  }
+
+  readonly claims: Claims = {
+    claim: async (request) => {
+      const answer = this.#admit(request)
+      if (answer) return answer
+      this.#reconcile(request)
+      return this.#resumed(request) ?? this.#claimed(request) ?? { type: 'none' }
+    },
+    beat: async ({ job, fence }, beat) => {
+      const now = this.#clock.now()
+      const { backoff } = beat
+      const held = this.#change(job, (known) => rules.beat(known, fence, beat, now, this.#times))
+      if (!held) return { type: 'lost' }
+      const { cancelledAt, worker } = held.status
+      const known = this.#workers.get(worker.name)
+      if (known?.process === worker.process) this.#workers.set(worker.name, { ...known, heardAt: now })
+      if (backoff) {
+        const until = this.#backoffs.get(backoff.provider) ?? 0
+        this.#backoffs.set(backoff.provider, Math.max(until, now + backoff.forMs))
+      }
+      return { type: 'held', isCancelled: cancelledAt !== undefined, messages: rules.unheard(held) }
+    },
+    settle: async ({ job, fence }, settlement) => {
+      const now = this.#clock.now()
+      if (this.#jobs.get(job)?.settled === fence) return true
+      return (
+        this.#change(job, (known) => rules.settle(known, fence, settlement, now, this.#times)) !== undefined
+      )
+    },
+    watch: (onChange, signal) => this.#watch(WORKERS, onChange, signal),
+  }
+
+  /** How many jobs take up room: of a provider, of a model, or all. */
+  countOf(kind: 'total' | 'provider' | 'model', name = ''): number {
+    return this.#waiting.countOf(kind, name)
+  }
+
+  /** All jobs, for who checks the queue. */
+  all(): Iterable<Job> {
+    return this.#jobs.values()
+  }
+
+  /** Resolves the moments that have passed. */
+  sweep(): void {
+    const now = this.#clock.now()
+    for (const keys of this.#counted.values())
+      for (const key of keys) this.#change(key, (job) => rules.lapse(job, now, this.#times))
+  }
+
+  close(): void {
+    this.#cancelSweep?.()
+  }
+
+  /** Returns why a worker may not claim; `undefined` if it may. */
+  #admit({ worker, number }: ClaimRequest): ClaimAnswer | undefined {
+    const now = this.#clock.now()
+    if (worker.protocol !== PROTOCOL)
+      return {
+        type: 'refused',
+        why: `the queue speaks protocol ${PROTOCOL}, this worker ${worker.protocol}: install one version everywhere`,
+      }
+    const known = this.#workers.get(worker.name)
+    const isOther = known !== undefined && known.identity !== worker.identity
+    if (isOther && now - known.heardAt < this.#times.leaseMs)
+      return {
+        type: 'refused',
+        why: `another worker is named ${worker.name}: start this one with another --name`,
+      }
+    if (known && !isOther && known.replaced.includes(worker.process)) return { type: 'replaced' }
+    if (known && known.process === worker.process && number <= known.number) return { type: 'none' }
+    const replaced = !known || isOther ? [] : known.replaced
+    const isLater = known && !isOther && known.process !== worker.process
+    this.#workers.set(worker.name, {
+      identity: worker.identity,
+      process: worker.process,
+      replaced: isLater ? [...replaced, known.process] : replaced,
+      number,
+      heardAt: now,
+    })
+    return undefined
+  }
+
+  /** Gives up the claims of which the worker does not know, but for those that it may resume. */
+  #reconcile({ worker, holding }: ClaimRequest): void {
+    const now = this.#clock.now()
+    const fences = new Map(holding.map(({ job, fence }) => [job, fence]))
+    for (const key of this.#counted.get(worker.name) ?? [])
+      this.#change(key, (job) => rules.giveUp(job, worker, fences.get(key), now, this.#times))
+  }
+
+  #resumed({ worker, holding }: ClaimRequest): ClaimAnswer | undefined {
+    const now = this.#clock.now()
+    const fences = new Map(holding.map(({ job, fence }) => [job, fence]))
+    for (const key of this.#counted.get(worker.name) ?? []) {
+      const job = this.#change(key, (known) => rules.resume(known, worker, fences.get(key), now, this.#times))
+      if (job) return { type: 'claimed', claim: this.#claimOf(job, 'resume') }
+    }
+    return undefined
+  }
+
+  #claimed({ worker, wants }: ClaimRequest): ClaimAnswer | undefined {
+    const now = this.#clock.now()
+    const inUse = this.#counted.get(worker.name)?.size ?? 0
+    if (wants !== 'any' || inUse >= worker.slots) return undefined
+    const found = this.#findFor(worker, now)
+    if (found === undefined) return undefined
+    const job = this.#change(found, (known) => rules.claim(known, worker, now, this.#times))
+    return job && { type: 'claimed', claim: this.#claimOf(job, 'start') }
+  }
+
+  #findFor(worker: WorkerProcess, now: number): string | undefined {
+    return this.#waiting.find((job) => {
+      const { provider } = job.offer
+      const isHeldBack = provider !== undefined && (this.#backoffs.get(provider) ?? 0) > now
+      return !isHeldBack && rules.isFor(job, worker, now)
+    })?.key
+  }
+
+  #claimOf({ key, offer, owner, fence, failures }: Job, type: Claim['type']): Claim {
+    return { type, job: key, fence, offer, owner, attempt: failures + 1, leaseMs: this.#times.leaseMs }
+  }
+
+  #change<Next extends Job>(key: string, rule: (job: Job) => Next | undefined): Next | undefined {
+    const job = this.#jobs.get(key)
+    const next = job && rule(job)
+    if (next) this.#put(next)
+    return next
+  }
+
+  /** The only writer. */
+  #put(job: Job): void {
+    const before = this.#jobs.get(job.key)
+    this.#jobs.set(job.key, job)
+    this.#waiting.update(before, job)
+    const [was, is] = [before && rules.countedAt(before), rules.countedAt(job)]
+    if (was !== undefined && was !== is) this.#counted.get(was)?.delete(job.key)
+    if (is !== undefined && was !== is) {
+      const keys = this.#counted.get(is) ?? new Set()
+      this.#counted.set(is, keys.add(job.key))
+    }
+    if (before?.status.type !== job.status.type) this.#tell(job.owner)
+    if (is !== undefined) this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => this.#sweepOn())
+  }
+
+  #sweepOn(): void {
+    this.#cancelSweep = undefined
+    this.sweep()
+    if (this.countOf('total') > 0) this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => this.#sweepOn())
+  }
+
+  #tell(whom: string | typeof WORKERS): void {
+    for (const onChange of this.#watchers.get(whom) ?? []) onChange()
+  }
+
+  #watch(whom: string | typeof WORKERS, onChange: () => void, signal: AbortSignal): void {
+    if (signal.aborted) return
+    const watchers = this.#watchers.get(whom) ?? new Set()
+    this.#watchers.set(whom, watchers.add(onChange))
+    signal.addEventListener('abort', () => watchers.delete(onChange))
+  }
+}
+
+/** No name of an owner. */
+const WORKERS = Symbol('workers')

@@ -1,0 +1,82 @@
+/** The jobs that wait for a worker, and how many take up room in the limits. The cost of a claim does not grow with their number. */
+import type { FleetLimits } from './port.ts'
+import { countedAt, type Job } from './rules.ts'
+
+/** The jobs of one provider, one model and the same labels: what holds for one holds for all, but for who could not start it. */
+interface Group {
+  readonly limits: readonly { readonly counter: string; readonly most: number }[]
+  readonly jobs: Map<string, { readonly job: Job; readonly order: number }>
+}
+
+export class WaitingJobs {
+  readonly #limits: FleetLimits
+  readonly #groups = new Map<string, Group>()
+  readonly #counts = new Map<string, number>()
+  /** By key: the place of a job in the queue, which it keeps when it comes back. */
+  readonly #orders = new Map<string, number>()
+
+  constructor(limits: FleetLimits) {
+    this.#limits = limits
+  }
+
+  countOf(kind: 'total' | 'provider' | 'model', name = ''): number {
+    return this.#counts.get(`${kind} ${name}`) ?? 0
+  }
+
+  /** Notes that a job has become another. */
+  update(before: Job | undefined, now: Job): void {
+    const change = countOf(now) - (before ? countOf(before) : 0)
+    if (change !== 0)
+      for (const { counter } of this.#limitsOf(now)) {
+        this.#counts.set(counter, (this.#counts.get(counter) ?? 0) + change)
+      }
+    const group = this.#groupOf(now)
+    if (now.status.type !== 'waiting') {
+      group.jobs.delete(now.key)
+      return
+    }
+    const order = this.#orders.get(now.key) ?? this.#orders.size
+    this.#orders.set(now.key, order)
+    group.jobs.set(now.key, { job: now, order })
+  }
+
+  /** Returns the first job that the limits allow and that `isFit`. */
+  find(isFit: (job: Job) => boolean): Job | undefined {
+    let first: { readonly job: Job; readonly order: number } | undefined
+    for (const { jobs, limits } of this.#groups.values()) {
+      if (limits.some(({ counter, most }) => (this.#counts.get(counter) ?? 0) >= most)) continue
+      for (const entry of jobs.values()) {
+        if (isFit(entry.job)) {
+          if (!first || entry.order < first.order) first = entry
+          break
+        }
+        // Another job of the group is no fitter, unless this one alone is kept from the worker.
+        if (entry.job.status.type === 'waiting' && !entry.job.status.failure) break
+      }
+    }
+    return first?.job
+  }
+
+  #groupOf(job: Job): Group {
+    const { labels, model, provider } = job.offer
+    const name = JSON.stringify([provider, model, labels.toSorted()])
+    const group = this.#groups.get(name) ?? { limits: this.#limitsOf(job), jobs: new Map() }
+    this.#groups.set(name, group)
+    return group
+  }
+
+  #limitsOf({ offer: { model, provider } }: Job): Group['limits'] {
+    const { models, providers, total } = this.#limits
+    return [
+      { counter: 'total ', most: total },
+      ...(provider === undefined
+        ? []
+        : [{ counter: `provider ${provider}`, most: providers[provider] ?? Infinity }]),
+      ...(model === undefined ? [] : [{ counter: `model ${model}`, most: models[model] ?? Infinity }]),
+    ]
+  }
+}
+
+function countOf(job: Job): number {
+  return countedAt(job) === undefined ? 0 : 1
+}
