@@ -1,0 +1,71 @@
+/**
+ * Makes a database the queue of a fleet. The administrator runs it, and not the first who needs it: it creates roles and functions
+ * that act for their owner, which no launcher and no worker may.
+ */
+import { Client } from 'pg'
+import { getConstructionPlans } from 'pg-boss'
+import { UsageError } from '../../usage-error.ts'
+import { explained } from './database.ts'
+import { QUEUE, QUEUE_SCHEMA, ROLES, SCHEMA, SCHEMA_VERSION } from './schema.ts'
+
+/** A limit on agents at work: `total`, `provider` or `model`. */
+export interface Limit {
+  readonly scope: 'total' | 'provider' | 'model'
+  /** A provider, or `provider/model`; '' for the total. */
+  readonly key: string
+  /** Absent: no limit. */
+  readonly most?: number
+}
+
+/** Resolves with whether something was created. Does nothing to a database that is up to date. */
+export async function migrate(url: string, limits: readonly Limit[] = []): Promise<boolean> {
+  const client = new Client({ connectionString: url })
+  try {
+    await client.connect()
+    await client.query('begin')
+    // Two who migrate at once wait for each other.
+    await client.query(`select pg_advisory_xact_lock(hashtextextended('fleet.migrate', 0))`)
+    const version = await versionOf(client)
+    if (version !== undefined && version !== SCHEMA_VERSION)
+      throw new UsageError(
+        `the database has version ${version} of the fleet, and this opencode-background has version ${SCHEMA_VERSION}: use the one that made it`,
+      )
+    if (version === undefined) await create(client)
+    for (const { scope, key, most } of limits) {
+      await client.query('delete from fleet.cap where scope = $1 and key = $2', [scope, key])
+      if (most !== undefined)
+        await client.query('insert into fleet.cap values ($1, $2, $3)', [scope, key, most])
+    }
+    await client.query('commit')
+    return version === undefined
+  } catch (error) {
+    throw error instanceof UsageError ? error : explained(error, url)
+  } finally {
+    // Ends the transaction of a failed migration, too.
+    await client.end().catch(() => {})
+  }
+}
+
+async function versionOf(client: Client): Promise<number | undefined> {
+  const { rows: found } = await client.query<{ there: boolean }>(
+    `select to_regclass('fleet.setting') is not null as there`,
+  )
+  if (found[0]?.there !== true) return undefined
+  return (await client.query<{ version: number }>('select version from fleet.setting')).rows[0]?.version
+}
+
+async function create(client: Client): Promise<void> {
+  await client.query(ROLES)
+  await client.query('set local role fleet_owner')
+  await client.query(withoutTransaction(getConstructionPlans(QUEUE_SCHEMA)))
+  // Our functions alone end jobs, so that pg-boss neither repeats nor expires one.
+  const options = JSON.stringify({ policy: 'standard', retryLimit: 0, deleteAfterSeconds: 0 })
+  await client.query(`select ${QUEUE_SCHEMA}.create_queue($1, $2::jsonb)`, [QUEUE, options])
+  await client.query(SCHEMA)
+  await client.query('reset role')
+}
+
+/** pg-boss's plan is a transaction of its own; here it is a part of one. */
+function withoutTransaction(plan: string): string {
+  return plan.replace(/^\s*BEGIN;/, '').replace(/COMMIT;\s*$/, '')
+}

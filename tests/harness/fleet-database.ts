@@ -1,0 +1,65 @@
+/** A database of a PostgreSQL for one test, with a fleet and its roles. */
+import { Client } from 'pg'
+import { migrate, type Limit } from '../../src/fleet/postgres/migrate.ts'
+import type { FleetTimes } from '../../src/fleet/port.ts'
+import { PASSWORD, type Postgres } from './postgres.ts'
+
+let databases = 0
+
+const LAUNCHERS = ['anna', 'ben']
+/** The role of the workers. */
+export const WORKER = 'worker'
+
+export interface FleetDatabase {
+  readonly name: string
+  /** The URL for a role; default: the administrator. */
+  url(role?: string): string
+  /** Resolves with the rows of a query. */
+  ask<Row>(query: string, role?: string): Promise<Row[]>
+}
+
+/** Makes a database with a fleet. Short times are for tests that wait for them. */
+export async function makeFleetDatabase(
+  postgres: Postgres,
+  settings: {
+    readonly limits?: readonly Limit[]
+    readonly times?: Partial<FleetTimes>
+    /** The roles that launch. */
+    readonly launchers?: readonly string[]
+  } = {},
+): Promise<FleetDatabase> {
+  const { limits = [], times = {}, launchers = LAUNCHERS } = settings
+  databases += 1
+  const name = `fleet_${databases}`
+  const database: FleetDatabase = {
+    name,
+    url: (role) => postgres.url(name, role),
+    async ask<Row>(query: string, role?: string) {
+      return askAt<Row>(postgres.url(name, role), query)
+    },
+  }
+  await askAt(postgres.url('postgres'), `create database ${name}`)
+  await migrate(database.url(), limits)
+  const roles = [...launchers.map((role) => [role, 'launcher']), [WORKER, 'worker']]
+  for (const [role, group] of roles)
+    await database.ask(`do $$ begin
+      if not exists (select from pg_roles where rolname = '${role}') then
+        create role ${role} login password '${PASSWORD}' in role fleet_${group};
+      end if; end $$`)
+  const columns = { leaseMs: 'lease_ms', resumeMs: 'resume_ms', retryMs: 'retry_ms', attempts: 'attempts' }
+  for (const [time, column] of Object.entries(columns)) {
+    const value = times[time as keyof FleetTimes]
+    if (value !== undefined) await database.ask(`update fleet.setting set ${column} = ${value}`)
+  }
+  return database
+}
+
+async function askAt<Row>(url: string, query: string): Promise<Row[]> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query(query)).rows as Row[]
+  } finally {
+    await client.end()
+  }
+}
