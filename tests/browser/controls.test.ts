@@ -230,18 +230,18 @@ test('on paper all rows and the table are light, without controls', async () => 
 
 test('paper shows all of the time, and the screen keeps its zoom', async () => {
   const { page } = await open(SAMPLE)
-  const ticks = (): Promise<string[]> => page.locator('.axis .tick text').allTextContents()
-  const all = await ticks()
+  const labels = (): Promise<string[]> => page.locator('.axis .tick text').allTextContents()
+  const all = await labels()
   await page.locator('svg.rows').focus()
   for (let times = 0; times < 5; times += 1) await page.keyboard.press('+')
-  await expect.poll(ticks).not.toEqual(all)
-  const zoomed = await ticks()
+  await expect.poll(labels).not.toEqual(all)
+  const zoomed = await labels()
   await page.emulateMedia({ media: 'print' })
   await expect.poll(() => page.locator('.paper .row.task').count()).toBeGreaterThan(0)
   // Paper has a width of its own, and so other ticks; but no bar is beyond its edges.
   expect(await page.locator('.paper .beyond:not([d=""])').count()).toBe(0)
   await page.emulateMedia({ media: 'screen' })
-  await expect.poll(ticks).toEqual(zoomed)
+  await expect.poll(labels).toEqual(zoomed)
   expect(await page.locator('.beyond:not([d=""])').count()).toBeGreaterThan(0)
 })
 
