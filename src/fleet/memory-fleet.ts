@@ -7,6 +7,7 @@ import {
   type ClaimAnswer,
   type ClaimRequest,
   type Claims,
+  type ClaimsChange,
   type Fleet,
   type FleetLimits,
   type FleetTimes,
@@ -31,6 +32,7 @@ const SWEEP_MS = 5000
 
 export class MemoryFleet implements Fleet {
   readonly #clock: Clock
+  readonly #onChange: (before: Job | undefined, now: Job) => void
   readonly #times: FleetTimes
   readonly #jobs = new Map<string, Job>()
   readonly #waiting: WaitingJobs
@@ -39,10 +41,19 @@ export class MemoryFleet implements Fleet {
   readonly #workers = new Map<string, KnownWorker>()
   /** By provider: until when it holds back its jobs. */
   readonly #backoffs = new Map<string, number>()
-  readonly #watchers = new Map<string | typeof WORKERS, Set<() => void>>()
+  /** By the owner. */
+  readonly #launchers = new Map<string, Set<() => void>>()
+  readonly #workersWatching = new Set<(change: ClaimsChange) => void>()
   #cancelSweep: (() => void) | undefined
 
-  constructor(clock: Clock, times: FleetTimes, limits: FleetLimits) {
+  /** @param onChange called with each job that has changed */
+  constructor(
+    clock: Clock,
+    times: FleetTimes,
+    limits: FleetLimits,
+    onChange: (before: Job | undefined, now: Job) => void = () => {},
+  ) {
+    this.#onChange = onChange
     this.#clock = clock
     this.#times = times
     this.#waiting = new WaitingJobs(limits)
@@ -52,14 +63,14 @@ export class MemoryFleet implements Fleet {
     const keyOf = (id: string): string => `${owner}/${id}`
     const change = (id: string, rule: (job: Job) => Job | undefined): boolean => {
       const next = this.#change(keyOf(id), rule)
-      if (next) this.#tell(WORKERS)
+      if (next) this.#tellWorkers({ type: 'asked', job: next.key })
       return next !== undefined
     }
     return {
       offer: async (offer) => {
         if (this.#jobs.has(keyOf(offer.id))) return
         this.#put(rules.newJob(keyOf(offer.id), owner, offer))
-        this.#tell(WORKERS)
+        this.#tellWorkers({ type: 'offered' })
       },
       states: async (ids) => {
         const states = ids.map((id): readonly [string, JobState | undefined] => {
@@ -78,7 +89,11 @@ export class MemoryFleet implements Fleet {
       },
       say: async (id, message) => change(id, (job) => rules.say(job, message)),
       acknowledge: async (id) => void change(id, rules.acknowledge),
-      watch: (onChange, signal) => this.#watch(owner, onChange, signal),
+      watch: (onChange, signal) => {
+        const watchers = this.#launchers.get(owner) ?? new Set()
+        this.#launchers.set(owner, watchers)
+        watch(watchers, onChange, signal)
+      },
     }
   }
 
@@ -110,17 +125,12 @@ export class MemoryFleet implements Fleet {
         this.#change(job, (known) => rules.settle(known, fence, settlement, now, this.#times)) !== undefined
       )
     },
-    watch: (onChange, signal) => this.#watch(WORKERS, onChange, signal),
+    watch: (onChange, signal) => watch(this.#workersWatching, onChange, signal),
   }
 
   /** How many jobs take up room: of a provider, of a model, or all. */
   countOf(kind: 'total' | 'provider' | 'model', name = ''): number {
     return this.#waiting.countOf(kind, name)
-  }
-
-  /** All jobs, for who checks the queue. */
-  all(): Iterable<Job> {
-    return this.#jobs.values()
   }
 
   /** Resolves the moments that have passed. */
@@ -215,13 +225,15 @@ export class MemoryFleet implements Fleet {
     const before = this.#jobs.get(job.key)
     this.#jobs.set(job.key, job)
     this.#waiting.update(before, job)
+    this.#onChange(before, job)
     const [was, is] = [before && rules.countedAt(before), rules.countedAt(job)]
     if (was !== undefined && was !== is) this.#counted.get(was)?.delete(job.key)
     if (is !== undefined && was !== is) {
       const keys = this.#counted.get(is) ?? new Set()
       this.#counted.set(is, keys.add(job.key))
     }
-    if (before?.status.type !== job.status.type) this.#tell(job.owner)
+    if (before?.status.type !== job.status.type)
+      for (const onChange of this.#launchers.get(job.owner) ?? []) onChange()
     if (is !== undefined) this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => this.#sweepOn())
   }
 
@@ -231,17 +243,13 @@ export class MemoryFleet implements Fleet {
     if (this.countOf('total') > 0) this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => this.#sweepOn())
   }
 
-  #tell(whom: string | typeof WORKERS): void {
-    for (const onChange of this.#watchers.get(whom) ?? []) onChange()
-  }
-
-  #watch(whom: string | typeof WORKERS, onChange: () => void, signal: AbortSignal): void {
-    if (signal.aborted) return
-    const watchers = this.#watchers.get(whom) ?? new Set()
-    this.#watchers.set(whom, watchers.add(onChange))
-    signal.addEventListener('abort', () => watchers.delete(onChange))
+  #tellWorkers(change: ClaimsChange): void {
+    for (const onChange of this.#workersWatching) onChange(change)
   }
 }
 
-/** No name of an owner. */
-const WORKERS = Symbol('workers')
+function watch<Watcher>(watchers: Set<Watcher>, onChange: Watcher, signal: AbortSignal): void {
+  if (signal.aborted) return
+  watchers.add(onChange)
+  signal.addEventListener('abort', () => watchers.delete(onChange))
+}

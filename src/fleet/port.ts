@@ -124,6 +124,12 @@ export type Settlement =
   /** The prompt may have been sent, and nothing more can be found of the run. */
   | { readonly type: 'interrupted'; readonly why: string }
 
+export type ClaimsChange =
+  /** There may be a job to claim. */
+  | { readonly type: 'offered' }
+  /** The next beat of a job brings something of its launcher. */
+  | { readonly type: 'asked'; readonly job: string }
+
 /** The part of the queue that a worker uses. Each verb rejects if the queue does not answer. */
 export interface Claims {
   /**
@@ -141,8 +147,8 @@ export interface Claims {
   beat(claim: Fence, beat: Beat): Promise<BeatAnswer>
   /** Ends a claim. Resolves with whether the claim still held, or was ended by this settlement before; else nothing is written. */
   settle(claim: Fence, settlement: Settlement): Promise<boolean>
-  /** Calls back when a job may be there for a worker, or an ask on a claim, until `signal`. Calls may be missing: it also polls. */
-  watch(onChange: () => void, signal: AbortSignal): void
+  /** Calls back with what a worker may want to look at, until `signal`. Calls may be missing: it also polls. */
+  watch(onChange: (change: ClaimsChange) => void, signal: AbortSignal): void
 }
 
 /**

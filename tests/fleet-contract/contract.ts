@@ -1,7 +1,7 @@
 /** What each queue of a fleet promises: `src/fleet/port.ts`, as cases that run on any implementation. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Jobs } from '../../src/fleet/launcher/jobs.ts'
-import { DEFAULT_TIMES, type FleetLimits } from '../../src/fleet/port.ts'
+import { DEFAULT_TIMES, type ClaimsChange, type FleetLimits } from '../../src/fleet/port.ts'
 import {
   HandWorker,
   offerOf,
@@ -193,14 +193,15 @@ function jobCases(add: Case): void {
     stop.abort()
   })
 
-  add('a worker is told of an offer and of a cancel', async ({ jobs, under }) => {
+  add('a worker is told of an offer and of a cancel', async ({ jobs, under, worker }) => {
     const stop = new AbortController()
-    let calls = 0
-    under.fleet.claims.watch(() => (calls += 1), stop.signal)
+    const changes: ClaimsChange[] = []
+    under.fleet.claims.watch((change) => changes.push(change), stop.signal)
     await jobs.offer(offerOf('a.1'))
-    await expect.poll(() => calls).toBe(1)
+    await expect.poll(() => changes).toEqual([{ type: 'offered' }])
+    const { job } = await worker('one').claim()
     await jobs.cancel('a.1')
-    await expect.poll(() => calls).toBe(2)
+    await expect.poll(() => changes).toContainEqual({ type: 'asked', job })
     stop.abort()
   })
 }

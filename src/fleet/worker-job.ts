@@ -1,0 +1,349 @@
+/**
+ * One claim of a worker, from its answer until its agent has stopped and the queue knows.
+ *
+ *   starting ──accepted──→ prompted ──the agent has ended──→ settled
+ *      │                      │
+ *      ├─ cancelled, released ┤ (the agent is stopped, then settled)
+ *      └──────────┬───────────┘
+ *                 ↓ the lease has run out, or the queue says so
+ *               lost (the agent is stopped, and nothing is written)
+ *
+ * The lease is measured on the monotonic clock from when the last answered beat was sent, and ends here before it ends at the
+ * queue: the agent has the difference to stop, and a clock may be a little slow.
+ */
+import type { Clock } from '../clock.ts'
+import { errorText } from '../host/opencode.ts'
+import { callWithin } from './call-within.ts'
+import type { Beat, Claim, Claims, Message, Settlement } from './port.ts'
+
+/** An agent at work, as `JobRunner` runs it. */
+export interface RunningJob {
+  /** Resolves with the result when the agent has really stopped. Never rejects. */
+  readonly result: Promise<object>
+  report(): Promise<object>
+  readonly backoff: () => { readonly providerID: string; readonly forMs: number } | undefined
+  /** Resolves with whether the agent reads it. */
+  say(text: string): Promise<boolean>
+  stop(): void
+  /** Resolves with a new checkpoint, if one is due. */
+  checkpoint(): Promise<object | undefined>
+  /** Removes what the job has left at the worker. Never rejects. */
+  drop(): Promise<void>
+}
+
+export interface Runner {
+  /**
+   * Begins a job. Rejects if it cannot be begun; nothing stays then.
+   *
+   * @param accepted called before the prompt is sent, which is sent only if this resolves
+   */
+  start(jobID: string, payload: object, accepted: () => Promise<void>): Promise<RunningJob>
+  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. */
+  resume(jobID: string): Promise<RunningJob | undefined>
+  /** Stops the agents of earlier processes, but for these jobs. */
+  stopStrays(kept: readonly RunningJob[]): Promise<void>
+}
+
+export interface JobPorts {
+  readonly claims: Pick<Claims, 'beat' | 'settle'>
+  readonly clock: Clock
+  readonly runner: Runner
+  readonly log: { warn(message: string): void }
+}
+
+type Phase =
+  | 'starting'
+  | 'prompted'
+  /** The launcher wants an end, or the worker goes away, before the prompt. */
+  | 'cancelled'
+  | 'released'
+  | 'lost'
+  /** The next process of the worker takes care of the agent. */
+  | 'detached'
+  | 'settled'
+
+const BEATS_A_LEASE = 3
+/** The part of the lease after which the worker takes it for lost. */
+const TRUSTED = 5 / 6
+const RETRY_MS = 1000
+/** How long a beat waits for what it is to say. */
+const REPORT_MS = 2000
+
+export class WorkerJob {
+  readonly claim: Claim
+  /** Resolves with the agent once it is begun; `undefined` if it could not be. */
+  readonly begun: Promise<RunningJob | undefined>
+  /** Resolves when the agent has stopped, or is left to the next process, and nothing is written any more. */
+  readonly over: Promise<void>
+  readonly #ports: JobPorts
+  #phase: Phase
+  #run: RunningJob | undefined
+  #cancelFence = (): void => {}
+  #cancelBeat = (): void => {}
+  #isBeating: 'no' | 'yes' | 'again' = 'no'
+  /** Waits for an answer to a beat that says `prompted`. */
+  #prompting: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined
+  /** The last one that the queue does not have. */
+  #checkpoint: object | undefined
+  #checkpointing: 'no' | 'yes' = 'no'
+  /** The messages that were handed over; those that the queue does not know of. */
+  readonly #said = new Set<string>()
+  #heard: readonly string[] = []
+  #saying = Promise.resolve()
+  /** Why there is no agent. */
+  #failure = 'its session is gone'
+  #finish!: () => void
+
+  /**
+   * @param sentAt when the claim was asked for, on the monotonic clock
+   * @param earlier resolves when an earlier claim of the job at this worker is over
+   */
+  constructor(ports: JobPorts, claim: Claim, sentAt: number, earlier: Promise<unknown>) {
+    this.#ports = ports
+    this.claim = claim
+    this.#phase = claim.type === 'resume' ? 'prompted' : 'starting'
+    const finished = new Promise<void>((resolve) => (this.#finish = resolve))
+    this.#leaseFrom(sentAt)
+    this.#beatIn(claim.type === 'resume' ? 0 : claim.leaseMs / BEATS_A_LEASE)
+    this.begun = this.#begin(earlier)
+    void this.#work()
+    this.over = finished
+  }
+
+  get isPrompted(): boolean {
+    return this.#phase === 'prompted'
+  }
+
+  /** Gives the job back, unless its agent was prompted: then it works on. */
+  release(): void {
+    if (this.#phase === 'starting') this.#stopBeforePrompt('released')
+  }
+
+  /** Leaves the agent, and the claim, to the next process of the worker. */
+  detach(): void {
+    if (this.#isGone()) return
+    this.#phase = 'detached'
+    this.#close()
+  }
+
+  /** Takes the claim for lost. */
+  lose(): void {
+    if (this.#isGone()) return
+    this.#ports.log.warn(`${this.claim.offer.id}: the claim is lost; its agent is stopped`)
+    const isPrompted = this.#phase === 'prompted'
+    this.#phase = 'lost'
+    this.#cancelFence()
+    this.#cancelBeat()
+    this.#prompting?.reject(new Error('the lease of the job has run out'))
+    this.#run?.stop()
+    // What was never prompted has left nothing that anybody wants.
+    if (!isPrompted) void this.#dropOnceOver()
+  }
+
+  async #dropOnceOver(): Promise<void> {
+    const run = await this.begun
+    await run?.result
+    await run?.drop()
+  }
+
+  /** The next beat is due now. */
+  beatNow(): void {
+    if (this.#isBeating === 'no') void this.#beat()
+    else this.#isBeating = 'again'
+  }
+
+  async #begin(earlier: Promise<unknown>): Promise<RunningJob | undefined> {
+    const { claim } = this
+    const { runner } = this.#ports
+    try {
+      await earlier
+      if (this.#phase !== 'starting' && this.#phase !== 'prompted') return undefined
+      this.#run =
+        claim.type === 'resume'
+          ? await runner.resume(claim.job)
+          : await runner.start(claim.job, claim.offer.payload, () => this.#accept())
+    } catch (error) {
+      this.#failure = errorText(error)
+    }
+    if (this.#isStopped()) this.#run?.stop()
+    return this.#run
+  }
+
+  async #work(): Promise<void> {
+    const run = await this.begun
+    const result = await run?.result
+    const settlement = this.#settlementOf(result)
+    if (settlement) await this.#settle(settlement)
+    this.#close()
+  }
+
+  /** Returns how the claim ends, once there is no agent any more. */
+  #settlementOf(result: object | undefined): Settlement | undefined {
+    switch (this.#phase) {
+      case 'lost':
+      case 'detached':
+      case 'settled':
+        return undefined
+      case 'cancelled':
+      case 'released':
+        return { type: this.#phase }
+      case 'prompted':
+      case 'starting':
+        if (result) return { type: 'result', result }
+        if (this.claim.type === 'resume') return { type: 'interrupted', why: this.#failure }
+        return { type: 'notStarted', why: this.#failure }
+    }
+  }
+
+  /** Tells the queue until it answers, as long as the lease holds. */
+  async #settle(settlement: Settlement): Promise<void> {
+    const { claims, clock, log } = this.#ports
+    while (!this.#isGone()) {
+      try {
+        const isHeld = await this.#call(claims.settle(this.claim, settlement))
+        if (this.#isGone()) return
+        if (isHeld) {
+          this.#phase = 'settled'
+          await this.#run?.drop()
+        } else this.lose()
+        return
+      } catch (error) {
+        log.warn(`${this.claim.offer.id}: its end could not be told: ${errorText(error)}`)
+        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+      }
+    }
+  }
+
+  #close(): void {
+    this.#cancelFence()
+    this.#cancelBeat()
+    this.#finish()
+  }
+
+  #isGone(): boolean {
+    return this.#phase === 'lost' || this.#phase === 'detached' || this.#phase === 'settled'
+  }
+
+  #isStopped(): boolean {
+    return this.#phase !== 'starting' && this.#phase !== 'prompted' && this.#phase !== 'detached'
+  }
+
+  /** Resolves once the queue has accepted that the prompt is sent. */
+  #accept(): Promise<void> {
+    if (this.#phase !== 'starting') return Promise.reject(new Error(`the job is ${this.#phase}`))
+    const accepted = new Promise<void>((resolve, reject) => (this.#prompting = { resolve, reject }))
+    this.beatNow()
+    return accepted
+  }
+
+  #stopBeforePrompt(phase: 'cancelled' | 'released'): void {
+    this.#phase = phase
+    this.#prompting?.reject(new Error(`the job was ${phase}`))
+    this.#run?.stop()
+  }
+
+  #leaseFrom(sentAt: number): void {
+    const { clock } = this.#ports
+    this.#cancelFence()
+    const left = sentAt + this.claim.leaseMs * TRUSTED - clock.monotonic()
+    this.#cancelFence = clock.after(Math.max(0, left), () => this.lose())
+  }
+
+  #beatIn(ms: number): void {
+    this.#cancelBeat()
+    this.#cancelBeat = this.#ports.clock.after(ms, () => this.beatNow())
+  }
+
+  async #beat(): Promise<void> {
+    const { claims, clock, log } = this.#ports
+    this.#isBeating = 'yes'
+    this.#cancelBeat()
+    let nextMs = this.claim.leaseMs / BEATS_A_LEASE
+    try {
+      const beat = await this.#nextBeat()
+      if (this.#isGone()) return
+      const sentAt = clock.monotonic()
+      const answer = await this.#call(claims.beat(this.claim, beat))
+      if (this.#isGone()) return
+      if (answer.type === 'lost') {
+        this.lose()
+        return
+      }
+      this.#leaseFrom(sentAt)
+      this.#heard = this.#heard.filter((id) => !beat.heard.includes(id))
+      if (beat.checkpoint === this.#checkpoint) this.#checkpoint = undefined
+      if (answer.isCancelled) this.#cancel()
+      else if (this.#phase === 'starting' && beat.phase === 'prompted') {
+        this.#phase = 'prompted'
+        this.#prompting?.resolve()
+      }
+      for (const message of answer.messages) this.#say(message)
+    } catch (error) {
+      log.warn(`${this.claim.offer.id}: the queue did not answer: ${errorText(error)}`)
+      nextMs = RETRY_MS
+    } finally {
+      const isDue = this.#wasAsked()
+      this.#isBeating = 'no'
+      if (!this.#isGone()) this.#beatIn(isDue ? 0 : nextMs)
+    }
+  }
+
+  #wasAsked(): boolean {
+    return this.#isBeating === 'again'
+  }
+
+  async #nextBeat(): Promise<Beat> {
+    const { clock } = this.#ports
+    const run = this.#run
+    const report = run && (await callWithin(clock, REPORT_MS, run.report()).catch(() => undefined))
+    const backoff = run?.backoff()
+    if (run && this.#phase === 'prompted') void this.#takeCheckpoint(run)
+    const isPrompting = this.#phase === 'starting' && this.#prompting !== undefined
+    return {
+      phase: isPrompting || this.#phase === 'prompted' ? 'prompted' : 'starting',
+      ...(report && { report }),
+      ...(this.#checkpoint && { checkpoint: this.#checkpoint }),
+      ...(backoff && { backoff: { provider: backoff.providerID, forMs: backoff.forMs } }),
+      heard: this.#heard,
+    }
+  }
+
+  /** Makes a checkpoint for a later beat: that takes longer than a beat may wait. */
+  async #takeCheckpoint(run: RunningJob): Promise<void> {
+    if (this.#checkpointing === 'yes') return
+    this.#checkpointing = 'yes'
+    try {
+      this.#checkpoint = (await run.checkpoint()) ?? this.#checkpoint
+    } catch (error) {
+      this.#ports.log.warn(`${this.claim.offer.id}: no checkpoint could be made: ${errorText(error)}`)
+    }
+    this.#checkpointing = 'no'
+  }
+
+  #cancel(): void {
+    if (this.#phase === 'starting') this.#stopBeforePrompt('cancelled')
+    else this.#run?.stop()
+  }
+
+  #say({ id, text }: Message): void {
+    const run = this.#run
+    if (!run || this.#said.has(id)) return
+    this.#said.add(id)
+    this.#saying = this.#sayAfter(this.#saying, run, { id, text })
+  }
+
+  async #sayAfter(earlier: Promise<void>, run: RunningJob, { id, text }: Message): Promise<void> {
+    await earlier
+    try {
+      await run.say(text)
+      this.#heard = [...this.#heard, id]
+    } catch (error) {
+      this.#said.delete(id)
+      this.#ports.log.warn(`${this.claim.offer.id}: a message could not be sent: ${errorText(error)}`)
+    }
+  }
+
+  #call<Value>(call: Promise<Value>): Promise<Value> {
+    return callWithin(this.#ports.clock, this.claim.leaseMs / BEATS_A_LEASE, call)
+  }
+}
