@@ -28,6 +28,8 @@ export interface HostSettings {
   readonly slots: number
   /** How long a question of an agent for a permission may stay unanswered, in milliseconds. */
   readonly permissionTimeoutMs: number
+  /** The remote of the clone from which missing commits are fetched; '': none. */
+  readonly remote: string
   /** The command line that runs in each new worktree; '': none. */
   readonly setup: string
   /** Contains the worktrees; '': the usual place. */
@@ -56,10 +58,12 @@ export type Admission = (sessionID: string) => Promise<void>
 
 /** Connects to OpenCode. Rejects with a `UsageError` that says what to do, if that or the clone cannot be used. */
 export async function connectHost(settings: HostSettings, log: Log, admit: Admission): Promise<Host> {
-  const { directory, name, slots, url } = settings
+  const { directory, name, remote, slots, url } = settings
   const { root } = await checkoutOf(git, directory).catch((error: Error) => {
     throw new UsageError(`--directory: ${error.message}`)
   })
+  if (remote !== '' && (await git(root, ['remote', 'get-url', remote], { answers: [2, 128] })).code !== 0)
+    throw new UsageError(`--remote: ${directory} has no remote ${remote}`)
   const client = createOpencodeClient({ baseUrl: url, directory, headers: authorization() })
   await answered('config.get', systemClock, (signal) => client.config.get({ signal })).catch(
     (error: unknown) => {

@@ -20,6 +20,7 @@ import { makeBundle, transferRef } from '../../worktree/bundles.ts'
 import { checkpointOf as filesOf, dropTree, receive, refuseNoDirectory } from '../../worktree/transport.ts'
 import {
   checkpointOf,
+  readPayload,
   reportOf,
   resultOf,
   type Checkpoint,
@@ -27,6 +28,7 @@ import {
   type Report,
   type Result,
 } from '../payload.ts'
+import type { Runner, RunningJob } from '../worker-job.ts'
 import { connectHost, type Host, type HostSettings } from './host.ts'
 
 /** The key in the metadata of a child session whose value names its job. */
@@ -38,7 +40,7 @@ export class NotStarted extends Error {
 }
 
 /** A job at work. */
-export interface JobRun {
+export interface JobRun extends RunningJob {
   /** Resolves with the result when the agent has really stopped and its changes are a commit. Never rejects. */
   readonly result: Promise<Result>
   /** The present state of its task. */
@@ -69,11 +71,6 @@ interface JobRequest {
   readonly payload: Payload
 }
 
-interface Options {
-  /** The remote of the clone from which missing commits are fetched; '': none. */
-  readonly remote: string
-}
-
 interface Begun {
   /** The task here. */
   readonly taskID: string
@@ -88,14 +85,19 @@ const CHECKPOINT_CALLS = 20
 /** The length of an activity in a report: a tool's title can have any. */
 const LONGEST_ACTIVITY = 300
 
-export class JobRunner {
+export class JobRunner implements Runner {
   readonly #host: Host
   readonly #log: Pick<Log, 'warn'>
-  readonly #options: Options
+  readonly #options: Pick<HostSettings, 'remote'>
   /** By the session of a job that was not prompted yet. */
   readonly #gates: Map<string, Accepted>
 
-  private constructor(host: Host, gates: Map<string, Accepted>, log: Pick<Log, 'warn'>, options: Options) {
+  private constructor(
+    host: Host,
+    gates: Map<string, Accepted>,
+    log: Pick<Log, 'warn'>,
+    options: Pick<HostSettings, 'remote'>,
+  ) {
     this.#host = host
     this.#gates = gates
     this.#log = log
@@ -103,7 +105,7 @@ export class JobRunner {
   }
 
   /** Connects to the OpenCode of the settings. Rejects with a `UsageError` that says what to do. */
-  static async connect(settings: HostSettings & Options, log: Log): Promise<JobRunner> {
+  static async connect(settings: HostSettings, log: Log): Promise<JobRunner> {
     const gates = new Map<string, Accepted>()
     const host = await connectHost(settings, log, async (sessionID) => {
       try {
@@ -126,7 +128,8 @@ export class JobRunner {
    *
    * @param accepted called before the prompt is sent
    */
-  async start(jobID: string, payload: Payload, accepted: Accepted): Promise<JobRun> {
+  async start(jobID: string, given: object, accepted: Accepted): Promise<JobRun> {
+    const payload = accordingToSchema(given)
     const { checkout, git, parentID, rooms } = this.#host
     const { code, description, taskID } = payload
     try {
@@ -160,9 +163,9 @@ export class JobRunner {
   }
 
   /** Stops the agents of jobs that another worker may have by now: those of an earlier process that were not resumed. */
-  async stopStrays(kept: readonly JobRun[]): Promise<void> {
+  async stopStrays(kept: readonly RunningJob[]): Promise<void> {
     const { executor, store } = this.#host.rooms
-    const ids = new Set(kept.map((run) => run.task().id))
+    const ids = new Set(kept.map((run) => (run as JobRun).task().id))
     const strays = [...store.all()].filter((task) => !ids.has(task.id) && !isEnded(task))
     await Promise.all(strays.map(({ id }) => executor.cancel(id, 'parent')))
   }
@@ -319,6 +322,14 @@ export class JobRunner {
     } catch (error) {
       return kept(errorText(error))
     }
+  }
+}
+
+function accordingToSchema(given: object): Payload {
+  try {
+    return readPayload(given)
+  } catch (error) {
+    throw new NotStarted(errorText(error), { cause: error })
   }
 }
 
