@@ -30,9 +30,28 @@ function startingFrom(planned: Worktree, { id, worktree: { base }, changes }: Do
   return { ...planned, base, from: { taskID: id, commit: changes.commit } }
 }
 
-test.each(['before it', 'not', 'by a merge'])(
-  'an apply of a follower writes the changes of both tasks, where those of the first were applied %s',
-  async (when) => {
+/** How the changes of the first task come into the checkout before the follower's; resolves with what git or the apply says. */
+const FIRST_COMES: Record<string, (repository: Repository, first: Done) => Promise<object>> = {
+  'before it': (repository, first) => apply(repository, first),
+  not: () => Promise.resolve({}),
+  'by a merge': (repository, first) => {
+    // The branch has the file, so that git would refuse to overwrite it.
+    rmSync(join(repository.root, 'draft.txt'))
+    return Promise.resolve({ merged: repository.git(['merge', '--quiet', first.worktree.branch]) })
+  },
+}
+
+function apply({ worktrees }: Repository, { id, worktree, changes }: Done): Promise<object> {
+  return worktrees.apply(worktree, { id }, 'commit' in changes ? changes.commit : '', false)
+}
+
+test.each([
+  { when: 'before it', says: { type: 'applied' } },
+  { when: 'not', says: {} },
+  { when: 'by a merge', says: { merged: '' } },
+])(
+  'an apply of a follower writes the changes of both tasks, where those of the first were applied $when',
+  async ({ when, says }) => {
     const repository = createRepository()
     repository.write('draft.txt', 'not committed\n')
     const first = await run(repository, (root) => repository.write('page.txt', 'one\n', root))
@@ -48,15 +67,8 @@ test.each(['before it', 'not', 'by a merge'])(
     )
     expect(seen).toEqual(['one\n', 'not committed\n'])
     expect(second.changes).toMatchObject({ type: 'committed', files: 2, conflicts: [] })
-    const apply = ({ id, worktree, changes }: Done): Promise<object> =>
-      repository.worktrees.apply(worktree, { id }, 'commit' in changes ? changes.commit : '', false)
-    if (when === 'before it') await apply(first)
-    if (when === 'by a merge') {
-      // The branch has the file, so that git would refuse to overwrite it.
-      rmSync(join(repository.root, 'draft.txt'))
-      repository.git(['merge', '--quiet', first.worktree.branch])
-    }
-    expect(await apply(second)).toMatchObject({ type: 'applied' })
+    expect(await FIRST_COMES[when]?.(repository, first)).toMatchObject(says)
+    expect(await apply(repository, second)).toMatchObject({ type: 'applied' })
     expect(repository.read('page.txt')).toBe('one\ntwo\n')
     expect(repository.read('more.txt')).toBe('more\n')
     expect(
