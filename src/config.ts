@@ -274,10 +274,12 @@ export const optionsSchema = z.strictObject({
       group({
         url: option(z.string(), '', meaning('the URL of its `opencode serve`, without a password')),
         directory: option(z.string(), '', meaning('absolute: its clone of the repository')),
-        password: option(
-          z.string().check(z.regex(/^({env:\w+})?$/, 'expected {env:NAME}, never the password itself')),
+        passwordEnv: option(
+          z.string().check(z.regex(/^([A-Z_][A-Z0-9_]*)?$/, 'expected the NAME of a variable in capitals')),
           '',
-          meaning('`"{env:NAME}"`: the environment variable with the password of its server'),
+          meaning(
+            'the name of the environment variable with the password of its server, as `"BIG_PASSWORD"`; not `{env:…}`, which OpenCode replaces by the value',
+          ),
         ),
         slots: option(slots, 2, meaning('maximum number of agents at work there')),
         labels: option(z.array(z.string()), [], meaning('what tasks can name in `where` instead of it')),

@@ -91,7 +91,8 @@ async function replyTo(
         return { ok: true, text: `${next.id} is ${next.status}, run ${next.run}.` }
       }
       case 'output': {
-        const text = kindOf(task).textOf?.(task, OUTPUT_BYTES)
+        const its = kindOf(task)
+        const text = its.textOf?.(task, OUTPUT_BYTES) ?? (await its.report(task, {})).transcript?.text
         if (text === undefined) return { ok: false, text: `${task.id} has no output.` }
         return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
       }

@@ -286,7 +286,8 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     enqueue: (task) => order.enqueue(task),
   })
   if (options.tmux.enabled && server) {
-    const runsInSession = (task: Task): boolean => traitsOf(task).runsInSession
+    const runsInSession = (task: Task): boolean =>
+      traitsOf(task).runsInSession && !('place' in task && task.place)
     // Loaded lazily, because few users want panes, and each server would read the code at its start.
     import('./panes.ts').then(
       ({ Panes }) =>

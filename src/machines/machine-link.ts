@@ -64,10 +64,9 @@ export class MachineLink {
 
   /** Returns why no task can start there; `undefined` if one can. */
   async refusal(): Promise<string | undefined> {
-    const { url, password } = this.options
-    const variable = /\w+(?=\}$)/.exec(password)?.[0]
-    if (variable !== undefined && !process.env[variable])
-      return `the environment variable ${variable} with its password is not set`
+    const { url, passwordEnv } = this.options
+    if (passwordEnv !== '' && !process.env[passwordEnv])
+      return `the environment variable ${passwordEnv} with its password is not set`
     try {
       const { version } = (await this.#get('/global/health', PROBE_LIMIT_MS)) as { readonly version?: string }
       if (!SUPPORTED.test(version ?? ''))
@@ -77,7 +76,7 @@ export class MachineLink {
     } catch (error) {
       const reason = reasonOf(error)
       if (reason === 'unauthorized')
-        return `its server has a password, and ${variable === undefined ? 'the option password is not set' : `${variable} has another one`}`
+        return `its server has a password, and ${passwordEnv === '' ? 'the option passwordEnv is not set' : `${passwordEnv} has another one`}`
       if (reason !== 'noAnswer') return errorText(error)
       return `it does not answer at ${url}; start \`opencode serve\` there, and check the tunnel`
     }
@@ -245,8 +244,8 @@ interface Answer {
 }
 
 /** Returns the header with the password that the environment holds; none without one. */
-function authorizationOf({ password }: MachineOptions): Readonly<Record<string, string>> {
-  const secret = process.env[/\w+(?=\}$)/.exec(password)?.[0] ?? ''] ?? ''
+function authorizationOf({ passwordEnv }: MachineOptions): Readonly<Record<string, string>> {
+  const secret = process.env[passwordEnv] ?? ''
   return secret === ''
     ? {}
     : { authorization: `Basic ${Buffer.from(`opencode:${secret}`).toString('base64')}` }

@@ -154,7 +154,7 @@ export class MachineRuns {
     const gone = {
       url: 'http://127.0.0.1:0',
       directory: '/',
-      password: '',
+      passwordEnv: '',
       slots: 1,
       labels: [],
       untracked: false,
@@ -277,7 +277,8 @@ export class MachineRuns {
         metadata: { 'background-machine': { task: task.id, session: task.sessionID } },
       }))
     if (stop.aborted) return undefined
-    store.dispatch(task.id, { type: 'placed', sessionID, directory: tree.directory })
+    const { url } = link.options
+    store.dispatch(task.id, { type: 'placed', sessionID, directory: tree.directory, url })
     await recorded(task)
     // A prompt without this record could be sent again by a later process.
     const written = readRecord(await opencode.session(task.sessionID))?.task

@@ -59,12 +59,12 @@ function isProvedElsewhere(task: Task): boolean {
  * @param sessionHasMinutes whether the session of the task has a budget of minutes
  */
 function isRecordedFor(task: Task, { type }: StoreEvent, sessionHasMinutes: boolean): boolean {
-  const { worktree, budget } = { worktree: undefined, budget: undefined, ...task }
+  const { worktree, budget, place } = { worktree: undefined, budget: undefined, place: undefined, ...task }
   // The record alone tells the time at work from the waits.
   const hasTimeBudget = sessionHasMinutes || budget?.minutes !== undefined
   if (type === 'slotTaken') return worktree !== undefined || hasTimeBudget
   if (type === 'permissionReplied') return hasTimeBudget
-  return type === 'prompted' && !traitsOf(task).runsInSession
+  return type === 'prompted' && (place?.type === 'machine' || !traitsOf(task).runsInSession)
 }
 
 /** Returns the metadata without the record, because each write creates the record anew. */

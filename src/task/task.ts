@@ -256,7 +256,7 @@ export type TaskEvent =
   /** The default time limit of a command is over, and the command listens on a port. */
   | { readonly type: 'listening'; readonly listening: Listening }
   /** The session on the machine exists, and is not prompted yet. */
-  | { readonly type: 'placed'; readonly sessionID: string; readonly directory: string }
+  | { readonly type: 'placed'; readonly sessionID: string; readonly directory: string; readonly url: string }
   /** The machine has not answered since `at`. */
   | { readonly type: 'contactLost'; readonly at: number }
   | { readonly type: 'contactFound' }

@@ -1,6 +1,7 @@
 /** The actions that a person may take on a task in its state. Pure. */
+import { machineOf } from '../task/place.ts'
 import { formatAsked } from '../text/format.ts'
-import { isEnded } from '../task/task.ts'
+import { isEnded, type Task } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
@@ -41,6 +42,18 @@ export function choicesFor(view: TaskView): readonly Choice[] {
     ...choiceIf(hasChanges, 'Remove its worktree', 'remove'),
     { title: `Copy its id: ${task.id}`, action: { type: 'copy' } },
   ]
+}
+
+/** Returns how to open the session of a task on another machine; `undefined` for a session that can be opened here. */
+export function openCommandOf(task: Task): string | undefined {
+  const place = machineOf(task)
+  if (!place) return undefined
+  if (place.url === undefined) return `It has not started on ${place.name} yet.`
+  return [
+    `Its session is on ${place.name}, in ${place.directory}. In another terminal:`,
+    `opencode attach ${place.url} --session ${place.sessionID}`,
+    `If ${place.name} has a password, set OPENCODE_SERVER_PASSWORD to it there first.`,
+  ].join('\n\n')
 }
 
 type Simple = Exclude<Action['type'], 'answer'>

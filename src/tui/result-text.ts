@@ -8,7 +8,8 @@ import type { Host } from './host.ts'
 type Ask = (task: Task, request: Omit<TaskRequest, 'id' | 'run' | 'answer'>) => Promise<RequestReply>
 
 export async function textOf(task: Task, host: Pick<Host, 'messages'>, ask: Ask): Promise<string> {
-  if (!('promptIDs' in task)) {
+  // The session of an agent on another machine has only the record.
+  if (!('promptIDs' in task) || task.place) {
     const { ok, text } = await ask(task, { kind: 'output' })
     if (!ok) throw new Error(text)
     return text.trim() === '' ? '(no output)' : text

@@ -8,7 +8,7 @@ import { sanitize } from '../text/sanitize.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
-import { choicesFor, type Action } from './actions.ts'
+import { choicesFor, openCommandOf, type Action } from './actions.ts'
 import { truncate } from './truncate.ts'
 import type { Host } from './host.ts'
 import { entriesOf, totalOf } from './row-text.ts'
@@ -102,6 +102,10 @@ function act(ports: DialogPorts, view: TaskView, action: Action): void {
   const { task } = view
   switch (action.type) {
     case 'open':
+      if (openCommandOf(task) !== undefined) {
+        showOpenCommand(ports, task)
+        return
+      }
       api.ui.dialog.clear()
       api.route.navigate('session', { sessionID: task.sessionID })
       return
@@ -141,6 +145,13 @@ function act(ports: DialogPorts, view: TaskView, action: Action): void {
       api.ui.dialog.clear()
       toastFailure(ports, host.reply(action.requestID, action.reply, treeOf(task)?.directory))
   }
+}
+
+/** Shows how to open a session that is on another machine. The password of that is in no record. */
+function showOpenCommand({ api }: DialogPorts, task: Task): void {
+  const title = truncate(task.description, TITLE_WIDTH)
+  api.ui.dialog.replace(() => <Reader api={api} title={title} text={openCommandOf(task) ?? ''} />)
+  api.ui.dialog.setSize('large')
 }
 
 function confirmCancelAll(ports: DialogPorts): void {
@@ -211,7 +222,9 @@ async function toastSuccess({ api }: DialogPorts, doing: Promise<RequestReply>):
 
 /** Aborts the session of an agent at work, as ESC does. The server part cancels all other tasks. */
 async function cancel({ host, ask }: DialogPorts, { task, phase }: TaskView): Promise<RequestReply | void> {
-  if (!traitsOf(task).runsInSession || phase === 'pending') return ask(task, { kind: 'cancel' })
+  const isElsewhere = 'place' in task && task.place !== undefined
+  if (isElsewhere || !traitsOf(task).runsInSession || phase === 'pending')
+    return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
 }
 

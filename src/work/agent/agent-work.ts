@@ -41,9 +41,10 @@ export type Place = MachinePlace | FleetPlace
 export interface MachinePlace {
   readonly type: 'machine'
   readonly name: string
-  /** The session there, and its directory; absent before it exists. The task's own session holds the record alone. */
+  /** The session there, its directory, and the URL of its server; absent before it exists. The task's own session holds the record alone. */
   readonly sessionID?: string
   readonly directory?: string
+  readonly url?: string
 }
 
 /** At any worker of the fleet that has these labels. */
@@ -128,6 +129,7 @@ export const agentSchema = z.object({
         name: z.string(),
         sessionID: z.exactOptional(z.string()),
         directory: z.exactOptional(z.string()),
+        url: z.exactOptional(z.string()),
       }),
       z.object({ type: z.literal('fleet'), labels: z.array(z.string()) }),
     ]),

@@ -1,5 +1,6 @@
 /** The traits of agents. Pure. */
 import { formatCost, formatTokens } from '../../text/format.ts'
+import { isLost } from '../../task/task.ts'
 import type { Traits } from '../traits.ts'
 import { agentSchema, type AgentWork } from './agent-work.ts'
 import { changesLines, placeLines, whereText, worktreeLines } from './changes-text.ts'
@@ -34,6 +35,9 @@ export const AGENT = {
   endLines: ({ worktree, changes, place }) =>
     worktree && changes ? changesLines(worktree, changes, place) : [],
   endHint: () => undefined,
-  runningDetail: (_, activity) => activity ?? 'starting',
+  runningDetail: (task, activity) =>
+    isLost(task)
+      ? `no contact with ${task.place?.type === 'machine' ? task.place.name : 'the fleet'}`
+      : (activity ?? (task.place ? undefined : 'starting')),
   actions: { read: 'Read the result', stop: 'Cancel it' },
 } satisfies Traits<AgentWork>

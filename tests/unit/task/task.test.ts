@@ -33,7 +33,7 @@ const EVENTS: { readonly [Type in TaskEvent['type']]: readonly Extract<TaskEvent
   monitored: [{ type: 'monitored', monitored: { matches: 3, notices: 1, at: 4 } }],
   outputMatched: [{ type: 'outputMatched', match: { text: 'ready', at: 4 } }],
   listening: [{ type: 'listening', listening: { port: 3000, at: 4 } }],
-  placed: [{ type: 'placed', sessionID: 'ses_there', directory: '/there' }],
+  placed: [{ type: 'placed', sessionID: 'ses_there', directory: '/there', url: 'http://there' }],
   contactLost: [{ type: 'contactLost', at: 4 }],
   contactFound: [{ type: 'contactFound' }],
   permissionAsked: ['one', 'two'].map((id) => ({
