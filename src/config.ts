@@ -272,8 +272,16 @@ export const optionsSchema = z.strictObject({
         .string()
         .check(z.regex(/^(?!any$)[a-z][\w-]{0,31}$/, 'expected a short lowercase name other than "any"')),
       group({
-        url: option(z.string(), '', meaning('the URL of its `opencode serve`, without a password')),
-        directory: option(z.string(), '', meaning('absolute: its clone of the repository')),
+        url: option(
+          z.string().check(z.regex(/^(https?:\/\/[^@\s]+)?$/, 'expected a URL without a password')),
+          '',
+          meaning('the URL of its `opencode serve`, without a password'),
+        ),
+        directory: option(
+          z.string().check(z.regex(/^(\/.*)?$/, 'expected an absolute path')),
+          '',
+          meaning('absolute: its clone of the repository'),
+        ),
         passwordEnv: option(
           z.string().check(z.regex(/^([A-Z_][A-Z0-9_]*)?$/, 'expected the NAME of a variable in capitals')),
           '',

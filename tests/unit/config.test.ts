@@ -121,3 +121,24 @@ test('the problem of a dotted option name shows how to nest the option', () => {
     'constructor.name: there is no such option',
   ])
 })
+
+test('a machine needs a URL and a directory, and keeps no password', () => {
+  const usable = { url: 'http://127.0.0.1:4097', directory: '/clone' }
+  const { options, problems } = parseOptions({
+    machines: {
+      big: { ...usable, slot: 3 },
+      literal: { ...usable, passwordEnv: 'sesame' },
+      inside: { ...usable, url: 'http://me:sesame@127.0.0.1:4097' },
+      bare: {},
+    },
+  })
+  expect(Object.keys(options.machines)).toEqual(['big', 'literal'])
+  expect(options.machines['literal']?.passwordEnv).toBe('')
+  expect(problems.toSorted()).toEqual([
+    'machines.bare: needs url and directory; it is left out',
+    'machines.big.slot: there is no such option',
+    'machines.inside.url: expected a URL without a password; the default is used',
+    'machines.inside: needs url and directory; it is left out',
+    'machines.literal.passwordEnv: expected the NAME of a variable in capitals; the default is used',
+  ])
+})
