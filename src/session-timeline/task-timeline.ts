@@ -34,6 +34,8 @@ export interface TimelineContext {
 const NAME_LENGTH = 200
 /** The number of steps in a full record: earlier ones were dropped. */
 const FULL_RECORD = 40
+/** What the steps alone tell. */
+const WAITS = 'waits for permissions and for the provider'
 
 export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTimeline {
   const { task, steps } = read
@@ -180,10 +182,11 @@ function unknownIn({ steps, messages, task }: ReadTask, runs: readonly RunTimeli
   const hasForgotten =
     steps.length >= FULL_RECORD && first !== undefined && began !== undefined && first.at > began
   return [
-    ...(runs.some(({ status }) => status === undefined) ? ['its first runs'] : []),
-    ...(hasForgotten || steps.length === 0
-      ? [`waits for permissions and for the provider${hasForgotten ? ' before its newest steps' : ''}`]
+    ...(runs.some(({ status }) => status === undefined)
+      ? ['its first runs (a record keeps the newest run and some before it)']
       : []),
+    ...(hasForgotten ? [`${WAITS} before its newest steps (a record keeps ${FULL_RECORD} steps)`] : []),
+    ...(steps.length === 0 ? [`${WAITS} (its record has no steps that can be read)`] : []),
     ...(messages === undefined && task.kind === 'agent' ? ['its messages, which OpenCode did not list'] : []),
   ]
 }

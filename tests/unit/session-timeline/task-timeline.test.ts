@@ -79,7 +79,7 @@ test('the runs that a record has lost are unknown since the creation of the sess
     to: 50_000,
     phases: [{ type: 'unknown', from: 900, to: 50_000 }],
   })
-  expect(unknown[0]).toBe('its first runs')
+  expect(unknown[0]).toBe('its first runs (a record keeps the newest run and some before it)')
 })
 
 test('a failed run has its reason', () => {
@@ -145,6 +145,24 @@ test('what OpenCode did not list is named as unknown', () => {
   expect(taskTimeline(read({ messages: undefined }), NOTHING).unknown).toContain(
     'its messages, which OpenCode did not list',
   )
+})
+
+test('waits that a record cannot tell are named with why: it keeps 40 steps, or has none', () => {
+  const waitsOf = (count: number): readonly string[] => {
+    const steps = Array.from({ length: count }, (_, index) => ({
+      type: 'answering' as const,
+      at: 5000 + index,
+      times: 1,
+    }))
+    return taskTimeline(read({ steps }), NOTHING).unknown
+  }
+  expect(waitsOf(40)).toEqual([
+    'waits for permissions and for the provider before its newest steps (a record keeps 40 steps)',
+  ])
+  expect(waitsOf(39)).toEqual([])
+  expect(waitsOf(0)).toEqual([
+    'waits for permissions and for the provider (its record has no steps that can be read)',
+  ])
 })
 
 test('a turn that still runs ends when it is read, and so do its tool calls', () => {
