@@ -40,8 +40,8 @@ export class Database {
     }
   }
 
-  /** Calls back after each notification, and after each lost connection, because some may have been missed. */
-  listen(channel: string, onNotice: () => void, signal: AbortSignal): void {
+  /** Calls back with the text of each notification, and with '' after each lost connection, because some may have been missed. */
+  listen(channel: string, onNotice: (text: string) => void, signal: AbortSignal): void {
     if (signal.aborted) return
     const listener = new Listener(this.#url, channel, onNotice)
     this.#listeners.add(listener)
@@ -63,12 +63,12 @@ export class Database {
 class Listener {
   readonly #url: string
   readonly #channel: string
-  readonly #onNotice: () => void
+  readonly #onNotice: (text: string) => void
   #client: Client | undefined
   #retry: NodeJS.Timeout | undefined
   #phase: 'connecting' | 'listening' | 'reconnecting' | 'stopped' = 'connecting'
 
-  constructor(url: string, channel: string, onNotice: () => void) {
+  constructor(url: string, channel: string, onNotice: (text: string) => void) {
     this.#url = url
     this.#channel = channel
     this.#onNotice = onNotice
@@ -84,13 +84,13 @@ class Listener {
   async #connect(): Promise<void> {
     const client = new Client(settingsOf(this.#url))
     this.#client = client
-    client.on('notification', () => this.#onNotice())
+    client.on('notification', ({ payload = '' }) => this.#onNotice(payload))
     client.on('error', () => {})
     client.once('end', () => this.#connectLater())
     try {
       await client.connect()
       await client.query(`listen ${client.escapeIdentifier(this.#channel)}`)
-      if (this.#phase === 'reconnecting') this.#onNotice()
+      if (this.#phase === 'reconnecting') this.#onNotice('')
       if (this.#phase !== 'stopped') this.#phase = 'listening'
     } catch {
       void client.end().catch(() => {})

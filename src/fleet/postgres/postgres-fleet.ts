@@ -45,7 +45,7 @@ export async function openJobs(url: string): Promise<Opened<Jobs>> {
     },
     watch(onChange, signal) {
       const owner = decodeURIComponent(new URL(url).username)
-      database.listen(`fleet_${createHash('md5').update(owner).digest('hex')}`, onChange, signal)
+      database.listen(`fleet_${createHash('md5').update(owner).digest('hex')}`, () => onChange(), signal)
     },
     close: () => database.close(),
   }
@@ -79,7 +79,10 @@ export async function openClaims(url: string): Promise<Opened<Claims>> {
       const values = [job, fence, plain(rest), json(result)]
       return call<boolean>('fleet.settle($1, $2, $3::json, $4::json)', values)
     },
-    watch: (onChange, signal) => database.listen('fleet_claims', onChange, signal),
+    watch(onChange, signal) {
+      const told = (job: string): void => onChange(job === '' ? { type: 'offered' } : { type: 'asked', job })
+      database.listen('fleet_claims', told, signal)
+    },
     close: () => database.close(),
   }
 }

@@ -155,7 +155,7 @@ begin
     completed_on = j.ended_at
     where q.name = '${QUEUE}' and q.id = j.entry;
   perform pg_notify('fleet_' || md5(j.owner), '');
-  if j.phase not in ('prompted', 'resumed', 'lapsed') then perform pg_notify('fleet_claims', ''); end if;
+  if j.phase in ('waiting', 'ended') then perform pg_notify('fleet_claims', ''); end if;
 end $$;
 
 create function fleet.end_job(at_entry uuid, how text, given json, reason text) returns void ${DEFINER} as $$
@@ -236,7 +236,6 @@ begin
   with old as (
     delete from fleet.job where phase = 'ended' and ended_at < ${NOW} - interval '30 days' returning entry
   ) delete from ${QUEUE_SCHEMA}.job where name = '${QUEUE}' and id in (select entry from old);
-  delete from fleet.backoff where until < ${NOW};
 end $$;
 
 create function fleet.protocol() returns int stable ${DEFINER} as $$
@@ -270,13 +269,15 @@ begin
   insert into fleet.job (owner, id, phase, ended_at) values (session_user, job_id, 'forgotten', ${NOW})
     on conflict do nothing returning * into j;
   if j.entry is not null then return false; end if;
+  -- Before the sweep, which waits for no row: else two who hold rows could wait for each other.
+  perform from fleet.job where owner = session_user and id = job_id for update;
   perform fleet.sweep();
   update fleet.job set cancel_asked_at = coalesce(cancel_asked_at, ${NOW})
     where owner = session_user and id = job_id returning * into j;
   if j.phase = 'waiting' then perform fleet.unstarted(j.entry);
   elsif j.phase = 'lapsed' then perform fleet.cancel_unseen(j);
   end if;
-  perform pg_notify('fleet_claims', '');
+  perform pg_notify('fleet_claims', j.entry::text);
   return true;
 end $$;
 
@@ -287,7 +288,7 @@ begin
   select * into j from fleet.job where owner = session_user and id = job_id for update;
   if not found or j.phase in ('ended', 'forgotten') then return false; end if;
   insert into fleet.message (entry, id, body) values (j.entry, message_id, say.body) on conflict do nothing;
-  perform pg_notify('fleet_claims', '');
+  perform pg_notify('fleet_claims', j.entry::text);
   return true;
 end $$;
 
@@ -357,7 +358,9 @@ begin
   -- At most one process of the worker has each of its jobs; an earlier one stops its agents when it is told.
   for j in select * from fleet.job o where o.phase in ${COUNTED} and o.worker = w->>'name' and o.identity = w->>'identity'
     and not (o.process = w->>'process' and exists (select from json_array_elements(request->'holding') h
-      where h->>'job' = o.entry::text and (h->>'fence')::bigint = o.fence)) loop
+      where h->>'job' = o.entry::text and (h->>'fence')::bigint = o.fence))
+    -- An earlier process may settle it meanwhile: an end stays.
+    for update loop
     if j.phase = 'starting' then perform fleet.give_back(j, 'it was lost on its way to the worker');
     elsif j.process = w->>'process' and j.phase <> 'resumed' then
       perform fleet.interrupt(j, format('worker %s lost the queue for too long, and stopped the agent', j.worker));
@@ -431,7 +434,9 @@ begin
     report = coalesce(new_report, report), checkpoint = coalesce(new_checkpoint, checkpoint),
     beat_at = ${NOW}, lease_until = ${NOW} + (select lease_ms from fleet.setting) * interval '1 ms'
     where entry = at_entry returning * into j;
-  update fleet.worker set beat_at = ${NOW} where name = j.worker and process = j.process;
+  -- A claim of this worker that has its row locked writes the same, and may wait for the job.
+  update fleet.worker set beat_at = ${NOW} where name in
+    (select name from fleet.worker where name = j.worker and process = j.process for update skip locked);
   update fleet.message set heard_at = ${NOW} where entry = at_entry and heard_at is null
     and id in (select json_array_elements_text(beat->'heard'));
   if beat->'backoff' is not null then
