@@ -62,9 +62,9 @@ export function limitCases(add: Case): void {
     await one.beat(claim, { backoff: { provider: 'p', forMs: 20_000 } })
     await one.beat(claim, { backoff: { provider: 'p', forMs: 5000 } })
     expect((await two.claim()).offer.id).toBe('c.1')
-    await under.pass(19_000)
+    await under.pass(10_000)
     expect(await two.ask()).toEqual({ type: 'none' })
-    await under.pass(1500)
+    await under.pass(10_500)
     expect((await two.claim()).offer.id).toBe('b.1')
   })
 

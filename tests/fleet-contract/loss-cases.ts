@@ -111,9 +111,9 @@ export function lossCases(add: Case): void {
       for (const claim of claims) await one.beat(claim, { checkpoint: { of: claim.offer.id } })
       const next = worker('one', { process: 'one-2' })
       const resumed = [await next.claim({ wants: 'resumed', holding: [] })]
-      await under.pass(LEASE_OUT - 2000)
+      await under.pass(LEASE_OUT - 10_000)
       await next.beat(resumed[0]!)
-      await under.pass(3000)
+      await under.pass(11_000)
       resumed.push(await next.claim({ wants: 'resumed' }))
       expect(resumed.map(({ offer }) => offer.id)).toEqual(['a.1', 'b.1'])
       for (const claim of resumed) {
