@@ -11,6 +11,9 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The entry that starts OpenCode by the SDK: a module of that (`cross-spawn`) requires modules of Node. */
 const TIMELINE_COMMAND = 'timeline-command'
+/** The entries with the client of PostgreSQL, which requires modules of Node too. */
+const FLEET_COMMAND = 'fleet-command'
+const REQUIRING = [TIMELINE_COMMAND, FLEET_COMMAND, 'postgres-fleet']
 const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
 
 /** The package's entries: those for the host, for other plugins and scripts, and for few users. */
@@ -25,6 +28,7 @@ const ENTRIES = {
   budgets: 'launch/budgets.ts',
   followers: 'launch/followers.ts',
   'fleet-runs': 'fleet/launcher/fleet-runs.ts',
+  'postgres-fleet': 'fleet/postgres/postgres-fleet.ts',
   recover: 'work/agent/recover.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'machine-runs': 'machines/machine-runs.ts',
@@ -41,6 +45,8 @@ const ENTRIES = {
   [TIMELINE_COMMAND]: 'session-timeline/timeline-command.ts',
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',
+  'worker-command': 'fleet/worker/worker-command.ts',
+  [FLEET_COMMAND]: 'fleet/fleet-command.ts',
 }
 
 /** Leaves dynamic imports in their own files beside the entries. */
@@ -131,8 +137,9 @@ export async function bundle(
       logLevel: 'warning',
     })
   const names = Object.keys(entries)
-  await bundleEntries(names.filter((name) => name !== TIMELINE_COMMAND))
-  if (names.includes(TIMELINE_COMMAND)) await bundleEntries([TIMELINE_COMMAND], REQUIRE)
+  await bundleEntries(names.filter((name) => !REQUIRING.includes(name)))
+  const requiring = names.filter((name) => REQUIRING.includes(name))
+  if (requiring.length > 0) await bundleEntries(requiring, REQUIRE)
   await addParser(join(outdir, 'tree-sitter'))
   await bundlePageScript(join(outdir, 'timeline-page.js'))
   return join(outdir, `${Object.keys(entries)[0]}.js`)

@@ -303,10 +303,15 @@ export const optionsSchema = z.strictObject({
     db: option(
       z
         .string()
-        .check(z.regex(/^({env:\w+}|\/.*)?$/, 'expected {env:NAME}, or the absolute path of a private file')),
+        .check(
+          z.regex(
+            /^([A-Za-z_]\w*|\/.*)?$/,
+            'expected the name of an environment variable (without {env:…}), or the absolute path of a private file',
+          ),
+        ),
       '',
       meaning(
-        'the queue of a fleet of workers, as `{env:FLEET_DB}`: the environment variable, or a file of yours alone, that holds the URL of its PostgreSQL. Tasks with `where` then run at its workers',
+        'the queue of a fleet of workers, as `"FLEET_DB"`: the name of the environment variable, not `{env:…}`, or a file of yours alone, that holds the URL of its PostgreSQL. Tasks with `where` then run at its workers',
       ),
     ),
     labels: option(

@@ -1,17 +1,19 @@
 /**
- * Reads the URL of the fleet's database, which has a password and so stands in no option and no command line: `{env:NAME}` names
- * the environment variable that has it, anything else a file that only its owner can read.
+ * Reads the URL of the fleet's database, which has a password and so stands in no option and no command line: a name, or `{env:NAME}`,
+ * is that of the environment variable that has it, anything else a file that only its owner can read.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from '../usage-error.ts'
 
-const VARIABLE = /^\{env:(\w+)\}$/
+/** With braces in a command line. OpenCode would replace those in an option by the URL itself. */
+const VARIABLE = /^(?:\{env:(\w+)\}|([A-Za-z_]\w*))$/
 /** The permissions of a file that others could use. */
 const OTHERS = 0o077
 
 /** Throws a `UsageError` that says what to do, and never names the URL. */
 export function databaseURL(place: string): string {
-  const [, name] = VARIABLE.exec(place) ?? []
+  const [, braced, bare] = VARIABLE.exec(place) ?? []
+  const name = braced ?? bare
   if (name !== undefined) return checked(process.env[name] ?? '', `the environment variable ${name}`)
   if (/^\w+:\/\//.test(place))
     throw new UsageError(

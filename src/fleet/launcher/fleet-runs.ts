@@ -39,6 +39,7 @@ import { git } from '../../worktree/git.ts'
 import { newestEnd } from '../../worktree/refs.ts'
 import { commitsAt, projectsOf, receive, send } from '../../worktree/transport.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
+import { databaseURL } from '../database-url.ts'
 import { payloadOf, readCheckpoint, readReport, readResult, type Report, type Result } from '../payload.ts'
 import { FleetRun, type EndedJob } from './fleet-run.ts'
 import type { Jobs, Offer } from './jobs.ts'
@@ -52,9 +53,17 @@ interface Ports {
   readonly log: Log
   readonly store: TaskStore
   readonly worktrees: () => Promise<WorktreeRuns>
+  /** Default: opens the database of the option `fleet.db`. */
   readonly openJobs: OpenJobs | undefined
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
+}
+
+async function openDatabase(db: string): Promise<Jobs> {
+  const url = databaseURL(db)
+  // The client of PostgreSQL is a bundle of its own.
+  const { openJobs } = await import('../postgres/postgres-fleet.ts')
+  return openJobs(url)
 }
 
 /** A task with what each task of a fleet has. */
@@ -170,8 +179,7 @@ export class FleetRuns {
   }
 
   #open(): Promise<Jobs> {
-    const { disposal, openJobs } = this.#ports
-    if (!openJobs) return Promise.reject(new Error('there is no queue'))
+    const { disposal, openJobs = () => openDatabase(this.#options.fleet.db) } = this.#ports
     this.#jobs ??= openJobs().then(
       (jobs) => {
         jobs.watch(() => this.#read(), disposal)

@@ -2,6 +2,7 @@
 import type { Log } from '../../host/log.ts'
 import { errorText } from '../../host/opencode.ts'
 import { UsageError } from '../../usage-error.ts'
+import { databaseURL } from '../database-url.ts'
 import type { Claims } from '../port.ts'
 import { HELP, parseWorkerLine } from './command-line.ts'
 import { runWorker } from './run-worker.ts'
@@ -11,9 +12,12 @@ const PREFIX = 'opencode-background worker: '
 /**
  * Resolves with the exit code: 0 after a drain, 1 if another process of the worker has begun, 2 for a mistake.
  *
- * @param open opens the queue that `--db` names
+ * @param open opens the queue that `--db` names; by default that of a PostgreSQL
  */
-export async function main(args: readonly string[], open: (db: string) => Promise<Claims>): Promise<number> {
+export async function main(
+  args: readonly string[],
+  open: (db: string) => Promise<Claims> = openDatabase,
+): Promise<number> {
   const drain = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => drain.abort())
   try {
@@ -31,6 +35,13 @@ export async function main(args: readonly string[], open: (db: string) => Promis
     process.stderr.write(`${PREFIX}${errorText(error)}\n${hint}`)
     return 2
   }
+}
+
+async function openDatabase(db: string): Promise<Claims> {
+  const url = databaseURL(db)
+  // The client of PostgreSQL is a bundle of its own.
+  const { openClaims } = await import('../postgres/postgres-fleet.ts')
+  return openClaims(url)
 }
 
 function errorLog(isDebug: boolean): Log {
