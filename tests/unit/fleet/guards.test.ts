@@ -30,8 +30,8 @@ async function simulationWithout({ file, guard, without }: Guard): Promise<typeo
     plugins: [
       {
         name: 'without',
-        setup({ onLoad }) {
-          onLoad({ filter: new RegExp(`src/fleet/${file}$`) }, ({ path }) => {
+        setup(plugin) {
+          plugin.onLoad({ filter: new RegExp(`src/fleet/${file}$`) }, ({ path }) => {
             const source = readFileSync(path, 'utf8')
             const parts = source.split(guard)
             if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} of: ${guard}`)
