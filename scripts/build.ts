@@ -9,11 +9,8 @@ import { optionsJSONSchema } from './options.ts'
 const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The entry that starts OpenCode by the SDK: a module of that (`cross-spawn`) requires modules of Node. */
-const TIMELINE_COMMAND = 'timeline-command'
-/** The entries with the client of PostgreSQL, which requires modules of Node too. */
-const FLEET_COMMAND = 'fleet-command'
-const REQUIRING = [TIMELINE_COMMAND, FLEET_COMMAND, 'postgres-fleet']
+/** The entries with modules that require modules of Node: the SDK's `cross-spawn`, and `pg`. */
+const WITH_REQUIRE = new Set(['timeline-command', 'postgres-fleet', 'fleet-command', 'migrate'])
 const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
 
 /** The package's entries: those for the host, for other plugins and scripts, and for few users. */
@@ -42,7 +39,10 @@ const ENTRIES = {
   forks: 'parent/forks.ts',
   arguments: 'tools/arguments.ts',
   'timeline-file': 'session-timeline/timeline-file.ts',
-  [TIMELINE_COMMAND]: 'session-timeline/timeline-command.ts',
+  'timeline-command': 'session-timeline/timeline-command.ts',
+  'postgres-fleet': 'fleet/postgres/postgres-fleet.ts',
+  'fleet-command': 'fleet/postgres/fleet-command.ts',
+  migrate: 'fleet/postgres/migrate.ts',
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',
   'worker-command': 'fleet/worker/worker-command.ts',
@@ -133,13 +133,17 @@ export async function bundle(
       // A server reads and parses it at each start, so its size has a ceiling (tests/unit/bundle.test.ts).
       minify: true,
       charset: 'utf8',
+      // `pg` loads it if it is installed.
+      external: ['pg-native'],
       plugins: [...plugins, apart, noMeanings, lightSDK, lightQueue],
       logLevel: 'warning',
     })
   const names = Object.keys(entries)
-  await bundleEntries(names.filter((name) => !REQUIRING.includes(name)))
-  const requiring = names.filter((name) => REQUIRING.includes(name))
-  if (requiring.length > 0) await bundleEntries(requiring, REQUIRE)
+  await bundleEntries(names.filter((name) => !WITH_REQUIRE.has(name)))
+  await bundleEntries(
+    names.filter((name) => WITH_REQUIRE.has(name)),
+    REQUIRE,
+  )
   await addParser(join(outdir, 'tree-sitter'))
   await bundlePageScript(join(outdir, 'timeline-page.js'))
   return join(outdir, `${Object.keys(entries)[0]}.js`)

@@ -229,19 +229,6 @@ test('a second worker of a name is refused while the first one lives, and a work
   })
 })
 
-test('a launcher is woken by its own jobs, and a worker by an offer', async () => {
-  const abort = new AbortController()
-  const heard: string[] = []
-  jobs.watch(() => heard.push('anna'), abort.signal)
-  claims.watch(() => heard.push('worker'), abort.signal)
-  await expect.poll(() => heard.toSorted()).toEqual(['anna', 'worker'])
-  await jobs.offer(offer('a.1'))
-  await expect.poll(() => heard.filter((who) => who === 'worker').length).toBe(2)
-  await claim()
-  await expect.poll(() => heard.filter((who) => who === 'anna').length).toBe(2)
-  abort.abort()
-})
-
 test('a launcher reads and changes its own jobs alone, and no role does what is not its part', async () => {
   await jobs.offer(offer('a.1', { payload: { owner: 'ben', secret: 'of anna' } }))
   const ben = await openJobs(database.url('ben'))

@@ -179,7 +179,7 @@ export class FleetRuns {
   }
 
   #open(): Promise<Jobs> {
-    const { disposal, openJobs = () => openDatabase(this.#options.fleet.db) } = this.#ports
+    const { disposal, openJobs = () => openQueue(this.#options.fleet.db) } = this.#ports
     this.#jobs ??= openJobs().then(
       (jobs) => {
         jobs.watch(() => this.#read(), disposal)
@@ -351,6 +351,12 @@ export class FleetRuns {
     const at = clock.now() - silentMs - state.silentMs
     return summary('', usage, { what: `at worker ${state.worker}, ${doing}`, at })
   }
+}
+
+/** Opens the queue of the options. Its client is a bundle of its own. */
+async function openQueue(place: string): Promise<Jobs> {
+  const { openJobs } = await import('../postgres/postgres-fleet.ts')
+  return openJobs(databaseURL(place))
 }
 
 function summary(text: string, usage: Usage, activity: RunSummary['activity']): RunSummary {

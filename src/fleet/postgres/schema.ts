@@ -334,6 +334,15 @@ begin
       w->>'name', w->>'protocol', s.protocol,
       case when (w->>'protocol')::int > s.protocol then ', and run \`opencode-background fleet migrate\`' else '' end));
   end if;
+  -- Most requests find nothing: they wait for no lock.
+  update fleet.worker set number = (request->>'number')::bigint, beat_at = ${NOW}, labels = has, slots = (w->>'slots')::int
+    where name = w->>'name' and process = w->>'process' and number < (request->>'number')::bigint
+      and not exists (select from fleet.job where phase = 'waiting')
+      and not exists (select from fleet.job where phase in ${HELD} and lease_until <= ${NOW})
+      and not exists (select from fleet.job o where phase in ${COUNTED} and o.worker = w->>'name'
+        and not exists (select from json_array_elements(request->'holding') h
+          where h->>'job' = o.entry::text and (h->>'fence')::bigint = o.fence));
+  if found then return json_build_object('type', 'none'); end if;
   perform ${CLAIMS_LOCK};
   perform fleet.sweep();
   select * into known from fleet.worker where name = w->>'name';
