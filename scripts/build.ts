@@ -10,7 +10,13 @@ const require = createRequire(import.meta.url)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The entries with modules that require modules of Node: the SDK's `cross-spawn`, and `pg`. */
-const WITH_REQUIRE = new Set(['timeline-command', 'postgres-fleet', 'fleet-command', 'migrate'])
+const WITH_REQUIRE = new Set([
+  'timeline-command',
+  'postgres-fleet',
+  'fleet-command',
+  'migrate',
+  'worker-command',
+])
 const REQUIRE = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
 
 /** The package's entries: those for the host, for other plugins and scripts, and for few users. */
@@ -25,7 +31,6 @@ const ENTRIES = {
   budgets: 'launch/budgets.ts',
   followers: 'launch/followers.ts',
   'fleet-runs': 'fleet/launcher/fleet-runs.ts',
-  'postgres-fleet': 'fleet/postgres/postgres-fleet.ts',
   recover: 'work/agent/recover.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'machine-runs': 'machines/machine-runs.ts',
@@ -46,7 +51,6 @@ const ENTRIES = {
   command: 'command.ts',
   mcp: 'mcp/mcp.ts',
   'worker-command': 'fleet/worker/worker-command.ts',
-  [FLEET_COMMAND]: 'fleet/fleet-command.ts',
 }
 
 /** Leaves dynamic imports in their own files beside the entries. */

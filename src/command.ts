@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The commands of the package: `opencode-background mcp`, `timeline` and `fleet`. */
+/** The commands of the package: `opencode-background mcp`, `timeline`, `fleet` and `worker`. */
 import { version } from '../package.json'
 
 const [name, ...args] = process.argv.slice(2)
@@ -13,7 +13,10 @@ if (name === 'mcp') {
 } else if (name === 'fleet') {
   const { main } = await import('./fleet/postgres/fleet-command.ts')
   await main(args)
+} else if (name === 'worker') {
+  const { main } = await import('./fleet/worker/worker-command.ts')
+  process.exit(await main(args))
 } else {
-  process.stderr.write('usage: opencode-background mcp | timeline | fleet [--help]\n')
+  process.stderr.write('usage: opencode-background mcp | timeline | fleet | worker [--help]\n')
   process.exitCode = name === '--help' ? 0 : 2
 }

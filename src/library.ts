@@ -33,7 +33,14 @@ export type { Activity, RunSummary } from './work/agent/transcript.ts'
 export type { ReportOptions, WorkReport } from './work/kind.ts'
 export type { Work } from './work/kinds.ts'
 export type { LaunchRequest } from './work/agent/agent-launch.ts'
-export type { AgentWork, EarlierRun, Place, Worktree } from './work/agent/agent-work.ts'
+export type {
+  AgentWork,
+  EarlierRun,
+  FleetPlace,
+  MachinePlace,
+  Place,
+  Worktree,
+} from './work/agent/agent-work.ts'
 export type { CommandRequest } from './work/command/command-launch.ts'
 export type { CommandWork } from './work/command/command-work.ts'
 export type { CommandOutput, Tail } from './work/command/files.ts'

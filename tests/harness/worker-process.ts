@@ -7,8 +7,8 @@ export interface WorkerProcess {
   readonly pid: number
   /** What it has written. */
   readonly output: string
-  /** Sends a signal; resolves when the process is gone. */
-  end(signal: NodeJS.Signals): Promise<void>
+  /** Sends a signal, if there is one; resolves when the process is gone. */
+  end(signal?: NodeJS.Signals): Promise<void>
 }
 
 export interface WorkerOptions {
@@ -22,7 +22,13 @@ export interface WorkerOptions {
 /** @param queue the URL of its queue */
 export function startWorker(queue: string, { args, env, within = [] }: WorkerOptions): WorkerProcess {
   const script = fileURLToPath(new URL('./worker-child.ts', import.meta.url))
-  const [command = '', ...rest] = [...within, process.execPath, '--import', 'tsx', script, queue, ...args]
+  return startProgram([...within, process.execPath, '--import', 'tsx', script, queue, ...args], env)
+}
+
+export function startProgram(
+  [command = '', ...rest]: readonly string[],
+  env: WorkerOptions['env'],
+): WorkerProcess {
   const child = spawn(command, rest, { env: { ...process.env, ...env } })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
@@ -34,7 +40,7 @@ export function startWorker(queue: string, { args, env, within = [] }: WorkerOpt
       return output
     },
     async end(signal) {
-      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      if (signal && child.exitCode === null && child.signalCode === null) child.kill(signal)
       await gone
     },
   }

@@ -59,13 +59,6 @@ interface Ports {
   readonly disposal: AbortSignal
 }
 
-async function openDatabase(db: string): Promise<Jobs> {
-  const url = databaseURL(db)
-  // The client of PostgreSQL is a bundle of its own.
-  const { openJobs } = await import('../postgres/postgres-fleet.ts')
-  return openJobs(url)
-}
-
 /** A task with what each task of a fleet has. */
 type FleetTask = AgentTask & { readonly worktree: Worktree }
 
