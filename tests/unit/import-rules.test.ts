@@ -34,6 +34,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/machines/planted.ts': { refused: '../work/executor.ts', taken: '../worktree/git.ts' },
   'src/fleet/worker/planted.ts': { refused: '../../parent/outbox.ts', taken: '../../rooms.ts' },
   'src/fleet/launcher/planted.ts': { refused: '../../tools/tool.ts', taken: '../../work/outcome.ts' },
+  'src/fleet/postgres/planted.ts': { refused: '../../task/store.ts', taken: '../port.ts' },
   'src/fleet/payload.ts': { refused: '../task/task.ts', taken: './launcher/jobs.ts' },
   'src/fleet/port.ts': { refused: '../tools/tool.ts', taken: './launcher/jobs.ts' },
   'src/parent/planted.ts': { refused: '../work/executor.ts', taken: '../work/kinds.ts' },
