@@ -40,6 +40,7 @@ const ENTRIES = {
   monitor: 'work/command/monitor/monitor.ts',
   answers: 'tools/render/answers.ts',
   cancelling: 'tools/cancelling.ts',
+  'task-calls': 'tools/task-calls.ts',
   'unknown-task': 'tools/unknown-task.ts',
   forks: 'parent/forks.ts',
   arguments: 'tools/arguments.ts',

@@ -1,13 +1,7 @@
 /** The tool that delegates a task to a sub-agent, or sends another prompt to one. */
 import * as z from 'zod/mini'
-import type { BackgroundManager } from '../manager.ts'
-import { brief } from '../text/sanitize.ts'
-import { ToolError } from '../tool-error.ts'
-import type { AgentTask, Task } from '../task/task.ts'
 import type { StartedTask } from './render/started-text.ts'
-import { statusNote } from './render/status-note.ts'
-import { askForCommand } from './run-background.ts'
-import { described, ownTask, type Caller, type Tool, type ToolPorts } from './tool.ts'
+import { described, type Tool, type ToolPorts } from './tool.ts'
 
 const nonEmpty = (what: string): z.ZodMiniString =>
   z.string().check(z.trim(), z.minLength(1, `must not be empty: ${what}`))
@@ -36,14 +30,7 @@ const ARGS = {
   ),
 }
 
-/** The length of the default description: the first words of the prompt. */
-const NAME_LENGTH = 60
-/** The names that models write for the default model, from the agent files of other tools. */
-const USUAL_MODEL = /^(?:inherit|default)$/i
-/** A longer description is cut: it only names the task, the agent reads the prompt. */
-const LONGEST_NAME = 200
-
-type Args = z.infer<z.ZodMiniObject<typeof ARGS>>
+export type TaskArgs = z.infer<z.ZodMiniObject<typeof ARGS>>
 
 export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask> {
   const { manager, telling } = ports
@@ -52,8 +39,12 @@ export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask>
     description: `Launch a background sub-agent, and continue with your own work. ${telling.ofAgent}`,
     args: argsAt(manager.places),
     effect: 'starts',
-    call: (args, caller) =>
-      args.task_id === undefined ? launch(manager, args, caller) : say(ports, args.task_id, args, caller),
+    async call(args, caller) {
+      const calls = await import('./task-calls.ts')
+      return args.task_id === undefined
+        ? calls.launch(manager, args, caller)
+        : calls.say(ports, args.task_id, args, caller)
+    },
     render: (started, { startedTaskText }) => startedTaskText(started, ports),
   }
 }
@@ -66,92 +57,4 @@ function argsAt(places: readonly string[]): typeof ARGS {
     ...here,
     where: described(where, `Run at another machine (${places.join(', ')}); ends as a branch`),
   }
-}
-
-async function launch(manager: BackgroundManager, args: Args, caller: Caller): Promise<StartedTask> {
-  const { prompt, agent: named, worktree, budget, where } = args
-  const model = namedModel(args)
-  const description = brief(
-    args.description ?? prompt,
-    args.description === undefined ? NAME_LENGTH : LONGEST_NAME,
-  )
-  if (named === undefined) throw new ToolError(missing('agent', 'the name of a sub-agent'))
-  const after: string[] = []
-  for (const id of args.after ?? []) after.push((await ownTask(manager, id, caller.sessionID)).id)
-  // Permission rules match the agent's exact name.
-  const agent = await manager.subagent(named)
-  await ask(caller, agent, description)
-  if (where === undefined) await askForSetup(manager, agent, worktree, caller)
-  const request = { parentID: caller.sessionID, agent, prompt, description, worktree, budget, where, after }
-  const task = await manager.launch({ ...request, ...(model !== undefined && { model }) })
-  return startedTask(manager, task, undefined)
-}
-
-async function say(ports: ToolPorts, taskID: string, args: Args, caller: Caller): Promise<StartedTask> {
-  const { manager } = ports
-  const { description, prompt, agent, budget } = args
-  const model = namedModel(args)
-  const before = await ownTask(manager, taskID, caller.sessionID)
-  if (before.kind !== 'agent') {
-    throw new ToolError(
-      `${before.id} is a ${ports.traitsOf(before).noun}: it reads no prompts. Start another.`,
-    )
-  }
-  if (agent !== undefined && (await manager.subagent(agent)) !== before.agent) {
-    throw new ToolError(`${before.id} already runs as agent "${before.agent}": omit agent.`)
-  }
-  if (args.after?.length)
-    throw new ToolError(`${before.id} exists already: omit after, or start a new task with it.`)
-  if (args.where !== undefined) throw new ToolError(`${before.id} stays where it is: omit where.`)
-  if (args.worktree !== undefined && args.worktree !== (before.worktree !== undefined)) {
-    const where = before.worktree ? 'in its own worktree' : 'in your directory'
-    throw new ToolError(`${before.id} works ${where}, and cannot be moved: omit worktree.`)
-  }
-  await ask(caller, before.agent, description ?? before.description)
-  if (!before.place) await askForSetup(manager, before.agent, before.worktree ?? false, caller)
-  const task = await manager.continue(before.id, prompt, {
-    ...(description !== undefined && { description: brief(description, LONGEST_NAME) }),
-    ...(model !== undefined && { model }),
-    budget,
-  })
-  return startedTask(manager, task, before)
-}
-
-async function startedTask(
-  manager: BackgroundManager,
-  task: Task,
-  before: Task | undefined,
-): Promise<StartedTask> {
-  const unpriced = await manager.unpricedModel(task.id)
-  return { task, note: statusNote(manager, task), before, budget: await manager.budget(task.id), unpriced }
-}
-
-/** Returns the requested model; `undefined` for the default one. */
-function namedModel({ model }: Args): string | undefined {
-  return model === undefined || USUAL_MODEL.test(model) ? undefined : model
-}
-
-/** Requests the permission of OpenCode's own task tool. */
-async function ask(caller: Caller, agent: string, description: string): Promise<void> {
-  await caller.ask({
-    permission: 'task',
-    patterns: [agent],
-    always: ['*'],
-    metadata: { description, agent },
-  })
-}
-
-/** Requests the permissions of `worktree.setup`, if the run begins with it: its tree has the files of the caller's directory. */
-async function askForSetup(
-  manager: BackgroundManager,
-  agent: string,
-  worktree: Args['worktree'] | AgentTask['worktree'],
-  caller: Caller,
-): Promise<void> {
-  const setup = await manager.setupOf(agent, worktree)
-  if (setup !== '') await askForCommand(caller, setup, caller.directory, manager)
-}
-
-function missing(argument: string, what: string): string {
-  return `${argument}: a new task needs it (${what}). Correct the arguments and call again.`
 }

@@ -56,6 +56,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/request-answers.js',
     'package/dist/required-permissions.js',
     'package/dist/server.js',
+    'package/dist/task-calls.js',
     'package/dist/timeline-command.js',
     'package/dist/timeline-file.js',
     'package/dist/timeline-page.js',
@@ -65,6 +66,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/tree-sitter/tree-sitter.wasm',
     'package/dist/tui.js',
     'package/dist/unknown-task.js',
+    'package/dist/worker-command.js',
     'package/dist/worktree-runs.js',
     'package/package.json',
   ])

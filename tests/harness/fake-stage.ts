@@ -109,6 +109,7 @@ await Promise.all([
   import('../../src/launch/followers.ts'),
   import('../../src/parent/forks.ts'),
   import('../../src/tools/cancelling.ts'),
+  import('../../src/tools/task-calls.ts'),
   import('../../src/tools/unknown-task.ts'),
   import('../../src/request-answers.ts'),
   import('../../src/work/command/orphan-reaper.ts'),
