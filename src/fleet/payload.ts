@@ -3,6 +3,7 @@
  * credential. Everything here came from another machine: nothing is used before its schema has accepted it. Pure.
  */
 import * as z from 'zod/mini'
+import { englishLocale } from '../text/zod-locale.ts'
 
 /** Raised when a worker of an older version would misunderstand the payload. */
 const VERSION = 1
@@ -157,8 +158,10 @@ export function checkpointOf(checkpoint: Omit<Checkpoint, 'version'>): Checkpoin
 }
 
 function read<Schema extends z.ZodMiniType>(schema: Schema, given: unknown, what: string): z.infer<Schema> {
-  const { success, data, error } = schema.safeParse(given)
+  const { success, data, error } = schema.safeParse(given, englishLocale)
   if (success) return data
   const [issue] = error.issues
-  throw new BadPayload(`the ${what} cannot be read: ${issue?.path.join('.') || what}: ${issue?.message}`)
+  const where = issue?.path.join('.') || what
+  const why = issue?.code === 'unrecognized_keys' ? `unknown ${issue.keys.join(', ')}` : issue?.message
+  throw new BadPayload(`the ${what} cannot be read: ${where}: ${why}`)
 }
