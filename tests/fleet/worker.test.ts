@@ -4,9 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { bundle } from '../../scripts/build.ts'
-import { openJobs } from '../../src/fleet/postgres/postgres-fleet.ts'
 import { BackgroundManager } from '../../src/manager.ts'
 import { makeFleetDatabase, WORKER, type FleetDatabase } from '../harness/fleet-database.ts'
 import { PASSWORD, startPostgres, type Postgres } from '../harness/postgres.ts'
@@ -40,25 +39,27 @@ beforeAll(async () => {
   stage.model.script = (request) => (request.parentSessionID === undefined ? usual : agent)(request)
   worker = start('one')
   process.env['FLEET_DB'] = database.url('anna')
-  const { url, directory } = stage.server
-  const client = createOpencodeClient({ baseUrl: url, directory })
-  by = new BackgroundManager({
-    name: 'launcher',
-    client,
-    directory,
-    options: { fleet: { db: '{env:FLEET_DB}' } },
-  })
-  await by.follow()
 })
 afterAll(async () => {
   delete process.env['FLEET_DB']
-  await by.dispose()
   await worker.end('SIGKILL')
   await other.stop()
   await stage.close()
   await postgres.stop()
   rmSync(state, { recursive: true, force: true })
 })
+beforeEach(async () => {
+  const { url, directory } = stage.server
+  const client = createOpencodeClient({ baseUrl: url, directory })
+  by = new BackgroundManager({
+    name: 'launcher',
+    client,
+    directory,
+    options: { fleet: { db: 'FLEET_DB' } },
+  })
+  await by.follow()
+})
+afterEach(() => by.dispose())
 
 function start(name: string, url = database.url(WORKER)): WorkerProcess {
   const args = ['--url', other.url, '--directory', join(other.home, 'clone'), '--trees', join(state, 'trees')]
@@ -77,15 +78,7 @@ async function task(prompt: string): Promise<string> {
     prompt,
     where: 'any',
   })
-  console.log('launched', Date.now())
   await by.waitForCompletion(id)
-  console.log(
-    'done',
-    Date.now(),
-    await database.ask(
-      `select phase, (extract(epoch from offered_at)*1000)::bigint o, (extract(epoch from ended_at)*1000)::bigint e from fleet.job`,
-    ),
-  )
   await parent.waitForNotice('written in')
   await parent.say('And now?')
   expect(parent.noticeTurns).toHaveLength(1)
@@ -107,7 +100,7 @@ test('a task that is launched after PostgreSQL was killed and started again come
   expect(await task('write after the crash')).toBe('one\n')
 })
 
-test('another worker of the same name, a wrong password and a launcher as a worker are refused with a sentence', async () => {
+test('a worker with a wrong password, without a database or with the role of a launcher says what to do', async () => {
   const refused: readonly (readonly [string, string, string])[] = [
     ['wrong', database.url(WORKER).replace(PASSWORD, 'wrong'), 'check the name and the password'],
     ['none', `postgres://worker:${PASSWORD}@127.0.0.1:1/fleet`, 'ECONNREFUSED'],
@@ -126,6 +119,4 @@ test('another worker of the same name, a wrong password and a launcher as a work
 test('SIGTERM drains a worker, and its process ends', async () => {
   await worker.end('SIGTERM')
   expect(worker.output).toContain('opencode-background worker: drained\n')
-  const jobs = await openJobs(database.url('anna'))
-  await jobs.close()
 })

@@ -33,7 +33,8 @@ export function startProgram(
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (data: Buffer) => (output += data.toString()))
-  const gone = once(child, 'exit')
+  // Its output is complete then, which it is not at its exit.
+  const gone = once(child, 'close')
   return {
     pid: child.pid ?? 0,
     get output() {
