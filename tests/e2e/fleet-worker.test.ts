@@ -63,7 +63,7 @@ beforeEach(async () => {
   worker = start()
   const { url, directory } = stage.server
   const client = createOpencodeClient({ baseUrl: url, directory })
-  const input = { name: 'launcher', client, directory, options: { fleet: { db: '{env:NONE}' } } }
+  const input = { name: 'launcher', client, directory, options: { fleet: { db: 'NONE' } } }
   const ports = realPorts(client, directory, 'launcher', parseOptions(input.options).options, undefined)
   by = new BackgroundManager(input, { ...ports, openJobs: () => Promise.resolve(fleet.launcher('me')) })
   await by.follow()

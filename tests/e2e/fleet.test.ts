@@ -69,13 +69,15 @@ class Queue implements Jobs {
   readonly jobs = new Map<string, JobState>()
   readonly runs = new Map<string, JobRun>()
   readonly acknowledged: string[] = []
+  /** The jobs that were cancelled before they were known. */
+  readonly refused = new Set<string>()
   /** Whether the worker takes jobs, and whether the queue answers. */
   state: 'open' | 'held' | 'away' = 'open'
   #onChange = (): void => {}
 
   async offer(job: Offer): Promise<void> {
     this.#refuseAway()
-    if (this.jobs.has(job.id)) return
+    if (this.jobs.has(job.id) || this.refused.has(job.id)) return
     this.set(job.id, { type: 'waiting' })
     if (this.state === 'open') void this.#work(job)
   }
@@ -90,6 +92,7 @@ class Queue implements Jobs {
     const isWaiting = this.jobs.get(id)?.type === 'waiting'
     if (isWaiting) this.set(id, { type: 'ended', isCancelled: true, why: 'it was cancelled in the queue' })
     this.runs.get(id)?.stop()
+    if (!this.jobs.has(id)) this.refused.add(id)
     return this.jobs.has(id)
   }
 
@@ -139,7 +142,7 @@ class Queue implements Jobs {
 function manager(): BackgroundManager {
   const { url, directory } = stage.server
   const client = createOpencodeClient({ baseUrl: url, directory })
-  const input = { name: 'launcher', client, directory, options: { fleet: { db: '{env:NONE}' } } }
+  const input = { name: 'launcher', client, directory, options: { fleet: { db: 'NONE' } } }
   const { options } = parseOptions(input.options)
   const ports = realPorts(client, directory, 'launcher', options, undefined)
   const log = { debug: () => {}, warn: (message: string) => void warnings.push(message) }
@@ -303,6 +306,8 @@ test('a task whose offer was lost with its launcher has not started, which is to
   queue.state = 'open'
   await by.recover(parent.id)
   expect(by.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'interrupted' } })
+  // The offer of the old process may still come: it starts no agent.
+  await queue.offer({ id: `${id}.1`, labels: [], payload: {} })
   expect(queue.jobs.size).toBe(0)
   warnings.length = 0
 })

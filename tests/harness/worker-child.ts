@@ -3,4 +3,4 @@ import { main } from '../../src/fleet/worker/worker-command.ts'
 import { fleetAt } from './fleet-server.ts'
 
 const [, , url = '', ...args] = process.argv
-process.exit(await main(['--db', '{env:NONE}', ...args], () => Promise.resolve(fleetAt(url))))
+process.exit(await main(['--db', 'NONE', ...args], () => Promise.resolve(fleetAt(url))))

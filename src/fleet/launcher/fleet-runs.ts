@@ -140,6 +140,8 @@ export class FleetRuns {
       const started = transition(recorded, { type: 'slotTaken', at: recorded.createdAt }) ?? recorded
       return { task: started, ends: earlier }
     }
+    // An offer may still be on its way: the queue refuses it from here on.
+    await (await this.#open()).cancel(jobOf(recorded))
     const outcome = interrupted(recorded, false)
     const ended = transition(recorded, { type: 'ended', at: this.#ports.clock.now(), outcome }) as EndedTask &
       Task
