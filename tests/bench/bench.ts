@@ -8,8 +8,8 @@
  *   --old dist/server.js    another build of this plugin to compare, on its own server
  *   --mcp 30                number of starts of each MCP server, with 50 commands each
  *   --worktrees 30          number of worktrees of 3,000 files that git makes, and ours; a tenth as many of 50,000
- *   --only one,bursts       sections of one, bursts, heavy, restart, calls, start, sleeping, makespan, queue, worktrees, mcp (only
- *                           if named, because it installs another MCP server)
+ *   --only one,bursts       sections of one, bursts, heavy, restart, calls, start, sleeping, makespan, queue, timeline, worktrees, mcp
+ *                           (only if named, because it installs another MCP server)
  *
  * Each sample checks that each result was reported once; otherwise the benchmark fails.
  */
@@ -28,6 +28,7 @@ import { writeResults, type Table } from './results.ts'
 import { Scene, type Sample } from './scene.ts'
 import { sleepingChildren } from './sleeping.ts'
 import { startShare } from './start.ts'
+import { timelineOfManyTasks } from './timeline.ts'
 import { worktreesBesideGit } from './worktrees.ts'
 
 const SPREAD_MS = 200
@@ -115,6 +116,13 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
     tables.push(many.table, most.table)
     goal('snapshot of 3,000 files, ours / git', 1.5, round(many.snapshotRatio, 2))
     goal('worktree of 3,000 files, ours / git', 1.3, round(many.treeRatio, 2))
+  },
+  async timeline() {
+    const { table, ms, peakMB, ratio } = await timelineOfManyTasks(model)
+    tables.push(table)
+    goal('timeline of 300 tasks with 6,000 messages, ms', 5000, ms)
+    goal('its peak memory, MB', 300, peakMB)
+    goal('the same / a plain read of the messages', 2, ratio)
   },
   async mcp() {
     tables.push(await mcpServers(Number(values.mcp)))
