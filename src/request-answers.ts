@@ -92,7 +92,9 @@ async function replyTo(
       }
       case 'output': {
         const its = kindOf(task)
-        const text = its.textOf?.(task, OUTPUT_BYTES) ?? (await its.report(task, {})).transcript?.text
+        // An agent that has said nothing has no output; a command may have written none.
+        const text =
+          its.textOf?.(task, OUTPUT_BYTES) ?? ((await its.report(task, {})).transcript?.text || undefined)
         if (text === undefined) return { ok: false, text: `${task.id} has no output.` }
         return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
       }

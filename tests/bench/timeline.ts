@@ -39,7 +39,7 @@ export async function timelineOfManyTasks(
     const written: Written[] = []
     const plain: number[] = []
     const file = join(folder, 'page.html')
-    for (let round_ = 0; round_ < ROUNDS; round_ += 1) {
+    for (let index = 0; index < ROUNDS; index += 1) {
       written.push(await write(server, parentID, file))
       plain.push(await readAll(server, parentID))
     }
