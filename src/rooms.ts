@@ -191,9 +191,9 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     },
   )
   const kinds: WorkKinds = { agent: agents, command: commands }
-  const fleetPlaces = options.fleet.db === '' ? [] : [ANYWHERE, ...options.fleet.labels]
-  const machinePlaces = remotes.flatMap(([name, { labels }]) => [name, ...labels, ANYWHERE])
-  const places = [...new Set([...machinePlaces, ...fleetPlaces])]
+  const fleetPlaces = options.fleet.db === '' ? [] : [...options.fleet.labels, ANYWHERE]
+  const named = [...remotes.flatMap(([name, { labels }]) => [name, ...labels]), ...fleetPlaces]
+  const places = named.length === 0 ? [] : [...new Set([...named, ANYWHERE])]
   const isIsolated = (agent: string): boolean => options.worktree.agents.includes(agent)
   const launches = {
     agent: agentLaunch({

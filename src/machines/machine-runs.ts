@@ -98,9 +98,8 @@ export class MachineRuns {
   /** Chooses a machine, and stores the state from which its tree will be made. Rejects with a `ToolError`. */
   async plan(
     task: TreeTask,
-    { where = '', worktree }: LaunchRequest,
+    { where = '' }: LaunchRequest,
   ): Promise<{ readonly place: MachinePlace; readonly worktree: Worktree }> {
-    if (worktree === false) throw refusal('an agent on another machine always has a worktree: omit worktree')
     const link = await this.#choose(where)
     try {
       const planned = await (
@@ -121,14 +120,6 @@ export class MachineRuns {
     const wanted = all.filter(
       ([name, { labels }]) => where === 'any' || name === where || labels.includes(where),
     )
-    if (wanted.length === 0) {
-      const words = [...all.flatMap(([name, { labels }]) => [name, ...labels]), 'any']
-      throw refusal(
-        all.length === 0
-          ? 'the option machines names none. Omit where'
-          : `${JSON.stringify(where)} is no machine. There are ${[...new Set(words)].join(', ')}`,
-      )
-    }
     const free = ([name, { slots }]: (typeof wanted)[number]): number => slots - this.#usersOf(name)
     const byRoom = wanted.toSorted((one, other) => free(other) - free(one))
     const reasons: string[] = []

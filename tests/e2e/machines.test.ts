@@ -91,7 +91,7 @@ const tool = async (parent: Parent, name: string, args: object): Promise<string>
 test.each([
   [
     'huge',
-    'where: "huge" is no machine. There are big, fast, wrong, unset, open, replaced, away, foreign, any. Nothing was started.',
+    'where: must be one of big, fast, wrong, unset, open, replaced, away, foreign, any. Nothing was started.',
   ],
   ['away', 'away: it does not answer at http://127.0.0.1:9; start `opencode serve` there'],
   ['wrong', 'wrong: its server has a password, and WRONG_PASSWORD has another one'],
@@ -109,7 +109,7 @@ test.each([
 test('a task on another machine needs a worktree', async () => {
   const parent = await stage.parent()
   const answer = await launch(parent, () => ({ text: 'done' }), 'try it', { worktree: false })
-  expect(answer).toContain('where: an agent on another machine always has a worktree: omit worktree.')
+  expect(answer).toContain('where: an agent elsewhere always has a worktree. Omit worktree.')
 })
 
 test('a task fails on a machine whose repository is another one', async () => {
