@@ -4,8 +4,8 @@
  *
  *   in contact ⇄ lost
  *
- * `lost`: a call got no answer, or a refusal that a restart or a password explains. While tasks are there, the link asks again
- * until the machine answers.
+ * `lost`: a call got no answer, or a refusal that a restart or a password explains. While tasks are there, the link asks a machine
+ * that is silent, and a lost one until it answers. Scripts that run at a loss are given up: they end there before the next one.
  */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
@@ -29,6 +29,8 @@ const PROBE_LIMIT_MS = 5000
 const CALL_LIMIT_MS = 15_000
 /** The time limit of a script there: git may fill a large tree. */
 const SCRIPT_LIMIT_MS = 300_000
+/** After so much silence a machine is asked. A script can last longer, and OpenCode's events come every 10 s (contract 16.2). */
+const SILENT_MS = 15_000
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 10_000
 /** OpenCode 1, from the version on that this plugin supports. */
@@ -43,16 +45,21 @@ export class MachineLink {
   readonly #client: OpencodeClient
   /** Since when the machine does not answer, and why. */
   #lost: { readonly at: number; readonly why: string } | undefined
+  /** When the machine last answered or sent an event, on the monotonic clock. */
   #heardAt: number
   /** How many tasks are there. */
   #users = 0
-  #cancelProbe = (): void => {}
+  #cancelAsk = (): void => {}
+  /** Aborted when the machine is lost. */
+  #contact = new AbortController()
+  /** Sessions for scripts that could not be deleted. */
+  readonly #leftBehind = new Set<string>()
 
   constructor(name: string, options: MachineOptions, ports: Ports) {
     this.name = name
     this.options = options
     this.#ports = ports
-    this.#heardAt = ports.clock.now()
+    this.#heardAt = ports.clock.monotonic()
     const { url, directory } = options
     this.#client = createOpencodeClient({ baseUrl: url, directory, headers: authorizationOf(options) })
     this.opencode = this.#observed(ports.connect(this.#client, directory, ports.clock, CALL_LIMIT_MS))
@@ -82,12 +89,13 @@ export class MachineLink {
     }
   }
 
-  /** Keeps asking for a lost machine until the function returned is called. */
+  /** Asks whether the machine is there, when it is silent or lost, until the function returned is called. */
   use(): () => void {
     this.#users += 1
+    if (this.#users === 1) this.#askAfter(this.#lost ? FIRST_PAUSE_MS : SILENT_MS)
     return () => {
       this.#users -= 1
-      if (this.#users === 0) this.#cancelProbe()
+      if (this.#users === 0) this.#cancelAsk()
     }
   }
 
@@ -99,16 +107,25 @@ export class MachineLink {
 
   /** Observes an event of the machine. */
   observeEvent(): void {
-    this.#heardAt = this.#ports.clock.now()
+    this.#heardAt = this.#ports.clock.monotonic()
   }
 
-  /** Runs a command line in the shell of a session there, and returns its output. Rejects with a `HostError`. */
+  /**
+   * Runs a command line in the shell of a session there, and returns its output. Rejects with a `HostError`, also when the machine
+   * is lost meanwhile.
+   */
   async shell(sessionID: string, command: string): Promise<string> {
     return this.#watched(async () => {
       const answer = (await this.#answered(
         'session.shell',
-        (signal) =>
-          this.#client.session.shell({ path: { id: sessionID }, body: { agent: 'build', command }, signal }),
+        (limit) => {
+          const signal = AbortSignal.any([limit, this.#contact.signal])
+          return this.#client.session.shell({
+            path: { id: sessionID },
+            body: { agent: 'build', command },
+            signal,
+          })
+        },
         SCRIPT_LIMIT_MS,
       )) as { readonly parts: readonly object[] }
       const states = answer.parts.flatMap((part) =>
@@ -120,17 +137,39 @@ export class MachineLink {
 
   /** Creates a session without a parent. Rejects with a `HostError`. */
   async createSession(body: object): Promise<string> {
+    // Their scripts may run yet, and write what those of the next session write.
+    for (const left of this.#leftBehind) await this.#endScript(left)
     const { id } = (await this.#watched(() =>
       this.#answered('session.create', (signal) => this.#client.session.create({ body, signal })),
     )) as { readonly id: string }
     return id
   }
 
-  /** Deletes a session. Never rejects. */
+  /** Deletes a session for scripts, now or before the next one is created. Never rejects. */
   async deleteSession(sessionID: string): Promise<void> {
-    await this.#answered('session.delete', (signal) =>
+    if (this.#lost) this.#leftBehind.add(sessionID)
+    else await this.#delete(sessionID).catch(() => this.#leftBehind.add(sessionID))
+  }
+
+  /** Stops what a session runs, and deletes it. An abort ends a shell, which a deletion does not (contract 18.7). */
+  async #endScript(sessionID: string): Promise<void> {
+    try {
+      await this.#watched(() =>
+        this.#answered('session.abort', (signal) =>
+          this.#client.session.abort({ path: { id: sessionID }, signal }),
+        ),
+      )
+      await this.#delete(sessionID)
+    } catch (error) {
+      if (isUnanswered(error)) throw error
+    }
+    this.#leftBehind.delete(sessionID)
+  }
+
+  #delete(sessionID: string): Promise<unknown> {
+    return this.#answered('session.delete', (signal) =>
       this.#client.session.delete({ path: { id: sessionID }, signal }),
-    ).catch(() => {})
+    )
   }
 
   #get(url: string, limitMs: number): Promise<unknown> {
@@ -187,30 +226,39 @@ export class MachineLink {
   }
 
   #found(): void {
-    this.#heardAt = this.#ports.clock.now()
+    this.#heardAt = this.#ports.clock.monotonic()
     if (!this.#lost) return
     this.#lost = undefined
-    this.#cancelProbe()
+    this.#contact = new AbortController()
     this.#ports.onContact(this)
   }
 
   #lose(why: string): void {
     if (this.#lost) return
-    this.#lost = { at: this.#heardAt, why }
+    this.#lost = { at: this.#ports.clock.now() - this.#silentMs, why }
+    this.#contact.abort(new Error(why))
+    this.#askAfter(FIRST_PAUSE_MS)
     this.#ports.onContact(this)
-    this.#probeAfter(FIRST_PAUSE_MS)
   }
 
-  #probeAfter(ms: number): void {
+  get #silentMs(): number {
+    return this.#ports.clock.monotonic() - this.#heardAt
+  }
+
+  #askAfter(ms: number): void {
     const { clock, disposal } = this.#ports
-    if (this.#users === 0 || disposal.aborted) return
-    this.#cancelProbe()
-    this.#cancelProbe = clock.after(ms, () => {
-      void this.#watched(() => this.#get('/session/status', PROBE_LIMIT_MS)).then(
-        () => undefined,
-        () => this.#probeAfter(Math.min(LONGEST_PAUSE_MS, 2 * ms)),
-      )
-    })
+    this.#cancelAsk()
+    if (this.#users > 0 && !disposal.aborted) this.#cancelAsk = clock.after(ms, () => void this.#ask(ms))
+  }
+
+  /** Asks the machine, unless it was heard a moment ago, and again later. Never rejects. */
+  async #ask(pausedMs: number): Promise<void> {
+    const wasLost = this.#lost !== undefined
+    if (!wasLost && this.#silentMs < SILENT_MS) return this.#askAfter(SILENT_MS - this.#silentMs)
+    const limitMs = wasLost ? PROBE_LIMIT_MS : CALL_LIMIT_MS
+    await this.#watched(() => this.#get('/session/status', limitMs)).catch(() => {})
+    if (!this.#lost) this.#askAfter(SILENT_MS)
+    else this.#askAfter(wasLost ? Math.min(LONGEST_PAUSE_MS, 2 * pausedMs) : FIRST_PAUSE_MS)
   }
 
   #pause(ms: number, stop: AbortSignal): Promise<void> {

@@ -111,7 +111,8 @@ test('when the budget of a session is spent, its children end once each, and a l
   const parent = await stage.parent(stubborn, {}, project)
   const answers = await parent.call([backgroundTask('one'), backgroundTask('two')])
   const ids = answers.map(idIn)
-  for (const id of ids) await parent.waitForNotice(id)
+  // The notice of the first one names the other among what has spent the budget.
+  for (const id of ids) await parent.waitForNotice(`id="${id}"`)
   await parent.quiet()
   for (const id of ids) expect(parent.noticeText.split(`id="${id}"`)).toHaveLength(2)
   expect(parent.noticeText).toMatch(/have spent the budget of the session, 1\.\dk tokens of 1\.0k tokens/)

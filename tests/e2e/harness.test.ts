@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
 import { probePlugin } from '../harness/plugin.ts'
+import { isAlive } from '../harness/processes.ts'
 import type { Reply } from '../harness/script.ts'
 import { startOpencode, type OpencodeServer, type StoredMessage } from '../harness/server.ts'
 
@@ -254,12 +255,4 @@ describe('a server', () => {
 
 function textOf(message: StoredMessage | undefined, type: 'text' | 'reasoning'): string {
   return (message?.parts ?? []).map((part) => (part.type === type ? part.text : '')).join('')
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
 }

@@ -37,3 +37,11 @@ function commandLine(pid: string): string {
     return ''
   }
 }
+
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}

@@ -8,6 +8,7 @@ import { drivenPlugin } from './plugin.ts'
 import { createProject } from './home.ts'
 import { lookAfterEachTest } from './left.ts'
 import type { ModelRequest, Reply, Script, ToolCall } from './script.ts'
+import { isAlive } from './processes.ts'
 import {
   startOpencode,
   type OpencodeOptions,
@@ -218,14 +219,6 @@ export async function startStage({
       driven?.close()
       if (left.length > 0) throw new Error(`The stage leaves behind:\n  ${left.join('\n  ')}`)
     },
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
   }
 }
 
