@@ -5,7 +5,14 @@ import { countedAt, type Job } from './rules.ts'
 /** The jobs of one provider, one model and the same labels: what holds for one holds for all, but for who could not start it. */
 interface Group {
   readonly limits: readonly { readonly counter: string; readonly most: number }[]
-  readonly jobs: Map<string, { readonly job: Job; readonly order: number }>
+  /** Those that no worker had yet, and the few that came back, each by its place. */
+  readonly fresh: Map<string, Entry>
+  returned: Map<string, Entry>
+}
+
+interface Entry {
+  readonly job: Job
+  readonly order: number
 }
 
 export class WaitingJobs {
@@ -32,26 +39,26 @@ export class WaitingJobs {
       }
     const group = this.#groupOf(now)
     if (now.status.type !== 'waiting') {
-      group.jobs.delete(now.key)
+      group.fresh.delete(now.key)
+      group.returned.delete(now.key)
       return
     }
-    const order = this.#orders.get(now.key) ?? this.#orders.size
+    const known = this.#orders.get(now.key)
+    const order = known ?? this.#orders.size
     this.#orders.set(now.key, order)
-    group.jobs.set(now.key, { job: now, order })
+    const entry = { job: now, order }
+    if (known === undefined || group.fresh.has(now.key)) group.fresh.set(now.key, entry)
+    else group.returned = byPlace([...group.returned.set(now.key, entry)])
   }
 
   /** Returns the first job that the limits allow and that `isFit`. */
   find(isFit: (job: Job) => boolean): Job | undefined {
-    let first: { readonly job: Job; readonly order: number } | undefined
-    for (const { jobs, limits } of this.#groups.values()) {
+    let first: Entry | undefined
+    for (const { fresh, limits, returned } of this.#groups.values()) {
       if (limits.some(({ counter, most }) => (this.#counts.get(counter) ?? 0) >= most)) continue
-      for (const entry of jobs.values()) {
-        if (isFit(entry.job)) {
-          if (!first || entry.order < first.order) first = entry
-          break
-        }
-        // Another job of the group is no fitter, unless this one alone is kept from the worker.
-        if (entry.job.status.type === 'waiting' && !entry.job.status.failure) break
+      for (const jobs of [returned, fresh]) {
+        const found = firstOf(jobs, isFit)
+        if (found && (!first || found.order < first.order)) first = found
       }
     }
     return first?.job
@@ -60,7 +67,11 @@ export class WaitingJobs {
   #groupOf(job: Job): Group {
     const { labels, model, provider } = job.offer
     const name = JSON.stringify([provider, model, labels.toSorted()])
-    const group = this.#groups.get(name) ?? { limits: this.#limitsOf(job), jobs: new Map() }
+    const group = this.#groups.get(name) ?? {
+      limits: this.#limitsOf(job),
+      fresh: new Map(),
+      returned: new Map(),
+    }
     this.#groups.set(name, group)
     return group
   }
@@ -75,6 +86,19 @@ export class WaitingJobs {
       ...(model === undefined ? [] : [{ counter: `model ${model}`, most: models[model] ?? Infinity }]),
     ]
   }
+}
+
+function byPlace(jobs: readonly (readonly [string, Entry])[]): Map<string, Entry> {
+  return new Map(jobs.toSorted(([, one], [, other]) => one.order - other.order))
+}
+
+function firstOf(jobs: ReadonlyMap<string, Entry>, isFit: (job: Job) => boolean): Entry | undefined {
+  for (const entry of jobs.values()) {
+    if (isFit(entry.job)) return entry
+    // Another job of the group is no fitter, unless this one alone is kept from the worker.
+    if (entry.job.status.type === 'waiting' && !entry.job.status.failure) return undefined
+  }
+  return undefined
 }
 
 function countOf(job: Job): number {

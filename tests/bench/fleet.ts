@@ -46,7 +46,7 @@ async function measureVerbs(postgres: Postgres): Promise<void> {
       { scope: 'provider', key: 'acme', most: JOBS },
     ],
   })
-  const jobs = await openJobs(database.url('anna'))
+  const jobs = await openJobs(database.url('desk'))
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => openClaims(database.url(WORKER))))
   const held: Claim[][] = workers.map(() => [])
   let number = 0
@@ -120,7 +120,7 @@ async function measureVerbs(postgres: Postgres): Promise<void> {
 /** Measures the time from a kill of a worker to the claim of its job by the next one. */
 async function measureKill(postgres: Postgres, leaseMs: number): Promise<void> {
   const database = await makeFleetDatabase(postgres, { times: { leaseMs } })
-  const jobs = await openJobs(database.url('anna'))
+  const jobs = await openJobs(database.url('desk'))
   await jobs.offer({ id: 'a.1', labels: [], payload: {} })
   const first = startClaiming(database.url(WORKER), 'first', POLL_MS)
   await first.line(({ beat }) => beat === 'held')

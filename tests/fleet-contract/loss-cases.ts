@@ -65,6 +65,17 @@ export function lossCases(add: Case): void {
     expect(await worker('two').claim()).toMatchObject({ attempt: 1 })
   })
 
+  add('a job that is handed back keeps its place before those that were offered after it', async (stage) => {
+    const { jobs, under, worker } = stage
+    for (const id of ['a.1', 'a.2', 'a.3']) await jobs.offer(offerOf(id))
+    const one = worker('one')
+    const claims = [await one.claim(), await one.claim()]
+    for (const claim of claims.toReversed()) await under.fleet.claims.settle(claim, { type: 'released' })
+    const two = worker('two')
+    const again = [await two.claim(), await two.claim(), await two.claim()]
+    expect(again.map(({ offer }) => offer.id)).toEqual(['a.1', 'a.2', 'a.3'])
+  })
+
   add('a settlement can be repeated, and does not change what came after it', async (stage) => {
     const { jobs, under, worker } = stage
     const { claims } = under.fleet

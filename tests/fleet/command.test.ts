@@ -67,13 +67,13 @@ test('a database becomes a queue by one command, and the status shows what is in
   const client = new Client({ connectionString: postgres.url('team', 'owner') })
   await client.connect()
   for (const [role, group] of [
-    ['anna', 'fleet_launcher'],
-    ['ben', 'fleet_launcher'],
+    ['desk', 'fleet_launcher'],
+    ['lab', 'fleet_launcher'],
     ['worker', 'fleet_worker'],
   ] as const)
     await client.query(`create role ${role} login password '${PASSWORD}' in role ${group}`)
   await client.end()
-  const jobs = await openJobs(postgres.url('team', 'anna'))
+  const jobs = await openJobs(postgres.url('team', 'desk'))
   const claims = await openClaims(postgres.url('team', 'worker'))
   const worker = { name: 'big', identity: 'i', process: 'p', protocol: PROTOCOL, labels: ['gpu'], slots: 2 }
   for (const id of ['a.1', 'a.2']) await jobs.offer({ id, labels: [], provider: 'acme', payload: {} })
@@ -94,7 +94,7 @@ test('a database becomes a queue by one command, and the status shows what is in
       '',
       'Queue',
       '  all   1 waiting  1 working  0 untold',
-      '  anna  1 waiting  1 working  0 untold',
+      '  desk  1 waiting  1 working  0 untold',
       '',
       'Limits',
       '  total          1 of 12 at work',
@@ -105,10 +105,10 @@ test('a database becomes a queue by one command, and the status shows what is in
       '',
     ].join('\n'),
   )
-  const ofBen = JSON.parse((await fleet('ben', 'status', '--json')).stdout) as object
-  expect(ofBen).toMatchObject({ waiting: 1, working: 1, owners: [] })
-  const ofAnna = JSON.parse((await fleet('anna', 'status', '--json')).stdout) as object
-  expect(ofAnna).toMatchObject({ owners: [{ owner: 'anna', waiting: 1, working: 1 }] })
+  const ofLab = JSON.parse((await fleet('lab', 'status', '--json')).stdout) as object
+  expect(ofLab).toMatchObject({ waiting: 1, working: 1, owners: [] })
+  const ofDesk = JSON.parse((await fleet('desk', 'status', '--json')).stdout) as object
+  expect(ofDesk).toMatchObject({ owners: [{ owner: 'desk', waiting: 1, working: 1 }] })
 })
 
 test('the URL comes from a variable or a private file, and mistakes say what to do', async () => {
@@ -129,8 +129,8 @@ test('the URL comes from a variable or a private file, and mistakes say what to 
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining(text) as string })
     expect(refused.stderr).not.toContain(PASSWORD)
   }
-  expect(await fleet('anna', 'migrate', '--limit', 'total=99')).toMatchObject({
+  expect(await fleet('desk', 'migrate', '--limit', 'total=99')).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('anna may not do this') as string,
+    stderr: expect.stringContaining('desk may not do this') as string,
   })
 })

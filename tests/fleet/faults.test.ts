@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => postgres.stop())
 beforeEach(async () => {
   database = await makeFleetDatabase(postgres)
-  jobs = await openJobs(database.url('anna'))
+  jobs = await openJobs(database.url('desk'))
   claims = await openClaims(database.url(WORKER))
 })
 afterEach(async () => {

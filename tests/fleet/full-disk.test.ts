@@ -35,7 +35,7 @@ afterAll(async () => {
 
 test('a full disk of the database refuses what needs room with the reason, and the same calls work once there is some', async () => {
   const database = await makeFleetDatabase(postgres)
-  const jobs = await openJobs(database.url('anna'))
+  const jobs = await openJobs(database.url('desk'))
   const claims = await openClaims(database.url(WORKER))
   const one = new HandWorker(claims, workerOf('one'))
   await jobs.offer(offerOf('a.1'))

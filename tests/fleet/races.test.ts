@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => postgres.stop())
 beforeEach(async () => {
   database = await makeFleetDatabase(postgres)
-  jobs = await openJobs(database.url('anna'))
+  jobs = await openJobs(database.url('desk'))
   claims = await openClaims(database.url(WORKER))
   blocker = new Client({ connectionString: database.url() })
   await blocker.connect()

@@ -24,7 +24,7 @@ beforeEach(async () => {
       { scope: 'model', key: 'acme/big', most: 1 },
     ],
   })
-  jobs = await openJobs(database.url('anna'))
+  jobs = await openJobs(database.url('desk'))
   claims = await openClaims(database.url(WORKER))
 })
 afterEach(async () => {
@@ -75,7 +75,7 @@ test('a job goes from its offer to its end, and is forgotten once its launcher h
   await jobs.offer(offer('bg_1.1', { payload: { prompt: 'another' } }))
   const held = await claim()
   expect(held).toMatchObject({
-    owner: 'anna',
+    owner: 'desk',
     attempt: 1,
     type: 'start',
     offer: { id: 'bg_1.1', payload: { prompt: 'a \u0000 \uD800 b', nothing: null } },
@@ -230,30 +230,30 @@ test('a second worker of a name is refused while the first one lives, and a work
 })
 
 test('a launcher reads and changes its own jobs alone, and no role does what is not its part', async () => {
-  await jobs.offer(offer('a.1', { payload: { owner: 'ben', secret: 'of anna' } }))
-  const ben = await openJobs(database.url('ben'))
+  await jobs.offer(offer('a.1', { payload: { owner: 'lab', secret: 'of desk' } }))
+  const lab = await openJobs(database.url('lab'))
   try {
-    expect(await ben.states(['a.1'])).toEqual(new Map())
-    expect(await ben.say('a.1', { id: 'm', text: 'hello' })).toBe(false)
-    await ben.acknowledge('a.1')
-    await ben.cancel('a.1')
+    expect(await lab.states(['a.1'])).toEqual(new Map())
+    expect(await lab.say('a.1', { id: 'm', text: 'hello' })).toBe(false)
+    await lab.acknowledge('a.1')
+    await lab.cancel('a.1')
   } finally {
-    await ben.close()
+    await lab.close()
   }
   expect(await stateOf('a.1')).toEqual({ type: 'waiting' })
-  expect(await database.ask('select id from fleet.job', 'anna')).toEqual([{ id: 'a.1' }])
+  expect(await database.ask('select id from fleet.job', 'desk')).toEqual([{ id: 'a.1' }])
   expect(
-    await database.ask(`select id from fleet.job where id = 'a.1' and payload is not null`, 'ben'),
+    await database.ask(`select id from fleet.job where id = 'a.1' and payload is not null`, 'lab'),
   ).toEqual([])
   const refused = {
-    anna: [
+    desk: [
       `select fleet.claim('{}')`,
-      `insert into fleet.job (owner, id) values ('ben', 'forged')`,
-      `update fleet.job set owner = 'ben'`,
+      `insert into fleet.job (owner, id) values ('lab', 'forged')`,
+      `update fleet.job set owner = 'lab'`,
       `insert into fleet_queue.job (name) values ('jobs')`,
       `select fleet.end_job(null, 'result', null, null)`,
-      `set role ben`,
-      `set session authorization ben`,
+      `set role lab`,
+      `set session authorization lab`,
     ],
     [WORKER]: [
       `select fleet.offer('{"id":"x"}', '{}')`,
@@ -266,7 +266,7 @@ test('a launcher reads and changes its own jobs alone, and no role does what is 
     for (const query of queries)
       await expect(database.ask(query, role), `${role}: ${query}`).rejects.toThrow(/permission denied/)
   const claimed = await claim()
-  expect(claimed.owner).toBe('anna')
+  expect(claimed.owner).toBe('desk')
 })
 
 test('no row has a password, and none has what a job was once it is acknowledged', async () => {
@@ -294,11 +294,11 @@ async function allRows(): Promise<string> {
 
 test('errors say what to do, and never the password', async () => {
   const refusals = {
-    [database.url('anna').replace(PASSWORD, 'wrong')]:
-      /refuses the role anna: check the name and the password/,
-    [postgres.url('nowhere', 'anna')]: /has no database nowhere: check the URL/,
-    [postgres.url('postgres', 'anna')]: /no fleet of this version: its administrator runs/,
-    [`postgres://anna:${PASSWORD}@127.0.0.1:1/fleet`]: /127.0.0.1:1 did not do it: .*ECONNREFUSED/,
+    [database.url('desk').replace(PASSWORD, 'wrong')]:
+      /refuses the role desk: check the name and the password/,
+    [postgres.url('nowhere', 'desk')]: /has no database nowhere: check the URL/,
+    [postgres.url('postgres', 'desk')]: /no fleet of this version: its administrator runs/,
+    [`postgres://desk:${PASSWORD}@127.0.0.1:1/fleet`]: /127.0.0.1:1 did not do it: .*ECONNREFUSED/,
   }
   for (const [url, expected] of Object.entries(refusals)) {
     const error = await openJobs(url).catch((reason: unknown) => reason as Error)

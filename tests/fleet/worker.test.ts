@@ -38,7 +38,7 @@ beforeAll(async () => {
   const agent = writes('page.txt', 'one\n')
   stage.model.script = (request) => (request.parentSessionID === undefined ? usual : agent)(request)
   worker = start('one')
-  process.env['FLEET_DB'] = database.url('anna')
+  process.env['FLEET_DB'] = database.url('desk')
 })
 afterAll(async () => {
   delete process.env['FLEET_DB']
@@ -111,7 +111,7 @@ test('a worker with a wrong password, without a database or with the role of a l
     expect(started.output).toContain(text)
     expect(started.output).not.toContain(PASSWORD)
   }
-  const launcher = start('launcher', database.url('anna'))
+  const launcher = start('launcher', database.url('desk'))
   await expect.poll(() => launcher.output).toContain('a worker of fleet_worker')
   await launcher.end('SIGTERM')
 })

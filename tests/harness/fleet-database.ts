@@ -6,7 +6,7 @@ import { PASSWORD, type Postgres } from './postgres.ts'
 
 let databases = 0
 
-const LAUNCHERS = ['anna', 'ben']
+const LAUNCHERS = ['desk', 'lab']
 /** The role of the workers. */
 export const WORKER = 'worker'
 
