@@ -33,7 +33,7 @@ function startingFrom(planned: Worktree, { id, worktree: { base }, changes }: Do
 /** How the changes of the first task come into the checkout before the follower's; resolves with what git or the apply says. */
 const FIRST_COMES: Record<string, (repository: Repository, first: Done) => Promise<object>> = {
   'before it': (repository, first) => apply(repository, first),
-  not: () => Promise.resolve({}),
+  not: ({ root }) => Promise.resolve({ isThere: existsSync(join(root, 'page.txt')) }),
   'by a merge': (repository, first) => {
     // The branch has the file, so that git would refuse to overwrite it.
     rmSync(join(repository.root, 'draft.txt'))
@@ -47,7 +47,7 @@ function apply({ worktrees }: Repository, { id, worktree, changes }: Done): Prom
 
 test.each([
   { when: 'before it', says: { type: 'applied' } },
-  { when: 'not', says: {} },
+  { when: 'not', says: { isThere: false } },
   { when: 'by a merge', says: { merged: '' } },
 ])(
   'an apply of a follower writes the changes of both tasks, where those of the first were applied $when',
