@@ -139,6 +139,17 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'deaf' },
     ],
   },
+  'an empty run that is prompted while its messages are read keeps its slot, and works on': {
+    ...PLAIN,
+    latencies: [0, 5],
+    steps: [
+      { type: 'continue', task: 0 },
+      { type: 'answer', task: 0, how: 'empty' },
+      { type: 'wait', ms: 3 },
+      { type: 'continue', task: 1 },
+      { type: 'wait', ms: 3000 },
+    ],
+  },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))

@@ -348,7 +348,8 @@ export class AgentRun {
     const following = this.#isOfOnePrompt ? this.#fold.following : undefined
     if (!following) return undefined
     const [newest] = await this.#ports.opencode.newestMessages(this.#task.sessionID, 1)
-    if (newest?.info.id !== following.newestID) return undefined
+    // A prompt that was sent meanwhile starts another turn.
+    if (!this.#isOfOnePrompt || newest?.info.id !== following.newestID) return undefined
     return transcriptOfNewest(newest, following.askedID, following.before)
   }
 
