@@ -150,6 +150,18 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'wait', ms: 3000 },
     ],
   },
+  'a notice that was undone while a tool of its turn ran is told again with the next message': {
+    ...PLAIN,
+    latencies: [0, 0, 0, 12],
+    steps: [
+      { type: 'answer', task: 0, how: 'text' },
+      { type: 'block', task: 0 },
+      { type: 'wait', ms: 40 },
+      { type: 'answer', task: 0, how: 'text' },
+      { type: 'continue', task: 0 },
+      { type: 'undo', parent: 0 },
+    ],
+  },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))

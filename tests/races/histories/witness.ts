@@ -11,6 +11,8 @@ interface Telling {
   readonly messageID: string
   readonly request: FakeRequest
   answeredAt: number
+  /** When the tools of the answer have ended at the latest; until then an abort stops the step. */
+  toolsEndAt: number
 }
 
 /** Time from a model's answer to its final message; an abort within it makes that an aborted message. */
@@ -76,12 +78,12 @@ export class Witness {
   /** Returns the runs whose end the parent's model has read, with the messages that contained it. */
   told(): Map<string, Set<string>> {
     const told = new Map<string, Set<string>>()
-    for (const { key, messageID, request, answeredAt } of this.#tellings) {
+    for (const { key, messageID, request, answeredAt, toolsEndAt } of this.#tellings) {
       if (request.outcome !== 'answered') continue
       const { sessionID } = request
+      const finalAt = Math.max(answeredAt + ANSWER_FINAL_MS, toolsEndAt)
       const isAborted = this.#aborts.some(
-        (abort) =>
-          abort.sessionID === sessionID && abort.at >= answeredAt && abort.at <= answeredAt + ANSWER_FINAL_MS,
+        (abort) => abort.sessionID === sessionID && abort.at >= answeredAt && abort.at <= finalAt,
       )
       if (isAborted) continue
       told.set(key, (told.get(key) ?? new Set()).add(messageID))
@@ -117,15 +119,29 @@ export class Witness {
     if (!logged) throw new Error('The request is not in the log.')
     const stored = this.#host.messagesOf(sessionID)
     const seen = stored.flatMap((message) =>
-      keysIn(message).map((key) => ({ key, messageID: message.info.id, request: logged, answeredAt: 0 })),
+      keysIn(message).map((key) => ({
+        key,
+        messageID: message.info.id,
+        request: logged,
+        answeredAt: 0,
+        toolsEndAt: 0,
+      })),
     )
+    const now = this.#clock.now()
+    for (const telling of this.#tellings)
+      if (telling.request.sessionID === sessionID) telling.toolsEndAt = Math.min(telling.toolsEndAt, now)
     const twice = seen.filter(({ key }, index) => seen.findIndex((other) => other.key === key) !== index)
     for (const { key } of twice) this.faults.push(`${key} stands twice in ${sessionID}`)
     this.#tellings.push(...seen)
     this.#checkClosed(stored, sessionID)
     const reply = await script(request)
     // A failed turn cannot be aborted any more.
-    if (reply.status === undefined) for (const telling of seen) telling.answeredAt = this.#clock.now()
+    if (reply.status === undefined)
+      for (const telling of seen) {
+        telling.answeredAt = this.#clock.now()
+        // OpenCode completes the message of a step when its tools have ended, and asks the model again.
+        if (reply.tools) telling.toolsEndAt = Infinity
+      }
     return reply
   }
 
