@@ -11,7 +11,7 @@ import { createHome, environment, homeAt } from './home.ts'
 import type { ScriptedModel } from './model.ts'
 import { spawnServer } from './process.ts'
 import { runningIn } from './processes.ts'
-import type { WaitOptions } from './spy.ts'
+import { WAIT_LIMIT_MS, type WaitOptions } from './spy.ts'
 
 export interface OpencodeOptions {
   /** The provider `mock` with the models `m1` (the default), `m2`, and `m3` with variants `low` and `high`. */
@@ -217,7 +217,10 @@ function projectAt(
     },
     messages,
     subscribe: () => subscribe(url, directory, headers),
-    async waitForIdle(sessionID, { timeoutMs = 40_000, description = `an answer in ${sessionID}` } = {}) {
+    async waitForIdle(
+      sessionID,
+      { timeoutMs = WAIT_LIMIT_MS, description = `an answer in ${sessionID}` } = {},
+    ) {
       const deadline = Date.now() + timeoutMs
       for (;;) {
         const from = events?.all.length ?? 0

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { environment, homeAt } from './home.ts'
 import { opencodeBinary } from './process.ts'
+import { WAIT_LIMIT_MS } from './spy.ts'
 
 const run = promisify(execFile)
 
@@ -134,7 +135,7 @@ export async function openTerminal({
       }
       throw new Error(`Not seen in one colour: ${text}\n${await screen()}`)
     },
-    async see(what, { timeoutMs = 40_000 } = {}) {
+    async see(what, { timeoutMs = WAIT_LIMIT_MS } = {}) {
       const sights = Array.isArray(what) ? (what as readonly Sight[]) : [what as Sight]
       const isSeen = (now: string): boolean => sights.every((sight) => isOn(now, sight))
       const deadline = Date.now() + timeoutMs
