@@ -5,16 +5,22 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import type { Monitored } from '../../src/task/task.ts'
 import { Monitor } from '../../src/work/command/monitor/monitor.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
 import { residentBytes, run, temporaryDirectory } from './commands.ts'
 
 const MB = 1024 * 1024
 /** The promise, and what a busy machine adds. */
 const HELD_MS = { median: 20, most: 150 }
 
-function monitorOf(directory: string, entries: readonly string[], gapMs = 30_000) {
+/** @param clock one that stands still, where a test is not about time: a search stops after 20 ms, also on a busy machine */
+function monitorOf(directory: string, entries: readonly string[], gapMs = 30_000, clock = systemClock) {
   const due: Monitored[] = []
   const onDue = (monitored: Monitored): boolean => due.push(monitored) > 0
-  return { due, monitor: new Monitor(entries, { clock: systemClock, directory, gapMs, onDue }) }
+  return { due, monitor: new Monitor(entries, { clock, directory, gapMs, onDue }) }
+}
+
+function untimed(directory: string, entries: readonly string[]) {
+  return monitorOf(directory, entries, 30_000, new ManualClock())
 }
 
 /** Returns a directory with this output. */
@@ -26,7 +32,7 @@ function written(stdout: string | Buffer, stderr = ''): string {
 }
 
 function linesOf(stdout: string | Buffer, entry: string, stderr = ''): readonly string[] {
-  const { monitor } = monitorOf(written(stdout, stderr), [entry])
+  const { monitor } = untimed(written(stdout, stderr), [entry])
   while (monitor.isBehind) monitor.search(Infinity)
   monitor.finish(false)
   monitor.stop()
@@ -52,7 +58,7 @@ test('the first 16 KB of a line count, wherever it lies in the chunks that are r
 
 test('a line that is written in pieces is matched once, when it is whole', () => {
   const directory = written('FA')
-  const { monitor, due } = monitorOf(directory, ['FAIL'])
+  const { monitor, due } = untimed(directory, ['FAIL'])
   monitor.search(Infinity)
   expect(due).toEqual([])
   appendFileSync(join(directory, 'stdout'), 'IL now\nFAIL')
@@ -65,14 +71,14 @@ test('a line that is written in pieces is matched once, when it is whole', () =>
 // Seen to fail with the offset of the search, instead of the beginning of the line: the begun line was lost.
 test('another process continues after the last notice, and neither loses nor repeats a line', () => {
   const directory = written('FAIL 1\nFAIL 2\nFAI')
-  const first = monitorOf(directory, ['FAIL']).monitor
+  const first = untimed(directory, ['FAIL']).monitor
   first.search(Infinity)
   first.take()
   appendFileSync(join(directory, 'stdout'), 'L 3\nFAIL 4\n')
   // It is killed after it has found these, and before their notice.
   first.search(Infinity)
   first.stop()
-  const { monitor } = monitorOf(directory, ['FAIL'])
+  const { monitor } = untimed(directory, ['FAIL'])
   expect(monitor.taken?.lines).toContain('FAIL 1\nFAIL 2')
   monitor.told(1)
   monitor.search(Infinity)
@@ -83,7 +89,7 @@ test('another process continues after the last notice, and neither loses nor rep
 
 test('an end that another process finds has all that no notice had, and the same text each time', async () => {
   const directory = written('FAIL 1\nFAIL 2\n')
-  const first = monitorOf(directory, ['FAIL']).monitor
+  const first = untimed(directory, ['FAIL']).monitor
   first.search(Infinity)
   first.take()
   first.stop()
