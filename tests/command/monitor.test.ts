@@ -56,6 +56,32 @@ test('the first 16 KB of a line count, wherever it lies in the chunks that are r
   }
 })
 
+/** A clock that stands still, but for one interruption: at its reading `at`. */
+class InterruptedClock extends ManualClock {
+  readonly #at: number
+  #readings = 0
+
+  constructor(at: number) {
+    super()
+    this.#at = at
+  }
+
+  override monotonic(): number {
+    this.#readings += 1
+    return this.#readings > this.#at ? 20 : 0
+  }
+}
+
+test('a line is searched as far, wherever the machine interrupts its search for 20 ms', () => {
+  const line = `${'x'.repeat(10_000)}FAIL\n`
+  for (let at = 0; at < 30; at++) {
+    const { monitor } = monitorOf(written(line), ['FAIL'], 30_000, new InterruptedClock(at))
+    while (monitor.isBehind) monitor.search(Infinity)
+    monitor.finish(false)
+    expect(monitor.view().lines, `interrupted at ${at}`).toHaveLength(1)
+  }
+})
+
 test('a line that is written in pieces is matched once, when it is whole', () => {
   const directory = written('FA')
   const { monitor, due } = untimed(directory, ['FAIL'])
