@@ -5,8 +5,9 @@ import { countedAt, type Job } from './rules.ts'
 /** The jobs of one provider, one model and the same labels: what holds for one holds for all, but for who could not start it. */
 interface Group {
   readonly limits: readonly { readonly counter: string; readonly most: number }[]
-  /** Those that no worker had yet, and the few that came back, each by its place. */
+  /** Jobs that no worker has claimed yet, in the order of their offers. */
   readonly fresh: Map<string, Entry>
+  /** Jobs that a worker has given back, in the order of their offers. They are few, and sorted again at each return. */
   returned: Map<string, Entry>
 }
 
