@@ -1,21 +1,32 @@
+import { totalmem } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** The slowest files: they begin first, so that none of them is alone at the end. */
 const HEAVY = [
-  'run-background',
-  'faults/calls',
-  'tui/tasks',
+  'worktree-restart',
   'contract/real',
+  'e2e/machines.',
+  'fleet-worker',
+  'tui/own-server',
+  'newuser-install',
+  'run-background',
+  'command-rows',
+  'e2e/worktree.',
   'faults/process',
-  'e2e/tmux',
-  'e2e/soak',
+  'library-rows',
+  'reports',
+  'faults/calls',
   'e2e/run.',
-  'e2e/restart',
-  'e2e/worktree',
+  'e2e/monitor',
+  'newuser-rows',
+  'after-restart',
+  'tui/view-hint',
   'tui/restart',
-  'e2e/newuser',
-  'e2e/interrupt',
+  'tui/worktree',
+  'e2e/restart',
+  'e2e/tmux',
+  'e2e/outside',
 ]
 
 class HeavyFirst extends BaseSequencer {
@@ -51,28 +62,57 @@ const fast = ['unit', 'races'].map((name) => ({
 /** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
 const patient = { poll: { timeout: 30_000 } }
 
+/** The memory of a machine on which the servers of the tests run without a garbage collector, in bytes. */
+const ROOMY = 15e9
+
 /**
- * For OpenCode: a server lives for seconds here, and the engine's last compiler (FTL) takes a sixth of its CPU time for code
- * that is not run often enough to gain from that. What the code does is the same.
+ * Settings of the JavaScript engine of OpenCode, whose servers live for seconds here. Its last compiler (FTL) takes a sixth of
+ * the CPU time for code that is not run often enough to gain from that. Its garbage collector takes a third; a server grows
+ * to 2 GB without it, so that a smaller machine keeps it. What the code does is the same.
  */
-const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0' }
+const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0', ...(totalmem() > ROOMY && { BUN_JSC_useGC: '0' }) }
+
+/** Tests of worktrees on the real OpenCode: `npm run test:worktree`. */
+const WORKTREES = ['tests/e2e/worktree*.test.ts']
+/** Tests of agents at another OpenCode: `npm run test:fleet`. */
+const PLACES = ['machines', 'machines-host', 'fleet', 'fleet-worker', 'worker'].map(
+  (name) => `tests/e2e/${name}.test.ts`,
+)
+const PLUGIN = 'tests/harness/plugin.ts'
 
 /**
  * Tests with real processes. All of them wait for what they mean, so they share the machine: three at a time on two cores,
  * because they wait for a third of their time.
  */
 const real = [
-  // Their helpers register hooks when a file imports them.
+  // Helpers of these two register hooks when a file imports them.
   { name: 'process', include: ['tests/command/**/*.test.ts'], isolate: true },
-  { name: 'worktree', include: ['tests/worktree/**/*.test.ts'], isolate: true },
+  {
+    name: 'worktree',
+    include: ['tests/worktree/**/*.test.ts', ...WORKTREES],
+    isolate: true,
+    globalSetup: [PLUGIN],
+  },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
-  { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
-  { name: 'e2e', include: ['tests/{e2e,faults}/**/*.test.ts'], globalSetup: ['tests/harness/plugin.ts'] },
+  { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: [PLUGIN] },
+  {
+    name: 'e2e',
+    include: ['tests/{e2e,faults}/**/*.test.ts'],
+    exclude: [...WORKTREES, ...PLACES],
+    globalSetup: [PLUGIN],
+  },
   { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
+  // On a real PostgreSQL, in namespaces of the network.
+  {
+    name: 'fleet',
+    include: ['tests/fleet/**/*.test.ts', ...PLACES],
+    globalSetup: [PLUGIN],
+    maxWorkers: 2,
+    sequence: { groupOrder: 3 },
+  },
 ].map(({ globalSetup = [], ...project }) => ({
   test: {
     ...shared,
-    ...project,
     env: SHORT_LIVED,
     globalSetup: ['tests/harness/temporary.ts', ...globalSetup],
     testTimeout: 120_000,
@@ -80,6 +120,7 @@ const real = [
     expect: patient,
     maxWorkers: 3,
     sequence: { groupOrder: 1 },
+    ...project,
   },
 }))
 
@@ -98,22 +139,6 @@ const browser = {
   },
 }
 
-/** On a real PostgreSQL, which `npm test` does not need: `npm run test:fleet`. */
-const fleet = {
-  test: {
-    ...shared,
-    name: 'fleet',
-    include: ['tests/fleet/**/*.test.ts'],
-    env: SHORT_LIVED,
-    globalSetup: ['tests/harness/temporary.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
-    expect: patient,
-    maxWorkers: 2,
-    sequence: { groupOrder: 3 },
-  },
-}
-
 export default defineConfig({
-  test: { projects: [...fast, ...real, browser, fleet], sequence: { sequencer: HeavyFirst } },
+  test: { projects: [...fast, ...real, browser], sequence: { sequencer: HeavyFirst } },
 })

@@ -10,7 +10,8 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 let stage: Stage
 
 beforeAll(async () => {
-  stage = await startStage({ options: { commands: { killGraceMs: 1000 } } })
+  // With its garbage collector, since a test measures the server's memory.
+  stage = await startStage({ options: { commands: { killGraceMs: 1000 } }, env: { BUN_JSC_useGC: '1' } })
 })
 afterAll(() => stage.close())
 

@@ -65,12 +65,11 @@ export function skipPluginInstall(configDirectory: string): void {
   writeFileSync(join(configDirectory, 'package-lock.json'), JSON.stringify(lock))
 }
 
-/** A setting of OpenCode's JavaScript engine: whether it compiles hot code a last time, with its slowest compiler. */
-const LAST_COMPILER = 'BUN_JSC_useFTLJIT'
+/** Settings of OpenCode's JavaScript engine that `vitest.config.ts` makes; benchmarks run without them. */
+const OF_ENGINE = ['BUN_JSC_useFTLJIT', 'BUN_JSC_useGC']
 
 /** Returns the whole environment of a process in this home, without the developer's own variables. */
 export function environment(home: Home): Record<string, string> {
-  const lastCompiler = process.env[LAST_COMPILER]
   return {
     PATH: process.env['PATH'] ?? '',
     LANG: 'C.UTF-8',
@@ -92,7 +91,8 @@ export function environment(home: Home): Record<string, string> {
     HTTP_PROXY: 'http://127.0.0.1:9',
     HTTPS_PROXY: 'http://127.0.0.1:9',
     NO_PROXY: '127.0.0.1,localhost',
-    // `vitest.config.ts` sets it; benchmarks run without.
-    ...(lastCompiler !== undefined && { [LAST_COMPILER]: lastCompiler }),
+    ...Object.fromEntries(
+      OF_ENGINE.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
+    ),
   }
 }
