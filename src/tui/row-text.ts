@@ -1,6 +1,6 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
 import { shareText, spentOf } from '../task/budget-use.ts'
-import { isEnded, questionOf, type Task } from '../task/task.ts'
+import { isEnded, NO_USAGE, questionOf, type Task } from '../task/task.ts'
 import { oneLine } from '../text/sanitize.ts'
 import { dependenciesOf } from '../task/dependency.ts'
 import { traitsOf } from '../work/kinds.ts'
@@ -174,13 +174,18 @@ function changesOf(task: Task): string | undefined {
 }
 
 /** Returns how much of its budget a task has used; `undefined` if it has none, or has not begun. */
-function budgetOf({ task, phase, tokens, cost }: TaskView, now: number): string | undefined {
+function budgetOf({ task, phase, tokens, cost, toolCalls }: TaskView, now: number): string | undefined {
   if (!('budget' in task) || !task.budget || phase === 'pending') return undefined
-  // The record has the tool calls of ended runs alone.
-  const { toolCalls, ...others } = task.budget
-  const budget = toolCalls !== undefined && isEnded(task) ? task.budget : others
-  if (Object.keys(budget).length === 0) return undefined
-  return shareText({ budget, spent: { ...spentOf(task, undefined, now), tokens, cost } })
+  const { minutes } = task.budget
+  // The session of a task at another place has none of its messages. Its minutes alone are known before the end.
+  const isCounted = isEnded(task) || task.place === undefined
+  const budget = isCounted ? task.budget : minutes === undefined ? undefined : { minutes }
+  if (!budget) return undefined
+  const spent = spentOf(task, { ...NO_USAGE, toolCalls }, now)
+  return shareText({
+    budget,
+    spent: { ...spent, tokens: Math.max(spent.tokens, tokens), cost: Math.max(spent.cost, cost) },
+  })
 }
 
 function rowOf(view: TaskView, now: number, width: number): Row {

@@ -16,6 +16,8 @@ export interface Live {
   readonly begunAt?: number
   /** The latest activity, in a few words. */
   readonly activity?: string
+  /** The ids of its tool calls so far: an event of the same call comes for each of its states. */
+  readonly toolCallIDs?: ReadonlySet<string>
   /** The open permission requests, oldest first. */
   readonly permissionRequests: readonly PermissionRequest[]
 }
@@ -34,6 +36,8 @@ export interface TaskView {
   /** The sum over all runs. */
   readonly tokens: number
   readonly cost: number
+  /** Those of the run at work, because its record has only those of ended runs. */
+  readonly toolCalls: number
 }
 
 type Transition = Extract<Step, { type: 'transition' }>
@@ -57,6 +61,7 @@ export function viewOf(task: Task, session: Session, live: Live, steps: readonly
     ),
     tokens: Math.max(tokensOf(session), ended?.usage.tokens ?? 0),
     cost: Math.max(session.cost ?? 0, ended?.usage.cost ?? 0),
+    toolCalls: ended ? 0 : (live.toolCallIDs?.size ?? 0),
   }
 }
 

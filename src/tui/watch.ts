@@ -173,7 +173,7 @@ export class Watch {
     if (child) child.live = NOT_SEEN
   }
 
-  /** Reads the activity of a busy task from before the load. */
+  /** Reads the activity and the tool calls of a busy task from before the load. */
   async #readBusy(sessionID: string): Promise<void> {
     const child = this.#children.get(sessionID)
     if (!child || !('promptIDs' in child.task)) return
@@ -183,9 +183,11 @@ export class Watch {
     const start = messages.findIndex(({ info }) => promptIDs.includes(info.id))
     const parts = start === -1 ? [] : messages.slice(start + 1).flatMap((message) => message.parts)
     const activity = parts.map((part) => this.#doing(part, child)).findLast((text) => text !== undefined)
+    const calls = parts.flatMap(({ type, id }) => (type === 'tool' ? [id] : []))
     const begunAt = messages[start]?.info.time.created
     if (this.#children.get(sessionID)?.task.run !== run) return
     this.#update(sessionID, (live) => ({
+      toolCallIDs: new Set([...calls, ...(live.toolCallIDs ?? [])]),
       ...(begunAt !== undefined && { begunAt }),
       ...(activity !== undefined && { activity: live.activity ?? activity }),
     }))
@@ -223,9 +225,12 @@ export class Watch {
 
   #worked(sessionID: string, part: Part): void {
     const child = this.#children.get(sessionID)
-    const activity = child && this.#doing(part, child)
-    if (activity !== undefined && activity !== child?.live.activity)
-      this.#update(sessionID, () => ({ activity }))
+    if (!child) return
+    const { activity: before, toolCallIDs = new Set() } = child.live
+    if (part.type === 'tool' && !toolCallIDs.has(part.id))
+      this.#update(sessionID, () => ({ toolCallIDs: new Set([...toolCallIDs, part.id]) }))
+    const activity = this.#doing(part, child)
+    if (activity !== undefined && activity !== before) this.#update(sessionID, () => ({ activity }))
   }
 
   #doing(part: Part, { task }: Child): string | undefined {

@@ -32,11 +32,12 @@ test('the view draws nothing in a session without tasks', async () => {
   expect(context.split('$0.00 spent')[1]?.split('\n')).toHaveLength(4)
 })
 
-test('the sidebar shows a task with agent, activity and time, and its end at once', async () => {
-  await stage.root.launch('map the modules')
+test('the sidebar shows a task with agent, activity, used budget and time, and its end at once', async () => {
+  const args = { subagent_type: 'general', description: 'map the modules', prompt: 'map the modules' }
+  await stage.root.call([{ name: 'background_task', args: { ...args, budget: { toolCalls: 4 } } }])
   await terminal.see('Background 1 running')
   await terminal.see(/● general map the modules +\d+s/)
-  await terminal.see('read README.md')
+  await terminal.see('25 % of 4 tool calls · read')
   await terminal.see('● 1 running')
   // The time advances.
   await terminal.see(/● general map the modules +[2-9]s/)

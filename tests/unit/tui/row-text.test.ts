@@ -249,15 +249,26 @@ test('a row and an entry show the used share of a budget, from the sums of the s
   expect(entriesOf([ended], NOW, 100)[0]?.description).toBe('explore · 80 % of $1.00')
 })
 
-test('a pending task shows no share, and a running one no tool calls, which its record lacks', () => {
+test('a pending task shows no share of its budget, and a running one the tool calls of all of its runs', () => {
   const work = { ...AGENT, budget: { toolCalls: 4 } }
   const pending = view('count', PENDING, {}, {}, { ...AGENT, budget: { cost: 1 } })
-  const running = view('count', PENDING, { ...RUNNING, activity: 'thinking' }, {}, work)
+  const earlier = [{ ...FAILED, run: 1, usage: { toolCalls: 1, tokens: 0, cost: 0 } }]
+  const live = { ...RUNNING, activity: 'thinking', toolCallIDs: new Set(['prt_1', 'prt_2']) }
+  const running = view('count', PENDING, live, {}, { ...work, earlier })
   const details = sidebarOf([pending, running], NOW, WIDTH)?.rows.map(({ detail }) => detail)
-  expect(details).toEqual(['thinking', 'waits for its turn'])
+  expect(details).toEqual(['75 % of 4 tool calls · thinking', 'waits for its turn'])
   const usage = { toolCalls: 3, tokens: 0, cost: 0 }
   const failed = view('count', { ...FAILED, usage }, {}, {}, work)
   expect(entriesOf([failed], NOW, 100)[0]?.description).toBe('explore · 75 % of 4 tool calls · bad request')
+})
+
+test('a task at work on another machine shows only the share of its minutes, because its session has no usage', () => {
+  const place = { type: 'machine', name: 'large' }
+  const state = { status: 'running', startedAt: NOW - 60_000, promptIDs: ['msg_1'] }
+  const detailWith = (budget: object): string | undefined =>
+    sidebarOf([view('count', state, RUNNING, {}, { ...AGENT, place, budget })], NOW, WIDTH)?.rows[0]?.detail
+  expect(detailWith({ cost: 1, minutes: 4 })).toBe('25 % of 4 min')
+  expect(detailWith({ cost: 1 })).toBeUndefined()
 })
 
 test('a task that has ended with a question shows it, in the sidebar and in the dialog', () => {

@@ -173,6 +173,32 @@ test('Watch reads start and activity of an already running task from its message
   expect(host.messages).toHaveBeenCalledTimes(1)
 })
 
+test('Watch counts each tool call of the run at work once, with those from before it was opened', async () => {
+  const { host, watch } = create([session('one')], ['one'])
+  const part = (id: string): object => ({
+    id,
+    type: 'tool',
+    tool: 'read',
+    state: { status: 'running', input: {} },
+  })
+  const updatedPart = (id: string): Event =>
+    ({ type: 'message.part.updated', properties: { sessionID: 'one', part: part(id) } }) as Event
+  host.messages.mockResolvedValue([
+    { info: { id: 'msg_0', role: 'assistant', time: {} }, parts: [part('prt_earlier')] },
+    { info: { id: 'msg_1', role: 'user', time: { created: 500 } }, parts: [] },
+    { info: { id: 'msg_2', role: 'assistant', time: {} }, parts: [part('prt_1'), part('prt_2')] },
+  ] as object as StoredMessage[])
+  await watch.load()
+  for (const id of ['prt_2', 'prt_3', 'prt_3']) watch.handleEvent(updatedPart(id))
+  expect(watch.views[0]?.toolCalls).toBe(3)
+  // A lost connection loses events, and no call is counted again after it.
+  watch.reload()
+  await watch.load()
+  expect(watch.views[0]?.toolCalls).toBe(3)
+  watch.handleEvent(updated(session('one', { status: 'pending', run: 2 })))
+  expect(watch.views[0]?.toolCalls).toBe(0)
+})
+
 test('Watch runs a timer only while a subscriber wants ticks and a task is at work', async () => {
   const { clock, watch } = create([session('one')], ['one'])
   await watch.load()
