@@ -1,6 +1,8 @@
 /** Computes the sentences about a session that stand out. Pure. */
 import { formatCost } from '../text/format.ts'
-import { brief } from '../text/sanitize.ts'
+import { brief, oneLine } from '../text/sanitize.ts'
+import { slotsInUse } from './browser/over-time.ts'
+import { slotWaitOf } from './dependencies.ts'
 import { timeIn } from './phases.ts'
 import type { Phase, PhaseType, SessionTimeline, TaskTimeline } from './session-timeline.ts'
 
@@ -17,55 +19,68 @@ const LARGE_COST = 0.5
 const OFTEN = 5
 const FILES_NAMED = 3
 const NAME_LENGTH = 60
+const PATH_LENGTH = 120
 
 export function findingsOf(
   { tasks, limits }: Pick<SessionTimeline, 'tasks' | 'limits'>,
   filesRead: FilesRead,
   redact: boolean,
 ): string[] {
+  const agents = tasks.filter(({ kind }) => kind === 'agent')
+  const commands = tasks.filter(({ kind }) => kind === 'command')
   return [
     ...failures(tasks),
-    ...waits(tasks, 'queued', slotText(limits?.total), ({ kind }) => kind === 'agent'),
-    ...waits(tasks, 'queued', commandText(limits?.commands), ({ kind }) => kind === 'command'),
-    ...waits(tasks, 'permission', 'for an answer to a permission request'),
-    ...waits(tasks, 'retry', 'for an overloaded provider'),
+    ...slotWaits(agents, 'total', limits?.total),
+    ...slotWaits(commands, 'commands', limits?.commands),
+    ...waits(tasks, msIn('permission'), 'for an answer to a permission request'),
+    ...waits(tasks, msIn('retry'), 'for an overloaded provider'),
     ...costs(tasks, redact),
     ...files(filesRead, redact),
     ...unread(tasks),
   ]
 }
 
-function slotText(total: number | undefined): string {
-  return total === undefined ? 'for a slot' : `for a slot: \`concurrency.total\` is ${total}`
+type MsOf = (task: TaskTimeline) => number
+
+function msIn(type: PhaseType): MsOf {
+  return ({ runs }) => timeIn(phasesIn(runs), [type])
 }
 
-function commandText(commands: number | undefined): string {
-  return commands === undefined ? 'for a slot' : `for a slot: \`concurrency.commands\` is ${commands}`
+/** The wait for other tasks is none for a slot. */
+function slotWaits(tasks: readonly TaskTimeline[], option: string, limit: number | undefined): string[] {
+  const byID = new Map(tasks.map((task) => [task.id, task]))
+  const msOf: MsOf = ({ runs, after = [] }) =>
+    phasesIn(runs)
+      .filter(({ type }) => type === 'queued')
+      .map((phase) => slotWaitOf(phase, after, byID))
+      .reduce((sum, { from, to }) => sum + to - from, 0)
+  // Where fewer slots were in use, a limit of the provider or the model was the reason, or another session.
+  const isReached = limit !== undefined && slotsInUse(tasks).some(({ value }) => value >= limit)
+  return waits(tasks, msOf, isReached ? `for a slot: \`concurrency.${option}\` is ${limit}` : 'for a slot')
 }
 
-function waits(
-  tasks: readonly TaskTimeline[],
-  type: PhaseType,
-  what: string,
-  isMeant: (task: TaskTimeline) => boolean = () => true,
-): string[] {
+function waits(tasks: readonly TaskTimeline[], msOf: MsOf, what: string): string[] {
   const waited = tasks
-    .filter(isMeant)
-    .map((task) => ({ task, phases: task.runs.flatMap((run) => run.phases) }))
-    .filter(({ phases }) => isLong(timeIn(phases, [type]), totalOf(phases)))
+    .map((task) => ({ ms: msOf(task), ofMs: totalOf(phasesIn(task.runs)) }))
+    .filter(({ ms, ofMs }) => isLong(ms, ofMs))
   if (waited.length === 0) return []
-  const ms = waited.reduce((sum, { phases }) => sum + timeIn(phases, [type]), 0)
-  const ofMs = waited.reduce((sum, { phases }) => sum + totalOf(phases), 0)
-  const share = Math.round((100 * ms) / ofMs)
-  return [`${counted(waited.length, 'task')} waited ${share} % of ${their(waited.length)} time ${what}.`]
+  const sumMs = waited.reduce((sum, { ms }) => sum + ms, 0)
+  const sumOfMs = waited.reduce((sum, { ofMs }) => sum + ofMs, 0)
+  const number = waited.length
+  return [`${counted(number, 'task')} waited ${percent(sumMs, sumOfMs)} of ${their(number)} time ${what}.`]
+}
+
+function phasesIn(runs: TaskTimeline['runs']): Phase[] {
+  return runs.flatMap(({ phases }) => phases)
 }
 
 function isLong(ms: number, ofMs: number): boolean {
   return ms >= SHORTEST_WAIT_MS && ms >= LONG_WAIT * ofMs
 }
 
+/** Returns the known time. */
 function totalOf(phases: readonly Phase[]): number {
-  return phases.reduce((sum, { from, to }) => sum + to - from, 0)
+  return timeIn(phases, ['queued', 'working', 'permission', 'retry'])
 }
 
 function failures(tasks: readonly TaskTimeline[]): string[] {
@@ -84,8 +99,8 @@ function costs(tasks: readonly TaskTimeline[], redact: boolean): string[] {
   const total = tasks.reduce((sum, { usage }) => sum + usage.cost, 0)
   const [costliest] = tasks.toSorted((one, other) => other.usage.cost - one.usage.cost)
   if (!costliest || tasks.length < 3 || total === 0 || costliest.usage.cost < LARGE_COST * total) return []
-  const share = Math.round((100 * costliest.usage.cost) / total)
-  return [`${share} % of the cost of ${formatCost(total)} is one task: ${nameOf(costliest, redact)}.`]
+  const share = percent(costliest.usage.cost, total)
+  return [`${share} of the tasks' cost of ${formatCost(total)} is one task: ${nameOf(costliest, redact)}.`]
 }
 
 function files(filesRead: FilesRead, redact: boolean): string[] {
@@ -96,7 +111,7 @@ function files(filesRead: FilesRead, redact: boolean): string[] {
     .slice(0, FILES_NAMED)
     .map(
       ({ path, times, agents }) =>
-        `The same file was read ${times} times by ${agents} agents${redact ? '' : `: ${brief(path, NAME_LENGTH * 2)}`}.`,
+        `The same file was read ${times} times by ${agents} agents${redact ? '' : `: ${endOf(path)}`}.`,
     )
 }
 
@@ -114,6 +129,20 @@ function unread(tasks: readonly TaskTimeline[]): string[] {
 
 function nameOf({ id, description }: TaskTimeline, redact: boolean): string {
   return redact ? id : `${id} (${brief(description, NAME_LENGTH)})`
+}
+
+/** Cuts the beginning of a long path: its end tells more. */
+function endOf(path: string): string {
+  const characters = Array.from(oneLine(path))
+  return characters.length <= PATH_LENGTH
+    ? characters.join('')
+    : `…${characters.slice(1 - PATH_LENGTH).join('')}`
+}
+
+/** A part that is not the whole has at most 99 %. */
+function percent(part: number, whole: number): string {
+  const share = Math.round((100 * part) / whole)
+  return `${part < whole ? Math.min(share, 99) : share} %`
 }
 
 function counted(count: number, noun: string): string {

@@ -2,7 +2,11 @@ import { expect, test } from 'vitest'
 import { compact, expand } from '../../src/session-timeline/browser/compact.ts'
 import { usePages } from './open-page.ts'
 import { sampleTimeline } from './sample.ts'
-import type { SessionTimeline, TaskTimeline } from '../../src/session-timeline/session-timeline.ts'
+import type {
+  RunTimeline,
+  SessionTimeline,
+  TaskTimeline,
+} from '../../src/session-timeline/session-timeline.ts'
 
 const open = usePages()
 
@@ -83,6 +87,38 @@ test('a task that has not ended says when it was read', async () => {
   const { page } = await open(timeline)
   await page.getByRole('button', { name: running?.description ?? '', exact: true }).click()
   expect(await page.locator('dialog').textContent()).toMatch(/▷ running when this was read, at /)
+})
+
+test('an arrow leads from the end that released a task, also where the other task was continued since', async () => {
+  const [first, second] = sampleTimeline({ tasks: 2 }).tasks as [TaskTimeline, TaskTimeline]
+  const at = EMPTY.readAt - 100_000
+  const run = (number: number, queuedAt: number, from: number, to: number): RunTimeline => ({
+    run: number,
+    from: at + queuedAt,
+    to: at + to,
+    status: 'completed',
+    phases: [
+      { type: 'queued', from: at + queuedAt, to: at + from },
+      { type: 'working', from: at + from, to: at + to },
+    ],
+  })
+  const plain = { turns: [], marks: [], status: 'completed' as const }
+  const { page } = await open({
+    ...EMPTY,
+    tasks: [
+      { ...first, ...plain, runs: [run(1, 0, 1, 10_000), run(2, 80_000, 81_000, 100_000)] },
+      {
+        ...second,
+        ...plain,
+        after: [first.id],
+        runs: [run(1, 0, 10_000, 20_000), run(2, 50_000, 60_000, 70_000)],
+      },
+    ],
+  })
+  const arrow = (await page.locator('.dependencies').first().getAttribute('d')) ?? ''
+  const [, fromX = '', toX = ''] = /^M([\d.]+) [\d.]+H([\d.]+)V/.exec(arrow) ?? []
+  // A tenth of the time is a tenth of the plot, which is 750 pixels wide and begins at 260.
+  expect([Math.round(Number(fromX) / 100), Math.round(Number(toX) / 100)]).toEqual([3, 3])
 })
 
 const HOSTILE = [

@@ -6,6 +6,7 @@ import { axisTop } from 'd3-axis'
 import { scaleTime, type ScaleTime } from 'd3-scale'
 import { select, type Selection } from 'd3-selection'
 import { zoom, zoomIdentity, zoomTransform, type D3ZoomEvent, type ZoomBehavior } from 'd3-zoom'
+import { completedBy, waitEndOf } from '../dependencies.ts'
 import { Beneath } from './beneath.ts'
 import { html, setAttributes, svg } from './elements.ts'
 import { BAR_MIDDLE, RowView, type Columns, type Scene } from './row-view.ts'
@@ -443,19 +444,22 @@ export class Picture {
 function dependencyEndsOf(rows: readonly Row[]): DependencyEnds[] {
   const shown = rows.filter((row) => row.type === 'task')
   const byID = new Map(shown.map((row) => [row.drawing.task.id, row]))
-  return shown.flatMap(({ drawing: { task, phases, from }, top }) =>
-    (task.after ?? []).flatMap((id) => {
+  return shown.flatMap(({ drawing: { task }, top }) => {
+    const startedAt = waitEndOf(task)
+    if (startedAt === undefined) return []
+    return (task.after ?? []).flatMap((id) => {
       const first = byID.get(id)
       if (!first) return []
       return {
         ids: [id, task.id],
-        endedAt: first.drawing.to,
-        startedAt: phases.queued.at(-1)?.to ?? from,
+        // The other task may have had more runs since.
+        endedAt: completedBy(first.drawing.task, startedAt) ?? Math.min(first.drawing.to, startedAt),
+        startedAt,
         endedY: first.top + BAR_MIDDLE,
         startedY: top + BAR_MIDDLE,
       }
-    }),
-  )
+    })
+  })
 }
 
 /** From the first to the last time; the time of reading, if something has not ended by then. */

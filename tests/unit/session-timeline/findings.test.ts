@@ -38,6 +38,38 @@ test('long waits for a slot name the limit that was configured', () => {
   ])
 })
 
+test('a wait for other tasks is none for a slot', () => {
+  const first = task('first', { working: 50_000 })
+  const follower = task('follower', { queued: 50_000, working: 50_000 }, { after: ['first'] })
+  expect(findingsOf({ tasks: [first, follower] }, NO_FILES, false)).toEqual([])
+  const late = task('late', { queued: 80_000, working: 20_000 }, { after: ['first'] })
+  expect(findingsOf({ tasks: [first, late] }, NO_FILES, false)).toEqual([
+    '1 task waited 30 % of its time for a slot.',
+  ])
+})
+
+test('a task that was never released, or waited for a task that is not known, has not waited for a slot', () => {
+  const failed = [{ run: 1, from: 0, to: 10, status: 'failed', reason: 'error', phases: [] }]
+  const first = task('first', {}, { status: 'failed', runs: failed, marks: [{ type: 'read', at: 10 }] })
+  const never = task('never', { queued: 50_000 }, { after: ['first'] })
+  const strange = task('strange', { queued: 50_000 }, { after: ['bg_gone'] })
+  expect(findingsOf({ tasks: [first, never, strange] }, NO_FILES, false)).toEqual([
+    '1 of 3 tasks failed: 1 error.',
+  ])
+})
+
+test('a limit that the tasks did not reach is not named: that of a model may have been the reason', () => {
+  const tasks = ['a', 'b', 'c'].map((id) => task(id, { queued: 40_000, working: 60_000 }))
+  expect(findingsOf({ tasks, limits: { total: 4 } }, NO_FILES, false)).toEqual([
+    '3 tasks waited 40 % of their time for a slot.',
+  ])
+})
+
+test('a share is of the known time alone', () => {
+  const tasks = [task('a', { unknown: 900_000, queued: 40_000, working: 60_000 })]
+  expect(findingsOf({ tasks }, NO_FILES, false)).toEqual(['1 task waited 40 % of its time for a slot.'])
+})
+
 test('short waits are no finding', () => {
   const tasks = [task('a', { queued: 4000, working: 100 }), task('b', { queued: 19_000, working: 81_000 })]
   expect(findingsOf({ tasks }, NO_FILES, false)).toEqual([])
@@ -55,15 +87,35 @@ test('a file that several agents have read often is named, unless the page is re
   expect(findingsOf({ tasks }, files, true)).toEqual([`${finding}.`])
 })
 
+test('a long path is cut at its beginning, because its end tells the file', () => {
+  const path = `/${'folder/'.repeat(40)}task.ts`
+  const [finding = ''] = findingsOf({ tasks: [] }, new Map([[path, ['a', 'a', 'b', 'a', 'b']]]), false)
+  expect(finding).toMatch(/by 2 agents: ….*folder\/task\.ts\.$/)
+  expect(finding.length).toBeLessThan(180)
+})
+
 test('one task with most of the cost is named', () => {
   const costs = [0.62, 0.2, 0.18]
   const tasks = costs.map((cost, index) =>
     task(`bg_${index}`, { working: 1 }, { usage: { toolCalls: 0, tokens: 0, cost } }),
   )
   expect(findingsOf({ tasks }, NO_FILES, false)).toEqual([
-    '62 % of the cost of $1.00 is one task: bg_0 (the work of bg_0).',
+    "62 % of the tasks' cost of $1.00 is one task: bg_0 (the work of bg_0).",
   ])
-  expect(findingsOf({ tasks }, NO_FILES, true)).toEqual(['62 % of the cost of $1.00 is one task: bg_0.'])
+  expect(findingsOf({ tasks }, NO_FILES, true)).toEqual([
+    "62 % of the tasks' cost of $1.00 is one task: bg_0.",
+  ])
+})
+
+test('a task has all of the cost only where no other has any', () => {
+  const shareWith = (other: number): string | undefined => {
+    const tasks = [9.99, other, 0].map((cost, index) =>
+      task(`bg_${index}`, { working: 1 }, { usage: { toolCalls: 0, tokens: 0, cost } }),
+    )
+    return findingsOf({ tasks }, NO_FILES, true)[0]?.split(' of ')[0]
+  }
+  expect(shareWith(0.01)).toBe('99 %')
+  expect(shareWith(0)).toBe('100 %')
 })
 
 test('failures are counted by their reason', () => {
