@@ -17,7 +17,8 @@ try {
   const sample = sampleTimeline({ tasks: 20 })
   const readers = sample.tasks.filter(({ kind }) => kind === 'agent').slice(0, 5)
   const reads = readers.flatMap(({ id }, index) => Array.from({ length: index + 1 }, () => id))
-  const timeline = { ...sample, findings: findingsOf(sample, new Map([['src/config.ts', reads]]), false) }
+  const filesRead = new Map([['src/config.ts', reads]])
+  const timeline = { ...sample, findings: findingsOf(sample, { filesRead, unread: 0 }, false) }
   const file = join(directory, 'timeline.html')
   writeFileSync(file, pageOf(timeline, await pageScript()))
   const page = await browser.newPage({

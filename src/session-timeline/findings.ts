@@ -6,8 +6,13 @@ import { slotWaitOf } from './dependencies.ts'
 import { timeIn } from './phases.ts'
 import type { Phase, PhaseType, SessionTimeline, TaskTimeline } from './session-timeline.ts'
 
-/** The files that the agents have read: by path the ids of the tasks, once for each read. */
-export type FilesRead = ReadonlyMap<string, readonly string[]>
+/** What the tasks themselves do not tell. */
+export interface Observations {
+  /** The files that the agents have read: by path the ids of the tasks, once for each read. */
+  readonly filesRead: ReadonlyMap<string, readonly string[]>
+  /** The number of ends that the parent's model has not read. */
+  readonly unread: number
+}
 
 /** The share of its time from which a wait is worth a sentence. */
 const LONG_WAIT = 0.2
@@ -23,7 +28,7 @@ const PATH_LENGTH = 120
 
 export function findingsOf(
   { tasks, limits }: Pick<SessionTimeline, 'tasks' | 'limits'>,
-  filesRead: FilesRead,
+  { filesRead, unread }: Observations,
   redact: boolean,
 ): string[] {
   const agents = tasks.filter(({ kind }) => kind === 'agent')
@@ -36,7 +41,7 @@ export function findingsOf(
     ...waits(tasks, msIn('retry'), 'for an overloaded provider'),
     ...costs(tasks, redact),
     ...files(filesRead, redact),
-    ...unread(tasks),
+    ...unreadEnds(unread),
   ]
 }
 
@@ -103,7 +108,7 @@ function costs(tasks: readonly TaskTimeline[], redact: boolean): string[] {
   return [`${share} of the tasks' cost of ${formatCost(total)} is one task: ${nameOf(costliest, redact)}.`]
 }
 
-function files(filesRead: FilesRead, redact: boolean): string[] {
+function files(filesRead: Observations['filesRead'], redact: boolean): string[] {
   return [...filesRead]
     .map(([path, ids]) => ({ path, times: ids.length, agents: new Set(ids).size }))
     .filter(({ times, agents }) => times >= OFTEN && agents > 1)
@@ -115,16 +120,9 @@ function files(filesRead: FilesRead, redact: boolean): string[] {
     )
 }
 
-function unread(tasks: readonly TaskTimeline[]): string[] {
-  const ended = tasks.filter(({ status }) => status === 'completed' || status === 'failed')
-  const left = ended.filter(({ marks, runs }) => {
-    const endedAt = runs.at(-1)?.to ?? 0
-    return !marks.some(({ type, at }) => type === 'read' && at >= endedAt)
-  })
-  if (left.length === 0) return []
-  return [
-    `${counted(left.length, 'end')} ${left.length === 1 ? 'was' : 'were'} not read by the parent's model.`,
-  ]
+function unreadEnds(number: number): string[] {
+  if (number === 0) return []
+  return [`${counted(number, 'end')} ${number === 1 ? 'was' : 'were'} not read by the parent's model.`]
 }
 
 function nameOf({ id, description }: TaskTimeline, redact: boolean): string {

@@ -3,11 +3,13 @@ import PQueue from 'p-queue'
 import * as z from 'zod/mini'
 import { systemClock } from '../clock.ts'
 import { connect, HostError, type Client, type Opencode, type StoredMessage } from '../host/opencode.ts'
+import { systemOwners, type Owner } from '../task/owner.ts'
 import { readRecord } from '../task/record.ts'
+import { isEnded } from '../task/task.ts'
 import { findingsOf } from './findings.ts'
-import { readingsOf } from './readings.ts'
+import { isUnread, readingsOf } from './readings.ts'
 import type { SessionTimeline, TaskTimeline } from './session-timeline.ts'
-import { filesRead, taskTimeline, turnsOf } from './task-timeline.ts'
+import { filesRead, lastSignOf, taskTimeline, turnsOf } from './task-timeline.ts'
 
 export interface TimelineOptions {
   /** Leaves out titles, descriptions, prompts, results, paths and stories. */
@@ -60,9 +62,11 @@ export async function readTimeline(
   let done = 0
   const progress = (): void => onProgress((done += 1), all)
   const parentMessages = await opencode.messages(sessionID)
+  const isAtWork = sessionID in (await opencode.statuses())
   const readAt = systemClock.now()
   progress()
   const context = { readings: readingsOf(parentMessages), readAt, textBytes: TEXT_BYTES, redact }
+  const unread = found.filter(({ task }) => isUnread(context.readings, task)).length
   const files = new Map<string, string[]>()
   const queue = new PQueue({ concurrency: AT_ONCE })
   const tasks = await queue.addAll(
@@ -74,7 +78,7 @@ export async function readTimeline(
         else files.set(path, [read.task.id])
       }
       progress()
-      return taskTimeline({ ...read, messages }, context)
+      return taskTimeline({ ...read, messages, isLeft: !isEnded(read.task) && isGone(read.owner) }, context)
     }),
   )
   tasks.sort((one, other) => (one.runs[0]?.from ?? 0) - (other.runs[0]?.from ?? 0))
@@ -85,12 +89,20 @@ export async function readTimeline(
     title: redact ? '' : title,
     directory: redact ? '' : directory,
     readAt,
-    turns: turnsOf(parentMessages, readAt),
+    turns: turnsOf(parentMessages, isAtWork ? readAt : lastSignOf(parentMessages)),
     tasks,
     ...known,
-    findings: findingsOf({ tasks, ...known }, files, redact),
+    findings: findingsOf({ tasks, ...known }, { filesRead: files, unread }, redact),
     redacted: redact,
   }
+}
+
+/** Whether the process that ran a task is known to be gone. */
+function isGone(owner: Owner): boolean {
+  const owners = systemOwners(owner.name, owner.directory)
+  // The OpenCode that runs the task can be the one that writes its timeline.
+  const isSelf = owner.pid === owners.self.pid && owner.process === owners.self.process
+  return !isSelf && owners.isGone(owner)
 }
 
 /** Returns `undefined` where OpenCode refuses the messages of this session alone. */

@@ -3,7 +3,7 @@ import type { StoredMessage } from '../host/opencode.ts'
 import { readKey } from '../parent/history.ts'
 import { keyOf, piggybackKey } from '../parent/notice.ts'
 import { keyDigest, keyDigestIn } from '../task/id.ts'
-import type { EndedTask } from '../task/task.ts'
+import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 
 export interface Readings {
   /** By digest of a part's key: the time of its message, and of the model's first message after it. */
@@ -50,4 +50,9 @@ export function readingOf(
   const receipt = receipts.get(readKey(end))
   const readAt = receipt ?? notice?.readAt
   return { ...notice, ...(readAt !== undefined && { readAt }) }
+}
+
+/** Whether the parent's model has not read the end of a task. That of a cancelled one needs no reading. */
+export function isUnread(readings: Readings, task: Task): boolean {
+  return isEnded(task) && task.status !== 'cancelled' && readingOf(readings, task).readAt === undefined
 }

@@ -20,6 +20,8 @@ export interface ReadTask {
   readonly createdAt: number
   /** Of its session; `undefined` where OpenCode did not list them. */
   readonly messages: readonly StoredMessage[] | undefined
+  /** Whether it has no recorded end, and the process that ran it is gone. */
+  readonly isLeft: boolean
 }
 
 export interface TimelineContext {
@@ -41,6 +43,7 @@ export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTime
   const { task, steps } = read
   const messages = read.messages ?? []
   const runs = runsOf(read, context.readAt)
+  const known = runs.at(-1)?.phases.findLast(({ type }) => type !== 'unknown')
   const phases = runs.flatMap((run) => run.phases)
   const { agent, model, waitedFor } = { agent: undefined, model: undefined, waitedFor: undefined, ...task }
   const after = waitedFor ?? dependenciesOf(task)
@@ -53,7 +56,7 @@ export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTime
     status: task.status,
     ...(after.length > 0 && { after }),
     runs,
-    turns: turnsOf(messages, context.readAt),
+    turns: turnsOf(messages, known?.to ?? runs.at(-1)?.to ?? context.readAt),
     marks: marksOf(read, context.readings),
     usage: usageOfTask(task, messages),
     waitingMs: timeIn(phases, ['queued', 'permission', 'retry']),
@@ -63,47 +66,72 @@ export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTime
   }
 }
 
-/** Returns the path of each file that a tool call of these messages has read, once for each call. */
+/** Returns the path of each file that a tool call of these messages has read, once for each call; a failed call has read none. */
 export function filesRead(messages: readonly StoredMessage[]): string[] {
   return messages.flatMap(({ parts }) =>
     parts.flatMap((part) => {
-      if (part.type !== 'tool' || part.tool !== 'read') return []
+      if (part.type !== 'tool' || part.tool !== 'read' || part.state.status !== 'completed') return []
       const path = part.state.input['filePath']
       return typeof path === 'string' ? [path] : []
     }),
   )
 }
 
-/** Returns the turns of a session's model, oldest first. */
-export function turnsOf(messages: readonly StoredMessage[], readAt: number): Turn[] {
-  return answersIn(messages).map(({ info, parts }) => ({
-    from: info.time.created,
-    to: info.time.completed ?? readAt,
-    model: `${info.providerID}/${info.modelID}`,
-    tokens: tokensOf(info.tokens),
-    cost: info.cost,
-    tools: parts.flatMap((part) => toolSpan(part, readAt)),
-  }))
+/**
+ * Returns the turns of a session's model, oldest first. A turn without an end has been cut off where another one follows it:
+ * it ends at its last sign. The last one ends at `openUntil`.
+ */
+export function turnsOf(messages: readonly StoredMessage[], openUntil: number): Turn[] {
+  const answers = answersIn(messages)
+  return answers.map((answer, index) => {
+    const { info, parts } = answer
+    const from = info.time.created
+    const open = index === answers.length - 1 ? openUntil : lastSignOf([answer])
+    const to = Math.max(from, info.time.completed ?? open)
+    return {
+      from,
+      to,
+      model: `${info.providerID}/${info.modelID}`,
+      tokens: tokensOf(info.tokens),
+      cost: info.cost,
+      tools: parts.flatMap((part) => toolSpan(part, to)),
+    }
+  })
+}
+
+/** Returns the last time that messages and their parts tell; 0 where there is none. */
+export function lastSignOf(messages: readonly Pick<StoredMessage, 'info' | 'parts'>[]): number {
+  const times = messages.flatMap(({ info, parts }) => [
+    info.time.created,
+    ...('completed' in info.time ? [info.time.completed] : []),
+    ...parts.flatMap((part) => {
+      const { time } = { time: undefined, ...(part.type === 'tool' ? part.state : part) }
+      return time && 'start' in time ? [time.start, 'end' in time ? time.end : undefined] : []
+    }),
+  ])
+  return times.reduce<number>((last, time = 0) => Math.max(last, time), 0)
 }
 
 function answersIn(messages: readonly StoredMessage[]): AssistantTurn[] {
   return messages.flatMap(({ info, parts }) => (info.role === 'assistant' ? [{ info, parts }] : []))
 }
 
-function toolSpan(part: Part, readAt: number): ToolSpan[] {
+function toolSpan(part: Part, openUntil: number): ToolSpan[] {
   if (part.type !== 'tool' || part.state.status === 'pending') return []
   const { state, tool } = part
+  const from = state.time.start
   return [
     {
       tool,
-      from: state.time.start,
-      to: 'end' in state.time ? state.time.end : readAt,
+      from,
+      to: Math.max(from, 'end' in state.time ? state.time.end : openUntil),
       ...(state.status === 'error' && { failed: true }),
     },
   ]
 }
 
-function runsOf({ task, steps, createdAt }: ReadTask, readAt: number): RunTimeline[] {
+function runsOf(read: ReadTask, readAt: number): RunTimeline[] {
+  const { task, steps, createdAt } = read
   const { earlier = [] } = { earlier: undefined, ...task }
   const first = earlier[0] ?? task
   const lost: RunTimeline[] =
@@ -117,7 +145,12 @@ function runsOf({ task, steps, createdAt }: ReadTask, readAt: number): RunTimeli
             phases: [{ type: 'unknown', from: createdAt, to: first.createdAt }],
           },
         ]
-  return [...lost, ...[...earlier, task].map((run) => runTimeline(run, steps, readAt))]
+  const runs = [...lost, ...earlier.map((run) => runTimeline(run, steps, readAt))]
+  if (!read.isLeft) return [...runs, runTimeline(task, steps, readAt)]
+  const seenAt = Math.max(task.createdAt, lastSignOf(read.messages ?? []), steps.at(-1)?.at ?? 0)
+  const { phases, ...last } = runTimeline(task, steps, Math.min(seenAt, readAt))
+  const unknown = { type: 'unknown', from: last.to, to: readAt } as const
+  return [...runs, { ...last, to: readAt, phases: [...phases, unknown] }]
 }
 
 /** A run of a task: the newest one, or an earlier one of its record. */
@@ -176,7 +209,8 @@ function usageOfTask(task: Task, messages: readonly StoredMessage[]): Usage {
   return isEnded(task) ? usedTogether(usagesOf(task)) : usageOf(answersIn(messages))
 }
 
-function unknownIn({ steps, messages, task }: ReadTask, runs: readonly RunTimeline[]): string[] {
+function unknownIn(read: ReadTask, runs: readonly RunTimeline[]): string[] {
+  const { steps, messages, task, isLeft } = read
   const first = steps[0]
   const began = runs[0]?.from
   const hasForgotten =
@@ -187,6 +221,7 @@ function unknownIn({ steps, messages, task }: ReadTask, runs: readonly RunTimeli
       : []),
     ...(hasForgotten ? [`${WAITS} before its newest steps (a record keeps ${FULL_RECORD} steps)`] : []),
     ...(steps.length === 0 ? [`${WAITS} (its record has no steps that can be read)`] : []),
+    ...(isLeft ? ['what became of it (the OpenCode that ran it is gone)'] : []),
     ...(messages === undefined && task.kind === 'agent' ? ['its messages, which OpenCode did not list'] : []),
   ]
 }

@@ -1,20 +1,25 @@
 /** The timeline of a session on the real OpenCode: as data, and as the page that `opencode-background timeline` writes. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
 import { timelineOf } from '../../src/session-timeline/read.ts'
 import type { SessionTimeline } from '../../src/session-timeline/session-timeline.ts'
+import { RECORD_KEY, recordOf } from '../../src/task/record.ts'
 import { environment, homeAt } from '../harness/home.ts'
 import { buildPlugin } from '../harness/plugin.ts'
 import { opencodeBinary } from '../harness/process.ts'
-import { heldReply, READ } from '../harness/replies.ts'
+import { heldReply } from '../harness/replies.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { pendingTask } from '../harness/tasks.ts'
 
 const run = promisify(execFile)
+
+/** Of each run but the first. */
+const READS = 2
 
 let stage: Stage
 let parent: Parent
@@ -43,8 +48,11 @@ beforeAll(async () => {
   stage = await startStage({ options, before: [[named, options]] })
   const { reply, release } = heldReply()
   parent = await stage.parent(({ messages }) => {
-    if (messages.at(-1)?.role === 'tool') return { text: 'the answer, with <b>markup</b>' }
-    return messages.at(-1)?.content === 'held' ? reply : READ
+    const reads = messages.length - 1 - messages.findLastIndex(({ role }) => role === 'user')
+    if (reads >= 2 * READS) return { text: 'the answer, with <b>markup</b>' }
+    // Equal calls in a row would need a permission.
+    const args = { filePath: 'README.md', limit: 10 + reads }
+    return messages.at(-1)?.content === 'held' ? reply : { tools: [{ name: 'read', args }] }
   })
   ;[taskID = ''] = await parent.launch('held', 'second')
   await stage.model.waitForRequest(() => parent.childRequests.length === 1)
@@ -80,7 +88,7 @@ test('the timeline has each task with its runs, turns and tool calls', () => {
     [1, 'completed'],
     [2, 'completed'],
   ])
-  expect(second?.turns.flatMap(({ tools }) => tools.map(({ tool }) => tool))).toEqual(['read'])
+  expect(second?.turns.flatMap(({ tools }) => tools.map(({ tool }) => tool))).toEqual(['read', 'read'])
   expect(second?.runs[0]?.phases.map(({ type }) => type)).toEqual(['queued', 'working'])
   expect(named('a command that fails')).toMatchObject({
     status: 'failed',
@@ -111,6 +119,14 @@ test('the texts are the prompts, the results and the stories', () => {
 test('the parent has its own turns, and the configured limit is known', () => {
   expect(timeline.turns.length).toBe(parent.requests.length)
   expect(timeline.limits).toEqual({ total: 1 })
+})
+
+test('a wait for a slot and a file that several agents have read are findings', () => {
+  expect(timeline.findings).toEqual([
+    '1 of 4 tasks failed: 1 exit.',
+    expect.stringMatching(/^1 task waited \d\d % of its time for a slot: `concurrency\.total` is 1\.$/),
+    'The same file was read 6 times by 3 agents: README.md.',
+  ])
 })
 
 test('a redacted timeline names no text of the session', async () => {
@@ -165,4 +181,23 @@ test('the command names what is missing where there is no OpenCode', async () =>
   const { code, stderr } = await command([], { PATH: dirname(process.execPath) + '/none' })
   expect(code).toBe(1)
   expect(stderr).toMatch(/OpenCode could not be started: .*Is `opencode` in the PATH\?/)
+})
+
+test('what became of a task is unknown where the OpenCode that ran it is gone, and known elsewhere', async () => {
+  const { client, directory } = stage.server
+  const { data: left } = await client.session.create({ throwOnError: true })
+  const running = { ...pendingTask(), status: 'running', startedAt: 2000, parentID: left.id } as const
+  for (const host of [hostname(), 'another-host']) {
+    const owner = { name: 'gone', directory, host, pid: 1, process: 'an earlier one' }
+    const metadata = { [RECORD_KEY]: recordOf({ ...running, description: host }, owner, []) }
+    const body = { parentID: left.id, title: host, metadata }
+    await client.session.create({ body, throwOnError: true })
+  }
+  const { tasks } = await timelineOf(client, left.id)
+  const lastOf = (host: string) =>
+    tasks
+      .find(({ description }) => description === host)
+      ?.runs.at(-1)
+      ?.phases.at(-1)?.type
+  expect([lastOf(hostname()), lastOf('another-host')]).toEqual(['unknown', 'working'])
 })

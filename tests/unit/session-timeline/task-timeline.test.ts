@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { keyOf, piggybackKey } from '../../../src/parent/notice.ts'
-import { readingsOf } from '../../../src/session-timeline/readings.ts'
+import { isUnread, readingsOf } from '../../../src/session-timeline/readings.ts'
 import {
   filesRead,
   taskTimeline,
@@ -10,12 +10,19 @@ import {
 import { partID } from '../../../src/task/id.ts'
 import type { StoredMessage } from '../../../src/host/opencode.ts'
 import { assistantMessage, userMessage } from '../../harness/messages.ts'
-import { completedTask, failedTask, pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
+import {
+  cancelledTask,
+  completedTask,
+  failedTask,
+  pendingCommand,
+  pendingTask,
+  USAGE,
+} from '../../harness/tasks.ts'
 
 const NOTHING = { readings: readingsOf([]), readAt: 100_000, textBytes: 1000, redact: false }
 
 function read(changes: Partial<ReadTask>): ReadTask {
-  return { task: completedTask(), steps: [], createdAt: 900, messages: [], ...changes }
+  return { task: completedTask(), steps: [], createdAt: 900, messages: [], isLeft: false, ...changes }
 }
 
 function textMessage(id: string, created: number, text: string, key = id): StoredMessage {
@@ -113,6 +120,16 @@ test('an end that a tool call has returned was read when the call ended', () => 
   expect(taskTimeline(read({}), context).marks).toEqual([{ type: 'read', at: 75_500 }])
 })
 
+test('an end is read by what the messages say, whatever the clocks say', () => {
+  const task = completedTask()
+  const notice = textMessage('msg_1', 500, 'the notice', keyOf(task, 'ended'))
+  const answer = assistantMessage({ parentID: 'msg_1', time: { created: 600, completed: 700 } })
+  expect(isUnread(readingsOf([notice, answer]), task)).toBe(false)
+  expect(isUnread(readingsOf([notice]), task)).toBe(true)
+  expect(isUnread(readingsOf([]), cancelledTask('user'))).toBe(false)
+  expect(isUnread(readingsOf([]), pendingTask())).toBe(false)
+})
+
 test('the texts are the prompt, the result and the story, each cut with a mark', () => {
   const messages = [
     textMessage('msg_prompt', 1_000, 'Find them.'),
@@ -179,11 +196,47 @@ test('a turn that still runs ends when it is read, and so do its tool calls', ()
   ])
 })
 
-test('the read files are those of the tool `read`, once for each call', () => {
+/** A turn without an end, with a tool call that still runs. */
+function openTurn(created: number): StoredMessage {
+  const message = assistantMessage({ parentID: 'msg_1', time: { created } }, { tool: 'bash' })
+  const [part] = message.parts
+  if (part?.type !== 'tool') throw new Error('no tool call')
+  part.state = { status: 'running', input: {}, time: { start: created + 1000 } }
+  return message
+}
+
+test('a turn that a crash has cut off ends at its last sign, or with its task', () => {
+  const ends = (messages: readonly StoredMessage[]): number[][] =>
+    taskTimeline(read({ messages }), NOTHING).turns.map(({ to, tools }) => [to, tools[0]?.to ?? 0])
+  const next = assistantMessage({ parentID: 'msg_1', time: { created: 60_000, completed: 70_000 } })
+  expect(ends([openTurn(5_000), next])[0]).toEqual([6_000, 6_000])
+  expect(ends([openTurn(5_000)])).toEqual([[74_000, 74_000]])
+})
+
+test('what became of a task is unknown since its last sign where the process that ran it is gone', () => {
+  const task = { ...pendingTask(), status: 'running', startedAt: 2_000 } as const
+  const messages = [openTurn(5_000)]
+  const { runs, turns, workingMs, unknown } = taskTimeline(read({ task, messages, isLeft: true }), NOTHING)
+  expect(runs[0]?.phases.slice(1)).toEqual([
+    { type: 'working', from: 2_000, to: 6_000 },
+    { type: 'unknown', from: 6_000, to: 100_000 },
+  ])
+  expect(turns[0]?.to).toBe(6_000)
+  expect(workingMs).toBe(4_000)
+  expect(unknown).toContain('what became of it (the OpenCode that ran it is gone)')
+})
+
+test('no turn and no tool call ends before it began', () => {
+  const later = assistantMessage({ parentID: 'msg_1', time: { created: 60 } })
+  expect(turnsOf([later], 50)).toMatchObject([{ from: 60, to: 60 }])
+})
+
+test('the read files are those of the tool `read`, once for each call that has not failed', () => {
   const message = assistantMessage(
     { parentID: 'msg_1' },
     { tool: 'read' },
     { tool: 'read' },
+    { tool: 'read', error: 'File not found' },
     { tool: 'bash' },
   )
   for (const part of message.parts)
