@@ -109,6 +109,6 @@ export interface TaskTexts {
   readonly result: string
   /** The changes in its worktree; empty without one. */
   readonly changes: string
-  /** A line for each recorded step. */
+  /** A line for each recorded step: its time (ISO 8601, UTC) and what happened. */
   readonly story: readonly string[]
 }

@@ -238,7 +238,7 @@ function textsOf(
     prompt: cut(promptOf(task, messages)),
     result: cut(resultOf(task, messages)),
     changes: cut(lines.join('\n')),
-    story: steps.map((step) => `${timeOfDay(step.at)} ${stepText(step)}${timesText(step)}`),
+    story: steps.map((step) => `${isoTime(step.at)} ${stepText(step)}${timesText(step)}`),
   }
 }
 
@@ -259,8 +259,9 @@ function resultOf(task: Task, messages: readonly StoredMessage[]): string {
   return failure + (texts.at(-1) ?? '')
 }
 
-function timeOfDay(at: number): string {
-  return new Date(at).toISOString().slice(11, 19)
+/** `2026-11-26T09:30:00Z`: the page shows it in the time zone of its reader. */
+function isoTime(at: number): string {
+  return new Date(at).toISOString().replace(/\.\d+/, '')
 }
 
 function timesText({ times }: Step): string {

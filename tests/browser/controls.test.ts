@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { usePages } from './open-page.ts'
 import { sampleTimeline } from './sample.ts'
 import type { Page } from 'playwright-core'
+import type { TaskTimeline } from '../../src/session-timeline/session-timeline.ts'
 
 const open = usePages()
 const SAMPLE = sampleTimeline({ tasks: 20, findings: ['38 % of the cost is one task'] })
@@ -179,6 +180,17 @@ test('the table is copied as CSV, in which no cell is a formula', async () => {
   expect(
     lines.map((line) => line.replace(/^[^,]*,/, '').replace(/,(explore|general|command),.*$/, '')).toSorted(),
   ).toEqual(['"plain, ""quoted"""', "'+2", "'-3", "'=1+1", "'=4", "'@sum"])
+})
+
+test('a cost in the CSV has no digits that a sum of fractions leaves', async () => {
+  const [task] = SAMPLE.tasks as [TaskTimeline]
+  const usage = { ...task.usage, cost: 0.1 + 0.2 }
+  const { page } = await open({ ...SAMPLE, tasks: [{ ...task, usage }] })
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, 'clipboard', { value: undefined })
+  })
+  await page.getByRole('button', { name: 'Copy as CSV' }).click()
+  expect(await page.getByLabel('The table as CSV').inputValue()).toMatch(/,0\.3,done\s*$/)
 })
 
 test('where the browser forbids the clipboard, the CSV is shown to be copied', async () => {

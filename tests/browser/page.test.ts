@@ -37,7 +37,7 @@ test('the redacted page of 500 tasks with 10,000 turns is below 1 MB', async () 
   const { page, html } = await open(timeline)
   expect(Buffer.byteLength(html)).toBeLessThan(1_000_000)
   expect(await page.locator('header.page-header').textContent()).toContain(
-    'Prompts and results are left out.',
+    'Prompts and results are left out. This page holds ids, agents, models, tools, times, tokens and costs.',
   )
 })
 
@@ -68,6 +68,42 @@ test('a session with one task that took no time has a page', async () => {
   const { page, complaints } = await open({ ...EMPTY, tasks: [instant] })
   expect(await page.locator('svg.rows .row.task').count()).toBe(1)
   expect(complaints).toEqual([])
+})
+
+test('all times are those of the reader, and name the day where it is not the first one', async () => {
+  const sample = sampleTimeline({ tasks: 3 })
+  const [first, second] = sample.tasks as [TaskTimeline, TaskTimeline]
+  const [day, hour] = [24 * 3_600_000, 3_600_000]
+  const at = sample.turns[0]?.from ?? 0
+  const run = (from: number) => ({ run: 1, from, to: from + hour, status: 'completed' as const, phases: [] })
+  const story = ['2026-11-26T09:00:00Z queued', '2026-11-27T10:00:00Z not at a line: 2026-11-27T10:00:00Z']
+  const texts = { prompt: '', result: '', changes: '', story }
+  const plain = { turns: [], marks: [], after: [] }
+  const { page } = await open(
+    {
+      ...sample,
+      turns: sample.turns.slice(0, 1),
+      tasks: [
+        { ...first, ...plain, texts, runs: [run(at)] },
+        { ...second, ...plain, runs: [run(at + day)] },
+      ],
+    },
+    { timezoneId: 'Asia/Tokyo' },
+  )
+  const starts = await page.locator('tbody tr td:nth-child(4)').allTextContents()
+  expect(starts.toSorted()).toEqual([
+    expect.stringMatching(/^18:3\d:\d\d$/),
+    expect.stringMatching(/^27 Nov, 18:3\d:\d\d$/),
+  ])
+  await page.getByRole('button', { name: first.description }).click()
+  expect(await page.getByRole('region', { name: 'Story' }).textContent()).toBe(
+    '18:00:00 queued\n27 Nov, 19:00:00 not at a line: 2026-11-27T10:00:00Z',
+  )
+  await page.keyboard.press('Escape')
+  await page.getByRole('button', { name: second.description }).click()
+  expect(await page.locator('.events time').allTextContents()).toEqual([
+    expect.stringMatching(/^27 Nov, 19:3/),
+  ])
 })
 
 test('what was not recorded is hatched, and said', async () => {

@@ -4,12 +4,18 @@ import { html } from './elements.ts'
 import { dateOf, END_SIGNS, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf, wordOf } from './words.ts'
 import type { SessionTimeline, TaskTimeline } from '../session-timeline.ts'
 
+/** At the beginning of a line of a story. */
+const TIME_OF_STEP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/gm
+
 export class Details {
   readonly node = html('dialog', { class: 'details', 'aria-labelledby': 'details-title' })
   readonly #timeline: SessionTimeline
+  readonly #startedAt: number
 
-  constructor(timeline: SessionTimeline) {
+  /** @param startedAt of the session: times of another day name it */
+  constructor(timeline: SessionTimeline, startedAt: number) {
     this.#timeline = timeline
+    this.#startedAt = startedAt
     // A click beside it closes it.
     this.node.addEventListener('click', ({ target }) => {
       if (target === this.node) this.node.close()
@@ -108,7 +114,9 @@ export class Details {
       })),
     ].sort((a, b) => a.at - b.at)
     if (lines.length === 0) return []
-    const items = lines.map(({ at, text }) => html('li', {}, html('time', {}, timeOf(at)), ' ', text))
+    const items = lines.map(({ at, text }) =>
+      html('li', {}, html('time', {}, timeOf(at, this.#startedAt)), ' ', text),
+    )
     return [html('h3', {}, 'What happened'), html('ol', { class: 'events' }, ...items)]
   }
 
@@ -119,8 +127,15 @@ export class Details {
       ...section(kind === 'command' ? 'Command' : 'Prompt', prompt),
       ...section(kind === 'command' ? 'Output' : 'Result', result),
       ...section('Changes', changes),
-      ...section('Story', story.join('\n')),
+      ...section(
+        'Story',
+        story.join('\n').replaceAll(TIME_OF_STEP, (iso) => this.#localTime(iso)),
+      ),
     ]
+  }
+
+  #localTime(iso: string): string {
+    return timeOf(Date.parse(iso), this.#startedAt)
   }
 }
 

@@ -4,7 +4,12 @@ import { count, dateOf, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf } fr
 import type { Interval, SessionTimeline, TaskTimeline, Turn } from '../session-timeline.ts'
 
 /** The title, then a line each. */
-export function factsOfTask(task: TaskTimeline, readAt: number, at?: number, nearMs = 0): string[] {
+export function factsOfTask(
+  task: TaskTimeline,
+  { readAt, startedAt }: { readonly readAt: number; readonly startedAt: number },
+  at?: number,
+  nearMs = 0,
+): string[] {
   const first = task.runs[0]
   const last = task.runs.at(-1)
   return [
@@ -12,9 +17,9 @@ export function factsOfTask(task: TaskTimeline, readAt: number, at?: number, nea
     [task.id, task.kind === 'command' ? 'command' : task.agent, task.model].filter(Boolean).join(' · '),
     [
       endTypeOf(task) === 'unfinished'
-        ? `${endWord(task)} at ${timeOf(readAt)}, when this was read`
+        ? `${endWord(task)} at ${timeOf(readAt, startedAt)}, when this was read`
         : endWord(task),
-      ...(first && last ? [`${timeOf(first.from)} to ${timeOf(last.to)}`] : []),
+      ...(first && last ? [`${timeOf(first.from, startedAt)} to ${timeOf(last.to, startedAt)}`] : []),
     ].join(' · '),
     [
       `waited ${formatDuration(task.waitingMs)}`,
@@ -27,19 +32,19 @@ export function factsOfTask(task: TaskTimeline, readAt: number, at?: number, nea
           ]
         : []),
     ].join(' · '),
-    ...(at === undefined ? [] : momentOf(task, at, nearMs)),
+    ...(at === undefined ? [] : momentOf(task, startedAt, at, nearMs)),
     ...task.unknown.map((what) => `not recorded: ${what}`),
   ]
 }
 
-function momentOf(task: TaskTimeline, at: number, nearMs: number): string[] {
+function momentOf(task: TaskTimeline, startedAt: number, at: number, nearMs: number): string[] {
   const phase = task.runs.flatMap(({ phases }) => phases).find((one) => contains(one, at))
   return [
-    ...(phase ? [`${timeOf(at)} ${PHASE_WORDS[phase.type]}, for ${lengthOf(phase)} in all`] : []),
+    ...(phase ? [`${timeOf(at, startedAt)} ${PHASE_WORDS[phase.type]}, for ${lengthOf(phase)} in all`] : []),
     ...factsOfTurns(task.turns, at, nearMs),
     ...task.marks
       .filter((mark) => Math.abs(mark.at - at) <= nearMs)
-      .map((mark) => `${timeOf(mark.at)} ${MARK_WORDS[mark.type]}`),
+      .map((mark) => `${timeOf(mark.at, startedAt)} ${MARK_WORDS[mark.type]}`),
   ]
 }
 

@@ -10,10 +10,11 @@ interface Column {
   readonly name: string
   /** By this the table sorts, and the CSV has it unless `csv` says otherwise. */
   readonly value: (drawing: TaskDrawing) => string | number
-  readonly text: (drawing: TaskDrawing) => string
-  /** In the CSV, where the unit is not in the value. */
+  /** @param startedAt of the session */
+  readonly text: (drawing: TaskDrawing, startedAt: number) => string
+  /** In the CSV. */
   readonly csvName?: string
-  readonly csv?: (drawing: TaskDrawing) => string
+  readonly csv?: (drawing: TaskDrawing) => string | number
   readonly sum?: (sum: number) => string
 }
 
@@ -33,7 +34,7 @@ const COLUMNS: readonly Column[] = [
     name: 'Start',
     value: ({ from }) => from,
     csv: ({ from }) => new Date(from).toISOString(),
-    text: ({ from }) => timeOf(from),
+    text: ({ from }, startedAt) => timeOf(from, startedAt),
   },
   {
     name: 'Waiting',
@@ -65,6 +66,8 @@ const COLUMNS: readonly Column[] = [
     name: 'Cost',
     csvName: 'Cost (USD)',
     value: ({ task }) => task.usage.cost,
+    // A sum of fractions has digits that mean nothing.
+    csv: ({ task }) => Number(task.usage.cost.toFixed(6)),
     text: ({ task }) => formatCost(task.usage.cost),
     sum: formatCost,
   },
@@ -87,7 +90,11 @@ export class Table {
   #sorting = SLOWEST_FIRST
   #drawings: readonly TaskDrawing[] = []
 
-  constructor(onOpen: (task: TaskTimeline) => void) {
+  readonly #startedAt: number
+
+  /** @param startedAt of the session: times of another day name it */
+  constructor(startedAt: number, onOpen: (task: TaskTimeline) => void) {
+    this.#startedAt = startedAt
     this.#onOpen = onOpen
     for (const { name } of COLUMNS) {
       const button = html('button', { type: 'button' }, name)
@@ -156,7 +163,11 @@ export class Table {
 
   #rowOf(drawing: TaskDrawing): HTMLTableRowElement {
     const [first, ...others] = COLUMNS
-    const button = html('button', { type: 'button', dir: 'auto' }, first?.text(drawing) ?? '')
+    const button = html(
+      'button',
+      { type: 'button', dir: 'auto' },
+      first?.text(drawing, this.#startedAt) ?? '',
+    )
     button.addEventListener('click', () => {
       this.#onOpen(drawing.task)
     })
@@ -168,7 +179,7 @@ export class Table {
         html(
           'td',
           { class: name === 'End' ? `end ${endTypeOf(drawing.task)}` : classOf(name) },
-          html('bdi', {}, text(drawing)),
+          html('bdi', {}, text(drawing, this.#startedAt)),
         ),
       ),
     )

@@ -15,6 +15,8 @@ import type { SessionTimeline } from '../session-timeline.ts'
 export class TimelinePage {
   readonly nodes: readonly Node[]
   readonly #timeline: SessionTimeline
+  readonly #startedAt: number
+  readonly #endedAt: number
   readonly #drawings: readonly TaskDrawing[]
   readonly #details: Details
   readonly #tooltip = new Tooltip()
@@ -32,7 +34,10 @@ export class TimelinePage {
   constructor(timeline: SessionTimeline) {
     this.#timeline = timeline
     this.#drawings = timeline.tasks.map(drawingOf)
-    this.#details = new Details(timeline)
+    const times = [...timeline.turns, ...timeline.tasks.flatMap(({ runs }) => runs)]
+    this.#startedAt = times.reduce((least, { from }) => Math.min(least, from), timeline.readAt)
+    this.#endedAt = times.reduce((most, { to }) => Math.max(most, to), this.#startedAt)
+    this.#details = new Details(timeline, this.#startedAt)
     this.#picture = new Picture(timeline, this.#drawings, {
       onOpen: (task) => {
         this.#tooltip.hide()
@@ -42,7 +47,7 @@ export class TimelinePage {
         this.#point(pointed)
       },
     })
-    this.#table = new Table((task) => {
+    this.#table = new Table(this.#startedAt, (task) => {
       this.#details.open(task)
     })
     this.nodes = [
@@ -63,9 +68,6 @@ export class TimelinePage {
 
   #header(): HTMLElement {
     const { title, sessionID, directory, readAt, redacted, tasks, turns } = this.#timeline
-    const times = [...turns, ...tasks.flatMap(({ runs }) => runs)]
-    const from = times.reduce((least, time) => Math.min(least, time.from), readAt)
-    const to = times.reduce((most, time) => Math.max(most, time.to), from)
     const usages = [...turns, ...tasks.map(({ usage }) => usage)]
     const cost = usages.reduce((sum, usage) => sum + usage.cost, 0)
     const tokens = usages.reduce((sum, usage) => sum + usage.tokens, 0)
@@ -77,7 +79,7 @@ export class TimelinePage {
       ...ends
         .filter(([, number]) => number > 0)
         .map(([type, number]): [string, string] => [type, String(number)]),
-      ['Time', formatDuration(to - from)],
+      ['Time', formatDuration(this.#endedAt - this.#startedAt)],
       ['Tokens', formatTokens(tokens)],
       ['Cost', formatCost(cost)],
     ]
@@ -89,9 +91,9 @@ export class TimelinePage {
         'p',
         { class: 'soft' },
         html('bdi', {}, [sessionID, directory].filter((text) => text !== '').join(' · ')),
-        ` · ${dateOf(from)}, read ${dateOf(readAt)}. `,
+        ` · ${dateOf(this.#startedAt)}, read ${dateOf(readAt)}. `,
         redacted
-          ? 'Prompts and results are left out.'
+          ? 'Prompts and results are left out. This page holds ids, agents, models, tools, times, tokens and costs.'
           : 'This page holds prompts and results: think before you share it.',
       ),
       html(
@@ -221,7 +223,12 @@ export class TimelinePage {
     const facts =
       row.type === 'session'
         ? factsOfSession(this.#timeline, at, nearMs)
-        : factsOfTask(row.drawing.task, this.#timeline.readAt, at, nearMs)
+        : factsOfTask(
+            row.drawing.task,
+            { readAt: this.#timeline.readAt, startedAt: this.#startedAt },
+            at,
+            nearMs,
+          )
     this.#tooltip.show(facts, x, y)
   }
 

@@ -68,9 +68,10 @@ const TIME_OF_DAY = new Intl.DateTimeFormat(undefined, {
 const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' })
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' })
 
-/** `14:03:07`. */
-export function timeOf(at: number): string {
-  return TIME.format(at)
+/** `14:03:07`; `27 Nov, 14:03:07` where that is another day than that of `dayOf`. */
+export function timeOf(at: number, dayOf: number): string {
+  const day = DAY.format(at)
+  return day === DAY.format(dayOf) ? TIME.format(at) : `${day}, ${TIME.format(at)}`
 }
 
 /** With the date. */

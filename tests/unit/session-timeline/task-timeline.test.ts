@@ -143,7 +143,7 @@ test('the texts are the prompt, the result and the story, each cut with a mark',
   expect(texts?.prompt).toBe('Find them.')
   expect(texts?.result).toMatch(/^They are in src\/auth\..*bytes left out/s)
   expect(texts?.result.length).toBeLessThan(1100)
-  expect(texts?.story).toEqual(['00:00:01 queued'])
+  expect(texts?.story).toEqual(['1970-01-01T00:00:01Z queued'])
 })
 
 test('a command has its line, and its output from the message in its session', () => {
