@@ -6,7 +6,7 @@ import { ONE_AT_A_TIME, Scene, SESSION_CALLS } from './scene.ts'
 /** Time for all rows of a fault to reach their moments on a busy machine. */
 const TOGETHER_MS = 180_000
 
-function onOneStage(): () => Stage {
+function onOneStage(env: Readonly<Record<string, string>> = {}): () => Stage {
   let stage: Stage
   beforeAll(async () => {
     stage = await startStage({
@@ -16,6 +16,7 @@ function onOneStage(): () => Stage {
         startTimeoutMs: 20_000,
         budget: { session: { toolCalls: SESSION_CALLS } },
       },
+      env,
       config: { permission: { bash: { 'rm *': 'ask' } } },
     })
   })
@@ -23,9 +24,13 @@ function onOneStage(): () => Stage {
   return () => stage
 }
 
-/** Plays rows of the table one after another, each as a test. */
-export function playAll(rows: readonly Row[]): void {
-  const stage = onOneStage()
+/**
+ * Plays rows of the table one after another, each as a test.
+ *
+ * @param env more variables of OpenCode's environment
+ */
+export function playAll(rows: readonly Row[], env?: Readonly<Record<string, string>>): void {
+  const stage = onOneStage(env)
   for (const row of rows) {
     test(`${row.fault}, ${row.moment}: reported ${row.expected.times} times`, async () => {
       const scene = await Scene.create(stage(), row.child?.())

@@ -437,17 +437,32 @@ const parentRows: readonly Row[] = [
   row({ words: 'the parent is deleted', act: (scene) => scene.delete(scene.parent.id) }, works, NOBODY),
 ]
 
-/** 10,000 lines a second for 10 s. */
-const FLOOD = 'i=0; while [ $i -lt 100 ]; do yes FAIL | head -n 1000; i=$((i+1)); sleep 0.1; done'
+/** 10,000 lines a second for 10 s. They are long, so that a server that held them would grow by more than it does by itself. */
+const flood = (seconds: number): string =>
+  `l=FAIL$(printf %01000d 0); i=0; while [ $i -lt ${seconds * 10} ]; do yes $l | head -n 1000; i=$((i+1)); sleep 0.1; done`
+const FLOOD_BYTES = 100_000 * ('FAIL'.length + 1000 + '\n'.length)
+
+const commandIsTold: Act = ({ id, parent }) =>
+  parent.waitForNotice(`id="${id}" kind="command" status="completed"`, { timeoutMs: 60_000 })
 
 const monitorRows: readonly Row[] = [
   row(
-    { words: '10,000 matching lines a second for 10 s', act: (scene) => scene.launchMonitor(FLOOD) },
-    { words: 'a monitor begins', act: inTurn() },
+    { words: '10,000 matching lines a second for 10 s', act: (scene) => scene.launchMonitor(flood(10)) },
+    {
+      words: 'a monitor begins',
+      act: inTurn(
+        // The first monitor, the turns and the room for garbage cost the server some memory.
+        (scene) => scene.launchMonitor(flood(1)),
+        commandIsTold,
+        (scene) => scene.quiet(),
+        (scene) => scene.rememberMemory(),
+      ),
+    },
     // The first match, and the end.
     { ...WOKEN, told: 'running', times: 2 },
     // No time is let pass, so that the gap is not over before the end.
-    (scene) => scene.parent.waitForNotice('100000]', { timeoutMs: 60_000 }),
+    commandIsTold,
+    (scene) => scene.expectMemoryGrowthBelow(FLOOD_BYTES / 2),
   ),
   row(
     killed,

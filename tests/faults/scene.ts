@@ -1,6 +1,6 @@
 /** Plays one fault on the real OpenCode: a parent launches one task, a fault hits it, and the outcome is read. */
 import { execFileSync } from 'node:child_process'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { heldReply } from '../harness/replies.ts'
@@ -40,6 +40,7 @@ export class Scene {
   #id = ''
   #forkID = ''
   #isParentGone = false
+  #memoryBefore = 0
 
   private constructor(stage: Stage, parent: Parent, answer: (reply: Reply) => void) {
     this.stage = stage
@@ -236,6 +237,24 @@ export class Scene {
   expectForkUntouched(): Promise<void> {
     const { length } = this.stage.model.requestsOf(this.#forkID)
     if (length > 0) throw new Error(`the model of the fork was asked ${length} times`)
+    return Promise.resolve()
+  }
+
+  /** The resident memory of OpenCode, in bytes. */
+  get #memory(): number {
+    const status = readFileSync(`/proc/${this.stage.server.pid}/status`, 'utf8')
+    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024
+  }
+
+  rememberMemory(): Promise<void> {
+    this.#memoryBefore = this.#memory
+    return Promise.resolve()
+  }
+
+  /** Throws if OpenCode's memory has grown by that many bytes since `rememberMemory`. */
+  expectMemoryGrowthBelow(bytes: number): Promise<void> {
+    const growth = this.#memory - this.#memoryBefore
+    if (growth >= bytes) throw new Error(`the memory of OpenCode has grown by ${growth} bytes`)
     return Promise.resolve()
   }
 
