@@ -1,6 +1,7 @@
 /** Checks the invariants after a history. Each finding is a sentence; there should be none. */
 import { haveSameKey } from '../../../src/task/id.ts'
 import { isEnded } from '../../../src/task/task.ts'
+import { GO_ON } from '../../../src/launch/going-on.ts'
 import { LIMITS, type Play } from './play.ts'
 import { exists } from './witness.ts'
 
@@ -16,6 +17,7 @@ export async function wrongIn(play: Play): Promise<string[]> {
   const { host, clock } = stage
   play.settle()
   await clock.advance(LONG_MS)
+  await play.cancelWaiting()
   play.noteOwn()
   const wrong = await unquiet(play)
   for (const parentID of play.living()) {
@@ -30,12 +32,14 @@ export async function wrongIn(play: Play): Promise<string[]> {
   for (const text of ['end one', 'end two']) {
     for (const parentID of play.living()) host.userPrompt(parentID, text)
     await clock.advance(LONG_MS)
+    await play.cancelWaiting()
   }
   play.noteOwn()
   wrong.push(...(await unquiet(play)), ...leftovers(play))
   wrong.push(...witness.faults, ...witness.toldTwice().map((key) => `${key} is told twice`))
   wrong.push(
     ...toldOfBudgetTwice(play),
+    ...continuedTooOften(play),
     ...untold(play, toldUnasked),
     ...endedTwice(stage.steps).map((step) => `twice: ${step}`),
   )
@@ -129,6 +133,18 @@ function toldOfBudgetTwice({ stage: { host }, tasks }: Play): string[] {
     const ids = host.messagesOf(sessionID).map(({ info }) => info.id)
     const isTwice = ids.some((one, index) => ids.slice(index + 1).some((other) => haveSameKey(one, other)))
     return isTwice ? [`${id} is told twice of one budget`] : []
+  })
+}
+
+/** Returns the children that restarts have continued more than twice. */
+function continuedTooOften({ stage: { host }, tasks }: Play): string[] {
+  return tasks.flatMap(({ id, sessionID }) => {
+    if (!exists(host, sessionID)) return []
+    const prompts = host
+      .messagesOf(sessionID)
+      .filter(({ parts }) => parts.some((part) => part.type === 'text' && part.text === GO_ON))
+
+    return prompts.length > 2 ? [`restarts have continued ${id} ${prompts.length} times`] : []
   })
 }
 

@@ -1,7 +1,8 @@
 /** Plays a history: each step is an act of a user, a parent's model or the host, or a fault. */
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
 import { HostError, type Event } from '../../../src/host/opencode.ts'
-import type { Task } from '../../../src/task/task.ts'
+import { dependenciesOf } from '../../../src/task/dependency.ts'
+import { isEnded, questionOf, type Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
 import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
 import type { ModelRequest, Reply, ToolCall } from '../../harness/script.ts'
@@ -11,6 +12,8 @@ import { exists, Witness } from './witness.ts'
 export const LIMITS = { total: 2, model: 'm2' }
 const AWHILE_MS = 10
 const LONG_CUT_MS = 3000
+/** Longer than all calls and debounces of what follows a step. */
+const SOON_MS = 3000
 
 /** Whether the manager is inside of OpenCode as a plugin, or in another process. */
 export type Where = 'inside' | 'outside'
@@ -68,7 +71,15 @@ export class Play {
     this.#isOver = new Promise((resolve) => {
       this.#setOver = resolve
     })
-    const { latencies, wake, onInterrupt, timeoutMs, permissionTimeoutMs, sessionCalls = 0 } = history
+    const {
+      latencies,
+      wake,
+      onInterrupt,
+      timeoutMs,
+      permissionTimeoutMs,
+      sessionCalls = 0,
+      afterRestart = 'tell',
+    } = history
     this.stage = createFakeStage(
       {
         concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
@@ -78,6 +89,7 @@ export class Play {
         startTimeoutMs: 20_000,
         timeoutMs,
         permissionTimeoutMs,
+        afterRestart,
         budget: { session: { toolCalls: sessionCalls } },
       },
       { isOutside: where === 'outside' },
@@ -152,6 +164,18 @@ export class Play {
     host.runTool = () => 'removed'
     for (const { id, sessionID } of host.permissions.slice())
       if (host.isBusy(sessionID)) host.replyPermission(id, 'once')
+  }
+
+  /** Cancels the followers of a task that asks, because they wait until somebody answers it. */
+  async cancelWaiting(): Promise<void> {
+    const { clock, manager } = this.stage
+    const asks = (id: string): boolean => {
+      const task = manager.get(id)
+      return task !== undefined && questionOf(task) !== undefined
+    }
+    for (const task of this.tasks)
+      if (!isEnded(task) && dependenciesOf(task).some(asks)) void manager.cancel(task.id)
+    await clock.advance(SOON_MS)
   }
 
   /** Returns the parents that were not deleted. */
@@ -278,6 +302,13 @@ export class Play {
         // An archived parent stays closed for all but this message, which also removes an undo.
         if (!host.session(parentID).time.archived) witness.opened(parentID)
         this.#written.set(parentID, host.userPrompt(parentID, `${step.what} ${this.#prompts++}`))
+        return
+      case 'comeBack':
+        for (let time = 0; time < step.times; time += 1) {
+          await this.take({ type: 'crash' })
+          await this.take({ type: 'write', parent: step.parent, what: 'say' })
+          await this.take({ type: 'wait', ms: SOON_MS })
+        }
         return
       case 'interrupt':
         this.#interrupt(parentID)

@@ -19,6 +19,8 @@ export type Step =
   | { readonly type: 'afford'; readonly task: number }
   /** `fail`: its turn fails. `occupy`: its turn runs until it is aborted. */
   | { readonly type: 'write'; readonly parent: number; readonly what: 'say' | 'fail' | 'occupy' }
+  /** `times`: the process crashes, and the user writes in a parent some seconds before what comes next. */
+  | { readonly type: 'comeBack'; readonly parent: number; readonly times: number }
   | {
       readonly type: 'cancelAll' | 'interrupt' | 'undo' | 'redo' | 'archive' | 'unarchive' | 'deleteParent'
       readonly parent: number
@@ -103,6 +105,7 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
   { weight: 1, arbitrary: fc.record({ type: just('deleteParent'), parent }) },
   { weight: 2, arbitrary: fc.record({ type: just('permit'), reply: just('once', 'reject') }) },
   { weight: 2, arbitrary: fc.record({ type: just('crash') }) },
+  { weight: 3, arbitrary: fc.record({ type: just('comeBack'), parent, times: fc.constantFrom(1, 1, 2, 4) }) },
   { weight: 2, arbitrary: fc.record({ type: just('restart'), ms: fc.constantFrom(0, 3, 60) }) },
   { weight: 2, arbitrary: fc.record({ type: just('deaf', 'swallow') }) },
   {
@@ -133,13 +136,16 @@ const generated = fc.record({
   permissionTimeoutMs: fc.constantFrom(0, 1000),
   /** The tool calls that all tasks of a session may make; no history reaches 1000. */
   sessionCalls: fc.constantFrom(1000, 1000, 1000, 1, 3),
+  afterRestart: just('tell', 'continue'),
   /** Whether the user redoes undone messages before they write at the end. */
   redoes: fc.boolean(),
 })
 
 type Generated = typeof generated extends fc.Arbitrary<infer Value> ? Value : never
 
-/** Older histories have no budget of their sessions. */
-export type History = Omit<Generated, 'sessionCalls'> & Partial<Pick<Generated, 'sessionCalls'>>
+/** What was added later: older histories lack it. */
+type Added = 'sessionCalls' | 'afterRestart'
+
+export type History = Omit<Generated, Added> & Partial<Pick<Generated, Added>>
 
 export const history: fc.Arbitrary<History> = generated
