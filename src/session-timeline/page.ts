@@ -5,9 +5,12 @@ import { brief, sanitize } from '../text/sanitize.ts'
 import { compact } from './browser/compact.ts'
 import { STYLE } from './browser/style.ts'
 import type { SessionTimeline, TaskTexts, TaskTimeline } from './session-timeline.ts'
+import { limitTurns } from './turn-limit.ts'
 
-/** Of all texts together; the rest of a page of 500 tasks is below 1 MB. */
+/** Of all texts together. */
 const MAX_TEXT_BYTES = 3_900_000
+/** Of all else in a page. */
+const MAX_BYTES_WITHOUT_TEXTS = 980_000
 /** Of a prompt, a result, changes or a story. */
 const MAX_BYTES_OF_TEXT = 32_768
 const SMALLEST_CUT_BYTES = 64
@@ -18,7 +21,11 @@ const MAX_FINDING_LENGTH = 1000
 
 /** @param script the bundle of `browser/page-script.ts` */
 export function pageOf(timeline: SessionTimeline, script: string): string {
-  const data = JSON.stringify(compact(cut(timeline))).replaceAll(/[<\u2028\u2029]/g, escaped)
+  const maxBytes = MAX_BYTES_WITHOUT_TEXTS - Buffer.byteLength(script) - Buffer.byteLength(STYLE)
+  const data = JSON.stringify(compact(limitTurns(cut(timeline), maxBytes))).replaceAll(
+    /[<\u2028\u2029]/g,
+    escaped,
+  )
   // A script ends at the first closing tag, also within a string.
   const code = script.replaceAll('\r\n', '\n').replaceAll(/<(?=\/script|!--)/gi, '\\x3C')
   const policy = [

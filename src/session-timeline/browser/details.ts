@@ -74,7 +74,7 @@ export class Details {
           this.#timeline.tasks.filter(({ after }) => after?.includes(task.id)).map(({ id }) => id),
         ),
       ],
-      ['Not recorded', task.unknown.join('; ')],
+      ['Missing', task.unknown.join('; ')],
     ]
     return html(
       'dl',

@@ -33,7 +33,7 @@ export function factsOfTask(
         : []),
     ].join(' · '),
     ...(at === undefined ? [] : momentOf(task, startedAt, at, nearMs)),
-    ...task.unknown.map((what) => `not recorded: ${what}`),
+    ...task.unknown.map((what) => `missing: ${what}`),
   ]
 }
 

@@ -188,6 +188,6 @@ function factsOf({ task, marks: byType }: TaskDrawing): string[] {
     `worked ${formatDuration(task.workingMs)}`,
     ...(task.usage.toolCalls > 0 ? [count(task.usage.toolCalls, 'tool call')] : []),
     ...MARK_TYPES.flatMap((type) => (byType[type].length > 0 ? [MARK_WORDS[type]] : [])),
-    ...task.unknown.map((what) => `not recorded: ${what}`),
+    ...task.unknown.map((what) => `missing: ${what}`),
   ]
 }

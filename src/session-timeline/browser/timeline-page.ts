@@ -138,7 +138,7 @@ export class TimelinePage {
             html(
               'p',
               { class: 'soft' },
-              `Of ${count(unknown, 'task')} not all was recorded: unknown times are hatched, and the details say what is missing.`,
+              `Of ${count(unknown, 'task')} something is missing: unknown times are hatched, and the details say what it is.`,
             ),
           ]
         : []),
