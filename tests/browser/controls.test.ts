@@ -221,7 +221,9 @@ test('on paper all rows and the table are light, without controls', async () => 
   expect(onScreen).toBeLessThan(40)
   await page.emulateMedia({ media: 'print', colorScheme: 'dark' })
   await expect.poll(() => page.locator('.paper .row.task').count()).toBe(120)
-  expect(await page.locator('.controls').isVisible()).toBe(false)
+  expect(
+    await page.locator('.controls').locator('input, select, button').filter({ visible: true }).count(),
+  ).toBe(0)
   expect(await page.locator('.legend').isVisible()).toBe(true)
   expect(await page.locator('tbody tr').count()).toBe(120)
   expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe(
@@ -238,6 +240,15 @@ test('on paper all rows and the table are light, without controls', async () => 
   expect(pdf.match(/\/Type \/Page\b/g)?.length).toBeGreaterThan(4)
   await expect.poll(() => page.locator('.row.task').count()).toBe(onScreen)
   expect(complaints).toEqual([])
+})
+
+test('paper says that it shows some of the tasks', async () => {
+  const { page } = await open(SAMPLE)
+  await page.getByLabel('Kind', { exact: true }).selectOption('command')
+  await page.emulateMedia({ media: 'print' })
+  await expect.poll(() => page.locator('.paper .row.task').count()).toBe(4)
+  const shown = page.getByText('4 of 20 tasks')
+  expect(await shown.isVisible()).toBe(true)
 })
 
 test('paper shows all of the time, and the screen keeps its zoom', async () => {

@@ -164,7 +164,7 @@ pre {
 @media print {
   :root { color-scheme: light !important }
   body { max-width: none; padding: 0; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact }
-  .controls, .keys, .title button, .title output, .tooltip, .details { display: none !important }
+  .controls > :not(output), .keys, .title button, .title output, .tooltip, .details { display: none !important }
   .picture { border: 0; overflow: visible }
   .scroller { max-height: none; overflow: visible; outline: none !important }
   .rows { display: none !important }
