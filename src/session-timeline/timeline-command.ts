@@ -14,6 +14,7 @@ import { writeTimeline } from './timeline-file.ts'
 const PREFIX = 'opencode-background timeline: '
 /** Plugins of the user load at the start. */
 const START_LIMIT_MS = 60_000
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /** Sets the exit code: 0, 1 if the timeline could not be written, 2 for a mistake in the command line. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -49,8 +50,15 @@ async function write(settings: TimelineSettings): Promise<void> {
   }
 }
 
-/** Starts a server for this directory, with a password that nobody else knows. */
+/** Starts a server for this directory, with a password that nobody else knows. A signal stops it too. */
 async function startServer(): Promise<{ readonly url: string; close(): void }> {
+  const stopping = new AbortController()
+  for (const name of SIGNALS)
+    process.once(name, () => {
+      stopping.abort()
+      // The handler is gone by now, so that the signal ends this process.
+      process.kill(process.pid, name)
+    })
   // The server inherits the environment.
   process.env[PASSWORD] = randomUUID()
   const { OPENCODE_CONFIG_CONTENT: config = '{}' } = process.env
@@ -58,6 +66,7 @@ async function startServer(): Promise<{ readonly url: string; close(): void }> {
     return await createOpencodeServer({
       port: 0,
       timeout: START_LIMIT_MS,
+      signal: stopping.signal,
       config: JSON.parse(config) as object,
     })
   } catch (error) {

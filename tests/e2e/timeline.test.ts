@@ -1,13 +1,14 @@
 /** The timeline of a session on the real OpenCode: as data, and as the page that `opencode-background timeline` writes. */
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
 import { timelineOf } from '../../src/session-timeline/read.ts'
 import type { SessionTimeline } from '../../src/session-timeline/session-timeline.ts'
+import { processKey } from '../../src/task/owner.ts'
 import { RECORD_KEY, recordOf } from '../../src/task/record.ts'
 import { environment, homeAt } from '../harness/home.ts'
 import { buildPlugin } from '../harness/plugin.ts'
@@ -26,15 +27,18 @@ let parent: Parent
 let taskID: string
 let timeline: SessionTimeline
 
-/** Runs the command in the project of the stage, as a user does. */
-async function command(args: readonly string[], env: Record<string, string> = {}) {
+/** Returns the command, and how it runs in the project of the stage. */
+async function commandOf(env: Record<string, string> = {}) {
   const file = join(dirname(await buildPlugin()), 'command.js')
   const home = homeAt(stage.server.home)
   const path = `${dirname(opencodeBinary())}:${process.env['PATH']}`
-  return run(process.execPath, [file, 'timeline', ...args], {
-    cwd: home.directory,
-    env: { ...environment(home), PATH: path, ...env },
-  }).then(
+  return { file, options: { cwd: home.directory, env: { ...environment(home), PATH: path, ...env } } }
+}
+
+/** Runs the command as a user does. */
+async function command(args: readonly string[], env: Record<string, string> = {}) {
+  const { file, options } = await commandOf(env)
+  return run(process.execPath, [file, 'timeline', ...args], options).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: { code: number; stdout: string; stderr: string }) => error,
   )
@@ -156,6 +160,23 @@ test('the command starts a server of its own, and leaves no process behind', asy
   expect(code).toBe(0)
   expect(stdout).toBe(`${join(stage.server.directory, 'own.html')}\n`)
   expect(readFileSync(join(stage.server.directory, 'own.html'), 'utf8')).not.toContain('go on')
+})
+
+test('a signal ends the command together with its server', async () => {
+  const { file, options } = await commandOf()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const child = spawn(process.execPath, [file, 'timeline', parent.id], { ...options, stdio: 'ignore' })
+    const exited = new Promise((resolve) => {
+      child.once('exit', (_, by) => resolve(by))
+    })
+    const server = await vi.waitFor(
+      () => Number(execFileSync('pgrep', ['-P', `${child.pid}`]).toString()),
+      10_000,
+    )
+    child.kill(signal)
+    expect(await exited).toBe(signal)
+    await expect.poll(() => processKey(server), { timeout: 10_000 }).toBeUndefined()
+  }
 })
 
 test('a mistake in the command line is said, and writes nothing', async () => {
