@@ -82,12 +82,36 @@ g rev-parse --quiet --verify HEAD >/dev/null || echo empty`
   return { commits: lines.filter((line) => /^[0-9a-f]{40,64}$/.test(line)), isEmpty: lines.includes('empty') }
 }
 
-/** Returns a word of the shell for a file beside the objects of the clone, which no search or commit sees. */
-function fileOf({ options: { directory } }: MachineLink, id: string, name: 'in' | 'out'): string {
+/**
+ * Returns a word of the shell for a file beside the objects of the clone, which no search or commit sees. `partial` is there while
+ * git makes or removes the tree: of what is in the directory then, nothing must be kept.
+ */
+function fileOf({ options: { directory } }: MachineLink, id: string, name: 'in' | 'out' | 'partial'): string {
   // Refuses an id that is not ours.
-  transferRef({ id, name })
+  transferRef({ id, name: 'in' })
   const common = `$(git -C ${quoted(directory)} rev-parse --path-format=absolute --git-common-dir)`
   return `"${common}/opencode-background-${id}.${name}"`
+}
+
+/**
+ * The first lines of a script: they go to the clone, and remove what a killed git has left: locks of our refs, and a tree whose
+ * making or removal was cut off, because its missing files would count as deleted.
+ */
+function atClone(link: MachineLink, id: string): string {
+  const partial = fileOf(link, id, 'partial')
+  return `cd ${quoted(link.options.directory)}
+top=$(g rev-parse --show-toplevel)
+common=$(g rev-parse --path-format=absolute --git-common-dir)
+rm -f "$common"/refs/opencode-background/${id}/*.lock
+home="\${XDG_STATE_HOME:-$HOME/.local/state}/opencode-background/worktrees/$(basename "$top" | tr -c 'A-Za-z0-9.\\n' _)-$(printf %s "$common" | cksum | cut -d' ' -f1)"
+mkdir -p "$home"
+root="$(cd "$home" && pwd -P)/${id}"
+if [ -e ${partial} ]; then
+  rm -rf "$root" 2>/dev/null || { chmod -R u+rwX "$root"; rm -rf "$root"; }
+  rm -rf "$common/worktrees/${id}"
+  rm ${partial}
+fi
+`
 }
 
 interface Start {
@@ -104,19 +128,19 @@ async function madeTree(
   const prefix = quoted(relative(top, there))
   const ref = transferRef({ id, name: 'in' })
   const file = fileOf(link, id, 'in')
+  const partial = fileOf(link, id, 'partial')
   const fetch = `g fetch --quiet --no-tags --no-write-fetch-head ${file} ${ref}:${ref}; rm -f ${file}`
-  const script = `cd ${quoted(link.options.directory)}
-top=$(g rev-parse --show-toplevel)
-prefix=${prefix}
-common=$(g rev-parse --path-format=absolute --git-common-dir)
+  const script = `${atClone(link, id)}prefix=${prefix}
 ${hasBundle ? fetch : ':'}
 g update-ref ${ref} ${start}
-home="\${XDG_STATE_HOME:-$HOME/.local/state}/opencode-background/worktrees/$(basename "$top" | tr -c 'A-Za-z0-9.\\n' _)-$(printf %s "$common" | cksum | cut -d' ' -f1)"
-mkdir -p "$home"
-root="$(cd "$home" && pwd -P)/${id}"
 if [ "$(g -C "$root" rev-parse --show-toplevel 2>/dev/null)" != "$root" ]; then
+  rmdir "$root" 2>/dev/null || :
+  [ ! -e "$root" ] || { echo "$root exists, and is no worktree of $top: move it away"; exit 1; }
   g worktree prune
+  : >${partial}
+  rm -f "$common"/refs/heads/${quoted(branch)}.lock
   g worktree add --quiet --no-track --lock --reason ${quoted(`opencode-background ${id}`)} -B ${quoted(branch)} "$root" ${start}
+  rm ${partial}
 fi
 mkdir -p "$root/$prefix"
 printf '%s\\n' "$root" "$top" "$root\${prefix:+/$prefix}"`
@@ -139,12 +163,12 @@ export async function fetchTree(
   const fetched = await commitOf(git, worktree.checkout, ref)
   const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${ordinal}\n`
   return withScripts(link, id, async (run) => {
-    const script = `cd ${quoted(link.options.directory)}
-root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
+    const script = `${atClone(link, id)}root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
 [ -n "$root" ] && [ -d "$root" ] || { echo none; exit 0; }
 cd "$root"
 index=$(g rev-parse --path-format=absolute --git-path index)
 copy="$index.opencode-background"
+rm -f "$copy" "$copy.lock" ${file} ${file}.lock
 cp -p "$index" "$copy" 2>/dev/null || :
 GIT_INDEX_FILE="$copy" g add --all
 tree=$(GIT_INDEX_FILE="$copy" g write-tree)
@@ -180,12 +204,15 @@ wc -c <${file}`
 
 /** Removes a tree whose end was fetched, with its ignored files, its branch and its refs. Rejects with a `HostError`. */
 export async function dropTree(link: MachineLink, id: string, branch: string): Promise<void> {
+  const partial = fileOf(link, id, 'partial')
   await withScripts(link, id, (run) =>
-    run(`cd ${quoted(link.options.directory)}
-root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
+    run(`${atClone(link, id)}root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
+rm -f "$common"/refs/heads/${quoted(branch)}.lock
 if [ -n "$root" ]; then
+  : >${partial}
   g worktree unlock "$root" 2>/dev/null || :
   g worktree remove --force "$root" 2>/dev/null || g worktree prune
+  [ -e "$root" ] || rm ${partial}
 fi
 g update-ref -d ${quoted(`refs/heads/${branch}`)} 2>/dev/null || :
 for ref in $(g for-each-ref '--format=%(refname)' refs/opencode-background/${id}/); do g update-ref -d "$ref"; done

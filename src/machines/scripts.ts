@@ -15,21 +15,44 @@ export class ScriptError extends Error {}
 /** The size of a piece: its base64 must fit into a command line. */
 const IN_BYTES = 72_000
 const OUT_BYTES = 1_500_000
+/** How often, once a second, a script looks whether the earlier ones that it killed have ended. */
+const END_CHECKS = 10
 
 /** The first lines of each script, whose data is `$1`: git runs nothing that its clone configures. */
 const PRELUDE = `exec 0</dev/null 2>&1
 set -e
+shift
 export LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX
 g() { git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.quotePath=false -c commit.gpgSign=false -c gc.auto=0 -c maintenance.auto=false "$@"; }
 `
+
+/**
+ * The next lines of the first script of a session: they end what earlier scripts of the task still run, in the process groups that
+ * OpenCode gave them (contract 18.7). OpenCode cannot tell: a session whose script goes on counts as idle after an abort, and a
+ * killed OpenCode leaves its scripts running. git that removes what it has begun outlives its shell.
+ */
+function endEarlier(taskID: string): string {
+  return `mine=$(ps -o pgid= -p $$ 2>/dev/null | tr -d ' ')
+earlier() {
+  ps -A -o pgid= -o args= 2>/dev/null | sed -n -e 's/^ *\\([0-9]*\\) sh -s ${taskID}$/\\1/p' -e 's/^ *\\([0-9]*\\) sh -s ${taskID} .*/\\1/p' \\
+    -e 's/^ *\\([0-9]*\\) git -c core.hooksPath=.* worktree [ar].*\\/${taskID}.*/\\1/p' | sort -u | grep -vx "$mine" || :
+}
+n=0
+while [ -n "$mine" ] && groups=$(earlier) && [ -n "$groups" ] && [ $n -lt ${END_CHECKS} ]; do
+  for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null || :; done
+  n=$((n + 1))
+  sleep 1
+done
+`
+}
 
 /** Quotes a value for the POSIX shell. */
 export function quoted(value: string): string {
   return `'${value.replaceAll("'", `'\\''`)}'`
 }
 
-/** Has `work` run scripts in one session there. */
+/** Has `work` run scripts in one session there. Those that an earlier call for the task left running are ended first. */
 export async function withScripts<Result>(
   link: MachineLink,
   taskID: string,
@@ -38,13 +61,18 @@ export async function withScripts<Result>(
   const title = `The files of ${taskID} (opencode-background)`
   const sessionID = await link.createSession({ title, metadata: { 'background-files': taskID } })
   try {
-    return await work((script, data = '') => runIn(link, sessionID, script, data))
+    let before = endEarlier(taskID)
+    return await work((script, data = '') => {
+      const whole = before + script
+      before = ''
+      return runIn(link, sessionID, whole, `${taskID} ${data}`)
+    })
   } finally {
     await link.deleteSession(sessionID)
   }
 }
 
-async function runIn(link: MachineLink, sessionID: string, script: string, data: string): Promise<string> {
+async function runIn(link: MachineLink, sessionID: string, script: string, args: string): Promise<string> {
   // The user's shell may print more, such as a greeting of its configuration.
   const mark = randomUUID()
   const program = `out=$( { ${PRELUDE}${script}
@@ -52,7 +80,7 @@ async function runIn(link: MachineLink, sessionID: string, script: string, data:
 rc=$?
 printf '%s %s %s.\\n' ${mark} "$rc" "$(printf %s "$out" | base64 | tr -d '\\n')"`
   // Every shell reads this line alike. OpenCode has the shell evaluate a line twice: a `$` would be expanded too early.
-  const line = `echo ${base64(program)} | base64 -d | sh -s ${data}`
+  const line = `echo ${base64(program)} | base64 -d | sh -s ${args}`
   const output = await link.shell(sessionID, line)
   const [, code, text = ''] = new RegExp(`${mark} (\\d+) ([A-Za-z0-9+/=]*)\\.`).exec(output) ?? []
   const printed = Buffer.from(text, 'base64').toString()
