@@ -103,7 +103,7 @@ export function headerOf(bytes: Uint8Array): BundleHeader {
   const end = text.indexOf('\n\n')
   const [signature = '', ...lines] = text.slice(0, Math.max(0, end)).split('\n')
   if (!/^# v[23] git bundle$/.test(signature) || !text.startsWith('PACK', end + 2))
-    throw refused('the received bytes are no bundle of git')
+    throw bad('the received bytes are no bundle of git')
   const needs: string[] = []
   const refs: { name: string; commit: string }[] = []
   for (const line of lines) {
@@ -112,9 +112,7 @@ export function headerOf(bytes: Uint8Array): BundleHeader {
     else if (sign === '') refs.push({ commit, name: rest })
     // A bundle with a filter lacks objects.
     else if (!/^@object-format=sha(?:1|256)$/.test(line))
-      throw refused(
-        `the received bundle has an unknown line in its header: ${JSON.stringify(line.slice(0, 60))}`,
-      )
+      throw bad(`the received bundle has an unknown line in its header: ${JSON.stringify(line.slice(0, 60))}`)
   }
   return { needs, refs, length: end + 2 }
 }
@@ -131,11 +129,11 @@ export async function takeBundle(
 ): Promise<void> {
   const ref = transferRef(transfer)
   if (bytes.byteLength > BUNDLE_BYTES)
-    throw refused(`the received bundle has more than ${BUNDLE_BYTES / 1_000_000} MB`)
+    throw bad(`the received bundle has more than ${BUNDLE_BYTES / 1_000_000} MB`)
   const header = headerOf(bytes)
   const [found] = header.refs
   if (header.refs.length !== 1 || found?.name !== ref || found.commit !== commitHash(transfer.commit))
-    throw refused(`the received bundle does not have exactly ${transfer.commit.slice(0, 12)} as ${ref}`)
+    throw bad(`the received bundle does not have exactly ${transfer.commit.slice(0, 12)} as ${ref}`)
   await refuseLacking(git, checkout, header.needs)
   await verify(git, checkout, bytes)
   await unpack(git, checkout, header, transfer.commit, bytes)
@@ -192,13 +190,13 @@ async function unpack(
     const at = (directory: string, args: Parameters<Git>[1], options?: Parameters<Git>[2]) =>
       git(directory, args, { ...options, env })
     if ((await commitOf(at, checkout, commit)) === undefined)
-      throw refused(`the received bundle lacks its commit ${commit.slice(0, 12)}`)
+      throw bad(`the received bundle lacks its commit ${commit.slice(0, 12)}`)
     // A bundle that builds on commits of ours is of this repository.
     if (needs.length === 0) {
       const known = new Set(await rootsOf(git, checkout))
       const roots = await rootsOf(at, checkout, commit)
       if (!roots.some((root) => known.has(root)))
-        throw refused('the received bundle is of another repository: they have no first commit in common')
+        throw bad('the received bundle is of another repository: they have no first commit in common')
     }
     await movePacks(join(own, 'pack'), join(objects, 'pack'))
   } finally {
@@ -217,10 +215,14 @@ async function movePacks(from: string, to: string): Promise<void> {
 
 /** Returns a hash as it is. Throws a `GitError` for any other text, which git could take for an option or a name. */
 function commitHash(commit: string): string {
-  if (!COMMIT.test(commit)) throw refused(`${JSON.stringify(commit.slice(0, 60))} is no hash of a commit`)
+  if (!COMMIT.test(commit)) throw bad(`${JSON.stringify(commit.slice(0, 60))} is no hash of a commit`)
   return commit
 }
 
 function refused(why: string): GitError {
   return new GitError('refused', why)
+}
+
+function bad(why: string): GitError {
+  return new GitError('bad', why)
 }

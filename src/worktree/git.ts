@@ -27,10 +27,11 @@ export type Git = (directory: string, args: readonly string[], options?: GitOpti
 
 /**
  * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git is at work), `large` (its output exceeds
- * the maximum), or `refused`, with the first line of what it wrote.
+ * the maximum), `bad` (what was received is not what was agreed on, and never will be), or `refused`, with the first line of what it
+ * wrote.
  */
 export class GitError extends Error {
-  readonly reason: 'missing' | 'timeout' | 'locked' | 'large' | 'refused'
+  readonly reason: 'missing' | 'timeout' | 'locked' | 'large' | 'bad' | 'refused'
 
   constructor(reason: GitError['reason'], message: string) {
     super(message)

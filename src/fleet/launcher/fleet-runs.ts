@@ -35,12 +35,20 @@ import {
 } from '../../work/outcome.ts'
 import { transferRef } from '../../worktree/bundles.ts'
 import { commitOf } from '../../worktree/commit.ts'
-import { git } from '../../worktree/git.ts'
-import { newestEnd } from '../../worktree/refs.ts'
+import { git, GitError } from '../../worktree/git.ts'
+import { endRef, newestEnd } from '../../worktree/refs.ts'
 import { commitsAt, projectsOf, receive, send } from '../../worktree/transport.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import { databaseURL } from '../database-url.ts'
-import { payloadOf, readCheckpoint, readReport, readResult, type Report, type Result } from '../payload.ts'
+import {
+  BadPayload,
+  payloadOf,
+  readCheckpoint,
+  readReport,
+  readResult,
+  type Report,
+  type Result,
+} from '../payload.ts'
 import { FleetRun, type EndedJob } from './fleet-run.ts'
 import type { Jobs, Offer } from './jobs.ts'
 
@@ -64,6 +72,11 @@ type FleetTask = AgentTask & { readonly worktree: Worktree }
 
 /** How often the states of jobs are read, besides whenever the queue tells of a change. */
 const POLL_MS = 5000
+/** The pauses between attempts to take the commits of an end: each is twice as long as the one before. */
+const RETRY_MS = 2000
+const LONGEST_RETRY_MS = 60_000
+/** How often that is tried for a run that was stopped. */
+const ATTEMPTS_ONCE_STOPPED = 5
 
 export class FleetRuns {
   readonly #ports: Ports
@@ -72,6 +85,8 @@ export class FleetRuns {
   readonly #runs = new Map<string, FleetRun>()
   /** The jobs that an earlier process has offered, and that are not followed yet. */
   readonly #recovered = new Set<string>()
+  /** Why the commits of an end could not be taken yet, by the id of the job: the queue has their only copy. */
+  readonly #untaken = new Map<string, string>()
   #jobs: Promise<Jobs> | undefined
   #cancelPoll = (): void => {}
   /** Whether the states are read now, and whether a later change has made that outdated. */
@@ -122,7 +137,7 @@ export class FleetRuns {
       return run.cause
         ? stopped(run.cause)
         : failed('error', `it could not be offered to the fleet: ${over.refusal}`)
-    const outcome = await this.#outcomeOf(task, over.job, run.cause)
+    const outcome = await this.#outcomeOf(task, over.job, run.cause, stop)
     await this.#leaveText(task, outcome.text)
     return outcome
   }
@@ -164,13 +179,28 @@ export class FleetRuns {
     return false
   }
 
-  /** Has the queue forget a job whose end the parent knows. */
+  /** Has the queue forget a job whose end the parent knows, once its commits were taken. */
   endWasTold(task: Task): void {
-    void this.#open()
-      .then((jobs) => jobs.acknowledge(jobOf(task)))
-      .catch((error: unknown) =>
-        this.#ports.log.warn(`${jobOf(task)}: not acknowledged: ${errorText(error)}`),
-      )
+    this.#forget(task).catch((error: unknown) =>
+      this.#ports.log.warn(`${jobOf(task)}: not acknowledged: ${errorText(error)}`),
+    )
+  }
+
+  async #forget(task: Task): Promise<void> {
+    const jobs = await this.#open()
+    const { changes, worktree } = { changes: undefined, worktree: undefined, ...task }
+    if (this.#untaken.has(jobOf(task))) return
+    if (changes?.type === 'failed' && worktree) await this.#takeLate(jobs, task as FleetTask)
+    await jobs.acknowledge(jobOf(task))
+  }
+
+  /** Takes the commits of a run that was stopped before they could be taken. Resolves once the queue need not keep them. */
+  async #takeLate(jobs: Jobs, task: FleetTask): Promise<void> {
+    const job = (await jobs.states([jobOf(task)])).get(jobOf(task))
+    if (job?.type !== 'ended') return
+    const changes = await this.#changesIn(task, job, undefined)
+    if (changes?.type === 'committed')
+      this.#ports.log.warn(`${task.id}: its commits were taken late: ${task.worktree.branch} has them`)
   }
 
   #open(): Promise<Jobs> {
@@ -274,45 +304,85 @@ export class FleetRuns {
         store.dispatch(task.id, { type: 'permissionReplied', requestID, at: clock.now() })
   }
 
-  async #outcomeOf(task: FleetTask, job: EndedJob, cause: StopCause | undefined): Promise<Outcome> {
+  async #outcomeOf(
+    task: FleetTask,
+    job: EndedJob,
+    cause: StopCause | undefined,
+    stop: AbortSignal,
+  ): Promise<Outcome> {
     const { result, problem } = resultIn(job)
-    if (result) {
-      const changes = await this.#changesOf(task, result.code)
-      return { ...outcomeOf(result, cause), changes }
-    }
-    const changes = await this.#checkpointOf(task, job)
+    const changes = await this.#changesIn(task, job, stop)
+    if (result) return { ...outcomeOf(result, cause), ...(changes && { changes }) }
     const why = problem ?? job.why ?? 'its worker handed back no result'
     const said = job.isCancelled && cause ? stopped(cause) : failed('interrupted', why)
     return { ...said, ...(changes && { changes }) }
   }
 
-  /** Takes the commits of an end, and advances the branch to them. Never rejects. */
-  async #changesOf(task: FleetTask, code: Result['code']): Promise<Changes> {
-    if (code.type === 'kept') return { type: 'failed', message: code.why }
-    try {
-      const { checkout } = task.worktree
-      const commit = code.type === 'none' ? await startOf(task) : code.commit
-      if (code.type === 'committed') {
-        const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
-        await receive(git, checkout, { id: task.id, name: 'out', commit, ...bundle })
+  /**
+   * Takes the commits of an end, or of the last checkpoint; `undefined` if it has none. The queue has the only copy: what fails
+   * for a reason that can pass, as a full disk, is tried again. Never rejects.
+   *
+   * @param stop from then on a failure is an answer; absent: never
+   */
+  async #changesIn(
+    task: FleetTask,
+    job: EndedJob,
+    stop: AbortSignal | undefined,
+  ): Promise<Changes | undefined> {
+    const jobID = jobOf(task)
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const code = codeIn(job)
+        const changes = code && (await this.#take(task, code))
+        this.#untaken.delete(jobID)
+        return changes
+      } catch (error) {
+        const why = `the commits of the worker could not be taken: ${errorText(error)}`
+        const isLast = (stop?.aborted ?? false) && attempt >= ATTEMPTS_ONCE_STOPPED
+        if (isFinal(error) || isLast) {
+          this.#untaken.delete(jobID)
+          return { type: 'failed', message: isFinal(error) ? why : `${why}; the fleet's queue keeps them` }
+        }
+        this.#untaken.set(jobID, errorText(error))
+        this.#ports.log.warn(`${task.id}: ${why}; trying again`)
+        await this.#pause(Math.min(RETRY_MS * 2 ** (attempt - 1), LONGEST_RETRY_MS), stop)
       }
-      const changes = await (await this.#ports.worktrees()).adopt(task, task.worktree, commit)
-      for (const name of ['in', 'out'] as const)
-        await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name })])
-      return changes
-    } catch (error) {
-      return { type: 'failed', message: `the commits of the worker could not be taken: ${errorText(error)}` }
     }
   }
 
-  /** Takes the last checkpoint of a job without a result; `undefined` if it has none. */
-  async #checkpointOf(task: FleetTask, { checkpoint }: EndedJob): Promise<Changes | undefined> {
-    if (checkpoint === undefined) return undefined
-    try {
-      return await this.#changesOf(task, { type: 'committed', ...readCheckpoint(checkpoint) })
-    } catch (error) {
-      return { type: 'failed', message: errorText(error) }
+  /** Takes commits, and advances the branch to them. Rejects with the reason. */
+  async #take(task: FleetTask, code: Result['code']): Promise<Changes> {
+    if (code.type === 'kept') return { type: 'failed', message: code.why }
+    const { checkout } = task.worktree
+    const commit = code.type === 'none' ? await startOf(task) : code.commit
+    if (code.type === 'committed') {
+      const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
+      await receive(git, checkout, { id: task.id, name: 'out', commit, ...bundle })
     }
+    const changes = await (await this.#ports.worktrees()).adopt(task, task.worktree, commit)
+    // A branch that cannot advance is an answer: the commits are here, under the ref that it names.
+    const end = endRef(task.id, task.run)
+    if (changes.type === 'failed' && (await commitOf(git, checkout, end)) !== commit)
+      throw new Error(changes.message)
+    for (const name of ['in', 'out'] as const)
+      await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name })])
+    return changes
+  }
+
+  /** Resolves after so long, or once `stop` fires; never after the end of this instance: the next one takes the commits. */
+  #pause(ms: number, stop: AbortSignal | undefined): Promise<void> {
+    const { clock, disposal } = this.#ports
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        cancel()
+        stop?.removeEventListener('abort', finish)
+        disposal.removeEventListener('abort', cancel)
+        if (!disposal.aborted) resolve()
+      }
+      const cancel = clock.after(ms, finish)
+      stop?.addEventListener('abort', finish)
+      disposal.addEventListener('abort', cancel)
+    })
   }
 
   /** Leaves the result in the task's own session, where a later process reads it. */
@@ -332,6 +402,12 @@ export class FleetRuns {
   async #summaryOf(task: AgentTask): Promise<RunSummary | undefined> {
     const { clock } = this.#ports
     if (isEnded(task)) return summary(await this.#textOf(task), task.usage, undefined)
+    const untaken = this.#untaken.get(jobOf(task))
+    if (untaken !== undefined)
+      return summary('', NO_USAGE, {
+        what: `has ended; its commits wait in the fleet's queue: ${untaken}`,
+        at: clock.now(),
+      })
     const run = this.#runs.get(jobOf(task))
     const { state, silentMs } = { state: run?.state, silentMs: run?.silentMs ?? 0 }
     if (state?.type !== 'claimed') {
@@ -381,6 +457,18 @@ function resultIn({ result }: EndedJob): { readonly result?: Result; readonly pr
   } catch (error) {
     return { problem: errorText(error) }
   }
+}
+
+/** Returns the code of an end: that of its result, or of the last checkpoint. Throws a `BadPayload`. */
+function codeIn(job: EndedJob): Result['code'] | undefined {
+  const { result } = resultIn(job)
+  if (result) return result.code
+  return job.checkpoint === undefined ? undefined : { type: 'committed', ...readCheckpoint(job.checkpoint) }
+}
+
+/** Whether what the worker has handed back can never be taken. */
+function isFinal(error: unknown): boolean {
+  return error instanceof BadPayload || (error instanceof GitError && error.reason === 'bad')
 }
 
 function outcomeOf({ outcome, text, usage }: Result, cause: StopCause | undefined): Outcome {

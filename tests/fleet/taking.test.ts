@@ -1,0 +1,165 @@
+/** A launcher takes the commits of an end from the queue in memory into a real repository, which is locked for a while. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { FleetRuns } from '../../src/fleet/launcher/fleet-runs.ts'
+import { MemoryFleet } from '../../src/fleet/memory-fleet.ts'
+import { resultOf } from '../../src/fleet/payload.ts'
+import { DEFAULT_TIMES } from '../../src/fleet/port.ts'
+import type { AgentTask, Outcome, Task } from '../../src/task/task.ts'
+import { TaskStore } from '../../src/task/store.ts'
+import { HandWorker, stateOf, UNLIMITED, workerOf } from '../fleet-contract/fleet-under-test.ts'
+import { ManualClock } from '../harness/manual-clock.ts'
+
+const ID = 'bg_00000001'
+const JOB = `${ID}.1`
+
+let place: string
+let commit: string
+let clock: ManualClock
+let fleet: MemoryFleet
+let runs: FleetRuns
+let task: AgentTask
+let stop: AbortController
+let warnings: string[]
+let outcome: Outcome | undefined
+
+function git(directory: string, ...args: readonly string[]): Buffer {
+  const identity = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
+  return execFileSync('git', ['-C', join(place, directory), ...identity, ...args])
+}
+
+const hashOf = (directory: string): string => git(directory, 'rev-parse', 'HEAD').toString().trim()
+
+function commitFile(directory: string, name: string): string {
+  writeFileSync(join(place, directory, name), `${name}\n`)
+  git(directory, 'add', '.')
+  git(directory, 'commit', '--quiet', '-m', name)
+  return hashOf(directory)
+}
+
+/** What git finds while another one writes the ref of the transfer. */
+const lock = (): string => join(place, 'launch', '.git', 'refs', 'opencode-background', ID, 'out.lock')
+
+beforeEach(async () => {
+  place = realpathSync(mkdtempSync(join(tmpdir(), 'opencode-taking-')))
+  mkdirSync(join(place, 'launch'))
+  git('launch', 'init', '--quiet')
+  const base = commitFile('launch', 'base')
+  execFileSync('git', ['clone', '--quiet', join(place, 'launch'), join(place, 'worker')])
+  commit = commitFile('worker', 'work')
+  const ref = `refs/opencode-background/${ID}/out`
+  git('worker', 'update-ref', ref, commit)
+  const bundle = git('worker', 'bundle', 'create', '--quiet', '-', ref, `^${base}`).toString('base64')
+  clock = new ManualClock()
+  fleet = new MemoryFleet(clock, DEFAULT_TIMES, UNLIMITED)
+  warnings = []
+  runs = runsOf()
+  const root = join(place, 'tree')
+  const checkout = join(place, 'launch')
+  task = {
+    id: ID,
+    kind: 'agent',
+    run: 1,
+    sessionID: 'ses_1',
+    parentID: 'ses_0',
+    createdAt: 0,
+    agent: 'general',
+    description: 'x',
+    prompt: 'x',
+    promptIDs: ['msg_1'],
+    status: 'starting',
+    place: { type: 'fleet', labels: [] },
+    worktree: { root, directory: root, branch: `b/${ID}`, checkout, base: { commit: base, head: base } },
+  } as unknown as AgentTask
+  stop = new AbortController()
+  mkdirSync(dirname(lock()), { recursive: true })
+  outcome = undefined
+  await begin(base, bundle)
+})
+afterEach(() => {
+  fleet.close()
+  rmSync(place, { recursive: true })
+})
+
+/** Begins the run, whose worker hands back a commit that the locked repository cannot take. */
+async function begin(base: string, bundle: string): Promise<void> {
+  void runs.run(task, () => {}, stop.signal).then((end) => (outcome = end))
+  await expect.poll(() => stateOf(fleet.launcher('me'), JOB)).toEqual({ type: 'waiting' })
+  writeFileSync(lock(), '')
+  const worker = new HandWorker(fleet.claims, workerOf('one', { labels: [`project:${base}`] }))
+  const claim = await worker.claim()
+  await worker.beat(claim)
+  const usage = { toolCalls: 0, tokens: 0, cost: 0 }
+  const code = { type: 'committed', commit, bundle } as const
+  const result = resultOf({ outcome: { status: 'completed' }, text: 'done', usage, code })
+  await fleet.claims.settle(claim, { type: 'result', result })
+  await expect.poll(() => warnings).toHaveLength(1)
+}
+
+function runsOf(): FleetRuns {
+  const opencode = { session: async () => ({}), leaveMessage: async () => {}, newestMessages: async () => [] }
+  const adopt = async (_: Task, __: object, end: string) => {
+    git('launch', 'branch', '--force', `b/${ID}`, end)
+    return { type: 'committed', commit: end }
+  }
+  return new FleetRuns(
+    {
+      opencode: opencode as never,
+      clock,
+      log: { warn: (message) => void warnings.push(message), debug: () => {} },
+      store: new TaskStore(),
+      worktrees: async () => ({ adopt }) as never,
+      openJobs: async () => fleet.launcher('me'),
+      disposal: new AbortController().signal,
+    },
+    { fleet: { db: 'x', labels: [], remote: '' }, timeoutMs: 0 },
+  )
+}
+
+const isKept = async (): Promise<boolean> => (await stateOf(fleet.launcher('me'), JOB))?.type === 'ended'
+
+/** Has attempts to take the commits follow each other, until `isDone`. */
+async function retry(isDone: () => boolean | Promise<boolean>): Promise<void> {
+  await expect
+    .poll(async () => {
+      await clock.advance(60_000)
+      return isDone()
+    })
+    .toBe(true)
+}
+
+test('commits that cannot be taken for a moment are taken later, before the task ends', async () => {
+  const { transcript } = await runs.report(task, {})
+  expect(transcript?.activity?.what).toContain('its commits wait in the fleet')
+  await retry(() => warnings.length > 2)
+  expect(outcome).toBeUndefined()
+  expect(await isKept()).toBe(true)
+  rmSync(lock())
+  await retry(() => outcome !== undefined)
+  expect(outcome).toMatchObject({ status: 'completed', text: 'done', changes: { type: 'committed', commit } })
+  expect(git('launch', 'show', `b/${ID}:work`).toString()).toBe('work\n')
+})
+
+test.each(['the same process', 'the next one'])(
+  'a task that is stopped meanwhile ends, and its commits stay in the queue until %s has taken them',
+  async (which) => {
+    stop.abort({ type: 'cancelled', by: 'parent' })
+    await retry(() => outcome !== undefined)
+    expect(outcome).toMatchObject({
+      text: 'done',
+      changes: { type: 'failed', message: expect.stringContaining("the fleet's queue keeps them") },
+    })
+    const before = warnings.length
+    const later = which === 'the next one' ? runsOf() : runs
+    later.endWasTold({ ...task, ...outcome, endedAt: 0 } as Task)
+    await retry(() => warnings.length > before + 2)
+    expect(await isKept()).toBe(true)
+    rmSync(lock())
+    await retry(async () => !(await isKept()))
+    expect(git('launch', 'show', `b/${ID}:work`).toString()).toBe('work\n')
+    expect(warnings.at(-1)).toContain('were taken late')
+  },
+)
