@@ -17,7 +17,8 @@
  *   | after the answer, before or after the prompt        | as above                                                  |
  *   | at work, between two checkpoints                    | as above, with the last checkpoint                        |
  *   | after the agent's end, before `settle` arrived      | as above; this worker finds the end in its session, and   |
- *   |                                                     | settles after its next claim                              |
+ *   |                                                     | settles after its next claim; a process that lives keeps  |
+ *   |                                                     | the result, and settles when the queue answers            |
  *   | `settle` arrived, its answer did not                | has ended; the repeated `settle` says so                  |
  */
 import type { Jobs, Offer } from './launcher/jobs.ts'
@@ -145,7 +146,10 @@ export interface Claims {
   claim(request: ClaimRequest): Promise<ClaimAnswer>
   /** Extends the lease, and brings what the launcher asks. Does nothing for who has lost the lease. */
   beat(claim: Fence, beat: Beat): Promise<BeatAnswer>
-  /** Ends a claim. Resolves with whether the claim still held, or was ended by this settlement before; else nothing is written. */
+  /**
+   * Ends a claim. Resolves with whether the claim still held, or was ended by this settlement before; else nothing is written. A
+   * result of a prompted agent is also taken after the lease, for as long as the job waits for its worker: nobody else has it.
+   */
   settle(claim: Fence, settlement: Settlement): Promise<boolean>
   /** Calls back with what a worker may want to look at, until `signal`. Calls may be missing: it also polls. */
   watch(onChange: (change: ClaimsChange) => void, signal: AbortSignal): void

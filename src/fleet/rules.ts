@@ -2,6 +2,8 @@
  * What may become of one job. Each function returns the job after something has happened to it, or `undefined` if that came too
  * late and changes nothing. Pure; `now` is of the queue's clock.
  *
+ * A result ends a job also while it is lapsed.
+ *
  *                    settle 'released', 'notStarted' / lease out (at most `attempts` times)
  *         ┌──────────────────────────┬──────────────────┐
  *         ↓                          │                  │ settle only
@@ -163,7 +165,9 @@ export function settle(
   now: number,
   times: FleetTimes,
 ): Job | undefined {
-  if (!isHeld(job, fence, now)) return undefined
+  // A result says that the agent has stopped: it is taken as long as the job is at its worker, or waits for it.
+  const isResult = settlement.type === 'result' && isCurrent(job, fence) && job.status.type !== 'starting'
+  if (!isResult && !isHeld(job, fence, now)) return undefined
   const { status } = job
   const worker = status.worker.name
   const next = ((): Job | undefined => {
@@ -266,8 +270,13 @@ export function stateOf({ status }: Job, now: number): JobState | undefined {
   }
 }
 
+/** Whether this is the last claim of a job, which has not ended. */
+function isCurrent(job: Job, fence: number): job is CountedJob {
+  return job.fence === fence && isCounted(job)
+}
+
 function isHeld(job: Job, fence: number, now: number): job is HeldJob {
-  return isClaimed(job) && job.fence === fence && now < job.status.leaseUntil
+  return isCurrent(job, fence) && isClaimed(job) && now < job.status.leaseUntil
 }
 
 function isClaimed(job: Job): job is HeldJob {

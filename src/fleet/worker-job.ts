@@ -1,12 +1,15 @@
 /**
  * One claim of a worker, from its answer until its agent has stopped and the queue knows.
  *
- *   starting ──accepted──→ prompted ──the agent has ended──→ settled
+ *   starting ──accepted──→ prompted ──the agent has ended──→ ended ──→ settled
  *      │                      │
  *      ├─ cancelled, released ┤ (the agent is stopped, then settled)
  *      └──────────┬───────────┘
  *                 ↓ the lease has run out, or the queue says so
  *               lost (the agent is stopped, and nothing is written)
+ *
+ * Once the agent has ended, nothing has to be stopped when the lease runs out: the result is kept until the queue answers, which
+ * takes it unless the job is another one's by then, or has ended.
  *
  * The lease is measured on the monotonic clock from when the last answered beat was sent, and ends here before it ends at the
  * queue: the agent has the difference to stop, and a clock may be a little slow.
@@ -54,6 +57,8 @@ export interface JobPorts {
 type Phase =
   | 'starting'
   | 'prompted'
+  /** The result is here, and the queue does not have it yet. */
+  | 'ended'
   /** The launcher wants an end, or the worker goes away, before the prompt. */
   | 'cancelled'
   | 'released'
@@ -66,6 +71,7 @@ const BEATS_A_LEASE = 3
 /** The part of the lease after which the worker takes it for lost. */
 const TRUSTED = 5 / 6
 const RETRY_MS = 1000
+const LONGEST_RETRY_MS = 10_000
 /** How long a beat waits for what it is to say. */
 const REPORT_MS = 2000
 
@@ -129,8 +135,10 @@ export class WorkerJob {
   /** Takes the claim for lost. */
   lose(): void {
     if (this.#isGone()) return
-    this.#ports.log.warn(`${this.claim.offer.id}: the claim is lost; its agent is stopped`)
-    const isPrompted = this.#phase === 'prompted'
+    const hasEnded = this.#phase === 'ended'
+    const what = hasEnded ? 'its result is not taken; its worktree stays' : 'its agent is stopped'
+    this.#ports.log.warn(`${this.claim.offer.id}: the claim is lost; ${what}`)
+    const isPrompted = this.#phase === 'prompted' || hasEnded
     this.#phase = 'lost'
     this.#cancelFence()
     this.#cancelBeat()
@@ -172,6 +180,10 @@ export class WorkerJob {
   async #work(): Promise<void> {
     const run = await this.begun
     const result = await run?.result
+    if (result && this.#phase === 'prompted') {
+      this.#phase = 'ended'
+      this.#cancelFence()
+    }
     const settlement = this.#settlementOf(result)
     if (settlement) await this.#settle(settlement)
     this.#close()
@@ -187,6 +199,7 @@ export class WorkerJob {
       case 'cancelled':
       case 'released':
         return { type: this.#phase }
+      case 'ended':
       case 'prompted':
       case 'starting':
         if (result) return { type: 'result', result }
@@ -195,10 +208,10 @@ export class WorkerJob {
     }
   }
 
-  /** Tells the queue until it answers, as long as the lease holds. */
+  /** Tells the queue until it answers: a result for as long as this process lives, anything else as long as the lease holds. */
   async #settle(settlement: Settlement): Promise<void> {
     const { claims, clock, log } = this.#ports
-    while (!this.#isGone()) {
+    for (let waitMs = RETRY_MS; !this.#isGone(); waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
         const isHeld = await this.#call(claims.settle(this.claim, settlement))
         if (this.#isGone()) return
@@ -209,7 +222,7 @@ export class WorkerJob {
         return
       } catch (error) {
         log.warn(`${this.claim.offer.id}: its end could not be told: ${errorText(error)}`)
-        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+        await new Promise<void>((resolve) => clock.after(waitMs, resolve))
       }
     }
   }
@@ -245,6 +258,7 @@ export class WorkerJob {
   #leaseFrom(sentAt: number): void {
     const { clock } = this.#ports
     this.#cancelFence()
+    if (this.#phase === 'ended') return
     const left = sentAt + this.claim.leaseMs * TRUSTED - clock.monotonic()
     this.#cancelFence = clock.after(Math.max(0, left), () => this.lose())
   }
@@ -266,7 +280,8 @@ export class WorkerJob {
       const answer = await this.#call(claims.beat(this.claim, beat))
       if (this.#isGone()) return
       if (answer.type === 'lost') {
-        this.lose()
+        // The job may have ended by the result, whose answer was lost: the answer to that decides.
+        if (this.#phase !== 'ended') this.lose()
         return
       }
       this.#leaseFrom(sentAt)
@@ -300,7 +315,7 @@ export class WorkerJob {
     if (run && this.#phase === 'prompted') void this.#takeCheckpoint(run)
     const isPrompting = this.#phase === 'starting' && this.#prompting !== undefined
     return {
-      phase: isPrompting || this.#phase === 'prompted' ? 'prompted' : 'starting',
+      phase: isPrompting || this.#phase === 'prompted' || this.#phase === 'ended' ? 'prompted' : 'starting',
       ...(report && { report }),
       ...(this.#checkpoint && { checkpoint: this.#checkpoint }),
       ...(backoff && { backoff: { provider: backoff.providerID, forMs: backoff.forMs } }),

@@ -14,10 +14,42 @@ export function lossCases(add: Case): void {
     await one.beat(claim)
     await under.pass(LEASE_OUT)
     expect(await one.beat(claim, { report: { late: true } })).toEqual({ type: 'lost' })
-    expect(await under.fleet.claims.settle(claim, { type: 'result', result: { late: true } })).toBe(false)
+    expect(await under.fleet.claims.settle(claim, { type: 'interrupted', why: 'late' })).toBe(false)
     const state = await stateOf(jobs, 'a.1')
     expect(state).toMatchObject({ type: 'claimed', isPrompted: true })
     expect(JSON.stringify(state)).not.toContain('late')
+  })
+
+  add('a result that comes after the lease is taken while the job waits for its worker', async (stage) => {
+    const { jobs, under, worker } = stage
+    const one = worker('one')
+    await jobs.offer(offerOf('a.1'))
+    const claim = await one.claim()
+    await one.beat(claim)
+    await under.pass(LEASE_OUT)
+    expect(await one.ask()).toEqual({ type: 'none' })
+    const settled = { type: 'result', result: { text: 'an hour of work' } } as const
+    expect(await under.fleet.claims.settle(claim, settled)).toBe(true)
+    expect(await under.fleet.claims.settle(claim, settled)).toBe(true)
+    expect(await stateOf(jobs, 'a.1')).toMatchObject({ type: 'ended', result: { text: 'an hour of work' } })
+  })
+
+  add('a result is not taken once its job is at another claim, or has ended without it', async (stage) => {
+    const { jobs, under, worker } = stage
+    const late = { type: 'result', result: { late: true } } as const
+    const one = worker('one')
+    for (const id of ['a.1', 'b.1', 'c.1']) await jobs.offer(offerOf(id))
+    const [resumed, cancelled, unprompted] = [await one.claim(), await one.claim(), await one.claim()]
+    await one.beat(resumed)
+    await one.beat(cancelled)
+    await under.pass(LEASE_OUT)
+    await jobs.cancel('b.1')
+    const next = worker('one', { process: 'one-2' })
+    expect((await next.claim({ wants: 'resumed' })).offer.id).toBe('a.1')
+    for (const claim of [resumed, cancelled, unprompted])
+      expect(await under.fleet.claims.settle(claim, late)).toBe(false)
+    await under.pass(LEASE_OUT + RESUME_OUT)
+    expect(JSON.stringify(await stateOf(jobs, 'a.1'))).not.toContain('late')
   })
 
   add('a job whose agent was not prompted goes to another worker, at most three times', async (stage) => {

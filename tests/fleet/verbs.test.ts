@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { JobState, Offer } from '../../src/fleet/launcher/jobs.ts'
 import { PROTOCOL, type Beat, type Claim, type ClaimRequest, type Fence } from '../../src/fleet/port.ts'
+import { migrate } from '../../src/fleet/postgres/migrate.ts'
 import { openClaims, openJobs } from '../../src/fleet/postgres/postgres-fleet.ts'
 import { makeFleetDatabase, WORKER, type FleetDatabase } from '../harness/fleet-database.ts'
 import { PASSWORD, startPostgres, type Postgres } from '../harness/postgres.ts'
@@ -308,4 +309,28 @@ test('errors say what to do, and never the password', async () => {
   const asWorker = await openJobs(database.url(WORKER))
   await expect(asWorker.offer(offer('a.1'))).rejects.toThrow('the role worker may not do this')
   await asWorker.close()
+})
+
+test('a migration replaces the functions of an earlier version, and leaves the jobs as they are', async () => {
+  await jobs.offer(offer('a.1'))
+  await database.ask(
+    `update fleet.setting set version = 1; drop function fleet.states(text[]); drop function fleet.settle(uuid, bigint, json, json)`,
+  )
+  expect(await migrate(database.url())).toBe(true)
+  expect(await migrate(database.url())).toBe(false)
+  expect(await stateOf('a.1')).toEqual({ type: 'waiting' })
+  expect(await claims.settle(await claim(), { type: 'released' })).toBe(true)
+  await database.ask('update fleet.setting set version = 99')
+  await expect(migrate(database.url())).rejects.toThrow('has version 99 of the fleet')
+})
+
+test('the states of jobs at work come without their checkpoints', async () => {
+  await jobs.offer(offer('a.1'))
+  const held = await claim()
+  await claims.beat(held, beat('prompted', { checkpoint: { bundle: 'large' }, report: { tokens: 3 } }))
+  const columns = (): Promise<unknown[]> =>
+    database.ask(`select checkpoint, report from fleet.states(array['a.1'])`, 'desk')
+  expect(await columns()).toEqual([{ checkpoint: null, report: { tokens: 3 } }])
+  await claims.settle(held, { type: 'interrupted', why: 'gone' })
+  expect(await columns()).toEqual([{ checkpoint: { bundle: 'large' }, report: null }])
 })

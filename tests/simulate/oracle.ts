@@ -87,13 +87,18 @@ export class Oracle {
     const known = this.#jobs.get(job)
     this.note(job, `claim ${fence} settles ${settlement.type}: ${isHeld ? 'taken' : 'refused'}`)
     if (!known || !isHeld || known.settled === fence) return
-    this.#mayWrite(known, job, fence)
+    if (settlement.type === 'result' && known.isPromptAccepted) this.#isLatest(known, job, fence)
+    else this.#mayWrite(known, job, fence)
     known.settled = fence
     if (settlement.type === 'released' || settlement.type === 'notStarted') known.isPromptAccepted = false
   }
 
-  #mayWrite(known: Known, job: string, fence: number): void {
+  #isLatest(known: Known, job: string, fence: number): void {
     if (fence !== known.fence) this.#fail(job, `claim ${fence} wrote after claim ${known.fence}`)
+  }
+
+  #mayWrite(known: Known, job: string, fence: number): void {
+    this.#isLatest(known, job, fence)
     if (this.#time.now >= known.leaseUntil) this.#fail(job, `claim ${fence} wrote after its lease`)
   }
 

@@ -6,7 +6,7 @@ import { Client } from 'pg'
 import { getConstructionPlans } from 'pg-boss'
 import { UsageError } from '../../usage-error.ts'
 import { explained } from './database.ts'
-import { QUEUE, QUEUE_SCHEMA, ROLES, SCHEMA, SCHEMA_VERSION } from './schema.ts'
+import { FUNCTIONS, QUEUE, QUEUE_SCHEMA, ROLES, SCHEMA_VERSION, TABLES } from './schema.ts'
 
 /** A limit on agents at work: `total`, `provider` or `model`. */
 export interface Limit {
@@ -17,7 +17,7 @@ export interface Limit {
   readonly most?: number
 }
 
-/** Resolves with whether something was created. Does nothing to a database that is up to date. */
+/** Resolves with whether something was created or replaced. Does nothing to a database that is up to date. */
 export async function migrate(url: string, limits: readonly Limit[] = []): Promise<boolean> {
   const client = new Client({ connectionString: url })
   try {
@@ -26,18 +26,20 @@ export async function migrate(url: string, limits: readonly Limit[] = []): Promi
     // Two who migrate at once wait for each other.
     await client.query(`select pg_advisory_xact_lock(hashtextextended('fleet.migrate', 0))`)
     const version = await versionOf(client)
-    if (version !== undefined && version !== SCHEMA_VERSION)
+    if (version !== undefined && version > SCHEMA_VERSION)
       throw new UsageError(
-        `the database has version ${version} of the fleet, and this opencode-background has version ${SCHEMA_VERSION}: use the one that made it`,
+        `the database has version ${version} of the fleet, and this opencode-background has version ${SCHEMA_VERSION}: install at least that one's version`,
       )
+    const isCurrent = version === SCHEMA_VERSION
     if (version === undefined) await create(client)
+    else if (!isCurrent) await replaceFunctions(client)
     for (const { scope, key, most } of limits) {
       await client.query('delete from fleet.cap where scope = $1 and key = $2', [scope, key])
       if (most !== undefined)
         await client.query('insert into fleet.cap values ($1, $2, $3)', [scope, key, most])
     }
     await client.query('commit')
-    return version === undefined
+    return !isCurrent
   } catch (error) {
     throw error instanceof UsageError ? error : explained(error, url)
   } finally {
@@ -61,7 +63,16 @@ async function create(client: Client): Promise<void> {
   // Our functions alone end jobs, so that pg-boss neither repeats nor expires one.
   const options = JSON.stringify({ policy: 'standard', retryLimit: 0, deleteAfterSeconds: 0 })
   await client.query(`select ${QUEUE_SCHEMA}.create_queue($1, $2::jsonb)`, [QUEUE, options])
-  await client.query(SCHEMA)
+  await client.query(TABLES)
+  await client.query(FUNCTIONS)
+  await client.query('reset role')
+}
+
+/** The tables are those of each version so far. */
+async function replaceFunctions(client: Client): Promise<void> {
+  await client.query('set local role fleet_owner')
+  await client.query(FUNCTIONS)
+  await client.query('update fleet.setting set version = $1', [SCHEMA_VERSION])
   await client.query('reset role')
 }
 

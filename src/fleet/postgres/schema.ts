@@ -15,8 +15,8 @@ import { DEFAULT_TIMES, PROTOCOL } from '../port.ts'
 export const QUEUE = 'jobs'
 /** The schema of pg-boss. */
 export const QUEUE_SCHEMA = 'fleet_queue'
-/** Increased with each change of the schema below. */
-export const SCHEMA_VERSION = 1
+/** Increased with each change of the tables or the functions below. */
+export const SCHEMA_VERSION = 2
 
 /** The lock that claims hold while they count. */
 const CLAIMS_LOCK = `pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('fleet.claims', 0))`
@@ -44,8 +44,8 @@ begin
 end $$;
 `
 
-/** Creates tables and functions; run as `fleet_owner` after pg-boss's schema. */
-export const SCHEMA = `
+/** Creates the tables; run as `fleet_owner` after pg-boss's schema. */
+export const TABLES = `
 create schema fleet;
 
 create table fleet.setting (
@@ -137,9 +137,12 @@ alter table fleet.message enable row level security;
 create policy own on fleet.job for select to fleet_launcher using (owner = current_user);
 create policy own on fleet.message for select to fleet_launcher
   using (exists (select from fleet.job j where j.entry = message.entry and j.owner = current_user));
+`
 
+/** Creates the functions, or replaces those of an earlier version; run as `fleet_owner`. Can be repeated. */
+export const FUNCTIONS = `
 -- Writes the phase of a job into the row of pg-boss, and wakes its launcher, or the workers.
-create function fleet.show(j fleet.job) returns void ${DEFINER} as $$
+create or replace function fleet.show(j fleet.job) returns void ${DEFINER} as $$
 begin
   update ${QUEUE_SCHEMA}.job q set
     state = (case
@@ -158,7 +161,7 @@ begin
   if j.phase in ('waiting', 'ended') then perform pg_notify('fleet_claims', ''); end if;
 end $$;
 
-create function fleet.end_job(at_entry uuid, how text, given json, reason text) returns void ${DEFINER} as $$
+create or replace function fleet.end_job(at_entry uuid, how text, given json, reason text) returns void ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -167,14 +170,14 @@ begin
   perform fleet.show(j);
 end $$;
 
-create function fleet.unstarted(at_entry uuid) returns void ${DEFINER} as $$
+create or replace function fleet.unstarted(at_entry uuid) returns void ${DEFINER} as $$
 begin
   update fleet.job set worker = null, checkpoint = null where entry = at_entry;
   perform fleet.end_job(at_entry, 'cancelled', null, 'it was cancelled before its agent was prompted');
 end $$;
 
 -- Has a job wait again that was not started, or ends it after too many failures.
-create function fleet.give_back(j fleet.job, reason text) returns void ${DEFINER} as $$
+create or replace function fleet.give_back(j fleet.job, reason text) returns void ${DEFINER} as $$
 declare
   s fleet.setting;
 begin
@@ -193,7 +196,7 @@ begin
   end if;
 end $$;
 
-create function fleet.wait_again(j fleet.job, why_again text) returns void ${DEFINER} as $$
+create or replace function fleet.wait_again(j fleet.job, why_again text) returns void ${DEFINER} as $$
 begin
   update fleet.job set phase = 'waiting', note = why_again, worker = null, identity = null, process = null,
     lease_until = null, report = null, checkpoint = null where entry = j.entry returning * into j;
@@ -201,19 +204,19 @@ begin
 end $$;
 
 -- Ends a job whose agent may have been prompted, without its result.
-create function fleet.interrupt(j fleet.job, reason text) returns void ${DEFINER} as $$
+create or replace function fleet.interrupt(j fleet.job, reason text) returns void ${DEFINER} as $$
 begin
   perform fleet.end_job(j.entry, case when j.cancel_asked_at is null then 'failed' else 'cancelled' end, null, reason);
 end $$;
 
-create function fleet.cancel_unseen(j fleet.job) returns void ${DEFINER} as $$
+create or replace function fleet.cancel_unseen(j fleet.job) returns void ${DEFINER} as $$
 begin
   perform fleet.end_job(j.entry, 'cancelled', null,
     format('it was cancelled, but worker %s was lost: its agent stops when that worker notices', j.worker));
 end $$;
 
 -- Moves on what was lost. Whoever asks the queue runs it, so that no process of its own has to.
-create function fleet.sweep() returns void ${DEFINER} as $$
+create or replace function fleet.sweep() returns void ${DEFINER} as $$
 declare
   s fleet.setting;
   j fleet.job;
@@ -238,13 +241,13 @@ begin
   ) delete from ${QUEUE_SCHEMA}.job where name = '${QUEUE}' and id in (select entry from old);
 end $$;
 
-create function fleet.protocol() returns int stable ${DEFINER} as $$
+create or replace function fleet.protocol() returns int stable ${DEFINER} as $$
 begin
   return (select protocol from fleet.setting);
 end $$;
 
 -- What is in a job is never parsed here: texts of PostgreSQL cannot have each character that JSON can.
-create function fleet.offer(job json, payload json) returns void ${DEFINER} as $$
+create or replace function fleet.offer(job json, payload json) returns void ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -261,7 +264,7 @@ begin
   perform pg_notify('fleet_claims', '');
 end $$;
 
-create function fleet.cancel(job_id text) returns boolean ${DEFINER} as $$
+create or replace function fleet.cancel(job_id text) returns boolean ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -281,7 +284,7 @@ begin
   return true;
 end $$;
 
-create function fleet.say(job_id text, message_id text, body text) returns boolean ${DEFINER} as $$
+create or replace function fleet.say(job_id text, message_id text, body text) returns boolean ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -292,7 +295,7 @@ begin
   return true;
 end $$;
 
-create function fleet.acknowledge(job_id text) returns void ${DEFINER} as $$
+create or replace function fleet.acknowledge(job_id text) returns void ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -303,7 +306,7 @@ begin
   delete from fleet.message where entry = j.entry;
 end $$;
 
-create function fleet.states(ids text[]) returns table (id text, state json, result json, checkpoint json, report json) ${DEFINER} as $$
+create or replace function fleet.states(ids text[]) returns table (id text, state json, result json, checkpoint json, report json) ${DEFINER} as $$
 begin
   perform fleet.sweep();
   return query select j.id, json_strip_nulls(case
@@ -312,11 +315,11 @@ begin
       'isPrompted', j.phase <> 'starting',
       'silentMs', greatest(0, round(extract(epoch from ${NOW} - j.beat_at) * 1000)))
     else json_build_object('type', 'ended', 'worker', j.worker, 'why', j.why,
-      'isCancelled', case when j.ending = 'cancelled' then true end) end), j.result, j.checkpoint, j.report
+      'isCancelled', case when j.ending = 'cancelled' then true end) end), j.result, case when j.phase = 'ended' then j.checkpoint end, case when j.phase in ${COUNTED} then j.report end
     from fleet.job j where j.owner = session_user and j.id = any(ids) and j.phase <> 'forgotten';
 end $$;
 
-create function fleet.claim(request json) returns json ${DEFINER} as $$
+create or replace function fleet.claim(request json) returns json ${DEFINER} as $$
 declare
   s fleet.setting;
   w json := request->'worker';
@@ -411,7 +414,7 @@ begin
   return fleet.claim_of(j, 'start');
 end $$;
 
-create function fleet.claim_of(j fleet.job, how text) returns json stable ${DEFINER} as $$
+create or replace function fleet.claim_of(j fleet.job, how text) returns json stable ${DEFINER} as $$
 begin
   return json_build_object('type', 'claimed', 'claim', json_build_object(
     'job', j.entry, 'fence', j.fence, 'type', how, 'owner', j.owner, 'attempt', j.failures + 1,
@@ -422,7 +425,7 @@ begin
 end $$;
 
 -- Returns the row of a claim that holds, locked.
-create function fleet.held(at_entry uuid, at_fence bigint) returns fleet.job ${DEFINER} as $$
+create or replace function fleet.held(at_entry uuid, at_fence bigint) returns fleet.job ${DEFINER} as $$
 declare
   j fleet.job;
 begin
@@ -431,7 +434,7 @@ begin
   return j;
 end $$;
 
-create function fleet.beat(at_entry uuid, at_fence bigint, beat json, new_report json, new_checkpoint json) returns json ${DEFINER} as $$
+create or replace function fleet.beat(at_entry uuid, at_fence bigint, beat json, new_report json, new_checkpoint json) returns json ${DEFINER} as $$
 declare
   j fleet.job := fleet.held(at_entry, at_fence);
   before text := j.phase;
@@ -464,7 +467,7 @@ begin
       from fleet.message m where m.entry = at_entry and m.heard_at is null and j.phase <> 'starting'));
 end $$;
 
-create function fleet.settle(at_entry uuid, at_fence bigint, settlement json, new_result json) returns boolean ${DEFINER} as $$
+create or replace function fleet.settle(at_entry uuid, at_fence bigint, settlement json, new_result json) returns boolean ${DEFINER} as $$
 declare
   j fleet.job;
   how text := settlement->>'type';
@@ -472,6 +475,11 @@ begin
   select * into j from fleet.job where entry = at_entry;
   if j.settled = at_fence then return true; end if;
   j := fleet.held(at_entry, at_fence);
+  if j.entry is null and how = 'result' then
+    -- The agent has stopped: its result is taken as long as the job is at its worker, or waits for it.
+    select * into j from fleet.job where entry = at_entry and fence = at_fence
+      and phase in ('prompted', 'resumed', 'lapsed') for update;
+  end if;
   if j.entry is null or (how in ('notStarted', 'released', 'cancelled') and j.phase = 'resumed')
     or (how = 'cancelled' and j.cancel_asked_at is null) then
     return false;
@@ -490,7 +498,7 @@ begin
   return true;
 end $$;
 
-create function fleet.status() returns json ${DEFINER} as $$
+create or replace function fleet.status() returns json ${DEFINER} as $$
 declare
   sees_all boolean := pg_has_role(session_user, 'fleet_worker', 'member') or pg_has_role(session_user, 'fleet_owner', 'member');
 begin

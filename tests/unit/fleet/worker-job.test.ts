@@ -22,9 +22,18 @@ let answer: () => Promise<BeatAnswer>
 let beats: number[]
 let settled: Settlement[]
 let stoppedAt: number | undefined
+/** How the queue answers a settlement. */
+let settle: () => Promise<boolean>
+/** Ends the agent. */
+let finish: (result: object) => void
+let isDropped: boolean
+let warnings: string[]
 
 beforeEach(() => {
   clock = new ManualClock()
+  settle = () => Promise.resolve(true)
+  isDropped = false
+  warnings = []
   answer = () => Promise.resolve(HELD)
   beats = []
   settled = []
@@ -35,8 +44,7 @@ const later = <Value>(ms: number, value: Value): Promise<Value> =>
   new Promise((resolve) => clock.after(ms, () => resolve(value)))
 
 /** Begins a claim of an agent that works until it is stopped, which takes it a second. */
-function begin(): WorkerJob {
-  let finish = (_result: object): void => {}
+function begin(more: Partial<RunningJob> = {}): WorkerJob {
   const agent: RunningJob = {
     result: new Promise((resolve) => (finish = resolve)),
     report: () => Promise.resolve({}),
@@ -47,11 +55,12 @@ function begin(): WorkerJob {
       clock.after(1000, () => finish({ text: 'stopped' }))
     },
     checkpoint: () => Promise.resolve(undefined),
-    drop: () => Promise.resolve(),
+    drop: async () => void (isDropped = true),
+    ...more,
   }
   const ports = {
     clock,
-    log: { warn: () => {} },
+    log: { warn: (message: string) => void warnings.push(message) },
     claims: {
       beat: () => {
         beats.push(clock.monotonic())
@@ -59,7 +68,7 @@ function begin(): WorkerJob {
       },
       settle: (_: object, settlement: Settlement) => {
         settled.push(settlement)
-        return Promise.resolve(true)
+        return settle()
       },
     },
     runner: {
@@ -113,4 +122,49 @@ test('an agent whose claim is lost at the queue is stopped at once', async () =>
   expect(clock.pending).toBe(0)
   expect(stoppedAt).toBe(beats.at(-1))
   expect(settled).toEqual([])
+})
+
+test('a result is kept while the queue is away for longer than the lease, and is told when it is back', async () => {
+  const job = begin()
+  await clock.advance(LEASE_MS)
+  const away = (): Promise<never> => Promise.reject(new Error('away'))
+  answer = away
+  settle = away
+  finish({ text: 'an hour of work' })
+  await clock.advance(3 * LEASE_MS)
+  // By now the queue takes the claim for lost.
+  answer = () => Promise.resolve({ type: 'lost' })
+  settle = () => Promise.resolve(true)
+  await clock.advance(LEASE_MS)
+  await job.over
+  expect(settled.at(-1)).toEqual({ type: 'result', result: { text: 'an hour of work' } })
+  expect(isDropped).toBe(true)
+  expect(stoppedAt).toBeUndefined()
+  expect(clock.pending).toBe(0)
+})
+
+test('a job whose settlement had its effect without an answer is dropped, whatever its beats are answered', async () => {
+  const job = begin()
+  await clock.advance(9500)
+  settle = () => Promise.reject(new Error('connection reset'))
+  finish({ text: 'done' })
+  await clock.settle()
+  answer = () => Promise.resolve({ type: 'lost' })
+  settle = () => Promise.resolve(true)
+  job.beatNow()
+  await clock.advance(LEASE_MS)
+  await job.over
+  expect(isDropped).toBe(true)
+  expect(warnings.join()).not.toContain('is lost')
+})
+
+test('a result that the queue does not take any more stays at the worker, which is said', async () => {
+  const job = begin()
+  settle = () => Promise.resolve(false)
+  await clock.settle()
+  finish({ text: 'late' })
+  await clock.advance(LEASE_MS)
+  await job.over
+  expect(isDropped).toBe(false)
+  expect(warnings).toEqual([expect.stringContaining('its result is not taken; its worktree stays')])
 })
