@@ -1,5 +1,5 @@
 /** Writes the timeline of a session as a page. A bundle of its own, which the terminal UI's request and the command load. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Opencode } from '../host/opencode.ts'
 import { openInBrowser } from './open-in-browser.ts'
@@ -21,6 +21,17 @@ export async function writeTimeline(
   const timeline = await readTimeline(opencode, sessionID, options)
   const script = readFileSync(new URL('./timeline-page.js', import.meta.url), 'utf8')
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  writeFileSync(file, pageOf(timeline, script), { mode: 0o600 })
+  writePrivately(file, pageOf(timeline, script))
   return open && openInBrowser(file)
+}
+
+/** Writes a file that its owner alone can read, also where it exists with another mode. */
+function writePrivately(file: string, text: string): void {
+  const handle = openSync(file, 'w', 0o600)
+  try {
+    if (fstatSync(handle).isFile()) fchmodSync(handle, 0o600)
+    writeFileSync(handle, text)
+  } finally {
+    closeSync(handle)
+  }
 }

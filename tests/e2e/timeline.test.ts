@@ -156,10 +156,12 @@ test('the command writes the page of the newest session by a running server', as
 })
 
 test('the command starts a server of its own, and leaves no process behind', async () => {
+  const file = join(stage.server.directory, 'own.html')
+  writeFileSync(file, 'an older page', { mode: 0o644 })
   const { code, stdout } = await command([parent.id, '-o', 'own.html', '--redact'])
-  expect(code).toBe(0)
-  expect(stdout).toBe(`${join(stage.server.directory, 'own.html')}\n`)
-  expect(readFileSync(join(stage.server.directory, 'own.html'), 'utf8')).not.toContain('go on')
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${file}\n` })
+  expect(readFileSync(file, 'utf8')).not.toContain('go on')
+  expect(statSync(file).mode & 0o777).toBe(0o600)
 })
 
 test('a signal ends the command together with its server', async () => {
