@@ -4,8 +4,10 @@
  *
  *   in contact ⇄ lost
  *
- * `lost`: a call got no answer, or a refusal that a restart or a password explains. While tasks are there, the link asks a machine
- * that is silent, and a lost one until it answers. Scripts that run at a loss are given up: they end there before the next one.
+ * `lost`: the machine itself was asked, and gave no answer, or refused the password. It is asked when a call got no answer, because a
+ * directory there can be slow (contract 17.5) while the machine is well. While tasks are there, the link also asks a machine that is
+ * silent, and a lost one until it answers. Scripts that run at a loss are given up. They may go on there: the session of a script
+ * whose end was not seen is aborted, and the next script of the task ends what is left of it (`scripts.ts`).
  */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
@@ -39,7 +41,7 @@ const SUPPORTED = /^1\.(?:18\.(?:1[5-9]|[2-9]\d|\d{3,})|19\.|[2-9]\d\.)/
 export class MachineLink {
   readonly name: string
   readonly options: MachineOptions
-  /** Each call shows whether the machine answers. */
+  /** Each call that is answered shows that the machine is there. */
   readonly opencode: Opencode
   readonly #ports: Ports
   readonly #client: OpencodeClient
@@ -52,7 +54,9 @@ export class MachineLink {
   #cancelAsk = (): void => {}
   /** Aborted when the machine is lost. */
   #contact = new AbortController()
-  /** Sessions for scripts that could not be deleted. */
+  /** The question under way whether the machine is there. */
+  #asking: Promise<void> | undefined
+  /** Sessions for scripts whose end was not seen, or that could not be deleted. */
   readonly #leftBehind = new Set<string>()
 
   constructor(name: string, options: MachineOptions, ports: Ports) {
@@ -115,29 +119,26 @@ export class MachineLink {
    * is lost meanwhile.
    */
   async shell(sessionID: string, command: string): Promise<string> {
-    return this.#watched(async () => {
-      const answer = (await this.#answered(
-        'session.shell',
-        (limit) => {
-          const signal = AbortSignal.any([limit, this.#contact.signal])
-          return this.#client.session.shell({
-            path: { id: sessionID },
-            body: { agent: 'build', command },
-            signal,
-          })
-        },
-        SCRIPT_LIMIT_MS,
-      )) as { readonly parts: readonly object[] }
-      const states = answer.parts.flatMap((part) =>
-        'state' in part ? [part.state as { output?: string }] : [],
-      )
+    const run = (limit: AbortSignal): Promise<Answer> =>
+      this.#client.session.shell({
+        path: { id: sessionID },
+        body: { agent: 'build', command },
+        signal: AbortSignal.any([limit, this.#contact.signal]),
+      })
+    try {
+      const answer = await this.#watched(() => this.#answered('session.shell', run, SCRIPT_LIMIT_MS))
+      const { parts } = answer as { readonly parts: readonly object[] }
+      const states = parts.flatMap((part) => ('state' in part ? [part.state as { output?: string }] : []))
       return states.map(({ output = '' }) => output).join('')
-    })
+    } catch (error) {
+      if (isUnanswered(error)) this.#leftBehind.add(sessionID)
+      throw error
+    }
   }
 
   /** Creates a session without a parent. Rejects with a `HostError`. */
   async createSession(body: object): Promise<string> {
-    // Their scripts may run yet, and write what those of the next session write.
+    // Their scripts may run yet.
     for (const left of this.#leftBehind) await this.#endScript(left)
     const { id } = (await this.#watched(() =>
       this.#answered('session.create', (signal) => this.#client.session.create({ body, signal })),
@@ -148,10 +149,11 @@ export class MachineLink {
   /** Deletes a session for scripts, now or before the next one is created. Never rejects. */
   async deleteSession(sessionID: string): Promise<void> {
     if (this.#lost) this.#leftBehind.add(sessionID)
+    else if (this.#leftBehind.has(sessionID)) await this.#endScript(sessionID).catch(() => {})
     else await this.#delete(sessionID).catch(() => this.#leftBehind.add(sessionID))
   }
 
-  /** Stops what a session runs, and deletes it. An abort ends a shell, which a deletion does not (contract 18.7). */
+  /** Asks a session to end what it runs, which a deletion does not (contract 18.7), and deletes it. */
   async #endScript(sessionID: string): Promise<void> {
     try {
       await this.#watched(() =>
@@ -219,10 +221,21 @@ export class MachineLink {
       this.#found()
       return result
     } catch (error) {
-      if (isUnanswered(error)) this.#lose(errorText(error))
-      else this.#found()
+      if (!isUnanswered(error)) this.#found()
+      else if (!this.#lost) await this.#probe(CALL_LIMIT_MS)
       throw error
     }
+  }
+
+  /** Asks the machine itself whether it is there, one question at a time. Never rejects. */
+  #probe(limitMs: number): Promise<void> {
+    this.#asking ??= this.#get('/global/health', limitMs)
+      .then(
+        () => this.#found(),
+        (error: unknown) => (isUnanswered(error) ? this.#lose(errorText(error)) : this.#found()),
+      )
+      .finally(() => (this.#asking = undefined))
+    return this.#asking
   }
 
   #found(): void {
@@ -256,7 +269,7 @@ export class MachineLink {
     const wasLost = this.#lost !== undefined
     if (!wasLost && this.#silentMs < SILENT_MS) return this.#askAfter(SILENT_MS - this.#silentMs)
     const limitMs = wasLost ? PROBE_LIMIT_MS : CALL_LIMIT_MS
-    await this.#watched(() => this.#get('/session/status', limitMs)).catch(() => {})
+    await this.#probe(limitMs)
     if (!this.#lost) this.#askAfter(SILENT_MS)
     else this.#askAfter(wasLost ? Math.min(LONGEST_PAUSE_MS, 2 * pausedMs) : FIRST_PAUSE_MS)
   }

@@ -37,6 +37,7 @@ import { refOf } from '../worktree/refs.ts'
 import { commitOf } from '../worktree/commit.ts'
 import type { TreeTask } from '../worktree/worktrees.ts'
 import type { WorktreeRuns } from '../worktree/worktree-runs.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { isUnanswered, MachineLink } from './machine-link.ts'
 import { routePlacedCalls, type Placed } from './placed-calls.ts'
 import { passTo } from './placed-events.ts'
@@ -67,11 +68,8 @@ interface Run {
   readonly stop: AbortSignal
   /** Aborted when the run is over. */
   readonly over: AbortSignal
+  readonly checkpoints: Checkpoints
 }
-
-/** A checkpoint is fetched after so many minutes or tool calls. */
-const CHECKPOINT_MS = 300_000
-const CHECKPOINT_CALLS = 20
 
 export class MachineRuns {
   readonly #ports: Ports
@@ -219,13 +217,17 @@ export class MachineRuns {
     const link = this.#link(place.name)
     const over = new AbortController()
     const stopUsing = link.use()
-    const its: Run = { task, place, worktree, link, stop, over: over.signal }
+    const checkpoints = new Checkpoints(this.#ports.clock, () => this.#checkpoint(task, worktree, link))
+    const its: Run = { task, place, worktree, link, stop, over: over.signal, checkpoints }
     try {
       const failure = await this.#prepare(its)
       const outcome = await run(failure)
+      // The fetch of the end would end the script of a checkpoint, and read its bundle.
+      await checkpoints.stop()
       const changes = await this.#close(its)
       return changes ? { ...outcome, changes } : outcome
     } finally {
+      void checkpoints.stop()
       over.abort()
       stopUsing()
       this.#atWork.delete(task.sessionID)
@@ -282,7 +284,7 @@ export class MachineRuns {
 
   /** Follows the events of a session there. Resolves when they come; for a resumed run at once. */
   async #follow(
-    { task, link, stop, over, worktree }: Run,
+    { task, link, stop, over, checkpoints }: Run,
     placed: Placed,
     isStarting: boolean,
   ): Promise<void> {
@@ -292,8 +294,7 @@ export class MachineRuns {
     const exclude = link.opencode.include(placed.directory)
     over.addEventListener('abort', exclude)
     const pass = passTo(observers(), placed.sessionID, sessionID)
-    const checkpoints = new Checkpoints(clock, () => this.#checkpoint(task, worktree, link))
-    over.addEventListener('abort', () => checkpoints.stop())
+    checkpoints.start()
     let isFirst = isStarting
     const feed = new EventSubscription(
       {
@@ -378,51 +379,6 @@ export class MachineRuns {
     } catch (error) {
       this.#ports.log.warn(`${task.id}: its tree on ${link.name} could not be removed: ${errorText(error)}`)
     }
-  }
-}
-
-/** Calls `fetch` after some time or tool calls, one call at a time. */
-class Checkpoints {
-  readonly #clock: Clock
-  readonly #fetch: () => Promise<void>
-  #calls = 0
-  #state: 'waiting' | 'fetching' | 'over' = 'waiting'
-  #cancel = (): void => {}
-
-  constructor(clock: Clock, fetch: () => Promise<void>) {
-    this.#clock = clock
-    this.#fetch = fetch
-    this.#wait()
-  }
-
-  count(): void {
-    this.#calls += 1
-    if (this.#calls >= CHECKPOINT_CALLS) void this.#take()
-  }
-
-  stop(): void {
-    this.#state = 'over'
-    this.#cancel()
-  }
-
-  #wait(): void {
-    this.#cancel = this.#clock.after(CHECKPOINT_MS, () => void this.#take())
-  }
-
-  async #take(): Promise<void> {
-    if (this.#state !== 'waiting') return
-    this.#state = 'fetching'
-    this.#cancel()
-    this.#calls = 0
-    await this.#fetch()
-    if (this.#isOver()) return
-    this.#state = 'waiting'
-    this.#wait()
-  }
-
-  /** Reads the state after an await, because the compiler still narrows it to its value before. */
-  #isOver(): boolean {
-    return this.#state === 'over'
   }
 }
 
