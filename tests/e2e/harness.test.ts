@@ -242,14 +242,15 @@ describe('a server', () => {
   })
 
   test('starts with a plugin without waiting for an install of packages', async () => {
-    const start = Date.now()
     const own = probePlugin()
     const server = await startOpencode({ model, plugins: [own.spec] })
-    const elapsedMs = Date.now() - start
+    const log = await server.log()
+    const sightings = own.sightings()
     await server.stop()
     own.close()
-    // Without `skipPluginInstall` it was 73 seconds, because npm retries the dead proxy.
-    expect(elapsedMs).toBeLessThan(40_000)
+    expect(sightings).not.toEqual([])
+    // Without `skipPluginInstall` it takes 73 seconds, because npm retries the dead proxy, and OpenCode logs the failure.
+    expect(log).not.toContain('dependency install')
   })
 })
 
