@@ -31,12 +31,13 @@ export function findingsOf(
   { filesRead, unread }: Observations,
   redact: boolean,
 ): string[] {
+  const byID = new Map(tasks.map((task) => [task.id, task]))
   const agents = tasks.filter(({ kind }) => kind === 'agent')
   const commands = tasks.filter(({ kind }) => kind === 'command')
   return [
     ...failures(tasks),
-    ...slotWaits(agents, 'total', limits?.total),
-    ...slotWaits(commands, 'commands', limits?.commands),
+    ...slotWaits(agents, byID, 'total', limits?.total),
+    ...slotWaits(commands, byID, 'commands', limits?.commands),
     ...waits(tasks, msIn('permission'), 'for an answer to a permission request'),
     ...waits(tasks, msIn('retry'), 'for an overloaded provider'),
     ...costs(tasks, redact),
@@ -52,8 +53,12 @@ function msIn(type: PhaseType): MsOf {
 }
 
 /** The wait for other tasks is none for a slot. */
-function slotWaits(tasks: readonly TaskTimeline[], option: string, limit: number | undefined): string[] {
-  const byID = new Map(tasks.map((task) => [task.id, task]))
+function slotWaits(
+  tasks: readonly TaskTimeline[],
+  byID: ReadonlyMap<string, TaskTimeline>,
+  option: string,
+  limit: number | undefined,
+): string[] {
   const msOf: MsOf = ({ runs, after = [] }) =>
     phasesIn(runs)
       .filter(({ type }) => type === 'queued')

@@ -43,9 +43,10 @@ test('a wait for other tasks is none for a slot', () => {
   const follower = task('follower', { queued: 50_000, working: 50_000 }, { after: ['first'] })
   expect(findingsOf({ tasks: [first, follower] }, NOTHING, false)).toEqual([])
   const late = task('late', { queued: 80_000, working: 20_000 }, { after: ['first'] })
-  expect(findingsOf({ tasks: [first, late] }, NOTHING, false)).toEqual([
-    '1 task waited 30 % of its time for a slot.',
-  ])
+  for (const kind of ['agent', 'command'] as const)
+    expect(findingsOf({ tasks: [{ ...first, kind }, late] }, NOTHING, false)).toEqual([
+      '1 task waited 30 % of its time for a slot.',
+    ])
 })
 
 test('a task that was never released, or waited for a task that is not known, has not waited for a slot', () => {
