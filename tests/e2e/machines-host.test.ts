@@ -1,4 +1,5 @@
 /** What the machines' code uses of another OpenCode server (contract 18). */
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -32,12 +33,17 @@ async function shell(command: string): Promise<{ readonly status: number; readon
 }
 
 /** Starts a process in the shell of a new session, whose client hangs up. */
-async function longShell(name: string): Promise<{ readonly id: string; readonly pid: number }> {
-  const { id } = await server.createSession({ title: 'A shell' })
-  const file = join(server.directory, name)
-  const script = Buffer.from(`out=$( { echo $$ >${file}; sleep 300; } )`).toString('base64')
+async function longShell(
+  name: string,
+  work = 'sleep 300',
+  { client, directory } = server,
+): Promise<{ readonly id: string; readonly pid: number }> {
+  const { data } = await client.session.create({ body: { title: 'A shell' }, throwOnError: true })
+  const { id } = data
+  const file = join(directory, name)
+  const script = Buffer.from(`out=$( { sh -c 'echo $$ >${file}; ${work}'; } )`).toString('base64')
   const hangUp = new AbortController()
-  server.client.session
+  client.session
     .shell({
       path: { id },
       body: { agent: 'build', command: `echo ${script} | base64 -d | sh -s` },
@@ -47,6 +53,12 @@ async function longShell(name: string): Promise<{ readonly id: string; readonly 
   await expect.poll(() => existsSync(file) && readFileSync(file, 'utf8')).toMatch(/\d\n/)
   hangUp.abort()
   return { id, pid: Number(readFileSync(file, 'utf8')) }
+}
+
+/** Ends the process group of a process, which is not that of the test. */
+function endGroup(pid: number): void {
+  const group = execFileSync('ps', ['-o', 'pgid=', '-p', String(pid)]).toString()
+  process.kill(-Number(group), 'SIGKILL')
 }
 
 test("a session's shell answers with all that a command prints, without a permission or a model", async () => {
@@ -72,10 +84,19 @@ test('an abort ends what the shell of a session runs, and a deletion of the sess
   const { id, pid } = await longShell('first')
   await server.client.session.delete({ path: { id } })
   expect(isAlive(pid)).toBe(true)
-  process.kill(pid)
+  endGroup(pid)
   const aborted = await longShell('second')
   await server.client.session.abort({ path: { id: aborted.id } })
   await expect.poll(() => isAlive(aborted.pid)).toBe(false)
+})
+
+test('an aborted session is idle although what ignores the signal goes on, in a process group of its own', async () => {
+  const { id, pid } = await longShell('deaf', 'trap "" TERM; while :; do sleep 0.1; done')
+  await server.client.session.abort({ path: { id } })
+  expect((await server.client.session.status()).data).not.toHaveProperty(id)
+  expect(isAlive(pid)).toBe(true)
+  endGroup(pid)
+  expect(await server.get('/global/health')).toMatchObject({ healthy: true })
 })
 
 test('a session without a parent stores its rules and metadata', async () => {
@@ -84,6 +105,15 @@ test('a session without a parent stores its rules and metadata', async () => {
   const { id } = await server.createSession({ title: 'A root', permission, metadata })
   const { data } = await server.client.session.get({ path: { id } })
   expect(data).toMatchObject({ permission, metadata })
+})
+
+test('a killed server leaves what the shell of a session runs', async () => {
+  const other = await startOpencode({ model, config: { snapshot: false } })
+  const { pid } = await longShell('left', 'sleep 300', other)
+  await other.stop({ signal: 'SIGKILL', keepHome: true })
+  expect(isAlive(pid)).toBe(true)
+  endGroup(pid)
+  await other.stop()
 })
 
 test('a server tells its version', async () => {
