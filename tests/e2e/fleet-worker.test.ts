@@ -254,10 +254,27 @@ test('a drained worker leaves an agent at work to its next process', async () =>
   expect(prompts('drained at work')).toHaveLength(1)
 })
 
-test('a second process of a worker replaces the first one', async () => {
+test('a second worker of a name on a machine is refused while the first runs, and ends none of its jobs', async () => {
+  const { reply, release } = heldReply()
+  agent = () => reply
+  const id = await launch(await stage.parent(), 'beside a second')
+  await asked('beside a second')
+  const second = start('one', '--directory', stage.server.directory)
+  await second.end('SIGCONT')
+  expect(second.output).toContain(
+    `worker one runs already, as process ${worker.pid}, in ${clone} beside ${other.url}: start this one with another --name`,
+  )
+  release({ text: 'not disturbed' })
+  await by.waitForCompletion(id)
+  expect((await by.output(id)).transcript?.text).toBe('not disturbed')
+})
+
+test('a second process of a worker that cannot see the first one replaces it', async () => {
   const id = await launch(await stage.parent(), 'before the second')
   await by.waitForCompletion(id)
   const first = worker
+  // As in a container of its own.
+  rmSync(join(state, 'one', 'opencode-background', 'workers', 'one.process'))
   worker = start()
   await first.end('SIGCONT')
   expect(first.output).toContain('replaced')

@@ -1,14 +1,12 @@
 /** Runs a worker until it is drained, or another process of the same worker has begun. */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { systemClock, type Clock } from '../../clock.ts'
 import type { Log } from '../../host/log.ts'
-import { thisMachine } from '../../work/command/machine.ts'
 import { PROTOCOL, type Claims } from '../port.ts'
 import { Worker, type WorkerEnd } from '../worker-loop.ts'
 import type { WorkerSettings } from './command-line.ts'
 import { JobRunner } from './job-runner.ts'
+import { takeName } from './worker-identity.ts'
 
 /**
  * Resolves with how the worker has ended. Rejects with a `UsageError` that says what to do, if it cannot begin.
@@ -22,13 +20,14 @@ export async function runWorker(
   drain: AbortSignal,
 ): Promise<WorkerEnd> {
   const { drainTimeoutMs, labels, name, slots } = settings
+  const identity = takeName(settings)
   const runner = await JobRunner.connect(settings, log)
   const worker = new Worker(
     // Its timers keep the process alive while the queue is away.
     { claims, runner, clock: waitingClock, log },
     {
       name,
-      identity: identityOf(name),
+      identity,
       process: randomUUID(),
       protocol: PROTOCOL,
       labels: [...labels, ...runner.projects],
@@ -50,16 +49,4 @@ export async function runWorker(
 const waitingClock: Clock = {
   ...systemClock,
   after: (delayMs, callback) => systemClock.after(delayMs, callback, { keepsAlive: true }),
-}
-
-/** Returns what identifies a worker on the disk of its sessions, also after a restart. */
-function identityOf(name: string): string {
-  const file = join(dirname(thisMachine.root), 'workers', name)
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  try {
-    writeFileSync(file, randomUUID(), { flag: 'wx', mode: 0o600 })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  }
-  return readFileSync(file, 'utf8')
 }
