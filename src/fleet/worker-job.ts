@@ -16,7 +16,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
-import { callWithin } from './call-within.ts'
+import { callWithin, uploadMs } from './call-within.ts'
 import type { Beat, Claim, Claims, Message, Settlement } from './port.ts'
 
 /** An agent at work, as `JobRunner` runs it. */
@@ -41,7 +41,7 @@ export interface Runner {
    * @param accepted called before the prompt is sent, which is sent only if this resolves
    */
   start(jobID: string, payload: object, accepted: () => Promise<void>): Promise<RunningJob>
-  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. */
+  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. Rejects if that cannot be told now. */
   resume(jobID: string): Promise<RunningJob | undefined>
   /** Stops the agents of earlier processes, but for these jobs. */
   stopStrays(kept: readonly RunningJob[]): Promise<void>
@@ -72,6 +72,8 @@ const BEATS_A_LEASE = 3
 const TRUSTED = 5 / 6
 const RETRY_MS = 1000
 const LONGEST_RETRY_MS = 10_000
+/** How long a resumed agent is looked for at an OpenCode that does not say what is left of it. */
+const RESUME_MS = 300_000
 /** How long a beat waits for what it is to say. */
 const REPORT_MS = 2000
 
@@ -168,13 +170,29 @@ export class WorkerJob {
       if (this.#phase !== 'starting' && this.#phase !== 'prompted') return undefined
       this.#run =
         claim.type === 'resume'
-          ? await runner.resume(claim.job)
+          ? await this.#resume()
           : await runner.start(claim.job, claim.offer.payload, () => this.#accept())
     } catch (error) {
       this.#failure = errorText(error)
     }
     if (this.#isStopped()) this.#run?.stop()
     return this.#run
+  }
+
+  /** Finds the agent. Tries again while it cannot be told what is left of it, because a claim that ends has ended for good. */
+  async #resume(): Promise<RunningJob | undefined> {
+    const { clock, log, runner } = this.#ports
+    const until = clock.monotonic() + RESUME_MS
+    while (this.#phase === 'prompted') {
+      try {
+        return await runner.resume(this.claim.job)
+      } catch (error) {
+        if (clock.monotonic() >= until) throw error
+        log.warn(`${this.claim.offer.id}: it could not be resumed: ${errorText(error)}; trying again`)
+        await this.#pause(RETRY_MS)
+      }
+    }
+    return undefined
   }
 
   async #work(): Promise<void> {
@@ -210,10 +228,10 @@ export class WorkerJob {
 
   /** Tells the queue until it answers: a result for as long as this process lives, anything else as long as the lease holds. */
   async #settle(settlement: Settlement): Promise<void> {
-    const { claims, clock, log } = this.#ports
+    const { claims, log } = this.#ports
     for (let waitMs = RETRY_MS; !this.#isGone(); waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
-        const isHeld = await this.#call(claims.settle(this.claim, settlement))
+        const isHeld = await this.#call(claims.settle(this.claim, settlement), settlement)
         if (this.#isGone()) return
         if (isHeld) {
           this.#phase = 'settled'
@@ -222,7 +240,7 @@ export class WorkerJob {
         return
       } catch (error) {
         log.warn(`${this.claim.offer.id}: its end could not be told: ${errorText(error)}`)
-        await new Promise<void>((resolve) => clock.after(waitMs, resolve))
+        await this.#pause(waitMs)
       }
     }
   }
@@ -286,7 +304,6 @@ export class WorkerJob {
       }
       this.#leaseFrom(sentAt)
       this.#heard = this.#heard.filter((id) => !beat.heard.includes(id))
-      if (beat.checkpoint === this.#checkpoint) this.#checkpoint = undefined
       if (answer.isCancelled) this.#cancel()
       else if (this.#phase === 'starting' && beat.phase === 'prompted') {
         this.#phase = 'prompted'
@@ -317,20 +334,28 @@ export class WorkerJob {
     return {
       phase: isPrompting || this.#phase === 'prompted' || this.#phase === 'ended' ? 'prompted' : 'starting',
       ...(report && { report }),
-      ...(this.#checkpoint && { checkpoint: this.#checkpoint }),
       ...(backoff && { backoff: { provider: backoff.providerID, forMs: backoff.forMs } }),
       heard: this.#heard,
     }
   }
 
-  /** Makes a checkpoint for a later beat: that takes longer than a beat may wait. */
+  /** Makes a checkpoint, and sends it by a beat of its own: both take longer than the lease may wait for. */
   async #takeCheckpoint(run: RunningJob): Promise<void> {
     if (this.#checkpointing === 'yes') return
     this.#checkpointing = 'yes'
     try {
       this.#checkpoint = (await run.checkpoint()) ?? this.#checkpoint
+      const checkpoint = this.#checkpoint
+      if (checkpoint && this.#phase === 'prompted') {
+        const beat = { phase: 'prompted', checkpoint, heard: [] } as const
+        // What it answers, the next beat answers as well.
+        await this.#call(this.#ports.claims.beat(this.claim, beat), checkpoint)
+        this.#checkpoint = undefined
+      }
     } catch (error) {
-      this.#ports.log.warn(`${this.claim.offer.id}: no checkpoint could be made: ${errorText(error)}`)
+      this.#ports.log.warn(
+        `${this.claim.offer.id}: a checkpoint could not be made, or not sent: ${errorText(error)}`,
+      )
     }
     this.#checkpointing = 'no'
   }
@@ -350,15 +375,20 @@ export class WorkerJob {
   async #sayAfter(earlier: Promise<void>, run: RunningJob, { id, text }: Message): Promise<void> {
     await earlier
     try {
-      await run.say(text)
-      this.#heard = [...this.#heard, id]
+      // The queue keeps what an ended agent did not hear, for the next run.
+      if (await run.say(text)) this.#heard = [...this.#heard, id]
     } catch (error) {
       this.#said.delete(id)
       this.#ports.log.warn(`${this.claim.offer.id}: a message could not be sent: ${errorText(error)}`)
     }
   }
 
-  #call<Value>(call: Promise<Value>): Promise<Value> {
-    return callWithin(this.#ports.clock, this.claim.leaseMs / BEATS_A_LEASE, call)
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#ports.clock.after(ms, resolve))
+  }
+
+  /** @param carried what makes the call long */
+  #call<Value>(call: Promise<Value>, carried?: object): Promise<Value> {
+    return callWithin(this.#ports.clock, this.claim.leaseMs / BEATS_A_LEASE + uploadMs(carried), call)
   }
 }

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { JobRunner, NotStarted } from '../../src/fleet/worker/job-runner.ts'
 import { payloadOf, type Payload } from '../../src/fleet/payload.ts'
 import { git } from '../../src/worktree/git.ts'
@@ -194,6 +194,32 @@ test('a worker that starts again finds its job at work, and hands back the end o
   expect(await resumed.result).toMatchObject({ outcome: { status: 'completed' }, text: 'after the restart' })
   expect(model.requestsOf(sessionID)).toHaveLength(1)
   await resumed.drop()
+})
+
+test('a session that cannot be read for a moment is not called gone', async () => {
+  const { reply, release } = heldReply()
+  model.script = () => reply
+  const job = await payload()
+  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const { sessionID } = run.task()
+  await model.waitForRequest((request) => request.sessionID === sessionID)
+  await runner.detach()
+  const failures = ['the answer was lost']
+  const real = globalThis.fetch
+  vi.stubGlobal('fetch', (request: Request) => {
+    const failure = request.url.includes('/children') ? failures.pop() : undefined
+    return failure === undefined ? real(request) : Promise.reject(new Error(failure))
+  })
+  runner = await connect()
+  await expect(runner.resume(`${job.taskID}.1`)).rejects.toThrow(
+    `session ${sessionID} could not be recovered`,
+  )
+  expect(warnings.splice(0)).toEqual([expect.stringContaining('could not be recovered')])
+  const resumed = await runner.resume(`${job.taskID}.1`)
+  vi.unstubAllGlobals()
+  release({ text: 'after the failure' })
+  expect(await resumed?.result).toMatchObject({ text: 'after the failure' })
+  await resumed?.drop()
 })
 
 test('a job that ended while its worker was away is handed back with its text and its changes', async () => {

@@ -4,6 +4,7 @@
  */
 import { Client, Pool, type ClientConfig, type DatabaseError, type QueryResultRow } from 'pg'
 import { UsageError } from '../../usage-error.ts'
+import { sizeOf, uploadMs } from '../call-within.ts'
 
 /** The server ends a call first, so that its answer says why. */
 const SERVER_LIMIT_MS = 10_000
@@ -12,29 +13,31 @@ const CONNECT_LIMIT_MS = 5000
 const IDLE_MS = 10_000
 const CONNECTIONS = 4
 const RECONNECT_MS = 2000
+/** A call that carries more has connections of its own, so that no sign of life waits behind it, and as long as its size needs. */
+const LARGE_BYTES = 100_000
+/** The server counts from when a call begins to arrive: as long as the largest one needs. */
+const SERVER_UPLOAD_LIMIT_MS = 1_200_000
 
 export class Database {
   readonly #pool: Pool
+  readonly #uploads: Pool
   readonly #url: string
   readonly #listeners = new Set<Listener>()
 
   /** Connects with the first call. */
   constructor(url: string) {
     this.#url = url
-    this.#pool = new Pool({
-      ...settingsOf(url),
-      max: CONNECTIONS,
-      idleTimeoutMillis: IDLE_MS,
-      allowExitOnIdle: true,
-    })
-    // A connection that ends while nothing uses it: the next call opens another.
-    this.#pool.on('error', () => {})
+    this.#pool = poolOf(settingsOf(url))
+    this.#uploads = poolOf({ ...settingsOf(url), statement_timeout: SERVER_UPLOAD_LIMIT_MS })
   }
 
   /** Rejects with an error that says what to do; a `UsageError` if only a person can do it. */
   async rows<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    const isLarge = sizeOf(values) > LARGE_BYTES
+    const limit = isLarge ? { query_timeout: CLIENT_LIMIT_MS + uploadMs(values) } : {}
     try {
-      return (await this.#pool.query<Row>(text, [...values])).rows
+      const pool = isLarge ? this.#uploads : this.#pool
+      return (await pool.query<Row>({ text, values: [...values], ...limit })).rows
     } catch (error) {
       throw explained(error, this.#url)
     }
@@ -50,7 +53,7 @@ export class Database {
 
   async close(): Promise<void> {
     await Promise.all([...this.#listeners].map((listener) => this.#stop(listener)))
-    await this.#pool.end()
+    await Promise.all([this.#pool.end(), this.#uploads.end()])
   }
 
   async #stop(listener: Listener): Promise<void> {
@@ -105,6 +108,18 @@ class Listener {
     this.#retry = setTimeout(() => void this.#connect(), RECONNECT_MS)
     this.#retry.unref()
   }
+}
+
+function poolOf(settings: ClientConfig): Pool {
+  const pool = new Pool({
+    ...settings,
+    max: CONNECTIONS,
+    idleTimeoutMillis: IDLE_MS,
+    allowExitOnIdle: true,
+  })
+  // A connection that ends while nothing uses it: the next call opens another.
+  pool.on('error', () => {})
+  return pool
 }
 
 function settingsOf(connectionString: string): ClientConfig {

@@ -149,15 +149,17 @@ export class JobRunner implements Runner {
     }
   }
 
-  /** Finds a job that an earlier process of this worker has begun; `undefined` if its session is gone. */
+  /** Finds a job that an earlier process of this worker has begun; `undefined` if its session is gone. Rejects in doubt. */
   async resume(jobID: string): Promise<JobRun | undefined> {
     const { opencode, parentID, rooms } = this.#host
     await rooms.recovery.recover(parentID, { again: true })
     for (const { id, metadata } of await opencode.children(parentID)) {
       const { id: ofJob, taskID, base } = { ...(metadata?.[JOB_KEY] as Partial<Record<string, string>>) }
-      const task = ofJob === jobID ? rooms.store.findBySession(id) : undefined
-      if (task && taskID !== undefined && base !== undefined)
-        return this.#runOf({ taskID: task.id, jobTaskID: taskID, base })
+      if (ofJob !== jobID || taskID === undefined || base === undefined) continue
+      const task = rooms.store.findBySession(id)
+      // The recovery never rejects: after a failure, it leaves what it could not read.
+      if (!task) throw new Error(`its session ${id} could not be recovered, or another process has it`)
+      return this.#runOf({ taskID: task.id, jobTaskID: taskID, base })
     }
     return undefined
   }

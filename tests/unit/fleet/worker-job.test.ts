@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import type { BeatAnswer, Claim, Settlement } from '../../../src/fleet/port.ts'
+import type { Beat, BeatAnswer, Claim, Settlement } from '../../../src/fleet/port.ts'
 import { WorkerJob, type RunningJob } from '../../../src/fleet/worker-job.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
@@ -21,7 +21,11 @@ let answer: () => Promise<BeatAnswer>
 /** When the queue received each beat. */
 let beats: number[]
 let settled: Settlement[]
+/** The messages that beats have reported as heard. */
+let heard: Set<string>
 let stoppedAt: number | undefined
+/** How the queue answers a beat that has a checkpoint. */
+let upload: (checkpoint: object) => Promise<BeatAnswer>
 /** How the queue answers a settlement. */
 let settle: () => Promise<boolean>
 /** Ends the agent. */
@@ -31,12 +35,14 @@ let warnings: string[]
 
 beforeEach(() => {
   clock = new ManualClock()
+  upload = () => Promise.resolve(HELD)
   settle = () => Promise.resolve(true)
   isDropped = false
   warnings = []
   answer = () => Promise.resolve(HELD)
   beats = []
   settled = []
+  heard = new Set()
   stoppedAt = undefined
 })
 
@@ -44,7 +50,7 @@ const later = <Value>(ms: number, value: Value): Promise<Value> =>
   new Promise((resolve) => clock.after(ms, () => resolve(value)))
 
 /** Begins a claim of an agent that works until it is stopped, which takes it a second. */
-function begin(more: Partial<RunningJob> = {}): WorkerJob {
+function begin(more: Partial<RunningJob> = {}, find = (): Promise<void> => Promise.resolve()): WorkerJob {
   const agent: RunningJob = {
     result: new Promise((resolve) => (finish = resolve)),
     report: () => Promise.resolve({}),
@@ -62,8 +68,10 @@ function begin(more: Partial<RunningJob> = {}): WorkerJob {
     clock,
     log: { warn: (message: string) => void warnings.push(message) },
     claims: {
-      beat: () => {
+      beat: (_: object, beat: Beat) => {
+        if (beat.checkpoint) return upload(beat.checkpoint)
         beats.push(clock.monotonic())
+        for (const id of beat.heard) heard.add(id)
         return answer()
       },
       settle: (_: object, settlement: Settlement) => {
@@ -73,7 +81,7 @@ function begin(more: Partial<RunningJob> = {}): WorkerJob {
     },
     runner: {
       start: () => Promise.resolve(agent),
-      resume: () => Promise.resolve(agent),
+      resume: () => find().then(() => agent),
       stopStrays: () => Promise.resolve(),
     },
   }
@@ -168,3 +176,76 @@ test('a result that the queue does not take any more stays at the worker, which 
   expect(isDropped).toBe(false)
   expect(warnings).toEqual([expect.stringContaining('its result is not taken; its worktree stays')])
 })
+
+test('an agent that cannot be found for a while, because OpenCode does not answer, is resumed', async () => {
+  let isSlow = true
+  const job = begin({}, () => (isSlow ? Promise.reject(new Error('no answer')) : Promise.resolve()))
+  await clock.advance(4 * LEASE_MS)
+  expect(settled).toEqual([])
+  isSlow = false
+  await clock.advance(LEASE_MS)
+  expect(await job.begun).toBeDefined()
+  finish({ text: 'done' })
+  await job.over
+  expect(settled).toEqual([{ type: 'result', result: { text: 'done' } }])
+})
+
+test('a job whose agent cannot be found for 5 minutes is interrupted with the reason', async () => {
+  const job = begin({}, () => Promise.reject(new Error('no answer')))
+  await clock.advance(299_000)
+  expect(settled).toEqual([])
+  await clock.advance(2000)
+  await job.over
+  expect(settled).toEqual([{ type: 'interrupted', why: 'no answer' }])
+  expect(clock.pending).toBe(0)
+})
+
+test('an agent works on while its checkpoint needs minutes on the way, which is sent until it has arrived', async () => {
+  const made = [{ bundle: 'x'.repeat(4_000_000) }]
+  const sent: object[] = []
+  upload = (checkpoint) => {
+    sent.push(checkpoint)
+    return sent.length === 1 ? Promise.reject(new Error('reset')) : later(60_000, HELD)
+  }
+  const job = begin({ checkpoint: () => Promise.resolve(made.pop()) })
+  await clock.advance(10 * LEASE_MS)
+  expect(stoppedAt).toBeUndefined()
+  expect(beats.length).toBeGreaterThanOrEqual(29)
+  expect(sent).toHaveLength(2)
+  job.detach()
+})
+
+test('a large result has as long to be told as its size needs, and a small one only as long as a beat', async () => {
+  const calls: number[] = []
+  settle = () => {
+    calls.push(clock.monotonic())
+    return calls.length === 1 ? later(60_000, true) : Promise.resolve(true)
+  }
+  const job = begin()
+  await clock.settle()
+  finish({ bundle: 'x'.repeat(4_000_000) })
+  await clock.advance(2 * LEASE_MS)
+  await job.over
+  expect(calls).toHaveLength(1)
+  calls.length = 0
+  const small = begin()
+  await clock.settle()
+  finish({ text: 'x' })
+  await clock.advance(2 * LEASE_MS)
+  await small.over
+  expect(calls).toHaveLength(2)
+})
+
+test.each([
+  [true, ['m1']],
+  [false, []],
+])(
+  'a message of which the agent says %s for having it is reported as heard accordingly',
+  async (isRead, expected) => {
+    answer = () => Promise.resolve({ ...HELD, messages: [{ id: 'm1', text: 'hello' }] })
+    const job = begin({ say: () => Promise.resolve(isRead) })
+    await clock.advance(LEASE_MS)
+    expect(heard).toEqual(new Set(expected))
+    job.detach()
+  },
+)
