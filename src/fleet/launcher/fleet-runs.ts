@@ -50,7 +50,7 @@ import {
   type Result,
 } from '../payload.ts'
 import { FleetRun, type EndedJob } from './fleet-run.ts'
-import type { Jobs, Offer } from './jobs.ts'
+import type { Jobs, JobState, Offer } from './jobs.ts'
 
 /** Opens the queue of a fleet. Rejects with an error that says what to do. */
 export type OpenJobs = () => Promise<Jobs>
@@ -72,6 +72,9 @@ type FleetTask = AgentTask & { readonly worktree: Worktree }
 
 /** How often the states of jobs are read, besides whenever the queue tells of a change. */
 const POLL_MS = 5000
+/** How long a message waits for the offer of its job, and how often it is tried meanwhile. */
+const OFFER_MS = 60_000
+const SAY_AGAIN_MS = 1000
 /** The pauses between attempts to take the commits of an end: each is twice as long as the one before. */
 const RETRY_MS = 2000
 const LONGEST_RETRY_MS = 60_000
@@ -173,10 +176,20 @@ export class FleetRuns {
     task: AgentTask,
     { promptID, text }: { readonly promptID: string; readonly text: string },
   ): Promise<boolean> {
-    const jobs = await this.#open()
-    if (await jobs.say(jobOf(task), { id: promptID, text })) return true
-    await waitFor(this.#ports, task.id, (now) => now.run !== task.run || isEnded(now))
-    return false
+    const { clock, store } = this.#ports
+    const until = clock.monotonic() + OFFER_MS
+    const isOver = (now: Task): boolean => now.run !== task.run || isEnded(now)
+    for (;;) {
+      if (await this.#say(task, { id: promptID, text })) return true
+      const state = await this.#stateOf(task)
+      if (state?.type === 'ended') await waitFor(this.#ports, task.id, isOver)
+      const now = store.get(task.id)
+      if (!now || isOver(now)) return false
+      // Its code is still being packed, or the queue did not answer to the offer.
+      if (clock.monotonic() >= until)
+        throw new HostError('refused', "the fleet's queue does not have the task yet")
+      await this.#pause(SAY_AGAIN_MS, undefined)
+    }
   }
 
   /** Has the queue forget a job whose end the parent knows, once its commits were taken. */
@@ -218,9 +231,18 @@ export class FleetRuns {
     return this.#jobs
   }
 
-  async #stateOf(task: AgentTask) {
+  async #stateOf(task: AgentTask): Promise<JobState | undefined> {
+    return (await this.#answered((jobs) => jobs.states([jobOf(task)]))).get(jobOf(task))
+  }
+
+  #say(task: AgentTask, message: { readonly id: string; readonly text: string }): Promise<boolean> {
+    return this.#answered((jobs) => jobs.say(jobOf(task), message))
+  }
+
+  /** Calls the queue. Rejects with a `HostError`. */
+  async #answered<Value>(call: (jobs: Jobs) => Promise<Value>): Promise<Value> {
     try {
-      return (await (await this.#open()).states([jobOf(task)])).get(jobOf(task))
+      return await call(await this.#open())
     } catch (error) {
       throw new HostError('noAnswer', `the fleet's queue did not answer: ${errorText(error)}`)
     }

@@ -1,0 +1,99 @@
+/** A message to a task of a fleet, on the queue in memory. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { FleetRuns } from '../../../src/fleet/launcher/fleet-runs.ts'
+import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
+import { DEFAULT_TIMES } from '../../../src/fleet/port.ts'
+import type { AgentTask } from '../../../src/task/task.ts'
+import { TaskStore } from '../../../src/task/store.ts'
+import { failed } from '../../../src/work/outcome.ts'
+import { HandWorker, offerOf, UNLIMITED, workerOf } from '../../fleet-contract/fleet-under-test.ts'
+import { ManualClock } from '../../harness/manual-clock.ts'
+
+const ID = 'bg_00000001'
+
+let clock: ManualClock
+let fleet: MemoryFleet
+let store: TaskStore
+/** Fails while the queue is away. */
+let open: () => Promise<void>
+/** What the message came to. */
+let answer: unknown
+
+beforeEach(() => {
+  clock = new ManualClock()
+  fleet = new MemoryFleet(clock, DEFAULT_TIMES, UNLIMITED)
+  store = new TaskStore()
+  open = () => Promise.resolve()
+  answer = 'nothing yet'
+})
+afterEach(() => fleet.close())
+
+/** Sends a message to a task whose job has not been offered. */
+async function steer(): Promise<void> {
+  const task = {
+    id: ID,
+    kind: 'agent',
+    run: 1,
+    sessionID: 'ses_1',
+    parentID: 'ses_0',
+    createdAt: 0,
+    status: 'starting',
+    agent: 'general',
+    description: 'x',
+    prompt: 'x',
+    promptIDs: ['msg_1'],
+    place: { type: 'fleet', labels: [] },
+  } as unknown as AgentTask
+  store.add(task)
+  const runs = new FleetRuns(
+    {
+      opencode: {} as never,
+      clock,
+      log: { warn: () => {}, debug: () => {} },
+      store,
+      worktrees: () => Promise.reject(new Error('there is none')),
+      openJobs: () => open().then(() => fleet.launcher('me')),
+      disposal: new AbortController().signal,
+    },
+    { fleet: { db: 'x', labels: [], remote: '' }, timeoutMs: 0 },
+  )
+  const said = runs.steer(task, { promptID: 'msg_2', text: 'in green' })
+  said.then(
+    (isSaid) => (answer = isSaid),
+    (error: Error) => (answer = error.message),
+  )
+  await clock.settle()
+}
+
+test('a message to a task whose offer is still on its way waits for the offer, and reaches the agent', async () => {
+  await steer()
+  await clock.advance(20_000)
+  expect(answer).toBe('nothing yet')
+  await fleet.launcher('me').offer(offerOf(`${ID}.1`))
+  await clock.advance(2000)
+  expect(answer).toBe(true)
+  const worker = new HandWorker(fleet.claims, workerOf('one'))
+  expect(await worker.beat(await worker.claim())).toMatchObject({
+    messages: [{ id: 'msg_2', text: 'in green' }],
+  })
+})
+
+test('a message to a task that is not offered within a minute, or whose queue is away, is refused with the reason', async () => {
+  await steer()
+  await clock.advance(61_000)
+  expect(answer).toBe("the fleet's queue does not have the task yet")
+  store = new TaskStore()
+  open = () => Promise.reject(new Error('away'))
+  await steer()
+  expect(answer).toBe("the fleet's queue did not answer: away")
+})
+
+test('a message to a task whose job has ended waits for the end of the task, so that it starts the next run', async () => {
+  await fleet.launcher('me').offer(offerOf(`${ID}.1`))
+  await fleet.launcher('me').cancel(`${ID}.1`)
+  await steer()
+  expect(answer).toBe('nothing yet')
+  store.dispatch(ID, { type: 'ended', at: 1, outcome: failed('interrupted', 'x') })
+  await clock.settle()
+  expect(answer).toBe(false)
+})
