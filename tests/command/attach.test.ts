@@ -97,6 +97,20 @@ test('a later process with the same pid is not the command, and is not killed', 
   expect(groupOf(child.pid)).not.toEqual([])
 })
 
+// Seen to fail where the group of each found command counts as the command's.
+test('what runs in the group of a command that had ended before it was found is not killed', async () => {
+  const { process: child, attach: again } = run('sleep 100 & exit 3')
+  await child.ended
+  const other = again()
+  expect(await other.ended).toEqual({ type: 'exited', code: 3 })
+  expect(other.isAlive).toBe(false)
+  await other.kill()
+  other.killNow()
+  expect(groupOf(child.pid)).not.toEqual([])
+  await child.kill()
+  expect(groupOf(child.pid)).toEqual([])
+})
+
 test('a command whose files are gone as well is lost', async () => {
   const { process: child, directory, attach: again } = run('true')
   await child.ended
