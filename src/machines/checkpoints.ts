@@ -14,8 +14,6 @@ export class Checkpoints {
   readonly #fetch: () => Promise<void>
   #calls = 0
   #state: 'off' | 'waiting' | 'fetching' = 'off'
-  /** The newest call of `fetch`. */
-  #fetching = Promise.resolve()
   #cancel = (): void => {}
 
   /** @param fetch never rejects */
@@ -34,11 +32,10 @@ export class Checkpoints {
     if (this.#calls >= TOOL_CALLS) this.#take()
   }
 
-  /** Resolves when no fetch is under way any more. */
-  stop(): Promise<void> {
+  /** No fetch follows; one can be under way. */
+  stop(): void {
     this.#state = 'off'
     this.#cancel()
-    return this.#fetching
   }
 
   #wait(): void {
@@ -51,8 +48,10 @@ export class Checkpoints {
     this.#state = 'fetching'
     this.#cancel()
     this.#calls = 0
-    this.#fetching = this.#fetch().then(() => {
-      if (this.#state === 'fetching') this.#wait()
-    })
+    void this.#fetch().then(() => this.#resume())
+  }
+
+  #resume(): void {
+    if (this.#state === 'fetching') this.#wait()
   }
 }

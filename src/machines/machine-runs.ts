@@ -222,12 +222,12 @@ export class MachineRuns {
     try {
       const failure = await this.#prepare(its)
       const outcome = await run(failure)
-      // The fetch of the end would end the script of a checkpoint, and read its bundle.
-      await checkpoints.stop()
+      // One that is under way is waited for by the scripts of the end.
+      checkpoints.stop()
       const changes = await this.#close(its)
       return changes ? { ...outcome, changes } : outcome
     } finally {
-      void checkpoints.stop()
+      checkpoints.stop()
       over.abort()
       stopUsing()
       this.#atWork.delete(task.sessionID)

@@ -81,7 +81,11 @@ function linkTo(environment: Readonly<Record<string, string>> = {}): MachineLink
 }
 
 /** Returns a machine on which `git` does this first for a command line that matches. `halt` is a power cut: it ends the whole script. */
-function linkWith(pattern: string, first: string): MachineLink {
+function linkWith(
+  pattern: string,
+  first: string,
+  environment: Readonly<Record<string, string>> = {},
+): MachineLink {
   const programs = join(home, 'programs')
   mkdirSync(programs, { recursive: true })
   const real = execFileSync('sh', ['-c', 'command -v git']).toString().trim()
@@ -92,7 +96,7 @@ case "$*" in *${pattern}*) ${first} ;; esac
 exec ${real} "$@"
 `
   writeFileSync(join(programs, 'git'), script, { mode: 0o755 })
-  return linkTo({ PATH: `${programs}:${process.env['PATH']}` })
+  return linkTo({ ...environment, PATH: `${programs}:${process.env['PATH']}` })
 }
 
 const rootOf = (): string => {
@@ -165,6 +169,24 @@ test('what a power cut leaves of a fetch does not keep the next one', async () =
   writeFileSync(join(there, `.git/refs/opencode-background/${ID}/out.lock`), '')
   writeFileSync(join(root, 'new.txt'), 'new\n')
   expect(changesOf(await fetchTree(git, linkTo(), TASK, worktree))).toBe('A\tnew.txt')
+})
+
+test('the end is fetched after a checkpoint that is under way, with the files written meanwhile', async () => {
+  const { root } = await openTree(git, linkTo(), TASK, worktree)
+  writeFileSync(join(root, 'new.txt'), 'new\n')
+  const link = linkWith(
+    'add\\ --all',
+    'touch "$HOME/begun"; while [ -e "$HOME/begun" ]; do sleep 0.1; done',
+    { HOME: home },
+  )
+  const checkpoint = fetchTree(git, link, TASK, worktree)
+  await expect.poll(() => existsSync(join(home, 'begun')), { timeout: 30_000 }).toBe(true)
+  writeFileSync(join(root, 'last.txt'), 'last\n')
+  const end = fetchTree(git, link, TASK, worktree)
+  rmSync(join(home, 'begun'))
+  rmSync(join(home, 'programs/git'))
+  expect(changesOf(await end)).toBe('A\tlast.txt\nA\tnew.txt')
+  expect(gitIn(here, 'merge-base', '--all', String(await checkpoint), 'HEAD')).toBe(worktree.base.commit)
 })
 
 test('a script that goes on without its OpenCode ends before the next one of its task', async () => {

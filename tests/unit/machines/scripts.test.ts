@@ -41,6 +41,21 @@ test('a script that was cut off counts as no answer', async () => {
   await expect(withScripts(link, 'bg_1', (run) => run('true'))).rejects.toMatchObject({ reason: 'noAnswer' })
 })
 
+test('scripts of a task wait for its earlier ones, also for failing ones, and not for those of another task', async () => {
+  const link = linkTo()
+  const done: string[] = []
+  const add = (name: string) => (): Promise<unknown> => Promise.resolve(done.push(name))
+  let fail: (error: Error) => void = () => {}
+  const first = withScripts(link, 'bg_1', () => new Promise((_, reject) => (fail = reject)))
+  const second = withScripts(link, 'bg_1', add('second'))
+  await withScripts(link, 'bg_2', add('other'))
+  expect(done).toEqual(['other'])
+  fail(new Error('first'))
+  await expect(first).rejects.toThrow('first')
+  await second
+  expect(done).toEqual(['other', 'second'])
+})
+
 test('a file of several pieces is written and read byte for byte, in command lines below 128 KB', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'opencode-scripts-'))
   const lines: string[] = []
