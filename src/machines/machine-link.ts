@@ -13,6 +13,7 @@ import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/clie
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import { errorText, HostError, type connect, type Opencode } from '../host/opencode.ts'
+import { Turns } from './turns.ts'
 
 export type MachineOptions = Options['machines'][string]
 
@@ -41,6 +42,8 @@ const SUPPORTED = /^1\.(?:18\.(?:1[5-9]|[2-9]\d|\d{3,})|19\.|[2-9]\d\.)/
 export class MachineLink {
   readonly name: string
   readonly options: MachineOptions
+  /** The scripts of each task there. */
+  readonly scripts = new Turns()
   /** Each call that is answered shows that the machine is there. */
   readonly opencode: Opencode
   readonly #ports: Ports

@@ -52,26 +52,17 @@ export function quoted(value: string): string {
   return `'${value.replaceAll("'", `'\\''`)}'`
 }
 
-/** The newest scripts of each task, of the machines of an instance: two at once would end each other, and share files. */
-const newest = new WeakMap<MachineLink, Map<string, Promise<unknown>>>()
-
 /**
  * Has `work` run scripts in one session there, after those of earlier calls for the task. What those left running there is ended
  * first.
  */
-export async function withScripts<Result>(
+export function withScripts<Result>(
   link: MachineLink,
   taskID: string,
   work: (run: RunScript) => Promise<Result>,
 ): Promise<Result> {
-  const tasks = newest.get(link) ?? new Map<string, Promise<unknown>>()
-  newest.set(link, tasks)
-  const result = (tasks.get(taskID) ?? Promise.resolve()).then(() => inSession(link, taskID, work))
-  const settled = result.catch(() => {})
-  tasks.set(taskID, settled)
-  await settled
-  if (tasks.get(taskID) === settled) tasks.delete(taskID)
-  return result
+  // Two at once would end each other, and share files.
+  return link.scripts.take(taskID, () => inSession(link, taskID, work))
 }
 
 async function inSession<Result>(

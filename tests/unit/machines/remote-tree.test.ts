@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { MachineLink } from '../../../src/machines/machine-link.ts'
+import { Turns } from '../../../src/machines/turns.ts'
 import { dropTree, fetchTree, openTree } from '../../../src/machines/remote-tree.ts'
 import { git } from '../../../src/worktree/git.ts'
 import type { Worktree } from '../../../src/work/agent/agent-work.ts'
@@ -63,6 +64,7 @@ function kill(pid: number | undefined): void {
 function linkTo(environment: Readonly<Record<string, string>> = {}): MachineLink {
   return {
     name: 'big',
+    scripts: new Turns(),
     options: { directory: there },
     createSession: () => Promise.resolve('ses_files'),
     deleteSession: () => Promise.resolve(),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { MachineLink } from '../../../src/machines/machine-link.ts'
+import { Turns } from '../../../src/machines/turns.ts'
 import { quoted, readFileBy, ScriptError, withScripts, writeFileBy } from '../../../src/machines/scripts.ts'
 
 const evaluated = (command: string): string =>
@@ -13,6 +14,7 @@ const evaluated = (command: string): string =>
 function linkTo(lines: string[] = [], shell = evaluated): MachineLink {
   return {
     name: 'big',
+    scripts: new Turns(),
     createSession: () => Promise.resolve('ses_files'),
     deleteSession: () => Promise.resolve(lines.push('deleted')),
     shell: (_: string, command: string) => {
