@@ -194,7 +194,9 @@ export function unfinishedText(tasks: readonly Task[]): string[] {
 function noticeText(notice: Notice, room: number, context: NoticeContext): string {
   if (isEndNotice(notice)) return endText(notice, room, context)
   const { task } = notice
-  const status = isEnded(task) || task.status === 'waiting' ? task.status : 'running'
+  const isAfterEnd = isEnded(task) && !('monitored' in notice)
+  // Lines that matched before an end may come with it, and must not look like a second end.
+  const status = isAfterEnd || task.status === 'waiting' ? task.status : 'running'
   return element({ id: task.id, kind: task.kind, status }, [
     nameForModel(task.description),
     'monitored' in notice ? shortened(notice.lines ?? '', room) : besideEndText(notice),

@@ -112,7 +112,9 @@ await Promise.all([
   import('../../src/tools/task-calls.ts'),
   import('../../src/tools/unknown-task.ts'),
   import('../../src/request-answers.ts'),
+  import('../../src/work/command/monitor/monitor.ts'),
   import('../../src/work/command/orphan-reaper.ts'),
+  import('../../src/work/command/remove-old.ts'),
   import('../../src/work/agent/recover.ts'),
   import('../../src/tools/arguments.ts'),
 ])
@@ -128,7 +130,11 @@ const A_WHILE_MS = 60_000
  */
 export function createFakeStage(
   options: object = {},
-  { isRun = true, isOutside = false }: { readonly isRun?: boolean; readonly isOutside?: boolean } = {},
+  {
+    isRun = true,
+    isOutside = false,
+    machine = NO_MACHINE,
+  }: { readonly isRun?: boolean; readonly isOutside?: boolean; readonly machine?: Machine } = {},
 ): FakeStage {
   const clock = new ManualClock()
   let isAnswered = false
@@ -174,7 +180,7 @@ export function createFakeStage(
         clock: instance.clock,
         log,
         owners: ownersOf(pid, living),
-        machine: NO_MACHINE,
+        machine,
         isRun,
       },
     )

@@ -162,6 +162,16 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'undo', parent: 0 },
     ],
   },
+  'matching lines that an instance has taken and not sent come after its end as of a running command': {
+    ...PLAIN,
+    latencies: [30],
+    steps: [
+      { type: 'print', monitor: 0, lines: 1, matches: true, ms: 260, times: 1 },
+      { type: 'print', monitor: 0, lines: 1, matches: true, ms: 1100, times: 4 },
+      { type: 'restart', ms: 0 },
+      { type: 'write', parent: 0, what: 'say' },
+    ],
+  },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))

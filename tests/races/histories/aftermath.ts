@@ -2,15 +2,17 @@
 import { haveSameKey } from '../../../src/task/id.ts'
 import { isEnded } from '../../../src/task/task.ts'
 import { GO_ON } from '../../../src/launch/going-on.ts'
-import { LIMITS, type Play } from './play.ts'
-import { exists } from './witness.ts'
+import { GAP_MS, LIMITS, type Play } from './play.ts'
+import { exists, lineKey } from './witness.ts'
 
 /** Long enough for all start timeouts, backoffs and retries, one task after another. */
 const LONG_MS = 600_000
+/** A message can continue a task after a restart (`afterRestart`), whose end is then reported with the next one. */
+const ENDS = ['end one', 'end two', 'end three', 'end four']
 
 /**
  * Plays the history to its end, and returns the findings. Unarchives all parents, and redoes undone messages if
- * `redoes` is set. Then the user writes twice.
+ * `redoes` is set. Then the user writes a few times.
  */
 export async function wrongIn(play: Play): Promise<string[]> {
   const { witness, stage } = play
@@ -29,7 +31,7 @@ export async function wrongIn(play: Play): Promise<string[]> {
   }
   await clock.advance(LONG_MS)
   const toldUnasked = witness.told()
-  for (const text of ['end one', 'end two']) {
+  for (const text of ENDS) {
     for (const parentID of play.living()) host.userPrompt(parentID, text)
     await clock.advance(LONG_MS)
     await play.cancelWaiting()
@@ -41,6 +43,8 @@ export async function wrongIn(play: Play): Promise<string[]> {
     ...toldOfBudgetTwice(play),
     ...continuedTooOften(play),
     ...untold(play, toldUnasked),
+    ...untoldLines(play),
+    ...(play.isPrompt ? witness.reportedTooSoon(GAP_MS) : []),
     ...endedTwice(stage.steps).map((step) => `twice: ${step}`),
   )
   // Runs last, because it launches tasks of its own and ends the instance.
@@ -122,6 +126,23 @@ function untold(play: Play, toldUnasked: ReadonlyMap<string, unknown>): string[]
       ...keys
         .filter((key) => isLeftAlone && play.own.has(key) && told.has(key))
         .map((key) => `${key} is told to who has cancelled it`),
+    ]
+  })
+}
+
+/** Returns the commands of which a matching line is not reported, although their end is, or a line that was not printed. */
+function untoldLines({ stage: { host }, tasks, witness, read, own, printed }: Play): string[] {
+  const told = witness.told()
+  return tasks.flatMap(({ id, kind, parentID }) => {
+    if (kind !== 'command' || !exists(host, parentID)) return []
+    const count = printed.get(id) ?? 0
+    const isEndOwed = !read.has(`${id} 1`) && !own.has(`${id} 1`)
+    const lines = Array.from({ length: count }, (_, index) => index + 1)
+    return [
+      ...lines
+        .filter((line) => isEndOwed && !told.has(lineKey(id, line)))
+        .map((line) => `line ${line} of ${id} is not told`),
+      ...(told.has(lineKey(id, count + 1)) ? [`${id} has told a line that it has not printed`] : []),
     ]
   })
 }

@@ -1,15 +1,21 @@
 /** Plays a history: each step is an act of a user, a parent's model or the host, or a fault. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { BackgroundManager, OutputOptions } from '../../../src/manager.ts'
 import { HostError, type Event } from '../../../src/host/opencode.ts'
 import { dependenciesOf } from '../../../src/task/dependency.ts'
 import { isEnded, questionOf, type Task } from '../../../src/task/task.ts'
 import { ToolError } from '../../../src/tool-error.ts'
-import { createFakeStage, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
+import { createFakeStage, NO_MACHINE, type FakeStage, type OldInstance } from '../../harness/fake-stage.ts'
+import type { PlayedProcesses } from '../../harness/played-processes.ts'
 import type { ModelRequest, Reply, ToolCall } from '../../harness/script.ts'
 import { PARENTS, TASKS, type History, type Step } from './steps.ts'
 import { exists, Witness } from './witness.ts'
 
 export const LIMITS = { total: 2, model: 'm2' }
+/** The shortest time between two notices of matching lines. */
+export const GAP_MS = 1000
 const AWHILE_MS = 10
 const LONG_CUT_MS = 3000
 /** Longer than all calls and debounces of what follows a step. */
@@ -20,6 +26,9 @@ export type Where = 'inside' | 'outside'
 
 /** Steps that the plugin cannot know of when their event is lost. */
 const PUTS_AWAY: ReadonlySet<string> = new Set(['undo', 'redo', 'archive', 'unarchive'])
+
+/** Steps in the session of an agent. */
+const IN_A_CHILD: ReadonlySet<string> = new Set(['typeInChild', 'abortChild', 'deleteChild'])
 
 const REPLIES: Record<Extract<Step, { type: 'answer' }>['how'], Reply> = {
   text: { text: 'the result' },
@@ -48,6 +57,10 @@ export class Play {
   isRecordSure = true
   /** Whether nothing has prevented the rejection of permission requests. */
   isRejectionSure = true
+  /** Whether nothing has delayed a notice: no fault, restart or cut. */
+  isPrompt = true
+  /** How many matching lines each command has printed, by task id. */
+  readonly printed = new Map<string, number>()
   readonly history: History
   readonly where: Where
   readonly #ids: string[] = []
@@ -62,10 +75,15 @@ export class Play {
   /** Resolves after the last step. */
   readonly #isOver: Promise<void>
   #setOver = (): void => {}
+  readonly #processes: PlayedProcesses
+  readonly #directory = mkdtempSync(join(tmpdir(), 'histories-'))
+  /** The task id of each monitored command, '' during its launch. */
+  readonly #monitorIDs = new Map<string, string>()
   #launches = 0
   #prompts = 0
 
-  constructor(history: History, where: Where = 'inside') {
+  /** @param processesAt makes the processes of the commands, on the clock of the history */
+  constructor(history: History, where: Where, processesAt: (now: () => number) => PlayedProcesses) {
     this.history = history
     this.where = where
     this.#isOver = new Promise((resolve) => {
@@ -84,7 +102,10 @@ export class Play {
       {
         concurrency: { total: LIMITS.total, models: { [`mock/${LIMITS.model}`]: 1 } },
         // Outside of OpenCode, nothing tells a parent that may not be woken.
-        notify: { wake: wake === 'never' && where === 'outside' ? 'each' : wake },
+        notify: {
+          wake: wake === 'never' && where === 'outside' ? 'each' : wake,
+          monitorGapMs: GAP_MS,
+        },
         onInterrupt,
         startTimeoutMs: 20_000,
         timeoutMs,
@@ -92,9 +113,10 @@ export class Play {
         afterRestart,
         budget: { session: { toolCalls: sessionCalls } },
       },
-      { isOutside: where === 'outside' },
+      { isOutside: where === 'outside', machine: { ...NO_MACHINE, root: this.#directory, shell: '/bin/sh' } },
     )
     const { host, clock, parentID } = this.stage
+    this.#processes = processesAt(() => clock.now())
     this.parents = [parentID, ...Array.from({ length: PARENTS - 1 }, () => host.createRootSession().id)]
     let calls = 0
     host.latencyMs = () => latencies[calls++ % latencies.length] ?? 0
@@ -143,6 +165,7 @@ export class Play {
 
   async take(step: Step): Promise<void> {
     if ('task' in step) await this.#takeOfTask(step)
+    else if ('monitor' in step) await this.#takeOfCommand(step)
     else if ('parent' in step) await this.#takeOfParent(step)
     else if (this.where === 'inside') await this.#takeOfHost(step)
     else await this.#takeOfServer(step)
@@ -161,9 +184,15 @@ export class Play {
     host.isAway = false
     stage.answerAll()
     this.#setOver()
+    this.#processes.exitAll()
     host.runTool = () => 'removed'
     for (const { id, sessionID } of host.permissions.slice())
       if (host.isBusy(sessionID)) host.replyPermission(id, 'once')
+  }
+
+  /** Removes the files of the commands. */
+  close(): void {
+    rmSync(this.#directory, { recursive: true, force: true })
   }
 
   /** Cancels the followers of a task that asks, because they wait until somebody answers it. */
@@ -237,6 +266,8 @@ export class Play {
     const task = manager.get(id)
     if (!task) return
     const { sessionID, parentID } = task
+    // The session of a command has no turns.
+    if (task.kind === 'command' && IN_A_CHILD.has(step.type)) return
     switch (step.type) {
       case 'continue':
       case 'afford': {
@@ -266,6 +297,41 @@ export class Play {
         if (exists(host, sessionID)) host.deleteSession(sessionID)
         return
     }
+  }
+
+  async #takeOfCommand(step: Extract<Step, { monitor: number }>): Promise<void> {
+    const command = `monitor ${step.monitor}`
+    if (step.type === 'exit') {
+      this.#processes.exit(command, step.code)
+      return
+    }
+    for (let time = 0; time < step.times; time += 1) {
+      if (this.#monitorIDs.has(command)) this.#print(command, step.lines, step.matches)
+      else this.#monitor(this.parents[step.monitor] ?? '', command)
+      await this.stage.clock.advance(step.ms)
+    }
+  }
+
+  #monitor(parentID: string, command: string): void {
+    const { manager } = this.stage
+    const what = { parentID, command, description: command, cwd: '/', timeoutMs: 0 }
+    this.#try(parentID, async () => {
+      if (this.#monitorIDs.has(command)) return
+      this.#monitorIDs.set(command, '')
+      const { id } = await manager.launchCommand({ ...what, notifyOn: ['FAIL'], notifyEvery: true })
+      this.#ids.push(id)
+      this.#monitorIDs.set(command, id)
+    })
+  }
+
+  #print(command: string, count: number, matches: boolean): void {
+    const id = this.#monitorIDs.get(command) ?? ''
+    if (id === '') return
+    const before = this.printed.get(id) ?? 0
+    const lines = Array.from({ length: count }, (_, index) =>
+      matches ? `FAIL ${before + index + 1}` : 'fine',
+    )
+    if (this.#processes.print(command, lines) && matches) this.printed.set(id, before + count)
   }
 
   async #takeOfParent(step: Extract<Step, { parent: number }>): Promise<void> {
@@ -336,7 +402,9 @@ export class Play {
     }
   }
 
-  async #takeOfHost(step: Exclude<Step, { task: number } | { parent: number }>): Promise<void> {
+  async #takeOfHost(
+    step: Exclude<Step, { task: number } | { parent: number } | { monitor: number }>,
+  ): Promise<void> {
     const { stage, witness } = this
     const { host, clock } = stage
     switch (step.type) {
@@ -351,6 +419,7 @@ export class Play {
       case 'crash':
         this.#instanceEnds(stage.manager)
         this.pending = new Set()
+        this.#processes.orphan()
         stage.crash()
         return
       case 'restart': {
@@ -371,6 +440,7 @@ export class Play {
         host.swallowNextPrompt()
         return
       case 'fault':
+        this.isPrompt = false
         if (step.method === 'replaceMetadata') this.isRecordSure = false
         if (step.method === 'rejectPermission') this.isRejectionSure = false
         if (step.fault === 'fail') host.failNext(step.method)
@@ -385,7 +455,9 @@ export class Play {
   }
 
   /** Takes steps of the host as a process outside of it experiences them. */
-  async #takeOfServer(step: Exclude<Step, { task: number } | { parent: number }>): Promise<void> {
+  async #takeOfServer(
+    step: Exclude<Step, { task: number } | { parent: number } | { monitor: number }>,
+  ): Promise<void> {
     const { clock, host, manager } = this.stage
     switch (step.type) {
       case 'crash':
@@ -412,6 +484,7 @@ export class Play {
     const { clock, host } = this.stage
     this.isRecordSure = false
     this.isRejectionSure = false
+    this.isPrompt = false
     host.isAway = true
     clock.after(ms, () => (host.isAway = false))
   }
@@ -423,6 +496,7 @@ export class Play {
     this.noteOwn(manager)
     this.#written.clear()
     this.isRecordSure = false
+    this.isPrompt = false
     for (const parentID of this.parents) this.disturbed.add(parentID)
     for (const parentID of this.living()) {
       const { revert, time } = host.session(parentID)

@@ -1,4 +1,6 @@
 /** Checks the property of all histories, reproducible by their seed. */
+// The first one, so that the plugin starts no real process.
+import { PlayedProcesses } from '../../harness/played-processes.ts'
 import fc from 'fast-check'
 import { wrongIn } from './aftermath.ts'
 import { Play, type Where } from './play.ts'
@@ -37,10 +39,14 @@ export async function playHistories(
 
 /** Plays one history to its end, and returns the findings. Each is a sentence; there should be none. */
 export async function wrongAfter(next: History, where: Where = 'inside'): Promise<string[]> {
-  const play = new Play(next, where)
-  await play.begin()
-  for (const step of [...BEGINNING, ...next.steps]) await play.take(step)
-  return wrongIn(play)
+  const play = new Play(next, where, (now) => new PlayedProcesses(now))
+  try {
+    await play.begin()
+    for (const step of [...BEGINNING, ...next.steps]) await play.take(step)
+    return await wrongIn(play)
+  } finally {
+    play.close()
+  }
 }
 
 /** Returns the seed, the findings and the shrunk history of a failure, ready to become a fixed case. */

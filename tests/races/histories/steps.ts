@@ -19,6 +19,16 @@ export type Step =
   | { readonly type: 'afford'; readonly task: number }
   /** `fail`: its turn fails. `occupy`: its turn runs until it is aborted. */
   | { readonly type: 'write'; readonly parent: number; readonly what: 'say' | 'fail' | 'occupy' }
+  /** `times`: a monitored command prints lines, and `ms` milliseconds pass. The first time launches it instead. */
+  | {
+      readonly type: 'print'
+      readonly monitor: number
+      readonly lines: number
+      readonly matches: boolean
+      readonly ms: number
+      readonly times: number
+    }
+  | { readonly type: 'exit'; readonly monitor: number; readonly code: number }
   /** `times`: the process crashes, and the user writes in a parent some seconds before what comes next. */
   | { readonly type: 'comeBack'; readonly parent: number; readonly times: number }
   | {
@@ -45,6 +55,8 @@ export type Step =
 
 const task = fc.nat(TASKS - 1)
 const parent = fc.nat(PARENTS - 1)
+/** Each is a command of the parent with its number. */
+const monitor = parent
 const just = <const Type extends string>(...types: Type[]): fc.Arbitrary<Type> => fc.constantFrom(...types)
 
 /** Most calls of the host are prompts and reads; the others fail too. */
@@ -103,6 +115,19 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
     }),
   },
   { weight: 1, arbitrary: fc.record({ type: just('deleteParent'), parent }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      type: just('print'),
+      monitor,
+      lines: fc.constantFrom(1, 1, 3, 12),
+      matches: fc.constantFrom(true, true, true, false),
+      // The output is read every 250 ms.
+      ms: fc.constantFrom(0, 260, 260, 1100),
+      times: fc.constantFrom(1, 1, 4),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: just('exit'), monitor, code: fc.constantFrom(0, 1) }) },
   { weight: 2, arbitrary: fc.record({ type: just('permit'), reply: just('once', 'reject') }) },
   { weight: 2, arbitrary: fc.record({ type: just('crash') }) },
   { weight: 3, arbitrary: fc.record({ type: just('comeBack'), parent, times: fc.constantFrom(1, 1, 2, 4) }) },

@@ -29,6 +29,8 @@ export class Witness {
   readonly #foreign = new Set<string>()
   /** Time at which each closed parent was closed. */
   readonly #closed = new Map<string, number>()
+  /** When the notices of the matching lines of each command were stored, by message. */
+  readonly #monitorNotices = new Map<string, Map<string, number>>()
   #instanceEnds = 0
   /** Faults, recorded as soon as they occur. */
   readonly faults: string[] = []
@@ -91,6 +93,19 @@ export class Witness {
     return told
   }
 
+  /** Returns the commands of which two notices of matching lines came within `gapMs`. */
+  reportedTooSoon(gapMs: number): string[] {
+    const wrong = [...this.#monitorNotices].flatMap(([taskID, times]) => {
+      const sorted = [...times.values()].toSorted((one, other) => one - other)
+      return sorted.some(
+        (time, index) => index > 0 && time - (sorted[index - 1] ?? 0) < gapMs - ON_ITS_WAY_MS,
+      )
+        ? [`${taskID} reports its lines twice within ${gapMs} ms`]
+        : []
+    })
+    return wrong
+  }
+
   /**
    * Returns the ends that were reported more than once. An instance may repeat a notice that was read, undone and
    * so removed, if it cannot know that: a later instance, or one that has missed the event.
@@ -127,6 +142,11 @@ export class Witness {
         toolsEndAt: 0,
       })),
     )
+    for (const message of stored)
+      for (const id of monitorsIn(message)) {
+        const times = this.#monitorNotices.get(id) ?? new Map<string, number>()
+        this.#monitorNotices.set(id, times.set(message.info.id, message.info.time.created))
+      }
     const now = this.#clock.now()
     for (const telling of this.#tellings)
       if (telling.request.sessionID === sessionID) telling.toolsEndAt = Math.min(telling.toolsEndAt, now)
@@ -169,12 +189,44 @@ export class Witness {
   }
 }
 
-/** Returns the runs, as `id run`, whose end a message reports. */
+/** Returns the runs, as `id run`, whose end a message reports, and the matching lines, as `id line number`. */
 function keysIn({ parts }: StoredMessage): string[] {
   return parts.flatMap((part) => {
     if (part.type !== 'text' || part.synthetic !== true) return []
     const [, id, run] = /^\s*<background_task id="(\w+)" run="(\d+)"/.exec(part.text) ?? []
-    return id === undefined ? [] : [`${id} ${run}`]
+    return id === undefined ? keysOfCommand(part.text) : [`${id} ${run}`]
+  })
+}
+
+/** A notice of a command: its id and its status. */
+const OF_COMMAND = /^\s*<background_task id="(\w+)" kind="command" status="(\w+)"/
+/** How many lines of a command a notice reports, and how many have matched so far; and the lines themselves, in part. */
+const OF_MATCHES =
+  /^(?:Matching lines: (\d+)(?:, (\d+) so far)?|\[Matching lines that no notice has: (\d+) of (\d+)\])$/m
+
+/** A command has one run. The lines of a notice are the newest of all so far, because each notice goes on from the one before. */
+function keysOfCommand(text: string): string[] {
+  const [, id = '', status] = OF_COMMAND.exec(text) ?? []
+  if (status === undefined) return []
+  const found = OF_MATCHES.exec(text)
+  const [, count, soFar = count, restCount = count, all = soFar] = found ?? []
+  const first = Number(all) - Number(restCount) + 1
+  const lines = found
+    ? Array.from({ length: Number(restCount) }, (_, index) => lineKey(id, first + index))
+    : []
+  return status === 'running' ? lines : [`${id} 1`, ...lines]
+}
+
+/** The key of a matching line, of which a command prints the first as `FAIL 1`. */
+export function lineKey(taskID: string, line: number): string {
+  return `${taskID} line ${line}`
+}
+
+/** Returns the ids of the commands whose matching lines a message reports before their end. */
+function monitorsIn({ parts }: StoredMessage): string[] {
+  return parts.flatMap((part) => {
+    const [, id = '', status] = (part.type === 'text' && OF_COMMAND.exec(part.text)) || []
+    return status === 'running' ? [id] : []
   })
 }
 
