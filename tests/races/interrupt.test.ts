@@ -140,6 +140,9 @@ test("a notice that piggybacks on a plugin's noReply message still wakes its par
   expect(turns()).toBe(1)
   expect(notices()).toHaveLength(1)
   expect(lastAsked(stage)).toContain('[Automatic notice')
+  // A user interface shows a part that is not synthetic as a message of the user.
+  const reminder = host.messagesOf(parentID).findLast(({ info }) => info.role === 'user')
+  expect(reminder?.parts).toEqual([expect.objectContaining({ synthetic: true })])
   answer('two')
   await clock.advance(60_000)
   expect(turns()).toBe(2)
