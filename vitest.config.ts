@@ -27,6 +27,8 @@ const HEAVY = [
   'e2e/restart',
   'e2e/tmux',
   'e2e/outside',
+  'races/histories',
+  'races/scale',
 ]
 
 class HeavyFirst extends BaseSequencer {
@@ -47,6 +49,12 @@ const leaks = { setupFiles: ['tests/harness/leaks.ts'] }
  */
 const shared = { ...leaks, isolate: false }
 
+/**
+ * Files of all projects share the machine, three at a time on two cores: those with real processes wait for what they mean, a third
+ * of their time.
+ */
+const together = { maxWorkers: 3, sequence: { groupOrder: 1 } }
+
 const fast = ['unit', 'races'].map((name) => ({
   test: {
     ...shared,
@@ -56,6 +64,7 @@ const fast = ['unit', 'races'].map((name) => ({
     include: [`tests/${name}/**/*.test.ts`],
     testTimeout: 120_000,
     hookTimeout: 60_000,
+    ...together,
   },
 }))
 
@@ -80,10 +89,7 @@ const PLACES = ['machines', 'machines-host', 'fleet', 'fleet-worker', 'worker'].
 )
 const PLUGIN = 'tests/harness/plugin.ts'
 
-/**
- * Tests with real processes. All of them wait for what they mean, so they share the machine: three at a time on two cores,
- * because they wait for a third of their time.
- */
+/** Tests with real processes. */
 const real = [
   // Helpers of these two register hooks when a file imports them.
   { name: 'process', include: ['tests/command/**/*.test.ts'], isolate: true },
@@ -118,8 +124,7 @@ const real = [
     testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: patient,
-    maxWorkers: 3,
-    sequence: { groupOrder: 1 },
+    ...together,
     ...project,
   },
 }))
