@@ -30,11 +30,14 @@ test('after kill -9 agents go on with the next message, and a command that had n
     if (last === 'queued') return { text: 'Done in its turn.' }
     return request.messages.at(-1)?.role === 'tool' ? never() : { ...READ, text: 'I look first.' }
   })
-  const calls = ['works', 'queued'].map((name) => backgroundTask(name, { model: 'mock/m2' }))
+  const agent = (name: string) => backgroundTask(name, { model: 'mock/m2' })
   const command = (line: string) => ({ name: 'run_background', args: { command: line, timeout: 0 } })
-  const [works = '', queued = '', sleeps = '', unstarted = ''] = (
-    await parent.call([...calls, command('sleep 600'), command('echo late')])
-  ).map((text) => /bg_[0-9a-f]{8}/.exec(text)?.[0] ?? text)
+  // Calls of one step start in any order, and the second of each kind is to wait for the first.
+  const first = await parent.call([agent('works'), command('sleep 600')])
+  const second = await parent.call([agent('queued'), command('echo late')])
+  const [works = '', sleeps = '', queued = '', unstarted = ''] = [...first, ...second].map(
+    (text) => /bg_[0-9a-f]{8}/.exec(text)?.[0] ?? text,
+  )
   await stage.model.waitForRequest(() => parent.childRequests.length === 2)
   await stage.restart('SIGKILL')
   const before = stage.model.requests.length
