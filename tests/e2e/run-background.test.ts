@@ -10,8 +10,7 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 let stage: Stage
 
 beforeAll(async () => {
-  // With its garbage collector, since a test measures the server's memory.
-  stage = await startStage({ options: { commands: { killGraceMs: 1000 } }, env: { BUN_JSC_useGC: '1' } })
+  stage = await startStage({ options: { commands: { killGraceMs: 1000 } } })
 })
 afterAll(() => stage.close())
 
@@ -268,31 +267,37 @@ test('a hundred short commands are all reported in few messages, and leave no de
 })
 
 test('long output costs the server no memory, and its end is shown at once, exact to the byte', async () => {
-  const parent = await stage.parent()
-  const memory = (): number =>
-    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.server.pid}/status`, 'utf8'))?.[1]) * 1024
-  const print = async (lines: number): Promise<string> => {
-    const read = join(stage.server.directory, `read-${lines}`)
-    const wait = `until [ -e ${read} ]; do sleep 0.1; done`
-    const command = `seq -f "line %.0f of very many lines" 1 ${lines}; ${wait}; printf "the 🌍 end"`
-    const id = await start(parent, command)
-    await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
-    expect(await check(parent, id)).toContain('of very many lines')
-    writeFileSync(read, '')
-    await parent.waitForNotice(id, { timeoutMs: 40_000 })
-    return check(parent, id, { tailLines: 2 })
+  // Servers of tests have no garbage collector, but this one.
+  const collected = await startStage({ env: { BUN_JSC_useGC: '1' } })
+  try {
+    const parent = await collected.parent()
+    const memory = (): number =>
+      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${collected.server.pid}/status`, 'utf8'))?.[1]) * 1024
+    const print = async (lines: number): Promise<string> => {
+      const read = join(collected.server.directory, `read-${lines}`)
+      const wait = `until [ -e ${read} ]; do sleep 0.1; done`
+      const command = `seq -f "line %.0f of very many lines" 1 ${lines}; ${wait}; printf "the 🌍 end"`
+      const id = await start(parent, command)
+      await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
+      expect(await check(parent, id)).toContain('of very many lines')
+      writeFileSync(read, '')
+      await parent.waitForNotice(id, { timeoutMs: 40_000 })
+      return check(parent, id, { tailLines: 2 })
+    }
+    // The turns themselves cost the server some memory.
+    for (const lines of [10, 20]) await print(lines)
+    const atFirst = memory()
+    await print(30)
+    const before = memory()
+    const shown = await print(2_000_000)
+    const cost = memory() - before - (before - atFirst)
+    expect(shown).toContain('```\nline 2000000 of very many lines\nthe 🌍 end\n```')
+    // A server that held the output would grow by all of it. Its heap alone varies by some 20 MB from turn to turn.
+    const outputBytes = 2_000_000 * 'line 1000000 of very many lines\n'.length
+    expect(cost / outputBytes).toBeLessThan(0.5)
+  } finally {
+    await collected.close()
   }
-  // The turns themselves cost the server some memory.
-  for (const lines of [10, 20]) await print(lines)
-  const atFirst = memory()
-  await print(30)
-  const before = memory()
-  const shown = await print(2_000_000)
-  const cost = memory() - before - (before - atFirst)
-  expect(shown).toContain('```\nline 2000000 of very many lines\nthe 🌍 end\n```')
-  // A server that held the output would grow by all of it. Its heap alone varies by some 20 MB from turn to turn.
-  const outputBytes = 2_000_000 * 'line 1000000 of very many lines\n'.length
-  expect(cost / outputBytes).toBeLessThan(0.5)
 })
 
 test('a notice has the end of a long output, and says how much precedes it and where', async () => {
