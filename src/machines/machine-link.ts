@@ -30,6 +30,8 @@ interface Ports {
 /** The time limit of a call that only asks whether the machine is there. */
 const PROBE_LIMIT_MS = 5000
 const CALL_LIMIT_MS = 15_000
+/** When a call without an answer leads to the question whether the machine is there. */
+const SLOW_MS = 5000
 /** The time limit of a script there: git may fill a large tree. */
 const SCRIPT_LIMIT_MS = 300_000
 /** After so much silence a machine is asked. A script can last longer, and OpenCode's events come every 10 s (contract 16.2). */
@@ -219,14 +221,21 @@ export class MachineLink {
   }
 
   async #watched<Result>(call: () => Promise<Result>): Promise<Result> {
+    let asked: Promise<void> | undefined
+    // Asked while the call waits, so that who waits for it waits no longer.
+    const cancel = this.#ports.clock.after(SLOW_MS, () => {
+      asked = this.#probe(CALL_LIMIT_MS - SLOW_MS)
+    })
     try {
       const result = await call()
       this.#found()
       return result
     } catch (error) {
       if (!isUnanswered(error)) this.#found()
-      else if (!this.#lost) await this.#probe(CALL_LIMIT_MS)
+      else if (!this.#lost) await (asked ?? this.#probe(CALL_LIMIT_MS))
       throw error
+    } finally {
+      cancel()
     }
   }
 
