@@ -44,6 +44,7 @@ export async function startMachine(
     git: (...args) => execFileSync('git', ['-C', directory, ...args]).toString(),
     async stop(signal) {
       await server.stop({ signal, keepHome: true })
+      await forgetConnections(url)
       return async () => {
         server = await startOpencode({ ...options, port: Number(new URL(url).port) })
       }
@@ -53,4 +54,13 @@ export async function startMachine(
       await model.close()
     },
   }
+}
+
+/** Has Node drop its connections to a server that is gone: the first request to the next server there would use one, and fail. */
+async function forgetConnections(url: string): Promise<void> {
+  const codeOf = (error: unknown): unknown => (error as { cause?: { code?: unknown } }).cause?.code
+  for (let code: unknown; code !== 'ECONNREFUSED';)
+    code = await fetch(url).then(() => {
+      throw new Error(`a server listens at ${url}, which was stopped`)
+    }, codeOf)
 }
