@@ -8,6 +8,7 @@
  * subscription, so that no later event is missed. Earlier ones may be, at each confirmation.
  */
 import type { Clock } from '../clock.ts'
+import { pause } from '../pause.ts'
 import type { Log } from './log.ts'
 import { errorText, type Event, type HostError, type Opencode } from './opencode.ts'
 
@@ -60,7 +61,7 @@ export class EventSubscription {
   }
 
   async #follow(onFirst: () => void, onRefused: (reason: unknown) => void): Promise<void> {
-    const { disposal, log } = this.#ports
+    const { clock, disposal, log } = this.#ports
     let pauseMs = FIRST_PAUSE_MS
     while (!disposal.aborted) {
       this.#state = 'connecting'
@@ -73,7 +74,8 @@ export class EventSubscription {
       if (error && error.reason !== 'noAnswer') this.#on.onRefused(error)
       // Any other refusal, such as that of a proxy before a server that starts, can pass.
       if (error?.reason === 'unauthorized' || error?.reason === 'notFound') onRefused(error)
-      await this.#pause(pauseMs)
+      // Nothing else keeps the process alive while the server is away.
+      await pause(clock, pauseMs, [disposal], { keepsAlive: true })
       pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)
     }
     onRefused(disposal.reason)
@@ -129,21 +131,6 @@ export class EventSubscription {
     } catch (error) {
       this.#ports.log.warn(`an event was not handled: ${errorText(error)}`)
     }
-  }
-
-  /** Resolves after `ms`, or when the instance ends. */
-  #pause(ms: number): Promise<void> {
-    const { clock, disposal } = this.#ports
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel()
-        disposal.removeEventListener('abort', finish)
-        resolve()
-      }
-      // Nothing else keeps the process alive while the server is away.
-      const cancel = clock.after(ms, finish, { keepsAlive: true })
-      disposal.addEventListener('abort', finish)
-    })
   }
 
   /** Reads the state after an await, because the compiler still narrows it to its value before. */

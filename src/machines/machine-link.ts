@@ -13,6 +13,7 @@ import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/clie
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import { errorText, HostError, type connect, type Opencode } from '../host/opencode.ts'
+import { pause } from '../pause.ts'
 import { Turns } from './turns.ts'
 
 export type MachineOptions = Options['machines'][string]
@@ -110,7 +111,7 @@ export class MachineLink {
 
   /** Resolves after a moment, when the machine answers. Resolves too at the abort of `stop`. */
   async answers(stop: AbortSignal): Promise<void> {
-    do await this.#pause(FIRST_PAUSE_MS, stop)
+    do await pause(this.#ports.clock, FIRST_PAUSE_MS, [stop])
     while (this.#lost && !stop.aborted && !this.#ports.disposal.aborted)
   }
 
@@ -284,18 +285,6 @@ export class MachineLink {
     await this.#probe(limitMs)
     if (!this.#lost) this.#askAfter(SILENT_MS)
     else this.#askAfter(wasLost ? Math.min(LONGEST_PAUSE_MS, 2 * pausedMs) : FIRST_PAUSE_MS)
-  }
-
-  #pause(ms: number, stop: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel()
-        stop.removeEventListener('abort', finish)
-        resolve()
-      }
-      const cancel = this.#ports.clock.after(ms, finish)
-      stop.addEventListener('abort', finish)
-    })
   }
 }
 

@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../../clock.ts'
 import { errorText } from '../../host/opencode.ts'
+import { pause } from '../../pause.ts'
 import type { StopCause } from '../../work/outcome.ts'
 import type { JobState, Jobs, Offer } from './jobs.ts'
 
@@ -140,15 +141,6 @@ export class FleetRun {
   }
 
   #pause(): Promise<void> {
-    const { clock, disposal } = this.#ports
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel()
-        disposal.removeEventListener('abort', finish)
-        resolve()
-      }
-      const cancel = clock.after(RETRY_MS, finish)
-      disposal.addEventListener('abort', finish)
-    })
+    return pause(this.#ports.clock, RETRY_MS, [this.#ports.disposal])
   }
 }

@@ -1,0 +1,20 @@
+/** A wait that signals can end. */
+import type { Clock } from './clock.ts'
+
+/** Resolves after `ms`, or when one of the signals aborts. A signal that has aborted before ends no pause. */
+export function pause(
+  clock: Clock,
+  ms: number,
+  signals: readonly AbortSignal[],
+  options?: { readonly keepsAlive: boolean },
+): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      cancel()
+      for (const signal of signals) signal.removeEventListener('abort', finish)
+      resolve()
+    }
+    const cancel = clock.after(ms, finish, options)
+    for (const signal of signals) signal.addEventListener('abort', finish)
+  })
+}
