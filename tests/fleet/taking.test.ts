@@ -11,6 +11,7 @@ import { DEFAULT_TIMES } from '../../src/fleet/port.ts'
 import type { AgentTask, Outcome, Task } from '../../src/task/task.ts'
 import { TaskStore } from '../../src/task/store.ts'
 import { HandWorker, stateOf, UNLIMITED, workerOf } from '../fleet-contract/fleet-under-test.ts'
+import { pendingTask } from '../harness/tasks.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
 
 const ID = 'bg_00000001'
@@ -20,6 +21,7 @@ let place: string
 let commit: string
 let clock: ManualClock
 let fleet: MemoryFleet
+let store: TaskStore
 let runs: FleetRuns
 let task: AgentTask
 let stop: AbortController
@@ -56,24 +58,15 @@ beforeEach(async () => {
   clock = new ManualClock()
   fleet = new MemoryFleet(clock, DEFAULT_TIMES, UNLIMITED)
   warnings = []
+  store = new TaskStore()
   runs = runsOf()
   const root = join(place, 'tree')
   const checkout = join(place, 'launch')
-  task = {
-    id: ID,
-    kind: 'agent',
-    run: 1,
-    sessionID: 'ses_1',
-    parentID: 'ses_0',
-    createdAt: 0,
-    agent: 'general',
-    description: 'x',
-    prompt: 'x',
-    promptIDs: ['msg_1'],
-    status: 'starting',
-    place: { type: 'fleet', labels: [] },
-    worktree: { root, directory: root, branch: `b/${ID}`, checkout, base: { commit: base, head: base } },
-  } as unknown as AgentTask
+  const start = { commit: base, head: base, changed: 0, created: 0 }
+  const worktree = { root, directory: root, branch: `b/${ID}`, checkout, base: start }
+  const waiting = pendingTask({ id: ID, place: { type: 'fleet', labels: [] }, worktree })
+  task = { ...waiting, status: 'starting' } as AgentTask
+  store.add(task)
   stop = new AbortController()
   mkdirSync(dirname(lock()), { recursive: true })
   outcome = undefined
@@ -110,7 +103,7 @@ function runsOf(): FleetRuns {
       opencode: opencode as never,
       clock,
       log: { warn: (message) => void warnings.push(message), debug: () => {} },
-      store: new TaskStore(),
+      store,
       worktrees: async () => ({ adopt }) as never,
       openJobs: async () => fleet.launcher('me'),
       disposal: new AbortController().signal,
@@ -141,6 +134,13 @@ test('commits that cannot be taken for a moment are taken later, before the task
   await retry(() => outcome !== undefined)
   expect(outcome).toMatchObject({ status: 'completed', text: 'done', changes: { type: 'committed', commit } })
   expect(git('launch', 'show', `b/${ID}:work`).toString()).toBe('work\n')
+})
+
+test('a message to a task whose commits are not here yet is refused within a minute, with the reason', async () => {
+  let refusal = ''
+  runs.steer(task, { promptID: 'msg_2', text: 'more' }).catch((error: Error) => (refusal = error.message))
+  await retry(() => refusal !== '')
+  expect(refusal).toContain("it has ended, and its commits wait in the fleet's queue: ")
 })
 
 test.each(['the same process', 'the next one'])(

@@ -7,20 +7,18 @@ import type { Clock } from '../../clock.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode } from '../../host/opencode.ts'
+import { pause } from '../../pause.ts'
 import type { TaskStore } from '../../task/store.ts'
-import { waitFor } from '../../task/wait-for.ts'
 import {
   isEnded,
   NO_USAGE,
   transition,
   type AgentTask,
-  type Changes,
   type EndedTask,
   type Outcome,
   type Task,
   type Usage,
 } from '../../task/task.ts'
-import type { Worktree } from '../../work/agent/agent-work.ts'
 import { earlierEnds } from '../../work/agent/recover.ts'
 import type { RunSummary } from '../../work/agent/transcript.ts'
 import type { Recovered, ReportOptions, WorkReport } from '../../work/kind.ts'
@@ -33,23 +31,14 @@ import {
   timeLimit,
   type StopCause,
 } from '../../work/outcome.ts'
-import { transferRef } from '../../worktree/bundles.ts'
-import { commitOf } from '../../worktree/commit.ts'
-import { git, GitError } from '../../worktree/git.ts'
-import { endRef, newestEnd } from '../../worktree/refs.ts'
-import { commitsAt, projectsOf, receive, send } from '../../worktree/transport.ts'
+import { git } from '../../worktree/git.ts'
+import { commitsAt, projectsOf, send } from '../../worktree/transport.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import { databaseURL } from '../database-url.ts'
-import {
-  BadPayload,
-  payloadOf,
-  readCheckpoint,
-  readReport,
-  readResult,
-  type Report,
-  type Result,
-} from '../payload.ts'
+import { payloadOf, readReport, type Report, type Result } from '../payload.ts'
+import { CommitTaker } from './commit-taker.ts'
 import { FleetRun, type EndedJob } from './fleet-run.ts'
+import { hasWorktree, jobOf, resultIn, startOf, type FleetTask } from './fleet-task.ts'
 import type { Jobs, JobState, Offer } from './jobs.ts'
 
 /** Opens the queue of a fleet. Rejects with an error that says what to do. */
@@ -67,19 +56,11 @@ interface Ports {
   readonly disposal: AbortSignal
 }
 
-/** A task with what each task of a fleet has. */
-type FleetTask = AgentTask & { readonly worktree: Worktree }
-
 /** How often the states of jobs are read, besides whenever the queue tells of a change. */
 const POLL_MS = 5000
-/** How long a message waits for the offer of its job, and how often it is tried meanwhile. */
-const OFFER_MS = 60_000
+/** How long a message waits until the queue has its job or the run is over, and how often it is sent again meanwhile. */
+const SAY_MS = 60_000
 const SAY_AGAIN_MS = 1000
-/** The pauses between attempts to take the commits of an end: each is twice as long as the one before. */
-const RETRY_MS = 2000
-const LONGEST_RETRY_MS = 60_000
-/** How often that is tried for a run that was stopped. */
-const ATTEMPTS_ONCE_STOPPED = 5
 
 export class FleetRuns {
   readonly #ports: Ports
@@ -88,8 +69,7 @@ export class FleetRuns {
   readonly #runs = new Map<string, FleetRun>()
   /** The jobs that an earlier process has offered, and that are not followed yet. */
   readonly #recovered = new Set<string>()
-  /** Why the commits of an end could not be taken yet, by the id of the job: the queue has their only copy. */
-  readonly #untaken = new Map<string, string>()
+  readonly #taker: CommitTaker
   #jobs: Promise<Jobs> | undefined
   #cancelPoll = (): void => {}
   /** Whether the states are read now, and whether a later change has made that outdated. */
@@ -98,6 +78,7 @@ export class FleetRuns {
   constructor(ports: Ports, options: Pick<Options, 'fleet' | 'timeoutMs'>) {
     this.#ports = ports
     this.#options = options
+    this.#taker = new CommitTaker(ports)
     ports.disposal.addEventListener('abort', () => this.#cancelPoll())
   }
 
@@ -176,19 +157,23 @@ export class FleetRuns {
     task: AgentTask,
     { promptID, text }: { readonly promptID: string; readonly text: string },
   ): Promise<boolean> {
-    const { clock, store } = this.#ports
-    const until = clock.monotonic() + OFFER_MS
-    const isOver = (now: Task): boolean => now.run !== task.run || isEnded(now)
+    const { clock, disposal, store } = this.#ports
+    const until = clock.monotonic() + SAY_MS
     for (;;) {
       if (await this.#say(task, { id: promptID, text })) return true
-      const state = await this.#stateOf(task)
-      if (state?.type === 'ended') await waitFor(this.#ports, task.id, isOver)
       const now = store.get(task.id)
-      if (!now || isOver(now)) return false
-      // Its code is still being packed, or the queue did not answer to the offer.
-      if (clock.monotonic() >= until)
-        throw new HostError('refused', "the fleet's queue does not have the task yet")
-      await this.#pause(SAY_AGAIN_MS, undefined)
+      if (!now || now.run !== task.run || isEnded(now)) return false
+      // Its code is still being packed or has not reached the queue; or its run has ended, and its commits are not here yet.
+      if (clock.monotonic() >= until) {
+        const whyNot = this.#taker.whyNot(jobOf(task))
+        throw new HostError(
+          'refused',
+          whyNot === undefined
+            ? "the fleet's queue does not have the task yet"
+            : `it has ended, and its commits wait in the fleet's queue: ${whyNot}`,
+        )
+      }
+      await pause(clock, SAY_AGAIN_MS, [disposal])
     }
   }
 
@@ -202,16 +187,16 @@ export class FleetRuns {
   async #forget(task: Task): Promise<void> {
     const jobs = await this.#open()
     const { changes, worktree } = { changes: undefined, worktree: undefined, ...task }
-    if (this.#untaken.has(jobOf(task))) return
+    if (this.#taker.whyNot(jobOf(task)) !== undefined) return
     if (changes?.type === 'failed' && worktree) await this.#takeLate(jobs, task as FleetTask)
     await jobs.acknowledge(jobOf(task))
   }
 
-  /** Takes the commits of a run that was stopped before they could be taken. Resolves once the queue need not keep them. */
+  /** Takes the commits of a run that was stopped before they could be taken. Resolves when the queue need not keep them. */
   async #takeLate(jobs: Jobs, task: FleetTask): Promise<void> {
     const job = (await jobs.states([jobOf(task)])).get(jobOf(task))
     if (job?.type !== 'ended') return
-    const changes = await this.#changesIn(task, job, undefined)
+    const changes = await this.#taker.take(task, job)
     if (changes?.type === 'committed')
       this.#ports.log.warn(`${task.id}: its commits were taken late: ${task.worktree.branch} has them`)
   }
@@ -333,78 +318,11 @@ export class FleetRuns {
     stop: AbortSignal,
   ): Promise<Outcome> {
     const { result, problem } = resultIn(job)
-    const changes = await this.#changesIn(task, job, stop)
+    const changes = await this.#taker.take(task, job, stop)
     if (result) return { ...outcomeOf(result, cause), ...(changes && { changes }) }
     const why = problem ?? job.why ?? 'its worker handed back no result'
     const said = job.isCancelled && cause ? stopped(cause) : failed('interrupted', why)
     return { ...said, ...(changes && { changes }) }
-  }
-
-  /**
-   * Takes the commits of an end, or of the last checkpoint; `undefined` if it has none. The queue has the only copy: what fails
-   * for a reason that can pass, as a full disk, is tried again. Never rejects.
-   *
-   * @param stop from then on a failure is an answer; absent: never
-   */
-  async #changesIn(
-    task: FleetTask,
-    job: EndedJob,
-    stop: AbortSignal | undefined,
-  ): Promise<Changes | undefined> {
-    const jobID = jobOf(task)
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const code = codeIn(job)
-        const changes = code && (await this.#take(task, code))
-        this.#untaken.delete(jobID)
-        return changes
-      } catch (error) {
-        const why = `the commits of the worker could not be taken: ${errorText(error)}`
-        const isLast = (stop?.aborted ?? false) && attempt >= ATTEMPTS_ONCE_STOPPED
-        if (isFinal(error) || isLast) {
-          this.#untaken.delete(jobID)
-          return { type: 'failed', message: isFinal(error) ? why : `${why}; the fleet's queue keeps them` }
-        }
-        this.#untaken.set(jobID, errorText(error))
-        this.#ports.log.warn(`${task.id}: ${why}; trying again`)
-        await this.#pause(Math.min(RETRY_MS * 2 ** (attempt - 1), LONGEST_RETRY_MS), stop)
-      }
-    }
-  }
-
-  /** Takes commits, and advances the branch to them. Rejects with the reason. */
-  async #take(task: FleetTask, code: Result['code']): Promise<Changes> {
-    if (code.type === 'kept') return { type: 'failed', message: code.why }
-    const { checkout } = task.worktree
-    const commit = code.type === 'none' ? await startOf(task) : code.commit
-    if (code.type === 'committed') {
-      const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
-      await receive(git, checkout, { id: task.id, name: 'out', commit, ...bundle })
-    }
-    const changes = await (await this.#ports.worktrees()).adopt(task, task.worktree, commit)
-    // A branch that cannot advance is an answer: the commits are here, under the ref that it names.
-    const end = endRef(task.id, task.run)
-    if (changes.type === 'failed' && (await commitOf(git, checkout, end)) !== commit)
-      throw new Error(changes.message)
-    for (const name of ['in', 'out'] as const)
-      await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name })])
-    return changes
-  }
-
-  /** Resolves after so long, or once `stop` fires; never after the end of this instance: the next one takes the commits. */
-  #pause(ms: number, stop: AbortSignal | undefined): Promise<void> {
-    const { clock, disposal } = this.#ports
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel()
-        stop?.removeEventListener('abort', finish)
-        disposal.removeEventListener('abort', cancel)
-        if (!disposal.aborted) resolve()
-      }
-      const cancel = clock.after(ms, finish)
-      stop?.addEventListener('abort', finish)
-      disposal.addEventListener('abort', cancel)
-    })
   }
 
   /** Leaves the result in the task's own session, where a later process reads it. */
@@ -424,7 +342,7 @@ export class FleetRuns {
   async #summaryOf(task: AgentTask): Promise<RunSummary | undefined> {
     const { clock } = this.#ports
     if (isEnded(task)) return summary(await this.#textOf(task), task.usage, undefined)
-    const untaken = this.#untaken.get(jobOf(task))
+    const untaken = this.#taker.whyNot(jobOf(task))
     if (untaken !== undefined)
       return summary('', NO_USAGE, {
         what: `has ended; its commits wait in the fleet's queue: ${untaken}`,
@@ -454,43 +372,6 @@ async function openQueue(place: string): Promise<Jobs> {
 
 function summary(text: string, usage: Usage, activity: RunSummary['activity']): RunSummary {
   return { text, usage, activity, goesOn: false }
-}
-
-function hasWorktree(task: AgentTask): task is FleetTask {
-  return task.worktree !== undefined
-}
-
-/** Returns the id of the job of a run. */
-function jobOf({ id, run }: Pick<Task, 'id' | 'run'>): string {
-  return `${id}.${run}`
-}
-
-/** Returns the commit from which a run starts: the end of the run before it, or the state at the launch. */
-async function startOf({ id, worktree: { base, branch, checkout, from } }: FleetTask): Promise<string> {
-  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
-  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
-}
-
-/** Reads the result of a job; `problem`: why it cannot be read. */
-function resultIn({ result }: EndedJob): { readonly result?: Result; readonly problem?: string } {
-  if (result === undefined) return {}
-  try {
-    return { result: readResult(result) }
-  } catch (error) {
-    return { problem: errorText(error) }
-  }
-}
-
-/** Returns the code of an end: that of its result, or of the last checkpoint. Throws a `BadPayload`. */
-function codeIn(job: EndedJob): Result['code'] | undefined {
-  const { result } = resultIn(job)
-  if (result) return result.code
-  return job.checkpoint === undefined ? undefined : { type: 'committed', ...readCheckpoint(job.checkpoint) }
-}
-
-/** Whether what the worker has handed back can never be taken. */
-function isFinal(error: unknown): boolean {
-  return error instanceof BadPayload || (error instanceof GitError && error.reason === 'bad')
 }
 
 function outcomeOf({ outcome, text, usage }: Result, cause: StopCause | undefined): Outcome {

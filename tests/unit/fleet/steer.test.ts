@@ -7,6 +7,7 @@ import type { AgentTask } from '../../../src/task/task.ts'
 import { TaskStore } from '../../../src/task/store.ts'
 import { failed } from '../../../src/work/outcome.ts'
 import { HandWorker, offerOf, UNLIMITED, workerOf } from '../../fleet-contract/fleet-under-test.ts'
+import { pendingTask } from '../../harness/tasks.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
 const ID = 'bg_00000001'
@@ -31,19 +32,9 @@ afterEach(() => fleet.close())
 /** Sends a message to a task whose job has not been offered. */
 async function steer(): Promise<void> {
   const task = {
-    id: ID,
-    kind: 'agent',
-    run: 1,
-    sessionID: 'ses_1',
-    parentID: 'ses_0',
-    createdAt: 0,
+    ...pendingTask({ id: ID, place: { type: 'fleet', labels: [] } }),
     status: 'starting',
-    agent: 'general',
-    description: 'x',
-    prompt: 'x',
-    promptIDs: ['msg_1'],
-    place: { type: 'fleet', labels: [] },
-  } as unknown as AgentTask
+  } as AgentTask
   store.add(task)
   const runs = new FleetRuns(
     {
@@ -94,6 +85,6 @@ test('a message to a task whose job has ended waits for the end of the task, so 
   await steer()
   expect(answer).toBe('nothing yet')
   store.dispatch(ID, { type: 'ended', at: 1, outcome: failed('interrupted', 'x') })
-  await clock.settle()
+  await clock.advance(1000)
   expect(answer).toBe(false)
 })
