@@ -77,7 +77,7 @@ const ROOMY = 15e9
 /**
  * Settings of the JavaScript engine of OpenCode, whose servers live for seconds here. Its last compiler (FTL) takes a sixth of
  * the CPU time for code that is not run often enough to gain from that. Its garbage collector takes a third; a server grows
- * to 2 GB without it, so that a smaller machine keeps it. What the code does is the same.
+ * to 3 GB without it, so that smaller machines keep it. What the code does is the same.
  */
 const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0', ...(totalmem() > ROOMY && { BUN_JSC_useGC: '0' }) }
 

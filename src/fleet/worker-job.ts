@@ -348,7 +348,7 @@ export class WorkerJob {
       const checkpoint = this.#checkpoint
       if (checkpoint && this.#phase === 'prompted') {
         const beat = { phase: 'prompted', checkpoint, heard: [] } as const
-        // What it answers, the next beat answers as well.
+        // Its answer is ignored: the next beat is answered with the same.
         await this.#call(this.#ports.claims.beat(this.claim, beat), checkpoint)
         this.#checkpoint = undefined
       }

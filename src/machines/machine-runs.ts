@@ -222,7 +222,7 @@ export class MachineRuns {
     try {
       const failure = await this.#prepare(its)
       const outcome = await run(failure)
-      // One that is under way is waited for by the scripts of the end.
+      // The scripts of the end wait for those of a checkpoint that is under way.
       checkpoints.stop()
       const changes = await this.#close(its)
       return changes ? { ...outcome, changes } : outcome

@@ -6,7 +6,7 @@ import { slotWaitOf } from './dependencies.ts'
 import { timeIn } from './phases.ts'
 import type { Phase, PhaseType, SessionTimeline, TaskTimeline } from './session-timeline.ts'
 
-/** What the tasks themselves do not tell. */
+/** Facts of the session that are not in the timelines of its tasks. */
 export interface Observations {
   /** The files that the agents have read: by path the ids of the tasks, once for each read. */
   readonly filesRead: ReadonlyMap<string, readonly string[]>

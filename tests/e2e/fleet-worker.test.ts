@@ -274,7 +274,7 @@ test('a second process of a worker that cannot see the first one replaces it', a
   await by.waitForCompletion(id)
   const first = worker
   // As in a container of its own.
-  rmSync(join(state, 'one', 'opencode-background', 'workers', 'one.process'))
+  rmSync(join(state, 'one', 'opencode-background', 'worker-processes', 'one'))
   worker = start()
   await first.end('SIGCONT')
   expect(first.output).toContain('replaced')

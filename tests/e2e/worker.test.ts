@@ -177,16 +177,23 @@ test('a message reaches the agent at its next step, and a stop ends it with what
   await run.drop()
 })
 
-test('a worker that starts again finds its job at work, and hands back the end of the same session', async () => {
+/** Has a worker leave its agent at work, as its process does at its end; `release` lets the agent answer. */
+async function leftAtWork() {
   const { reply, release } = heldReply()
   model.script = () => reply
   const job = await payload()
-  const run = await runner.start(`${job.taskID}.1`, job, accepted)
+  const jobID = `${job.taskID}.1`
+  const run = await runner.start(jobID, job, accepted)
   const { sessionID } = run.task()
   await model.waitForRequest((request) => request.sessionID === sessionID)
   await runner.detach()
+  return { jobID, sessionID, release }
+}
+
+test('a worker that starts again finds its job at work, and hands back the end of the same session', async () => {
+  const { jobID, sessionID, release } = await leftAtWork()
   runner = await connect()
-  const resumed = await runner.resume(`${job.taskID}.1`)
+  const resumed = await runner.resume(jobID)
   if (!resumed) throw new Error('the job was not found')
   expect(resumed.task()).toMatchObject({ sessionID, status: 'running' })
   await runner.stopStrays([resumed])
@@ -197,13 +204,7 @@ test('a worker that starts again finds its job at work, and hands back the end o
 })
 
 test('a session that cannot be read for a moment is not called gone', async () => {
-  const { reply, release } = heldReply()
-  model.script = () => reply
-  const job = await payload()
-  const run = await runner.start(`${job.taskID}.1`, job, accepted)
-  const { sessionID } = run.task()
-  await model.waitForRequest((request) => request.sessionID === sessionID)
-  await runner.detach()
+  const { jobID, sessionID, release } = await leftAtWork()
   const failures = ['the answer was lost']
   const real = globalThis.fetch
   vi.stubGlobal('fetch', (request: Request) => {
@@ -211,11 +212,9 @@ test('a session that cannot be read for a moment is not called gone', async () =
     return failure === undefined ? real(request) : Promise.reject(new Error(failure))
   })
   runner = await connect()
-  await expect(runner.resume(`${job.taskID}.1`)).rejects.toThrow(
-    `session ${sessionID} could not be recovered`,
-  )
+  await expect(runner.resume(jobID)).rejects.toThrow(`session ${sessionID} could not be recovered`)
   expect(warnings.splice(0)).toEqual([expect.stringContaining('could not be recovered')])
-  const resumed = await runner.resume(`${job.taskID}.1`)
+  const resumed = await runner.resume(jobID)
   vi.unstubAllGlobals()
   release({ text: 'after the failure' })
   expect(await resumed?.result).toMatchObject({ text: 'after the failure' })

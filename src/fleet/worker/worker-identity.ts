@@ -1,6 +1,6 @@
 /**
- * What identifies a worker on the disk of its sessions. A process that begins under the identity of another ends that one, and takes
- * its agents over: while that one lives, it may not.
+ * The identity of a worker: a file with a random id, on the disk that has its sessions. The queue takes each process with this id for
+ * the worker's next one, and ends the claims of the process before it. So a process may not start while another one has the name.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -28,14 +28,15 @@ export function takeName({
   url,
 }: Pick<WorkerSettings, 'name' | 'directory' | 'url'>): string {
   const file = join(dirname(thisMachine.root), 'workers', name)
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  const holder = holderIn(`${file}.process`)
+  const holderFile = join(dirname(thisMachine.root), 'worker-processes', name)
+  for (const path of [file, holderFile]) mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const holder = holderIn(holderFile)
   if (holder && isAlive(holder))
     throw new UsageError(
       `worker ${name} runs already, as process ${holder.pid}, in ${holder.directory} beside ${holder.url}: start this one with another --name, or end that one first (SIGTERM; it may wait for its agents, at most as long as its --drain-timeout)`,
     )
   const self: Holder = { pid: process.pid, process: processKey(process.pid) ?? '', directory, url }
-  writeFileSync(`${file}.process`, JSON.stringify(self), { mode: 0o600 })
+  writeFileSync(holderFile, JSON.stringify(self), { mode: 0o600 })
   try {
     writeFileSync(file, randomUUID(), { flag: 'wx', mode: 0o600 })
   } catch (error) {
