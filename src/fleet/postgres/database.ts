@@ -13,9 +13,9 @@ const CONNECT_LIMIT_MS = 5000
 const IDLE_MS = 10_000
 const CONNECTIONS = 4
 const RECONNECT_MS = 2000
-/** A call that carries more has connections of its own, so that no sign of life waits behind it, and as long as its size needs. */
+/** A call with more bytes uses connections of its own, so that no beat waits behind it, and has a time limit by its size. */
 const LARGE_BYTES = 100_000
-/** The server counts from when a call begins to arrive: as long as the largest one needs. */
+/** The server measures a call from its first byte: the time that the largest one may need to arrive. */
 const SERVER_UPLOAD_LIMIT_MS = 1_200_000
 
 export class Database {
