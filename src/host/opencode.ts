@@ -113,8 +113,12 @@ export interface Opencode {
    * @param at the directory of its session, unless that is our own
    */
   rejectPermission(requestID: string, message?: string, at?: string): Promise<void>
-  /** Returns all messages of a session, the oldest first. The cost grows with their size. */
-  messages(sessionID: string): Promise<readonly StoredMessage[]>
+  /**
+   * Returns all messages of a session, the oldest first. The cost grows with their size.
+   *
+   * @param firstPage how many messages the first call asks for; by default few, since they show what the others weigh
+   */
+  messages(sessionID: string, firstPage?: number): Promise<readonly StoredMessage[]>
   /** Returns the newest messages of a session, the oldest of them first. */
   newestMessages(sessionID: string, count: number): Promise<readonly StoredMessage[]>
   /** Returns the statuses of our directory and of included ones. */
@@ -215,7 +219,11 @@ export function connect(
     }
   }
 
-  const newestMessages = (sessionID: string, count: number): Promise<readonly StoredMessage[]> =>
+  const newestMessages = (
+    sessionID: string,
+    count: number,
+    firstPage = FIRST_PAGE,
+  ): Promise<readonly StoredMessage[]> =>
     readPages(
       (page) =>
         call('session.messages', async (signal) => {
@@ -225,6 +233,7 @@ export function connect(
           return { data: pageOf(result as SdkResult<string>) }
         }),
       count,
+      firstPage,
     )
 
   return {
@@ -327,9 +336,9 @@ export function connect(
       )
     },
 
-    messages: (sessionID) => newestMessages(sessionID, Infinity),
+    messages: (sessionID, firstPage) => newestMessages(sessionID, Infinity, firstPage),
 
-    newestMessages,
+    newestMessages: (sessionID, count) => newestMessages(sessionID, count),
 
     statuses: async () => {
       const statuses = await ofAll((at) =>
@@ -431,10 +440,11 @@ function nextTurn(): Promise<void> {
 async function readPages(
   get: (page: { readonly limit: number; readonly before?: string }) => Promise<Page | Refused>,
   count: number,
+  firstPage: number,
 ): Promise<readonly StoredMessage[]> {
   const messages: StoredMessage[] = []
-  let most = PAGE
-  let limit = Math.min(FIRST_PAGE, count)
+  let most = Math.max(PAGE, firstPage)
+  let limit = Math.min(firstPage, count)
   let before: string | undefined
   for (;;) {
     await nextTurn()

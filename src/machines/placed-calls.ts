@@ -38,7 +38,7 @@ export function routePlacedCalls(opencode: Opencode, ports: Ports): void {
   > = {
     prompt: (id, prompt) => at(id, (to, session) => to.prompt(session, prompt)),
     abort: (id) => at(id, (to, session) => to.abort(session)),
-    messages: (id) => at(id, (to, session) => to.messages(session)),
+    messages: (id, firstPage) => at(id, (to, session) => to.messages(session, firstPage)),
     newestMessages: (id, count) => at(id, (to, session) => to.newestMessages(session, count)),
     async statuses() {
       const away = ofMachines()

@@ -20,6 +20,11 @@ export interface TimelineOptions {
 
 /** Sessions that are read at once: each can have megabytes of messages. */
 const AT_ONCE = 4
+/**
+ * Messages that are asked for first, which is all that most agents have: a call costs OpenCode more than the twenty messages that
+ * it returns (seen), and hundreds of sessions are read.
+ */
+const FIRST_PAGE = 32
 /** The limit of a text of a task, in bytes of UTF-8. */
 const TEXT_BYTES = 32_768
 
@@ -111,7 +116,7 @@ async function messagesOf(
   sessionID: string,
 ): Promise<readonly StoredMessage[] | undefined> {
   try {
-    return await opencode.messages(sessionID)
+    return await opencode.messages(sessionID, FIRST_PAGE)
   } catch (error) {
     if (error instanceof HostError && (error.reason === 'refused' || error.reason === 'notFound'))
       return undefined

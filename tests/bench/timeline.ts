@@ -23,6 +23,7 @@ const MESSAGE = 'A line of what an agent has said.\n'.repeat(30)
 const COMMAND = fileURLToPath(new URL('../../dist/command.js', import.meta.url))
 /** As the command reads. */
 const AT_ONCE = 4
+const FIRST_PAGE = 32
 
 interface Written {
   readonly ms: number
@@ -125,7 +126,7 @@ async function readAll({ client, directory }: OpencodeServer, sessionID: string)
     children.map(
       ({ id }) =>
         () =>
-          opencode.messages(id),
+          opencode.messages(id, FIRST_PAGE),
     ),
   )
   const count = read.flat().length
