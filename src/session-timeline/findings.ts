@@ -64,9 +64,9 @@ function slotWaits(
       .filter(({ type }) => type === 'queued')
       .map((phase) => slotWaitOf(phase, after, byID))
       .reduce((sum, { from, to }) => sum + to - from, 0)
-  // Where fewer slots were in use, a limit of the provider or the model was the reason, or another session.
+  // Where fewer slots were in use, a limit of the provider or the model was the reason, its back-off, or another session.
   const isReached = limit !== undefined && slotsInUse(tasks).some(({ value }) => value >= limit)
-  return waits(tasks, msOf, isReached ? `for a slot: \`concurrency.${option}\` is ${limit}` : 'for a slot')
+  return waits(tasks, msOf, isReached ? `for a slot: \`concurrency.${option}\` is ${limit}` : 'to start')
 }
 
 function waits(tasks: readonly TaskTimeline[], msOf: MsOf, what: string): string[] {

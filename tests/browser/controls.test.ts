@@ -121,6 +121,19 @@ test('keys, buttons and Ctrl with the wheel zoom, drags and arrow keys pan, and 
   expect(await page.locator('dialog').isVisible()).toBe(false)
 })
 
+test('a zoom by key or button hides the tooltip, whose row and time are elsewhere then', async () => {
+  const { page } = await open(SAMPLE)
+  const tooltip = page.locator('.tooltip')
+  const zoomIn = page.getByRole('button', { name: 'Zoom in' })
+  for (const zoom of [() => page.keyboard.press('+'), () => zoomIn.press('Enter')]) {
+    await page.locator('svg.rows .row.task').first().hover()
+    expect(await tooltip.isVisible()).toBe(true)
+    await zoom()
+    await tooltip.waitFor({ state: 'hidden' })
+    await page.mouse.move(0, 0)
+  }
+})
+
 test('a click on a row opens prompt, result, changes and story of its task', async () => {
   const { page } = await open(SAMPLE)
   const first = page.locator('svg.rows .row.task').first()
@@ -162,7 +175,7 @@ test('the table has the slowest task first, and each column sorts it both ways',
 })
 
 test('the table is copied as CSV, in which no cell is a formula', async () => {
-  const tasks = ['=1+1', '+2', '-3', '@sum', 'plain, "quoted"', '\n=4'].map((description, index) => ({
+  const tasks = ['=1+1', '+2', '-3', '@sum', '＝5', 'plain, "quoted"', '\n=4'].map((description, index) => ({
     ...(SAMPLE.tasks[index] as (typeof SAMPLE.tasks)[number]),
     description,
   }))
@@ -179,7 +192,7 @@ test('the table is copied as CSV, in which no cell is a formula', async () => {
   expect(head).toBe('ID,Task,Agent,Model,Start,Waiting (ms),Working (ms),Tools,Tokens,Cost (USD),End')
   expect(
     lines.map((line) => line.replace(/^[^,]*,/, '').replace(/,(explore|general|command),.*$/, '')).toSorted(),
-  ).toEqual(['"plain, ""quoted"""', "'+2", "'-3", "'=1+1", "'=4", "'@sum"])
+  ).toEqual(['"plain, ""quoted"""', "'+2", "'-3", "'=1+1", "'=4", "'@sum", "'＝5"])
 })
 
 test('a cost in the CSV has no digits that a sum of fractions leaves', async () => {

@@ -1,7 +1,10 @@
 /** The table as CSV (RFC 4180). Pure. */
 
-/** Spreadsheets run a cell that begins so as a formula; also after blanks, and tab and carriage return themselves. */
-const FORMULA = /^\s*[=+\-@]|^[\t\r]/
+/**
+ * Spreadsheets run a cell that begins so as a formula; also with the wide forms of East Asian keyboards, after blanks, and tab and
+ * carriage return themselves.
+ */
+const FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r]/
 
 export function csvOf(lines: readonly (readonly (string | number)[])[]): string {
   return lines.map((cells) => `${cells.map(cellOf).join(',')}\r\n`).join('')

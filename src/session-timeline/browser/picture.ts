@@ -242,6 +242,8 @@ export class Picture {
 
   #onZoom({ transform, sourceEvent }: D3ZoomEvent<SVGSVGElement, unknown>): void {
     this.#x = transform.rescaleX(this.#base)
+    // What was pointed at is elsewhere now.
+    this.#handlers.onPoint()
     // A drag scrolls as well.
     if (sourceEvent instanceof MouseEvent && sourceEvent.type === 'mousemove')
       this.#scroller.scrollTop -= sourceEvent.movementY

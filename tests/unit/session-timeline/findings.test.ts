@@ -34,7 +34,7 @@ test('long waits for a slot name the limit that was configured', () => {
     '3 tasks waited 40 % of their time for a slot: `concurrency.total` is 2.',
   ])
   expect(findingsOf({ tasks: tasks.slice(0, 1) }, NOTHING, false)).toEqual([
-    '1 task waited 40 % of its time for a slot.',
+    '1 task waited 40 % of its time to start.',
   ])
 })
 
@@ -45,7 +45,7 @@ test('a wait for other tasks is none for a slot', () => {
   const late = task('late', { queued: 80_000, working: 20_000 }, { after: ['first'] })
   for (const kind of ['agent', 'command'] as const)
     expect(findingsOf({ tasks: [{ ...first, kind }, late] }, NOTHING, false)).toEqual([
-      '1 task waited 30 % of its time for a slot.',
+      '1 task waited 30 % of its time to start.',
     ])
 })
 
@@ -62,13 +62,13 @@ test('a task that was never released, or waited for a task that is not known, ha
 test('a limit that the tasks did not reach is not named: that of a model may have been the reason', () => {
   const tasks = ['a', 'b', 'c'].map((id) => task(id, { queued: 40_000, working: 60_000 }))
   expect(findingsOf({ tasks, limits: { total: 4 } }, NOTHING, false)).toEqual([
-    '3 tasks waited 40 % of their time for a slot.',
+    '3 tasks waited 40 % of their time to start.',
   ])
 })
 
 test('a share is of the known time alone', () => {
   const tasks = [task('a', { unknown: 900_000, queued: 40_000, working: 60_000 })]
-  expect(findingsOf({ tasks }, NOTHING, false)).toEqual(['1 task waited 40 % of its time for a slot.'])
+  expect(findingsOf({ tasks }, NOTHING, false)).toEqual(['1 task waited 40 % of its time to start.'])
 })
 
 test('short waits are no finding', () => {
