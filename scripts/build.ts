@@ -27,7 +27,7 @@ const ENTRIES = {
   'orphan-reaper': 'work/command/orphan-reaper.ts',
   follow: 'follow.ts',
   'request-answers': 'request-answers.ts',
-  'going-on': 'launch/going-on.ts',
+  'after-restart': 'launch/after-restart.ts',
   budgets: 'launch/budgets.ts',
   followers: 'launch/followers.ts',
   'fleet-runs': 'fleet/launcher/fleet-runs.ts',

@@ -3,7 +3,7 @@
  * requests, deliveries and tool calls. Each parent's session is read before its next notice.
  */
 import { sessionDeleted, sessionUpdated } from './events.ts'
-import { readBack } from './host/newest.ts'
+import { readBack } from './host/read-back.ts'
 import { isPersonal } from './host/message.ts'
 import { errorText, type HostError, type Message, type StoredMessage } from './host/opencode.ts'
 import type { Gate } from './parent/wake-gate.ts'

@@ -5,7 +5,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Clock } from './clock.ts'
-import type { Machine } from './work/command/machine.ts'
+import type { Machine } from './work/command/this-machine.ts'
 import type { Options } from './config.ts'
 import type { Log } from './host/log.ts'
 import { errorText, type Opencode } from './host/opencode.ts'

@@ -13,7 +13,7 @@ import { cutMiddle } from './text/format.ts'
 import type { TimelineWriter } from './timeline.ts'
 import type { Executor } from './work/executor.ts'
 import type { KindOf } from './work/kind.ts'
-import type { Machine } from './work/command/machine.ts'
+import type { Machine } from './work/command/this-machine.ts'
 import type { WorktreeRuns } from './worktree/worktree-runs.ts'
 
 export interface AnswerPorts {

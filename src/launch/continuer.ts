@@ -7,7 +7,7 @@ import type { Budgets } from './budgets.ts'
 import type { Catalogue } from '../work/agent/catalogue.ts'
 import type { Parent } from '../parent/parent.ts'
 import { errorText, HostError } from '../host/opencode.ts'
-import type { GoingOnPorts } from './going-on.ts'
+import type { AfterRestartPorts } from './after-restart.ts'
 import { traitsOf } from '../work/kinds.ts'
 import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { refuseBadBudget } from '../task/budget.ts'
@@ -27,7 +27,7 @@ export interface NextRunOptions {
   readonly budget?: Budget | undefined
 }
 
-interface Ports extends Omit<GoingOnPorts, 'ownerIn'> {
+interface Ports extends Omit<AfterRestartPorts, 'ownerIn'> {
   readonly budgets: () => Promise<Budgets>
   readonly catalogue: Catalogue
   /** Sends one more prompt to a running task, as `AgentRunner` does. */
@@ -70,7 +70,7 @@ export class Continuer {
     const { cutOff } = parent
     parent.cutOff = []
     try {
-      const { goOn } = await import('./going-on.ts')
+      const { goOn } = await import('./after-restart.ts')
       await goOn({ ...this.#ports, ownerIn: (session) => readRecord(session)?.owner }, parent, cutOff)
     } catch (error) {
       // The notices report the interruptions.

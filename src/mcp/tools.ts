@@ -22,7 +22,7 @@ import {
   readJSON,
   readSchema,
   startedJSON,
-} from './structure.ts'
+} from './structured-content.ts'
 import { waiting } from './wait.ts'
 import type { McpCaller, Workplace } from './workplace.ts'
 

@@ -19,7 +19,7 @@ import {
   type StoredMessage,
   type TextPart,
 } from '../host/opencode.ts'
-import { readBack } from '../host/newest.ts'
+import { readBack } from '../host/read-back.ts'
 import type { Gate } from './wake-gate.ts'
 import { ReceptionTracker } from './reception.ts'
 

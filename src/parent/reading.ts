@@ -11,7 +11,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { HostError, type Opencode, type Part, type Statuses, type StoredMessage } from '../host/opencode.ts'
-import { readBack } from '../host/newest.ts'
+import { readBack } from '../host/read-back.ts'
 import type { Reader } from '../host/reader.ts'
 import type { StatusPoll } from '../host/status-poll.ts'
 

@@ -1,7 +1,7 @@
 /**
  * Adopts the tasks that another process, or an earlier instance, has left in a session, from the records in
  * its child sessions. It runs when the session is first used. Pending notices are piggybacked on the user's
- * next message; the recovery wakes no parent, and starts no task unless the option `afterRestart` says so (`launch/going-on.ts`).
+ * next message; the recovery wakes no parent, and starts no task unless the option `afterRestart` says so (`launch/after-restart.ts`).
  */
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'

@@ -7,7 +7,7 @@ import { systemOwners, type Owner } from '../task/owner.ts'
 import { readRecord } from '../task/record.ts'
 import { isEnded } from '../task/task.ts'
 import { findingsOf } from './findings.ts'
-import { isUnread, readingsOf } from './readings.ts'
+import { isUnread, readingsOf } from './end-readings.ts'
 import type { SessionTimeline, TaskTimeline } from './session-timeline.ts'
 import { filesRead, lastSignOf, taskTimeline, turnsOf } from './task-timeline.ts'
 

@@ -9,7 +9,7 @@ import { stepText } from '../text/step-text.ts'
 import { readTranscript, textOf, tokensOf, usageOf, type AssistantTurn } from '../work/agent/transcript.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { phasesOf, timeIn, type RunTimes } from './phases.ts'
-import { readingOf, type Readings } from './readings.ts'
+import { readingOf, type Readings } from './end-readings.ts'
 import type { Mark, RunTimeline, TaskTexts, TaskTimeline, ToolSpan, Turn } from './session-timeline.ts'
 
 /** A task as it was read. */

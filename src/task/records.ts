@@ -12,7 +12,7 @@ import {
   type Session,
   type StoredMessage,
 } from '../host/opencode.ts'
-import { readBack } from '../host/newest.ts'
+import { readBack } from '../host/read-back.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { ToolError } from '../tool-error.ts'
 import type { Owner } from './owner.ts'

@@ -1,7 +1,7 @@
 /** Shows beside the prompt how many tasks run, and how many wait for an answer. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Show } from 'solid-js'
-import { badgeOf } from './row-text.ts'
+import { badgeOf } from './rows.ts'
 import { createWatchState } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 

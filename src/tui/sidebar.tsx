@@ -1,7 +1,7 @@
 /** Shows the tasks of the session in the sidebar; nothing where the session has none. */
 import type { TuiPluginApi } from '@opencode-ai/plugin/tui'
 import { createMemo, Index, Show } from 'solid-js'
-import { sidebarOf, type Row } from './row-text.ts'
+import { sidebarOf, type Row } from './rows.ts'
 import { createWatchState } from './use-watch.ts'
 import type { Watches } from './watches.ts'
 

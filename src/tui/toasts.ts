@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.ts'
 import { questionOf } from '../task/task.ts'
 import { truncate } from './truncate.ts'
-import { detailOf, doerOf } from './row-text.ts'
+import { detailOf, doerOf } from './rows.ts'
 import { isUnfinished, type TaskView } from './task-view.ts'
 
 export interface Toast {

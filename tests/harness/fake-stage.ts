@@ -1,5 +1,5 @@
 /** The stage of race tests: the real manager over the fake host, on a clock that the test moves. */
-import type { Machine } from '../../src/work/command/machine.ts'
+import type { Machine } from '../../src/work/command/this-machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
 import { BackgroundManager, type OutputOptions, type TaskReport } from '../../src/manager.ts'
 import type { Client, Opencode } from '../../src/host/opencode.ts'
@@ -104,7 +104,7 @@ export const NO_MACHINE: Machine = {
 // The manager loads them lazily, which takes longer than a settled clock waits.
 await Promise.all([
   import('../../src/follow.ts'),
-  import('../../src/launch/going-on.ts'),
+  import('../../src/launch/after-restart.ts'),
   import('../../src/launch/budgets.ts'),
   import('../../src/launch/followers.ts'),
   import('../../src/parent/forks.ts'),

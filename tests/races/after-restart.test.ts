@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { GO_ON } from '../../src/launch/going-on.ts'
+import { GO_ON } from '../../src/launch/after-restart.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
 const CONTINUE = { afterRestart: 'continue' }

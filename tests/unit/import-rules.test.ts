@@ -27,7 +27,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/work/command/process.ts': { refused: '../../task/store.ts', taken: './files.ts' },
   'src/work/command/required-permissions/planted.ts': {
     refused: '../../../task/store.ts',
-    taken: '../machine.ts',
+    taken: '../this-machine.ts',
   },
   'src/work/command/monitor/planted.ts': { refused: '../../../task/store.ts', taken: '../files.ts' },
   'src/worktree/planted.ts': { refused: '../task/store.ts', taken: '../work/agent/agent-work.ts' },

@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { processKey } from '../../task/owner.ts'
 import { UsageError } from '../../usage-error.ts'
-import { thisMachine } from '../../work/command/machine.ts'
+import { thisMachine } from '../../work/command/this-machine.ts'
 import type { WorkerSettings } from './command-line.ts'
 
 interface Holder {

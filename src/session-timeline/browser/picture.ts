@@ -7,7 +7,7 @@ import { scaleTime, type ScaleTime } from 'd3-scale'
 import { select, type Selection } from 'd3-selection'
 import { zoom, zoomIdentity, zoomTransform, type D3ZoomEvent, type ZoomBehavior } from 'd3-zoom'
 import { completedBy, waitEndOf } from '../dependencies.ts'
-import { Beneath } from './beneath.ts'
+import { LowerCharts } from './lower-charts.ts'
 import { html, setAttributes, svg } from './elements.ts'
 import { BAR_MIDDLE, RowView, type Columns, type Scene } from './row-view.ts'
 import { heightOf, rowAt, rowsOf, type Row } from './rows.ts'
@@ -72,7 +72,7 @@ export class Picture {
   readonly #dependencies = svg('path', { class: 'dependencies' })
   readonly #activeDependencies = svg('path', { class: 'dependencies active' })
   readonly #readLine = svg('path', { class: 'read-line' })
-  readonly #beneath: Beneath
+  readonly #lowerCharts: LowerCharts
   readonly #base: ScaleTime<number, number>
   #x: ScaleTime<number, number>
   readonly #zoom: ZoomBehavior<SVGSVGElement, unknown>
@@ -99,9 +99,9 @@ export class Picture {
     const { from, to } = extentOf(timeline, drawings)
     this.#base = scaleTime().domain([from, to])
     this.#x = this.#base.copy()
-    this.#beneath = new Beneath(timeline)
+    this.#lowerCharts = new LowerCharts(timeline)
     this.#svg.append(this.#grid, this.#rowsNode, this.#dependencies, this.#activeDependencies, this.#readLine)
-    this.node = html('div', { class: 'picture' }, this.#axis, this.#scroller, this.#beneath.node)
+    this.node = html('div', { class: 'picture' }, this.#axis, this.#scroller, this.#lowerCharts.node)
     this.#selection = select(this.#svg)
     this.#zoom = zoom<SVGSVGElement, unknown>()
       .scaleExtent([1, Math.max(1, (to - from) / SHORTEST_SHOWN_MS)])
@@ -278,7 +278,7 @@ export class Picture {
     setAttributes(this.#activeDependencies, {
       d: active?.type === 'task' ? this.#arrows(active.drawing.task.id) : '',
     })
-    this.#beneath.draw(this.#x, { left, right, width })
+    this.#lowerCharts.draw(this.#x, { left, right, width })
     if (this.#isPrinted) {
       const views = this.#rows.map((row, index) => ({ row, node: this.#views.get(index)?.node }))
       const shared = [this.#grid, this.#dependencies, this.#readLine]

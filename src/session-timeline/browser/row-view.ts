@@ -1,7 +1,7 @@
 /** The nodes of a row of the picture. They are used again for another row when this one is scrolled away. */
 import { formatCost, formatDuration } from '../../text/format.ts'
 import { svg, setAttributes, setText } from './elements.ts'
-import { fit } from './fit.ts'
+import { fit } from './fit-label.ts'
 import { bars, beyond, crosses, endShape, marks, type Plot } from './shapes.ts'
 import { TOOL_TYPES, type Activity, type TaskDrawing } from './task-drawing.ts'
 import { count, END_SIGNS, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS } from './words.ts'

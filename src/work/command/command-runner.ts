@@ -15,7 +15,7 @@ import {
   type TailOptions,
 } from './files.ts'
 import { exitCodeText } from './exit-code.ts'
-import type { Machine } from './machine.ts'
+import type { Machine } from './this-machine.ts'
 import {
   isUnmatched,
   paragraphs,

@@ -1,7 +1,7 @@
 /** Checks the invariants after a history. Each finding is a sentence; there should be none. */
 import { haveSameKey } from '../../../src/task/id.ts'
 import { isEnded } from '../../../src/task/task.ts'
-import { GO_ON } from '../../../src/launch/going-on.ts'
+import { GO_ON } from '../../../src/launch/after-restart.ts'
 import { GAP_MS, LIMITS, type Play } from './play.ts'
 import { exists, lineKey } from './witness.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { keyOf, piggybackKey } from '../../../src/parent/notice.ts'
-import { isUnread, readingsOf } from '../../../src/session-timeline/readings.ts'
+import { isUnread, readingsOf } from '../../../src/session-timeline/end-readings.ts'
 import {
   filesRead,
   taskTimeline,

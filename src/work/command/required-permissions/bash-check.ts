@@ -1,7 +1,7 @@
 /** Finds a bash for lines that only bash is known to accept, and checks whether that bash accepts them. */
 import { execFile } from 'node:child_process'
 import { basename, delimiter, isAbsolute, join } from 'node:path'
-import { isExecutable, type Surroundings } from '../machine.ts'
+import { isExecutable, type Surroundings } from '../this-machine.ts'
 import { isKnownShell } from '../shells.ts'
 
 const CHECK_MS = 5000

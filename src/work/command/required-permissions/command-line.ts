@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { ToolError } from '../../../tool-error.ts'
 import { bashCommandsOf } from './second-parser.ts'
 import { findBash, takes } from './bash-check.ts'
-import type { Surroundings } from '../machine.ts'
+import type { Surroundings } from '../this-machine.ts'
 
 export interface SimpleCommand {
   /** As written, with the redirections that belong to it alone. */

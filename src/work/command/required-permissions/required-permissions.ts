@@ -7,7 +7,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { lastingPattern } from './arity.ts'
 import { commandsOf, type SimpleCommand } from './command-line.ts'
-import type { Surroundings } from '../machine.ts'
+import type { Surroundings } from '../this-machine.ts'
 
 export interface Claims {
   /** Patterns for the permission `bash`, one for each simple command except a change of directory. */

@@ -1,7 +1,7 @@
-/** Reads of a session that rarely need more than its newest messages. */
+/** Reads a session back from its newest message: the whole session only where the newest messages are not enough. */
 import type { Opencode, StoredMessage } from './opencode.ts'
 
-/** One page. */
+/** The size of a page. */
 const NEWEST = 16
 
 /** Returns the newest messages if they are enough, otherwise all of the session. Rejects with a `HostError`. */

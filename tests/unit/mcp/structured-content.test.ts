@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { listJSON, listSchema, taskJSON } from '../../../src/mcp/structure.ts'
+import { listJSON, listSchema, taskJSON } from '../../../src/mcp/structured-content.ts'
 import type { BudgetUse } from '../../../src/task/budget-use.ts'
 import { pendingTask } from '../../harness/tasks.ts'
 

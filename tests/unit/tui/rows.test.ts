@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { NO_USAGE, type Task } from '../../../src/task/task.ts'
 import { choicesFor } from '../../../src/tui/actions.ts'
 import { widthOf } from '../../../src/tui/truncate.ts'
-import { badgeOf, entriesOf, sidebarOf, totalOf } from '../../../src/tui/row-text.ts'
+import { badgeOf, entriesOf, sidebarOf, totalOf } from '../../../src/tui/rows.ts'
 import { NOT_SEEN, viewOf, type Live, type TaskView } from '../../../src/tui/task-view.ts'
 
 const NOW = 1_000_000

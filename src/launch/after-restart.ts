@@ -22,7 +22,7 @@ import type { TaskRecords } from '../task/records.ts'
 import type { TaskStore } from '../task/store.ts'
 import { isCutOff, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 
-export interface GoingOnPorts {
+export interface AfterRestartPorts {
   readonly budgets: () => Promise<Pick<Budgets, 'refusal'>>
   readonly clock: Clock
   /** Aborted when the instance ends. */
@@ -53,7 +53,11 @@ export const GO_ON =
  *
  * @param taskIDs the tasks that the recovery has adopted
  */
-export async function goOn(ports: GoingOnPorts, parent: Parent, taskIDs: readonly string[]): Promise<void> {
+export async function goOn(
+  ports: AfterRestartPorts,
+  parent: Parent,
+  taskIDs: readonly string[],
+): Promise<void> {
   // The claim begins when this process is in the records.
   await Promise.all(taskIDs.map((taskID) => ports.records.written(ports.store.get(taskID)?.sessionID ?? '')))
   await new Promise<void>((resolve) => {
@@ -86,7 +90,7 @@ export async function goOn(ports: GoingOnPorts, parent: Parent, taskIDs: readonl
 
 /** Whether a task is still as the restart left it, and its parent has not learned that. */
 function isOpen(
-  { disposal, store }: GoingOnPorts,
+  { disposal, store }: AfterRestartPorts,
   { outbox }: Parent,
   task: { readonly id: string; readonly run: number },
 ): task is CutOffTask {
@@ -94,7 +98,7 @@ function isOpen(
   return !disposal.aborted && now?.run === task.run && isCutOff(now) && outbox.keeps(now)
 }
 
-async function tryToContinue(ports: GoingOnPorts, parent: Parent, task: CutOffTask): Promise<void> {
+async function tryToContinue(ports: AfterRestartPorts, parent: Parent, task: CutOffTask): Promise<void> {
   const { budgets, clock, enqueue, launcher, opencode, ownerIn, records, self, store } = ports
   const owner = ownerIn(await opencode.session(task.sessionID))
   if (owner?.pid !== self.pid || owner.process !== self.process) {

@@ -1,4 +1,4 @@
-/** Slots in use, and cost, beneath the rows. */
+/** The charts beneath the rows: slots in use, and cost. */
 import { area, curveStepAfter, line } from 'd3-shape'
 import { formatCost } from '../../text/format.ts'
 import { setAttributes, setText, svg } from './elements.ts'
@@ -21,7 +21,7 @@ interface Chart {
 
 type X = (at: number) => number
 
-export class Beneath {
+export class LowerCharts {
   readonly node = svg('svg', { class: 'beneath', role: 'img' })
   readonly #views: readonly ChartView[]
 
