@@ -10,7 +10,7 @@ import type { Log } from './host/log.ts'
 import { errorText, type Part } from './host/opencode.ts'
 import { brief } from './text/sanitize.ts'
 import { stepText } from './text/step-text.ts'
-import type { NewStep, NoticeStep, Step } from './task/step.ts'
+import { RECORDED_STEPS, type NewStep, type NoticeStep, type Step } from './task/step.ts'
 import type { StoreEvent, TaskStore } from './task/store.ts'
 import { isEnded, type Task, type TaskEvent } from './task/task.ts'
 
@@ -39,8 +39,6 @@ export type TimelineWriter = Pick<Timeline, 'add' | 'addNotice'>
 /** How many first and last steps of a story are retained. */
 const FIRST_STEPS = 20
 export const LAST_STEPS = 80
-/** How many of the newest steps a record stores. */
-const RECORDED_STEPS = 40
 /** Maximum characters of a detail: a whole story must stay below OpenCode's limit (contract 11.7). */
 const DETAIL_LENGTH = 140
 /** How many ended tasks retain their steps. */

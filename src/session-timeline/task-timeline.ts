@@ -1,7 +1,7 @@
 /** Makes the timeline of a task from its record, its recorded steps and the messages of its session. Pure. */
 import type { Part, StoredMessage } from '../host/opencode.ts'
 import { dependenciesOf } from '../task/dependency.ts'
-import type { Step } from '../task/step.ts'
+import { RECORDED_STEPS, type Step } from '../task/step.ts'
 import { isEnded, usagesOf, usedTogether, type Task, type Usage } from '../task/task.ts'
 import { cutMiddle, leftOut } from '../text/format.ts'
 import { brief, sanitize } from '../text/sanitize.ts'
@@ -34,8 +34,6 @@ export interface TimelineContext {
 
 /** Maximum characters of a description. */
 const NAME_LENGTH = 200
-/** The number of steps in a full record: earlier ones were dropped. */
-const FULL_RECORD = 40
 /** What the steps alone tell. */
 const WAITS = 'waits for permissions and for the provider'
 
@@ -214,12 +212,12 @@ function unknownIn(read: ReadTask, runs: readonly RunTimeline[]): string[] {
   const first = steps[0]
   const began = runs[0]?.from
   const hasForgotten =
-    steps.length >= FULL_RECORD && first !== undefined && began !== undefined && first.at > began
+    steps.length >= RECORDED_STEPS && first !== undefined && began !== undefined && first.at > began
   return [
     ...(runs.some(({ status }) => status === undefined)
       ? ['its first runs (a record keeps the newest run and some before it)']
       : []),
-    ...(hasForgotten ? [`${WAITS} before its newest steps (a record keeps ${FULL_RECORD} steps)`] : []),
+    ...(hasForgotten ? [`${WAITS} before its newest steps (a record keeps ${RECORDED_STEPS} steps)`] : []),
     ...(steps.length === 0 ? [`${WAITS} (its record has no steps that can be read)`] : []),
     ...(isLeft ? ['what became of it (the OpenCode that ran it is gone)'] : []),
     ...(messages === undefined && task.kind === 'agent' ? ['its messages, which OpenCode did not list'] : []),

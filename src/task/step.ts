@@ -1,6 +1,9 @@
 /** The steps of a task: its timeline stores them in memory, its record the newest ones. */
 import type { TaskStatus } from './task.ts'
 
+/** How many of the newest steps a record stores. */
+export const RECORDED_STEPS = 40
+
 /** The events of `TaskEvent`, as steps. */
 export type StepEvent =
   | 'slotTaken'
