@@ -9,6 +9,7 @@ import type { Recovery } from './restart/recovery.ts'
 import type { RequestReply, TaskRequest } from './task/request.ts'
 import type { TaskStore } from './task/store.ts'
 import { isLost, type Task } from './task/task.ts'
+import { appliedText } from './text/applied-text.ts'
 import { cutMiddle } from './text/format.ts'
 import type { TimelineWriter } from './timeline.ts'
 import type { Executor } from './work/executor.ts'
@@ -30,6 +31,8 @@ export interface AnswerPorts {
 
 /** Limit of an answer, which stays in the session's metadata and is read by every client with the session. */
 const OUTPUT_BYTES = 4000
+/** How many paths an answer names, because a dialog or a toast shows them. */
+const PATHS = 10
 
 /** Resolves with the answer to a request; `undefined` where another process has to answer. Rejects with a `HostError`. */
 export async function answer(
@@ -99,11 +102,15 @@ async function replyTo(
         return { ok: true, text: cutMiddle(text, OUTPUT_BYTES, (n) => `… ${n} bytes …`) }
       }
       case 'check':
-      case 'apply':
+      case 'apply': {
+        const applied = await (await worktrees()).apply(task, kind === 'check')
+        const ok = applied.type === 'clean' || applied.type === 'applied'
+        return { ok, text: appliedText({ task, applied }, PATHS) }
+      }
       case 'remove': {
-        const { removed, ...reply } = await (await worktrees()).answer(task, kind)
-        if (removed !== undefined) store.dispatch(task.id, { type: 'treeRemoved', commit: removed })
-        return reply
+        const { branch, commit } = await (await worktrees()).remove(task)
+        store.dispatch(task.id, { type: 'treeRemoved', commit })
+        return { ok: true, text: `The branch was removed. To restore it: git branch ${branch} ${commit}` }
       }
     }
   } catch (error) {

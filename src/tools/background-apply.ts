@@ -1,7 +1,10 @@
 /** The tool that writes the changes of an agent's worktree into the checkout of its parent. */
 import * as z from 'zod/mini'
-import type { AppliedTask } from './render/applied-text.ts'
+import type { AppliedTask } from '../text/applied-text.ts'
 import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
+
+/** How many paths an answer names. */
+const NAMED = 100
 
 const ARGS = {
   task_id: described(z.string().check(z.trim()), 'Its id'),
@@ -23,6 +26,6 @@ export function backgroundApply({ manager }: ToolPorts): Tool<typeof ARGS, Appli
       await caller.ask({ permission: 'edit', patterns: [...paths], always: ['*'], metadata })
       return { task, applied: await manager.apply(task.id) }
     },
-    render: (answer, { appliedText }) => appliedText(answer),
+    render: (answer, { appliedText }) => appliedText(answer, NAMED),
   }
 }

@@ -16,7 +16,6 @@ import {
   type Outcome,
   type Task,
 } from '../task/task.ts'
-import { nameForModel } from '../text/sanitize.ts'
 import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
@@ -37,13 +36,6 @@ export interface WorktreePlaces {
 
 /** Follows the events of a session in another directory until `signal`. Resolves when they come. */
 export type WorktreeFollower = (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
-
-/** An answer for a person. */
-export interface TreeAnswer {
-  readonly ok: boolean
-  readonly text: string
-  readonly removed?: string
-}
 
 interface Ports extends SetupPorts {
   readonly opencode: Opencode
@@ -160,23 +152,14 @@ export class WorktreeRuns {
     throw new GitError('refused', why)
   }
 
-  /**
-   * Answers a person's request about the tree of an ended task. Rejects with a `GitError`.
-   *
-   * @returns `removed`: the last commit of a removed branch
-   */
-  async answer(task: Task, kind: 'check' | 'apply' | 'remove'): Promise<TreeAnswer> {
-    if (kind !== 'remove') return appliedAnswer(await this.apply(task, kind === 'check'))
+  /** Removes the tree and the branch of an ended task, and returns the last commit of the branch. Rejects with a `GitError`. */
+  async remove(task: Task): Promise<{ readonly branch: string; readonly commit: string }> {
     const { worktree } = { worktree: undefined, ...task }
     if (!worktree) throw new GitError('refused', 'It has no worktree')
     if (!isEnded(task)) throw new GitError('refused', 'It has not ended. Cancel it first')
-    const removed = await this.#trees.remove(worktree, task)
+    const commit = await this.#trees.remove(worktree, task)
     await this.#moveBack(task)
-    return {
-      ok: true,
-      text: `The branch was removed. To restore it: git branch ${worktree.branch} ${removed}`,
-      removed,
-    }
+    return { branch: worktree.branch, commit }
   }
 
   /**
@@ -298,26 +281,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
-}
-
-/** The maximum number of paths that an answer names. */
-const NAMED = 10
-
-function appliedAnswer({ type, paths, submodules = [] }: Applied): TreeAnswer {
-  const named = paths.slice(0, NAMED).map((path) => nameForModel(path))
-  const files = [...named, ...(paths.length > NAMED ? [`and ${paths.length - NAMED} more`] : [])].join('\n')
-  const rest = submodules.length === 0 ? '' : `\nWithout the new commits of ${submodules.join(', ')}`
-  switch (type) {
-    case 'clean':
-      return { ok: true, text: `${files}${rest}` }
-    case 'applied':
-      return { ok: true, text: `In your checkout, unstaged:\n${files}${rest}` }
-    case 'nothing':
-      return { ok: false, text: 'Your checkout has all of its changes already.' }
-    case 'conflicts':
-      return {
-        ok: false,
-        text: `Nothing was written. Merge its branch by hand, or send it a message. Paths in conflict:\n${files}`,
-      }
-  }
 }

@@ -80,10 +80,10 @@ test('the dialog applies the changes of a worktree once it has shown what they a
   await terminal.see(['Write its changes into your checkout?', 'page.txt'])
   expect(existsSync(file)).toBe(false)
   await terminal.press('Enter')
-  await terminal.see('In your checkout, unstaged:')
+  await terminal.see('are in your checkout')
   expect(readFileSync(file, 'utf8')).toBe('work\n')
   await act('write', 'Apply its changes')
-  await terminal.see('Your checkout has all of its changes already.')
+  await terminal.see('Your checkout has all changes of')
 })
 
 /** Opens the session of the task, and returns to its parent. */

@@ -1,6 +1,6 @@
-/** Renders the result of an apply. Pure. */
-import { nameForModel } from '../../text/sanitize.ts'
-import type { Applied, Task } from '../../task/task.ts'
+/** Renders the result of an apply, for a model and for a person. Pure. */
+import type { Applied, Task } from '../task/task.ts'
+import { nameForModel } from './sanitize.ts'
 
 /** A task whose changes were applied, or checked. */
 export interface AppliedTask {
@@ -8,14 +8,15 @@ export interface AppliedTask {
   readonly applied: Applied
 }
 
-/** How many paths an answer names. */
-const NAMED = 100
-
-export function appliedText({ task, applied: { type, paths, submodules = [] } }: AppliedTask): string {
+/** @param most how many paths the text names at most */
+export function appliedText(
+  { task, applied: { type, paths, submodules = [] } }: AppliedTask,
+  most: number,
+): string {
   const branch = 'worktree' in task ? (task.worktree?.branch ?? '') : ''
-  const files = listOf(paths)
+  const files = listOf(paths, most)
   const rest =
-    submodules.length === 0 ? '' : `\nWithout the new commits of submodules:\n${listOf(submodules)}`
+    submodules.length === 0 ? '' : `\nWithout the new commits of submodules:\n${listOf(submodules, most)}`
   switch (type) {
     case 'nothing':
       return `Your checkout has all changes of ${task.id} already. Nothing was written.`
@@ -31,8 +32,8 @@ export function appliedText({ task, applied: { type, paths, submodules = [] } }:
   }
 }
 
-function listOf(paths: readonly string[]): string {
-  const named = paths.slice(0, NAMED).map((path) => `- ${nameForModel(path)}`)
+function listOf(paths: readonly string[], most: number): string {
+  const named = paths.slice(0, most).map((path) => `- ${nameForModel(path)}`)
   const more = paths.length - named.length
   return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
 }
