@@ -10,6 +10,7 @@ import {
   howToAnswer,
   howToContinue,
   incompleteText,
+  listed,
 } from '../text/format.ts'
 import { questionIn } from '../text/question.ts'
 import { brief, nameForModel, sanitizeForElement } from '../text/sanitize.ts'
@@ -159,9 +160,7 @@ export function closingText(
 }
 
 function stillRunningText(unfinished: ReadonlySet<string>): string {
-  const named = firstOf(unfinished, NAMED)
-  const more = unfinished.size - named.length
-  return `Still running: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`
+  return `Still running: ${listed(firstOf(unfinished, NAMED), NAMED, unfinished.size)}.`
 }
 
 function allEndedText(notices: readonly Notice[], used: Usage): string {

@@ -1,5 +1,5 @@
 /** Computes the sentences about a session that stand out. Pure. */
-import { formatCost } from '../text/format.ts'
+import { counted, formatCost } from '../text/format.ts'
 import { brief, oneLine } from '../text/sanitize.ts'
 import { slotsInUse } from './browser/over-time.ts'
 import { slotWaitOf } from './dependencies.ts'
@@ -146,10 +146,6 @@ function endOf(path: string): string {
 function percent(part: number, whole: number): string {
   const share = Math.round((100 * part) / whole)
   return `${part < whole ? Math.min(share, 99) : share} %`
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function their(count: number): string {

@@ -1,4 +1,4 @@
-/** Formats numbers, long texts and permission requests for people and models. Pure. */
+/** Formats numbers, lists, long texts and permission requests for people and models. Pure. */
 import { nameForModel } from './sanitize.ts'
 import type { PermissionRequested, Incomplete } from '../task/task.ts'
 
@@ -29,6 +29,18 @@ export function formatCost(dollars: number): string {
   if (dollars === 0) return '$0'
   if (dollars >= 0.01) return `$${dollars.toFixed(2)}`
   return `$${dollars.toPrecision(1)}`
+}
+
+/** `1 task`, `2 tasks`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Names the first `most` of several, as `a, b and 3 more`. `count`: how many there are, if `names` lacks some. */
+export function listed(names: readonly string[], most: number, count = names.length): string {
+  const first = names.slice(0, most)
+  const more = count - first.length
+  return `${first.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
 /** Returns how long to show a toast: the host's default of 5 s is too short for several sentences. */

@@ -5,7 +5,7 @@ import { oneLine } from '../text/sanitize.ts'
 import { dependenciesOf } from '../task/dependency.ts'
 import { traitsOf } from '../work/kinds.ts'
 import { monitorText } from '../text/monitor-text.ts'
-import { formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
+import { counted, formatAsked, formatCost, formatDuration, formatTokens } from '../text/format.ts'
 import type { EndedTask } from '../task/task.ts'
 import { truncate, widthOf } from './truncate.ts'
 import { isUnfinished, treeOf, type Phase, type TaskView } from './task-view.ts'
@@ -161,7 +161,7 @@ function changesOf(task: Task): string | undefined {
   if (!isEnded(task)) return branch
   switch (task.changes?.type) {
     case 'committed':
-      return `${task.changes.files} changed ${task.changes.files === 1 ? 'file' : 'files'} on ${branch}`
+      return `${counted(task.changes.files, 'changed file')} on ${branch}`
     case 'failed':
       return `not committed: ${task.changes.message}`
     case 'kept':

@@ -9,6 +9,7 @@
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { listed } from '../text/format.ts'
 import { gitPath } from './checkout.ts'
 import { commitOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
@@ -149,10 +150,9 @@ export async function rootsOf(git: Git, checkout: string, from = '--all'): Promi
 async function refuseLacking(git: Git, checkout: string, needs: readonly string[]): Promise<void> {
   const lacking = await lackingCommits(git, checkout, needs)
   if (lacking.length === 0) return
-  const named = lacking.slice(0, NAMED).map((commit) => commit.slice(0, 12))
-  const more = lacking.length > NAMED ? ` and ${lacking.length - NAMED} more` : ''
+  const short = lacking.map((commit) => commit.slice(0, 12))
   throw refused(
-    `the received bundle builds on commits that this repository lacks: ${named.join(', ')}${more}; fetch them first`,
+    `the received bundle builds on commits that this repository lacks: ${listed(short, NAMED)}; fetch them first`,
   )
 }
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { listed } from '../text/format.ts'
 import { GitError } from './git.ts'
 
 /** The minimum of free space for a new tree, because its agent will write files and build. */
@@ -63,11 +64,9 @@ export class PlannedTrees {
 }
 
 function tooMany(ids: readonly string[], max: number): GitError {
-  const more = ids.length - NAMED
-  const named = `${ids.slice(0, NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
   return new GitError(
     'refused',
-    `this project has ${ids.length} worktrees, and its limit (worktree.max) is ${max}: ${named}. ` +
+    `this project has ${ids.length} worktrees, and its limit (worktree.max) is ${max}: ${listed(ids, NAMED)}. ` +
       'Apply or merge the work of ended tasks, or remove their trees with `git worktree remove`',
   )
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { listed } from '../text/format.ts'
 import type { Checkout } from './checkout.ts'
 import { fieldsOf, type Git } from './git.ts'
 
@@ -37,6 +38,5 @@ const NAMED = 5
 export async function untrackedNotes(git: Git, { root }: Checkout): Promise<string[]> {
   const paths = fieldsOf(await git(root, ['ls-files', '--others', '--exclude-standard', '-z']))
   if (paths.length === 0) return []
-  const more = paths.length > NAMED ? ` and ${paths.length - NAMED} more` : ''
-  return [`it lacks files that git does not track: ${paths.slice(0, NAMED).join(', ')}${more}`]
+  return [`it lacks files that git does not track: ${listed(paths, NAMED)}`]
 }

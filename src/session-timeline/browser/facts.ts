@@ -1,6 +1,6 @@
 /** What the tooltip says of a row at a time. Pure. */
-import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
-import { count, dateOf, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf } from './words.ts'
+import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
+import { dateOf, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf } from './words.ts'
 import type { Interval, SessionTimeline, TaskTimeline, Turn } from '../session-timeline.ts'
 
 /** The title, then a line each. */
@@ -26,7 +26,7 @@ export function factsOfTask(
       `worked ${formatDuration(task.workingMs)}`,
       ...(task.kind === 'agent'
         ? [
-            count(task.usage.toolCalls, 'tool call'),
+            counted(task.usage.toolCalls, 'tool call'),
             `${formatTokens(task.usage.tokens)} tokens`,
             formatCost(task.usage.cost),
           ]
@@ -59,7 +59,7 @@ export function factsOfSession(
   return [
     title || sessionID,
     ['the session itself', ...models].join(' · '),
-    [count(turns.length, 'turn'), `${formatTokens(tokens)} tokens`, formatCost(cost)].join(' · '),
+    [counted(turns.length, 'turn'), `${formatTokens(tokens)} tokens`, formatCost(cost)].join(' · '),
     ...(turns[0] ? [`from ${dateOf(turns[0].from)}`] : []),
     ...(at === undefined ? [] : factsOfTurns(turns, at, nearMs)),
   ]
@@ -72,7 +72,7 @@ function factsOfTurns(turns: readonly Turn[], at: number, nearMs: number): strin
   return [
     `turn of ${lengthOf(turn)} · ${formatTokens(turn.tokens)} tokens · ${formatCost(turn.cost)}`,
     ...tools.slice(0, 6).map((tool) => `${tool.tool} ${lengthOf(tool)}${tool.failed ? ', failed' : ''}`),
-    ...(tools.length > 6 ? [`and ${count(tools.length - 6, 'more call')}`] : []),
+    ...(tools.length > 6 ? [`and ${counted(tools.length - 6, 'more call')}`] : []),
   ]
 }
 

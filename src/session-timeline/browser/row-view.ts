@@ -1,10 +1,10 @@
 /** The nodes of a row of the picture. They are used again for another row when this one is scrolled away. */
-import { formatCost, formatDuration } from '../../text/format.ts'
+import { counted, formatCost, formatDuration } from '../../text/format.ts'
 import { svg, setAttributes, setText } from './elements.ts'
 import { fit } from './fit-label.ts'
 import { bars, beyond, crosses, endShape, marks, type Plot } from './shapes.ts'
 import { TOOL_TYPES, type Activity, type TaskDrawing } from './task-drawing.ts'
-import { count, END_SIGNS, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS } from './words.ts'
+import { END_SIGNS, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS } from './words.ts'
 import type { Row } from './rows.ts'
 import type { MarkType, PhaseType } from '../session-timeline.ts'
 
@@ -116,7 +116,7 @@ export class RowView {
     })
     setAttributes(this.#label, { x: LABEL_LEFT, y: 22 })
     setText(this.#label, fit('The session itself', columns.left - LABEL_LEFT - 8))
-    setText(this.#end, count(session.turns, 'turn'))
+    setText(this.#end, counted(session.turns, 'turn'))
     setText(this.#duration, '')
     for (const type of PHASE_TYPES) this.#shape(`phase ${type}`, '')
     for (const type of MARK_TYPES) this.#shape(`mark ${type}`, '')
@@ -186,7 +186,7 @@ function factsOf({ task, marks: byType }: TaskDrawing): string[] {
     task.kind === 'command' ? 'command' : `agent ${task.agent ?? 'unknown'}`,
     `waited ${formatDuration(task.waitingMs)}`,
     `worked ${formatDuration(task.workingMs)}`,
-    ...(task.usage.toolCalls > 0 ? [count(task.usage.toolCalls, 'tool call')] : []),
+    ...(task.usage.toolCalls > 0 ? [counted(task.usage.toolCalls, 'tool call')] : []),
     ...MARK_TYPES.flatMap((type) => (byType[type].length > 0 ? [MARK_WORDS[type]] : [])),
     ...task.unknown.map((what) => `missing: ${what}`),
   ]

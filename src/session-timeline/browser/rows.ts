@@ -1,5 +1,5 @@
 /** The rows of the picture: the session's own, then the tasks of each agent under its name, then the commands. Pure. */
-import { count } from './words.ts'
+import { counted } from '../../text/format.ts'
 import type { TaskDrawing } from './task-drawing.ts'
 
 export const ROW_HEIGHT = 32
@@ -32,7 +32,7 @@ export function rowsOf(drawings: readonly TaskDrawing[]): Row[] {
   }
   for (const [key, members] of groups) {
     const name = key.slice(key.indexOf(' ') + 1)
-    add({ type: 'group', name: `${name} · ${count(members.length, 'task')}` })
+    add({ type: 'group', name: `${name} · ${counted(members.length, 'task')}` })
     for (const drawing of members) add({ type: 'task', drawing })
   }
   return rows

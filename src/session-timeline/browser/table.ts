@@ -1,8 +1,8 @@
 /** The table of tasks: sorted by any column, with sums, copied as CSV. */
-import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
+import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { csvOf } from './csv.ts'
 import { html, setAttributes } from './elements.ts'
-import { count, END_SIGNS, endTypeOf, endWord, timeOf } from './words.ts'
+import { END_SIGNS, endTypeOf, endWord, timeOf } from './words.ts'
 import type { TaskDrawing } from './task-drawing.ts'
 import type { TaskTimeline } from '../session-timeline.ts'
 
@@ -191,7 +191,7 @@ function sumsOf(drawings: readonly TaskDrawing[]): HTMLTableRowElement {
   return html(
     'tr',
     {},
-    html('th', { scope: 'row' }, count(drawings.length, 'task')),
+    html('th', { scope: 'row' }, counted(drawings.length, 'task')),
     ...others.map(({ name, value, sum }) => {
       const total = drawings.reduce((all, drawing) => all + Number(sum ? value(drawing) : 0), 0)
       return html('td', { class: classOf(name) }, sum?.(total) ?? '')

@@ -1,5 +1,5 @@
 /** The parts of the page, and how they follow the search and the filters. */
-import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
+import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { Details } from './details.ts'
 import { html } from './elements.ts'
 import { factsOfSession, factsOfTask } from './facts.ts'
@@ -9,7 +9,7 @@ import { Picture, type Pointed } from './picture.ts'
 import { Table } from './table.ts'
 import { drawingOf, type TaskDrawing } from './task-drawing.ts'
 import { Tooltip } from './tooltip.ts'
-import { count, dateOf, END_TYPES, endTypeOf } from './words.ts'
+import { dateOf, END_TYPES, endTypeOf } from './words.ts'
 import type { SessionTimeline } from '../session-timeline.ts'
 
 export class TimelinePage {
@@ -138,7 +138,7 @@ export class TimelinePage {
             html(
               'p',
               { class: 'soft' },
-              `Of ${count(unknown, 'task')} something is missing: unknown times are hatched, and the details say what it is.`,
+              `Of ${counted(unknown, 'task')} something is missing: unknown times are hatched, and the details say what it is.`,
             ),
           ]
         : []),
@@ -208,7 +208,7 @@ export class TimelinePage {
     const shown = this.#drawings.filter(({ task }) => matches(task, this.#criteria))
     const all = this.#drawings.length
     this.#shown.textContent =
-      shown.length === all ? count(all, 'task') : `${shown.length} of ${count(all, 'task')}`
+      shown.length === all ? counted(all, 'task') : `${shown.length} of ${counted(all, 'task')}`
     this.#tooltip.hide()
     this.#picture.show(shown)
     this.#table.show(shown)

@@ -85,8 +85,3 @@ export function tickOf(date: Date): string {
   if (date.getSeconds() !== 0) return TIME.format(date)
   return date.getHours() === 0 && date.getMinutes() === 0 ? DAY.format(date) : TIME_OF_DAY.format(date)
 }
-
-/** `1 task`, `2 tasks`. */
-export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number} ${number === 1 ? one : many}`
-}

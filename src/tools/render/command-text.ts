@@ -3,9 +3,8 @@ import { exitHint } from '../../text/exit-hint.ts'
 import { exitCodeText } from '../../work/command/exit-code.ts'
 import type { CommandOutput } from '../../work/command/files.ts'
 import type { Stream } from '../../work/command/logs.ts'
-import { cutMiddle, formatDuration } from '../../text/format.ts'
+import { counted, cutMiddle, formatDuration } from '../../text/format.ts'
 import { tailOf, type Piece } from '../../text/pages.ts'
-import { noticesText } from '../../text/monitor-text.ts'
 import { nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
 import type { MonitorView } from '../../work/command/monitoring.ts'
 import { STATUSES } from '../../task/status.ts'
@@ -69,7 +68,7 @@ export function commandText(
     ['Reason', task.status === 'failed' && task.failure.reason !== 'exit' ? task.failure.message : undefined],
     ['Timeout', outlivesDefault(task) && !isEnded(task) ? `none, since ${proofOf(task)}` : undefined],
     ['Patterns', task.notifyEvery ? task.notifyOn.map(codeSpan).join(' ') : undefined],
-    ['Matching lines', monitor && `${monitor.matches}, ${noticesText(monitor.notices)} of them`],
+    ['Matching lines', monitor && `${monitor.matches}, ${counted(monitor.notices, 'notice')} of them`],
     [
       'Left running',
       output.hasLeftovers ? `leftover processes; ${names.kill_background} kills them` : undefined,

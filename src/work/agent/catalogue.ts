@@ -1,6 +1,7 @@
 /** Looks up agents, models and the tools of primary agents at the host, each list once for an instance of OpenCode. */
 import type { Agent, Opencode, Provider } from '../../host/opencode.ts'
 import type { TaskModel } from '../../task/task.ts'
+import { listed } from '../../text/format.ts'
 import { ToolError } from '../../tool-error.ts'
 
 /** How many names an error lists. */
@@ -79,14 +80,15 @@ export class Catalogue {
     if (chosen) return chosen
     const unknown = (text: string): ToolError => new ToolError(text, 'unknownModel')
     if (ofThatName.length > 0)
-      throw unknown(`Several providers have "${name}": ${some(ofThatName.map(fullName))}.`)
+      throw unknown(`Several providers have "${name}": ${listed(ofThatName.map(fullName), LISTED)}.`)
     const what = `There is no model "${name}".`
     const [providerID = ''] = name.split('/', 1)
     const ofProvider = models.filter((model) => model.providerID === providerID)
     if (ofProvider.length > 0)
-      throw unknown(`${what} Models of ${providerID}: ${some(ofProvider.map(fullName))}.`)
+      throw unknown(`${what} Models of ${providerID}: ${listed(ofProvider.map(fullName), LISTED)}.`)
     const form = name.includes('/') ? '' : ' Use the form provider/model.'
-    throw unknown(`${what}${form} Providers here: ${some(providers.map(({ id }) => id))}.`)
+    const ids = providers.map(({ id }) => id)
+    throw unknown(`${what}${form} Providers here: ${listed(ids, LISTED)}.`)
   }
 }
 
@@ -113,11 +115,6 @@ function isSubagent({ mode }: Agent): boolean {
 
 function isListed(agent: Agent): boolean {
   return isSubagent(agent) && !agent.hidden
-}
-
-function some(names: readonly string[]): string {
-  const rest = names.length - LISTED
-  return names.slice(0, LISTED).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
 }
 
 /** Calls `ask` once and caches the result. The call after a failure retries. */

@@ -1,4 +1,5 @@
 /** Renders the worktree of an agent, and the changes of a run. Pure. */
+import { counted, listed } from '../../text/format.ts'
 import { brief, nameForModel } from '../../text/sanitize.ts'
 import type { Changes } from '../../task/task.ts'
 import type { Place, Worktree } from './agent-work.ts'
@@ -52,7 +53,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes, place
     case 'committed': {
       const { commits, files, insertions, deletions, paths } = changes
       const counts = `${counted(commits, 'commit')}, ${counted(files, 'file')} (+${insertions} -${deletions})`
-      const named = files === 0 ? '' : `: ${listed(paths, files)}`
+      const named = files === 0 ? '' : `: ${pathsText(paths, files)}`
       return [`Branch ${branch}, ${counts}${named}. ${forecast(changes)}${leftOrRivals(changes)}`]
     }
   }
@@ -61,7 +62,7 @@ export function changesLines({ root, branch }: Worktree, changes: Changes, place
 function forecast({ conflicts }: Extract<Changes, { type: 'committed' }>): string {
   if (!conflicts) return 'Whether it applies to your checkout is not known.'
   if (conflicts.length === 0) return 'It applies cleanly to your checkout now.'
-  return `It conflicts with your checkout in ${listed(conflicts)}.`
+  return `It conflicts with your checkout in ${pathsText(conflicts)}.`
 }
 
 /** Names the files that the branch lacks, otherwise the rivals, because the notice has room for only one of them. */
@@ -70,18 +71,13 @@ function leftOrRivals({ left, rivals = [] }: Extract<Changes, { type: 'committed
   return rivals.length === 0 ? '' : ` The same files were changed by ${rivals.join(', ')}.`
 }
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
-}
-
 /** @param count how many there are, if `paths` are the first ones */
-function listed(paths: readonly string[], count = paths.length): string {
+function pathsText(paths: readonly string[], count = paths.length): string {
   const named: string[] = []
   for (const path of paths) {
     const name = nameForModel(brief(path, PATHS_LENGTH))
     if (named.length > 0 && [...named, name].join(', ').length > PATHS_LENGTH) break
     named.push(name)
   }
-  const more = count - named.length
-  return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  return listed(named, named.length, count)
 }

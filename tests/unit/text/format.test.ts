@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest'
-import { cutMiddle, formatCost, formatDuration, formatTokens } from '../../../src/text/format.ts'
+import {
+  counted,
+  cutMiddle,
+  formatCost,
+  formatDuration,
+  formatTokens,
+  listed,
+} from '../../../src/text/format.ts'
 
 test('durations are given in the two largest units', () => {
   expect([0, 400, 45_300, 59_949, 59_960, 72_000, 3_600_000, 7_380_000].map(formatDuration)).toEqual([
@@ -23,6 +30,13 @@ test('tokens and costs are given in about three digits', () => {
     '1.0M',
   ])
   expect([0, 0.0004, 0.04, 1.2].map(formatCost)).toEqual(['$0', '$0.0004', '$0.04', '$1.20'])
+})
+
+test('a list names its first entries, and how many more there are', () => {
+  expect(listed(['a', 'b'], 2)).toBe('a, b')
+  expect(listed(['a', 'b', 'c', 'd', 'e'], 2)).toBe('a, b and 3 more')
+  expect(listed(['a', 'b'], 2, 5)).toBe('a, b and 3 more')
+  expect([1, 2].map((count) => counted(count, 'file'))).toEqual(['1 file', '2 files'])
 })
 
 test('cutMiddle leaves a text within its limit unchanged', () => {
