@@ -11,7 +11,11 @@ const amount = z.number().check(z.minimum(0))
 
 const budgetOptions = (whose: string) =>
   group({
-    cost: option(amount, 0, meaning(`most that ${whose} may cost, in US dollars. 0: no limit, as below`)),
+    cost: option(
+      amount,
+      0,
+      meaning(`most that ${whose} may cost, in US dollars. 0: no limit, as for the next three`),
+    ),
     tokens: option(amount, 0, meaning(`most tokens that ${whose} may use, with those read from the cache`)),
     toolCalls: option(amount, 0, meaning(`most tool calls of ${whose}`)),
     minutes: option(
@@ -42,7 +46,7 @@ export const optionsSchema = z.strictObject({
     meaning('limit of unfinished agents of one session; more are refused'),
   ),
   budget: group({
-    task: budgetOptions('a task, over all of its runs,'),
+    task: budgetOptions('all runs of a task together'),
     session: budgetOptions('all tasks of a session together'),
   }),
   notify: group({
@@ -50,8 +54,8 @@ export const optionsSchema = z.strictObject({
       milliseconds,
       200,
       meaning(
-        'how long a notice waits for others while sibling tasks still run, and longer while tasks end more slowly one after ' +
-          'another; at most ten times that in total',
+        'how long a notice waits for others while sibling tasks still run; longer while tasks keep ending one after another, ' +
+          'at most ten times as long in total',
       ),
     ),
     inlineResultBytes: option(
@@ -66,7 +70,7 @@ export const optionsSchema = z.strictObject({
       milliseconds,
       30_000,
       meaning(
-        'shortest time between two notices of the lines that match in a command with `notify_every`; what matches in between comes as one',
+        'shortest time between two notices of a monitor (`notify_every`); all lines that match in between come as one notice',
       ),
     ),
     wake: option(
@@ -101,8 +105,8 @@ export const optionsSchema = z.strictObject({
     z.enum(['tell', 'continue']),
     'tell',
     meaning(
-      'what becomes of agents that a restart of OpenCode has cut off: your next message reports them (`"tell"`), or they ' +
-        'also go on by themselves, twice at most (`"continue"`)',
+      'what happens to agents that a restart of OpenCode has interrupted: your next message reports them (`"tell"`), or also ' +
+        'continues them, at most twice for each task (`"continue"`)',
     ),
   ),
   startTimeoutMs: option(
@@ -254,7 +258,7 @@ export const optionsSchema = z.strictObject({
       slots,
       7,
       meaning(
-        'days after which the directory of an ended task is removed. Its branch has all of its files, and is kept until they are applied or merged',
+        'days after which the worktree of an ended task is removed. Its branch has all of its files, and is kept until they are applied or merged',
       ),
     ),
     max: option(slots, 10, meaning('maximum number of worktrees of a project; a further launch is refused')),
@@ -280,7 +284,7 @@ export const optionsSchema = z.strictObject({
         directory: option(
           z.string().check(z.regex(/^(\/.*)?$/, 'expected an absolute path')),
           '',
-          meaning('absolute: its clone of the repository'),
+          meaning('the absolute path of the clone of the repository there'),
         ),
         passwordEnv: option(
           z.string().check(z.regex(/^([A-Z_][A-Z0-9_]*)?$/, 'expected the NAME of a variable in capitals')),
@@ -290,7 +294,11 @@ export const optionsSchema = z.strictObject({
           ),
         ),
         slots: option(slots, 2, meaning('maximum number of agents at work there')),
-        labels: option(z.array(z.string()), [], meaning('what tasks can name in `where` instead of it')),
+        labels: option(
+          z.array(z.string()),
+          [],
+          meaning('words that tasks can name in `where` instead of its name'),
+        ),
         untracked: option(z.boolean(), false, meaning('whether files that git does not track travel too')),
       }),
     ),
@@ -311,19 +319,19 @@ export const optionsSchema = z.strictObject({
         ),
       '',
       meaning(
-        'the queue of a fleet of workers, as `"FLEET_DB"`: the name of the environment variable, not `{env:…}`, or a file of yours alone, that holds the URL of its PostgreSQL. Tasks with `where` then run at its workers',
+        'where the URL of the PostgreSQL with the queue of a fleet is, as `"FLEET_DB"`: the name of an environment variable, not `{env:…}`, or the absolute path of a file that only you can read. Tasks with `where` then run at workers of the fleet',
       ),
     ),
     labels: option(
       z.array(z.string()),
       [],
-      meaning('what tasks can ask of a worker in `where`, besides `"any"`, as `["gpu"]`'),
+      meaning('labels of workers that tasks can name in `where`, besides `"any"`, as `["gpu"]`'),
     ),
     remote: option(
       z.string(),
       '',
       meaning(
-        'a remote of your checkout from which the workers fetch too, as `"origin"`: your tasks then send only what that lacks. By default they send all commits, up to 50 MB',
+        'a remote of your checkout from which the workers can fetch too, as `"origin"`: tasks then send only the commits that it lacks. By default they send all commits, up to 50 MB',
       ),
     ),
   }),
