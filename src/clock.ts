@@ -5,7 +5,7 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch: for people, and for ids. The system clock can be set, even back. */
   now(): number
-  /** Milliseconds since an arbitrary moment, for durations: nothing sets this clock. */
+  /** Milliseconds since an arbitrary moment, for durations: nobody can set this clock. */
   monotonic(): number
   /**
    * Calls `callback` once after `delayMs`, of any length; with `Infinity` never. The returned function cancels the call,

@@ -353,7 +353,7 @@ export function parseOptions(input: unknown): Parsed<Options> {
   return { options, problems: [...problems, ...machines, ...idleClocks(input, options)] }
 }
 
-/** Reports the time limits that a user set in vain, because `timeoutMs` stops the run before. */
+/** Reports time limits of the user that have no effect, because `timeoutMs` stops the run earlier. */
 function idleClocks(given: unknown, options: Options): string[] {
   const { timeoutMs } = options
   if (timeoutMs === 0 || typeof given !== 'object' || given === null) return []

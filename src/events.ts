@@ -5,7 +5,7 @@ import type { Rooms } from './rooms.ts'
 import type { ViewHint } from './setup/view-hint.ts'
 import type { StoreListener } from './task/store.ts'
 
-/** The observer of each event type. Synchronous, with a lookup or two for a session that is not ours. */
+/** The observer of each event type. Synchronous; for a session that is not ours, it costs a lookup or two. */
 export type Observers = {
   readonly [Type in Event['type']]?: (event: Extract<Event, { type: Type }>) => void
 }

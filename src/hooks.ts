@@ -52,7 +52,7 @@ export interface ManagerHooks {
   readonly dispose: () => Promise<void>
 }
 
-/** All events share one promise, so that an event that is not ours allocates none. */
+/** All events share one promise, so that an event that is not ours allocates nothing. */
 const DONE = Promise.resolve()
 
 export function hooksOf(

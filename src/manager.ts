@@ -148,7 +148,7 @@ export class BackgroundManager {
     this.#problems.add(problem)
   }
 
-  /** @internal The words for `where`; none without other machines. */
+  /** @internal The allowed values of `where`; none without machines and fleet. */
   get places(): readonly string[] {
     return this.#rooms.places
   }
@@ -421,7 +421,7 @@ export class BackgroundManager {
     if (!this.#following) {
       this.#rooms.agents.resumeLeftTurns()
       this.#following = this.#follow()
-      // A caller that does not await it must not be ended by its rejection.
+      // A rejection must not end the process of a caller that does not await it.
       this.#following.catch(() => {})
     }
     return this.#following
@@ -448,7 +448,7 @@ export class BackgroundManager {
     return taken !== undefined
   }
 
-  /** @internal Settles an end that a caller without a session of OpenCode has got: no notice of it is owed. */
+  /** @internal Settles an end that a caller without a session of OpenCode has received: no notice of it is owed. */
   settle(task: EndedTask): void {
     this.#rooms.parents.find(task.parentID)?.outbox.settle(task)
   }

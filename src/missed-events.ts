@@ -22,7 +22,7 @@ export class MissedEvents {
     this.#ports = ports
   }
 
-  /** Observes that events may have been missed, and that from now on they come. */
+  /** Observes that events may have been missed, and that they arrive again from now on. */
   observeGap(): void {
     const { agents, catalogue, permissions, statuses } = this.#rooms
     const parents = [...this.#rooms.parents.all()]
@@ -34,7 +34,7 @@ export class MissedEvents {
     for (let reader = 0; reader < AT_ONCE; reader += 1) void this.#readAll(left)
   }
 
-  /** Several readers share the iterator. */
+  /** Reads parents; several calls share one iterator. */
   async #readAll(parents: Iterable<Parent>): Promise<void> {
     for (const parent of parents) await this.#read(parent)
   }
@@ -58,9 +58,9 @@ export class MissedEvents {
       const messages = await readBack(opencode, id, (newest) =>
         known.every((messageID) => newest.some(({ info }) => info.id === messageID)),
       )
-      // A turn that begins or ends meanwhile is seen before or after the messages.
+      // Read before and after the messages, so that a turn that begins or ends meanwhile is seen.
       const isBusy = wasBusy || id in (await opencode.statuses())
-      // First, because an open gate sends messages again that may have been answered.
+      // Before the gate: an open gate sends messages again, which may have been answered already.
       outbox.observeHistory(messages)
       observeHistory(gate, messages, isBusy)
       await gate.refresh()

@@ -65,7 +65,7 @@ export function parseAs<Schema extends z.ZodMiniType>(
   }
 }
 
-/** Edit distance from which a key does not count as a misspelled option. */
+/** The edit distance at which a key no longer counts as a misspelled option. */
 const FAR = 4
 
 /** Limit of a key's length in a problem, because the terminal shows it and a user can write any key. */

@@ -1,4 +1,4 @@
-/** A wait that signals can end. */
+/** A pause that signals can end early. */
 import type { Clock } from './clock.ts'
 
 /** Resolves after `ms`, or when one of the signals aborts. A signal that has aborted before ends no pause. */

@@ -1,9 +1,8 @@
 /**
  * Receives requests of the terminal UI that only the server plugin can execute (`request-answers.ts`): cancel a pending
  * task, kill a command, continue an ended task, apply or remove its worktree, find tasks that a process has left behind, or
- * write the timeline. A
- * request arrives in the metadata of the task's session (`task/request.ts`), and the answer is written there. A request is the
- * user's act, so that the parent is notified of a task that it cancels.
+ * write the timeline. A request arrives in the metadata of the task's session (`task/request.ts`), and the answer is written
+ * there. A request is the user's act, so that the parent is notified of a task that it cancels.
  */
 import type { Log } from './host/log.ts'
 import { errorText, type Session } from './host/opencode.ts'

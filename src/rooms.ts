@@ -56,7 +56,7 @@ export interface Ports {
   readonly log: Log
   readonly owners: Owners
   readonly machine: Machine
-  /** Where worktrees come from and are; absent where agents can have none. */
+  /** Where worktrees are made from, and where they are; absent if agents can have none. */
   readonly worktrees?: WorktreePlaces
   /** Opens the queue of the fleet; absent to open that of the options. */
   readonly openJobs?: OpenJobs
@@ -158,7 +158,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     const loaded = await import('./launch/budgets.ts')
     return new loaded.Budgets({ ...host, agents, catalogue, executor, parents, records }, sessionBudget)
   })
-  /** Loads what counts budgets only where the task or its session has one. */
+  /** Loads the bundle that counts budgets, only if the task or its session has a budget. */
   const budgetsFor = (task?: Task): Promise<Budgets> | undefined =>
     sessionBudget || (task && 'budget' in task && task.budget) ? budgets() : undefined
   const checkBudget = (taskID: string): void => {

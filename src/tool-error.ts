@@ -35,7 +35,7 @@ export class ToolError extends Error {
   }
 }
 
-/** Whether an error is a `ToolError`, also one of a file that is bundled apart and so has a class of its own. */
+/** Whether an error is a `ToolError`, also one of another bundle, which has a class of its own. */
 export function isToolError(error: unknown): error is ToolError {
   return error instanceof Error && error.name === 'ToolError'
 }

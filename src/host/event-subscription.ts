@@ -4,7 +4,7 @@
  *
  *   connecting ⇄ connected
  *
- * `connecting`: a subscription is on its way, or the next one waits for its time. `connected`: OpenCode has confirmed the
+ * `connecting`: a subscription is being made, or the next one waits. `connected`: OpenCode has confirmed the
  * subscription, so that no later event is missed. Earlier ones may be, at each confirmation.
  */
 import type { Clock } from '../clock.ts'
@@ -28,7 +28,7 @@ export interface FeedListeners {
   readonly onRefused: (error: HostError) => void
 }
 
-/** Why a subscription is over; `error`: that of its call. */
+/** Why a subscription has ended; `error`: the error of its call. */
 interface End {
   readonly message: string
   readonly error?: HostError
@@ -36,7 +36,7 @@ interface End {
 
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 5000
-/** OpenCode sends a heartbeat every 10 s (contract 16.2): two in a row are missing. */
+/** Two missing heartbeats: OpenCode sends one every 10 s (contract 16.2). */
 const SILENT_MS = 25_000
 
 export class EventSubscription {

@@ -116,7 +116,7 @@ export interface Opencode {
   /**
    * Returns all messages of a session, the oldest first. The cost grows with their size.
    *
-   * @param firstPage how many messages the first call asks for; by default few, since they show what the others weigh
+   * @param firstPage how many messages the first call asks for; by default few, because they show how large messages are
    */
   messages(sessionID: string, firstPage?: number): Promise<readonly StoredMessage[]>
   /** Returns the newest messages of a session, the oldest of them first. */
@@ -228,7 +228,7 @@ export function connect(
       (page) =>
         call('session.messages', async (signal) => {
           const url = `/session/${sessionID}/message`
-          // As text, which shows what a page weighs.
+          // As text, to measure the size of a page.
           const result = await raw.get({ url, query: { ...query, ...page }, parseAs: 'text', signal })
           return { data: pageOf(result as SdkResult<string>) }
         }),
@@ -401,7 +401,7 @@ export function connect(
   }
 }
 
-/** Messages in a page, and in the first one, which shows what they weigh. */
+/** The number of messages in a page, and in the first page, which shows how large messages are. */
 const PAGE = 16
 const FIRST_PAGE = 2
 /** The target size of a page, in characters: OpenCode does nothing else while it makes one. */
@@ -410,7 +410,7 @@ const PAGE_LENGTH = 1_000_000
 interface Page {
   readonly messages: readonly StoredMessage[]
   readonly length: number
-  /** Where the page before begins; `undefined` for the oldest page. */
+  /** The cursor of the page before; `undefined` for the oldest page. */
   readonly before: string | undefined
 }
 
@@ -423,8 +423,8 @@ function pageOf({ data = '[]', error, response }: SdkResult<string>): Page | Ref
 }
 
 /**
- * Lets the event loop turn once. OpenCode answers a plugin's calls in the plugin's own process, and without such a turn: one
- * call after another holds up everything else.
+ * Lets the event loop turn once. OpenCode answers a plugin's calls in the plugin's own process, without such a turn, so that a
+ * series of calls would block everything else.
  */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
@@ -433,9 +433,9 @@ function nextTurn(): Promise<void> {
 }
 
 /**
- * Reads the newest messages of a session in pages, the newest page first; each has as many messages as the weight of the
- * one before allows. OpenCode refuses a page with a message that fails its own schema check, which it makes of the last
- * page alone (seen): a refused page is halved until it is accepted.
+ * Reads the newest messages of a session in pages, the newest page first; the size of each page decides how many messages the
+ * next one has. OpenCode refuses a page with a message that fails its own schema check, which it makes of the last page alone
+ * (seen): a refused page is halved until it is accepted.
  */
 async function readPages(
   get: (page: { readonly limit: number; readonly before?: string }) => Promise<Page | Refused>,
@@ -465,7 +465,9 @@ async function readPages(
   }
 }
 
-/** OpenCode answers `null` for what an agent of the configuration lacks, which its types do not say (contract 15.34). */
+/**
+ * OpenCode answers `null` for fields that an agent of the configuration lacks, which its types do not declare (contract 15.34).
+ */
 function withoutNulls(agent: Agent): Agent {
   return Object.fromEntries(Object.entries(agent).filter(([, value]) => value !== null)) as Agent
 }

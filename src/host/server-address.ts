@@ -1,7 +1,7 @@
 /** The address of a running OpenCode server, as people give it to the package's commands. */
 import { UsageError } from '../usage-error.ts'
 
-/** The variables from which OpenCode's server and its clients read the password and the name that goes with it. */
+/** The variables from which OpenCode's server and its clients read the password and the user name. */
 export const PASSWORD = 'OPENCODE_SERVER_PASSWORD'
 const USER = 'OPENCODE_SERVER_USERNAME'
 
@@ -9,7 +9,7 @@ const USER = 'OPENCODE_SERVER_USERNAME'
 export function serverURL<Text extends string | undefined>(text: Text, option = '--attach'): Text {
   if (text === undefined) return text
   const { protocol, username, password } = URL.canParse(text) ? new URL(text) : new URL('none:')
-  // Errors name the URL, and models read them.
+  // Errors name the URL, and models read errors.
   if (username !== '' || password !== '')
     throw new UsageError(`${option} must be without a password: set ${PASSWORD}`)
   if (/^https?:$/.test(protocol)) return text
@@ -18,7 +18,7 @@ export function serverURL<Text extends string | undefined>(text: Text, option = 
   )
 }
 
-/** Returns the header for the password of the environment; none without one. */
+/** Returns the header with the password from the environment; none without a password. */
 export function authorization(): Readonly<Record<string, string>> {
   const { [PASSWORD]: password = '', [USER]: user = 'opencode' } = process.env
   return password === ''

@@ -6,8 +6,8 @@
  *      └─────────┴────→ reported alone
  *
  * `adopted`: the recovery has written this process into the record as the owner. `claimed`: some time later the record still
- * names it, so that no other process that found the task at the same moment continues it too. `continued`: the next run is
- * recorded, and then queued: a crash in between loses nothing. A task whose end the parent has learned meanwhile is left to it.
+ * names it, so that no other process that found the task at the same moment also continues it. `continued`: the next run is
+ * recorded, and then queued: a crash in between loses nothing. A task whose end the parent has learned meanwhile is not continued.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
@@ -42,7 +42,7 @@ export interface AfterRestartPorts {
 
 type CutOffTask = EndedTask & AgentTask
 
-/** Longer than another process takes from its last read of a record to its own write, which are one call after another. */
+/** Longer than the time between another process's last read of a record and its write, which follow each other directly. */
 const CLAIM_MS = 500
 /** The prompt of a run whose session holds the prompt of the last one. */
 export const GO_ON =
@@ -58,7 +58,7 @@ export async function goOn(
   parent: Parent,
   taskIDs: readonly string[],
 ): Promise<void> {
-  // The claim begins when this process is in the records.
+  // The claim begins once the records name this process.
   await Promise.all(taskIDs.map((taskID) => ports.records.written(ports.store.get(taskID)?.sessionID ?? '')))
   await new Promise<void>((resolve) => {
     ports.clock.after(CLAIM_MS, resolve)
@@ -72,7 +72,7 @@ export async function goOn(
     }
   }
   const going = new Map<string, Promise<void>>()
-  // A follower is continued after the tasks for which it waits, which would otherwise look failed to it.
+  // Continue a follower after the tasks for which it waits: otherwise it would see them as failed.
   const goOnInOrder = async (task: Task): Promise<void> => {
     await Promise.all(dependenciesOf(task).map(begin))
     await goOnWith(task)
@@ -88,7 +88,7 @@ export async function goOn(
   await Promise.all(taskIDs.map(begin))
 }
 
-/** Whether a task is still as the restart left it, and its parent has not learned that. */
+/** Whether a task is still as the restart left it, and its parent does not know its end. */
 function isOpen(
   { disposal, store }: AfterRestartPorts,
   { outbox }: Parent,
@@ -103,7 +103,7 @@ async function tryToContinue(ports: AfterRestartPorts, parent: Parent, task: Cut
   const owner = ownerIn(await opencode.session(task.sessionID))
   if (owner?.pid !== self.pid || owner.process !== self.process) {
     if (!isOpen(ports, parent, task)) return
-    // The other process continues and reports it: forget it, and find it again as the other's.
+    // The other process continues and reports it: forget it here, and find it again as a task of the other.
     parent.outbox.settle(task)
     parent.tasks.giveUp(task)
     parent.recovered = undefined

@@ -60,7 +60,7 @@ export class Continuer {
     return this.#ports.store.get(taskID) ?? task
   }
 
-  /** Continues the tasks of a parent that the recovery has found cut off since the last call. Never rejects. */
+  /** Continues the tasks of a parent that a recovery has found cut off since the last call. Never rejects. */
   async goOn(parent: Parent): Promise<void> {
     if (parent.cutOff.length > 0) parent.goingOn = this.#goOn(parent)
     await parent.goingOn
@@ -114,7 +114,7 @@ export class Continuer {
       default:
         if (await this.#nextRun(task, prompt, changes, budgeted)) return store.get(taskID) ?? task
     }
-    // The task is in another state now, by the wait or a lost race: retry against that state.
+    // The task changed during the wait, or this call lost a race: retry against the new state.
     return this.#say(taskID, prompt, changes)
   }
 

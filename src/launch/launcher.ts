@@ -88,7 +88,7 @@ export class Launcher {
 
   #refuseTooMany({ tasks, launches }: Parent): void {
     const { maxTasksPerSession } = this.#limits
-    // Most launches need no look at each task, so that they cost the same however many there are.
+    // Most launches need not read each task, so that they cost the same however many there are.
     if (tasks.unfinishedIDs.size + launches.size < maxTasksPerSession) return
     const launching = [...launches.values()].filter((kind) => KINDS[kind].isLimited)
     const unfinished = [...tasks.unfinished()].filter(({ kind }) => KINDS[kind].isLimited)
@@ -124,7 +124,7 @@ async function explained<Result>(work: () => Promise<Result>): Promise<Result> {
     return await work()
   } catch (error) {
     if (!(error instanceof HostError)) throw error
-    // Only the caller's owner can change the password of the client.
+    // Only a person can correct the password of the client.
     const advice = error.reason === 'unauthorized' ? '' : ' Try again.'
     throw new ToolError(`The task was not started: ${errorText(error)}.${advice}`, 'hostFailed', {
       cause: error,

@@ -1,6 +1,6 @@
 /**
- * Holds the notices of ends that tool calls of the parent wait for or read. An end is held by the first call
- * that asks for it, and freed when its last call is over.
+ * Holds the notices of ends that tool calls of the parent wait for or read. The first call that asks for an end
+ * holds it, and the end is freed when the last call is over.
  */
 import type { Part } from '../host/opencode.ts'
 import type { Reader } from '../host/reader.ts'

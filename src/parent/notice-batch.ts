@@ -28,7 +28,7 @@ export interface NotifyOptions extends Readonly<Options['notify']> {
   readonly readTool: string | undefined
   /** The tool that sends a prompt to a task, which a notice names; `undefined` for none. */
   readonly sendTool: string | undefined
-  /** Whether tasks that a restart has cut off are continued, until that has happened too often. */
+  /** Whether tasks that a restart has cut off are continued, except those cut off too often. */
   readonly continues: boolean
 }
 

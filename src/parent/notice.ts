@@ -138,7 +138,7 @@ export function noticeTexts(
   return notices.map((notice) => noticeText(notice, room, context))
 }
 
-/** Begins each line of ours that closes a message of notices. */
+/** The beginning of each line that closes a message of notices. */
 export const LEAD = '[Automatic notice, not from the user.'
 
 /**

@@ -50,7 +50,7 @@ export class Parent {
   recovered: Promise<void> | undefined
   /** The tasks that a restart has cut off, and that the user's next message continues (option `afterRestart`). */
   cutOff: readonly string[] = []
-  /** Settles when those of the last message are continued. */
+  /** Settles when the tasks that the last message continues are continued. */
   goingOn: Promise<void> | undefined
   readonly #disposal: AbortSignal
   /** The read that is due after missed events; `undefined` once it has succeeded. */

@@ -1,7 +1,7 @@
 /**
- * Adopts the tasks that another process, or an earlier instance, has left in a session, from the records in
- * its child sessions. It runs when the session is first used. Pending notices are piggybacked on the user's
- * next message; the recovery wakes no parent, and starts no task unless the option `afterRestart` says so (`launch/after-restart.ts`).
+ * Adopts the tasks that another process, or an earlier instance, has left in a session, from the records in its child sessions.
+ * It runs when the session is first used. Pending notices are piggybacked on the user's next message; the recovery wakes no
+ * parent, and starts no task unless the option `afterRestart` says so (`launch/after-restart.ts`).
  */
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
@@ -104,7 +104,7 @@ export class Recovery {
     parent.recovered = undefined
   }
 
-  /** Resolves with false while another living process owns some tasks, because it may leave them later. */
+  /** Resolves with false while another living process owns some tasks, because it may leave them behind later. */
   async #recover(parent: Parent): Promise<boolean> {
     const { id, tasks } = parent
     const { opencode, owners } = this.#ports
@@ -148,7 +148,7 @@ export class Recovery {
     if (goesOn || !isEnded(recorded) || !isEnded(task)) records.adopt(task, session)
     if (!isEnded(task)) executor.resume(task)
     await stopRest?.()
-    // Reading the end has also settled the matches before it.
+    // Reading the end has also settled earlier matches.
     const isUntold = matches && !ends.some((end) => history.knows(end.task))
     this.#inherit([...(isUntold ? [{ task, ...matches }] : []), ...ends, ...noticesBesideEnd(task)], history)
     if (goesOn && !isCutOffTooOften(task)) {

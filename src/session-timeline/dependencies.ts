@@ -1,4 +1,4 @@
-/** When tasks that waited for others (`after`) were released. Pure. */
+/** Computes when tasks that waited for others (`after`) were released. Pure. */
 import type { Interval, TaskTimeline } from './session-timeline.ts'
 
 /** Returns the end of a task's newest completed run by a time; `undefined` where it had completed none. */

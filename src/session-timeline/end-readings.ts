@@ -1,4 +1,4 @@
-/** Reads from a parent's messages when each end was told and read. Pure. */
+/** Reads from a parent's messages when each end was reported to it, and when its model read it. Pure. */
 import type { StoredMessage } from '../host/opencode.ts'
 import { readKey } from '../parent/history.ts'
 import { keyOf, piggybackKey } from '../parent/notice.ts'
@@ -6,13 +6,13 @@ import { keyDigest, keyDigestIn } from '../task/id.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 
 export interface Readings {
-  /** By digest of a part's key: the time of its message, and of the model's first message after it. */
+  /** By the digest of a part's key: the times of its message, and of the model's first message after it. */
   readonly notices: ReadonlyMap<string, Reading>
-  /** By receipt: the end of the tool call that returned it. */
+  /** By the receipt: when the tool call that returned it ended. */
   readonly receipts: ReadonlyMap<string, number>
 }
 
-/** In milliseconds since the Unix epoch; absent where it has not happened, or no message shows it. */
+/** Times in milliseconds since the Unix epoch; absent if that has not happened, or no message shows it. */
 export interface Reading {
   readonly noticedAt?: number
   readonly readAt?: number
@@ -52,7 +52,7 @@ export function readingOf(
   return { ...notice, ...(readAt !== undefined && { readAt }) }
 }
 
-/** Whether the parent's model has not read the end of a task. That of a cancelled one needs no reading. */
+/** Whether the parent's model has not read the end of a task. Nobody needs to read the end of a cancelled one. */
 export function isUnread(readings: Readings, task: Task): boolean {
   return isEnded(task) && task.status !== 'cancelled' && readingOf(readings, task).readAt === undefined
 }

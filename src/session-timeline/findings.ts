@@ -1,4 +1,4 @@
-/** Computes the sentences about a session that stand out. Pure. */
+/** Computes the findings about a session, in one sentence each. Pure. */
 import { counted, formatCost } from '../text/format.ts'
 import { brief, oneLine } from '../text/sanitize.ts'
 import { slotsInUse } from './browser/over-time.ts'
@@ -52,7 +52,7 @@ function msIn(type: PhaseType): MsOf {
   return ({ runs }) => timeIn(phasesIn(runs), [type])
 }
 
-/** The wait for other tasks is none for a slot. */
+/** Does not count a wait for other tasks as a wait for a slot. */
 function slotWaits(
   tasks: readonly TaskTimeline[],
   byID: ReadonlyMap<string, TaskTimeline>,
@@ -64,7 +64,7 @@ function slotWaits(
       .filter(({ type }) => type === 'queued')
       .map((phase) => slotWaitOf(phase, after, byID))
       .reduce((sum, { from, to }) => sum + to - from, 0)
-  // Where fewer slots were in use, a limit of the provider or the model was the reason, its back-off, or another session.
+  // If fewer slots were in use, the reason was a limit or the back-off of the provider or model, or another session.
   const isReached = limit !== undefined && slotsInUse(tasks).some(({ value }) => value >= limit)
   return waits(tasks, msOf, isReached ? `for a slot: \`concurrency.${option}\` is ${limit}` : 'to start')
 }
@@ -134,7 +134,7 @@ function nameOf({ id, description }: TaskTimeline, redact: boolean): string {
   return redact ? id : `${id} (${brief(description, NAME_LENGTH)})`
 }
 
-/** Cuts the beginning of a long path: its end tells more. */
+/** Cuts the beginning of a long path, because its end says more. */
 function endOf(path: string): string {
   const characters = Array.from(oneLine(path))
   return characters.length <= PATH_LENGTH
@@ -142,7 +142,7 @@ function endOf(path: string): string {
     : `…${characters.slice(1 - PATH_LENGTH).join('')}`
 }
 
-/** A part that is not the whole has at most 99 %. */
+/** Formats a share; a part of the whole is at most 99 %. */
 function percent(part: number, whole: number): string {
   const share = Math.round((100 * part) / whole)
   return `${part < whole ? Math.min(share, 99) : share} %`

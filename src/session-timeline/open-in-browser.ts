@@ -1,7 +1,7 @@
 /** Opens a file in the user's browser. */
 import { spawn } from 'node:child_process'
 
-/** Resolves with whether a program took the file; false where there is no screen. */
+/** Resolves with whether a program accepted the file; false without a screen. */
 export function openInBrowser(file: string): Promise<boolean> {
   const { DISPLAY, WAYLAND_DISPLAY } = process.env
   if (process.platform === 'linux' && !DISPLAY && !WAYLAND_DISPLAY) return Promise.resolve(false)

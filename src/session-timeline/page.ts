@@ -7,14 +7,14 @@ import { STYLE } from './browser/style.ts'
 import type { SessionTimeline, TaskTexts, TaskTimeline } from './session-timeline.ts'
 import { limitTurns } from './turn-limit.ts'
 
-/** Of all texts together. */
+/** The limit of all texts together. */
 const MAX_TEXT_BYTES = 3_900_000
-/** Of all else in a page. */
+/** The limit of everything else in a page. */
 const MAX_BYTES_WITHOUT_TEXTS = 980_000
-/** Of a prompt, a result, changes or a story. */
+/** The limit of one prompt, result, list of changes or story. */
 const MAX_BYTES_OF_TEXT = 32_768
 const SMALLEST_CUT_BYTES = 64
-/** Of a name: a description, a title, an agent. */
+/** The limit of a name: a description, a title, an agent. */
 const MAX_NAME_LENGTH = 200
 const MAX_UNCUT_NAME = 10_000
 const MAX_FINDING_LENGTH = 1000
@@ -26,7 +26,7 @@ export function pageOf(timeline: SessionTimeline, script: string): string {
     /[<\u2028\u2029]/g,
     escaped,
   )
-  // A script ends at the first closing tag, also within a string.
+  // A script element ends at the first closing tag, even within a string.
   const code = script.replaceAll('\r\n', '\n').replaceAll(/<(?=\/script|!--)/gi, '\\x3C')
   const policy = [
     "default-src 'none'",
@@ -63,7 +63,7 @@ function hashOf(text: string): string {
   return `sha256-${createHash('sha256').update(text).digest('base64')}`
 }
 
-/** Sanitizes all texts, and cuts each that is too long. Texts are cut further where they are too many. */
+/** Sanitizes all texts, and cuts those that are too long; if there are too many texts, cuts them further. */
 function cut(timeline: SessionTimeline): SessionTimeline {
   const name = (text: string): string => brief(text.slice(0, MAX_UNCUT_NAME), MAX_NAME_LENGTH)
   const limit = limitOfText(timeline.tasks)
@@ -96,7 +96,7 @@ function limitOfText(tasks: readonly TaskTimeline[]): number {
   return limit
 }
 
-/** The length of a text in the page's JSON. */
+/** Returns the length of a text in the page's JSON. */
 function bytesInPage(text: string): number {
   return Buffer.byteLength(JSON.stringify(text)) + 5 * (text.match(/</g)?.length ?? 0)
 }
@@ -114,7 +114,7 @@ function cutTexts({ prompt, result, changes, story }: TaskTexts, limit: number):
   }
 }
 
-/** Cuts a text so that it has at most `limit` bytes in the page, where escapes take several each. */
+/** Cuts a text to at most `limit` bytes in the page, in which each escape takes several. */
 function cutText(text: string, limit: number): string {
   const whole = sanitize(cutMiddle(text, limit, leftOut))
   const bytes = bytesInPage(whole)

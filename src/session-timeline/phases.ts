@@ -4,7 +4,7 @@ import type { Interval, Phase, PhaseType } from './session-timeline.ts'
 
 /** The times of a run. */
 export interface RunTimes extends Interval {
-  /** When it got a slot; absent where it never did. */
+  /** When it got a slot; absent if it never did. */
   readonly startedAt?: number
 }
 

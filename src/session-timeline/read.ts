@@ -14,15 +14,15 @@ import { filesRead, lastSignOf, taskTimeline, turnsOf } from './task-timeline.ts
 export interface TimelineOptions {
   /** Leaves out titles, descriptions, prompts, results, paths and stories. */
   readonly redact?: boolean | undefined
-  /** Called after each session that was read, with how many there are. */
+  /** Called after each session that was read, with the number of sessions. */
   readonly onProgress?: ((done: number, all: number) => void) | undefined
 }
 
-/** Sessions that are read at once: each can have megabytes of messages. */
+/** How many sessions are read at once, because each can have megabytes of messages. */
 const AT_ONCE = 4
 /**
- * Messages that are asked for first, which is all that most agents have: a call costs OpenCode more than the twenty messages that
- * it returns (seen), and hundreds of sessions are read.
+ * How many messages the first call asks for; most agents have no more. A second call would cost OpenCode more than these messages
+ * (seen), and hundreds of sessions are read.
  */
 const FIRST_PAGE = 32
 /** The limit of a text of a task, in bytes of UTF-8. */

@@ -10,7 +10,7 @@ export interface SessionTimeline {
   /** Empty when redacted. */
   readonly title: string
   readonly directory: string
-  /** When it was read: what had not ended by then ends here. */
+  /** When it was read: unfinished tasks and turns end here. */
   readonly readAt: number
   /** The session's own turns, oldest first. */
   readonly turns: readonly Turn[]
@@ -18,7 +18,7 @@ export interface SessionTimeline {
   readonly tasks: readonly TaskTimeline[]
   /** Of the options in OpenCode's configuration; absent where they set none. */
   readonly limits?: { readonly total?: number; readonly commands?: number }
-  /** What stands out, in a sentence each. */
+  /** The findings, in one sentence each. */
   readonly findings: readonly string[]
   /** Whether texts were left out: titles, descriptions, prompts, results, paths and stories. */
   readonly redacted: boolean
@@ -68,7 +68,7 @@ export interface Mark {
 /** A run of a task. */
 export interface RunTimeline extends Interval {
   readonly run: number
-  /** Absent where it was not recorded: a record has the last few runs of a task. */
+  /** Absent if it was not recorded: a record has only the last few runs of a task. */
   readonly status?: TaskStatus
   /** Why it failed, as `timeout`. */
   readonly reason?: string
@@ -102,7 +102,7 @@ export interface TaskTimeline {
   readonly texts?: TaskTexts
 }
 
-/** Data, never markup. A long text is cut, and says so. */
+/** Texts are data, never markup. A cut text says how much is missing. */
 export interface TaskTexts {
   /** The prompt, or the command line. */
   readonly prompt: string

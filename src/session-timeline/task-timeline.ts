@@ -34,7 +34,7 @@ export interface TimelineContext {
 
 /** Maximum characters of a description. */
 const NAME_LENGTH = 200
-/** What the steps alone tell. */
+/** The facts that only the steps show. */
 const WAITS = 'waits for permissions and for the provider'
 
 export function taskTimeline(read: ReadTask, context: TimelineContext): TaskTimeline {
@@ -76,8 +76,8 @@ export function filesRead(messages: readonly StoredMessage[]): string[] {
 }
 
 /**
- * Returns the turns of a session's model, oldest first. A turn without an end has been cut off where another one follows it:
- * it ends at its last sign. The last one ends at `openUntil`.
+ * Returns the turns of a session's model, oldest first. A turn without an end that another turn follows was cut off: it
+ * ends at its last sign of life. The last turn ends at `openUntil`.
  */
 export function turnsOf(messages: readonly StoredMessage[], openUntil: number): Turn[] {
   const answers = answersIn(messages)
@@ -97,7 +97,7 @@ export function turnsOf(messages: readonly StoredMessage[], openUntil: number): 
   })
 }
 
-/** Returns the last time that messages and their parts tell; 0 where there is none. */
+/** Returns the last time that messages and their parts name; 0 if there is none. */
 export function lastSignOf(messages: readonly Pick<StoredMessage, 'info' | 'parts'>[]): number {
   const times = messages.flatMap(({ info, parts }) => [
     info.time.created,

@@ -12,7 +12,7 @@ import { connectToSession } from './read.ts'
 import { writeTimeline } from './timeline-file.ts'
 
 const PREFIX = 'opencode-background timeline: '
-/** Plugins of the user load at the start. */
+/** Generous, because the plugins of the user load at the start. */
 const START_LIMIT_MS = 60_000
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
@@ -56,7 +56,7 @@ async function startServer(): Promise<{ readonly url: string; close(): void }> {
   for (const name of SIGNALS)
     process.once(name, () => {
       stopping.abort()
-      // The handler is gone by now, so that the signal ends this process.
+      // The handler was removed, so that the signal now ends this process.
       process.kill(process.pid, name)
     })
   // The server inherits the environment.

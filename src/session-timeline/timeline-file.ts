@@ -25,7 +25,7 @@ export async function writeTimeline(
   return open && openInBrowser(file)
 }
 
-/** Writes a file that its owner alone can read, also where it exists with another mode. */
+/** Writes a file that only its owner can read, even if it exists with another mode. */
 function writePrivately(file: string, text: string): void {
   const handle = openSync(file, 'w', 0o600)
   try {

@@ -1,4 +1,4 @@
-/** Limits the turns that a page holds: their number alone would make that of many long tasks too large. Pure. */
+/** Limits the turns in a page, because those of many long tasks alone would make it too large. Pure. */
 import { compact } from './browser/compact.ts'
 import type { SessionTimeline, TaskTimeline, Turn } from './session-timeline.ts'
 
@@ -17,7 +17,7 @@ export function limitTurns(timeline: SessionTimeline, maxBytes: number): Session
   return { ...timeline, tasks: timeline.tasks.map((task) => withNewest(task, limit)) }
 }
 
-/** The cost of the turns that are left out stays, where the last of them ended. */
+/** Keeps the cost of the omitted turns, as a cost at the end of the last of them. */
 function withNewest(task: TaskTimeline, limit: number): TaskTimeline {
   const old = task.turns.slice(0, -limit)
   const last = old.at(-1)
@@ -37,7 +37,7 @@ function withoutTexts({ texts: _, ...task }: TaskTimeline): TaskTimeline {
   return task
 }
 
-/** The length of a value in the page's JSON, with a comma. */
+/** Returns the length of a value in the page's JSON, with a comma. */
 function lengthOf(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value).replaceAll('<', '\\u003c')) + 1
 }

@@ -18,7 +18,7 @@ interface Ports {
   readonly show: (text: string) => void
 }
 
-/** Time for the view to announce itself, long because a terminal UI that is still starting is slow. */
+/** Time for the view to announce itself; long, because a terminal UI starts slowly. */
 const ANNOUNCED_WITHIN_MS = 10_000
 const SAID = 'view-hint'
 const TEXT =

@@ -31,7 +31,7 @@ export function newSteerID({ id, run }: RunOfTask, at: number): string {
   return messageID(`prompt ${id} ${run} ${randomBytes(8).toString('hex')}`, at)
 }
 
-/** Returns the id of the message that tells an agent that its budget, as `budget` has its limits, is nearly spent. */
+/** Returns the id of the message that warns an agent that its budget is nearly spent. `budget`: the key of the budget. */
 export function newBudgetSteerID(taskID: string, budget: string, at: number): string {
   return messageID(`budget ${taskID} ${budget}`, at)
 }

@@ -4,12 +4,12 @@
  *   pending → starting → running ⇄ waiting → completed | failed | cancelled
  *      └─────────┴─────────────────────────→ failed | cancelled
  *
- * A `pending` task waits for a slot, or for the tasks of its `after` first, a `starting` one has a slot and is being prompted, a `running` one was prompted, a
- * `waiting` one continues when the user has answered its permission requests, which can arrive before the prompt is
- * acknowledged. The last three states end the run; only the next run of the task leaves them, which begins as `pending`.
- * `transition` alone defines this. The store dispatches events, and returns whether the event took effect.
- * It depends on the facts of a task, such as a prompt, and not on its kind of work.
- * All times are milliseconds since the Unix epoch.
+ * `pending`: it waits for the tasks of its `after`, then for a slot. `starting`: it has a slot and is being prompted. `running`: it
+ * was prompted. `waiting`: it continues when the user has answered its permission requests, which can arrive before the prompt
+ * is acknowledged. The last three states end the run. Only the next run of the task leaves them, and begins as `pending`.
+ *
+ * Only `transition` defines this. It depends on the facts of a task, such as a prompt, and not on its kind of work. The store
+ * dispatches events, and returns whether the event took effect. All times are milliseconds since the Unix epoch.
  */
 import type { Work } from '../work/kinds.ts'
 import { STATUSES } from './status.ts'
@@ -330,7 +330,7 @@ export function isEnded(task: Task): task is EndedTask {
   return STATUSES[task.status].stage === 'ended'
 }
 
-/** How many runs of a task that a restart has cut off are continued by themselves, with the option `afterRestart`. */
+/** How many cut-off runs of a task the option `afterRestart` continues. */
 const CONTINUED_RUNS = 2
 
 /** Whether a run ended because its host stopped. */
@@ -338,7 +338,7 @@ export function isCutOff(end: Task | EarlierRun): boolean {
   return end.status === 'failed' && end.failure.reason === 'interrupted'
 }
 
-/** Whether a cut-off task is continued no more, because restarts have cut off too many of its runs. */
+/** Whether a cut-off task is not continued any more, because restarts have cut off too many of its runs. */
 export function isCutOffTooOften(task: Task): boolean {
   const { earlier = [] } = { earlier: undefined, ...task }
   return [...earlier, task].filter(isCutOff).length > CONTINUED_RUNS
@@ -536,7 +536,7 @@ function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
     waitedFor,
     ...rest
   } = task
-  // The end takes the remaining fields: the compiler names a field that an end does not have.
+  // The end gets the remaining fields: the compiler names a field that an end does not have.
   type Surplus = Exclude<keyof typeof rest, keyof EarlierRun>
   const ends = [...earlier, { run, ...(rest satisfies { readonly [Key in Surplus]?: never }) }]
   const dropped = ends.slice(0, -EARLIER_RUNS)

@@ -50,7 +50,7 @@ export function ends(
   const half = { bytes: Math.floor(limits.bytes / 2), lines: Math.floor(limits.lines / 2) }
   const head = pageOf(whole, half)
   const from = Math.max(head.next, tailStart(bytes, half))
-  // The halves can cover the text, because a tag across their border is escaped (longer) only in the whole.
+  // The halves can cover the whole text, because a tag across their border is escaped, and so longer, only in the whole text.
   if (from === head.next) return text
   const leftOut = marker(from - head.next, head.next)
   return `${head.text.replace(/\n$/, '')}\n${leftOut}\n${textOf(bytes.subarray(from))}`

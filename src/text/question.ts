@@ -6,7 +6,7 @@ export interface Asked {
   readonly rest: string
 }
 
-/** Tells an agent how to ask. It is the `system` of each prompt, so that the prompt stays as its author wrote it. */
+/** Tells an agent how to ask. It is the `system` text of each prompt, so that the prompt itself stays as it was written. */
 export const HOW_TO_ASK =
   'You cannot ask the user. If you need an answer to go on, end your final answer with <question>…</question>, outside ' +
   'of code: the session that gave you this task reads it, and answers here.'

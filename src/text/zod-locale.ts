@@ -1,5 +1,5 @@
 /**
- * English messages for parse errors, because `zod/mini` has none. Those of zod itself, of which these are a part, would be 1 %
+ * English messages for parse errors, because `zod/mini` has none. They are a part of zod's own messages, all of which would be 1 %
  * of the plugin's code.
  */
 import type { core } from 'zod/mini'

@@ -43,7 +43,7 @@ export const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
 const LIKE_AN_ID = /^\W*(?:(?:bg|ses)_\w+|[0-9a-f]{8})\W*$/i
 const NAME_OF_WORK = ['description', 'label', 'task_id']
 
-/** Flags of other tools for behaviour that these tools always have. */
+/** Flags of other tools for behaviour that our tools always have. */
 const GIVEN_ANYHOW: ReadonlySet<string> = new Set(['runinbackground', 'isbackground', 'background'])
 
 /** Arguments whose value is a name, for which `none` means that it is omitted. */

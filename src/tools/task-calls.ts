@@ -1,4 +1,7 @@
-/** What `background_task` does. Loaded with its first call, because each OpenCode would read the code at its start. */
+/**
+ * Executes `background_task`. A bundle of its own that its first call loads, because each OpenCode would read the code at its
+ * start.
+ */
 import type { BackgroundManager } from '../manager.ts'
 import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'

@@ -36,7 +36,7 @@ export interface TaskView {
   /** The sum over all runs. */
   readonly tokens: number
   readonly cost: number
-  /** Those of the run at work, because its record has only those of ended runs. */
+  /** The calls of the present run, because a record has only those of ended runs. */
   readonly toolCalls: number
 }
 

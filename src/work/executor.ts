@@ -101,7 +101,10 @@ export class Executor {
     return true
   }
 
-  /** Interrupts all unfinished tasks but those elsewhere, which a later process resumes. OpenCode has already aborted their sessions (contract 9.4). */
+  /**
+   * Interrupts all unfinished tasks but those elsewhere, which a later process resumes. OpenCode has already aborted their
+   * sessions (contract 9.4).
+   */
   dispose(): void {
     for (const task of this.#ports.store.all()) {
       if (this.#ports.kindOf(task).isElsewhere || goesOn(task)) continue
@@ -142,7 +145,7 @@ export class Executor {
   }
 }
 
-/** Whether the work of a task goes on when this process ends. */
+/** Whether the work of a task continues when this process ends. */
 function goesOn(task: Task): boolean {
   return machineOf(task)?.sessionID !== undefined
 }

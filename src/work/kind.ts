@@ -15,7 +15,7 @@ import type { Queue } from './queue.ts'
 
 export interface WorkKind<Kind extends Task> {
   readonly queue: Pick<Queue, 'add' | 'remove' | 'placeOf'>
-  /** Whether the work goes on when this process ends, so that its end comes later. */
+  /** Whether the work continues when this process ends, so that a later process observes its end. */
   readonly isElsewhere?: boolean
   /** The time limit of a run in milliseconds; 0: no limit. */
   timeLimitOf(task: Kind): number
@@ -37,7 +37,7 @@ export interface WorkKind<Kind extends Task> {
   /** Reads the output and the messages of a task. Rejects with a `HostError`. */
   report(task: Kind, options: ReportOptions): Promise<WorkReport>
 
-  // A kind leaves out what does not apply to it.
+  // A kind omits the members that do not apply to it.
 
   /** Whether a run continues past its time limit. */
   outlivesLimit?(task: Kind): boolean

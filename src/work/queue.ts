@@ -19,7 +19,7 @@ export interface QueueEntry {
   readonly parentID: string
   /** Absent if the work has no model, or OpenCode will choose it; then only the total limit applies. */
   readonly model?: TaskModel
-  /** Absent where the work is done here. */
+  /** Absent if the work is done here. */
   readonly place?: { readonly type: 'machine'; readonly name: string } | { readonly type: 'fleet' }
 }
 

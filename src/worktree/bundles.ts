@@ -40,10 +40,10 @@ export interface BundleHeader {
 
 const TASK_ID = /^bg_[0-9a-f]{8}$/
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
-/** The limits of a header: far more than a repository with many branches causes. */
+/** The limits of a header, far above those of a repository with many branches. */
 const HEADER_BYTES = 1_000_000
 const NAMED = 3
-/** Faults of old histories that harm nobody, and that hosts of repositories accept too. */
+/** Harmless faults of old histories, which hosts of repositories accept too. */
 const ACCEPTED = ['zeroPaddedFilemode', 'missingSpaceBeforeDate', 'badTimezone']
 
 /** Returns the ref of a transfer. Throws a `GitError` for an id that is not ours, because it would name another place. */
@@ -83,7 +83,7 @@ export async function makeBundle(
   }
 }
 
-/** Returns the commits of these that a repository lacks. Throws a `GitError` for a text that is no hash. */
+/** Returns those of the commits that a repository lacks. Throws a `GitError` for a text that is no hash. */
 export async function lackingCommits(
   git: Git,
   checkout: string,
@@ -182,7 +182,7 @@ async function unpack(
   const env = { GIT_OBJECT_DIRECTORY: own }
   try {
     await mkdir(join(own, 'info'))
-    // Not by a variable, in which a colon would separate paths.
+    // Not by an environment variable, because a colon in the path would separate two paths there.
     await writeFile(join(own, 'info', 'alternates'), `${objects}\n`)
     const strict = `--strict=${ACCEPTED.map((fault) => `${fault}=ignore`).join(',')}`
     const index = ['index-pack', '--stdin', '--fix-thin', strict, `--max-input-size=${BUNDLE_BYTES}`]
@@ -191,7 +191,7 @@ async function unpack(
       git(directory, args, { ...options, env })
     if ((await commitOf(at, checkout, commit)) === undefined)
       throw bad(`the received bundle lacks its commit ${commit.slice(0, 12)}`)
-    // A bundle that builds on commits of ours is of this repository.
+    // A bundle that builds on commits of this repository belongs to it.
     if (needs.length === 0) {
       const known = new Set(await rootsOf(git, checkout))
       const roots = await rootsOf(at, checkout, commit)

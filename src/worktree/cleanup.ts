@@ -1,5 +1,5 @@
 /**
- * Removes the worktrees of ended tasks that the user needs no more. No commit is lost with a branch, because our refs keep it
+ * Removes the worktrees of ended tasks that the user no longer needs. No commit is lost with a branch, because our refs keep it
  * (`refs.ts`). `removeDirectory` refuses to delete files that no commit has.
  *
  *   applied or merged, without other changes → remove directory and branch

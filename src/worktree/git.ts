@@ -27,7 +27,7 @@ export type Git = (directory: string, args: readonly string[], options?: GitOpti
 
 /**
  * Why git failed: `missing` (there is no git), `timeout`, `locked` (another git is at work), `large` (its output exceeds
- * the maximum), `bad` (what was received is not what was agreed on, and never will be), or `refused`, with the first line of what it
+ * the maximum), `bad` (the received data is invalid, and a retry cannot help), or `refused`, with the first line of what it
  * wrote.
  */
 export class GitError extends Error {

@@ -33,13 +33,13 @@ export async function commitsAt(git: Git, checkout: string, remote: string): Pro
   return [...new Set(stdout.split('\n').filter((line) => line !== ''))]
 }
 
-/** Returns the labels of the projects that a clone is of, by their first commits. */
+/** Returns the labels of the projects of a clone, one for each of its first commits. */
 export async function projectsOf(git: Git, checkout: string, from = 'HEAD'): Promise<string[]> {
   const roots = await rootsOf(git, checkout, from)
   return roots.toSorted().map((root) => `project:${root}`)
 }
 
-/** Makes what brings a commit to a reader who has the commits `known`. Rejects with a `GitError`. */
+/** Packs a commit for a reader that has the commits `known`. Rejects with a `GitError`. */
 export async function send(
   git: Git,
   checkout: string,
@@ -91,7 +91,7 @@ export async function checkpointOf(git: Git, { root }: Worktree, taskID: string)
 }
 
 /**
- * Rejects with a `GitError` unless a commit has this directory. A link on the way would lead an agent out of its tree.
+ * Rejects with a `GitError` unless a commit has this directory. A link in the path would lead an agent out of its tree.
  *
  * @param prefix from the top of the repository, '' or with a trailing slash
  */

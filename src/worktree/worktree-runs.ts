@@ -34,7 +34,7 @@ export interface WorktreePlaces {
   readonly root: string
 }
 
-/** Follows the events of a session in another directory until `signal`. Resolves when they come. */
+/** Follows the events of a session in another directory until `signal`. Resolves when they arrive. */
 export type WorktreeFollower = (sessionID: string, directory: string, signal: AbortSignal) => Promise<void>
 
 interface Ports extends SetupPorts {

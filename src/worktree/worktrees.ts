@@ -50,7 +50,7 @@ export interface TreeTask {
 export interface TreePlan {
   /** The commit from which the tree is made; default: the state of the checkout. */
   readonly start?: string
-  /** Whether the task works in another clone, so that there is no directory here. */
+  /** Whether the task works in another clone, and has no directory here. */
   readonly isElsewhere?: boolean
   /** Whether files that git does not track yet are left out. */
   readonly isTrackedOnly?: boolean

@@ -26,18 +26,21 @@ const PER_DOLLAR = 1_000_000
  */
 type CompactTurn = readonly number[]
 
-/** The run, from, duration, status (empty: not recorded), reason, then three numbers for each phase: its type, its start since the run's, duration. */
+/**
+ * The run, from, duration, status (empty: not recorded), reason, then three numbers for each phase: its type, its start since
+ * the run's, duration.
+ */
 type CompactRun = readonly [number, number, number, TaskStatus | '', string, ...number[]]
 
 type CompactTask = Omit<TaskTimeline, 'runs' | 'turns' | 'marks'> & {
   readonly runs: readonly CompactRun[]
   readonly turns: readonly CompactTurn[]
-  /** Two numbers for each: its type, and its time. */
+  /** Two numbers for each mark: its type, and its time. */
   readonly marks: readonly number[]
 }
 
 export interface CompactTimeline {
-  /** All times but `readAt` count from here. */
+  /** All other times except `readAt` are relative to this one. */
   readonly start: number
   /** The names of models and tools; the first is empty. */
   readonly words: readonly string[]

@@ -1,8 +1,8 @@
 /** The table as CSV (RFC 4180). Pure. */
 
 /**
- * Spreadsheets run a cell that begins so as a formula; also with the wide forms of East Asian keyboards, after blanks, and tab and
- * carriage return themselves.
+ * Spreadsheets execute a cell that begins like this as a formula: also with the wide forms of East Asian keyboards, after
+ * blanks, and with a tab or a carriage return.
  */
 const FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r]/
 

@@ -1,10 +1,10 @@
-/** All that is known of a task, in a dialog. Its texts are data: they become text alone. */
+/** The dialog with the details of a task. Its texts are data, and never become markup. */
 import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { html } from './elements.ts'
 import { dateOf, END_SIGNS, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf, wordOf } from './words.ts'
 import type { SessionTimeline, TaskTimeline } from '../session-timeline.ts'
 
-/** At the beginning of a line of a story. */
+/** The time at the beginning of a line of a story. */
 const TIME_OF_STEP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/gm
 
 export class Details {
@@ -12,11 +12,11 @@ export class Details {
   readonly #timeline: SessionTimeline
   readonly #startedAt: number
 
-  /** @param startedAt of the session: times of another day name it */
+  /** @param startedAt of the session: times on another day show their date */
   constructor(timeline: SessionTimeline, startedAt: number) {
     this.#timeline = timeline
     this.#startedAt = startedAt
-    // A click beside it closes it.
+    // A click outside of the dialog closes it.
     this.node.addEventListener('click', ({ target }) => {
       if (target === this.node) this.node.close()
     })

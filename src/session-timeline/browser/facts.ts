@@ -1,9 +1,9 @@
-/** What the tooltip says of a row at a time. Pure. */
+/** The facts that the tooltip shows about a row at one point in time. Pure. */
 import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { dateOf, endTypeOf, endWord, MARK_WORDS, PHASE_WORDS, timeOf } from './words.ts'
 import type { Interval, SessionTimeline, TaskTimeline, Turn } from '../session-timeline.ts'
 
-/** The title, then a line each. */
+/** Returns the title, then one line for each fact. */
 export function factsOfTask(
   task: TaskTimeline,
   { readAt, startedAt }: { readonly readAt: number; readonly startedAt: number },

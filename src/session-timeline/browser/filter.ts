@@ -1,8 +1,8 @@
-/** Which tasks the page shows. Pure. */
+/** Filters the tasks that the page shows. Pure. */
 import { endTypeOf } from './words.ts'
 import type { TaskTimeline } from '../session-timeline.ts'
 
-/** An empty text does not restrict. */
+/** An empty text filters nothing. */
 export interface Criteria {
   readonly search: string
   readonly agent: string

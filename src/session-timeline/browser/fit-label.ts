@@ -1,7 +1,7 @@
-/** Cuts labels to a width: SVG does not. */
+/** Cuts labels to a width, because SVG does not. */
 
 const FONT_FAMILY = '"Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-/** More is not measured: no label shows it. */
+/** Longer texts are cut before they are measured, because no label is so wide. */
 const LONGEST = 200
 
 let context: CanvasRenderingContext2D | null | undefined

@@ -1,4 +1,4 @@
-/** What the shapes of the picture mean. */
+/** The legend: the meaning of the picture's shapes. */
 import { html, svg } from './elements.ts'
 import { crosses, marks, type Plot } from './shapes.ts'
 import { MARK_WORDS, PHASE_WORDS, TOOL_WORDS } from './words.ts'
@@ -45,7 +45,7 @@ function entry(name: string, [type, d]: readonly [string, string]): HTMLElement 
   return html('li', {}, picture, name)
 }
 
-/** The hatchings that the style refers to. */
+/** Returns the hatchings that the style refers to. */
 export function patterns(): SVGElement {
   const pattern = (id: string, size: number, d: string): SVGElement =>
     svg(

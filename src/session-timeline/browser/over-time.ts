@@ -1,13 +1,13 @@
 /** Slots in use and cost, over time. Pure. */
 import type { PhaseType, SessionTimeline, TaskTimeline } from '../session-timeline.ts'
 
-/** From `at` on, until the next step. */
+/** A value from `at` until the next step. */
 export interface Step {
   readonly at: number
   readonly value: number
 }
 
-/** In these phases a run holds a slot. */
+/** The phases in which a run holds a slot. */
 const HOLDS_SLOT: ReadonlySet<PhaseType> = new Set(['working', 'permission', 'retry'])
 
 export function slotsInUse(tasks: readonly TaskTimeline[]): Step[] {
@@ -22,13 +22,13 @@ export function slotsInUse(tasks: readonly TaskTimeline[]): Step[] {
   )
 }
 
-/** The cost of all turns so far: a turn's is known at its end. */
+/** Returns the cost of all turns so far; the cost of a turn is known at its end. */
 export function costOverTime({ turns, tasks }: Pick<SessionTimeline, 'turns' | 'tasks'>): Step[] {
   const all = [...turns, ...tasks.flatMap((task) => task.turns)]
   return summed(all.map(({ to, cost }) => ({ at: to, value: cost })))
 }
 
-/** Sums changes up to steps, one for each time. */
+/** Adds changes up to steps, one for each time. */
 function summed(changes: readonly Step[]): Step[] {
   const steps: { at: number; value: number }[] = []
   let sum = 0

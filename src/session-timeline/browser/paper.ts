@@ -1,4 +1,4 @@
-/** The rows on paper: in pictures of some rows each, because a page break goes through a picture that is higher than a page. */
+/** Prints the rows in several small pictures, because a page break would cut through a picture that is higher than a page. */
 import { svg } from './elements.ts'
 import type { Row } from './rows.ts'
 
@@ -12,7 +12,7 @@ interface PrintedRow {
 /**
  * Moves the rows' nodes into pictures.
  *
- * @param shared copied into each of them
+ * @param shared nodes that are copied into each picture
  */
 export function slicesOf(
   printed: readonly PrintedRow[],

@@ -1,6 +1,6 @@
 /**
- * The picture of a session: a row a task over time, with slots and cost beneath. Only the visible rows have nodes, and a pan or
- * zoom changes attributes of those alone.
+ * The picture of a session: a row for each task over time, with slots and cost beneath. Only the visible rows have nodes, and a
+ * pan or zoom changes attributes of those alone.
  */
 import { axisTop } from 'd3-axis'
 import { scaleTime, type ScaleTime } from 'd3-scale'
@@ -18,7 +18,7 @@ import { tickOf } from './words.ts'
 import type { Interval, SessionTimeline, TaskTimeline } from '../session-timeline.ts'
 
 const AXIS_HEIGHT = 30
-/** At the closest zoom the plot shows this much. */
+/** The shortest stretch of time that a zoom shows. */
 const SHORTEST_SHOWN_MS = 1000
 /** The width on paper; the print style scales it to the page. */
 const PRINT_WIDTH = 900
@@ -26,10 +26,10 @@ const ZOOM_STEP = 1.6
 const NEAR_PIXELS = 4
 /** Half the width of an axis' label. */
 const LABEL_ROOM = 24
-/** A part of the plot's width. */
+/** How far a key pans, as a share of the plot's width. */
 const PAN_STEP = 0.15
 
-/** Of a task that waited for another, with the rows of both. */
+/** A task that waited for another, with the rows of both. */
 interface DependencyEnds {
   readonly ids: readonly string[]
   readonly endedAt: number
@@ -42,7 +42,7 @@ export interface Pointed {
   readonly row: Row
   /** The time at the pointer; absent beside the plot, and for the keyboard. */
   readonly at?: number
-  /** How long a few pixels are. */
+  /** The time that a few pixels span. */
   readonly nearMs: number
   readonly x: number
   readonly y: number
@@ -81,7 +81,7 @@ export class Picture {
   readonly #highestCost: number
   #columns: Columns = { width: 0, left: 0, right: 0, hasDuration: true }
   #rows: Row[] = []
-  /** Of the rows without the headings of groups, from 1. */
+  /** The position of each row, from 1, without the headings of groups. */
   #positions: ReadonlyMap<Row, number> = new Map()
   #dependencyEnds: readonly DependencyEnds[] = []
   readonly #views = new Map<number, RowView>()
@@ -148,7 +148,7 @@ export class Picture {
     this.#svg.addEventListener('blur', () => {
       this.#handlers.onPoint()
     })
-    // A sideways wheel pans; the other scrolls.
+    // A horizontal wheel pans the plot; a vertical one scrolls the page.
     this.#svg.addEventListener(
       'wheel',
       (event) => {
@@ -166,7 +166,7 @@ export class Picture {
     const onPrint = (isPrinted: boolean): void => {
       if (this.#isPrinted === isPrinted) return
       this.#isPrinted = isPrinted
-      // Paper shows everything, since nobody can zoom out of it.
+      // Paper shows the whole time, because a reader of paper cannot zoom out.
       const shown = this.#x.domain()
       this.#x.domain(isPrinted ? this.#base.domain() : onScreen)
       onScreen = shown
@@ -242,7 +242,7 @@ export class Picture {
 
   #onZoom({ transform, sourceEvent }: D3ZoomEvent<SVGSVGElement, unknown>): void {
     this.#x = transform.rescaleX(this.#base)
-    // What was pointed at is elsewhere now.
+    // The details were about the time that was under the pointer before.
     this.#handlers.onPoint()
     // A drag scrolls as well.
     if (sourceEvent instanceof MouseEvent && sourceEvent.type === 'mousemove')
@@ -420,7 +420,7 @@ export class Picture {
     return this.#x.invert(left + NEAR_PIXELS).getTime() - this.#x.invert(left).getTime()
   }
 
-  /** Whether the key has a meaning here. */
+  /** Handles a key. Returns whether it has a meaning here. */
   #onKey({ key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
     if (ctrlKey || metaKey || altKey) return false
     const panned = (this.#columns.right - this.#columns.left) * PAN_STEP
@@ -454,7 +454,7 @@ function dependencyEndsOf(rows: readonly Row[]): DependencyEnds[] {
       if (!first) return []
       return {
         ids: [id, task.id],
-        // The other task may have had more runs since.
+        // The other task may have started another run since.
         endedAt: completedBy(first.drawing.task, startedAt) ?? Math.min(first.drawing.to, startedAt),
         startedAt,
         endedY: first.top + BAR_MIDDLE,

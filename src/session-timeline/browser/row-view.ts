@@ -1,4 +1,4 @@
-/** The nodes of a row of the picture. They are used again for another row when this one is scrolled away. */
+/** The nodes of a row of the picture, which are reused for another row when this one is scrolled away. */
 import { counted, formatCost, formatDuration } from '../../text/format.ts'
 import { svg, setAttributes, setText } from './elements.ts'
 import { fit } from './fit-label.ts'
@@ -30,13 +30,13 @@ export interface Scene {
   readonly highestCost: number
 }
 
-/** From the top of a row. */
+/** The distance of a bar from the top of its row. */
 const BAR_TOP = 11
 const BAR_HEIGHT = 17
 export const BAR_MIDDLE = BAR_TOP + BAR_HEIGHT / 2
 const MODEL_HEIGHT = 7
 const TOOL_TOP = 19
-/** Where the ticks of each type of tool are, so that they differ without colour. */
+/** The position and height of the ticks of each type of tool, so that they differ without colour. */
 const TICKS = { read: [5, 4], edit: [0, 9], shell: [0, 4], other: [3.5, 2] } as const
 
 const PHASE_TYPES = Object.keys(PHASE_WORDS) as PhaseType[]
@@ -69,7 +69,7 @@ export class RowView {
       this.#path('end-shape'),
       this.#path('beyond'),
       ...markPaths,
-      // Blanks are not drawn. They separate the words for who reads the row as a text.
+      // Blanks are not drawn: they separate the words for a screen reader.
       ...[this.#label, this.#end, this.#duration, this.#cost].flatMap((text) => [text, ' ']),
       this.#costBar,
     )
@@ -179,7 +179,7 @@ export class RowView {
   }
 }
 
-/** What the row shows by shapes, or cuts. */
+/** Returns what the row shows only as shapes, or cuts off. */
 function factsOf({ task, marks: byType }: TaskDrawing): string[] {
   return [
     task.description || task.id,

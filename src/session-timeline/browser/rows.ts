@@ -17,7 +17,7 @@ export type Row = Place &
     | { readonly type: 'task'; readonly drawing: TaskDrawing }
   )
 
-/** Agents in order of their first task, as the tasks of each. */
+/** Returns the rows: agents in the order of their first tasks, each followed by its tasks in order. */
 export function rowsOf(drawings: readonly TaskDrawing[]): Row[] {
   const groups = new Map<string, TaskDrawing[]>()
   for (const drawing of drawings.toSorted((a, b) => rank(a) - rank(b) || a.from - b.from)) {

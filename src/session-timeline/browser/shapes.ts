@@ -1,4 +1,4 @@
-/** The path data of what a row shows. A path has all shapes of one kind, so that a row has few nodes however much happened. */
+/** Makes the path data of a row. One path has all shapes of a kind, so that a row has few nodes however much happened. */
 import type { Interval, MarkType } from '../session-timeline.ts'
 import type { EndType } from './words.ts'
 
@@ -12,7 +12,7 @@ export interface Plot {
 /** Below this, gaps are not visible, and bars are made wider. */
 const PIXEL = 1
 
-/** Rectangles for intervals in order of their start. Those that no gap of a pixel separates become one. */
+/** Returns rectangles for intervals in the order of their starts. Intervals less than a pixel apart become one. */
 export function bars(intervals: readonly Interval[], plot: Plot, y: number, height: number): string {
   let path = ''
   let start = Number.NaN
@@ -63,7 +63,7 @@ export function crosses(intervals: readonly Interval[], plot: Plot, y: number): 
     .join('')
 }
 
-/** At the end of a run, from `y` down. */
+/** The shapes at the end of a run, from `y` down. */
 const END_SHAPES: Readonly<Record<EndType, (x: number, y: number) => string>> = {
   done: (x, y) => `M${x} ${y}v17`,
   error: (x, y) => `M${x - 4} ${y + 4.5}l8 8m0-8l-8 8`,
@@ -76,7 +76,7 @@ export function endShape(type: EndType, at: number, plot: Plot, y: number): stri
   return x >= plot.left && x <= plot.right ? END_SHAPES[type](x, y) : ''
 }
 
-/** Points to a task that is wholly beside the shown stretch of time. */
+/** Returns a mark at the edge for a task that lies entirely outside of the shown stretch of time. */
 export function beyond({ from, to }: Interval, { x, left, right }: Plot, y: number): string {
   if (x(to) < left) return `M${left + 7} ${y - 4}l-4 4l4 4`
   return x(from) > right ? `M${right - 7} ${y - 4}l4 4l-4 4` : ''

@@ -8,11 +8,11 @@ import type { TaskTimeline } from '../session-timeline.ts'
 
 interface Column {
   readonly name: string
-  /** By this the table sorts, and the CSV has it unless `csv` says otherwise. */
+  /** The value by which the table sorts. The CSV has it too, unless `csv` is set. */
   readonly value: (drawing: TaskDrawing) => string | number
   /** @param startedAt of the session */
   readonly text: (drawing: TaskDrawing, startedAt: number) => string
-  /** In the CSV. */
+  /** The name of the column in the CSV; default: its name here. */
   readonly csvName?: string
   readonly csv?: (drawing: TaskDrawing) => string | number
   readonly sum?: (sum: number) => string
@@ -92,7 +92,7 @@ export class Table {
 
   readonly #startedAt: number
 
-  /** @param startedAt of the session: times of another day name it */
+  /** @param startedAt of the session: times on another day show their date */
   constructor(startedAt: number, onOpen: (task: TaskTimeline) => void) {
     this.#startedAt = startedAt
     this.#onOpen = onOpen
@@ -134,7 +134,7 @@ export class Table {
     ])
   }
 
-  /** The same column again turns the order around. */
+  /** Sorts by a column; sorting by it again reverses the order. */
   #sortBy(column: string): void {
     const isSame = this.#sorting.column === column
     this.#sorting = { column, isDescending: isSame ? !this.#sorting.isDescending : NUMBERS.has(column) }

@@ -32,7 +32,7 @@ export interface TaskDrawing extends Activity {
   readonly marks: Readonly<Record<MarkType, readonly number[]>>
 }
 
-/** @param stopped when a turn stands still: it waits for a permission or for its provider */
+/** @param stopped the intervals in which a turn waits for a permission or for its provider */
 export function activityOf(turns: readonly Turn[], stopped: readonly Interval[] = []): Activity {
   const tools: Record<ToolType, Interval[]> = { read: [], edit: [], shell: [], other: [] }
   const failed: ToolSpan[] = []
@@ -43,7 +43,7 @@ export function activityOf(turns: readonly Turn[], stopped: readonly Interval[] 
   return { model: turns.flatMap((turn) => without(turn, [...turn.tools, ...stopped])), tools, failed }
 }
 
-/** Returns the parts of an interval in which none of the others is. */
+/** Returns the parts of an interval that none of the others covers. */
 function without({ from, to }: Interval, others: readonly Interval[]): Interval[] {
   const parts: Interval[] = []
   let at = from

@@ -1,4 +1,4 @@
-/** The parts of the page, and how they follow the search and the filters. */
+/** Builds the page, and updates its parts when the search or the filters change. */
 import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { Details } from './details.ts'
 import { html } from './elements.ts'
@@ -60,7 +60,7 @@ export class TimelinePage {
     addEventListener('keydown', (event) => {
       this.#onKey(event)
     })
-    // The picture needs its width, and so must be in the page.
+    // The picture must be in the page before it can measure its width.
     queueMicrotask(() => {
       this.#refresh()
     })
@@ -238,7 +238,7 @@ export class TimelinePage {
       await navigator.clipboard.writeText(csv)
       this.#copied.textContent = 'Copied.'
     } catch {
-      // Some browsers forbid it to a page from a file: the user copies the text then.
+      // Some browsers forbid that to a page from a file: then the user copies the text.
       const text = html('textarea', { class: 'csv', readonly: '', rows: 6, 'aria-label': 'The table as CSV' })
       text.value = csv
       this.#copied.replaceChildren('The browser did not allow it. Copy this:', text)

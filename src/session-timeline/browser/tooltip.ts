@@ -1,4 +1,4 @@
-/** The details of what the pointer is at, beside it. The row's label has the same for a screen reader. */
+/** Shows details beside the pointer. A screen reader gets them from the row's label. */
 import { html } from './elements.ts'
 
 const GAP = 14

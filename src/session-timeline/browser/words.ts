@@ -68,18 +68,18 @@ const TIME_OF_DAY = new Intl.DateTimeFormat(undefined, {
 const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' })
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' })
 
-/** `14:03:07`; `27 Nov, 14:03:07` where that is another day than that of `dayOf`. */
+/** `14:03:07`; `27 Nov, 14:03:07` if that is another day than the day of `dayOf`. */
 export function timeOf(at: number, dayOf: number): string {
   const day = DAY.format(at)
   return day === DAY.format(dayOf) ? TIME.format(at) : `${day}, ${TIME.format(at)}`
 }
 
-/** With the date. */
+/** Formats a time with its date. */
 export function dateOf(at: number): string {
   return DATE.format(at)
 }
 
-/** For a tick of an axis: without seconds where it has none, the day at midnight. */
+/** Formats the tick of an axis: without seconds if they are 0, and as the day at midnight. */
 export function tickOf(date: Date): string {
   if (date.getMilliseconds() !== 0) return `${TIME.format(date)}.${Math.floor(date.getMilliseconds() / 100)}`
   if (date.getSeconds() !== 0) return TIME.format(date)

@@ -35,16 +35,16 @@ export interface LaunchRequest {
   /** What all runs of the task may use together. Default, for each limit: the option `budget.task`. */
   readonly budget?: Budget | undefined
   /**
-   * Where the agent works: the name of a machine of the option `machines`, a label of some, a label of the option `fleet`, or `any`:
-   * a worker of the fleet, else any machine. It works in a worktree there, and its changes come back as a branch. Default: at this
-   * OpenCode.
+   * Where the agent works: the name of a machine of the option `machines`, a label of some, a label of the option `fleet`, or
+   * `any`: a worker of the fleet, else any machine. It works in a worktree there, and its changes come back as a branch.
+   * Default: at this OpenCode.
    */
   readonly where?: string | undefined
   /** The ids of tasks of the same session: the agent starts once all have completed, with their results in its prompt. */
   readonly after?: readonly string[] | undefined
 }
 
-/** The word of `where` for any worker. */
+/** The value of `where` for any worker or machine. */
 export const ANYWHERE = 'any'
 
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
@@ -52,15 +52,15 @@ const CHILD_DENIES = ['task', 'question']
 
 interface Ports {
   readonly catalogue: Catalogue
-  /** Our tools, which no child gets. */
+  /** The names of our tools, which no child gets. */
   readonly names: ToolNames
   readonly worktrees: () => Promise<WorktreeRuns>
   readonly machines: () => Promise<MachineRuns>
-  /** Whether an agent works in a worktree of its own, unless the request says. */
+  /** Whether an agent works in a worktree of its own by default. */
   readonly isIsolated: (agent: string) => boolean
   /** The budget of a task whose request has none. */
   readonly budget: Budget
-  /** The words for `where`, and those that mean the fleet. */
+  /** The allowed values of `where`, and those that mean the fleet. */
   readonly places: readonly string[]
   readonly fleetPlaces: readonly string[]
 }

@@ -136,7 +136,7 @@ export class AgentRun {
     return this.#task.id
   }
 
-  /** Whether it goes on when this process ends. */
+  /** Whether it continues when this process ends. */
   get isElsewhere(): boolean {
     return this.#task.place !== undefined
   }

@@ -280,7 +280,10 @@ export class AgentRunner implements WorkKind<AgentTask> {
     for (const sessionID of sessionIDs) this.#runs.get(sessionID)?.observeInstanceEnd()
   }
 
-  /** Aborts the turns of all runs but those on other machines, as OpenCode does before it ends an instance (contract 9.4). Never rejects. */
+  /**
+   * Aborts the turns of all runs but those on other machines, as OpenCode does before it ends an instance (contract 9.4). Never
+   * rejects.
+   */
   async abortAll(): Promise<void> {
     const here = [...this.#runs].filter(([, { isElsewhere }]) => !isElsewhere)
     await Promise.all(here.map(([sessionID]) => this.#abort(sessionID)))

@@ -26,7 +26,7 @@ export interface AgentWork {
   readonly budget?: Budget
   /** Absent where the agent works in its parent's directory. */
   readonly worktree?: Worktree
-  /** Absent where the agent works at this OpenCode. With a place it has a worktree too, whose directory is there. */
+  /** Absent if the agent works in this OpenCode. With a place it also has a worktree, whose directory is there. */
   readonly place?: Place
   /** The ids of the tasks whose results the prompt still lacks: the run starts once all of them have completed. */
   readonly after?: readonly string[]
@@ -41,7 +41,10 @@ export type Place = MachinePlace | FleetPlace
 export interface MachinePlace {
   readonly type: 'machine'
   readonly name: string
-  /** The session there, its directory, and the URL of its server; absent before it exists. The task's own session holds the record alone. */
+  /**
+   * The session there, its directory, and the URL of its server; absent before it exists. The task's own session holds the
+   * record alone.
+   */
   readonly sessionID?: string
   readonly directory?: string
   readonly url?: string
@@ -75,7 +78,7 @@ export interface Worktree {
   }
   /** The task from whose branch the tree starts, and the last commit of that; absent if the tree starts from `base`. */
   readonly from?: { readonly taskID: string; readonly commit: string }
-  /** The things that the tree lacks, such as the files of submodules, in a few words each. */
+  /** Notes about what the tree lacks, such as the files of submodules. */
   readonly notes?: readonly string[]
 }
 

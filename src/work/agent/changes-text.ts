@@ -11,7 +11,7 @@ const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
 const ERROR_LENGTH = 200
 
-/** Where an agent works, as a part of a sentence. */
+/** Returns where an agent works, as a part of a sentence. */
 export function whereText(place: Place): string {
   return place.type === 'machine' ? `on ${place.name}` : 'at the fleet'
 }
@@ -22,7 +22,7 @@ export function placeLines(place: Place): string[] {
   return [`machine: ${name}${directory === undefined ? '' : `, in ${directory}`}`]
 }
 
-/** The lines of an answer about a task. */
+/** Returns the lines about its worktree in an answer about a task. */
 export function worktreeLines(
   { branch, directory, base, from, notes = [] }: Worktree,
   place?: Place,
@@ -37,7 +37,7 @@ export function worktreeLines(
   ]
 }
 
-/** The lines about an end. */
+/** Returns the lines about the changes of a run. */
 export function changesLines({ root, branch }: Worktree, changes: Changes, place?: Place): string[] {
   switch (changes.type) {
     case 'none':

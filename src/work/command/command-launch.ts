@@ -1,4 +1,4 @@
-/** Makes the work of a shell command of a request. */
+/** Makes the work of a shell command from a request. */
 import { ToolError } from '../../tool-error.ts'
 import type { KindLaunch } from '../kind.ts'
 import type { CommandWork } from './command-work.ts'
