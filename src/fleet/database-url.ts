@@ -1,13 +1,13 @@
 /**
- * Reads the URL of the fleet's database, which has a password and so stands in no option and no command line: a name, or `{env:NAME}`,
- * is that of the environment variable that has it, anything else a file that only its owner can read.
+ * Reads the URL of the fleet's database. It contains a password, so options and command lines only say where it is: a name, or
+ * `{env:NAME}`, is an environment variable; anything else is the path of a file that only its owner can read.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { UsageError } from '../usage-error.ts'
 
-/** With braces in a command line. OpenCode would replace those in an option by the URL itself. */
+/** The braces are for command lines: in an option, OpenCode would replace them by the URL itself. */
 const VARIABLE = /^(?:\{env:(\w+)\}|([A-Za-z_]\w*))$/
-/** The permissions of a file that others could use. */
+/** The permission bits by which others could read a file. */
 const OTHERS = 0o077
 
 /** Throws a `UsageError` that says what to do, and never names the URL. */

@@ -1,4 +1,7 @@
-/** A queue of a fleet in the memory of one process: for tests, and for the simulation. It forgets nothing, and keeps to `rules.ts`. */
+/**
+ * A queue of a fleet in the memory of one process: for tests, and for the simulation. It forgets nothing, and keeps to
+ * `rules.ts`.
+ */
 import type { Clock } from '../clock.ts'
 import type { Jobs, JobState } from './launcher/jobs.ts'
 import {
@@ -27,7 +30,7 @@ interface KnownWorker {
   readonly heardAt: number
 }
 
-/** How often leases are looked at. */
+/** Interval of checking the leases. */
 const SWEEP_MS = 5000
 
 export class MemoryFleet implements Fleet {
@@ -133,7 +136,7 @@ export class MemoryFleet implements Fleet {
     return this.#waiting.countOf(kind, name)
   }
 
-  /** Resolves the moments that have passed. */
+  /** Applies all time limits that have passed. */
   sweep(): void {
     const now = this.#clock.now()
     for (const keys of this.#counted.values())
@@ -173,7 +176,7 @@ export class MemoryFleet implements Fleet {
     return undefined
   }
 
-  /** Gives up the claims of which the worker does not know, but for those that it may resume. */
+  /** Gives up the worker's claims that it no longer holds, except those that it may resume. */
   #reconcile({ worker, holding }: ClaimRequest): void {
     const now = this.#clock.now()
     const fences = new Map(holding.map(({ job, fence }) => [job, fence]))

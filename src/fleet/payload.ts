@@ -1,11 +1,11 @@
 /**
- * What a launch hands to a worker, and what the worker hands back. Both stand in rows of the queue, so that neither has a
- * credential. Everything here came from another machine: nothing is used before its schema has accepted it. Pure.
+ * The data of a job, from the launcher to the worker and back. Rows of the queue contain it, so it has no credential. It comes
+ * from another machine, so nothing is used before its schema has accepted it. Pure.
  */
 import * as z from 'zod/mini'
 import { englishLocale } from '../text/zod-locale.ts'
 
-/** Raised when a worker of an older version would misunderstand the payload. */
+/** Increase it when a worker of an older version would misunderstand the payload. */
 const VERSION = 1
 
 const text = (most: number) => z.string().check(z.maxLength(most))
@@ -95,13 +95,13 @@ const resultSchema = z.strictObject({
 /** A commit of the files while the agent works. */
 const checkpointSchema = z.strictObject({ version: z.literal(VERSION), commit, bundle })
 
-/** What a worker says of a job with each sign of life. */
+/** The report of a worker about a job, with each sign of life. */
 const reportSchema = z.strictObject({
   version: z.literal(VERSION),
   usage,
   /** What the agent does now. */
   activity: z.exactOptional(text(LONGEST_NAME)),
-  /** The open questions of the agent for permissions. */
+  /** The open permission requests of the agent. */
   questions: z.array(
     z.strictObject({
       id: text(LONGEST_NAME),
@@ -116,27 +116,27 @@ export type Result = z.infer<typeof resultSchema>
 export type Checkpoint = z.infer<typeof checkpointSchema>
 export type Report = z.infer<typeof reportSchema>
 
-/** What came does not have the form that was agreed on. */
+/** Received data does not match its schema. */
 export class BadPayload extends Error {
   override readonly name = 'BadPayload'
 }
 
-/** Returns a payload as its schema has it. Throws a `BadPayload`. */
+/** Parses a payload. Throws a `BadPayload`. */
 export function readPayload(given: unknown): Payload {
   return read(payloadSchema, given, 'job')
 }
 
-/** Returns a result as its schema has it. Throws a `BadPayload`. */
+/** Parses a result. Throws a `BadPayload`. */
 export function readResult(given: unknown): Result {
   return read(resultSchema, given, 'result')
 }
 
-/** Returns a checkpoint as its schema has it. Throws a `BadPayload`. */
+/** Parses a checkpoint. Throws a `BadPayload`. */
 export function readCheckpoint(given: unknown): Checkpoint {
   return read(checkpointSchema, given, 'checkpoint')
 }
 
-/** Returns a report as its schema has it; `undefined` for one that says nothing to this version. */
+/** Parses a report; returns `undefined` for one that this version does not understand. */
 export function readReport(given: unknown): Report | undefined {
   return reportSchema.safeParse(given).data
 }

@@ -1,6 +1,6 @@
 /**
  * The queue of a fleet as a port: a launcher sees `Jobs`, a worker sees `Claims`. Five verbs move a job (offer, claim, beat, settle,
- * watch); `cancel` and `say` put an ask on it, which the next beat of its worker brings. `rules.ts` says what each verb does to one
+ * watch); `cancel` and `say` leave a request, which the next beat of the worker receives. `rules.ts` says what each verb does to one
  * job; each implementation passes `tests/fleet-contract`.
  *
  * Every verb is one transaction. A call that rejects may have had its effect, and may even have it later: each verb can be
@@ -28,11 +28,11 @@ export const PROTOCOL = 1
 
 /** A process of a worker. */
 export interface WorkerProcess {
-  /** What people call the machine. Two workers that beat have two names. */
+  /** The name that people use. No two living workers share it. */
   readonly name: string
-  /** The same after a restart: it lies on the disk of the worker, beside the sessions of its agents. */
+  /** Survives a restart: it is stored on the worker's disk, beside the sessions of its agents. */
   readonly identity: string
-  /** Another one for each process. */
+  /** Different for each process. */
   readonly process: string
   readonly protocol: number
   readonly labels: readonly string[]
@@ -67,7 +67,7 @@ export interface ClaimRequest {
   readonly worker: WorkerProcess
   /** Greater than in each earlier request of this process: a request that was overtaken on its way does nothing. */
   readonly number: number
-  /** The claims of which this process knows, also those that it gives up: until it has stopped their agents. */
+  /** All claims of this process, including those that it gives up, until it has stopped their agents. */
   readonly holding: readonly Fence[]
   /** A worker that drains takes no new job. */
   readonly wants: 'any' | 'resumed'
@@ -91,7 +91,7 @@ export interface Message {
 export interface Beat {
   /** `prompted`: the prompt is about to be sent, or was sent. It is sent only once the queue has answered this with `held`. */
   readonly phase: 'starting' | 'prompted'
-  /** What the launcher may show. JSON. */
+  /** What the launcher can show. JSON. */
   readonly report?: object
   /** Replaces the last one. JSON. */
   readonly checkpoint?: object
@@ -106,7 +106,10 @@ export type BeatAnswer =
   | { readonly type: 'lost' }
   | {
       readonly type: 'held'
-      /** The launcher wants an end. A prompt is not sent any more: a `prompted` that comes with this was not accepted. */
+      /**
+       * Whether the launcher has cancelled the job. Then no prompt is sent any more: a `prompted` that gets this answer was not
+       * accepted.
+       */
       readonly isCancelled: boolean
       /** Messages that were not heard, in their order; none before the agent was prompted. */
       readonly messages: readonly Message[]
@@ -135,7 +138,7 @@ export type ClaimsChange =
 export interface Claims {
   /**
    * Takes a job for a worker, within the nested limits (all, provider, model, slots of the worker) and the back-offs of providers,
-   * in one transaction. Before that it takes the worker at its word: a job that it does not hold any more, by `holding`, is
+   * in one transaction. Before that it compares the worker's claims with `holding`. A job that the worker no longer holds is
    *
    * - given back, if its agent was not prompted: it waits again, and the attempt counts,
    * - claimed again as a `resume`, with a greater fence, if an earlier process of the worker had it,
@@ -151,18 +154,23 @@ export interface Claims {
    * result of a prompted agent is also taken after the lease, for as long as the job waits for its worker: nobody else has it.
    */
   settle(claim: Fence, settlement: Settlement): Promise<boolean>
-  /** Calls back with what a worker may want to look at, until `signal`. Calls may be missing: it also polls. */
+  /**
+   * Calls back when a worker may have something to claim or to receive, until `signal`. Calls can be lost, so workers also
+   * poll.
+   */
   watch(onChange: (change: ClaimsChange) => void, signal: AbortSignal): void
 }
 
 /**
- * A queue. What `Jobs` promises beyond its own words:
+ * A queue. `Jobs` also promises:
  *
  * - `offer`: an id stays known after `acknowledge`, so that an offer that comes late starts nothing.
- * - `cancel`: a waiting job ends at once. One at work ends when its worker settles, or when its lease has run out: the end says so.
- *   An id that the queue does not know is refused from then on: an offer that was under way starts nothing.
+ * - `cancel`: a waiting job ends at once. One at work ends when its worker settles, or when its lease has run out: the end says
+ *   so. An id that the queue does not know is refused from then on: an offer that was under way starts nothing.
+ *
  * - `say`: messages come to the agent in their order, once each unless its worker is killed between handing it over and the
  *   next beat. A known id changes nothing. What was not heard at the end is lost with the run.
+ *
  * - `states`: an end stays until `acknowledge`, which does nothing for a job that has not ended.
  */
 export interface Fleet {

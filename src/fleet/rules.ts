@@ -1,8 +1,8 @@
 /**
- * What may become of one job. Each function returns the job after something has happened to it, or `undefined` if that came too
- * late and changes nothing. Pure; `now` is of the queue's clock.
+ * The state machine of a job. Each function returns the job after an event, or `undefined` for an event that came too late and
+ * changes nothing. Pure; `now` is of the queue's clock.
  *
- * A result ends a job also while it is lapsed.
+ * A result also ends a lapsed job.
  *
  *                    settle 'released', 'notStarted' / lease out (at most `attempts` times)
  *         ┌──────────────────────────┬──────────────────┐
@@ -18,7 +18,7 @@ import type { Beat, FleetTimes, Message, Settlement, WorkerProcess } from './por
 
 export type Holder = Pick<WorkerProcess, 'name' | 'identity' | 'process'>
 
-/** What is known of a claim. */
+/** The facts of a claim. */
 interface Held {
   readonly worker: Holder
   readonly leaseUntil: number
@@ -68,7 +68,7 @@ export function newJob(key: string, owner: string, offer: Offer): Job {
   return { key, owner, offer, fence: 0, failures: 0, messages: [], status: { type: 'waiting' } }
 }
 
-/** A job that nobody may offer any more, because it was cancelled first. */
+/** Returns a job that was cancelled before its offer arrived, so that the offer starts nothing. */
 export function refusedJob(key: string, owner: string, id: string): Job {
   return { ...newJob(key, owner, { id, labels: [], payload: {} }), status: { type: 'forgotten' } }
 }
@@ -91,7 +91,7 @@ export function claim(job: Job, worker: Holder, now: number, { leaseMs }: FleetT
 }
 
 /**
- * Takes a claim away from a worker that does not hold it, and that has no agent of it.
+ * Takes a claim away from a worker that no longer holds it and runs no agent for it.
  *
  * @param held the claim of the job that the worker holds
  */

@@ -1,4 +1,7 @@
-/** The jobs that wait for a worker, and how many take up room in the limits. The cost of a claim does not grow with their number. */
+/**
+ * The jobs that wait for a worker, and how many take up room in the limits. The cost of a claim does not grow with their
+ * number.
+ */
 import type { FleetLimits } from './port.ts'
 import { countedAt, type Job } from './rules.ts'
 
@@ -31,7 +34,7 @@ export class WaitingJobs {
     return this.#counts.get(`${kind} ${name}`) ?? 0
   }
 
-  /** Notes that a job has become another. */
+  /** Records a change of a job. */
   update(before: Job | undefined, now: Job): void {
     const change = countOf(now) - (before ? countOf(before) : 0)
     if (change !== 0)

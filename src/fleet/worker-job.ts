@@ -41,7 +41,7 @@ export interface Runner {
    * @param accepted called before the prompt is sent, which is sent only if this resolves
    */
   start(jobID: string, payload: object, accepted: () => Promise<void>): Promise<RunningJob>
-  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. Rejects if that cannot be told now. */
+  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. Rejects while that is unknown. */
   resume(jobID: string): Promise<RunningJob | undefined>
   /** Stops the agents of earlier processes, but for these jobs. */
   stopStrays(kept: readonly RunningJob[]): Promise<void>
@@ -94,7 +94,7 @@ export class WorkerJob {
   /** The last one that the queue does not have. */
   #checkpoint: object | undefined
   #checkpointing: 'no' | 'yes' = 'no'
-  /** The messages that were handed over; those that the queue does not know of. */
+  /** The messages that the agent has; those of them that the queue does not know about. */
   readonly #said = new Set<string>()
   #heard: readonly string[] = []
   #saying = Promise.resolve()
@@ -146,7 +146,7 @@ export class WorkerJob {
     this.#cancelBeat()
     this.#prompting?.reject(new Error('the lease of the job has run out'))
     this.#run?.stop()
-    // What was never prompted has left nothing that anybody wants.
+    // An agent that was never prompted has left no work to keep.
     if (!isPrompted) void this.#dropOnceOver()
   }
 
@@ -226,7 +226,7 @@ export class WorkerJob {
     }
   }
 
-  /** Tells the queue until it answers: a result for as long as this process lives, anything else as long as the lease holds. */
+  /** Sends the settlement until the queue answers: a result while this process lives, any other only while the lease holds. */
   async #settle(settlement: Settlement): Promise<void> {
     const { claims, log } = this.#ports
     for (let waitMs = RETRY_MS; !this.#isGone(); waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
@@ -339,7 +339,7 @@ export class WorkerJob {
     }
   }
 
-  /** Makes a checkpoint, and sends it by a beat of its own: both take longer than the lease may wait for. */
+  /** Makes a checkpoint, and sends it by a separate beat, because both can take longer than the lease. */
   async #takeCheckpoint(run: RunningJob): Promise<void> {
     if (this.#checkpointing === 'yes') return
     this.#checkpointing = 'yes'

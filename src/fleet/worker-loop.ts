@@ -4,7 +4,7 @@
  *   resuming ──nothing more to resume──→ claiming ──drain──→ draining ──all over, or time is up──→ ended
  *       └──────────────────────────────────┴──── replaced ────┴──→ ended
  *
- * A process first takes what an earlier one has left, and stops the agents that it was not given: somebody was told that they ended.
+ * A process first resumes the jobs of an earlier one, and stops the agents of jobs that it did not get: their ends were reported.
  */
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
@@ -32,7 +32,7 @@ export type WorkerEnd =
   | { readonly type: 'replaced' }
 
 const POLL_MS = 5000
-/** Offers come in bursts, and wake all workers. */
+/** The shortest pause between requests, because offers come in bursts and wake all workers. */
 const LEAST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 const CALL_MS = 10_000

@@ -1,6 +1,6 @@
 /**
- * Takes the commits of ended jobs into the user's repository. The queue has the only copy of them until then, so that an attempt
- * which fails for a reason that can pass, such as a full disk, is repeated.
+ * Takes the commits of ended jobs into the user's repository. Until then, the queue has the only copy of
+ * them, so an attempt that fails for a passing reason, such as a full disk, is repeated.
  */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../host/log.ts'
@@ -28,12 +28,12 @@ interface Ports {
 /** The pauses between attempts: each is twice as long as the one before. */
 const RETRY_MS = 2000
 const LONGEST_RETRY_MS = 60_000
-/** The attempts for a run that was stopped. */
+/** How many attempts the commits of a stopped run get. */
 const ATTEMPTS_ONCE_STOPPED = 5
 
 export class CommitTaker {
   readonly #ports: Ports
-  /** Why the newest attempt has failed, by the id of the job. */
+  /** By the id of the job: why the newest attempt has failed. */
   readonly #failures = new Map<string, string>()
 
   constructor(ports: Ports) {
@@ -46,10 +46,11 @@ export class CommitTaker {
   }
 
   /**
-   * Takes the commits of a job's result, or of its last checkpoint, and advances the branch to them. Resolves with `undefined` if it
-   * has neither. Never rejects, and never resolves after the end of the instance: the next one takes them.
+   * Takes the commits of a job's result, or of its last checkpoint, and advances the branch to them. Resolves with `undefined`
+   * if it has neither. Never rejects, and never resolves after the end of the instance: the next one takes them.
    *
-   * @param stop after it has aborted, the last of a few attempts resolves as failed; without it attempts go on until one succeeds
+   * @param stop once it is aborted, `take` resolves as failed after a few attempts; without it, attempts continue until one
+   *   succeeds
    */
   async take(task: FleetTask, job: EndedJob, stop?: AbortSignal): Promise<Changes | undefined> {
     const { clock, disposal, log } = this.#ports
@@ -96,7 +97,7 @@ export class CommitTaker {
   }
 }
 
-/** Whether what the worker has handed back can never be taken. */
+/** Whether a retry cannot help, because the worker's result is invalid. */
 function isFinal(error: unknown): boolean {
   return error instanceof BadPayload || (error instanceof GitError && error.reason === 'bad')
 }

@@ -1,6 +1,6 @@
 /**
- * Follows one run of a task at a worker of the fleet, from its offer to its end. The queue alone knows what became of the job:
- * without contact nothing is concluded, and the run goes on.
+ * Follows one run of a task at a worker of the fleet, from its offer to its end. Only the queue knows the state of the job: without
+ * contact, the run continues.
  *
  *   offering ──→ waiting ⇄ claimed ──→ prompted ──→ over
  *       └───────────┴──────────┴───────────┴──→ over
@@ -35,7 +35,7 @@ export interface FleetRunOptions {
   readonly onReport: (state: ClaimedJob) => void
 }
 
-/** How a run is over: an end of the queue, or why it could not be offered. */
+/** How a run ended: as the queue reports it, or the reason why it could not be offered. */
 export type RunOver = { readonly job: EndedJob } | { readonly refusal: string }
 
 const RETRY_MS = 2000

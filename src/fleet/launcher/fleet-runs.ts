@@ -56,9 +56,9 @@ interface Ports {
   readonly disposal: AbortSignal
 }
 
-/** How often the states of jobs are read, besides whenever the queue tells of a change. */
+/** Interval of reading the states of jobs; the queue also reports changes. */
 const POLL_MS = 5000
-/** How long a message waits until the queue has its job or the run is over, and how often it is sent again meanwhile. */
+/** How long a message waits for its job to be in the queue or its run to be over, and the interval between attempts. */
 const SAY_MS = 60_000
 const SAY_AGAIN_MS = 1000
 
@@ -177,7 +177,7 @@ export class FleetRuns {
     }
   }
 
-  /** Has the queue forget a job whose end the parent knows, once its commits were taken. */
+  /** Makes the queue forget a job once the parent knows its end and its commits were taken. */
   endWasTold(task: Task): void {
     this.#forget(task).catch((error: unknown) =>
       this.#ports.log.warn(`${jobOf(task)}: not acknowledged: ${errorText(error)}`),
@@ -297,7 +297,7 @@ export class FleetRuns {
     }
   }
 
-  /** Shows the question of an agent for a permission as that of any child. */
+  /** Shows the permission requests of an agent like those of any child. */
   #observeReport(task: AgentTask, given: unknown): void {
     const { clock, store } = this.#ports
     const { questions = [] } = readReport(given) ?? {}

@@ -1,4 +1,4 @@
-/** The part of the fleet's queue that a launch uses. */
+/** The part of the fleet's queue that a launcher uses. */
 
 /** A job that is offered. */
 export interface Offer {
@@ -42,7 +42,7 @@ export interface Jobs {
   cancel(id: string): Promise<boolean>
   /** Sends a message to the agent of a job. Resolves with false if the job has ended. */
   say(id: string, message: { readonly id: string; readonly text: string }): Promise<boolean>
-  /** The end of a job was stored: the queue may forget the job. */
+  /** Confirms that the end of a job was stored, so that the queue may forget the job. */
   acknowledge(id: string): Promise<void>
   /** Calls back when jobs of ours may have changed, until `signal`. */
   watch(onChange: () => void, signal: AbortSignal): void

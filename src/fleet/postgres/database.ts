@@ -1,6 +1,7 @@
 /**
- * The connections to the fleet's database. Each verb is one call of a function there, with a time limit on both sides, so that a
- * lost connection fails the call and holds nothing back. Errors say what to do, and never have the URL, because that has a password.
+ * The connections to the fleet's database. Each verb is one call of a function there, with a time limit on both sides, so that
+ * a lost connection fails the call and holds nothing back. Errors say what to do, and never have the URL, because that has a
+ * password.
  */
 import { Client, Pool, type ClientConfig, type DatabaseError, type QueryResultRow } from 'pg'
 import { UsageError } from '../../usage-error.ts'
@@ -62,7 +63,7 @@ export class Database {
   }
 }
 
-/** Holds a connection that hears one channel. The callers poll as well: only their speed depends on it. */
+/** Keeps a connection that listens on one channel. The callers also poll, so a lost notification only delays them. */
 class Listener {
   readonly #url: string
   readonly #channel: string

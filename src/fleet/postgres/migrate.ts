@@ -1,6 +1,6 @@
 /**
- * Makes a database the queue of a fleet. The administrator runs it, and not the first who needs it: it creates roles and functions
- * that act for their owner, which no launcher and no worker may.
+ * Turns a database into the queue of a fleet. Only the administrator runs it, because it creates roles, and functions that run as
+ * their owner; no launcher and no worker may do that.
  */
 import { Client } from 'pg'
 import { getConstructionPlans } from 'pg-boss'
@@ -23,7 +23,7 @@ export async function migrate(url: string, limits: readonly Limit[] = []): Promi
   try {
     await client.connect()
     await client.query('begin')
-    // Two who migrate at once wait for each other.
+    // Concurrent migrations wait for each other.
     await client.query(`select pg_advisory_xact_lock(hashtextextended('fleet.migrate', 0))`)
     const version = await versionOf(client)
     if (version !== undefined && version > SCHEMA_VERSION)
@@ -68,7 +68,7 @@ async function create(client: Client): Promise<void> {
   await client.query('reset role')
 }
 
-/** The tables are those of each version so far. */
+/** Every version so far has the same tables. */
 async function replaceFunctions(client: Client): Promise<void> {
   await client.query('set local role fleet_owner')
   await client.query(FUNCTIONS)

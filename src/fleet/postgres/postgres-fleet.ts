@@ -109,12 +109,12 @@ function stateOf({ state, result, checkpoint, report }: StateRow): JobState {
   return { ...state, ...(result !== null && { result }), ...(checkpoint !== null && { checkpoint }) }
 }
 
-/** What is opaque to the database: it stores the text as it is. */
+/** Serializes a value that the database stores without reading it. */
 function json(value: object | undefined): string | undefined {
   return value && JSON.stringify(value)
 }
 
-/** What the database reads: its texts have no NUL and no half of a character. */
+/** Serializes a value that the database reads, so that its texts must have no NUL and no half of a surrogate pair. */
 function plain(value: object): string {
   return JSON.stringify(value, (_, part: unknown) => (typeof part === 'string' ? readable(part) : part))
 }

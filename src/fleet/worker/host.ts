@@ -26,7 +26,7 @@ export interface HostSettings {
   readonly name: string
   /** Agents at work at once. */
   readonly slots: number
-  /** How long a question of an agent for a permission may stay unanswered, in milliseconds. */
+  /** How long a permission request of an agent may stay unanswered, in milliseconds. */
   readonly permissionTimeoutMs: number
   /** The remote of the clone from which missing commits are fetched; '': none. */
   readonly remote: string

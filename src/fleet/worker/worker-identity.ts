@@ -1,6 +1,7 @@
 /**
- * The identity of a worker: a file with a random id, on the disk that has its sessions. The queue takes each process with this id for
- * the worker's next one, and ends the claims of the process before it. So a process may not start while another one has the name.
+ * The identity of a worker: a file with a random id, on the disk that has its sessions. The queue treats
+ * each process with this id as the next one of the worker, and ends the claims of the one before it. So a process must not start
+ * while another one has the name.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
