@@ -4,10 +4,10 @@
  *
  *   in contact ⇄ lost
  *
- * `lost`: the machine itself was asked, and gave no answer, or refused the password. It is asked when a call got no answer, because a
- * directory there can be slow (contract 17.5) while the machine is well. While tasks are there, the link also asks a machine that is
- * silent, and a lost one until it answers. Scripts that run at a loss are given up. They may go on there: the session of a script
- * whose end was not seen is aborted, and the next script of the task ends what is left of it (`scripts.ts`).
+ * `lost`: a probe of the machine itself got no answer, or the machine refused the password. A call without an answer triggers a
+ * probe, because a directory there can be slow (contract 17.5) while the machine is well. While tasks are there, the link also
+ * probes a silent machine, and a lost one until it answers. A loss gives up the running scripts, which may continue there: the
+ * session of a script whose end was not seen is aborted, and the next script of the task ends what is left of it (`scripts.ts`).
  */
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
@@ -28,14 +28,14 @@ interface Ports {
   readonly onContact: (link: MachineLink) => void
 }
 
-/** The time limit of a call that only asks whether the machine is there. */
+/** The time limit of a call that only checks whether the machine answers. */
 const PROBE_LIMIT_MS = 5000
 const CALL_LIMIT_MS = 15_000
-/** When a call without an answer leads to the question whether the machine is there. */
+/** How long a call may take before the machine is probed. */
 const SLOW_MS = 5000
 /** The time limit of a script there: git may fill a large tree. */
 const SCRIPT_LIMIT_MS = 300_000
-/** After so much silence a machine is asked. A script can last longer, and OpenCode's events come every 10 s (contract 16.2). */
+/** How long a machine may be silent before it is probed; OpenCode's events come every 10 s (contract 16.2). */
 const SILENT_MS = 15_000
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 10_000
@@ -47,7 +47,7 @@ export class MachineLink {
   readonly options: MachineOptions
   /** The scripts of each task there. */
   readonly scripts = new Turns()
-  /** Each call that is answered shows that the machine is there. */
+  /** Each answered call proves that the machine is there. */
   readonly opencode: Opencode
   readonly #ports: Ports
   readonly #client: OpencodeClient
@@ -60,7 +60,7 @@ export class MachineLink {
   #cancelAsk = (): void => {}
   /** Aborted when the machine is lost. */
   #contact = new AbortController()
-  /** The question under way whether the machine is there. */
+  /** The running probe. */
   #asking: Promise<void> | undefined
   /** Sessions for scripts whose end was not seen, or that could not be deleted. */
   readonly #leftBehind = new Set<string>()
@@ -99,7 +99,7 @@ export class MachineLink {
     }
   }
 
-  /** Asks whether the machine is there, when it is silent or lost, until the function returned is called. */
+  /** Probes the machine while it is silent or lost, until the function returned is called. */
   use(): () => void {
     this.#users += 1
     if (this.#users === 1) this.#askAfter(this.#lost ? FIRST_PAUSE_MS : SILENT_MS)
@@ -109,7 +109,7 @@ export class MachineLink {
     }
   }
 
-  /** Resolves after a moment, when the machine answers. Resolves too at the abort of `stop`. */
+  /** Resolves, after a pause, once the machine answers, or at the abort of `stop`. */
   async answers(stop: AbortSignal): Promise<void> {
     do await pause(this.#ports.clock, FIRST_PAUSE_MS, [stop])
     while (this.#lost && !stop.aborted && !this.#ports.disposal.aborted)
@@ -144,7 +144,7 @@ export class MachineLink {
 
   /** Creates a session without a parent. Rejects with a `HostError`. */
   async createSession(body: object): Promise<string> {
-    // Their scripts may run yet.
+    // Their scripts may still run.
     for (const left of this.#leftBehind) await this.#endScript(left)
     const { id } = (await this.#watched(() =>
       this.#answered('session.create', (signal) => this.#client.session.create({ body, signal })),
@@ -159,7 +159,7 @@ export class MachineLink {
     else await this.#delete(sessionID).catch(() => this.#leftBehind.add(sessionID))
   }
 
-  /** Asks a session to end what it runs, which a deletion does not (contract 18.7), and deletes it. */
+  /** Aborts what a session runs, which a deletion does not end (contract 18.7), and deletes it. */
   async #endScript(sessionID: string): Promise<void> {
     try {
       await this.#watched(() =>
@@ -223,7 +223,7 @@ export class MachineLink {
 
   async #watched<Result>(call: () => Promise<Result>): Promise<Result> {
     let asked: Promise<void> | undefined
-    // Asked while the call waits, so that who waits for it waits no longer.
+    // Probe while the call waits, so that a lost machine does not make its caller wait longer.
     const cancel = this.#ports.clock.after(SLOW_MS, () => {
       asked = this.#probe(CALL_LIMIT_MS - SLOW_MS)
     })
@@ -240,7 +240,7 @@ export class MachineLink {
     }
   }
 
-  /** Asks the machine itself whether it is there, one question at a time. Never rejects. */
+  /** Probes the machine itself, one probe at a time. Never rejects. */
   #probe(limitMs: number): Promise<void> {
     this.#asking ??= this.#get('/global/health', limitMs)
       .then(
@@ -277,7 +277,7 @@ export class MachineLink {
     if (this.#users > 0 && !disposal.aborted) this.#cancelAsk = clock.after(ms, () => void this.#ask(ms))
   }
 
-  /** Asks the machine, unless it was heard a moment ago, and again later. Never rejects. */
+  /** Probes the machine unless it was heard a moment ago, and schedules the next probe. Never rejects. */
   async #ask(pausedMs: number): Promise<void> {
     const wasLost = this.#lost !== undefined
     if (!wasLost && this.#silentMs < SILENT_MS) return this.#askAfter(SILENT_MS - this.#silentMs)
@@ -288,7 +288,7 @@ export class MachineLink {
   }
 }
 
-/** Returns why a call of any bundle failed. */
+/** Returns why a call failed, whichever bundle's `HostError` it is. */
 function reasonOf(error: unknown): HostError['reason'] {
   return (error as Partial<HostError>).reason ?? 'refused'
 }

@@ -5,7 +5,7 @@
  *
  *   plan ──→ open the tree there ──→ session there ──→ record ──→ prompt … end ──→ fetch ──→ branch here ──→ drop the tree there
  *
- * The record names the session before the prompt is sent: what was killed before that has not started, and nothing runs twice.
+ * The record names the session before the prompt is sent: a run killed before that has not started, and nothing runs twice.
  * A machine that does not answer ends no task.
  */
 import type { Clock } from '../clock.ts'
@@ -59,7 +59,7 @@ interface Ports {
   readonly missed: (sessionIDs: readonly string[]) => void
 }
 
-/** A run, with the signals that concern it. */
+/** A run with its signals. */
 interface Run {
   readonly task: AgentTask
   readonly place: MachinePlace
@@ -75,11 +75,11 @@ export class MachineRuns {
   readonly #ports: Ports
   readonly #options: Options['machines']
   readonly #links = new Map<string, MachineLink>()
-  /** The session of each task that is or was on a machine, by the task's own session. */
+  /** By a task's own session: its session on a machine, now or before. */
   readonly #placed = new Map<string, Placed>()
-  /** Those of the tasks at work. */
+  /** The sessions of the tasks at work. */
   readonly #atWork = new Map<string, Placed>()
-  /** The askers of permissions, by the id of the request. */
+  /** By the id of a permission request: the session that asked. */
   readonly #askers = new Map<string, Placed>()
 
   constructor(ports: Ports, options: Options['machines']) {
@@ -139,7 +139,7 @@ export class MachineRuns {
     const known = this.#links.get(name)
     if (known) return known
     const options = this.#options[name]
-    // A machine that was taken out of the options counts as one that does not answer. Nothing listens on port 0.
+    // A machine that was removed from the options counts as one that does not answer: nothing listens on port 0.
     const gone = {
       url: 'http://127.0.0.1:0',
       directory: '/',
@@ -236,7 +236,7 @@ export class MachineRuns {
     }
   }
 
-  /** Makes the tree and the session, and follows it. Without an answer, tries again until there is one. */
+  /** Makes the tree and the session, and follows the session. Retries until the machine answers. */
   async #prepare(run: Run): Promise<Failure | undefined> {
     const { log } = this.#ports
     const { task, link, stop } = run
@@ -282,7 +282,7 @@ export class MachineRuns {
     return this.#know(store.now(task))
   }
 
-  /** Follows the events of a session there. Resolves when they come; for a resumed run at once. */
+  /** Follows the events of a session there. Resolves once they arrive; for a resumed run at once. */
   async #follow(
     { task, link, stop, over, checkpoints }: Run,
     placed: Placed,
@@ -332,8 +332,8 @@ export class MachineRuns {
   }
 
   /**
-   * Brings the end of a run back as a commit on its branch, and removes the tree there. Without an answer, tries again until there
-   * is one, or the run was stopped. Resolves with `undefined` if there never was a tree.
+   * Brings the end of a run back as a commit on its branch, and removes the tree there. Retries until the machine answers or
+   * the run is stopped. Resolves with `undefined` if there never was a tree.
    */
   async #close(run: Run): Promise<Changes | undefined> {
     const { task, worktree, link, stop, place } = run
@@ -359,7 +359,7 @@ export class MachineRuns {
     return commitOf(git, worktree.checkout, refOf(task.id, 'out'))
   }
 
-  /** The tree stays there, and its last checkpoint becomes the branch. */
+  /** Keeps the tree there, and makes its last checkpoint the branch. */
   async #unfetched(run: Run, error: unknown): Promise<Changes> {
     const { task, worktree } = run
     const end = await this.#lastCheckpoint(run)

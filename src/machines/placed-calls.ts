@@ -1,6 +1,6 @@
 /**
- * Sends the calls about a session of a task to the machine on which the task works. The rest of the plugin knows such a session by
- * the id of the task's own session, which holds the record alone: this file and `placed-events.ts` translate.
+ * Redirects calls about the session of a task to the machine on which the task works. The rest of the plugin uses the id of the
+ * task's own session, which only holds the record; this file and `placed-events.ts` translate between the two ids.
  */
 import type { Opencode, PermissionRequest, Statuses } from '../host/opencode.ts'
 import type { Clock } from '../clock.ts'
@@ -19,11 +19,11 @@ interface Ports {
   readonly placedOf: (sessionID: string) => Placed | undefined
   /** Returns the placed sessions that are at work, by the sessions of their tasks. */
   readonly atWork: () => ReadonlyMap<string, Placed>
-  /** Returns the session that has asked for a permission. */
+  /** Returns the session that has made a permission request. */
   readonly askerOf: (requestID: string) => Placed | undefined
 }
 
-/** How long the statuses of all wait for those of a machine. */
+/** How long a status poll waits for one machine. */
 const PATIENCE_MS = 2000
 
 /**

@@ -3,8 +3,8 @@ import { observe, type Observers } from '../events.ts'
 import type { Event } from '../host/opencode.ts'
 
 /**
- * Returns the event as one of the session `own`; `undefined` if it is about another session than `placed`. The changes of the
- * session itself are left out, but for its deletion: its metadata is not that of the task.
+ * Returns the event as one of the session `own`; `undefined` if it is about another session than `placed`. Changes of the
+ * session itself are left out, except its deletion, because its metadata is not that of the task.
  */
 export function translated(event: Event, placed: string, own: string): Event | undefined {
   const { type, properties } = event as { readonly type: string; readonly properties: Properties }

@@ -1,9 +1,9 @@
 /**
- * The worktree of a task on another machine: carries the code there, and each end and checkpoint back, by scripts for git there.
+ * The worktree of a task on another machine: git scripts bring the code there, and each end and checkpoint back.
  *
  *   open ──→ fetch (checkpoints, and the end) ──→ drop, once the end was fetched
  *
- * Each can be repeated. Every value in a script is quoted, and of our own making or of the options.
+ * Each can be repeated. Every value in a script is quoted, and comes from us or from the options.
  */
 import { relative } from 'node:path'
 import type { AgentTask } from '../task/task.ts'
@@ -26,7 +26,7 @@ export interface RemoteTree {
   readonly directory: string
 }
 
-/** How many commits of ours the machine is asked for. */
+/** About how many of our commits the machine is asked. */
 const ASKED_COMMITS = 500
 const IDENTITY = Object.entries(OWN_IDENTITY)
   .map(([name, value]) => `${name}=${quoted(value)}`)
@@ -38,7 +38,7 @@ async function startOf(git: Git, { checkout, branch, base, from }: Worktree, id:
   return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
 }
 
-/** Carries the commit of a run to the machine, and makes its tree there. Rejects with a `GitError`, and with a `HostError`. */
+/** Brings the commit of a run to the machine, and makes its tree there. Rejects with a `GitError`, and with a `HostError`. */
 export async function openTree(
   git: Git,
   link: MachineLink,
@@ -83,8 +83,8 @@ g rev-parse --quiet --verify HEAD >/dev/null || echo empty`
 }
 
 /**
- * Returns a word of the shell for a file beside the objects of the clone, which no search or commit sees. `partial` is there while
- * git makes or removes the tree: of what is in the directory then, nothing must be kept.
+ * Returns the path, as a shell word, of a file beside the objects of the clone, where no search or commit sees it. `partial`
+ * exists while git makes or removes the tree: nothing in the directory must be kept then.
  */
 function fileOf({ options: { directory } }: MachineLink, id: string, name: 'in' | 'out' | 'partial'): string {
   // Refuses an id that is not ours.

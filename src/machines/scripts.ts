@@ -15,10 +15,10 @@ export class ScriptError extends Error {}
 /** The size of a piece: its base64 must fit into a command line. */
 const IN_BYTES = 72_000
 const OUT_BYTES = 1_500_000
-/** How often, once a second, a script looks whether the earlier ones that it killed have ended. */
+/** How often, once a second, a script checks whether the earlier ones that it killed have ended. */
 const END_CHECKS = 10
 
-/** The first lines of each script, whose data is `$1`: git runs nothing that its clone configures. */
+/** The first lines of each script, whose data is `$1`. They keep git from running programs that its clone configures. */
 const PRELUDE = `exec 0</dev/null 2>&1
 set -e
 shift
@@ -28,9 +28,9 @@ g() { git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.quotePath=
 `
 
 /**
- * The next lines of the first script of a session: they end what earlier scripts of the task still run, in the process groups that
- * OpenCode gave them (contract 18.7). OpenCode cannot tell: a session whose script goes on counts as idle after an abort, and a
- * killed OpenCode leaves its scripts running. git that removes what it has begun outlives its shell.
+ * The next lines of the first script of a session: they end what earlier scripts of the task still run, in the process groups
+ * that OpenCode gave them (contract 18.7). OpenCode cannot say what still runs: a session whose script continues counts as idle
+ * after an abort, and a killed OpenCode leaves its scripts running. A git that cleans up after a signal outlives its shell.
  */
 function endEarlier(taskID: string): string {
   return `mine=$(ps -o pgid= -p $$ 2>/dev/null | tr -d ' ')
@@ -53,15 +53,15 @@ export function quoted(value: string): string {
 }
 
 /**
- * Has `work` run scripts in one session there, after those of earlier calls for the task. What those left running there is ended
- * first.
+ * Lets `work` run scripts in one session there, after the scripts of earlier calls for the task. First ends what those left
+ * running.
  */
 export function withScripts<Result>(
   link: MachineLink,
   taskID: string,
   work: (run: RunScript) => Promise<Result>,
 ): Promise<Result> {
-  // Two at once would end each other, and share files.
+  // Two at once would end each other's scripts, and share files.
   return link.scripts.take(taskID, () => inSession(link, taskID, work))
 }
 
@@ -91,7 +91,7 @@ async function runIn(link: MachineLink, sessionID: string, script: string, args:
 } )
 rc=$?
 printf '%s %s %s.\\n' ${mark} "$rc" "$(printf %s "$out" | base64 | tr -d '\\n')"`
-  // Every shell reads this line alike. OpenCode has the shell evaluate a line twice: a `$` would be expanded too early.
+  // Every shell interprets this line alike. OpenCode has the shell evaluate a line twice: a `$` would be expanded too early.
   const line = `echo ${base64(program)} | base64 -d | sh -s ${args}`
   const output = await link.shell(sessionID, line)
   const [, code, text = ''] = new RegExp(`${mark} (\\d+) ([A-Za-z0-9+/=]*)\\.`).exec(output) ?? []

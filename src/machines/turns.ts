@@ -1,9 +1,9 @@
-/** Has pieces of work with the same key wait for each other. */
+/** Makes pieces of work with the same key wait for each other. */
 export class Turns {
   /** The newest piece of work of each key. */
   readonly #newest = new Map<string, Promise<unknown>>()
 
-  /** Does `work` after all earlier work of the key, whether that has failed or not. Settles as `work` does. */
+  /** Starts `work` after all earlier work of the key, even if that failed. Settles as `work` does. */
   async take<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
     const result = (this.#newest.get(key) ?? Promise.resolve()).then(work)
     const settled = result.catch(() => {})
