@@ -8,22 +8,22 @@ import { readRules, type Rule } from './permissions.ts'
 
 export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
 
-  --root DIR              the outer bound of working directories (default: the working directory)
-  --allow PATTERN         commands that may run; the others are asked for. May be repeated
+  --root DIR              commands may start only within this directory (default: the working directory)
+  --allow PATTERN         commands that may run; the user is asked about the others. May be repeated
   --deny PATTERN          commands that are refused. May be repeated
   --config FILE           an opencode.json, whose "permission" is read too
   --attach URL            also hand work to agents of the OpenCode server at this URL, with the password of
                           OPENCODE_SERVER_PASSWORD
   --agents N              agents at work at once (default 10)
-  --permission-timeout-ms MS  how long a question of an agent for a permission may stay unanswered before it is
-                          rejected (default 60000; 0: for ever)
+  --permission-timeout-ms MS  how long a permission request of an agent may stay unanswered before it is
+                          rejected (default 60000; 0: never)
   --keep                  leave commands running when the client closes the connection
   --concurrency N         running commands at once (default 10)
   --timeout-ms MS         time limit of a command without one of its own (default 300000; 0: none)
   --max-output-bytes N    output of one command; beyond it the command is killed (default 1 GB)
   --max-total-bytes N     size of all output files; beyond it the oldest are removed (default 5 GB)
   --kill-grace-ms MS      time between SIGTERM and SIGKILL (default 5000)
-  --debug                 write what happens to standard error
+  --debug                 write a log to standard error
   --help                  show this text
 `
 
