@@ -84,7 +84,7 @@ test('each test that a document names exists', () => {
   const named = pages.flatMap((path) =>
     [
       ...readFileSync(path, 'utf8').matchAll(
-        /`((?:unit|races|e2e|tui|contract|faults|command)\/[a-z][a-z/-]*)`/g,
+        /`((?:unit|races|e2e|tui|contract|faults|command|worktree|mcp|fleet|browser)\/[a-z][a-z/-]*)`/g,
       ),
     ].map(([, name = '']) => name),
   )
