@@ -66,10 +66,11 @@ export class Budgets {
     return { budget: this.#session, spent: spentTogether([spentBy(tasks.used, tasks.workedMs), ...running]) }
   }
 
-  /** Returns the budget of a task to which a prompt adds more. */
-  raised(task: AgentTask, more: Budget): Budget {
+  /** Returns the budget of a task to which a prompt adds more; nothing for a prompt without a limit, as `{}`. */
+  raised(task: AgentTask, more: Budget): Pick<AgentTask, 'budget'> {
+    if (Object.keys(more).length === 0) return {}
     const { agents, clock } = this.#ports
-    return raised(task.budget, more, spentOf(task, agents.usageOf(task.id), clock.now()))
+    return { budget: raised(task.budget, more, spentOf(task, agents.usageOf(task.id), clock.now())) }
   }
 
   /** Returns why the next run of a task cannot start with its budget; `undefined` if it can. */

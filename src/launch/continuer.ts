@@ -94,7 +94,7 @@ export class Continuer {
         'wrongState',
       )
     }
-    const budgeted = budgets ? { budget: budgets.raised(task, budget ?? {}) } : {}
+    const budgeted = budgets ? budgets.raised(task, budget ?? {}) : {}
     switch (task.status) {
       case 'pending':
         if (store.dispatch(taskID, { type: 'appended', prompt, ...budgeted }))

@@ -11,6 +11,6 @@ export function limitsOf(usual: Budget, own: Budget = {}): Budget | undefined {
 /** Throws a `ToolError` if a limit of a request is not above 0. */
 export function refuseBadBudget(budget: Budget = {}): void {
   for (const [limit, amount] of Object.entries(budget))
-    if (!(amount > 0 && amount < Infinity))
+    if (!(Number.isFinite(amount) && amount > 0))
       throw new ToolError(`budget.${limit}: must be a number above 0. Omit it for no limit.`)
 }

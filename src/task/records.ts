@@ -63,7 +63,7 @@ function isRecordedFor(task: Task, { type }: StoreEvent, sessionHasMinutes: bool
   // The record alone tells the time at work from the waits.
   const hasTimeBudget = sessionHasMinutes || budget?.minutes !== undefined
   if (type === 'slotTaken') return worktree !== undefined || hasTimeBudget
-  if (type === 'permissionReplied') return hasTimeBudget
+  if (type === 'permissionAsked' || type === 'permissionReplied') return hasTimeBudget
   return type === 'prompted' && (place?.type === 'machine' || !traitsOf(task).runsInSession)
 }
 

@@ -82,7 +82,8 @@ async function startedTask(
   task: Task,
   before: Task | undefined,
 ): Promise<StartedTask> {
-  const unpriced = await manager.unpricedModel(task.id)
+  // The task has started: after a refusal, the model would start it again.
+  const unpriced = await manager.unpricedModel(task.id).catch(() => undefined)
   return { task, note: statusNote(manager, task), before, budget: await manager.budget(task.id), unpriced }
 }
 

@@ -11,6 +11,7 @@ export async function callOf<Shape extends ToolShape, Data>(
   input: object = {},
 ): Promise<string> {
   const tool = make({ manager, now: () => clock.now(), telling: byNotice(manager.toolNames), traitsOf })
-  const caller = { sessionID: parentID } as Caller
+  // Each permission is granted.
+  const caller = { sessionID: parentID, ask: () => Promise.resolve() } as unknown as Caller
   return (await callTool(manager, tool, input, caller)).result.output
 }

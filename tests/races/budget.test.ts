@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
+import { backgroundTask } from '../../src/tools/background-task.ts'
+import { listBackground } from '../../src/tools/list-background.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 import type { Budget } from '../../src/task/task.ts'
 import type { Reply } from '../harness/script.ts'
+import { callOf } from '../harness/tool.ts'
 
 /** How long each step of a child takes. */
 const STEP_MS = 1000
@@ -316,4 +319,57 @@ test('a message about a budget is not sent while its record is written, nor afte
   expect((await cancelled).status).toBe('cancelled')
   const prompts = host.calls.filter((call) => call.method === 'prompt' && call.sessionID === sessionID)
   expect(prompts).toHaveLength(1)
+})
+
+// Seen to fail without the first line of `raised` in `budgets.ts`: the list said "-100 % of $0".
+test('a prompt whose budget has no limit adds none, as models fill arguments in that they omit', async () => {
+  const stage = stepping()
+  const { clock, manager } = stage
+  const free = await launch(stage)
+  const limited = await launch(stage, { cost: 100 })
+  await clock.advance(1500)
+  const budget = { cost: null, tokens: null, toolCalls: null, minutes: null }
+  for (const { id } of [free, limited]) {
+    const answer = await callOf(stage, backgroundTask, { task_id: id, prompt: 'faster', budget })
+    expect(answer).toContain('It reads the prompt at its next step.')
+  }
+  expect(await manager.budget(free.id)).toBeUndefined()
+  expect((await manager.budget(limited.id))?.budget).toEqual({ cost: 100 })
+  expect(await callOf(stage, listBackground)).not.toContain('-100 %')
+})
+
+// Seen to fail without the `catch` in `startedTask`: the answer was "Try again.", and the task ran.
+test('a launch is not refused if OpenCode does not tell the prices of its model', async () => {
+  const stage = stepping()
+  const { clock, host, manager, parentID } = stage
+  host.userPrompt(parentID, 'hello')
+  await clock.advance(100)
+  host.failNext('providers')
+  const args = { description: 'count', prompt: 'count', agent: 'general', budget: { cost: 1 } }
+  expect(await callOf(stage, backgroundTask, args)).toContain('budget: $0 of $1.00')
+  expect(manager.list(parentID)).toHaveLength(1)
+  expect(host.calls.filter(({ method }) => method === 'providers')).toHaveLength(1)
+})
+
+// Seen to fail without `permissionAsked` in `isRecordedFor`: the wait counted as work.
+test('a wait for a permission that begins before a kill of the manager counts as no minutes', async () => {
+  const stage = createFakeStage({}, { isOutside: true })
+  const { clock, host, parentID } = stage
+  await clock.advance(100)
+  const { id, sessionID } = await launch(stage, { minutes: 2 })
+  await clock.advance(15_000)
+  const asked = host.askPermission(sessionID, 'bash', 'rm x')
+  await clock.advance(100)
+  const { background } = host.session(sessionID).metadata as { background: object }
+  expect(background).toMatchObject({ status: 'waiting', waitingSince: expect.any(Number) as number })
+  await clock.advance(90_000)
+  stage.crash()
+  await clock.advance(1000)
+  const recovered = stage.manager.recover(parentID)
+  await clock.advance(1000)
+  await recovered
+  host.replyPermission(asked, 'once')
+  await clock.advance(15_000)
+  expect(stage.manager.get(id)?.status).toBe('running')
+  expect((await stage.manager.budget(id))?.spent.minutes).toBeLessThan(0.8)
 })

@@ -58,7 +58,8 @@ describe('a budget', () => {
   })
 
   test('a limit that is not a number above 0 is refused', () => {
-    for (const tokens of [0, -1, Number.NaN, Infinity])
+    // JavaScript would append the next budget to a text.
+    for (const tokens of [0, -1, Number.NaN, Infinity, '5' as unknown as number])
       expect(() => refuseBadBudget({ tokens })).toThrow('budget.tokens: must be a number above 0')
     expect(() => refuseBadBudget({ cost: 0.001 })).not.toThrow()
     expect(() => refuseBadBudget(undefined)).not.toThrow()
