@@ -243,7 +243,7 @@ function endText({ task, text: whole }: EndNotice, room: number, context: Notice
       : asked
         ? []
         : emptyLines(task, silentEnd)),
-    ...(asked ? [inTag('question', asked), howToAnswer(task.id, context.sendTool)] : []),
+    ...(asked ? [inTag('question', asked), answerLine(task, context)] : []),
   ])
 }
 
@@ -279,6 +279,12 @@ function restartLines(
   return [
     `Restarts have cut it off too often, so that it does not go on by itself. ${howToContinue(task.id, sendTool)}`,
   ]
+}
+
+/** Returns how to answer a question, unless the task has gone on since. */
+function answerLine(task: EndedTask, { now = (same) => same, sendTool }: NoticeContext): string {
+  const { run } = now(task)
+  return run > task.run ? `It was answered: it goes on as run ${run}.` : howToAnswer(task.id, sendTool)
 }
 
 /** Partial output must not look like a result. */

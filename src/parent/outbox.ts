@@ -265,11 +265,11 @@ export class Outbox {
   }
 
   /** Settles an end that the parent has read: the parent is owed no notice of it any more. */
-  settle(task: EndedTask): void {
-    this.#ports.timeline.addNotice(task.id, 'settled')
+  settle(task: EndedTask, step: NoticeStep = 'settled'): void {
+    this.#ports.timeline.addNotice(task.id, step)
     this.#ports.onSettled(task)
     this.#held.settle(task)
-    // Reading the end also settles the earlier notices of the task.
+    // The parent knows the end, which also settles the earlier notices of the task.
     this.#withdraw(NOTICE_TYPES.map((type) => keyOf(task, type)))
   }
 
@@ -280,8 +280,7 @@ export class Outbox {
 
   #end(task: EndedTask, text: string): void {
     if (task.status === 'cancelled' && task.by === 'parent') {
-      this.#ports.timeline.addNotice(task.id, 'cancelled')
-      this.#ports.onSettled(task)
+      this.settle(task, 'cancelled')
       // Other notices may have waited for this task, the last to end.
       this.#batch.sendSoon()
       return

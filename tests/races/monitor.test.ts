@@ -7,7 +7,7 @@ import { parseOptions } from '../../src/config.ts'
 import { observersOf } from '../../src/events.ts'
 import { buildRooms } from '../../src/rooms.ts'
 import { Monitor } from '../../src/work/command/monitor/monitor.ts'
-import { completed } from '../../src/work/outcome.ts'
+import { cancelled, completed } from '../../src/work/outcome.ts'
 import { FakeHost } from '../harness/fake-host.ts'
 import { NO_MACHINE } from '../harness/fake-stage.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
@@ -186,6 +186,20 @@ test('a notice that is due when the command ends is replaced by that of the end'
   expect(toldIn(texts)).toEqual([1])
   expect(texts.filter((text) => text.includes('<background_task '))).toHaveLength(1)
 })
+
+// Seen to fail where a cancel settles no earlier notice: the match was reported after it.
+test.each(['each', 'never'])(
+  'a parent that kills a command is not told of a match from before, with wake %j',
+  async (wake) => {
+    const { clock, notices, parent, rooms, task } = await scene({ options: { notify: { wake } } })
+    const { id = '' } = task() ?? {}
+    rooms.store.dispatch(id, { type: 'outputMatched', match: { text: 'ready', at: clock.now() } })
+    rooms.store.dispatch(id, { type: 'ended', at: clock.now(), outcome: cancelled('parent') })
+    await clock.advance(5000)
+    expect(notices()).toEqual([])
+    expect(rooms.parents.of(parent.id).outbox.piggyback('msg_1')).toEqual([])
+  },
+)
 
 test('the 20th notice is the last one before the end, and says so', async () => {
   const { clock, notices, write, end } = await scene()
