@@ -92,12 +92,16 @@ export function sessionUpdated({ agents, parents, records, requests }: Rooms, se
   requests.observeSession(session)
 }
 
-export function sessionDeleted({ agents, executor, kindOf, parents, store }: Rooms, sessionID: string): void {
+export function sessionDeleted(
+  { agents, executor, kindOf, order, parents, store }: Rooms,
+  sessionID: string,
+): void {
   parents.find(sessionID)?.gate.observeDeleted()
   agents.observeDeleted(sessionID)
   const task = store.findBySession(sessionID)
   if (!task) return
   void executor.cancel(task.id, 'user')
+  order.observeDeleted(task)
   void kindOf(task).killLeftovers?.(task)
 }
 

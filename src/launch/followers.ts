@@ -32,6 +32,10 @@ type Awaited = Map<string, Result | undefined>
 /** The bytes of a command's output that are read as its result, of each stream. */
 const OUTPUT_BYTES = 16 * 1024
 
+const UNANSWERABLE = 'was deleted before its question was answered'
+/** The text of a result whose session is gone. */
+const LOST = '[Its session was deleted, so that its text is lost.]'
+
 export class Followers {
   readonly #ports: Ports
   /** By the id of the follower. */
@@ -56,7 +60,7 @@ export class Followers {
         return [`after: there is no task ${id}. Nothing was started.`, 'unknownTask']
       if (dependencyState(task) === 'failed')
         return [
-          `after: ${id} ${task.status === 'failed' ? `has failed (${task.failure.reason})` : 'was cancelled'}, so that nothing was started. Continue ${id} first, or omit it.`,
+          `after: ${id} ${task.status === 'failed' ? `has failed (${task.failure.reason})` : 'was cancelled'}, so that nothing was started. ${'prompt' in task ? `Continue ${id} first` : `Run its command again, and name the new id`}, or omit it.`,
           'wrongState',
         ]
     }
@@ -82,14 +86,27 @@ export class Followers {
     if (event.type !== 'ended' || !isEnded(task)) return
     this.#forget(task)
     const state = dependencyState(task)
-    const followers = this.#followers.get(task.id)
-    if (state === 'open' || !followers) return
-    this.#followers.delete(task.id)
+    if (state === 'open') return
+    const followers = this.#takeFollowers(task)
+    if (followers.size === 0) return
     const result = this.#resultOf(task, event.outcome.text)
     for (const id of followers) {
       if (state === 'met') this.#add(id, task.id, result)
       else this.#fail(id, task.id, howItEnded(task))
     }
+  }
+
+  /** Observes that the session of a task was deleted: if it has ended with a question, no run follows any more. */
+  observeDeleted(task: Task): void {
+    if (!isEnded(task) || dependencyState(task) !== 'open') return
+    for (const id of this.#takeFollowers(task)) this.#fail(id, task.id, UNANSWERABLE)
+  }
+
+  /** Returns the ids of the followers of a task for which they do not wait any more. */
+  #takeFollowers({ id }: Task): ReadonlySet<string> {
+    const followers = this.#followers.get(id) ?? new Set<string>()
+    this.#followers.delete(id)
+    return followers
   }
 
   #await(follower: Task, id: string): void {
@@ -99,17 +116,31 @@ export class Followers {
     if (task && dependencyState(task) === 'open') {
       const followers = this.#followers.get(id) ?? new Set()
       this.#followers.set(id, followers.add(follower.id))
+      if (isEnded(task)) void this.#checkAnswerable(follower, task)
       return
     }
-    const isAskedFor = follower.run > 1 && !isAskedByRestart(follower)
     if (!task || !isEnded(task)) {
-      if (isAskedByRestart(follower)) this.#fail(follower.id, id, 'is continued by another process')
+      if (isAskedByRestart(follower))
+        this.#fail(follower.id, id, 'was deleted, or is continued by another process')
       else this.#add(follower.id, id, { task: undefined, text: '' })
       return
     }
     // A launch raced with the failure, or only a restart continues the follower. Else its parent knew of the failure.
-    if (dependencyState(task) === 'failed' && !isAskedFor) this.#fail(follower.id, id, howItEnded(task))
+    if (dependencyState(task) === 'failed' && !isAskedFor(follower))
+      this.#fail(follower.id, id, howItEnded(task))
     else void this.#read(follower, task)
+  }
+
+  /** Ends the wait for the answer to a question if the session of the task that asks was deleted before. */
+  async #checkAnswerable(follower: Task, task: EndedTask): Promise<void> {
+    try {
+      const { transcript } = await this.#ports.kindOf(task).report(task, {})
+      if (transcript || !this.#followers.get(task.id)?.delete(follower.id)) return
+      if (isAskedFor(follower)) this.#add(follower.id, task.id, this.#resultOf(task, LOST))
+      else this.#fail(follower.id, task.id, UNANSWERABLE)
+    } catch {
+      // Without an answer of the host, the follower waits as for any other task that asks.
+    }
   }
 
   /** Reads the result of a task that had ended before the follower was held. */
@@ -118,7 +149,7 @@ export class Followers {
     const isHeld = (): boolean => this.#awaited.get(follower.id) === awaited
     try {
       const { transcript } = await this.#ports.kindOf(task).report(task, {})
-      if (isHeld()) this.#add(follower.id, task.id, this.#resultOf(task, transcript?.text ?? ''))
+      if (isHeld()) this.#add(follower.id, task.id, this.#resultOf(task, transcript ? transcript.text : LOST))
     } catch (error) {
       if (!isHeld()) return
       this.#ports.executor.failPending(
@@ -150,8 +181,15 @@ export class Followers {
     this.#awaited.delete(id)
     this.#missing.delete(id)
     const task = store.get(id)
-    const worktree = task && this.#worktreeOf(task, results)
-    const event = { type: 'released', results: resultsText(results), ...(worktree && { worktree }) } as const
+    const { worktree: planned } = { worktree: undefined, ...task }
+    const tree = planned && lastTreeOf(results)
+    const lacked = this.#lacked(results, tree)
+    const worktree = planned && startingFrom(planned, tree, lacked)
+    const event = {
+      type: 'released',
+      results: resultsText(results, lacked),
+      ...(worktree && { worktree }),
+    } as const
     if (!store.dispatch(id, event)) return
     const released = store.get(id)
     if (released) executor.enqueue(released)
@@ -172,29 +210,73 @@ export class Followers {
     }
   }
 
-  /** Returns the worktree of a follower that starts from the last branch of its dependencies; `undefined` without a branch. */
-  #worktreeOf(task: Task, results: ReadonlyMap<string, Result>): Tree['worktree'] | undefined {
-    const { worktree } = { worktree: undefined, ...task }
-    const branches = [...results].flatMap(([id, { tree }]) => (tree ? [{ id, ...tree }] : []))
-    const last = branches.pop()
-    if (!worktree || !last) return undefined
-    const contained = new Set<string>()
-    for (let { from } = last.worktree; from; from = treeOf(this.#ports.store.get(from.taskID))?.worktree.from)
+  /** Returns where the changes are that the tree of a follower lacks, as the ends of sentences, by the ids of their tasks. */
+  #lacked(
+    results: ReadonlyMap<string, Result>,
+    tree: (Tree & { readonly id: string }) | undefined,
+  ): ReadonlyMap<string, string> {
+    const contained = new Set(tree && [tree.id])
+    for (
+      let from = tree?.worktree.from;
+      from;
+      from = treeOf(this.#ports.store.get(from.taskID))?.worktree.from
+    )
       contained.add(from.taskID)
-    const lacked = branches.filter(({ id }) => !contained.has(id))
-    const notes = [
-      ...(worktree.notes ?? []),
-      ...lacked.map(({ id, worktree: { branch } }) => `it lacks the changes of ${id}, on ${branch}`),
-    ]
+    return new Map(
+      [...results].flatMap(([id, { task }]): [string, string][] => {
+        const place = contained.has(id) ? undefined : placeOfChanges(task)
+        return place === undefined ? [] : [[id, place]]
+      }),
+    )
+  }
+}
+
+/** Returns the last branch of the tasks for which a follower has waited. */
+function lastTreeOf(results: ReadonlyMap<string, Result>): (Tree & { readonly id: string }) | undefined {
+  return [...results].flatMap(([id, { tree }]) => (tree ? [{ id, ...tree }] : [])).pop()
+}
+
+/** Returns the worktree of a follower, from a branch if there is one; `undefined` if it stays as planned. */
+function startingFrom(
+  worktree: Tree['worktree'],
+  tree: (Tree & { readonly id: string }) | undefined,
+  lacked: ReadonlyMap<string, string>,
+): Tree['worktree'] | undefined {
+  if (!tree && lacked.size === 0) return undefined
+  const lacks = [...lacked].map(([id, place]) => `it lacks the changes of ${id}, ${place}`)
+  const notes = [...(worktree.notes ?? []), ...lacks]
+  return {
+    ...worktree,
     // The base of the first branch, so that an apply writes the changes of both, as a merge of the branch does.
-    const { base } = last.worktree
-    const from = { taskID: last.id, commit: last.commit }
-    return { ...worktree, base, from, ...(notes.length > 0 && { notes }) }
+    ...(tree && { base: tree.worktree.base, from: { taskID: tree.id, commit: tree.commit } }),
+    ...(notes.length > 0 && { notes }),
+  }
+}
+
+/** Returns where the changes of a task are, as the end of a sentence; `undefined` for no changes. */
+function placeOfChanges(task: Task | undefined): string | undefined {
+  const { worktree, changes } = { worktree: undefined, changes: undefined, ...task }
+  switch (changes?.type) {
+    case 'committed':
+      return `on ${worktree?.branch}`
+    case 'failed':
+      return `not committed, in ${worktree?.root}`
+    case 'removed':
+      return 'on no branch any more'
+    case 'none':
+    case 'kept':
+    case undefined:
+      return undefined
   }
 }
 
 function howItEnded(task: EndedTask): string {
   return task.status === 'failed' ? `failed (${task.failure.reason})` : 'was cancelled'
+}
+
+/** Whether a person or a parent has asked for the run of a follower, knowing how the tasks before it have ended. */
+function isAskedFor(follower: Task): boolean {
+  return follower.run > 1 && !isAskedByRestart(follower)
 }
 
 /** Whether neither its parent nor a user has asked for the run of a task. */

@@ -56,6 +56,11 @@ export class Order {
     if (!this.#ports.disposal.aborted) this.#followers?.observeTask(task, event)
   }
 
+  /** Observes that the session of a task was deleted: nobody can answer its question any more. */
+  observeDeleted(task: Task): void {
+    this.#followers?.observeDeleted(task)
+  }
+
   /** Loads the bundle for the first follower, because each server would read the code at its start. */
   async #load(): Promise<Followers> {
     const loaded = await import('./followers.ts')

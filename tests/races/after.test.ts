@@ -393,6 +393,76 @@ test.each(['each', 'all'])(
   },
 )
 
+// Seen to fail without `observeDeleted`, and without `#checkAnswerable` where the deletion comes first: it waited for ever.
+test.each(['after', 'before'])(
+  'a follower of a task that asks ends when the session of that is deleted %s its launch',
+  async (when) => {
+    const stage = createFakeStage()
+    const { clock, host, launch, answer, manager, notices } = stage
+    const first = await launch('first')
+    answer('first', ASKS)
+    await clock.advance(10_000)
+    if (when === 'before') host.deleteSession(first.sessionID)
+    await clock.advance(1000)
+    const last = await launch('last', [first.id])
+    if (when === 'after') host.deleteSession(first.sessionID)
+    await clock.advance(10_000)
+    expect(manager.get(last.id)).toMatchObject(DEPENDENCY)
+    expect(notices().join()).toContain(
+      `${first.id}, for which it waited, was deleted before its question was answered. It was not started`,
+    )
+    await manager.continue(last.id, 'nevertheless')
+    await clock.advance(1000)
+    expect(promptsOf(stage, last.sessionID)[0]).toContain(
+      'Its session was deleted, so that its text is lost.',
+    )
+  },
+)
+
+test('a follower goes on waiting for a task that asks if its session cannot be read', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, manager } = stage
+  const first = await launch('first')
+  answer('first', ASKS)
+  await clock.advance(10_000)
+  host.failNext('newestMessages')
+  const last = await launch('last', [first.id])
+  await clock.advance(10_000)
+  expect(manager.waitsFor(last.id)).toEqual([first.id])
+  await manager.cancel(last.id)
+})
+
+test('a follower of a task whose session was deleted reads that its text is lost, not that it wrote none', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer } = stage
+  const first = await launch('first')
+  answer('first')
+  await clock.advance(1000)
+  host.deleteSession(first.sessionID)
+  await clock.advance(1000)
+  const last = await launch('last', [first.id])
+  await clock.advance(1000)
+  const [prompt] = promptsOf(stage, last.sessionID)
+  expect(prompt).toContain('[Its session was deleted, so that its text is lost.]\n</result>')
+})
+
+// Seen to fail with `howToAnswer` in place of `answerLine`.
+test('the notice of a question that was answered before it was read does not ask for an answer', async () => {
+  const { clock, host, launch, answer, manager, notices, parentID } = createFakeStage({
+    notify: { wake: 'never' },
+  })
+  const { id } = await launch('first')
+  answer('first', ASKS)
+  await clock.advance(10_000)
+  await manager.continue(id, 'SQLite', { askedBy: 'user' })
+  await clock.advance(1000)
+  host.userPrompt(parentID, 'where are we')
+  await clock.advance(1000)
+  expect(notices()).toEqual([expect.stringContaining('<question>Postgres or SQLite?</question>')])
+  expect(notices()[0]).toContain('It was answered: it goes on as run 2.')
+  expect(notices()[0]).not.toContain('waits for an answer')
+})
+
 test('`opencode run` is not held for a follower whose dependency asks', async () => {
   const { clock, host, launch, answer, manager, parentID } = createFakeStage()
   const first = await launch('first')
@@ -449,3 +519,27 @@ test.each([
     expect(manager.get(third.id)?.status).toBe('pending')
   },
 )
+
+test('with afterRestart "continue", a follower of a task that was deleted meanwhile ends, and says so', async () => {
+  const stage = createFakeStage({ afterRestart: 'continue' })
+  const { clock, host, launch, answer, parentID } = stage
+  const first = await launch('first')
+  const second = await launch('second')
+  const last = await launch('last', [first.id, second.id])
+  answer('first')
+  await clock.advance(1000)
+  stage.crash()
+  host.deleteSession(first.sessionID)
+  host.userPrompt(parentID, 'where were we')
+  await clock.advance(10_000)
+  expect(stage.manager.get(second.id)?.status).toBe('running')
+  expect(stage.manager.get(last.id)).toMatchObject({
+    run: 2,
+    failure: {
+      reason: 'dependency',
+      message: expect.stringContaining(
+        `${first.id}, for which it waited, was deleted, or is continued by another process.`,
+      ) as string,
+    },
+  })
+})

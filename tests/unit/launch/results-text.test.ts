@@ -32,6 +32,17 @@ test('results share 16 KB, and short ones leave their room to long ones', () => 
   expect(shown.match(/\nbeginx+\n\[… \d+ bytes left out …\]\nx+end\n/g)).toHaveLength(2)
 })
 
+test.each(['€', '𝄞'])(
+  'the results of many tasks share the room without a part of a character: %s',
+  (character) => {
+    const ids = Array.from({ length: 7 }, (_, index) => `bg_${index}`)
+    const shown = resultsText(new Map(ids.map((id) => [id, result(`.${character.repeat(3000)}`)])))
+    expect(Buffer.byteLength(shown)).toBeLessThan(18_000)
+    expect(shown).not.toContain('\uFFFD')
+    expect(shown.match(/bytes left out/g)).toHaveLength(7)
+  },
+)
+
 test.each([
   { given: result(''), shown: 'It ended without any text.' },
   {
@@ -46,4 +57,16 @@ test.each([
   { given: { task: undefined, text: '' }, shown: 'The task is not known any more.' },
 ])('an end without a whole result says so: $shown', ({ given, shown }) => {
   expect(ofOne(given)).toContain(`\n${shown}\n</result>`)
+})
+
+test('a result says where the changes are that the files of the follower may lack', () => {
+  const results = new Map([
+    ['bg_1', result('one')],
+    ['bg_2', result('two')],
+  ])
+  const shown = resultsText(results, new Map([['bg_2', 'on opencode-background/<result>']]))
+  expect(shown).toContain('\none\n</result>')
+  expect(shown).toContain(
+    '\ntwo\n[Your files may lack its changes: they are on opencode-background/&lt;result>.]\n</result>',
+  )
 })
