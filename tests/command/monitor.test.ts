@@ -45,6 +45,7 @@ test('lines of both streams match, without escape sequences, and the last one wi
   expect(linesOf('1%\r50% FAIL\r\nend\r\n', '^50% FAIL$')).toEqual(['50% FAIL'])
   expect(linesOf('\n\n\nx\n', '.*')).toEqual(['x'])
   expect(linesOf('grün €\n', '^grün €$')).toEqual(['grün €'])
+  expect(linesOf(Buffer.from('\0FAIL\xff\0\n', 'latin1'), '^.FAIL')).toEqual(['\\x00FAIL\uFFFD\\x00'])
 })
 
 test('the first 16 KB of a line count, wherever it lies in the chunks that are read', () => {
@@ -177,4 +178,18 @@ test('a command that writes 10,000 matching lines a second for seconds has one n
   expect(due.length).toBeLessThanOrEqual(2 + Math.ceil(((due.at(-1)?.at ?? 0) - (due[0]?.at ?? 0)) / 1000))
   expect(taken).toBeGreaterThan(1)
   expect(residentBytes() - before).toBeLessThan(60 * MB)
+})
+
+// Seen to fail where only a search with a limit says so: the end claimed that no line matches.
+test('a command that is killed for too much output says from where on that was not searched', async () => {
+  const { process: child, directory } = run('yes 0123456789 | head -c 80000000; echo FAIL', {
+    maxOutputBytes: 60_000_000,
+    onTooMuchOutput: () => child.killNow(),
+  })
+  const { monitor } = monitorOf(directory, ['FAIL'])
+  child.watch(monitor)
+  await child.ended
+  const text = monitor.finish(false)
+  expect(text).toContain('[No line of its output matches its notify_on patterns.]')
+  expect(text).toMatch(/\[Its stdout is not searched from offset \d+ on\.\]/)
 })

@@ -265,9 +265,9 @@ export class Monitor implements OutputSearch {
     const { directory } = this.#ports
     return this.#scanners.flatMap(({ stream, searched }) => {
       const size = logSize(directory, stream)
-      return searched < size && this.#until && searched >= this.#until[stream]
-        ? [`[Its ${stream} is not searched from offset ${searched} on.]`]
-        : []
+      // Without a limit, the search was given up before the end, as after too much output. Behind it, leftover processes write.
+      const isCut = searched < size && searched >= (this.#until?.[stream] ?? 0)
+      return isCut ? [`[Its ${stream} is not searched from offset ${searched} on.]`] : []
     })
   }
 
