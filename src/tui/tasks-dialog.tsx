@@ -5,6 +5,7 @@ import { createMemo, createSignal } from 'solid-js'
 import { errorText } from '../host/opencode.ts'
 import { readingMs } from '../text/format.ts'
 import { sanitize } from '../text/sanitize.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import type { RequestReply, TaskRequest } from '../task/request.ts'
 import type { Task } from '../task/task.ts'
 import { traitsOf } from '../work/kinds.ts'
@@ -163,7 +164,7 @@ function confirmCancelAll(ports: DialogPorts): void {
       message="Their work so far can still be read."
       onConfirm={() => {
         api.ui.dialog.clear()
-        for (const view of unfinished) toastFailure(ports, cancel(ports, view))
+        void cancelAll(ports, unfinished)
       }}
       onCancel={() => api.ui.dialog.clear()}
     />
@@ -226,6 +227,18 @@ async function cancel({ host, ask }: DialogPorts, { task, phase }: TaskView): Pr
   if (isElsewhere || !traitsOf(task).runsInSession || phase === 'pending')
     return ask(task, { kind: 'cancel' })
   await host.abort(task.sessionID)
+}
+
+/** Cancels tasks: first those that wait for others, because the ends of these would end them as failed. */
+async function cancelAll(ports: DialogPorts, views: readonly TaskView[]): Promise<void> {
+  const isFollower = ({ task }: TaskView): boolean => dependenciesOf(task).length > 0
+  const followers = views.filter(isFollower).toReversed()
+  const others = views.filter((view) => !isFollower(view))
+  for (const group of [followers, others]) {
+    const cancels = group.map((view) => cancel(ports, view))
+    for (const each of cancels) toastFailure(ports, each)
+    await Promise.allSettled(cancels)
+  }
 }
 
 /** Shows a toast when an action fails; a success is visible in the view. */
