@@ -7,6 +7,8 @@ import { exists, lineKey } from './witness.ts'
 
 /** Long enough for all start timeouts, backoffs and retries, one task after another. */
 const LONG_MS = 600_000
+/** How many notices of matching lines a command may have before that of its end. */
+const MOST_MONITOR_NOTICES = 20
 /** A message can continue a task after a restart (`afterRestart`), whose end is then reported with the next one. */
 const ENDS = ['end one', 'end two', 'end three', 'end four']
 
@@ -45,6 +47,7 @@ export async function wrongIn(play: Play): Promise<string[]> {
     ...untold(play, toldUnasked),
     ...untoldLines(play),
     ...(play.isPrompt ? witness.reportedTooSoon(GAP_MS) : []),
+    ...witness.reportedTooOften(MOST_MONITOR_NOTICES),
     ...endedTwice(stage.steps).map((step) => `twice: ${step}`),
   )
   // Runs last, because it launches tasks of its own and ends the instance.

@@ -195,12 +195,13 @@ export class Play {
     rmSync(this.#directory, { recursive: true, force: true })
   }
 
-  /** Cancels the followers of a task that asks, because they wait until somebody answers it. */
+  /** Cancels the followers of a task that asks, because they wait until somebody answers it, unless its session is known to be gone. */
   async cancelWaiting(): Promise<void> {
-    const { clock, manager } = this.stage
+    const { clock, host, manager } = this.stage
     const asks = (id: string): boolean => {
       const task = manager.get(id)
-      return task !== undefined && questionOf(task) !== undefined
+      if (!task || questionOf(task) === undefined) return false
+      return this.witness.isBlind || exists(host, task.sessionID)
     }
     for (const task of this.tasks)
       if (!isEnded(task) && dependenciesOf(task).some(asks)) void manager.cancel(task.id)

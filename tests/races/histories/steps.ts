@@ -127,6 +127,18 @@ const weighted: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step
       times: fc.constantFrom(1, 1, 4),
     }),
   },
+  {
+    // Enough for all notices that a command may have, each of which takes up to two seconds to be read.
+    weight: 1,
+    arbitrary: fc.record({
+      type: just('print'),
+      monitor,
+      lines: fc.constantFrom(1, 3),
+      matches: fc.constant(true),
+      ms: fc.constant(1100),
+      times: fc.constant(60),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ type: just('exit'), monitor, code: fc.constantFrom(0, 1) }) },
   { weight: 2, arbitrary: fc.record({ type: just('permit'), reply: just('once', 'reject') }) },
   { weight: 2, arbitrary: fc.record({ type: just('crash') }) },

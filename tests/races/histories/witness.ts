@@ -15,6 +15,16 @@ interface Telling {
   toolsEndAt: number
 }
 
+/** A notice of matching lines, as it stands in a message of the parent. */
+interface MonitorNotice {
+  /** When the message was stored. */
+  readonly at: number
+  /** The number of its first line. Each notice goes on from the one before, and has the same one however often it is sent. */
+  readonly firstLine: number
+  /** Its number, if it says that it is the last one before the end. */
+  readonly last?: number
+}
+
 /** Time from a model's answer to its final message; an abort within it makes that an aborted message. */
 const ANSWER_FINAL_MS = 5
 /** A notice in flight when a parent is closed arrives within this time. */
@@ -29,8 +39,8 @@ export class Witness {
   readonly #foreign = new Set<string>()
   /** Time at which each closed parent was closed. */
   readonly #closed = new Map<string, number>()
-  /** When the notices of the matching lines of each command were stored, by message. */
-  readonly #monitorNotices = new Map<string, Map<string, number>>()
+  /** The notices of the matching lines of each command, by message. */
+  readonly #monitorNotices = new Map<string, Map<string, MonitorNotice>>()
   #instanceEnds = 0
   /** Faults, recorded as soon as they occur. */
   readonly faults: string[] = []
@@ -95,8 +105,8 @@ export class Witness {
 
   /** Returns the commands of which two notices of matching lines came within `gapMs`. */
   reportedTooSoon(gapMs: number): string[] {
-    const wrong = [...this.#monitorNotices].flatMap(([taskID, times]) => {
-      const sorted = [...times.values()].toSorted((one, other) => one - other)
+    const wrong = [...this.#monitorNotices].flatMap(([taskID, notices]) => {
+      const sorted = [...notices.values()].map(({ at }) => at).toSorted((one, other) => one - other)
       return sorted.some(
         (time, index) => index > 0 && time - (sorted[index - 1] ?? 0) < gapMs - ON_ITS_WAY_MS,
       )
@@ -104,6 +114,23 @@ export class Witness {
         : []
     })
     return wrong
+  }
+
+  /** Returns the commands that reported lines in more than `most` notices, or did not say which one is the last. */
+  reportedTooOften(most: number): string[] {
+    return [...this.#monitorNotices].flatMap(([taskID, byMessage]) => {
+      const notices = [...byMessage.values()]
+      const firstLines = [...new Set(notices.map(({ firstLine }) => firstLine))].toSorted((a, b) => a - b)
+      const lastLine = firstLines[most - 1]
+      return [
+        ...(firstLines.length > most ? [`${taskID} reports its lines in ${firstLines.length} notices`] : []),
+        ...notices
+          .filter(({ firstLine, last }) => last !== (firstLine === lastLine ? most : undefined))
+          .map(
+            ({ firstLine, last }) => `the notice of ${taskID} from line ${firstLine} on says last: ${last}`,
+          ),
+      ]
+    })
   }
 
   /**
@@ -143,9 +170,9 @@ export class Witness {
       })),
     )
     for (const message of stored)
-      for (const id of monitorsIn(message)) {
-        const times = this.#monitorNotices.get(id) ?? new Map<string, number>()
-        this.#monitorNotices.set(id, times.set(message.info.id, message.info.time.created))
+      for (const [id, notice] of monitorNoticesIn(message)) {
+        const notices = this.#monitorNotices.get(id) ?? new Map<string, MonitorNotice>()
+        this.#monitorNotices.set(id, notices.set(message.info.id, notice))
       }
     const now = this.#clock.now()
     for (const telling of this.#tellings)
@@ -204,17 +231,19 @@ const OF_COMMAND = /^\s*<background_task id="(\w+)" kind="command" status="(\w+)
 const OF_MATCHES =
   /^(?:Matching lines: (\d+)(?:, (\d+) so far)?|\[Matching lines that no notice has: (\d+) of (\d+)\])$/m
 
-/** A command has one run. The lines of a notice are the newest of all so far, because each notice goes on from the one before. */
+/** A command has one run. */
 function keysOfCommand(text: string): string[] {
   const [, id = '', status] = OF_COMMAND.exec(text) ?? []
   if (status === undefined) return []
-  const found = OF_MATCHES.exec(text)
-  const [, count, soFar = count, restCount = count, all = soFar] = found ?? []
-  const first = Number(all) - Number(restCount) + 1
-  const lines = found
-    ? Array.from({ length: Number(restCount) }, (_, index) => lineKey(id, first + index))
-    : []
+  const { count, firstLine } = linesIn(text)
+  const lines = Array.from({ length: count }, (_, index) => lineKey(id, firstLine + index))
   return status === 'running' ? lines : [`${id} 1`, ...lines]
+}
+
+/** Returns how many lines a notice reports, and the number of the first. They are the newest of all so far. */
+function linesIn(text: string): { readonly count: number; readonly firstLine: number } {
+  const [, count = '0', soFar = count, restCount = count, all = soFar] = OF_MATCHES.exec(text) ?? []
+  return { count: Number(restCount), firstLine: Number(all) - Number(restCount) + 1 }
 }
 
 /** The key of a matching line, of which a command prints the first as `FAIL 1`. */
@@ -222,11 +251,15 @@ export function lineKey(taskID: string, line: number): string {
   return `${taskID} line ${line}`
 }
 
-/** Returns the ids of the commands whose matching lines a message reports before their end. */
-function monitorsIn({ parts }: StoredMessage): string[] {
-  return parts.flatMap((part) => {
-    const [, id = '', status] = (part.type === 'text' && OF_COMMAND.exec(part.text)) || []
-    return status === 'running' ? [id] : []
+/** Returns the notices of matching lines that a message reports before the end of their commands, by the ids of these. */
+function monitorNoticesIn({ info, parts }: StoredMessage): [string, MonitorNotice][] {
+  return parts.flatMap((part): [string, MonitorNotice][] => {
+    if (part.type !== 'text') return []
+    const [, id = '', status] = OF_COMMAND.exec(part.text) ?? []
+    if (status !== 'running') return []
+    const [, last] = /^This is notice (\d+) of it: the next one reports its end\.$/m.exec(part.text) ?? []
+    const { firstLine } = linesIn(part.text)
+    return [[id, { at: info.time.created, firstLine, ...(last !== undefined && { last: Number(last) }) }]]
   })
 }
 
