@@ -373,3 +373,41 @@ test('a wait for a permission that begins before a kill of the manager counts as
   expect(stage.manager.get(id)?.status).toBe('running')
   expect((await stage.manager.budget(id))?.spent.minutes).toBeLessThan(0.8)
 })
+
+test('a child that nearly spends its budget on the summary of a full context is told, and completes', async () => {
+  const stage = createFakeStage()
+  const { clock, host, parentID } = stage
+  let steps = 0
+  host.script = async ({ sessionID, messages }) => {
+    if (sessionID === parentID) return { text: 'Noted.' }
+    await new Promise<void>((resolve) => clock.after(STEP_MS, resolve))
+    if (messages[0]?.content.includes('summarization')) return { text: 'so far', cost: 0.45 }
+    steps += 1
+    if (steps === 2) return { status: 400, text: 'above the context length' }
+    const isTold = messages.some(({ content }) => content.startsWith(TOLD))
+    return isTold ? { text: 'the rest is missing' } : { ...STEP, cost: 0.03 * steps }
+  }
+  const { id } = await launch(stage, { cost: 0.6 })
+  await clock.advance(60_000)
+  expect(stage.manager.get(id)).toMatchObject({ status: 'completed', run: 1 })
+  expect(toldIn(stage, id)).toHaveLength(1)
+  expect(stage.notices().join()).toContain('the rest is missing')
+})
+
+test('a child that waits for a permission is told that the budget of its session is nearly spent, and ends with it', async () => {
+  const stage = stepping({ budget: { session: { toolCalls: 5 } } })
+  const { clock, host, manager } = stage
+  const waits = await launch(stage)
+  await clock.advance(100)
+  const asked = host.askPermission(waits.sessionID, 'bash', 'rm x')
+  const works = await launch(stage)
+  const counts = new Set<number>()
+  for (let step = 0; step < 40; step += 1) {
+    await clock.advance(STEP_MS / 2)
+    if (manager.get(waits.id)?.status === 'waiting') counts.add(toldIn(stage, waits.id).length)
+  }
+  expect(counts).toEqual(new Set([0, 1]))
+  for (const { id } of [waits, works])
+    expect(manager.get(id)).toMatchObject({ status: 'failed', failure: { reason: 'budget' } })
+  expect(host.permissions.map(({ id }) => id)).not.toContain(asked)
+})
