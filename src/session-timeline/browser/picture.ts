@@ -10,7 +10,7 @@ import { completedBy, waitEndOf } from '../dependencies.ts'
 import { LowerCharts } from './lower-charts.ts'
 import { html, setAttributes, svg } from './elements.ts'
 import { BAR_MIDDLE, RowView, type Columns, type Scene } from './row-view.ts'
-import { heightOf, rowAt, rowsOf, type Row } from './rows.ts'
+import { heightOf, ROW_HEIGHT, rowAt, rowsOf, type Row } from './rows.ts'
 import { slicesOf } from './paper.ts'
 import { arrow } from './shapes.ts'
 import { activityOf, type TaskDrawing } from './task-drawing.ts'
@@ -424,7 +424,7 @@ export class Picture {
   #onKey({ key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
     if (ctrlKey || metaKey || altKey) return false
     const panned = (this.#columns.right - this.#columns.left) * PAN_STEP
-    const page = Math.max(1, Math.floor(this.#scroller.clientHeight / 32) - 1)
+    const page = Math.max(1, Math.floor(this.#scroller.clientHeight / ROW_HEIGHT) - 1)
     const actions: Readonly<Record<string, () => void>> = {
       ArrowDown: () => this.#move(1),
       ArrowUp: () => this.#move(-1),
