@@ -10,6 +10,7 @@
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
 import { dependenciesOf, dependencyState } from '../task/dependency.ts'
+import { machineOf } from '../task/place.ts'
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import type { TimelineWriter } from '../timeline.ts'
@@ -259,8 +260,10 @@ function placeOfChanges(task: Task | undefined): string | undefined {
   switch (changes?.type) {
     case 'committed':
       return `on ${worktree?.branch}`
-    case 'failed':
-      return `not committed, in ${worktree?.root}`
+    case 'failed': {
+      const machine = task && machineOf(task)
+      return `not committed, in ${machine ? `${machine.directory} on ${machine.name}` : worktree?.root}`
+    }
     case 'removed':
       return 'on no branch any more'
     case 'none':

@@ -85,6 +85,13 @@ test('a follower in a worktree after a task whose changes have no commit starts 
   })
 })
 
+test('changes without a commit that are on another machine are named with that', async () => {
+  const place = { type: 'machine', name: 'big', directory: '/there' } as const
+  const task = { ...ended('bg_1', { type: 'failed', message: 'no contact' }), place } as Task
+  const event = await released(INFO, task)
+  expect(event?.worktree?.notes).toEqual(['it lacks the changes of bg_1, not committed, in /there on big'])
+})
+
 test('a follower without a worktree reads on which branch the changes of a task are', async () => {
   const event = await released({}, ended('bg_1', COMMITTED))
   expect(event).not.toHaveProperty('worktree')
