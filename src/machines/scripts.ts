@@ -31,12 +31,13 @@ g() { git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.quotePath=
  * The next lines of the first script of a session: they end what earlier scripts of the task still run, in the process groups
  * that OpenCode gave them (contract 18.7). OpenCode cannot say what still runs: a session whose script continues counts as idle
  * after an abort, and a killed OpenCode leaves its scripts running. A git that cleans up after a signal outlives its shell.
+ * Without `-ww`, `ps` cuts lines off at `COLUMNS`, and on macOS at 80; the name of Apple's git is its whole path.
  */
 function endEarlier(taskID: string): string {
   return `mine=$(ps -o pgid= -p $$ 2>/dev/null | tr -d ' ')
 earlier() {
-  ps -A -o pgid= -o args= 2>/dev/null | sed -n -e 's/^ *\\([0-9]*\\) sh -s ${taskID}$/\\1/p' -e 's/^ *\\([0-9]*\\) sh -s ${taskID} .*/\\1/p' \\
-    -e 's/^ *\\([0-9]*\\) git -c core.hooksPath=.* worktree [ar].*\\/${taskID}.*/\\1/p' | sort -u | grep -vx "$mine" || :
+  ps -A -ww -o pgid= -o args= 2>/dev/null | sed -n -e 's/^ *\\([0-9]*\\) sh -s ${taskID}$/\\1/p' -e 's/^ *\\([0-9]*\\) sh -s ${taskID} .*/\\1/p' \\
+    -e 's/^ *\\([0-9]*\\) [^ ]*git -c core.hooksPath=.* worktree [ar].*\\/${taskID}.*/\\1/p' | sort -u | grep -vx "$mine" || :
 }
 n=0
 while [ -n "$mine" ] && groups=$(earlier) && [ -n "$groups" ] && [ $n -lt ${END_CHECKS} ]; do
