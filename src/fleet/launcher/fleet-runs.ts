@@ -174,6 +174,7 @@ export class FleetRuns {
         )
       }
       await pause(clock, SAY_AGAIN_MS, [disposal])
+      if (disposal.aborted) throw new HostError('refused', 'this OpenCode ends')
     }
   }
 

@@ -19,6 +19,7 @@ let store: TaskStore
 let open: () => Promise<void>
 /** What the message came to. */
 let answer: unknown
+let disposal: AbortController
 
 beforeEach(() => {
   clock = new ManualClock()
@@ -26,6 +27,7 @@ beforeEach(() => {
   store = new TaskStore()
   open = () => Promise.resolve()
   answer = 'nothing yet'
+  disposal = new AbortController()
 })
 afterEach(() => fleet.close())
 
@@ -44,7 +46,7 @@ async function steer(): Promise<void> {
       store,
       worktrees: () => Promise.reject(new Error('there is none')),
       openJobs: () => open().then(() => fleet.launcher('me')),
-      disposal: new AbortController().signal,
+      disposal: disposal.signal,
     },
     { fleet: { db: 'x', labels: [], remote: '' }, timeoutMs: 0 },
   )
@@ -87,4 +89,17 @@ test('a message to a task whose job has ended waits for the end of the task, so 
   store.dispatch(ID, { type: 'ended', at: 1, outcome: failed('interrupted', 'x') })
   await clock.advance(1000)
   expect(answer).toBe(false)
+})
+
+test('a message that waits for an offer waits no longer than its OpenCode lives', async () => {
+  await steer()
+  disposal.abort()
+  await clock.settle()
+  expect(answer).toBe('this OpenCode ends')
+  expect(clock.pending).toBe(0)
+  // The next process may offer the job again: nothing is said to that any more.
+  await fleet.launcher('me').offer(offerOf(`${ID}.1`))
+  await clock.advance(2000)
+  const worker = new HandWorker(fleet.claims, workerOf('one'))
+  expect(await worker.beat(await worker.claim())).toMatchObject({ messages: [] })
 })
