@@ -206,19 +206,24 @@ test('a script that goes on without its OpenCode ends before the next one of its
 test.each([
   ['its name', 'git'],
   ['its whole path', '/usr/bin/git'],
-])('a git with %s that still removes what it has begun ends before the tree is made anew', async (_, name) => {
-  const begun = join(home, 'begun')
-  // The shells of its script are gone, as after an abort.
-  const shellsGone = 'kill -s KILL $(ps -o ppid= -p $PPID) $PPID'
-  const held = linkWith(
-    'worktree\\ add',
-    `${shellsGone}; echo $$ >${begun}; trap '' TERM; exec -a "${name} $*" sleep 300`,
-  )
-  const cutOff = openTree(git, held, TASK, worktree).catch((error: unknown) => error)
-  await expect.poll(() => existsSync(begun) && readFileSync(begun, 'utf8'), { timeout: 30_000 }).toMatch(/\n/)
-  expect(await cutOff).toMatchObject({ reason: 'noAnswer' })
-  await openTree(git, linkTo({ COLUMNS: '80' }), TASK, worktree)
-  // A killed process without a parent stays as a zombie where the first process collects none.
-  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', readFileSync(begun, 'utf8').trim()])
-  expect(stdout.toString()).toMatch(/^(?:Z|$)/)
-})
+])(
+  'a git with %s that still removes what it has begun ends before the tree is made anew',
+  async (_, name) => {
+    const begun = join(home, 'begun')
+    // The shells of its script are gone, as after an abort.
+    const shellsGone = 'kill -s KILL $(ps -o ppid= -p $PPID) $PPID'
+    const held = linkWith(
+      'worktree\\ add',
+      `${shellsGone}; echo $$ >${begun}; trap '' TERM; exec -a "${name} $*" sleep 300`,
+    )
+    const cutOff = openTree(git, held, TASK, worktree).catch((error: unknown) => error)
+    await expect
+      .poll(() => existsSync(begun) && readFileSync(begun, 'utf8'), { timeout: 30_000 })
+      .toMatch(/\n/)
+    expect(await cutOff).toMatchObject({ reason: 'noAnswer' })
+    await openTree(git, linkTo({ COLUMNS: '80' }), TASK, worktree)
+    // A killed process without a parent stays as a zombie where the first process collects none.
+    const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', readFileSync(begun, 'utf8').trim()])
+    expect(stdout.toString()).toMatch(/^(?:Z|$)/)
+  },
+)
