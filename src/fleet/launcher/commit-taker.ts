@@ -59,9 +59,11 @@ export class CommitTaker {
       try {
         const code = codeIn(job)
         const changes = code && (await this.#taken(task, code))
+        if (disposal.aborted) break
         this.#failures.delete(jobID)
         return changes
       } catch (error) {
+        if (disposal.aborted) break
         const why = `the commits of the worker could not be taken: ${errorText(error)}`
         const isLast = (stop?.aborted ?? false) && attempt >= ATTEMPTS_ONCE_STOPPED
         if (isFinal(error) || isLast) {

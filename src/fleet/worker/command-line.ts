@@ -19,7 +19,7 @@ export const HELP = `opencode-background worker: runs agents for a fleet, beside
   --setup COMMAND         command line that runs in each new worktree, as "npm ci --prefer-offline"
   --trees DIR             contains the worktrees (default: $XDG_STATE_HOME/opencode-background/worktrees)
   --lease SECONDS         without a sign of life for so long, this worker's tasks are not its own any more (default 30)
-  --drain-timeout SECONDS how long SIGTERM waits for the agents at work before they are interrupted (default 600)
+  --drain-timeout SECONDS how long SIGTERM waits for the agents at work; the worker's next start takes over the others (default 600)
   --permission-timeout SECONDS
                           how long a question of an agent for a permission may stay unanswered before it is
                           rejected (default 60; 0: for ever)
