@@ -1,6 +1,6 @@
 /** A manager and the session in which a client launches. A server has a workplace for commands, and may have one for agents. */
 import type { Task } from '../task/task.ts'
-import type { Caller, ToolPorts } from '../tools/tool.ts'
+import type { Caller, ToolPorts } from '../tools/tool-ports.ts'
 import type { Rule } from './permissions.ts'
 import type { Roots } from './roots.ts'
 

@@ -3,7 +3,7 @@
  * warning (seen). The hook `tool.definition` receives the definitions of plugins and tool files, but none of MCP servers,
  * whose tools override all others: an answer to a call that our tool did not execute reveals those.
  */
-import type { ToolContext, ToolDefinition } from '../tools/tool.ts'
+import type { ToolContext, ToolDefinition } from '@opencode-ai/plugin'
 
 /** A tool as the hook receives it, with the schema that the model will read (seen; OpenCode's types declare less). */
 export interface Definition {

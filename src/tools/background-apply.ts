@@ -1,7 +1,8 @@
 /** The tool that writes the changes of an agent's worktree into the checkout of its parent. */
 import * as z from 'zod/mini'
 import type { AppliedTask } from '../text/applied-text.ts'
-import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { described, ownTask, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 /** How many paths an answer names. */
 const NAMED = 100

@@ -2,7 +2,8 @@
 import * as z from 'zod/mini'
 import { ToolError } from '../tool-error.ts'
 import type { CancelAnswer } from './render/cancel-text.ts'
-import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { described, ownTask, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 const ARGS = {
   task_id: described(z.optional(z.string().check(z.trim())), 'Its id'),

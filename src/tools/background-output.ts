@@ -6,7 +6,8 @@ import { statusNote } from './render/status-note.ts'
 import { PAGE } from './render/page-text.ts'
 import type { StoryAnswer } from './render/story-text.ts'
 import type { TaskAnswer, Wanted } from './render/task-text.ts'
-import { described, MILLISECONDS, OFFSET, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { described, MILLISECONDS, OFFSET, ownTask, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 /** The maximum wait: models request an hour. */
 const LONGEST_BLOCK_MS = 600_000

@@ -5,7 +5,8 @@ import { ToolError } from '../tool-error.ts'
 import { readTask } from './background-output.ts'
 import { PAGE } from './render/page-text.ts'
 import type { TaskAnswer } from './render/task-text.ts'
-import { described, OFFSET, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { described, OFFSET, ownTask, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 const ARGS = {
   task_id: described(z.string().check(z.trim()), 'Its id'),

@@ -1,7 +1,8 @@
 /** The tool that kills a command. */
 import * as z from 'zod/mini'
 import type { CancelAnswer } from './render/cancel-text.ts'
-import { described, ownTask, type Tool, type ToolPorts } from './tool.ts'
+import { described, ownTask, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 const ARGS = { task_id: described(z.string().check(z.trim()), 'Its id') }
 

@@ -4,7 +4,8 @@ import { STATUSES, type Group } from '../task/status.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import type { TaskList } from './render/list-text.ts'
 import { statusNote } from './render/status-note.ts'
-import { described, type Tool, type ToolPorts } from './tool.ts'
+import { described, type Tool } from './tool.ts'
+import type { ToolPorts } from './tool-ports.ts'
 
 const ARGS = {
   status: described(z.optional(z.enum(['all', 'running', 'done', 'error'])), 'Only these'),

@@ -3,7 +3,7 @@
  * model again for this message, without the result of the tool call (seen): a launch would be made twice.
  */
 import type { SessionStatus } from '../host/opencode.ts'
-import type { ToolContext } from './tool.ts'
+import type { ToolContext } from './tool-ports.ts'
 
 /** The data of calls. */
 type Calls = Map<string, Promise<unknown>[]>

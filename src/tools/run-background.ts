@@ -7,7 +7,8 @@ import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import type { StartedCommand } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
-import { described, MILLISECONDS, type Caller, type Tool, type ToolPorts } from './tool.ts'
+import { described, MILLISECONDS, type Tool } from './tool.ts'
+import type { Caller, ToolPorts } from './tool-ports.ts'
 
 /** The maximum length of a line: parsing a longer one would block the process for too long. */
 const LONGEST = 20_000

@@ -6,11 +6,12 @@ import type { BackgroundManager } from '../manager.ts'
 import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import type { AgentTask, Task } from '../task/task.ts'
-import type { TaskArgs } from './background-task.ts'
+import type { TaskArgs } from './task-arguments.ts'
 import type { StartedTask } from './render/started-text.ts'
 import { statusNote } from './render/status-note.ts'
 import { askForCommand } from './run-background.ts'
-import { ownTask, type Caller, type ToolPorts } from './tool.ts'
+import { ownTask } from './tool.ts'
+import type { Caller, ToolPorts } from './tool-ports.ts'
 
 /** The length of the default description: the first words of the prompt. */
 const NAME_LENGTH = 60

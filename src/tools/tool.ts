@@ -13,25 +13,9 @@ import type { Task } from '../task/task.ts'
 import { englishLocale } from '../text/zod-locale.ts'
 import { isToolError, ToolError, type ToolErrorCode } from '../tool-error.ts'
 import type { ToolName } from '../tool-names.ts'
-import type { traitsOf } from '../work/kinds.ts'
 import type * as Answers from './render/answers.ts'
 import type { Repeats } from './repeats.ts'
-import type { Telling } from './telling.ts'
-
-export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
-
-/** The caller of a tool: its session, its directories, and the function that requests a permission. */
-export type Caller = Pick<ToolContext, 'sessionID' | 'messageID' | 'directory' | 'worktree' | 'abort' | 'ask'>
-
-/** The dependencies of the tools. */
-export interface ToolPorts {
-  readonly manager: BackgroundManager
-  /** In milliseconds since the Unix epoch. */
-  readonly now: () => number
-  readonly telling: Telling
-  /** Passed to the renderers, because these import only code for texts. */
-  readonly traitsOf: typeof traitsOf
-}
+import type { Caller } from './tool-ports.ts'
 
 /** The arguments of a tool, by name. */
 export type ToolShape = z.core.$ZodShape

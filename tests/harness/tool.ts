@@ -1,7 +1,8 @@
 /** Calls a tool of ours in a race test, as the parent's model would. */
 import { traitsOf } from '../../src/work/kinds.ts'
 import { byNotice } from '../../src/tools/telling.ts'
-import { callTool, type Caller, type Tool, type ToolPorts, type ToolShape } from '../../src/tools/tool.ts'
+import { callTool, type Tool, type ToolShape } from '../../src/tools/tool.ts'
+import type { Caller, ToolPorts } from '../../src/tools/tool-ports.ts'
 import type { FakeStage } from './fake-stage.ts'
 
 /** Returns the text of the answer. Rejects as the tool does. */

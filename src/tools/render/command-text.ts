@@ -11,7 +11,7 @@ import { STATUSES } from '../../task/status.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
 import { pageText } from './page-text.ts'
 import type { ToolNames } from '../../tool-names.ts'
-import type { ToolPorts } from '../tool.ts'
+import type { ToolPorts } from '../tool-ports.ts'
 
 export const RULE = '━'.repeat(59)
 

@@ -14,7 +14,7 @@ import {
   type Task,
   type Usage,
 } from '../../task/task.ts'
-import type { ToolPorts } from '../tool.ts'
+import type { ToolPorts } from '../tool-ports.ts'
 import { RULE } from './command-text.ts'
 import { processText } from './process-text.ts'
 

@@ -4,7 +4,7 @@ import { nameForModel } from '../../text/sanitize.ts'
 import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import type { CommandTask, Task } from '../../task/task.ts'
 import type { Telling } from '../telling.ts'
-import type { ToolPorts, ToolResult } from '../tool.ts'
+import type { ToolPorts, ToolResult } from '../tool-ports.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 
 /** The command that a call has started. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Clashes, type Definition } from '../../../src/setup/clashes.ts'
-import type { ToolContext, ToolDefinition } from '../../../src/tools/tool.ts'
+import type { ToolContext, ToolDefinition } from '@opencode-ai/plugin'
 
 const NAME = 'background_output'
 const args = { task_id: { description: 'Its id' }, block: { description: 'Wait' } }

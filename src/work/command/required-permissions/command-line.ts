@@ -10,14 +10,8 @@ import { fileURLToPath } from 'node:url'
 import { ToolError } from '../../../tool-error.ts'
 import { bashCommandsOf } from './second-parser.ts'
 import { findBash, takes } from './bash-check.ts'
+import type { SimpleCommand } from './simple-command.ts'
 import type { Surroundings } from '../this-machine.ts'
-
-export interface SimpleCommand {
-  /** As written, with the redirections that belong to it alone. */
-  readonly text: string
-  /** Its name and plain arguments as written, quotes included, without redirections and assignments. */
-  readonly tokens: readonly string[]
-}
 
 export interface CommandLine {
   readonly commands: readonly SimpleCommand[]

@@ -6,7 +6,8 @@ import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { lastingPattern } from './arity.ts'
-import { commandsOf, type SimpleCommand } from './command-line.ts'
+import { commandsOf } from './command-line.ts'
+import type { SimpleCommand } from './simple-command.ts'
 import type { Surroundings } from '../this-machine.ts'
 
 export interface Claims {

@@ -12,7 +12,7 @@ import {
   type SyntaxNode,
   type Word,
 } from 'unbash'
-import type { SimpleCommand } from './command-line.ts'
+import type { SimpleCommand } from './simple-command.ts'
 
 type Kind = SyntaxNode['type']
 

@@ -2,10 +2,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bashCommandsOf } from '../../../../src/work/command/required-permissions/second-parser.ts'
-import {
-  commandsOf,
-  type SimpleCommand,
-} from '../../../../src/work/command/required-permissions/command-line.ts'
+import { commandsOf } from '../../../../src/work/command/required-permissions/command-line.ts'
+import type { SimpleCommand } from '../../../../src/work/command/required-permissions/simple-command.ts'
 import { bashLines, CONSTRUCTS } from '../../../harness/lines.ts'
 
 /** An unknown shell: lines that only bash accepts are refused. */
