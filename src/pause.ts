@@ -1,13 +1,14 @@
 /** A pause that signals can end early. */
 import type { Clock } from './clock.ts'
 
-/** Resolves after `ms`, or when one of the signals aborts. A signal that has aborted before ends no pause. */
+/** Resolves after `ms`, or when one of the signals aborts; at once if one of them has aborted before. */
 export function pause(
   clock: Clock,
   ms: number,
   signals: readonly AbortSignal[],
   options?: { readonly keepsAlive: boolean },
 ): Promise<void> {
+  if (signals.some(({ aborted }) => aborted)) return Promise.resolve()
   return new Promise((resolve) => {
     const finish = (): void => {
       cancel()

@@ -91,7 +91,7 @@ export interface Message {
 export interface Beat {
   /** `prompted`: the prompt is about to be sent, or was sent. It is sent only once the queue has answered this with `held`. */
   readonly phase: 'starting' | 'prompted'
-  /** What the launcher can show. JSON. */
+  /** The progress of the agent, which the launcher shows. JSON. */
   readonly report?: object
   /** Replaces the last one. JSON. */
   readonly checkpoint?: object

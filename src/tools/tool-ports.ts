@@ -1,4 +1,4 @@
-/** What a tool receives: its dependencies, and its caller. */
+/** The types of the dependencies and of the caller of a tool. */
 import type { ToolContext } from '@opencode-ai/plugin'
 import type { BackgroundManager } from '../manager.ts'
 import type { traitsOf } from '../work/kinds.ts'

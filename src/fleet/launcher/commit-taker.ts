@@ -73,7 +73,8 @@ export class CommitTaker {
         this.#failures.set(jobID, errorText(error))
         log.warn(`${task.id}: ${why}; trying again`)
         const waitMs = Math.min(RETRY_MS * 2 ** (attempt - 1), LONGEST_RETRY_MS)
-        await pause(clock, waitMs, stop ? [disposal, stop] : [disposal])
+        // A stop ends the pause that it interrupts, and none of those between the attempts after it.
+        await pause(clock, waitMs, stop?.aborted === false ? [disposal, stop] : [disposal])
       }
     }
     return new Promise(() => {})
