@@ -4,13 +4,22 @@ import { countSteps } from '../harness/steps.ts'
 const steps = countSteps()
 afterAll(() => steps.stop())
 
+const ROUNDS = 2
+
+/** The cost of one task; `cpu` in microseconds. */
+interface Cost {
+  readonly steps: number
+  readonly calls: number
+  readonly cpu: number
+}
+
 test(
   'ten times as many tasks take ten times as many steps and calls, and the limit holds',
   { timeout: 120_000 },
   async () => {
     // `countSteps` counts only modules that are loaded from here on.
     const { createFakeScale } = await import('../harness/fake-scale.ts')
-    const costOf = async (count: number): Promise<{ steps: number; calls: number; cpu: number }> => {
+    const costOf = async (count: number): Promise<Cost> => {
       const scale = createFakeScale({ parents: 10, total: 100 })
       steps.take()
       const before = process.cpuUsage()
@@ -19,13 +28,18 @@ test(
       expect({ told, peak }).toEqual({ told: count, peak: 100 })
       return { steps: steps.take() / count, calls: calls / count, cpu: (user + system) / count }
     }
-    const few = await costOf(300)
-    const many = await costOf(3000)
-    expect(few.steps).toBeGreaterThan(100)
-    expect(many.steps).toBeLessThanOrEqual(1.1 * few.steps)
-    expect(many.calls).toBeLessThanOrEqual(1.1 * few.calls)
-    // Work inside of built-ins, such as copying or sorting all tasks, shows only in the CPU time.
-    expect(many.cpu).toBeLessThanOrEqual(1.5 * few.cpu)
+    const measured: { few: Cost; many: Cost }[] = []
+    for (let round = 0; round < ROUNDS; round += 1)
+      measured.push({ few: await costOf(200), many: await costOf(2000) })
+    for (const { few, many } of measured) {
+      expect(few.steps).toBeGreaterThan(100)
+      expect(many.steps).toBeLessThanOrEqual(1.1 * few.steps)
+      expect(many.calls).toBeLessThanOrEqual(1.1 * few.calls)
+    }
+    // Work inside of built-ins, such as copying or sorting all tasks, shows only in the CPU time. What else the machine does only
+    // adds to that (seen: half as much again), so that the least of several measurements is the cost.
+    const least = (size: 'few' | 'many'): number => Math.min(...measured.map((round) => round[size].cpu))
+    expect(least('many')).toBeLessThanOrEqual(1.5 * least('few'))
   },
 )
 
