@@ -68,10 +68,15 @@ async function hasWritten(parent: Parent): Promise<void> {
   )
 }
 
-/** Has the parent make calls, waits until git has ended OpenCode, and starts it again; resolves with the parent. */
-async function endedBy(parent: Parent, calls: readonly ToolCall[]): Promise<Parent> {
+/**
+ * Has the parent make calls, waits until git has ended OpenCode, and starts it again; resolves with the parent.
+ *
+ * @param armed settles once git is armed, if the calls arm it
+ */
+async function endedBy(parent: Parent, calls: readonly ToolCall[], armed?: Promise<void>): Promise<Parent> {
   // The model may never read the results.
   await stage.server.prompt(parent.id, `CALL ${JSON.stringify(calls)} END`)
+  await armed
   await expect.poll(() => deadly.isArmed).toBe(false)
   await stage.restart('SIGKILL')
   return stage.parentAt(parent.id)
@@ -237,10 +242,15 @@ test.each([
   ['before the end of its work is kept', 'before'],
   ['after the end of its work is kept', 'after'],
 ] as const)('an agent that is killed %s has ended, with its files on its branch', async (_, when) => {
-  const parent = await stage.parent(writes(`${when}.txt`, 'work\n'))
+  const works = writes(`${when}.txt`, 'work\n')
+  const parent = await stage.parent((request) => {
+    // The end of this task alone: a clean-up can keep the ends of earlier ones meanwhile.
+    const isFirst = request.messages.every(({ role }) => role !== 'tool')
+    if (isFirst) deadly.arm(when, `${idOf(directoryOf(request))}/run-1`)
+    return works(request)
+  })
   const before = standing()
-  deadly.arm(when, '/run-1')
-  const again = await endedBy(parent, [inTree('commit')])
+  const again = await endedBy(parent, [inTree('commit')], hasWritten(parent))
   await again.say('What is new?')
   await again.waitForNotice('status="completed"')
   expect(again.noticeText).toContain(`1 commit, 1 file (+1 -0): ${when}.txt. It applies cleanly`)
