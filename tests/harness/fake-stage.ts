@@ -22,6 +22,8 @@ export interface FakeStage {
   readonly clock: ManualClock
   readonly host: FakeHost
   readonly manager: BackgroundManager
+  /** The id of the process that runs the manager. */
+  readonly pid: number
   /** Starts a second process, in which the user works from now on; the first one stays alive. */
   readonly second: () => void
   /** Kills the process, and starts another with its own manager; OpenCode ends too, if it is the same process. */
@@ -233,6 +235,9 @@ export function createFakeStage(
     host,
     get manager() {
       return manager
+    },
+    get pid() {
+      return pid
     },
     second() {
       startInstance()

@@ -3,7 +3,7 @@
  * that are real. Import it before the plugin, because it takes the place of what starts and signals processes.
  */
 import { EventEmitter } from 'node:events'
-import { appendFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { vi } from 'vitest'
 import type * as ownerModule from '../../src/task/owner.ts'
@@ -22,6 +22,8 @@ const KEY = 'played'
 /** The running ones, by process id. */
 const running = new Map<number, Played>()
 let nextPID = FIRST_PID
+/** The ids of the processes of the plugin that have crashed. */
+const crashed = new Set<number>()
 /** Called when a process has started. */
 let onStart: (command: string) => void = () => {}
 
@@ -35,6 +37,9 @@ function end(pid: number, code: number | null, signal: NodeJS.Signals | null): v
 vi.mock('node:child_process', async (original) => ({
   ...(await original<object>()),
   spawn: (_: string, [, , , , command = '', directory = '']: readonly string[]) => {
+    const task = JSON.parse(readFileSync(join(directory, 'task'), 'utf8')) as { owner: { pid: number } }
+    // Calls that were under way go on in the test, where they would have ended with their process.
+    if (crashed.has(task.owner.pid)) throw new Error('the process that starts it has crashed')
     const pid = nextPID++
     const child = Object.assign(new EventEmitter(), { pid, unref: () => {} })
     running.set(pid, { pid, command, directory, child })
@@ -64,6 +69,7 @@ export class PlayedProcesses {
   constructor(now: () => number) {
     this.#now = now
     running.clear()
+    crashed.clear()
     onStart = () => {}
   }
 
@@ -88,8 +94,13 @@ export class PlayedProcesses {
     onStart = (command) => this.exit(command, 0)
   }
 
-  /** Has the processes outlive the one that started them, which hears no more of them. */
-  orphan(): void {
+  /**
+   * Has the processes outlive the one that started them, which hears no more of them, and starts none any more.
+   *
+   * @param pid the id of the process of the plugin that crashes
+   */
+  orphan(pid: number): void {
+    crashed.add(pid)
     for (const played of running.values()) {
       played.child.removeAllListeners()
       this.#date(played, 'process')

@@ -420,7 +420,7 @@ export class Play {
       case 'crash':
         this.#instanceEnds(stage.manager)
         this.pending = new Set()
-        this.#processes.orphan()
+        this.#processes.orphan(stage.pid)
         stage.crash()
         return
       case 'restart': {
