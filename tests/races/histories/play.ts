@@ -438,6 +438,8 @@ export class Play {
         this.#disturb(Infinity, [])
         return
       case 'swallow':
+        // What is sent again arrives beside the next notice.
+        this.isPrompt = false
         host.swallowNextPrompt()
         return
       case 'fault':
