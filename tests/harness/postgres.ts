@@ -106,7 +106,7 @@ export async function startPostgres(settings: PostgresSettings = {}): Promise<Po
     async kill() {
       // Each of them is in a session of its own, so that no signal reaches all.
       const pids = [server.pid ?? 0, ...childrenOf(server.pid ?? 0)]
-      await end(() => pids.forEach((pid) => process.kill(pid, 'SIGKILL')))
+      await end(() => pids.forEach(killIfThere))
       while (pids.some(isThere)) await sleep(LOOK_MS)
     },
     async stop() {
@@ -136,6 +136,14 @@ function unprivileged(): { readonly uid: number; readonly gid: number } | undefi
 function childrenOf(pid: number): number[] {
   const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
   return pids === '' ? [] : pids.split(' ').map(Number)
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // A worker process of the server, such as that of autovacuum, has ended by itself since the list was read.
+  }
 }
 
 function isThere(pid: number): boolean {
