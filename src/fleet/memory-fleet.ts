@@ -83,15 +83,13 @@ export class MemoryFleet implements Fleet {
         return new Map(states.filter((entry): entry is [string, JobState] => entry[1] !== undefined))
       },
       cancel: async (id) => {
-        if (this.#jobs.has(keyOf(id))) {
-          change(id, (job) => rules.cancel(job, this.#clock.now()))
-          return true
-        }
-        this.#put(rules.refusedJob(keyOf(id), owner, id))
-        return false
+        const known = this.#jobs.get(keyOf(id))
+        if (known) change(id, (job) => rules.cancel(job, this.#clock.now()))
+        else this.#put(rules.refusedJob(keyOf(id), owner, id))
+        return known !== undefined && !rules.isForgotten(known)
       },
       say: async (id, message) => change(id, (job) => rules.say(job, message)),
-      acknowledge: async (id) => void change(id, rules.acknowledge),
+      acknowledge: async (id) => void this.#change(keyOf(id), rules.acknowledge),
       watch: (onChange, signal) => {
         const watchers = this.#launchers.get(owner) ?? new Set()
         this.#launchers.set(owner, watchers)

@@ -73,6 +73,11 @@ export function refusedJob(key: string, owner: string, id: string): Job {
   return { ...newJob(key, owner, { id, labels: [], payload: {} }), status: { type: 'forgotten' } }
 }
 
+/** Returns whether the queue knows no more of a job than that it is not offered again. */
+export function isForgotten({ status }: Job): boolean {
+  return status.type === 'forgotten'
+}
+
 /** Returns the worker in whose slots, and in whose limits, a job counts; `undefined` for one that takes up no room. */
 export function countedAt(job: Job): string | undefined {
   return isCounted(job) ? job.status.worker.name : undefined

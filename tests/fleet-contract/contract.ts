@@ -125,6 +125,13 @@ function jobCases(add: Case): void {
     expect(await stateOf(jobs, 'a.1')).toBeUndefined()
   })
 
+  add('a repeated cancel of a job that was never offered is answered as the first one', async ({ jobs }) => {
+    await jobs.cancel('a.1')
+    expect(await jobs.cancel('a.1')).toBe(false)
+    await jobs.offer(offerOf('a.1'))
+    expect(await jobs.cancel('a.1')).toBe(false)
+  })
+
   add('a prompt is refused once its job is cancelled, and the worker ends it', async (stage) => {
     const { jobs, under, worker } = stage
     const one = worker('one')

@@ -38,7 +38,10 @@ export interface Jobs {
   offer(job: Offer): Promise<void>
   /** Resolves with the states of these jobs; without those that the queue does not know. */
   states(ids: readonly string[]): Promise<ReadonlyMap<string, JobState>>
-  /** Asks the worker of a job to stop. Resolves with whether the queue knows the job. Does nothing for one that has ended. */
+  /**
+   * Asks the worker of a job to stop. Does nothing for one that has ended. Resolves with false if the queue has no such job, or has
+   * refused or forgotten it: `states` never has it then.
+   */
   cancel(id: string): Promise<boolean>
   /** Sends a message to the agent of a job. Resolves with false if the job has ended. */
   say(id: string, message: { readonly id: string; readonly text: string }): Promise<boolean>

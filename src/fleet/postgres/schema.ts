@@ -16,7 +16,7 @@ export const QUEUE = 'jobs'
 /** The schema of pg-boss. */
 export const QUEUE_SCHEMA = 'fleet_queue'
 /** Increased with each change of the tables or the functions below. */
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 
 /** The lock that claims hold while they count. */
 const CLAIMS_LOCK = `pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('fleet.claims', 0))`
@@ -281,7 +281,8 @@ begin
   elsif j.phase = 'lapsed' then perform fleet.cancel_unseen(j);
   end if;
   perform pg_notify('fleet_claims', j.entry::text);
-  return true;
+  -- A repeated cancel of what was never offered is answered as the first one, whose answer may have been lost.
+  return j.phase <> 'forgotten';
 end $$;
 
 create or replace function fleet.say(job_id text, message_id text, body text) returns boolean ${DEFINER} as $$
