@@ -175,11 +175,12 @@ export class MemoryFleet implements Fleet {
   }
 
   /** Gives up the worker's claims that it no longer holds, except those that it may resume. */
-  #reconcile({ worker, holding }: ClaimRequest): void {
+  #reconcile(request: ClaimRequest): void {
+    const { worker, holding } = request
     const now = this.#clock.now()
     const fences = new Map(holding.map(({ job, fence }) => [job, fence]))
     for (const key of this.#counted.get(worker.name) ?? [])
-      this.#change(key, (job) => rules.giveUp(job, worker, fences.get(key), now, this.#times))
+      this.#change(key, (job) => rules.giveUp(job, request, fences.get(key), now, this.#times))
   }
 
   #resumed({ worker, holding }: ClaimRequest): ClaimAnswer | undefined {

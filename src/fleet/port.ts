@@ -142,7 +142,8 @@ export interface Claims {
    *
    * - given back, if its agent was not prompted: it waits again, and the attempt counts,
    * - claimed again as a `resume`, with a greater fence, if an earlier process of the worker had it,
-   * - `interrupted`, if this process had prompted its agent: it has lost its lease, and has stopped the agent.
+   * - `interrupted`, if this process had prompted its agent: it has lost its lease, and has stopped the agent. A process that
+   *   wants `resumed` has prompted none: it is given a `resume` again whose answer was lost.
    *
    * Workers are refused that speak another protocol, and whose name another worker has that is alive.
    */

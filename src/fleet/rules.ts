@@ -14,7 +14,7 @@
  *                                        └──acknowledge──→ forgotten
  */
 import type { JobState, Offer } from './launcher/jobs.ts'
-import type { Beat, FleetTimes, Message, Settlement, WorkerProcess } from './port.ts'
+import type { Beat, ClaimRequest, FleetTimes, Message, Settlement, WorkerProcess } from './port.ts'
 
 export type Holder = Pick<WorkerProcess, 'name' | 'identity' | 'process'>
 
@@ -99,10 +99,11 @@ export function claim(job: Job, worker: Holder, now: number, { leaseMs }: FleetT
  * Takes a claim away from a worker that no longer holds it and runs no agent for it.
  *
  * @param held the claim of the job that the worker holds
+ * @param wants as in the request; a process that resumes has prompted no agent
  */
 export function giveUp(
   job: Job,
-  worker: Holder,
+  { wants, worker }: Pick<ClaimRequest, 'wants' | 'worker'>,
   held: number | undefined,
   now: number,
   times: FleetTimes,
@@ -113,8 +114,8 @@ export function giveUp(
   if (isItsOwn && held === job.fence) return undefined
   if (status.type === 'starting')
     return giveBack(job, status, 'it was lost on its way to the worker', now, times)
-  // A process that was told of a `resume` has stopped its agent; one that was not, is told again.
-  if (!isItsOwn || status.type === 'resumed') return undefined
+  // A `resume` whose answer was lost is given again: its agent works on, whether the lease has run out meanwhile or not.
+  if (!isItsOwn || wants === 'resumed' || status.type === 'resumed') return undefined
   return interrupt(job, status, `worker ${worker.name} lost the queue for too long, and stopped the agent`)
 }
 

@@ -207,6 +207,19 @@ export function lossCases(add: Case): void {
     expect(await next.beat(first)).toEqual({ type: 'lost' })
   })
 
+  add('a resumed claim whose answer was lost for longer than its lease is given again', async (stage) => {
+    const { jobs, under, worker } = stage
+    const one = worker('one')
+    await jobs.offer(offerOf('a.1'))
+    await one.beat(await one.claim())
+    const next = worker('one', { process: 'one-2' })
+    const first = await next.claim({ wants: 'resumed' })
+    next.holding = []
+    await under.pass(LEASE_OUT)
+    expect(await stateOf(jobs, 'a.1')).toMatchObject({ type: 'claimed' })
+    expect(await next.claim({ wants: 'resumed' })).toMatchObject({ type: 'resume', job: first.job })
+  })
+
   add(
     'a process that gives up a prompted job ends it as interrupted at once',
     async ({ jobs, under, worker }) => {

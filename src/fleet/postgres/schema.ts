@@ -375,7 +375,7 @@ begin
     -- An earlier process may settle it meanwhile: an end stays.
     for update loop
     if j.phase = 'starting' then perform fleet.give_back(j, 'it was lost on its way to the worker');
-    elsif j.process = w->>'process' and j.phase <> 'resumed' then
+    elsif j.process = w->>'process' and j.phase <> 'resumed' and request->>'wants' <> 'resumed' then
       perform fleet.interrupt(j, format('worker %s lost the queue for too long, and stopped the agent', j.worker));
     else
       resumed := coalesce(resumed, j.entry);
