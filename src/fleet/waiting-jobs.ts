@@ -41,18 +41,12 @@ export class WaitingJobs {
       for (const { counter } of this.#limitsOf(now)) {
         this.#counts.set(counter, (this.#counts.get(counter) ?? 0) + change)
       }
-    const group = this.#groupOf(now)
-    if (now.status.type !== 'waiting') {
+    if (now.status.type === 'waiting') this.#wait(now)
+    else if (before?.status.type === 'waiting') {
+      const group = this.#groupOf(now)
       group.fresh.delete(now.key)
       group.returned.delete(now.key)
-      return
     }
-    const known = this.#orders.get(now.key)
-    const order = known ?? this.#orders.size
-    this.#orders.set(now.key, order)
-    const entry = { job: now, order }
-    if (known === undefined || group.fresh.has(now.key)) group.fresh.set(now.key, entry)
-    else group.returned = byPlace([...group.returned.set(now.key, entry)])
   }
 
   /** Returns the first job that the limits allow and that `isFit`. */
@@ -66,6 +60,16 @@ export class WaitingJobs {
       }
     }
     return first?.job
+  }
+
+  #wait(now: Job): void {
+    const group = this.#groupOf(now)
+    const known = this.#orders.get(now.key)
+    const order = known ?? this.#orders.size
+    this.#orders.set(now.key, order)
+    const entry = { job: now, order }
+    if (known === undefined || group.fresh.has(now.key)) group.fresh.set(now.key, entry)
+    else group.returned = byPlace([...group.returned.set(now.key, entry)])
   }
 
   #groupOf(job: Job): Group {

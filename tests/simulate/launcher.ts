@@ -1,16 +1,14 @@
 /** A process of OpenCode that offers jobs, and tells each end once. It dies and starts again; its records stay. */
 import type { JobState, Jobs } from '../../src/fleet/launcher/jobs.ts'
 import { callWithin } from '../../src/fleet/call-within.ts'
-import type { Link } from './network.ts'
-import type { World } from './machine.ts'
+import type { Line, Link } from './network.ts'
+import type { Work, World } from './machine.ts'
 import { ProcessClock } from './sim-clock.ts'
 
-export interface Task {
+export interface Task extends Work {
   readonly id: string
-  readonly provider: string
   readonly model: string
   readonly labels: readonly string[]
-  readonly ms: number
   readonly cancelAfterMs: number
 }
 
@@ -25,19 +23,23 @@ interface Process extends Link {
 }
 
 const POLL_MS = 20_000
-/** How many jobs of a launcher are under way. */
-const OPEN = 400
+/** Changes come in bursts. */
+const LOOK_MS = 5000
 
 export class Launcher {
   readonly owner: string
   readonly #world: World
   readonly #jobs: Jobs
   readonly #tasks: Task[]
+  /** How many jobs are under way. */
+  readonly #open: number
   readonly #records = new Map<string, Record>()
+  readonly #line: Line = { callsCutUntil: 0, answersCutUntil: 0 }
   #process!: Process
   #wake = (): void => {}
 
-  constructor(world: World, owner: string, jobs: Jobs, tasks: Task[]) {
+  constructor(world: World, owner: string, jobs: Jobs, tasks: Task[], open: number) {
+    this.#open = open
     this.#world = world
     this.owner = owner
     this.#jobs = jobs
@@ -50,8 +52,19 @@ export class Launcher {
     return this.#tasks.length === 0 && this.#records.size === 0
   }
 
+  /** Asks for the end of a job, if it is open. */
+  cancel(id: string): void {
+    const record = this.#records.get(id)
+    if (record) void this.#cancel(this.#process, record)
+  }
+
+  partition(ms: number, what: 'calls' | 'answers' | 'both'): void {
+    this.#world.network.cut(this.#line, ms, what)
+  }
+
   /** Ends the process, and starts the next one. */
   restart(awayMs: number): void {
+    if (!this.#process.isAlive()) return
     this.#process.state = 'dead'
     this.#wake = () => {}
     this.#world.time.after(awayMs, () => this.#start())
@@ -61,18 +74,17 @@ export class Launcher {
     const process: Process = {
       state: 'alive',
       isAlive: () => process.state === 'alive',
-      sends: true,
-      receives: true,
+      line: this.#line,
     }
     this.#process = process
     void this.#run(process)
   }
 
   async #run(process: Process): Promise<void> {
-    for (const record of this.#records.values())
-      if (record.state === 'offering') void this.#recover(process, record)
+    for (const record of this.#records.values()) if (isOpen(record)) void this.#recover(process, record)
     while (process.isAlive() && !this.isDone) {
-      while (this.#records.size < OPEN && this.#tasks.length > 0) this.#launch(process, this.#tasks.pop()!)
+      while (this.#records.size < this.#open && this.#tasks.length > 0)
+        this.#launch(process, this.#tasks.pop()!)
       await this.#look(process)
       await this.#pause(process)
     }
@@ -82,43 +94,43 @@ export class Launcher {
     const record: Record = { task, state: 'offering' }
     const { chance, oracle, time } = this.#world
     this.#records.set(task.id, record)
-    oracle.launched(this.#keyOf(task), task.provider, task.model)
+    oracle.launched(this.#keyOf(task), task)
     void this.#offer(process, record)
     if (task.cancelAfterMs < Infinity)
       time.after(task.cancelAfterMs, () => void this.#cancel(this.#process, record))
     if (chance.happens(0.05))
       time.after(chance.around(60_000), () => {
         if (record.state === 'offered')
-          void this.#ask(this.#process, () => this.#jobs.say(task.id, { id: 'm1', text: 'hello' })).catch(
-            () => {},
-          )
+          void this.#untilAnswered(this.#process, () => this.#jobs.say(task.id, { id: 'm1', text: 'hello' }))
       })
   }
 
   async #offer(process: Process, record: Record): Promise<void> {
-    const { id, labels, model, ms, provider } = record.task
-    await this.#untilAnswered(process, () =>
-      this.#jobs.offer({ id, labels, provider, model, payload: { ms } }),
-    )
+    const { id, labels, model, ms, provider, startFails } = record.task
+    const payload: Work = { ms, provider, startFails }
+    await this.#untilAnswered(process, () => this.#jobs.offer({ id, labels, provider, model, payload }))
     if (process.isAlive() && record.state === 'offering') record.state = 'offered'
   }
 
-  /** The process before has left an offer of which nobody knows whether it arrived. */
+  /** The process before has left an offer: it may not have arrived, or its cancel may have come first. */
   async #recover(process: Process, record: Record): Promise<void> {
     const { id } = record.task
     const states = await this.#untilAnswered(process, () => this.#jobs.states([id]))
-    const isKnown = states?.has(id) || (await this.#untilAnswered(process, () => this.#jobs.cancel(id)))
-    if (!process.isAlive() || record.state !== 'offering') return
+    const isKnown = states?.has(id) || (await this.#untilAnswered(process, () => this.#cancelAtQueue(id)))
+    if (!process.isAlive() || !isOpen(record)) return
     if (isKnown) record.state = 'offered'
     else this.#tell(record, undefined)
   }
 
   async #cancel(process: Process, record: Record): Promise<void> {
-    if (record.state !== 'offering' && record.state !== 'offered') return
+    if (!isOpen(record)) return
     this.#world.oracle.note(this.#keyOf(record.task), 'cancel asked')
-    const isKnown = await this.#untilAnswered(process, () => this.#jobs.cancel(record.task.id))
-    if (!process.isAlive() || isKnown !== false || record.state !== 'offering') return
-    this.#tell(record, undefined)
+    const isKnown = await this.#untilAnswered(process, () => this.#cancelAtQueue(record.task.id))
+    if (process.isAlive() && isKnown === false && isOpen(record)) this.#tell(record, undefined)
+  }
+
+  #cancelAtQueue(id: string): Promise<boolean> {
+    return this.#world.oracle.cancel(() => this.#jobs.cancel(id))
   }
 
   async #look(process: Process): Promise<void> {
@@ -176,7 +188,7 @@ export class Launcher {
       this.#wake = () => {
         this.#wake = () => {}
         cancel()
-        time.after(2000, () => {
+        time.after(LOOK_MS, () => {
           if (process.isAlive()) resolve()
         })
       }
@@ -186,4 +198,9 @@ export class Launcher {
   #keyOf({ id }: Task): string {
     return `${this.owner}/${id}`
   }
+}
+
+/** Whether the end of a job is not known yet. */
+function isOpen({ state }: Record): boolean {
+  return state === 'offering' || state === 'offered'
 }

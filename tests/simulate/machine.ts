@@ -1,8 +1,8 @@
 /** A machine with its OpenCode, whose agents outlive the processes of the worker, and with the real loop of a worker. */
-import { PROTOCOL, type Claims } from '../../src/fleet/port.ts'
+import type { Claims } from '../../src/fleet/port.ts'
 import { Worker } from '../../src/fleet/worker-loop.ts'
 import type { RunningJob, Runner } from '../../src/fleet/worker-job.ts'
-import type { Link, Network } from './network.ts'
+import type { Line, Link, Network } from './network.ts'
 import type { Agent, Oracle } from './oracle.ts'
 import { ProcessClock, type Chance, type Time } from './sim-clock.ts'
 
@@ -13,11 +13,22 @@ export interface World {
   readonly oracle: Oracle
   readonly claims: Claims
   /** How often a process dies at each point of a job. */
-  crashRate: number
+  readonly crashRate: number
+  /** By provider: until when it refuses requests. */
+  readonly overloads: Map<string, number>
+}
+
+/** What an agent is to do. */
+export interface Work {
+  readonly provider: string
+  readonly ms: number
+  /** How often it cannot be started, from 0 to 1. */
+  readonly startFails: number
 }
 
 /** A session of an agent in the OpenCode of a machine. */
 interface Session {
+  readonly work: Work
   state: 'prepared' | 'working' | 'ended'
   result: object
   checkpoints: number
@@ -30,101 +41,101 @@ interface Session {
 interface Process extends Link {
   readonly id: string
   state: 'alive' | 'dead'
+  /** Aborted when it dies. */
+  readonly life: AbortController
   worker?: Worker
 }
 
-const LONGEST_RESTART_MS = 500_000
+export interface MachineOptions {
+  readonly name: string
+  readonly identity: string
+  readonly slots: number
+  readonly labels: readonly string[]
+  readonly protocol: number
+  /** Whether it is told of offers; others find them when they ask. */
+  readonly hearsOffers: boolean
+}
 
 export class Machine {
-  readonly name: string
   readonly #world: World
-  readonly #labels: readonly string[]
-  readonly #slots: number
+  readonly #options: MachineOptions
+  readonly #line: Line = { callsCutUntil: 0, answersCutUntil: 0 }
   #identity: string
   #sessions = new Map<string, Session>()
+  readonly #sessionsOf = new WeakMap<RunningJob, Session>()
   #process: Process | undefined
   #processes = 0
   /** A worker's clock is off, and a little slow or fast. */
   readonly #offsetMs: number
   readonly #rate: number
 
-  constructor(world: World, name: string, id: string, slots: number, labels: readonly string[]) {
-    this.name = name
+  constructor(world: World, options: MachineOptions) {
     this.#world = world
-    this.#identity = id
-    this.#slots = slots
-    this.#labels = labels
+    this.#options = options
+    this.#identity = options.identity
     this.#offsetMs = world.chance.between(-7_200_000, 7_200_000)
     this.#rate = world.chance.between(0.98, 1.02)
   }
 
   /** Starts a process of the worker; one that runs goes on. */
   start(): void {
-    const { claims, network, oracle, time } = this.#world
+    const { time } = this.#world
+    const { labels, name, protocol, slots } = this.#options
     this.#processes += 1
     const process: Process = {
-      id: `${this.name}/${this.#identity}/${this.#processes}`,
+      id: `${name}/${this.#identity}/${this.#processes}`,
       state: 'alive',
       isAlive: () => process.state === 'alive',
-      sends: true,
-      receives: true,
+      life: new AbortController(),
+      line: this.#line,
     }
     this.#process = process
-    const call = <Value>(verb: () => Promise<Value>): Promise<Value> => network.call(process, verb)
-    const ports: Claims = {
+    const clock = new ProcessClock(time, process.isAlive, this.#offsetMs, this.#rate)
+    const ports = {
+      claims: this.#claimsFor(process),
+      clock,
+      log: { warn: () => {} },
+      runner: this.#runnerOf(process),
+    }
+    const described = { name, identity: this.#identity, process: process.id, protocol, labels, slots }
+    process.worker = new Worker(ports, described, { drainTimeoutMs: 60_000 })
+    void this.#restartOnceEnded(process, process.worker)
+  }
+
+  /** The queue, as a process reaches it. */
+  #claimsFor(process: Process): Claims {
+    const { chance, claims, network, oracle } = this.#world
+    return {
       claim: async (request) => {
-        const answer = await call(async () => {
-          const given = await claims.claim(request)
-          if (given.type === 'claimed') oracle.claimed(given.claim, process.id)
-          return given
-        })
+        const answer = await network.call(process, () => oracle.claim(request, () => claims.claim(request)))
         if (answer.type === 'claimed') this.#point(process)
         return answer
       },
       beat: (fence, beat) =>
-        call(async () => {
-          const answer = await claims.beat(fence, beat)
-          oracle.beaten(fence, beat.phase, answer)
-          return answer
-        }),
+        network.call(process, () => oracle.beat(fence, beat, () => claims.beat(fence, beat))),
       settle: async (fence, settlement) => {
         this.#point(process)
         await this.#onlyAlive(process)
-        const isHeld = await call(async () => {
-          const held = await claims.settle(fence, settlement)
-          oracle.settled(fence, settlement, held)
-          return held
-        })
+        const isTaken = await network.call(process, () =>
+          oracle.settle(fence, settlement, () => claims.settle(fence, settlement)),
+        )
         this.#point(process)
         await this.#onlyAlive(process)
-        return isHeld
+        return isTaken
       },
-      watch: (onChange, signal) =>
+      watch: (onChange) =>
         claims.watch((change) => {
-          if (change.type === 'asked' && process.isAlive() && this.#world.chance.happens(0.5))
-            onChange(change)
-        }, signal),
+          const isHeard = change.type === 'asked' ? chance.happens(0.5) : this.#options.hearsOffers
+          if (isHeard) onChange(change)
+        }, process.life.signal),
     }
-    const clock = new ProcessClock(time, process.isAlive, this.#offsetMs, this.#rate)
-    const log = { warn: () => {} }
-    const described = {
-      name: this.name,
-      identity: this.#identity,
-      process: process.id,
-      protocol: PROTOCOL,
-      labels: this.#labels,
-      slots: this.#slots,
-    }
-    process.worker = new Worker({ claims: ports, clock, log, runner: this.#runnerOf(process) }, described, {
-      drainTimeoutMs: 60_000,
-    })
-    void this.#restartOnceEnded(process, process.worker)
   }
 
   async #restartOnceEnded(process: Process, { ended }: Worker): Promise<void> {
     const { type } = await ended
-    process.state = 'dead'
-    if (type !== 'replaced') this.#restart()
+    this.#end(process)
+    // The one that replaced it runs, unless that was an earlier one, whose request came late.
+    if (type !== 'replaced' || process === this.#process) this.#restart()
   }
 
   drain(): void {
@@ -137,16 +148,8 @@ export class Machine {
     this.#kill(process)
   }
 
-  /** Cuts calls, answers, or both, for a while. */
-  partition(ms: number, sends: boolean, receives: boolean): void {
-    const process = this.#process
-    if (!process) return
-    process.sends = sends
-    process.receives = receives
-    this.#world.time.after(ms, () => {
-      process.sends = true
-      process.receives = true
-    })
+  partition(ms: number, what: 'calls' | 'answers' | 'both'): void {
+    this.#world.network.cut(this.#line, ms, what)
   }
 
   /** The machine is gone with its disk, and a new one gets its name. */
@@ -157,15 +160,21 @@ export class Machine {
     this.kill()
   }
 
-  #kill(process: Process): void {
+  #end(process: Process): void {
     process.state = 'dead'
+    process.life.abort()
+  }
+
+  #kill(process: Process): void {
+    this.#end(process)
     this.#world.oracle.figures.kills += 1
     if (process === this.#process) this.#restart()
   }
 
   #restart(): void {
     const { chance, time } = this.#world
-    const wait = Math.min(LONGEST_RESTART_MS, 1000 + chance.around(30_000))
+    // Some are away for longer than a job waits for them.
+    const wait = chance.happens(0.1) ? chance.between(300_000, 500_000) : 1000 + chance.around(30_000)
     time.after(wait, () => {
       if (this.#process?.state !== 'alive') this.start()
     })
@@ -190,8 +199,10 @@ export class Machine {
     return {
       start: async (job, payload, accepted) => {
         await this.#pause(process, 4000)
-        if (this.#world.chance.happens(0.01)) throw new Error('no room on the disk')
+        const work = payload as Work
+        if (this.#world.chance.happens(work.startFails)) throw new Error('no room on the disk')
         const session: Session = {
+          work,
           state: 'prepared',
           result: { outcome: 'failed' },
           checkpoints: 0,
@@ -199,7 +210,7 @@ export class Machine {
           onEnd: new Set(),
         }
         this.#sessions.set(job, session)
-        void this.#prompt(process, job, session, accepted, (payload as { readonly ms: number }).ms)
+        void this.#prompt(process, job, session, accepted)
         return this.#runOf(process, session, job)
       },
       resume: async (job) => {
@@ -220,14 +231,11 @@ export class Machine {
     }
   }
 
-  readonly #sessionsOf = new WeakMap<RunningJob, Session>()
-
   async #prompt(
     process: Process,
     job: string,
     session: Session,
     accepted: () => Promise<void>,
-    ms: number,
   ): Promise<void> {
     try {
       await this.#pause(process, 1000)
@@ -243,16 +251,20 @@ export class Machine {
     // The session may have ended here, as in OpenCode.
     if (this.#sessions.get(job) !== session || session.state !== 'prepared') return
     session.state = 'working'
-    session.agent = { job, isWatched: () => [...session.watchers].some((watcher) => watcher.isAlive()) }
+    session.agent = {
+      job,
+      disk: this.#identity,
+      state: 'working',
+      isWatched: () => [...session.watchers].some((watcher) => watcher.isAlive()),
+      isWatchedBy: (id) => [...session.watchers].some((watcher) => watcher.id === id),
+    }
     this.#world.oracle.prompted(session.agent, process.id)
     this.#point(process)
-    this.#world.time.after(ms, () => {
-      this.#endSession(session, { outcome: 'completed' })
-    })
+    this.#world.time.after(session.work.ms, () => this.#endSession(session, { outcome: 'completed' }))
   }
 
   #runOf(process: Process, session: Session, job: string): RunningJob {
-    const { chance, time } = this.#world
+    const { chance, oracle, overloads, time } = this.#world
     const ended = new Promise<void>((resolve) => {
       if (session.state === 'ended') resolve()
       else session.onEnd.add(resolve)
@@ -265,12 +277,21 @@ export class Machine {
         return session.result
       }),
       report: async () => ({ checkpoints: session.checkpoints }),
-      backoff: () =>
-        chance.happens(0.001) ? { providerID: `p${job.length % 3}`, forMs: 20_000 } : undefined,
-      say: async () => session.state === 'working',
+      backoff: () => {
+        const forMs = (overloads.get(session.work.provider) ?? 0) - time.now
+        if (forMs <= 0 || chance.happens(0.7)) return undefined
+        return { providerID: session.work.provider, forMs: forMs * chance.between(0.3, 1) }
+      },
+      say: async (text) => {
+        await this.#pause(process, 15_000)
+        if (session.state !== 'working') return false
+        oracle.heard(job, process.id, text)
+        return true
+      },
       stop: () => {
-        if (session.state !== 'ended')
-          time.after(chance.between(50, 2000), () => this.#endSession(session, { outcome: 'stopped' }))
+        if (session.state === 'ended') return
+        if (session.agent) session.agent.state = 'stopping'
+        time.after(chance.between(50, 2000), () => this.#endSession(session, { outcome: 'stopped' }))
       },
       checkpoint: async () => {
         if (!chance.happens(0.1)) return undefined
