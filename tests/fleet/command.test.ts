@@ -77,8 +77,13 @@ test('a database becomes a queue by one command, and the status shows what is in
   const claims = await openClaims(postgres.url('team', 'worker'))
   const worker = { name: 'big', identity: 'i', process: 'p', protocol: PROTOCOL, labels: ['gpu'], slots: 2 }
   for (const id of ['a.1', 'a.2']) await jobs.offer({ id, labels: [], provider: 'acme', payload: {} })
+  expect(await fleet('owner', 'migrate', '--lease', '12')).toMatchObject({
+    code: 0,
+    stdout: 'The database is up to date. The lease is 12 s.\n',
+  })
   const answer = await claims.claim({ worker, number: 1, holding: [], wants: 'any' })
   if (answer.type !== 'claimed') throw new Error(answer.type)
+  expect(answer.claim.leaseMs).toBe(12_000)
   await claims.beat(answer.claim, {
     phase: 'prompted',
     heard: [],
@@ -86,6 +91,10 @@ test('a database becomes a queue by one command, and the status shows what is in
   })
   await jobs.close()
   await claims.close()
+  expect(await fleet('owner', 'migrate', '--lease', '10')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('the lease cannot change while agents are at work') as string,
+  })
   const { stdout } = await fleet('owner', 'status')
   expect(stdout.replaceAll(/last beat \d+ s/g, 'last beat N s').replaceAll(/for \d+ s/g, 'for N s')).toBe(
     [
@@ -120,6 +129,8 @@ test('the URL comes from a variable or a private file, and mistakes say what to 
     [['status', '--db', file], `chmod 600 ${file}`],
     [['status', '--db', postgres.url('team')], 'put it in an environment variable'],
     [['status', '--limit', 'total=1'], '--limit is for fleet migrate'],
+    [['status', '--lease', '10'], '--lease is for fleet migrate'],
+    [['migrate', '--lease', '4'], '--lease must be a whole number of seconds of at least 5, and not "4"'],
     [['migrate', '--limit', 'model:acme=1'], 'expected total=12, provider:NAME=5, model:PROVIDER/NAME=2'],
     [[], 'fleet migrate, or fleet status'],
     [['status', '--nope'], "Unknown option '--nope'"],

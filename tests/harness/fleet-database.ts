@@ -39,7 +39,7 @@ export async function makeFleetDatabase(
     },
   }
   await askAt(postgres.url('postgres'), `create database ${name}`)
-  await migrate(database.url(), limits)
+  await migrate(database.url(), { limits })
   const roles = [...launchers.map((role) => [role, 'launcher']), [WORKER, 'worker']]
   for (const [role, group] of roles)
     await database.ask(`do $$ begin

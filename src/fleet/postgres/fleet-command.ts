@@ -6,7 +6,7 @@ import { Database } from './database.ts'
 import type { Limit } from './migrate.ts'
 import { renderStatus, type FleetStatus } from './fleet-status.ts'
 
-const HELP = `opencode-background fleet migrate: makes a database the queue of a fleet, and sets its limits
+const HELP = `opencode-background fleet migrate: makes a database the queue of a fleet, and sets its limits and its lease
 opencode-background fleet status: shows the workers, the queue, the limits and the providers that hold back
 
   --db {env:NAME}         the environment variable with the URL of the database (PostgreSQL), or a file that only
@@ -14,14 +14,20 @@ opencode-background fleet status: shows the workers, the queue, the limits and t
                           create roles
   --limit KEY=N           migrate: at most N agents at work at once; KEY is total, provider:NAME or
                           model:PROVIDER/NAME, N a number or none. May be repeated
+  --lease SECONDS         migrate: without a sign of life for so long, a worker's tasks are not its own any more
+                          (30 in a new database, at least 5)
   --json                  status: as JSON
   --help                  show this text
 `
+
+/** A beat each third of it must have time to be answered, and to be repeated. */
+const LEAST_LEASE_S = 5
 
 interface Settings {
   readonly verb: 'migrate' | 'status'
   readonly db: string
   readonly limits: readonly Limit[]
+  readonly leaseMs: number | undefined
   readonly json: boolean
 }
 
@@ -37,13 +43,15 @@ export async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-async function run({ verb, db, limits, json }: Settings): Promise<string> {
+async function run({ verb, db, limits, leaseMs, json }: Settings): Promise<string> {
   const url = databaseURL(db)
   if (verb === 'migrate') {
     const { migrate } = await import('./migrate.ts')
-    const isNew = await migrate(url, limits)
-    const done = isNew ? 'The database is the queue of a fleet now.' : 'The database is up to date.'
-    return limits.length === 0 ? `${done}\n` : `${done} The limits are set.\n`
+    const isNew = await migrate(url, { limits, ...(leaseMs !== undefined && { leaseMs }) })
+    const done = [isNew ? 'The database is the queue of a fleet now.' : 'The database is up to date.']
+    if (limits.length > 0) done.push('The limits are set.')
+    if (leaseMs !== undefined) done.push(`The lease is ${leaseMs / 1000} s.`)
+    return `${done.join(' ')}\n`
   }
   const status = await readStatus(url)
   return json ? `${JSON.stringify(status, undefined, 2)}\n` : renderStatus(status)
@@ -67,8 +75,12 @@ export function parseFleetLine(args: readonly string[]): Settings | undefined {
   if ((verb !== 'migrate' && verb !== 'status') || more.length > 0)
     throw new UsageError('say what to do: fleet migrate, or fleet status; --help lists the options')
   const { db = '{env:FLEET_DB}', limit = [], json = false } = values
-  if (verb === 'status' && limit.length > 0) throw new UsageError('--limit is for fleet migrate')
-  return { verb, db, limits: limit.map(limitOf), json }
+  for (const [name, isGiven] of Object.entries({
+    limit: limit.length > 0,
+    lease: values.lease !== undefined,
+  }))
+    if (verb === 'status' && isGiven) throw new UsageError(`--${name} is for fleet migrate`)
+  return { verb, db, limits: limit.map(limitOf), leaseMs: leaseOf(values.lease), json }
 }
 
 function parsed(args: readonly string[]) {
@@ -79,6 +91,7 @@ function parsed(args: readonly string[]) {
       options: {
         db: { type: 'string' },
         limit: { type: 'string', multiple: true },
+        lease: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -86,6 +99,14 @@ function parsed(args: readonly string[]) {
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
+}
+
+function leaseOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\d{1,5}$/.test(text) && Number(text) >= LEAST_LEASE_S) return Number(text) * 1000
+  throw new UsageError(
+    `--lease must be a whole number of seconds of at least ${LEAST_LEASE_S}, and not ${JSON.stringify(text)}`,
+  )
 }
 
 function limitOf(text: string): Limit {

@@ -6,7 +6,16 @@ import { Client } from 'pg'
 import { getConstructionPlans } from 'pg-boss'
 import { UsageError } from '../../usage-error.ts'
 import { explained } from './database.ts'
-import { FUNCTIONS, QUEUE, QUEUE_SCHEMA, ROLES, SCHEMA_VERSION, TABLES } from './schema.ts'
+import {
+  CLAIMS_LOCKED,
+  FUNCTIONS,
+  HELD,
+  QUEUE,
+  QUEUE_SCHEMA,
+  ROLES,
+  SCHEMA_VERSION,
+  TABLES,
+} from './schema.ts'
 
 /** A limit on agents at work: `total`, `provider` or `model`. */
 export interface Limit {
@@ -17,8 +26,15 @@ export interface Limit {
   readonly most?: number
 }
 
-/** Resolves with whether something was created or replaced. Does nothing to a database that is up to date. */
-export async function migrate(url: string, limits: readonly Limit[] = []): Promise<boolean> {
+/** What an administrator sets; what is absent stays as it is. */
+export interface FleetSettings {
+  readonly limits?: readonly Limit[]
+  /** How long a worker owns its jobs after a sign of life. */
+  readonly leaseMs?: number
+}
+
+/** Resolves with whether something was created or replaced. Does nothing to a database that is up to date, but for the settings. */
+export async function migrate(url: string, { limits = [], leaseMs }: FleetSettings = {}): Promise<boolean> {
   const client = new Client({ connectionString: url })
   try {
     await client.connect()
@@ -38,6 +54,7 @@ export async function migrate(url: string, limits: readonly Limit[] = []): Promi
       if (most !== undefined)
         await client.query('insert into fleet.cap values ($1, $2, $3)', [scope, key, most])
     }
+    if (leaseMs !== undefined) await setLease(client, leaseMs)
     await client.query('commit')
     return !isCurrent
   } catch (error) {
@@ -46,6 +63,17 @@ export async function migrate(url: string, limits: readonly Limit[] = []): Promi
     // Ends the transaction of a failed migration, too.
     await client.end().catch(() => {})
   }
+}
+
+/** Workers measure the lease of a job by what its claim has said: a change must not meet one. */
+async function setLease(client: Client, leaseMs: number): Promise<void> {
+  await client.query(CLAIMS_LOCKED)
+  const { rowCount } = await client.query(`select from fleet.job where phase in ${HELD} limit 1`)
+  if (rowCount !== 0)
+    throw new UsageError(
+      'the lease cannot change while agents are at work: drain the workers (SIGTERM) first, or wait until `fleet status` shows none at work',
+    )
+  await client.query('update fleet.setting set lease_ms = $1', [leaseMs])
 }
 
 async function versionOf(client: Client): Promise<number | undefined> {

@@ -22,8 +22,10 @@ export const SCHEMA_VERSION = 3
 const CLAIMS_LOCK = `pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('fleet.claims', 0))`
 const DEFINER = `language plpgsql security definer set search_path = pg_catalog, pg_temp`
 const NOW = 'pg_catalog.clock_timestamp()'
+/** Takes the lock of claims until the end of the transaction. */
+export const CLAIMS_LOCKED = `select ${CLAIMS_LOCK}`
 /** The phases in which a worker has a lease, and those in which a job takes up room. */
-const HELD = `('starting', 'prompted', 'resumed')`
+export const HELD = `('starting', 'prompted', 'resumed')`
 const COUNTED = `('starting', 'prompted', 'resumed', 'lapsed')`
 /** The bytes of a payload: a bundle of 50 MB in base64, and a prompt. */
 const LONGEST_PAYLOAD = 75_000_000

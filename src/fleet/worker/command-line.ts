@@ -18,7 +18,6 @@ export const HELP = `opencode-background worker: runs agents for a fleet, beside
   --slots N               agents at work at once (default 2)
   --setup COMMAND         command line that runs in each new worktree, as "npm ci --prefer-offline"
   --trees DIR             contains the worktrees (default: $XDG_STATE_HOME/opencode-background/worktrees)
-  --lease SECONDS         without a sign of life for so long, this worker's tasks are not its own any more (default 30)
   --drain-timeout SECONDS how long SIGTERM waits for the agents at work; the worker's next start takes over the others (default 600)
   --permission-timeout SECONDS
                           how long a question of an agent for a permission may stay unanswered before it is
@@ -39,7 +38,6 @@ export interface WorkerSettings {
   readonly slots: number
   readonly setup: string
   readonly trees: string
-  readonly leaseMs: number
   readonly drainTimeoutMs: number
   readonly permissionTimeoutMs: number
   readonly debug: boolean
@@ -49,7 +47,6 @@ const DEFAULT_URL = 'http://127.0.0.1:4096'
 /** The defaults and the minima of the numbers. */
 const NUMBERS = {
   slots: { usual: 2, least: 1 },
-  lease: { usual: 30, least: 5 },
   'drain-timeout': { usual: 600, least: 0 },
   'permission-timeout': { usual: 60, least: 0 },
 } as const
@@ -88,7 +85,6 @@ export function parseWorkerLine(args: readonly string[]): WorkerSettings | undef
     slots: numberOf('slots', values.slots),
     setup,
     trees: values.trees === undefined ? '' : realDirectory('trees', values.trees),
-    leaseMs: seconds('lease'),
     drainTimeoutMs: seconds('drain-timeout'),
     permissionTimeoutMs: seconds('permission-timeout'),
     debug,
@@ -111,7 +107,6 @@ function valuesOf(args: readonly string[]) {
         slots: text,
         setup: text,
         trees: text,
-        lease: text,
         'drain-timeout': text,
         'permission-timeout': text,
         debug: flag,
