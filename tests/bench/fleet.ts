@@ -1,26 +1,47 @@
 /**
- * Measures the fleet's queue on a PostgreSQL of this machine: `npm run bench:fleet`. Fails if work is lost or done twice, or if a
- * job of a killed worker is later at the next one than its lease and 5 s.
+ * Measures the fleet on a PostgreSQL of this machine: `npm run bench:fleet [-- --only queue,kill,hosts,price]`. Fails if work is lost
+ * or done twice, if a limit is exceeded, or if a job of a killed worker is later at the next one than its lease and 5 s.
+ *
+ *   queue   the verbs of the queue, by 16 workers
+ *   kill    from the kill of a worker to the next claim of its job
+ *   hosts   60 tasks at three hosts in network namespaces beside the same at this machine alone (root, iproute2, nftables)
+ *   price   one task at the worker beside this machine's OpenCode, and the same task here, in turns
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import { PROTOCOL, type Claim, type Claims } from '../../src/fleet/port.ts'
 import { openClaims, openJobs } from '../../src/fleet/postgres/postgres-fleet.ts'
 import { startClaiming } from '../harness/claiming.ts'
-import { makeFleetDatabase, WORKER } from '../harness/fleet-database.ts'
+import { makeFleetDatabase, watchLimits, WORKER } from '../harness/fleet-database.ts'
+import { startFleet, type FleetStage } from '../harness/fleet-hosts.ts'
+import { runTasks } from '../harness/fleet-tasks.ts'
 import { startPostgres, type Postgres } from '../harness/postgres.ts'
+import { backgroundTask } from '../harness/stage.ts'
+import { idOf } from '../harness/trees.ts'
+import { median, quantile } from './numbers.ts'
 
 const WORKERS = 16
 const JOBS = 400
 const BEATS = 1600
 /** How often a worker with a free slot asks. */
-const POLL_MS = 2000
+const POLL_MS = 5000
 const LATE_MS = 5000
+const TASKS = 60
+const SLOTS = 5
+const LIMITS = { total: 12, acme: 5 }
+/** How long each of the tasks waits for its model. */
+const THINK_MS = 8000
+const PAIRS = 12
 
 type Opened = Claims & { close(): Promise<void> }
 
+function print(what: string, figure: string): void {
+  process.stdout.write(`${what.padEnd(48)} ${figure}\n`)
+}
+
 function show(what: string, count: number, ms: number): void {
-  process.stdout.write(`${what.padEnd(44)} ${Math.round((count / ms) * 1000)} a second\n`)
+  print(what, `${Math.round((count / ms) * 1000)} a second`)
 }
 
 async function timed(run: () => Promise<void>): Promise<number> {
@@ -125,22 +146,87 @@ async function measureKill(postgres: Postgres, leaseMs: number): Promise<void> {
   const first = startClaiming(database.url(WORKER), 'first', POLL_MS)
   await first.line(({ beat }) => beat === 'held')
   const second = startClaiming(database.url(WORKER), 'second', POLL_MS)
-  await sleep(POLL_MS)
+  // Between two beats.
+  await sleep(POLL_MS / 2)
   await first.kill()
   const tookMs = await timed(async () => void (await second.line(({ claimed }) => claimed !== undefined)))
   await second.kill()
   await jobs.close()
-  process.stdout.write(
-    `${`from a kill to the next claim, lease ${leaseMs / 1000} s`.padEnd(44)} ${(tookMs / 1000).toFixed(1)} s\n`,
-  )
+  print(`from a kill to the next claim, lease ${leaseMs / 1000} s`, `${(tookMs / 1000).toFixed(1)} s`)
   if (tookMs > leaseMs + LATE_MS) throw new Error(`later than the lease and ${LATE_MS / 1000} s`)
 }
 
+/** Runs the same tasks at three hosts, and here with the slots of one of them. */
+async function measureHosts(): Promise<void> {
+  const fleet = await startFleet(['one', 'two', 'three'], {
+    slots: SLOTS,
+    limits: [
+      { scope: 'total', key: '', most: LIMITS.total },
+      { scope: 'provider', key: 'acme', most: LIMITS.acme },
+    ],
+    options: { concurrency: { total: SLOTS }, worktree: { max: 4 * TASKS } },
+  })
+  try {
+    const highest = await watchLimits(fleet.database)
+    const wanted = { count: TASKS, thinkMs: THINK_MS, timeoutMs: 900_000 }
+    const { makespanMs: there, peak } = await runTasks(fleet, { ...wanted, launch: { where: 'any' } })
+    const most = await highest()
+    for (const { total, acme } of [most, peak])
+      if (total > LIMITS.total || acme > LIMITS.acme)
+        throw new Error(`${total} agents were at work, ${acme} of them of the limited provider`)
+    const { makespanMs: here } = await runTasks(fleet, { ...wanted, launch: { worktree: true } })
+    const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+    print(`${TASKS} tasks at ${most.workers} hosts of ${SLOTS} slots`, seconds(there))
+    print('  most at work: all, of the limited provider', `${most.total}, ${most.acme}`)
+    print('  most that asked their model at a time', `${peak.total}, ${peak.acme}`)
+    print(`${TASKS} tasks at one machine of ${SLOTS} slots`, seconds(here))
+    print('  times as long', (here / there).toFixed(2))
+  } finally {
+    await fleet.close()
+  }
+}
+
+/** Runs a task that does nothing at the only worker, and here in a worktree, in turns. */
+async function measurePrice(): Promise<void> {
+  const fleet = await startFleet(['one'])
+  try {
+    const [there, here]: [number[], number[]] = [[], []]
+    for (let pair = -1; pair < PAIRS; pair += 1) {
+      const [away, beside] = [
+        await msOfTask(fleet, { where: 'any' }),
+        await msOfTask(fleet, { worktree: true }),
+      ]
+      // The first ones load code.
+      if (pair < 0) continue
+      there.push(away)
+      here.push(beside)
+    }
+    const show95 = (ms: readonly number[]): string => `${median(ms)} ms (95 %: ${quantile(ms, 0.95)} ms)`
+    print("a task of where: 'any', launch to notice", show95(there))
+    print('the same task here in a worktree', show95(here))
+    print('  times as long', (median(there) / median(here)).toFixed(2))
+  } finally {
+    await fleet.close()
+  }
+}
+
+async function msOfTask({ stage }: FleetStage, launch: object): Promise<number> {
+  const parent = await stage.parent()
+  const began = Date.now()
+  const [answer = ''] = await parent.call([backgroundTask('nothing', launch)])
+  const { at } = await parent.waitForNotice(idOf(answer))
+  await parent.quietBesidesChildren()
+  return at - began
+}
+
+const { values } = parseArgs({ options: { only: { type: 'string', default: 'queue,kill,hosts,price' } } })
+const sections = values.only.split(',')
 const postgres = await startPostgres({ isDurable: true })
 try {
-  await measureVerbs(postgres)
-  await measureKill(postgres, 10_000)
-  await measureKill(postgres, 30_000)
+  if (sections.includes('queue')) await measureVerbs(postgres)
+  if (sections.includes('kill')) for (const leaseMs of [10_000, 30_000]) await measureKill(postgres, leaseMs)
 } finally {
   await postgres.stop()
 }
+if (sections.includes('hosts')) await measureHosts()
+if (sections.includes('price')) await measurePrice()

@@ -63,3 +63,29 @@ async function askAt<Row>(url: string, query: string): Promise<Row[]> {
     await client.end()
   }
 }
+
+/**
+ * Counts the jobs that take up room after each change of one, from now on. Returns what resolves with the most at any moment: of
+ * all, and of the provider `acme`; and how many workers had jobs.
+ */
+export async function watchLimits(
+  database: FleetDatabase,
+): Promise<() => Promise<{ total: number; acme: number; workers: number }>> {
+  await database.ask(`
+    create table counted (total int, acme int, workers text[]);
+    create function count_jobs() returns trigger language plpgsql security definer set search_path = public as $$
+      begin
+        insert into counted select count(*), count(*) filter (where provider = 'acme'), array_agg(worker)
+          from fleet.job where phase in ('starting', 'prompted', 'resumed', 'lapsed');
+        return null;
+      end $$;
+    create trigger counts after insert or update on fleet.job for each statement execute function count_jobs()`)
+  return async () => {
+    const [row] = await database.ask<{ total: number; acme: number; workers: number }>(
+      `select max(total) as total, max(acme) as acme, (select count(distinct worker)::int from counted,
+        unnest(workers) as worker) as workers from counted`,
+    )
+    if (!row) throw new Error('no job has changed')
+    return row
+  }
+}

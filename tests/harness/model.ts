@@ -39,8 +39,15 @@ export interface ScriptedModel {
 
 type OpenRequest = { -readonly [Field in keyof LoggedRequest]: LoggedRequest[Field] }
 
-/** Starts a model. The default script answers `ok` to everything. */
-export async function startModel(script: Script = () => ({ text: 'ok' })): Promise<ScriptedModel> {
+/**
+ * Starts a model. The default script answers `ok` to everything.
+ *
+ * @param address of this machine, at which it listens
+ */
+export async function startModel(
+  script: Script = () => ({ text: 'ok' }),
+  address = '127.0.0.1',
+): Promise<ScriptedModel> {
   const log = new SpyLog<OpenRequest>(describeRequest)
   let closing = false
 
@@ -90,9 +97,9 @@ export async function startModel(script: Script = () => ({ text: 'ok' })): Promi
     else sendReply(response, raw.model, reply)
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, address, resolve))
   const model: ScriptedModel = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    url: `http://${address}:${(server.address() as AddressInfo).port}/v1`,
     script,
     requests: log.all,
     requestsOf: (sessionID) => log.all.filter((request) => request.sessionID === sessionID),

@@ -5,6 +5,7 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
@@ -45,6 +46,8 @@ export interface PostgresSettings {
   readonly isDurable?: boolean
   /** The directory of its data; default: a new temporary one. */
   readonly directory?: string
+  /** An address of this machine in a private network, at which it listens too. */
+  readonly address?: string
 }
 
 /** Resolves with a PostgreSQL that answers. Rejects with one sentence if there is none on this machine. */
@@ -66,10 +69,13 @@ export async function startPostgres(settings: PostgresSettings = {}): Promise<Po
   const options = ['-D', data, '-U', ADMIN, '-E', 'UTF8', '--no-locale', '--no-sync', ...auth]
   await run(join(programs, 'initdb'), options, { ...user, cwd: place })
   rmSync(passwordFile)
+  const { address } = settings
+  if (address !== undefined)
+    appendFileSync(join(data, 'pg_hba.conf'), `host all all ${address}/16 scram-sha-256\n`)
   const port = await freePort()
   const settingsOf = {
     port: `${port}`,
-    listen_addresses: '127.0.0.1',
+    listen_addresses: ['127.0.0.1', ...(address === undefined ? [] : [address])].join(),
     unix_socket_directories: '',
     fsync: settings.isDurable === true ? 'on' : 'off',
     max_connections: '200',

@@ -25,11 +25,12 @@ export async function spawnServer(
   env: Record<string, string>,
   as: readonly string[] = [],
   port?: number,
+  address = '127.0.0.1',
 ): Promise<ServerProcess> {
   const words = [...as, opencodeBinary(), 'serve']
   const child = spawn(
     words[0] ?? '',
-    [...words.slice(1), '--port', String(port ?? (await freePort())), '--hostname', '127.0.0.1'],
+    [...words.slice(1), '--port', String(port ?? (await freePort())), '--hostname', address],
     {
       cwd: directory,
       env,

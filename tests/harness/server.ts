@@ -18,6 +18,8 @@ export interface OpencodeOptions {
   readonly model: ScriptedModel
   /** As in `opencode.json`: a path, or a path with its options. */
   readonly plugins?: readonly (string | readonly [string, object])[]
+  /** More providers by name, as in `opencode.json`. */
+  readonly providers?: Readonly<Record<string, object>>
   /** More agents by name, as in `opencode.json`. */
   readonly agents?: Readonly<Record<string, object>>
   /** More keys of `opencode.json`; they override the defaults. */
@@ -29,6 +31,8 @@ export interface OpencodeOptions {
   readonly as?: readonly string[]
   /** The port to listen at; default: a free one. */
   readonly port?: number
+  /** The address to listen at; default: 127.0.0.1. */
+  readonly address?: string
   /** US dollars for a million tokens of any of the models. */
   readonly cost?: { readonly input: number; readonly output: number }
 }
@@ -103,6 +107,7 @@ export async function startOpencode(options: OpencodeOptions): Promise<OpencodeS
     { ...environment(home), ...options.env },
     options.as,
     options.port,
+    options.address,
   )
   const { url, pid } = server
   const headers = authorization(options.env)
@@ -271,6 +276,7 @@ function isAnswered(stored: readonly StoredMessage[]): boolean {
 export function configuration({
   model,
   plugins = [],
+  providers = {},
   agents = {},
   config = {},
   cost,
@@ -291,6 +297,7 @@ export function configuration({
         options: { baseURL: model.url, apiKey: 'none' },
         models: { m1: shared, m2: shared, m3: { ...shared, reasoning: true, variants } },
       },
+      ...providers,
     },
     ...config,
   }
