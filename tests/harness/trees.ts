@@ -39,6 +39,57 @@ export async function launchInTree(parent: Parent, description: string): Promise
 
 export const idOf = (answer: string): string => /bg_[0-9a-f]{8}/.exec(answer)?.[0] ?? answer
 
+/** A git that waits at one of its calls. */
+export interface HeldGit {
+  /** For who calls it: puts it before the git of the machine. */
+  readonly env: Readonly<Record<string, string>>
+  /** Has the next call whose arguments contain `what` wait until `release`. */
+  hold(what: string): void
+  /** Whether that call waits. */
+  readonly isReached: boolean
+  release(): void
+  close(): void
+}
+
+const WAITING = `#!/bin/sh
+here="\${0%/*}"
+PATH="\${PATH#"$here":}"
+if [ -f "$here/held" ]; then
+  read -r what <"$here/held"
+  case "$*" in
+    *"$what"*)
+      : >"$here/reached"
+      while [ -f "$here/held" ]; do sleep 0.05; done
+  esac
+fi
+exec git "$@"
+`
+
+export function heldGit(): HeldGit {
+  const { directory, env, close } = gitScript(WAITING)
+  return {
+    env,
+    hold: (what) => writeFileSync(join(directory, 'held'), `${what}\n`),
+    get isReached() {
+      return existsSync(join(directory, 'reached'))
+    },
+    release: () => rmSync(join(directory, 'held'), { force: true }),
+    close,
+  }
+}
+
+/** Writes a script that stands before the git of the machine. */
+function gitScript(text: string) {
+  const directory = mkdtempSync(join(tmpdir(), 'opencode-git-'))
+  writeFileSync(join(directory, 'git'), text)
+  chmodSync(join(directory, 'git'), 0o755)
+  return {
+    directory,
+    env: { PATH: [directory, process.env['PATH']].join(delimiter) },
+    close: () => rmSync(directory, { recursive: true, force: true }),
+  }
+}
+
 /** A git that ends the process which called it, as `kill -9` does. */
 export interface DeadlyGit {
   /** For the server: puts it before the git of the machine. */
@@ -67,16 +118,14 @@ exec git "$@"
 `
 
 export function deadlyGit(): DeadlyGit {
-  const directory = mkdtempSync(join(tmpdir(), 'opencode-git-'))
+  const { directory, env, close } = gitScript(SCRIPT)
   const armed = join(directory, 'armed')
-  writeFileSync(join(directory, 'git'), SCRIPT)
-  chmodSync(join(directory, 'git'), 0o755)
   return {
-    env: { PATH: [directory, process.env['PATH']].join(delimiter) },
+    env,
     arm: (when, what) => writeFileSync(armed, `${when}\n${what}\n`),
     get isArmed() {
       return existsSync(armed)
     },
-    close: () => rmSync(directory, { recursive: true, force: true }),
+    close,
   }
 }
