@@ -8,12 +8,14 @@ export function callWithin<Value>(clock: Clock, ms: number, call: Promise<Value>
   })
 }
 
-/** The slowest line on which an upload is waited for: 0.5 Mbit/s. */
+/** A call that carries more bytes, such as a bundle of git, has a time limit by its size. */
+export const LARGE_BYTES = 100_000
+/** The slowest line on which such a call is waited for: 0.5 Mbit/s. */
 const BYTES_A_SECOND = 64_000
 
-/** How much longer a call may take that carries this: for a bundle of git, many times as long as one that carries little. */
-export function uploadMs(value: unknown): number {
-  return Math.round((sizeOf(value) / BYTES_A_SECOND) * 1000)
+/** How much longer a call may take that carries so many bytes, in milliseconds. */
+export function transferMs(bytes: number): number {
+  return Math.round((bytes / BYTES_A_SECOND) * 1000)
 }
 
 /** Returns about how many bytes a value has as JSON. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.ts'
 import type { Jobs, JobState } from './launcher/jobs.ts'
 import {
+  LOST,
   PROTOCOL,
   type Claim,
   type ClaimAnswer,
@@ -16,6 +17,7 @@ import {
   type FleetTimes,
   type WorkerProcess,
 } from './port.ts'
+import { sizeOf } from './call-within.ts'
 import * as rules from './rules.ts'
 import type { Job } from './rules.ts'
 import { WaitingJobs } from './waiting-jobs.ts'
@@ -104,6 +106,11 @@ export class MemoryFleet implements Fleet {
       if (answer) return answer
       this.#reconcile(request)
       return this.#resumed(request) ?? this.#claimed(request) ?? { type: 'none' }
+    },
+    payload: async ({ job, fence }) => {
+      const known = this.#jobs.get(job)
+      if (known?.fence !== fence || rules.countedAt(known) === undefined) throw new Error(LOST)
+      return known.offer.payload
     },
     beat: async ({ job, fence }, beat) => {
       const now = this.#clock.now()
@@ -212,7 +219,9 @@ export class MemoryFleet implements Fleet {
   }
 
   #claimOf({ key, offer, owner, fence, failures }: Job, type: Claim['type']): Claim {
-    return { type, job: key, fence, offer, owner, attempt: failures + 1, leaseMs: this.#times.leaseMs }
+    const { payload, ...rest } = offer
+    const of = { job: key, fence, offer: rest, payloadBytes: sizeOf(payload), owner }
+    return { type, ...of, attempt: failures + 1, leaseMs: this.#times.leaseMs }
   }
 
   #change<Next extends Job>(key: string, rule: (job: Job) => Next | undefined): Next | undefined {

@@ -24,7 +24,10 @@
 import type { Jobs, Offer } from './launcher/jobs.ts'
 
 /** A worker of an older protocol would misread what it is given: its claims are refused. */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
+
+/** Why the payload of a claim is not read. */
+export const LOST = 'the claim is lost'
 
 /** A process of a worker. */
 export interface WorkerProcess {
@@ -52,8 +55,10 @@ export interface Claim extends Fence {
    * sent a second time, whatever is found.
    */
   readonly type: 'start' | 'resume'
-  /** As it was offered. */
-  readonly offer: Offer
+  /** As it was offered, without its payload, which `Claims.payload` reads. */
+  readonly offer: Omit<Offer, 'payload'>
+  /** About how many bytes the payload has. */
+  readonly payloadBytes: number
   /** By the connection of the launcher, never by what it offered. */
   readonly owner: string
   /** 1 for the first worker that is to start it. */
@@ -148,6 +153,8 @@ export interface Claims {
    * Workers are refused that speak another protocol, and whose name another worker has that is alive.
    */
   claim(request: ClaimRequest): Promise<ClaimAnswer>
+  /** Reads the payload of a claim: apart from `claim`, because a large one takes minutes on a slow line. Rejects if it is lost. */
+  payload(claim: Claim): Promise<object>
   /** Extends the lease, and brings what the launcher asks. Does nothing for who has lost the lease. */
   beat(claim: Fence, beat: Beat): Promise<BeatAnswer>
   /**

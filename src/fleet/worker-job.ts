@@ -16,7 +16,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
-import { callWithin, uploadMs } from './call-within.ts'
+import { callWithin, sizeOf, transferMs } from './call-within.ts'
 import type { Beat, Claim, Claims, Message, Settlement } from './port.ts'
 
 /** An agent at work, as `JobRunner` runs it. */
@@ -48,7 +48,7 @@ export interface Runner {
 }
 
 export interface JobPorts {
-  readonly claims: Pick<Claims, 'beat' | 'settle'>
+  readonly claims: Pick<Claims, 'payload' | 'beat' | 'settle'>
   readonly clock: Clock
   readonly runner: Runner
   readonly log: { warn(message: string): void }
@@ -72,6 +72,8 @@ const BEATS_A_LEASE = 3
 const TRUSTED = 5 / 6
 const RETRY_MS = 1000
 const LONGEST_RETRY_MS = 10_000
+/** How often a payload is asked for. */
+const PAYLOAD_CALLS = 3
 /** How long a resumed agent is looked for at an OpenCode that does not say what is left of it. */
 const RESUME_MS = 300_000
 /** How long a beat waits for what it is to say. */
@@ -167,16 +169,32 @@ export class WorkerJob {
     const { runner } = this.#ports
     try {
       await earlier
-      if (this.#phase !== 'starting' && this.#phase !== 'prompted') return undefined
-      this.#run =
-        claim.type === 'resume'
-          ? await this.#resume()
-          : await runner.start(claim.job, claim.offer.payload, () => this.#accept())
+      if (claim.type === 'resume') this.#run = await this.#resume()
+      else {
+        const payload = await this.#payload()
+        if (payload) this.#run = await runner.start(claim.job, payload, () => this.#accept())
+      }
     } catch (error) {
       this.#failure = errorText(error)
     }
     if (this.#isStopped()) this.#run?.stop()
     return this.#run
+  }
+
+  /** Reads what the agent is to do, while beats hold the claim; `undefined` once nobody wants it. */
+  async #payload(): Promise<object | undefined> {
+    const { claims, log } = this.#ports
+    for (let calls = 1; this.#isStarting(); calls += 1) {
+      try {
+        const payload = await this.#call(claims.payload(this.claim), this.claim.payloadBytes)
+        return this.#isStarting() ? payload : undefined
+      } catch (error) {
+        if (calls === PAYLOAD_CALLS) throw error
+        log.warn(`${this.claim.offer.id}: its payload was not received: ${errorText(error)}; trying again`)
+        await this.#pause(RETRY_MS)
+      }
+    }
+    return undefined
   }
 
   /** Finds the agent. Tries again while it cannot be told what is left of it, because a claim that ends has ended for good. */
@@ -231,7 +249,7 @@ export class WorkerJob {
     const { claims, log } = this.#ports
     for (let waitMs = RETRY_MS; !this.#isGone(); waitMs = Math.min(2 * waitMs, LONGEST_RETRY_MS)) {
       try {
-        const isHeld = await this.#call(claims.settle(this.claim, settlement), settlement)
+        const isHeld = await this.#call(claims.settle(this.claim, settlement), sizeOf(settlement))
         if (this.#isGone()) return
         if (isHeld) {
           this.#phase = 'settled'
@@ -253,6 +271,10 @@ export class WorkerJob {
 
   #isGone(): boolean {
     return this.#phase === 'lost' || this.#phase === 'detached' || this.#phase === 'settled'
+  }
+
+  #isStarting(): boolean {
+    return this.#phase === 'starting'
   }
 
   #isStopped(): boolean {
@@ -349,7 +371,7 @@ export class WorkerJob {
       if (checkpoint && this.#phase === 'prompted') {
         const beat = { phase: 'prompted', checkpoint, heard: [] } as const
         // Its answer is ignored: the next beat is answered with the same.
-        await this.#call(this.#ports.claims.beat(this.claim, beat), checkpoint)
+        await this.#call(this.#ports.claims.beat(this.claim, beat), sizeOf(checkpoint))
         this.#checkpoint = undefined
       }
     } catch (error) {
@@ -387,8 +409,8 @@ export class WorkerJob {
     return new Promise((resolve) => this.#ports.clock.after(ms, resolve))
   }
 
-  /** @param carried what makes the call long */
-  #call<Value>(call: Promise<Value>, carried?: object): Promise<Value> {
-    return callWithin(this.#ports.clock, this.claim.leaseMs / BEATS_A_LEASE + uploadMs(carried), call)
+  /** @param bytes that it carries */
+  #call<Value>(call: Promise<Value>, bytes = 0): Promise<Value> {
+    return callWithin(this.#ports.clock, this.claim.leaseMs / BEATS_A_LEASE + transferMs(bytes), call)
   }
 }

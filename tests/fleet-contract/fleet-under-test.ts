@@ -71,6 +71,10 @@ export class HandWorker {
     return answer.claim
   }
 
+  payload(claim: Claim): Promise<object> {
+    return this.#claims.payload(claim)
+  }
+
   beat(claim: Claim, more: Partial<Beat> = {}) {
     return this.#claims.beat(claim, { phase: 'prompted', heard: [], ...more })
   }

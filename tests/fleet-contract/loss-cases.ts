@@ -61,6 +61,7 @@ export function lossCases(add: Case): void {
     expect(second).toMatchObject({ type: 'start', attempt: 2 })
     expect(second.fence).toBeGreaterThan(first.fence)
     expect(await worker('one').beat(first)).toEqual({ type: 'lost' })
+    await expect(worker('one').payload(first)).rejects.toThrow('the claim is lost')
     await under.pass(LEASE_OUT)
     const three = worker('three')
     const third = await three.claim()

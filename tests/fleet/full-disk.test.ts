@@ -54,7 +54,7 @@ test('a full disk of the database refuses what needs room with the reason, and t
   await jobs.offer(offerOf('b.1', { payload: big }))
   expect(await stateOf(jobs, 'a.1')).toMatchObject({ type: 'ended', result: big })
   one.holding = []
-  expect((await one.claim()).offer.payload).toEqual(big)
+  expect(await one.payload(await one.claim())).toEqual(big)
   await jobs.close()
   await claims.close()
 })

@@ -1,6 +1,6 @@
 /** Bundles of git on a line that needs longer for them than the time limit of a call. */
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Server } from 'node:net'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Claim } from '../../src/fleet/port.ts'
@@ -23,16 +23,17 @@ beforeAll(async () => {
   const { hostname, port } = new URL(database.url())
   line = createServer((near) => {
     const far = connect(Number(port), hostname)
-    far.pipe(near)
     near.on('close', () => far.destroy())
     far.on('close', () => near.destroy())
     for (const end of [near, far]) end.on('error', () => {})
-    void (async () => {
-      for await (const data of near) {
+    const carry = async (from: Socket, to: Socket): Promise<void> => {
+      for await (const data of from) {
         await wait(((data as Buffer).length / BYTES_A_SECOND) * 1000)
-        far.write(data as Buffer)
+        to.write(data as Buffer)
       }
-    })().catch(() => {})
+    }
+    carry(near, far).catch(() => {})
+    carry(far, near).catch(() => {})
   })
   line.listen(0, '127.0.0.1')
   await once(line, 'listening')
@@ -80,4 +81,28 @@ test('offers, checkpoints and results arrive on a slow line, and beats do not wa
   expect(await stateOf(jobs, first!.offer.id)).toMatchObject({ type: 'ended', result: { bundle: BUNDLE } })
   await jobs.close()
   await claims.close()
+}, 150_000)
+
+test('payloads and ends arrive on a slow line, and no other claim waits for them', async () => {
+  const fast = { jobs: await openJobs(database.url('desk')), claims: await openClaims(database.url(WORKER)) }
+  const slow = { jobs: await openJobs(slowly('desk')), claims: await openClaims(slowly(WORKER)) }
+  await fast.jobs.offer(offerOf('f.1', { payload: { bundle: BUNDLE } }))
+  await fast.jobs.offer(offerOf('g.1'))
+  const far = new HandWorker(slow.claims, workerOf('far'))
+  const claim = await far.claim()
+  let isThere = false
+  const payload = far.payload(claim).finally(() => (isThere = true))
+  const near = new HandWorker(fast.claims, workerOf('near'))
+  const other = await near.claim()
+  await near.beat(other)
+  expect(await fast.claims.settle(other, { type: 'result', result: { bundle: BUNDLE } })).toBe(true)
+  expect(await far.beat(claim)).toMatchObject({ type: 'held' })
+  expect(isThere).toBe(false)
+  const state = stateOf(slow.jobs, 'g.1')
+  expect(await payload).toEqual({ bundle: BUNDLE })
+  expect(await state).toEqual({ type: 'ended', worker: 'near', result: { bundle: BUNDLE } })
+  for (const { jobs, claims } of [fast, slow]) {
+    await jobs.close()
+    await claims.close()
+  }
 }, 150_000)

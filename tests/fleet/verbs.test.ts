@@ -79,8 +79,9 @@ test('a job goes from its offer to its end, and is forgotten once its launcher h
     owner: 'desk',
     attempt: 1,
     type: 'start',
-    offer: { id: 'bg_1.1', payload: { prompt: 'a \u0000 \uD800 b', nothing: null } },
+    offer: { id: 'bg_1.1' },
   })
+  expect(await claims.payload(held)).toEqual({ prompt: 'a \u0000 \uD800 b', nothing: null })
   expect(await stateOf('bg_1.1')).toMatchObject({ type: 'claimed', worker: 'one', isPrompted: false })
   expect(await claims.beat(held, beat('prompted', { report: { says: null } }))).toEqual({
     type: 'held',
@@ -226,7 +227,7 @@ test('a second worker of a name is refused while the first one lives, and a work
   })
   expect(await claims.claim(request({}, { name: 'old', protocol: 0 }))).toMatchObject({
     type: 'refused',
-    why: expect.stringContaining('version 0 of the protocol, and this database version 1: install') as string,
+    why: expect.stringContaining('version 0 of the protocol, and this database version 2: install') as string,
   })
 })
 
@@ -249,6 +250,7 @@ test('a launcher reads and changes its own jobs alone, and no role does what is 
   const refused = {
     desk: [
       `select fleet.claim('{}')`,
+      `select fleet.payload(gen_random_uuid(), 1)`,
       `insert into fleet.job (owner, id) values ('lab', 'forged')`,
       `update fleet.job set owner = 'lab'`,
       `insert into fleet_queue.job (name) values ('jobs')`,
@@ -260,6 +262,7 @@ test('a launcher reads and changes its own jobs alone, and no role does what is 
       `select fleet.offer('{"id":"x"}', '{}')`,
       `select * from fleet.job`,
       `select fleet.states(array['a.1'])`,
+      `select fleet.end_of('a.1')`,
       `select * from fleet_queue.job`,
     ],
   }

@@ -72,6 +72,7 @@ export function fleetAt(url: string): Claims {
     }
   return {
     claim: call('claim'),
+    payload: call('payload'),
     beat: call('beat'),
     settle: call('settle'),
     watch(onChange, signal) {

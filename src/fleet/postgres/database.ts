@@ -5,7 +5,7 @@
  */
 import { Client, Pool, type ClientConfig, type DatabaseError, type QueryResultRow } from 'pg'
 import { UsageError } from '../../usage-error.ts'
-import { sizeOf, uploadMs } from '../call-within.ts'
+import { LARGE_BYTES, sizeOf, transferMs } from '../call-within.ts'
 
 /** The server ends a call first, so that its answer says why. */
 const SERVER_LIMIT_MS = 10_000
@@ -14,14 +14,13 @@ const CONNECT_LIMIT_MS = 5000
 const IDLE_MS = 10_000
 const CONNECTIONS = 4
 const RECONNECT_MS = 2000
-/** A call with more bytes uses connections of its own, so that no beat waits behind it, and has a time limit by its size. */
-const LARGE_BYTES = 100_000
-/** The server measures a call from its first byte: the time that the largest one may need to arrive. */
-const SERVER_UPLOAD_LIMIT_MS = 1_200_000
+/** The server measures a call from its first byte to the last of its answer: the time that the largest one may need on the way. */
+const SERVER_LARGE_LIMIT_MS = 1_200_000
 
 export class Database {
   readonly #pool: Pool
-  readonly #uploads: Pool
+  /** For calls that carry more than `LARGE_BYTES`, so that no beat waits behind them. */
+  readonly #large: Pool
   readonly #url: string
   readonly #listeners = new Set<Listener>()
 
@@ -29,15 +28,24 @@ export class Database {
   constructor(url: string) {
     this.#url = url
     this.#pool = poolOf(settingsOf(url))
-    this.#uploads = poolOf({ ...settingsOf(url), statement_timeout: SERVER_UPLOAD_LIMIT_MS })
+    this.#large = poolOf({ ...settingsOf(url), statement_timeout: SERVER_LARGE_LIMIT_MS })
   }
 
-  /** Rejects with an error that says what to do; a `UsageError` if only a person can do it. */
-  async rows<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    const isLarge = sizeOf(values) > LARGE_BYTES
-    const limit = isLarge ? { query_timeout: CLIENT_LIMIT_MS + uploadMs(values) } : {}
+  /**
+   * Rejects with an error that says what to do; a `UsageError` if only a person can do it.
+   *
+   * @param answerBytes about how many bytes the answer has, if that may be many
+   */
+  async rows<Row extends QueryResultRow>(
+    text: string,
+    values: readonly unknown[] = [],
+    answerBytes = 0,
+  ): Promise<Row[]> {
+    const bytes = sizeOf(values) + answerBytes
+    const isLarge = bytes > LARGE_BYTES
+    const limit = isLarge ? { query_timeout: CLIENT_LIMIT_MS + transferMs(bytes) } : {}
     try {
-      const pool = isLarge ? this.#uploads : this.#pool
+      const pool = isLarge ? this.#large : this.#pool
       return (await pool.query<Row>({ text, values: [...values], ...limit })).rows
     } catch (error) {
       throw explained(error, this.#url)
@@ -54,7 +62,7 @@ export class Database {
 
   async close(): Promise<void> {
     await Promise.all([...this.#listeners].map((listener) => this.#stop(listener)))
-    await Promise.all([this.#pool.end(), this.#uploads.end()])
+    await Promise.all([this.#pool.end(), this.#large.end()])
   }
 
   async #stop(listener: Listener): Promise<void> {

@@ -5,6 +5,7 @@
 import { Client } from 'pg'
 import { getConstructionPlans } from 'pg-boss'
 import { UsageError } from '../../usage-error.ts'
+import { PROTOCOL } from '../port.ts'
 import { explained } from './database.ts'
 import {
   CLAIMS_LOCKED,
@@ -100,7 +101,7 @@ async function create(client: Client): Promise<void> {
 async function replaceFunctions(client: Client): Promise<void> {
   await client.query('set local role fleet_owner')
   await client.query(FUNCTIONS)
-  await client.query('update fleet.setting set version = $1', [SCHEMA_VERSION])
+  await client.query('update fleet.setting set version = $1, protocol = $2', [SCHEMA_VERSION, PROTOCOL])
   await client.query('reset role')
 }
 

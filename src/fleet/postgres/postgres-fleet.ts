@@ -2,24 +2,23 @@
 import { createHash } from 'node:crypto'
 import { UsageError } from '../../usage-error.ts'
 import type { JobState, Jobs } from '../launcher/jobs.ts'
-import { PROTOCOL, type BeatAnswer, type Claim, type ClaimAnswer, type Claims } from '../port.ts'
+import { LOST, PROTOCOL, type BeatAnswer, type ClaimAnswer, type Claims } from '../port.ts'
 import { Database } from './database.ts'
 
 /** A part of the queue, and the end of its connections. */
 type Opened<Part> = Part & { close(): Promise<void> }
 
-interface StateRow {
-  readonly id: string
-  readonly state: JobState
+/** What is opaque to the database. */
+interface EndRow {
   readonly result: unknown
   readonly checkpoint: unknown
-  readonly report: unknown
 }
 
-/** A claim whose payload stands beside its offer, because the database strips nulls of the one and not of the other. */
-type ClaimRow = Omit<Claim, 'offer'> & {
-  readonly offer: Omit<Claim['offer'], 'payload'>
-  readonly payload: object
+interface StateRow extends EndRow {
+  readonly id: string
+  /** `bytes`: of an end that is too large to come with the states of other jobs. */
+  readonly state: JobState & { readonly bytes?: number }
+  readonly report: unknown
 }
 
 /** Opens the queue for the role of a launcher. Rejects with an error that says what to do. */
@@ -35,8 +34,17 @@ export async function openJobs(url: string): Promise<Opened<Jobs>> {
       await call('fleet.offer($1::json, $2::json)', [plain(rest), JSON.stringify(payload)])
     },
     async states(ids) {
-      const rows = await database.rows<StateRow>('select * from fleet.states($1)', [ids])
-      return new Map(rows.map((row) => [row.id, stateOf(row)]))
+      const states = new Map<string, JobState>()
+      for (const row of await database.rows<StateRow>('select * from fleet.states($1)', [ids])) {
+        const { bytes, ...state } = row.state
+        // One after another: each has the whole line. One that was acknowledged meanwhile is unknown.
+        const [end] =
+          bytes === undefined
+            ? [row]
+            : await database.rows<EndRow>('select * from fleet.end_of($1)', [row.id], bytes)
+        if (end) states.set(row.id, stateOf({ ...row, ...end, state }))
+      }
+      return states
     },
     cancel: (id) => call('fleet.cancel($1)', [id]),
     say: (id, message) => call('fleet.say($1, $2, $3)', [id, message.id, readable(message.text)]),
@@ -54,17 +62,20 @@ export async function openJobs(url: string): Promise<Opened<Jobs>> {
 /** Opens the queue for the role of the workers. Rejects with an error that says what to do. */
 export async function openClaims(url: string): Promise<Opened<Claims>> {
   const database = await open(url, 'worker')
-  const call = async <Answer>(text: string, values: readonly unknown[]): Promise<Answer> => {
-    const [row] = await database.rows<{ answer: Answer }>(`select ${text} as answer`, values)
+  const call = async <Answer>(
+    text: string,
+    values: readonly unknown[],
+    answerBytes?: number,
+  ): Promise<Answer> => {
+    const [row] = await database.rows<{ answer: Answer }>(`select ${text} as answer`, values, answerBytes)
     return (row as { answer: Answer }).answer
   }
   return {
-    async claim(request) {
-      type Answer = Exclude<ClaimAnswer, { type: 'claimed' }> | { type: 'claimed'; claim: ClaimRow }
-      const answer = await call<Answer>('fleet.claim($1::json)', [plain(request)])
-      if (answer.type !== 'claimed') return answer
-      const { payload, offer, ...claim } = answer.claim
-      return { type: 'claimed', claim: { ...claim, offer: { ...offer, payload } } }
+    claim: (request) => call<ClaimAnswer>('fleet.claim($1::json)', [plain(request)]),
+    async payload({ job, fence, payloadBytes }) {
+      const payload = await call<object | null>('fleet.payload($1, $2)', [job, fence], payloadBytes)
+      if (payload === null) throw new Error(LOST)
+      return payload
     },
     beat: ({ job, fence }, { report, checkpoint, ...beat }) =>
       call<BeatAnswer>('fleet.beat($1, $2, $3::json, $4::json, $5::json)', [
@@ -103,7 +114,7 @@ async function open(url: string, who: 'launcher' | 'worker' = 'launcher'): Promi
   }
 }
 
-function stateOf({ state, result, checkpoint, report }: StateRow): JobState {
+function stateOf({ state, result, checkpoint, report }: Omit<StateRow, 'id'>): JobState {
   if (state.type === 'claimed') return { ...state, report }
   if (state.type === 'waiting') return state
   return { ...state, ...(result !== null && { result }), ...(checkpoint !== null && { checkpoint }) }

@@ -9,6 +9,7 @@
  *
  * The phases, and what moves a job between them, are those of `fleet/rules.ts`.
  */
+import { LARGE_BYTES } from '../call-within.ts'
 import { DEFAULT_TIMES, PROTOCOL } from '../port.ts'
 
 /** The queue of pg-boss that has the jobs. */
@@ -318,8 +319,20 @@ begin
       'isPrompted', j.phase <> 'starting',
       'silentMs', greatest(0, round(extract(epoch from ${NOW} - j.beat_at) * 1000)))
     else json_build_object('type', 'ended', 'worker', j.worker, 'why', j.why,
-      'isCancelled', case when j.ending = 'cancelled' then true end) end), j.result, case when j.phase = 'ended' then j.checkpoint end, case when j.phase in ${COUNTED} then j.report end
-    from fleet.job j where j.owner = session_user and j.id = any(ids) and j.phase <> 'forgotten';
+      'isCancelled', case when j.ending = 'cancelled' then true end,
+      'bytes', case when e.bytes > ${LARGE_BYTES} then e.bytes end) end),
+    case when e.bytes <= ${LARGE_BYTES} then j.result end, case when e.bytes <= ${LARGE_BYTES} then j.checkpoint end,
+    case when j.phase in ${COUNTED} then j.report end
+    from fleet.job j, lateral (select case when j.phase = 'ended' then
+      coalesce(octet_length(j.result::text), 0) + coalesce(octet_length(j.checkpoint::text), 0) end as bytes) e
+    where j.owner = session_user and j.id = any(ids) and j.phase <> 'forgotten';
+end $$;
+
+-- What fleet.states leaves out of a large end. Locks nothing, since it may take minutes to arrive.
+create or replace function fleet.end_of(job_id text) returns table (result json, checkpoint json) stable ${DEFINER} as $$
+begin
+  return query select j.result, j.checkpoint from fleet.job j
+    where j.owner = session_user and j.id = job_id and j.phase = 'ended';
 end $$;
 
 create or replace function fleet.claim(request json) returns json ${DEFINER} as $$
@@ -424,7 +437,13 @@ begin
     'leaseMs', (select lease_ms from fleet.setting),
     'offer', json_strip_nulls(json_build_object('id', j.id, 'labels', to_json(j.labels),
       'provider', j.provider, 'model', j.model)),
-    'payload', j.payload));
+    'payloadBytes', octet_length(j.payload::text)));
+end $$;
+
+-- Apart from fleet.claim, which holds the lock of claims until its whole answer was sent.
+create or replace function fleet.payload(at_entry uuid, at_fence bigint) returns json stable ${DEFINER} as $$
+begin
+  return (select j.payload from fleet.job j where j.entry = at_entry and j.fence = at_fence and j.phase in ${COUNTED});
 end $$;
 
 -- Returns the row of a claim that holds, locked.
@@ -534,8 +553,8 @@ grant usage on schema fleet to fleet_launcher, fleet_worker;
 grant select on fleet.job, fleet.message to fleet_launcher;
 grant execute on function fleet.protocol(), fleet.status() to fleet_launcher, fleet_worker;
 grant execute on function fleet.offer(json, json), fleet.cancel(text), fleet.say(text, text, text),
-  fleet.acknowledge(text), fleet.states(text[]) to fleet_launcher;
-grant execute on function fleet.claim(json), fleet.beat(uuid, bigint, json, json, json),
+  fleet.acknowledge(text), fleet.states(text[]), fleet.end_of(text) to fleet_launcher;
+grant execute on function fleet.claim(json), fleet.payload(uuid, bigint), fleet.beat(uuid, bigint, json, json, json),
   fleet.settle(uuid, bigint, json, json)
   to fleet_worker;
 `

@@ -9,7 +9,8 @@ const CLAIM: Claim = {
   job: 'launcher/bg_1',
   fence: 1,
   type: 'resume',
-  offer: { id: 'bg_1', labels: [], payload: {} },
+  offer: { id: 'bg_1', labels: [] },
+  payloadBytes: 2,
   owner: 'launcher',
   attempt: 1,
   leaseMs: LEASE_MS,
@@ -21,11 +22,15 @@ let answer: () => Promise<BeatAnswer>
 /** When the queue received each beat. */
 let beats: number[]
 let settled: Settlement[]
+/** The payloads with which agents were begun. */
+let started: object[]
 /** The messages that beats have reported as heard. */
 let heard: Set<string>
 let stoppedAt: number | undefined
 /** How the queue answers a beat that has a checkpoint. */
 let upload: (checkpoint: object) => Promise<BeatAnswer>
+/** How the queue answers the question for the payload. */
+let payload: () => Promise<object>
 /** How the queue answers a settlement. */
 let settle: () => Promise<boolean>
 /** Ends the agent. */
@@ -36,12 +41,14 @@ let warnings: string[]
 beforeEach(() => {
   clock = new ManualClock()
   upload = () => Promise.resolve(HELD)
+  payload = () => Promise.resolve({})
   settle = () => Promise.resolve(true)
   isDropped = false
   warnings = []
   answer = () => Promise.resolve(HELD)
   beats = []
   settled = []
+  started = []
   heard = new Set()
   stoppedAt = undefined
 })
@@ -50,7 +57,11 @@ const later = <Value>(ms: number, value: Value): Promise<Value> =>
   new Promise((resolve) => clock.after(ms, () => resolve(value)))
 
 /** Begins a claim of an agent that works until it is stopped, which takes it a second. */
-function begin(more: Partial<RunningJob> = {}, find = (): Promise<void> => Promise.resolve()): WorkerJob {
+function begin(
+  more: Partial<RunningJob> = {},
+  find = (): Promise<void> => Promise.resolve(),
+  claim = CLAIM,
+): WorkerJob {
   const agent: RunningJob = {
     result: new Promise((resolve) => (finish = resolve)),
     report: () => Promise.resolve({}),
@@ -68,6 +79,7 @@ function begin(more: Partial<RunningJob> = {}, find = (): Promise<void> => Promi
     clock,
     log: { warn: (message: string) => void warnings.push(message) },
     claims: {
+      payload: () => payload(),
       beat: (_: object, beat: Beat) => {
         if (beat.checkpoint) return upload(beat.checkpoint)
         beats.push(clock.monotonic())
@@ -80,12 +92,15 @@ function begin(more: Partial<RunningJob> = {}, find = (): Promise<void> => Promi
       },
     },
     runner: {
-      start: () => Promise.resolve(agent),
+      start: (_: string, given: object) => {
+        started.push(given)
+        return Promise.resolve(agent)
+      },
       resume: () => find().then(() => agent),
       stopStrays: () => Promise.resolve(),
     },
   }
-  return new WorkerJob(ports, CLAIM, clock.monotonic(), Promise.resolve())
+  return new WorkerJob(ports, claim, clock.monotonic(), Promise.resolve())
 }
 
 /** Lets the queue receive beats without an answer from now on. Returns when it received the last beat that it answers. */
@@ -249,3 +264,39 @@ test.each([
     job.detach()
   },
 )
+
+const STARTS: Claim = { ...CLAIM, type: 'start', payloadBytes: 4_000_000 }
+
+test('an agent is begun when its payload has arrived, which takes minutes, while beats hold the claim', async () => {
+  payload = () => later(60_000, { bundle: 'all of it' })
+  const job = begin({}, undefined, STARTS)
+  await clock.advance(59_000)
+  expect(started).toEqual([])
+  expect(beats.length).toBeGreaterThanOrEqual(5)
+  await clock.advance(2000)
+  expect(started).toEqual([{ bundle: 'all of it' }])
+  job.detach()
+})
+
+test('a job whose payload does not arrive in three calls is handed back with the reason', async () => {
+  let calls = 0
+  payload = () => {
+    calls += 1
+    return Promise.reject(new Error('reset'))
+  }
+  const job = begin({}, undefined, STARTS)
+  await clock.advance(LEASE_MS)
+  await job.over
+  expect(calls).toBe(3)
+  expect(settled).toEqual([{ type: 'notStarted', why: 'reset' }])
+  expect(clock.pending).toBe(0)
+})
+
+test('a job that is left to the next process while its payload is on the way begins no agent', async () => {
+  payload = () => later(10_000, {})
+  const job = begin({}, undefined, STARTS)
+  await clock.advance(1000)
+  job.detach()
+  await clock.advance(LEASE_MS)
+  expect(started).toEqual([])
+})
