@@ -122,8 +122,8 @@ export type BeatAnswer =
 
 /** How a worker ends a claim. */
 export type Settlement =
-  /** The agent has stopped. JSON. */
-  | { readonly type: 'result'; readonly result: object }
+  /** The agent has stopped. The result is JSON; `heard` as in a beat. */
+  | { readonly type: 'result'; readonly result: object; readonly heard?: readonly string[] }
   /** The prompt was not sent, and this worker cannot start the job: another one may, up to a number of attempts. */
   | { readonly type: 'notStarted'; readonly why: string }
   /** The prompt was not sent, and the worker goes away: the job is as before its claim. */
@@ -177,7 +177,7 @@ export interface Claims {
  *   so. An id that the queue does not know is refused from then on: an offer that was under way starts nothing.
  *
  * - `say`: messages come to the agent in their order, once each unless its worker is killed between handing it over and the
- *   next beat. A known id changes nothing. What was not heard at the end is lost with the run.
+ *   next beat. A known id changes nothing. The end of the job has those that were not heard.
  *
  * - `states`: an end stays until `acknowledge`, which does nothing for a job that has not ended.
  */

@@ -144,9 +144,6 @@ export function beat(
   if (!isHeld(job, fence, now)) return undefined
   const { status } = job
   const begins = status.type === 'starting' && phase === 'prompted' && status.cancelledAt === undefined
-  const messages = job.messages.map((message) =>
-    heard.includes(message.id) ? ({ ...message, state: 'heard' } as const) : message,
-  )
   const next = {
     ...status,
     type: begins ? 'prompted' : status.type,
@@ -155,13 +152,23 @@ export function beat(
     ...(report && { report }),
     ...(checkpoint && { checkpoint }),
   } as const
-  return { ...job, messages, status: next }
+  return { ...job, messages: heardIn(job, heard), status: next }
 }
 
 /** Returns the messages that the next beat brings. */
-export function unheard({ messages, status }: HeldJob): Message[] {
-  if (status.type === 'starting') return []
-  return messages.filter(({ state }) => state === 'unheard').map(({ id, text }) => ({ id, text }))
+export function unheard(job: HeldJob): Message[] {
+  if (job.status.type === 'starting') return []
+  return unheardOf(job).map(({ id, text }) => ({ id, text }))
+}
+
+function unheardOf({ messages }: Job): Job['messages'] {
+  return messages.filter(({ state }) => state === 'unheard')
+}
+
+function heardIn({ messages }: Job, heard: readonly string[] = []): Job['messages'] {
+  return messages.map((message) =>
+    heard.includes(message.id) ? ({ ...message, state: 'heard' } as const) : message,
+  )
 }
 
 export function settle(
@@ -179,7 +186,10 @@ export function settle(
   const next = ((): Job | undefined => {
     switch (settlement.type) {
       case 'result':
-        return ended(job, { worker, result: settlement.result, ...checkpointOf(status) })
+        return ended(
+          { ...job, messages: heardIn(job, settlement.heard) },
+          { worker, result: settlement.result, ...checkpointOf(status) },
+        )
       case 'interrupted':
         return interrupt(job, status, settlement.why)
       case 'notStarted':
@@ -249,7 +259,8 @@ export function acknowledge(job: Job): Job | undefined {
 }
 
 /** Returns a job as its launcher sees it; `undefined` for one that was acknowledged. */
-export function stateOf({ status }: Job, now: number): JobState | undefined {
+export function stateOf(job: Job, now: number): JobState | undefined {
+  const { status } = job
   switch (status.type) {
     case 'waiting':
       return status.failure
@@ -269,8 +280,10 @@ export function stateOf({ status }: Job, now: number): JobState | undefined {
         silentMs: now - status.heardAt,
         report: status.report,
       }
-    case 'ended':
-      return status
+    case 'ended': {
+      const texts = unheardOf(job).map(({ text }) => text)
+      return texts.length === 0 ? status : { ...status, unheard: texts }
+    }
     case 'forgotten':
       return undefined
   }

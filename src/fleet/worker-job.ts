@@ -216,6 +216,7 @@ export class WorkerJob {
   async #work(): Promise<void> {
     const run = await this.begun
     const result = await run?.result
+    await this.#saying
     if (result && this.#phase === 'prompted') {
       this.#phase = 'ended'
       this.#cancelFence()
@@ -238,7 +239,7 @@ export class WorkerJob {
       case 'ended':
       case 'prompted':
       case 'starting':
-        if (result) return { type: 'result', result }
+        if (result) return { type: 'result', result, heard: this.#heard }
         if (this.claim.type === 'resume') return { type: 'interrupted', why: this.#failure }
         return { type: 'notStarted', why: this.#failure }
     }
@@ -397,7 +398,7 @@ export class WorkerJob {
   async #sayAfter(earlier: Promise<void>, run: RunningJob, { id, text }: Message): Promise<void> {
     await earlier
     try {
-      // The queue keeps what an ended agent did not hear, for the next run.
+      // The end of the job has what an ended agent did not hear.
       if (await run.say(text)) this.#heard = [...this.#heard, id]
     } catch (error) {
       this.#said.delete(id)

@@ -187,6 +187,20 @@ function jobCases(add: Case): void {
     expect(await one.beat(claim)).toMatchObject({ messages: [] })
   })
 
+  add('an end has the messages that the agent had not heard', async ({ jobs, under, worker }) => {
+    const one = worker('one')
+    for (const id of ['a.1', 'b.1']) await jobs.offer(offerOf(id))
+    const claim = await one.claim()
+    for (const id of ['m1', 'm2', 'm3', 'm4']) await jobs.say('a.1', { id, text: `text of ${id}` })
+    await one.beat(claim)
+    await one.beat(claim, { heard: ['m1'] })
+    await under.fleet.claims.settle(claim, { type: 'result', result: {}, heard: ['m3'] })
+    expect(await stateOf(jobs, 'a.1')).toMatchObject({ unheard: ['text of m2', 'text of m4'] })
+    await jobs.say('b.1', { id: 'm1', text: 'never read' })
+    await jobs.cancel('b.1')
+    expect(await stateOf(jobs, 'b.1')).toMatchObject({ isCancelled: true, unheard: ['never read'] })
+  })
+
   add('nothing is said to a job that has ended', async ({ jobs }) => {
     await jobs.offer(offerOf('a.1'))
     await jobs.cancel('a.1')

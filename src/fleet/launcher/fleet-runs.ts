@@ -320,10 +320,14 @@ export class FleetRuns {
   ): Promise<Outcome> {
     const { result, problem } = resultIn(job)
     const changes = await this.#taker.take(task, job, stop)
-    if (result) return { ...outcomeOf(result, cause), ...(changes && { changes }) }
     const why = problem ?? job.why ?? 'its worker handed back no result'
-    const said = job.isCancelled && cause ? stopped(cause) : failed('interrupted', why)
-    return { ...said, ...(changes && { changes }) }
+    const ended = result
+      ? outcomeOf(result, cause)
+      : job.isCancelled && cause
+        ? stopped(cause)
+        : failed('interrupted', why)
+    const text = [ended.text, ...unheardText(job)].filter((part) => part !== '').join('\n\n')
+    return { ...ended, text, ...(changes && { changes }) }
   }
 
   /** Leaves the result in the task's own session, where a later process reads it. */
@@ -369,6 +373,12 @@ export class FleetRuns {
 async function openQueue(place: string): Promise<Jobs> {
   const { openJobs } = await import('../postgres/postgres-fleet.ts')
   return openJobs(databaseURL(place))
+}
+
+/** Says which messages the agent has not read: its end reports them, because nobody else does. */
+function unheardText({ unheard = [] }: EndedJob): string[] {
+  if (unheard.length === 0) return []
+  return [`It ended before it had read this. Send it again if it still matters:\n${unheard.join('\n\n')}`]
 }
 
 function summary(text: string, usage: Usage, activity: RunSummary['activity']): RunSummary {

@@ -32,6 +32,8 @@ export type JobState =
       readonly why?: string
       readonly isCancelled?: boolean
       readonly checkpoint?: unknown
+      /** The texts of the messages that the agent has not heard, in their order. */
+      readonly unheard?: readonly string[]
     }
 
 export interface Jobs {

@@ -320,6 +320,8 @@ begin
       'silentMs', greatest(0, round(extract(epoch from ${NOW} - j.beat_at) * 1000)))
     else json_build_object('type', 'ended', 'worker', j.worker, 'why', j.why,
       'isCancelled', case when j.ending = 'cancelled' then true end,
+      'unheard', (select json_agg(m.body order by m.number) from fleet.message m
+        where m.entry = j.entry and m.heard_at is null),
       'bytes', case when e.bytes > ${LARGE_BYTES} then e.bytes end) end),
     case when e.bytes <= ${LARGE_BYTES} then j.result end, case when e.bytes <= ${LARGE_BYTES} then j.checkpoint end,
     case when j.phase in ${COUNTED} then j.report end
@@ -506,6 +508,8 @@ begin
     or (how = 'cancelled' and j.cancel_asked_at is null) then
     return false;
   end if;
+  update fleet.message set heard_at = ${NOW} where entry = at_entry and heard_at is null
+    and id in (select json_array_elements_text(settlement->'heard'));
   case how
     when 'result' then perform fleet.end_job(at_entry, 'result', new_result, null);
     when 'interrupted' then perform fleet.interrupt(j, settlement->>'why');

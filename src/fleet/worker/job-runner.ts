@@ -9,9 +9,9 @@
  */
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError } from '../../host/opencode.ts'
-import { newPromptID } from '../../task/id.ts'
+import { newPromptID, newSteerID } from '../../task/id.ts'
 import { waitFor } from '../../task/wait-for.ts'
-import { isActive, isEnded, NO_USAGE, type AgentTask, type EndedTask } from '../../task/task.ts'
+import { isActive, isEnded, NO_USAGE, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
 import { systemClock } from '../../clock.ts'
 import { childRules, keepsOut } from '../../work/agent/agent-launch.ts'
 import type { AgentWork, Worktree } from '../../work/agent/agent-work.ts'
@@ -222,7 +222,7 @@ export class JobRunner implements Runner {
   #runOf(begun: Begun): JobRun {
     const { taskID, jobTaskID, base } = begun
     const { checkout, git, opencode, rooms } = this.#host
-    const { agents, backoff, continuer, executor, kindOf, records, store, timeline } = rooms
+    const { agents, backoff, executor, kindOf, records, store, timeline } = rooms
     const now = (): AgentTask => store.get(taskID) as AgentTask
     const due = { commit: base, at: systemClock.monotonic(), calls: 0 }
     const stopCounting = timeline.subscribe((step, { id }) => {
@@ -260,8 +260,12 @@ export class JobRunner implements Runner {
         return model && retry && { providerID: model.providerID, forMs: retry.inMs }
       },
       async say(text) {
-        const { run } = now()
-        return !isEnded(now()) && (await continuer.continue(taskID, text)).run === run
+        const hasBegun = (task: Task): boolean => task.status !== 'starting'
+        await waitFor({ store, clock: systemClock }, taskID, hasBegun)
+        const task = now()
+        const promptID = newSteerID(task, systemClock.now())
+        // Never a next run: nobody would know of it.
+        return store.dispatch(taskID, { type: 'steered', promptID }) && agents.steer(task, { promptID, text })
       },
       stop: () => executor.stop(taskID, { type: 'cancelled', by: 'parent' }),
       async checkpoint() {

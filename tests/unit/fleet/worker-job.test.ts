@@ -160,7 +160,7 @@ test('a result is kept while the queue is away for longer than the lease, and is
   settle = () => Promise.resolve(true)
   await clock.advance(LEASE_MS)
   await job.over
-  expect(settled.at(-1)).toEqual({ type: 'result', result: { text: 'an hour of work' } })
+  expect(settled.at(-1)).toEqual({ type: 'result', result: { text: 'an hour of work' }, heard: [] })
   expect(isDropped).toBe(true)
   expect(stoppedAt).toBeUndefined()
   expect(clock.pending).toBe(0)
@@ -202,7 +202,7 @@ test('an agent that cannot be found for a while, because OpenCode does not answe
   expect(await job.begun).toBeDefined()
   finish({ text: 'done' })
   await job.over
-  expect(settled).toEqual([{ type: 'result', result: { text: 'done' } }])
+  expect(settled).toEqual([{ type: 'result', result: { text: 'done' }, heard: [] }])
 })
 
 test('a job whose agent cannot be found for 5 minutes is interrupted with the reason', async () => {
@@ -299,4 +299,15 @@ test('a job that is left to the next process while its payload is on the way beg
   job.detach()
   await clock.advance(LEASE_MS)
   expect(started).toEqual([])
+})
+
+test('the end of a job says what the agent has heard since the last beat', async () => {
+  const messages = [{ id: 'm1', text: 'hello' }]
+  answer = () => Promise.resolve({ ...HELD, messages })
+  const job = begin()
+  await clock.advance(1000)
+  finish({ text: 'done' })
+  await job.over
+  expect(heard).toEqual(new Set())
+  expect(settled).toEqual([{ type: 'result', result: { text: 'done' }, heard: ['m1'] }])
 })
