@@ -174,11 +174,11 @@ async function measureHosts(): Promise<void> {
     for (const { total, acme } of [most, peak])
       if (total > LIMITS.total || acme > LIMITS.acme)
         throw new Error(`${total} agents were at work, ${acme} of them of the limited provider`)
-    const { makespanMs: here } = await runTasks(fleet, { ...wanted, launch: { worktree: true } })
     const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
     print(`${TASKS} tasks at ${most.workers} hosts of ${SLOTS} slots`, seconds(there))
     print('  most at work: all, of the limited provider', `${most.total}, ${most.acme}`)
     print('  most that asked their model at a time', `${peak.total}, ${peak.acme}`)
+    const { makespanMs: here } = await runTasks(fleet, { ...wanted, launch: { worktree: true } })
     print(`${TASKS} tasks at one machine of ${SLOTS} slots`, seconds(here))
     print('  times as long', (here / there).toFixed(2))
   } finally {

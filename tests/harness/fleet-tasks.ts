@@ -71,7 +71,12 @@ export async function runTasks(fleet: FleetStage, wanted: TasksWanted): Promise<
       ...(fileOn(stage.server.directory, id, name) === name ? [] : [`${id} has no branch with its file`]),
     ]
   })
-  if (wrong.length > 0 || new Set(ids).size !== count) throw new Error(wrong.join('\n'))
+  if (wrong.length > 0 || new Set(ids).size !== count) {
+    const errors = (await stage.server.messages(parent.id)).flatMap(({ parts }) =>
+      parts.flatMap((part) => (part.type === 'text' ? (part.text.match(/<error>.*/g) ?? []) : [])),
+    )
+    throw new Error([...wrong, ...new Set(errors)].join('\n'))
+  }
   const open = (isMeant: (request: (typeof requests)[number]) => boolean): number => {
     const meant = requests.filter(isMeant)
     return Math.max(
