@@ -89,3 +89,34 @@ export async function watchLimits(
     return row
   }
 }
+
+/**
+ * Records the requests for jobs of a worker from now on. Returns what resolves with them in their order: whether each began after
+ * the lease of another worker had run out, and whether it got a job. All moments are of the database's clock.
+ */
+export async function watchRequests(
+  database: FleetDatabase,
+  worker: string,
+): Promise<() => Promise<{ isLate: boolean; isClaim: boolean }[]>> {
+  // In a trigger, `now()` is when the call has begun.
+  await database.ask(`
+    create table asked (at timestamptz default now());
+    create table claimed (at timestamptz default now());
+    create table leased (until timestamptz);
+    create function ask_job() returns trigger language plpgsql security definer set search_path = public as $$
+      begin
+        if new.name = '${worker}' then insert into asked default values; end if;
+        return null;
+      end $$;
+    create function claim_job() returns trigger language plpgsql security definer set search_path = public as $$
+      begin
+        if new.worker = '${worker}' and new.fence > old.fence then insert into claimed default values; end if;
+        if new.worker <> '${worker}' then insert into leased values (new.lease_until); end if;
+        return null;
+      end $$;
+    create trigger asks after insert or update on fleet.worker for each row execute function ask_job();
+    create trigger claims after update on fleet.job for each row execute function claim_job()`)
+  return () =>
+    database.ask(`select at > (select max(until) from leased) as "isLate", at in (select at from claimed) as "isClaim"
+      from asked order by at`)
+}
