@@ -111,7 +111,7 @@ export class Machine {
         if (answer.type === 'claimed') this.#point(process)
         return answer
       },
-      payload: (claim) => call(() => claims.payload(claim)),
+      payload: (claim) => network.call(process, () => claims.payload(claim)),
       beat: (fence, beat) =>
         network.call(process, () => oracle.beat(fence, beat, () => claims.beat(fence, beat))),
       settle: async (fence, settlement) => {
