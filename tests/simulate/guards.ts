@@ -15,6 +15,8 @@ export interface Guard {
   readonly guard: string
   readonly without: string
   readonly found: Invariant
+  /** The seed to begin with, for what few seeds find. */
+  readonly seed?: number
 }
 
 export const GUARDS: readonly Guard[] = [
@@ -109,6 +111,7 @@ export const GUARDS: readonly Guard[] = [
     guard: "if (!isItsOwn || wants === 'resumed' || status.type === 'resumed') return undefined",
     without: 'if (!isItsOwn) return undefined',
     found: 'an end says what has happened',
+    seed: 4,
   },
   {
     what: 'a resumed job has a later claim',
@@ -169,7 +172,7 @@ export const GUARDS: readonly Guard[] = [
   {
     what: 'a message waits for the prompt',
     file: 'rules.ts',
-    guard: "if (status.type === 'starting') return []",
+    guard: "if (job.status.type === 'starting') return []",
     without: '',
     found: 'an agent hears nothing before its prompt',
   },
@@ -285,6 +288,7 @@ export const GUARDS: readonly Guard[] = [
     guard: '() => this.lose())\n',
     without: '() => {})\n',
     found: 'no job is given up while its agent works under a worker that lives',
+    seed: 4,
   },
   {
     what: 'an agent is stopped in the lease that is left',
@@ -292,12 +296,13 @@ export const GUARDS: readonly Guard[] = [
     guard: 'const TRUSTED = 5 / 6',
     without: 'const TRUSTED = 3 / 2',
     found: 'no job is given up while its agent works under a worker that lives',
+    seed: 13,
   },
   {
     what: 'a lost claim stops its agent',
     file: 'worker-job.ts',
-    guard: 'this.#run?.stop()\n    // What',
-    without: '// What',
+    guard: 'this.#run?.stop()\n    // An agent',
+    without: '// An agent',
     found: 'no job is given up while its agent works under a worker that lives',
   },
   {
@@ -320,6 +325,7 @@ export const GUARDS: readonly Guard[] = [
     guard: 'await this.#ports.runner.stopStrays(runs.filter((run): run is RunningJob => run !== undefined))',
     without: '',
     found: 'no agent of an earlier process works on beside new ones',
+    seed: 10,
   },
   {
     what: 'a worker first resumes, then claims',
