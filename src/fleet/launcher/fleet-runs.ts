@@ -133,14 +133,13 @@ export class FleetRuns {
       const text = isTold(recorded) ? '' : await this.#textOf(recorded)
       return { task: recorded, ends: [...earlier, { task: recorded, text }] }
     }
-    const state = await this.#stateOf(recorded)
-    if (state) {
+    // The offer of an earlier process may still be on its way. The queue refuses it from here on, or has it by now.
+    const isKnown = (await this.#stateOf(recorded)) !== undefined || (await this.#cancel(recorded))
+    if (isKnown) {
       this.#recovered.add(jobOf(recorded))
       const started = transition(recorded, { type: 'slotTaken', at: recorded.createdAt }) ?? recorded
       return { task: started, ends: earlier }
     }
-    // An offer may still be on its way: the queue refuses it from here on.
-    await (await this.#open()).cancel(jobOf(recorded))
     const outcome = interrupted(recorded, false)
     const ended = transition(recorded, { type: 'ended', at: this.#ports.clock.now(), outcome }) as EndedTask &
       Task
@@ -219,6 +218,10 @@ export class FleetRuns {
 
   async #stateOf(task: AgentTask): Promise<JobState | undefined> {
     return (await this.#answered((jobs) => jobs.states([jobOf(task)]))).get(jobOf(task))
+  }
+
+  #cancel(task: AgentTask): Promise<boolean> {
+    return this.#answered((jobs) => jobs.cancel(jobOf(task)))
   }
 
   #say(task: AgentTask, message: { readonly id: string; readonly text: string }): Promise<boolean> {
