@@ -5,7 +5,6 @@ import type { Jobs } from '../../../src/fleet/launcher/jobs.ts'
 import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
 import { DEFAULT_TIMES } from '../../../src/fleet/port.ts'
 import { TaskStore } from '../../../src/task/store.ts'
-import type { AgentTask } from '../../../src/task/task.ts'
 import type { Recovered } from '../../../src/work/kind.ts'
 import { offerOf, UNLIMITED } from '../../fleet-contract/fleet-under-test.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
@@ -13,7 +12,7 @@ import { pendingTask } from '../../harness/tasks.ts'
 
 const ID = 'bg_00000001'
 const clock = new ManualClock()
-const task = pendingTask({ id: ID, place: { type: 'fleet', labels: [] } }) as AgentTask
+const task = pendingTask({ id: ID, place: { type: 'fleet', labels: [] } })
 
 let fleet: MemoryFleet
 beforeEach(() => {
