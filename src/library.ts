@@ -31,7 +31,7 @@ export type { Retry } from './work/agent/provider-backoff.ts'
 export type { ShellEnvInput, ShellEnvOutput } from './work/command/shell-env-hooks.ts'
 export type { Activity, RunSummary } from './work/agent/transcript.ts'
 export type { ReportOptions, WorkReport } from './work/kind.ts'
-export type { Work } from './work/kinds.ts'
+export type { Work } from './work/work.ts'
 export type { LaunchRequest } from './work/agent/agent-launch.ts'
 export type {
   AgentWork,
@@ -65,16 +65,13 @@ export type {
 export type { StepListener, Story } from './timeline.ts'
 export type { NewStep, NoticeStep, Step, StepEvent } from './task/step.ts'
 export type {
-  AgentTask,
   Answered,
   Applied,
   Budget,
   Changes,
   PermissionRequested,
-  CommandTask,
   End,
   Ended,
-  EndedTask,
   Exit,
   Failure,
   TaskIdentity,
@@ -83,10 +80,9 @@ export type {
   Monitored,
   OutputMatch,
   Started,
-  Task,
-  TaskDefinition,
   TaskModel,
+  TaskState,
   TaskStatus,
-  UnfinishedTask,
   Usage,
-} from './task/task.ts'
+} from './task/state.ts'
+export type { AgentTask, CommandTask, EndedTask, Task, TaskDefinition, UnfinishedTask } from './task/task.ts'

@@ -20,16 +20,8 @@ import type { Retry } from './work/agent/provider-backoff.ts'
 import type { StepListener, Story } from './timeline.ts'
 import type { BudgetUse } from './task/budget-use.ts'
 import { waitFor } from './task/wait-for.ts'
-import {
-  isEnded,
-  NO_USAGE,
-  type Applied,
-  type CommandTask,
-  type EndedTask,
-  type Task,
-  type UnfinishedTask,
-  type Usage,
-} from './task/task.ts'
+import { NO_USAGE, type Applied, type Usage } from './task/state.ts'
+import { isEnded, type CommandTask, type EndedTask, type Task, type UnfinishedTask } from './task/task.ts'
 import type { ReportOptions, WorkReport } from './work/kind.ts'
 import { ToolError, unknownTask } from './tool-error.ts'
 import type { ToolNames } from './tool-names.ts'

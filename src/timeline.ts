@@ -12,7 +12,8 @@ import { brief } from './text/sanitize.ts'
 import { stepText } from './text/step-text.ts'
 import { RECORDED_STEPS, type NewStep, type NoticeStep, type Step } from './task/step.ts'
 import type { StoreEvent, TaskStore } from './task/store.ts'
-import { isEnded, type Task, type TaskEvent } from './task/task.ts'
+import { isEnded, type Task } from './task/task.ts'
+import type { TaskEvent } from './task/transition.ts'
 
 export interface Story {
   readonly steps: readonly Step[]

@@ -13,7 +13,8 @@ import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { refuseBadBudget } from '../task/budget.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
 import { readRecord } from '../task/record.ts'
-import { isEnded, type AgentTask, type Budget, type EndedTask, type Task } from '../task/task.ts'
+import type { Budget } from '../task/state.ts'
+import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 import { refuseEmptyPrompt, ToolError, unknownTask } from '../tool-error.ts'
 
 /** The properties that a caller can set for the next run. */

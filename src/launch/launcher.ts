@@ -10,7 +10,8 @@ import type { TaskRecords } from '../task/records.ts'
 import type { TaskStore } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import type { KindLaunch, LaunchOf } from '../work/kind.ts'
-import { KINDS, type Work } from '../work/kinds.ts'
+import { KINDS } from '../work/kinds.ts'
+import type { Work } from '../work/work.ts'
 import { ToolError } from '../tool-error.ts'
 
 interface Ports {

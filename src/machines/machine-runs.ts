@@ -17,15 +17,8 @@ import { errorText, type connect, type Event, type Opencode, type StoredMessage 
 import { readRecord } from '../task/record.ts'
 import { machineOf } from '../task/place.ts'
 import type { TaskStore } from '../task/store.ts'
-import {
-  isActive,
-  isEnded,
-  type AgentTask,
-  type Changes,
-  type EndedTask,
-  type Failure,
-  type Outcome,
-} from '../task/task.ts'
+import type { Changes, Failure, Outcome } from '../task/state.ts'
+import { isActive, isEnded, type AgentTask, type EndedTask } from '../task/task.ts'
 import { ToolError } from '../tool-error.ts'
 import { keepsOut, type LaunchRequest } from '../work/agent/agent-launch.ts'
 import type { MachinePlace, Worktree } from '../work/agent/agent-work.ts'

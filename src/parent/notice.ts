@@ -14,19 +14,15 @@ import {
 } from '../text/format.ts'
 import { questionIn } from '../text/question.ts'
 import { brief, nameForModel, sanitizeForElement } from '../text/sanitize.ts'
+import type { PermissionRequested, Listening, Monitored, OutputMatch, Usage } from '../task/state.ts'
 import {
   isCutOff,
   isCutOffTooOften,
   isEnded,
   outlivesDefault,
   questionOf,
-  type PermissionRequested,
   type EndedTask,
-  type Listening,
-  type Monitored,
-  type OutputMatch,
   type Task,
-  type Usage,
 } from '../task/task.ts'
 
 /**

@@ -4,17 +4,15 @@
  */
 import { dependenciesOf } from '../task/dependency.ts'
 import type { StoreEvent, TaskStore } from '../task/store.ts'
+import { NO_USAGE, usedTogether, type Usage } from '../task/state.ts'
 import {
   isActive,
   isEnded,
-  NO_USAGE,
   usagesOf,
-  usedTogether,
   workedMsBefore,
   workedMsOf,
   type EndedTask,
   type Task,
-  type Usage,
 } from '../task/task.ts'
 
 /** A task that another living process of OpenCode runs. */

@@ -15,7 +15,7 @@
  */
 import { HostError, type Message, type Opencode, type Session } from '../host/opencode.ts'
 import { modelOf } from '../task/model.ts'
-import type { TaskModel } from '../task/task.ts'
+import type { TaskModel } from '../task/state.ts'
 
 export type Admission =
   /** Agent and model of the last user message: a prompt without them changes them (contract 4.10). */

@@ -2,7 +2,7 @@
  * The timeline of a session: its own turns, and what happened to each of its tasks. `timelineOf` reads it, and the page draws
  * it. It is plain JSON, so that a page can contain it. All times are milliseconds since the Unix epoch.
  */
-import type { TaskStatus, Usage } from '../task/task.ts'
+import type { TaskStatus, Usage } from '../task/state.ts'
 
 export interface SessionTimeline {
   /** Of the session that launched the tasks. */

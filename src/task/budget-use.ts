@@ -3,17 +3,8 @@
  * Pure.
  */
 import { formatCost, formatTokens } from '../text/format.ts'
-import {
-  isEnded,
-  NO_USAGE,
-  usagesOf,
-  usedTogether,
-  workedMsBefore,
-  workedMsOf,
-  type Budget,
-  type Task,
-  type Usage,
-} from './task.ts'
+import { NO_USAGE, usedTogether, type Budget, type Usage } from './state.ts'
+import { isEnded, usagesOf, workedMsBefore, workedMsOf, type Task } from './task.ts'
 
 /** What was used, in the units of a budget. */
 export type Spent = Required<Budget>

@@ -1,6 +1,6 @@
 /** The limits that a request or the options give. Pure; `budget-use.ts` compares them with what was used. */
 import { ToolError } from '../tool-error.ts'
-import type { Budget } from './task.ts'
+import type { Budget } from './state.ts'
 
 /** Returns the limits of `own`, and for each that it lacks that of `usual`; 0 is no limit. `undefined` for no limit at all. */
 export function limitsOf(usual: Budget, own: Budget = {}): Budget | undefined {

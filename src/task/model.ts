@@ -1,6 +1,6 @@
 /** Reads the model of a session as a task holds it. Pure. */
 import type { Session } from '../host/opencode.ts'
-import type { TaskModel } from './task.ts'
+import type { TaskModel } from './state.ts'
 
 /** Returns the model of a session. OpenCode stores a missing variant as `default`, which is no variant. */
 export function modelOf({ model }: Session): TaskModel | undefined {

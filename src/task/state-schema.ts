@@ -1,7 +1,7 @@
 /** The schema of a task's state, which is the same for each kind of work. Pure. */
 import * as z from 'zod/mini'
 import { STATUSES } from './status.ts'
-import type { TaskStatus } from './task.ts'
+import type { TaskStatus } from './state.ts'
 
 export const statuses = z.enum(Object.keys(STATUSES) as TaskStatus[])
 

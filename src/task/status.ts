@@ -1,8 +1,8 @@
 /**
- * The statuses of a task, and what each means to the rooms that show or count tasks. `task.ts` has their shapes and how a
- * task gets from one to the next.
+ * The statuses of a task, and what each means to the rooms that show or count tasks. `state.ts` has their shapes,
+ * and `transition.ts` defines how a task gets from one to the next.
  */
-import type { TaskStatus } from './task.ts'
+import type { TaskStatus } from './state.ts'
 
 interface Status {
   /** `queued`: without a slot. `active`: it holds one. `ended`: the run is over. */

@@ -1,5 +1,5 @@
 /** The steps of a task: its timeline stores them in memory, its record the newest ones. */
-import type { TaskStatus } from './task.ts'
+import type { TaskStatus } from './state.ts'
 
 /** How many of the newest steps a record stores. */
 export const RECORDED_STEPS = 40

@@ -2,7 +2,8 @@
  * The only writer of tasks. Other components hold ids, read the task when they need it, and change it by
  * dispatching an event. Timeline, outbox, records and waiters subscribe to changes.
  */
-import { transition, type Task, type TaskEvent } from './task.ts'
+import type { Task } from './task.ts'
+import { transition, type TaskEvent } from './transition.ts'
 
 /** `added`: a new task, or a recovered one. */
 export type StoreEvent = TaskEvent | { readonly type: 'added' }

@@ -1,5 +1,6 @@
 /** Renders the result of an apply, for a model and for a person. Pure. */
-import type { Applied, Task } from '../task/task.ts'
+import type { Applied } from '../task/state.ts'
+import type { Task } from '../task/task.ts'
 import { nameForModel } from './sanitize.ts'
 
 /** A task whose changes were applied, or checked. */

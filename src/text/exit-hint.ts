@@ -1,6 +1,6 @@
 /** Explains the end of a command whose exit code or signal would mislead a model. Pure. */
 import { brief } from './sanitize.ts'
-import { type CommandTask, type EndedTask } from '../task/task.ts'
+import type { CommandTask, EndedTask } from '../task/task.ts'
 
 /** Programs that succeed whether or not the command piped into them failed. */
 const FILTERS = 'awk|cat|column|cut|e?grep|head|jq|nl|rg|sed|sort|tail|tee|tr|uniq|wc'

@@ -1,6 +1,6 @@
 /** Formats numbers, lists, long texts and permission requests for people and models. Pure. */
 import { nameForModel } from './sanitize.ts'
-import type { PermissionRequested, Incomplete } from '../task/task.ts'
+import type { PermissionRequested, Incomplete } from '../task/state.ts'
 
 const SHORTEST_TOAST_MS = 5000
 const LONGEST_TOAST_MS = 30_000

@@ -1,6 +1,6 @@
 /** Formats the steps of a task for the story, the debug log and people. Pure. */
 import type { NewStep, NoticeStep, StepEvent } from '../task/step.ts'
-import type { TaskStatus } from '../task/task.ts'
+import type { TaskStatus } from '../task/state.ts'
 
 export const NOTICES: Readonly<Record<NoticeStep, string>> = {
   owed: 'notice owed',

@@ -1,6 +1,7 @@
 /** Makes the lines of the sidebar, the badge and the entries of the dialog. Pure. */
 import { shareText, spentOf } from '../task/budget-use.ts'
-import { isEnded, NO_USAGE, questionOf, type Task } from '../task/task.ts'
+import { NO_USAGE } from '../task/state.ts'
+import { isEnded, questionOf, type Task } from '../task/task.ts'
 import { oneLine } from '../text/sanitize.ts'
 import { dependenciesOf } from '../task/dependency.ts'
 import { traitsOf } from '../work/kinds.ts'

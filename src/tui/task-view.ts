@@ -1,7 +1,8 @@
 /** A task as shown to people: its record, and later events of its session. Pure. */
 import type { Part, PermissionRequest, Session, SessionStatus } from '@opencode-ai/sdk/v2'
 import { STATUSES } from '../task/status.ts'
-import { isEnded, type AgentTask, type Task, type TaskStatus } from '../task/task.ts'
+import type { TaskStatus } from '../task/state.ts'
+import { isEnded, type AgentTask, type Task } from '../task/task.ts'
 import type { Step } from '../task/step.ts'
 import { traitsOf } from '../work/kinds.ts'
 

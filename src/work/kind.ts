@@ -4,13 +4,14 @@
  */
 import type { TaskMessage } from '../host/message.ts'
 import type { PermissionRuleset, Session } from '../host/opencode.ts'
-import type { EndedTask, Outcome, Task } from '../task/task.ts'
+import type { Outcome } from '../task/state.ts'
+import type { EndedTask, Task } from '../task/task.ts'
 import type { Piece } from '../text/pages.ts'
 import type { RunSummary } from './agent/transcript.ts'
 import type { CommandOutput } from './command/files.ts'
 import type { Stream } from './command/logs.ts'
 import type { MonitorView, TakenMatches } from './command/monitoring.ts'
-import type { Work } from './kinds.ts'
+import type { Work } from './work.ts'
 import type { Queue } from './queue.ts'
 
 export interface WorkKind<Kind extends Task> {

@@ -1,11 +1,8 @@
-/** Lists the kinds of work. A new kind adds its work and its traits here, and its `WorkKind` in `rooms.ts`. Pure. */
-import type { AgentWork } from './agent/agent-work.ts'
+/** Lists the kinds of work. A new kind adds its work in `work.ts`, its traits here, and its `WorkKind` in `rooms.ts`. Pure. */
 import { AGENT } from './agent/traits.ts'
-import type { CommandWork } from './command/command-work.ts'
 import { COMMAND } from './command/traits.ts'
 import type { Traits } from './traits.ts'
-
-export type Work = AgentWork | CommandWork
+import type { Work } from './work.ts'
 
 /** Each schema keeps its own type, because `record.ts` compares them to the task. */
 export const KINDS = { agent: AGENT, command: COMMAND } satisfies {

@@ -1,15 +1,8 @@
 /** Creates every outcome, in one place. Pure. */
 import { formatDuration } from '../text/format.ts'
 import { traitsOf } from './kinds.ts'
-import {
-  NO_USAGE,
-  type Answered,
-  type Exit,
-  type Failure,
-  type Outcome,
-  type Task,
-  type Usage,
-} from '../task/task.ts'
+import { NO_USAGE, type Answered, type Exit, type Failure, type Outcome, type Usage } from '../task/state.ts'
+import type { Task } from '../task/task.ts'
 
 /** The canceller of work: the session that launched it, or a person. */
 export type Canceller = 'parent' | 'user'

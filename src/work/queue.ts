@@ -5,7 +5,7 @@
  */
 import PQueue from 'p-queue'
 import type { Options } from '../config.ts'
-import type { TaskModel } from '../task/task.ts'
+import type { TaskModel } from '../task/state.ts'
 import { FairQueue, type FairOptions } from './fair-queue.ts'
 
 export interface Limits extends Pick<Options['concurrency'], 'total' | 'providers' | 'models'> {

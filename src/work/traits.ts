@@ -4,7 +4,7 @@
  */
 import type { ZodMiniObject } from 'zod/mini'
 import type { EndedTask, Task } from '../task/task.ts'
-import type { Work } from './kinds.ts'
+import type { Work } from './work.ts'
 
 export interface Traits<Each extends Work> {
   /** The fields of the work in the record. */

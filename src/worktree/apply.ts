@@ -3,7 +3,7 @@
  * changes the index. Plain `git apply` is used, because `--3way` would stage the changes, and `--index` would refuse a checkout
  * that has changes.
  */
-import type { Applied } from '../task/task.ts'
+import type { Applied } from '../task/state.ts'
 import { lstat, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

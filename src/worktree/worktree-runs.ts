@@ -6,16 +6,8 @@ import { existsSync } from 'node:fs'
 import type { Options } from '../config.ts'
 import type { Log } from '../host/log.ts'
 import { errorText, type Opencode } from '../host/opencode.ts'
-import {
-  isEnded,
-  type AgentTask,
-  type Applied,
-  type Changes,
-  type EndedTask,
-  type Failure,
-  type Outcome,
-  type Task,
-} from '../task/task.ts'
+import type { Applied, Changes, Failure, Outcome } from '../task/state.ts'
+import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task.ts'
 import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'

@@ -16,7 +16,7 @@ import { basename, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import { errorText } from '../host/opencode.ts'
-import type { Applied, Changes } from '../task/task.ts'
+import type { Applied, Changes } from '../task/state.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
 import {

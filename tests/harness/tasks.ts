@@ -1,5 +1,6 @@
 /** Builds tasks for tests that need any task. */
-import type { AgentTask, CommandTask, EndedTask, Usage, Failure } from '../../src/task/task.ts'
+import type { Usage, Failure } from '../../src/task/state.ts'
+import type { AgentTask, CommandTask, EndedTask } from '../../src/task/task.ts'
 
 export const USAGE: Usage = { toolCalls: 14, tokens: 18_200, cost: 0.04 }
 

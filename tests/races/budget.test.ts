@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { backgroundTask } from '../../src/tools/background-task.ts'
 import { listBackground } from '../../src/tools/list-background.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
-import type { Budget } from '../../src/task/task.ts'
+import type { Budget } from '../../src/task/state.ts'
 import type { Reply } from '../harness/script.ts'
 import { callOf } from '../harness/tool.ts'
 

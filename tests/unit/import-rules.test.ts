@@ -16,7 +16,7 @@ const CASES: Readonly<Record<string, { readonly refused: string; readonly taken:
   'src/text/planted.ts': { refused: '../task/store.ts', taken: '../task/task.ts' },
   'src/host/planted.ts': { refused: '../task/record.ts', taken: '../text/format.ts' },
   'src/task/planted.ts': { refused: '../parent/outbox.ts', taken: '../host/opencode.ts' },
-  'src/task/task.ts': { refused: './id.ts', taken: '../work/kinds.ts' },
+  'src/task/transition.ts': { refused: './id.ts', taken: '../work/work.ts' },
   'src/launch/planted.ts': { refused: '../tools/tool.ts', taken: '../parent/wake-gate.ts' },
   'src/work/planted.ts': { refused: '../parent/outbox.ts', taken: '../task/store.ts' },
   'src/work/kinds.ts': { refused: './executor.ts', taken: './command/traits.ts' },

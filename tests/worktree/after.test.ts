@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { Changes } from '../../src/task/task.ts'
+import type { Changes } from '../../src/task/state.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { type Repository, createRepository, task } from './repository.ts'
 

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { AgentTask, Failure, Outcome } from '../../src/task/task.ts'
+import type { Failure, Outcome } from '../../src/task/state.ts'
+import type { AgentTask } from '../../src/task/task.ts'
 import { createRepository, task } from './repository.ts'
 import { DONE, scene } from './scene.ts'
 

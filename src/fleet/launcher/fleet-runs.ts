@@ -9,16 +9,9 @@ import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode } from '../../host/opencode.ts'
 import { pause } from '../../pause.ts'
 import type { TaskStore } from '../../task/store.ts'
-import {
-  isEnded,
-  NO_USAGE,
-  transition,
-  type AgentTask,
-  type EndedTask,
-  type Outcome,
-  type Task,
-  type Usage,
-} from '../../task/task.ts'
+import { NO_USAGE, type Outcome, type Usage } from '../../task/state.ts'
+import { isEnded, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
+import { transition } from '../../task/transition.ts'
 import { earlierEnds } from '../../work/agent/recover.ts'
 import type { RunSummary } from '../../work/agent/transcript.ts'
 import type { Recovered, ReportOptions, WorkReport } from '../../work/kind.ts'

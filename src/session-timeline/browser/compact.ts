@@ -13,7 +13,7 @@ import type {
   ToolSpan,
   Turn,
 } from '../session-timeline.ts'
-import type { TaskStatus } from '../../task/task.ts'
+import type { TaskStatus } from '../../task/state.ts'
 
 const PHASES: readonly PhaseType[] = ['queued', 'working', 'permission', 'retry', 'unknown']
 const MARKS: readonly MarkType[] = ['steered', 'continued', 'matched', 'noticed', 'read']

@@ -1,7 +1,7 @@
 /** Words, signs and numbers for people. Pure. */
 import { STATUSES } from '../../task/status.ts'
 import type { MarkType, PhaseType, TaskTimeline } from '../session-timeline.ts'
-import type { TaskStatus } from '../../task/task.ts'
+import type { TaskStatus } from '../../task/state.ts'
 import type { ToolType } from './task-drawing.ts'
 
 export const PHASE_WORDS: Readonly<Record<PhaseType, string>> = {

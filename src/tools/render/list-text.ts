@@ -5,15 +5,8 @@ import { monitorText } from '../../text/monitor-text.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { STATUSES, type Group } from '../../task/status.ts'
 import { shareText, useText, type BudgetUse } from '../../task/budget-use.ts'
-import {
-  isEnded,
-  questionOf,
-  usagesOf,
-  usedTogether,
-  type Failure,
-  type Task,
-  type Usage,
-} from '../../task/task.ts'
+import { usedTogether, type Failure, type Usage } from '../../task/state.ts'
+import { isEnded, questionOf, usagesOf, type Task } from '../../task/task.ts'
 import type { ToolPorts } from '../tool-ports.ts'
 import { RULE } from './command-text.ts'
 import { processText } from './process-text.ts'

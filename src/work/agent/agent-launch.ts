@@ -4,7 +4,7 @@ import { errorText, type PermissionRuleset, type Session, type Agent } from '../
 import { limitsOf, refuseBadBudget } from '../../task/budget.ts'
 import { newPromptID } from '../../task/id.ts'
 import { modelOf } from '../../task/model.ts'
-import type { Budget, TaskModel } from '../../task/task.ts'
+import type { Budget, TaskModel } from '../../task/state.ts'
 import { refuseEmptyPrompt, ToolError } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'

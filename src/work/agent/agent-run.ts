@@ -22,14 +22,8 @@ import {
   type Prompt,
   type Session,
 } from '../../host/opencode.ts'
-import {
-  NO_USAGE,
-  usagesOf,
-  usedTogether,
-  type AgentTask,
-  type Outcome,
-  type Usage,
-} from '../../task/task.ts'
+import { NO_USAGE, usedTogether, type Outcome, type Usage } from '../../task/state.ts'
+import { usagesOf, type AgentTask } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
 import type { TimelineWriter } from '../../timeline.ts'
 import { interruption, type StopCause } from '../outcome.ts'

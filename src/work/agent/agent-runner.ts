@@ -12,16 +12,8 @@ import {
 import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
-import {
-  isActive,
-  isEnded,
-  NO_USAGE,
-  type AgentTask,
-  type EndedTask,
-  type Failure,
-  type Outcome,
-  type Usage,
-} from '../../task/task.ts'
+import { NO_USAGE, type Failure, type Outcome, type Usage } from '../../task/state.ts'
+import { isActive, isEnded, type AgentTask, type EndedTask } from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { failed, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'

@@ -1,7 +1,7 @@
 /** The work of an agent, as a task and its record hold it. Pure. */
 import * as z from 'zod/mini'
 import { endSchema, usageSchema } from '../../task/state-schema.ts'
-import type { Budget, End, TaskIdentity, TaskModel, Usage } from '../../task/task.ts'
+import type { Budget, End, TaskIdentity, TaskModel, Usage } from '../../task/state.ts'
 
 export interface AgentWork {
   readonly kind: 'agent'

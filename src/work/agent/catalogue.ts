@@ -1,6 +1,6 @@
 /** Looks up agents, models and the tools of primary agents at the host, each list once for an instance of OpenCode. */
 import type { Agent, Opencode, Provider } from '../../host/opencode.ts'
-import type { TaskModel } from '../../task/task.ts'
+import type { TaskModel } from '../../task/state.ts'
 import { listed } from '../../text/format.ts'
 import { ToolError } from '../../tool-error.ts'
 

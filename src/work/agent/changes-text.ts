@@ -1,7 +1,7 @@
 /** Renders the worktree of an agent, and the changes of a run. Pure. */
 import { counted, listed } from '../../text/format.ts'
 import { brief, nameForModel } from '../../text/sanitize.ts'
-import type { Changes } from '../../task/task.ts'
+import type { Changes } from '../../task/state.ts'
 import type { Place, Worktree } from './agent-work.ts'
 
 /** Maximum characters of a list of paths: a notice contains at most two lists, and 400 characters about the changes. */

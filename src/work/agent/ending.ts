@@ -1,7 +1,7 @@
 /** Judges from the messages of a child session whether and how its run ended. Pure; `AgentRun` decides when to judge. */
 import { cutMiddle, INCOMPLETE, leftOut } from '../../text/format.ts'
 import { errorText } from '../../host/opencode.ts'
-import type { Answered, Failure, Incomplete, Outcome, Usage } from '../../task/task.ts'
+import type { Answered, Failure, Incomplete, Outcome, Usage } from '../../task/state.ts'
 import { completed, failed, stopped, type StopCause } from '../outcome.ts'
 import { questionIn } from '../../text/question.ts'
 import { isToolStep, textOf, type AssistantTurn, type Transcript } from './transcript.ts'

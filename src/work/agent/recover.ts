@@ -1,14 +1,7 @@
 /** Reads from a child session how an agent's runs ended after its owner process is gone. Pure. */
 import type { StoredMessage } from '../../host/opencode.ts'
-import {
-  isCutOff,
-  isEnded,
-  transition,
-  type AgentTask,
-  type EndedTask,
-  type Task,
-  type TaskEvent,
-} from '../../task/task.ts'
+import { isCutOff, isEnded, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
+import { transition, type TaskEvent } from '../../task/transition.ts'
 import type { RunEnd } from '../kind.ts'
 import { interrupted } from '../outcome.ts'
 import { judge, outcomeOf } from './ending.ts'

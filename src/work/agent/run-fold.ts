@@ -9,7 +9,7 @@
  * is counted in this state too, because a budget must hold.
  */
 import type { Message, Part, Session } from '../../host/opencode.ts'
-import { NO_USAGE, usedTogether, type Usage } from '../../task/task.ts'
+import { NO_USAGE, usedTogether, type Usage } from '../../task/state.ts'
 import {
   activityIn,
   isFinalAnswer,

@@ -1,6 +1,6 @@
 /** Reads a run from the messages of its child session: its answer, usage and current activity. Pure. */
 import type { Message, Part, StoredMessage } from '../../host/opencode.ts'
-import { usedTogether, type Usage } from '../../task/task.ts'
+import { usedTogether, type Usage } from '../../task/state.ts'
 
 export type AssistantMessage = Extract<Message, { role: 'assistant' }>
 

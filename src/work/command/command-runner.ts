@@ -37,16 +37,9 @@ import { brief, sanitize } from '../../text/sanitize.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { leftOf } from '../../task/time-limit.ts'
-import {
-  isEnded,
-  isOpenEnded,
-  type EndedTask,
-  outlivesDefault,
-  transition,
-  type CommandTask,
-  type Outcome,
-  type TaskEvent,
-} from '../../task/task.ts'
+import type { Outcome } from '../../task/state.ts'
+import { isEnded, isOpenEnded, type EndedTask, outlivesDefault, type CommandTask } from '../../task/task.ts'
+import { transition, type TaskEvent } from '../../task/transition.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { completed, failed, interrupted, stopped, timeLimit, type Said, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'

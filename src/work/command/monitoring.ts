@@ -1,5 +1,5 @@
 /** The types that the watch of a command's output shares with the rest: `monitor/monitor.ts` is a bundle of its own. */
-import type { Monitored } from '../../task/task.ts'
+import type { Monitored } from '../../task/state.ts'
 import type { Stream } from './logs.ts'
 
 /** A search through the output of a command, in pieces. */

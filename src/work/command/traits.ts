@@ -1,7 +1,7 @@
 /** The traits of shell commands. Pure. */
 import { exitHint } from '../../text/exit-hint.ts'
 import { monitorText } from '../../text/monitor-text.ts'
-import type { Exit } from '../../task/task.ts'
+import type { Exit } from '../../task/state.ts'
 import type { Traits } from '../traits.ts'
 import { commandSchema, type CommandWork } from './command-work.ts'
 

@@ -11,7 +11,9 @@ import {
   useText,
   type Spent,
 } from '../../../src/task/budget-use.ts'
-import { transition, workedMsOf, type Budget, type Task, type TaskEvent } from '../../../src/task/task.ts'
+import type { Budget } from '../../../src/task/state.ts'
+import { workedMsOf, type Task } from '../../../src/task/task.ts'
+import { transition, type TaskEvent } from '../../../src/task/transition.ts'
 import { completedTask, pendingTask } from '../../harness/tasks.ts'
 
 const NOTHING: Spent = { cost: 0, tokens: 0, toolCalls: 0, minutes: 0 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { TaskStore } from '../../../src/task/store.ts'
-import type { TaskEvent } from '../../../src/task/task.ts'
+import type { TaskEvent } from '../../../src/task/transition.ts'
 import { pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const cancel: TaskEvent = {

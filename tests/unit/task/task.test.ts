@@ -1,13 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  isEnded,
-  transition,
-  type Outcome,
-  type Task,
-  type TaskEvent,
-  type TaskStatus,
-} from '../../../src/task/task.ts'
+import type { Outcome, TaskStatus } from '../../../src/task/state.ts'
+import { isEnded, type Task } from '../../../src/task/task.ts'
+import { transition, type TaskEvent } from '../../../src/task/transition.ts'
 import { pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const completed: Outcome = { status: 'completed', text: 'done', usage: USAGE }

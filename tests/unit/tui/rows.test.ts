@@ -1,6 +1,7 @@
 import type { PermissionRequest, Session } from '@opencode-ai/sdk/v2'
 import { expect, test } from 'vitest'
-import { NO_USAGE, type Task } from '../../../src/task/task.ts'
+import { NO_USAGE } from '../../../src/task/state.ts'
+import type { Task } from '../../../src/task/task.ts'
 import { choicesFor } from '../../../src/tui/actions.ts'
 import { widthOf } from '../../../src/tui/truncate.ts'
 import { badgeOf, entriesOf, sidebarOf, totalOf } from '../../../src/tui/rows.ts'

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Worktree } from '../../../../src/work/agent/agent-work.ts'
 import { changesLines, worktreeLines } from '../../../../src/work/agent/changes-text.ts'
-import type { Changes } from '../../../../src/task/task.ts'
+import type { Changes } from '../../../../src/task/state.ts'
 
 const worktree: Worktree = {
   root: '/home/a-user-with-a-name/.local/state/opencode-background/worktrees/project-0a1b2c3d/bg_00000001',
