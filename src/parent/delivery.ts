@@ -169,8 +169,8 @@ export class Delivery {
   }
 
   /** Observes the messages of the parent back to this one, if it is stored, after events were missed. */
-  observeHistory(messages: readonly StoredMessage[]): void {
-    if (this.isStored && !messages.some(({ info }) => info.id === this.message.messageID)) {
+  observeHistory(messages: readonly StoredMessage[], wasStored = this.isStored): void {
+    if (wasStored && !messages.some(({ info }) => info.id === this.message.messageID)) {
       this.#end('undone')
       return
     }
@@ -232,9 +232,11 @@ export class Delivery {
 
   async #read(): Promise<void> {
     const { parentID, messageID } = this.message
+    // A message that is stored during the read can be missing in its result, and is not undone.
+    const wasStored = this.isStored
     const isOurs = ({ info }: StoredMessage): boolean => info.id === messageID
     const messages = await readBack(this.#ports.opencode, parentID, (newest) => newest.some(isOurs))
-    for (const { info } of messages) this.#reception.observe(info)
+    this.observeHistory(messages, wasStored)
   }
 
   #settle(): boolean {

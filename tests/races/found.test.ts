@@ -1,5 +1,6 @@
 /** Shrunk histories in which `npm run fuzz` has found a fault; each stays as a case. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Where } from './histories/play.ts'
 import { wrongAfter } from './histories/property.ts'
 import type { History } from './histories/steps.ts'
 
@@ -12,7 +13,8 @@ const PLAIN: Omit<History, 'steps'> = {
   redoes: false,
 }
 
-const FOUND: Readonly<Record<string, History>> = {
+/** `where`: inside of OpenCode if left out. */
+const FOUND: Readonly<Record<string, History & { readonly where?: Where }>> = {
   'a task that its parent cancels and continues at once owes no notice of its first run': {
     ...PLAIN,
     steps: [
@@ -172,11 +174,24 @@ const FOUND: Readonly<Record<string, History>> = {
       { type: 'write', parent: 0, what: 'say' },
     ],
   },
+  'a notice that was undone unread while the event stream was away is sent again, although a later message is answered':
+    {
+      ...PLAIN,
+      where: 'outside',
+      steps: [
+        { type: 'cancelAll', parent: 0 },
+        { type: 'print', monitor: 0, lines: 1, matches: false, ms: 1100, times: 1 },
+        { type: 'exit', monitor: 0, code: 0 },
+        { type: 'restart', ms: 0 },
+        { type: 'undo', parent: 0 },
+        { type: 'write', parent: 0, what: 'say' },
+      ],
+    },
 }
 
 beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(0.5))
 afterEach(() => void vi.restoreAllMocks())
 
-test.each(Object.entries(FOUND))('%s', async (_, found) => {
-  expect(await wrongAfter(found)).toEqual([])
+test.each(Object.entries(FOUND))('%s', async (_, { where, ...found }) => {
+  expect(await wrongAfter(found, where)).toEqual([])
 })
