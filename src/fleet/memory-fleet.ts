@@ -25,7 +25,7 @@ import { WaitingJobs } from './waiting-jobs.ts'
 interface KnownWorker {
   readonly identity: string
   readonly process: string
-  /** The processes before this one. */
+  /** The processes before this one, on each disk. */
   readonly replaced: readonly string[]
   /** The number of its last request. */
   readonly number: number
@@ -167,13 +167,14 @@ export class MemoryFleet implements Fleet {
         type: 'refused',
         why: `another worker is named ${worker.name}: start this one with another --name`,
       }
-    if (known && !isOther && known.replaced.includes(worker.process)) return { type: 'replaced' }
+    if (known?.replaced.includes(worker.process)) return { type: 'replaced' }
     if (known && known.process === worker.process && number <= known.number) return { type: 'none' }
-    const replaced = !known || isOther ? [] : known.replaced
-    const isLater = known && !isOther && known.process !== worker.process
+    const replaced = known?.replaced ?? []
+    const isLater = known && known.process !== worker.process
     this.#workers.set(worker.name, {
       identity: worker.identity,
       process: worker.process,
+      // Also those on another disk: a request of one that is dead may come when its disk has the name again.
       replaced: isLater ? [...replaced, known.process] : replaced,
       number,
       heardAt: now,

@@ -179,6 +179,30 @@ export function lossCases(add: Case): void {
     },
   )
 
+  add(
+    'a process that another one has replaced gets nothing more, whoever has its name by then',
+    async (stage) => {
+      const { jobs, under, worker } = stage
+      await jobs.offer(offerOf('a.1'))
+      const first = worker('one')
+      expect(await first.ask({ wants: 'resumed' })).toEqual({ type: 'none' })
+      const second = worker('one', { process: 'one-2' })
+      expect(await second.ask({ wants: 'resumed' })).toEqual({ type: 'none' })
+      await under.pass(LEASE_OUT)
+      const copy = worker('one', { identity: 'another disk', process: 'copy' })
+      expect(await copy.ask({ wants: 'resumed' })).toEqual({ type: 'none' })
+      await under.pass(LEASE_OUT)
+      const third = worker('one', { process: 'one-3' })
+      expect(await third.ask({ wants: 'resumed' })).toEqual({ type: 'none' })
+      // Their requests are late; a request to claim would take the job.
+      expect(await first.ask()).toEqual({ type: 'replaced' })
+      expect(await second.ask()).toEqual({ type: 'replaced' })
+      await under.pass(LEASE_OUT)
+      expect(await copy.ask()).toEqual({ type: 'replaced' })
+      expect((await third.claim()).offer.id).toBe('a.1')
+    },
+  )
+
   add('the next process of a worker gives back what was not prompted', async ({ jobs, worker }) => {
     await jobs.offer(offerOf('a.1'))
     const claim = await worker('one').claim()

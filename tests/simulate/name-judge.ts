@@ -7,7 +7,7 @@ import type { Time } from './sim-clock.ts'
 interface Owner {
   readonly identity: string
   readonly process: string
-  /** The processes before it. */
+  /** The processes before it, on each disk. */
   readonly replaced: Set<string>
   number: number
   heardAt: number
@@ -32,11 +32,12 @@ export class NameJudge {
     const { identity, name, process } = worker
     const owner = this.#owners.get(name)
     const heardAt = this.#time.now
-    if (owner?.identity !== identity) {
-      if (owner && heardAt - owner.heardAt < this.#leaseMs) return 'taken name'
+    if (!owner) {
       this.#owners.set(name, { identity, process, replaced: new Set(), number, heardAt })
       return 'admitted'
     }
+    const isOther = owner.identity !== identity
+    if (isOther && heardAt - owner.heardAt < this.#leaseMs) return 'taken name'
     if (owner.replaced.has(process)) return 'replaced'
     if (owner.process !== process) {
       const replaced = owner.replaced.add(owner.process)
