@@ -98,10 +98,14 @@ export class Launcher {
     void this.#offer(process, record)
     if (task.cancelAfterMs < Infinity)
       time.after(task.cancelAfterMs, () => void this.#cancel(this.#process, record))
-    if (chance.happens(0.05))
+    if (chance.happens(0.2))
       time.after(chance.around(60_000), () => {
         if (record.state === 'offered')
-          void this.#untilAnswered(this.#process, () => this.#jobs.say(task.id, { id: 'm1', text: 'hello' }))
+          void this.#untilAnswered(this.#process, () =>
+            oracle.say(this.#keyOf(task), 'hello', () =>
+              this.#jobs.say(task.id, { id: 'm1', text: 'hello' }),
+            ),
+          )
       })
   }
 

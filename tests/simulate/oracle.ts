@@ -60,7 +60,9 @@ interface Known extends Kind {
   prompts: number
   told: number
   agent: Agent | undefined
-  readonly heard: string[]
+  /** What its launcher has said, as long as the queue took it. */
+  readonly said: Set<string>
+  readonly heard: { readonly process: string; readonly text: string }[]
 }
 
 const UNTOUCHED = {
@@ -116,7 +118,7 @@ export class Oracle {
   }
 
   launched(job: string, { labels, model, provider }: Pick<Known, 'labels' | 'model' | 'provider'>): void {
-    this.#jobs.set(job, { job, labels, model, provider, ...UNTOUCHED, heard: [] })
+    this.#jobs.set(job, { job, labels, model, provider, ...UNTOUCHED, said: new Set(), heard: [] })
   }
 
   async claim(request: ClaimRequest, verb: () => Promise<ClaimAnswer>): Promise<ClaimAnswer> {
@@ -171,6 +173,13 @@ export class Oracle {
     return this.#during({ type: 'cancel' }, verb)
   }
 
+  /** A launcher says something to an agent. */
+  async say(job: string, text: string, verb: () => Promise<boolean>): Promise<boolean> {
+    const isTaken = await verb()
+    if (isTaken) this.#jobs.get(job)!.said.add(text)
+    return isTaken
+  }
+
   /** A job has changed in the queue. */
   changed(before: Job | undefined, now: Job): void {
     const known = this.#jobs.get(now.key)!
@@ -210,10 +219,9 @@ export class Oracle {
 
   /** An agent reads a message that a process has brought it. */
   heard(job: string, process: string, text: string): void {
-    const { heard } = this.#jobs.get(job)!
-    const message = `${process} ${text}`
-    this.#check('an agent hears a message once from a process', job, !heard.includes(message))
-    heard.push(message)
+    const known = this.#jobs.get(job)!
+    this.#check('an agent hears a message once from a process', job, !hasHeard(known, text, process))
+    known.heard.push({ process, text })
   }
 
   /** A launcher has told an end; without a state: that the job was never offered. */
@@ -229,6 +237,18 @@ export class Oracle {
     if (state?.type !== 'ended') return
     this.#check('a result is that of the last claim', job, state.result === known.result)
     this.#check('a checkpoint stays with its job', job, state.checkpoint === known.checkpoint)
+    this.#saysUnheard(known, state)
+  }
+
+  /** An agent may have heard what the end names as not heard: its worker was lost before it could say so. */
+  #saysUnheard(known: Known, { result, unheard = [] }: Extract<JobState, { readonly type: 'ended' }>): void {
+    const { holder, job, said } = known
+    for (const text of said) {
+      const isNamed = unheard.includes(text)
+      this.#check('a message is heard, or the end names it', job, isNamed || hasHeard(known, text))
+      const isBrought = result !== undefined && hasHeard(known, text, holder?.process)
+      this.#check('a result names no message that its worker has brought', job, !isNamed || !isBrought)
+    }
   }
 
   /** The simulation is over. */
@@ -316,8 +336,10 @@ export class Oracle {
     if (status.type === 'ended') known.phase = 'ended'
   }
 
-  #lapsed({ cancel, job, leaseUntil }: Known): void {
+  #lapsed({ agent, cancel, job, leaseUntil }: Known): void {
     this.#check('a job is given up when its time has come', job, this.#time.now >= leaseUntil)
+    const isAtWork = agent?.isWatched() ?? false
+    this.#check('no lease runs out while its agent works under a worker that lives', job, !isAtWork)
     this.#check('a cancelled job ends with its lease', job, cancel === 'never')
   }
 
@@ -416,6 +438,11 @@ export class Oracle {
   #check(invariant: Invariant, job: string, holds: boolean, detail?: string): void {
     this.verdict.check(invariant, job, holds, detail)
   }
+}
+
+/** @param by a process that has brought it; any one without */
+function hasHeard({ heard }: Known, text: string, by?: string): boolean {
+  return heard.some((message) => message.text === text && (by === undefined || message.process === by))
 }
 
 function isIn(holding: readonly Fence[], job: string, fence: number): boolean {

@@ -1,6 +1,7 @@
 /** A fleet with everything that can go wrong, on a clock that a simulation moves. The rules and the loop of the worker are the real ones. */
 import { MemoryFleet } from '../../src/fleet/memory-fleet.ts'
 import { DEFAULT_TIMES, PROTOCOL, type FleetLimits } from '../../src/fleet/port.ts'
+import type { Job } from '../../src/fleet/rules.ts'
 import { Launcher, type Task } from './launcher.ts'
 import { Machine, type World } from './machine.ts'
 import { Network } from './network.ts'
@@ -42,9 +43,13 @@ export async function simulate({ faults, seed, workers, tasks }: Size): Promise<
   const launchers = new Map<string, Launcher>()
   const fleet = new MemoryFleet(clock, DEFAULT_TIMES, limits, (before, now) => {
     oracle.changed(before, now)
-    // A cancel in the short time between a claim and its prompt.
-    if (before?.status.type === 'waiting' && now.status.type === 'starting' && chance.happens(0.05))
-      time.after(chance.between(0, 5000), () => launchers.get(now.owner)?.cancel(now.offer.id))
+    const cancelSoon = (probability: number): void => {
+      if (chance.happens(probability))
+        time.after(chance.between(0, 5000), () => launchers.get(now.owner)?.cancel(now.offer.id))
+    }
+    // A cancel in the short time between a claim and its prompt, and while a job waits for its worker.
+    if (isStep(before, now, 'waiting', 'starting')) cancelSoon(0.05)
+    if (isStep(before, now, 'prompted', 'lapsed')) cancelSoon(0.3)
   })
   const network = new Network(time, chance, faults)
   const { claims } = fleet
@@ -87,6 +92,10 @@ export async function simulate({ faults, seed, workers, tasks }: Size): Promise<
   return { violation, checks, simulatedMs: time.now, figures, ends, most, limits }
 }
 
+function isStep(before: Job | undefined, now: Job, from: string, to: string): boolean {
+  return before?.status.type === from && now.status.type === to
+}
+
 function limitsFor(slots: number): FleetLimits {
   const share = (part: number): number => Math.max(2, Math.floor(slots * part))
   return {
@@ -105,7 +114,7 @@ function taskOf(chance: Chance, index: number): Task {
     labels: chance.happens(0.1) ? ['gpu'] : [],
     ms: Math.min(1_800_000, 3000 + chance.around(100_000)),
     startFails: chance.happens(0.03) ? 0.8 : 0.01,
-    cancelAfterMs: chance.happens(0.1) ? chance.around(chance.of([200, 150_000])) : Infinity,
+    cancelAfterMs: chance.happens(0.1) ? chance.around(chance.of([50, 150_000])) : Infinity,
   }
 }
 

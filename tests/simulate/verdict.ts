@@ -32,6 +32,7 @@ export const INVARIANTS = [
   'a job is given up when its time has come',
   'a cancelled job ends with its lease',
   'no job is given up while its agent works under a worker that lives',
+  'no lease runs out while its agent works under a worker that lives',
   // Prompts.
   'an agent is prompted once',
   'a prompt waits until the queue has accepted it',
@@ -40,6 +41,8 @@ export const INVARIANTS = [
   'a job is handed back without a prompt',
   'an agent hears nothing before its prompt',
   'an agent hears a message once from a process',
+  'a message is heard, or the end names it',
+  'a result names no message that its worker has brought',
   // Ends.
   'each end is told',
   'an end is told once',
