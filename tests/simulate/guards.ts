@@ -15,8 +15,6 @@ export interface Guard {
   readonly guard: string
   readonly without: string
   readonly found: Invariant
-  /** The seed to begin with, for what few seeds find. */
-  readonly seed?: number
 }
 
 export const GUARDS: readonly Guard[] = [
@@ -111,7 +109,6 @@ export const GUARDS: readonly Guard[] = [
     guard: "if (!isItsOwn || wants === 'resumed' || status.type === 'resumed') return undefined",
     without: 'if (!isItsOwn) return undefined',
     found: 'an end says what has happened',
-    seed: 4,
   },
   {
     what: 'a resumed job has a later claim',
@@ -344,7 +341,6 @@ export const GUARDS: readonly Guard[] = [
     guard: 'await this.#ports.runner.stopStrays(runs.filter((run): run is RunningJob => run !== undefined))',
     without: '',
     found: 'no agent of an earlier process works on beside new ones',
-    seed: 10,
   },
   {
     what: 'a worker first resumes, then claims',

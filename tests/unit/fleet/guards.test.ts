@@ -9,7 +9,7 @@ import { GUARDS, type Guard } from '../../simulate/guards.ts'
 import type { simulate } from '../../simulate/simulation.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const SEEDS = Array.from({ length: 20 }, (_, index) => index + 1)
+const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
 let place: string
 
 beforeAll(() => {
