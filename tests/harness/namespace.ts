@@ -91,9 +91,9 @@ export async function startNamespace(target: string): Promise<Namespace> {
   const network = startNetwork()
   const directory = mkdtempSync(join(tmpdir(), 'opencode-namespace-'))
   const socket = join(directory, 'server')
-  const url = new URL(target)
+  const { hostname, port, protocol } = new URL(target)
   const gate = createServer((client) => {
-    const server = connect(Number(url.port), url.hostname)
+    const server = connect(Number(port), hostname)
     for (const each of [client, server])
       each.on('error', () => {
         client.destroy()
@@ -105,11 +105,9 @@ export async function startNamespace(target: string): Promise<Namespace> {
   const [command, ...rest] = [...network.within, process.execPath, '-e', FORWARD, socket]
   const forwarder = spawn(command ?? '', rest, { stdio: ['ignore', 'pipe', 'inherit'] })
   await new Promise((resolve) => forwarder.stdout.once('data', resolve))
-  url.hostname = network.address
-  url.port = `${PORT}`
   return {
     ...network,
-    url: url.href.replace(/\/$/, ''),
+    url: `${protocol}//${network.address}:${PORT}`,
     async close() {
       forwarder.kill('SIGKILL')
       await new Promise((resolve) => gate.close(resolve))
