@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { startFleet, tellings, type FleetStage, type Host } from '../harness/fleet-hosts.ts'
 import type { LoggedRequest } from '../harness/model.ts'
@@ -221,4 +222,24 @@ test('a task whose agent has ended, and that is cancelled while its files are co
   expect(prompts('cancelled at the commit')).toBe(1)
   await host.worker.end('SIGTERM')
   host.startWorker()
+})
+
+test('a message that did not reach the worker before the agent ended is named in the notice', async () => {
+  const { reply, release } = heldReply()
+  fleet.agents.script = (request) => (hasWritten(request) ? reply : HALF)
+  const parent = await fleet.stage.parent()
+  const id = await launch(parent, 'told too late')
+  await halfDone('told too late')
+  host.network.drop('both', fleet.postgres.port)
+  await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'Also in green' } }])
+  release({ text: 'it was done' })
+  await expect.poll(() => fleet.agents.requests.findLast(isOf('told too late'))?.outcome).toBe('answered')
+  // The worker sees the end, and cannot report it.
+  await sleep(2000)
+  host.network.heal()
+  await parent.waitForNotice('it was done')
+  expect(parent.noticeText).toContain('It ended before it had read this')
+  expect(parent.noticeText).toContain('Also in green')
+  expect(await told(parent, id)).toBe(1)
+  expect(fleet.agents.requests.filter(isOf('Also in green'))).toEqual([])
 })
