@@ -116,6 +116,14 @@ const real = [
     maxWorkers: 2,
     sequence: { groupOrder: 3 },
   },
+  // Many hosts, slow lines and long cuts: `npm run test:fleet-long`.
+  {
+    name: 'fleet-long',
+    include: ['tests/fleet-long/**/*.test.ts'],
+    globalSetup: [PLUGIN],
+    maxWorkers: 2,
+    sequence: { groupOrder: 3 },
+  },
 ].map(({ globalSetup = [], ...project }) => ({
   test: {
     ...shared,
