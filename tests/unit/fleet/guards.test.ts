@@ -53,7 +53,7 @@ test.each(GUARDS.map((guard) => [guard.what, guard] as const))(
     const run = await simulationWithout(guard)
     const violations = new Set<string>()
     for (const seed of SEEDS) {
-      const { violation = 'nothing was found' } = await run({ seed, workers: 20, tasks: 400, faults: 3 })
+      const { violation = 'nothing was found' } = await run({ seed, workers: 20, tasks: 400, faults: 6 })
       // Without its guard a fleet may break another invariant first.
       violations.add(
         violation
