@@ -134,6 +134,7 @@ export async function startFleet(
       async killServer() {
         const { port } = new URL(server.url)
         await server.stop({ signal: 'SIGKILL', keepHome: true })
+        await forgetConnections(server.url)
         return async () => void (server = await start(Number(port)))
       },
     }
@@ -155,6 +156,15 @@ export async function startFleet(
       await postgres.stop()
     },
   }
+}
+
+/**
+ * Has Node use no connection to a dead server any more: the next server at its address would get requests by them, which fail
+ * (seen).
+ */
+async function forgetConnections(url: string): Promise<void> {
+  const codeOf = ({ cause }: Error): unknown => (cause as NodeJS.ErrnoException | undefined)?.code
+  while ((await fetch(url).then(() => '', codeOf)) !== 'ECONNREFUSED') await sleep(LOOK_MS)
 }
 
 function providerAt(baseURL: string, name: string): object {
