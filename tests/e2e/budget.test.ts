@@ -108,7 +108,8 @@ test('at 100 % it ends as failed with its work so far, and continues only with a
 
 test('when the budget of a session is spent, its children end once each, and a launch is refused', async () => {
   const project = stage.project({ options: { budget: { session: { tokens: 1000 } } } })
-  const parent = await stage.parent(stubborn, {}, project)
+  // Twelve steps of both together at most: the tenth spends the budget.
+  const parent = await stage.parent(stopsAt(6, 6), {}, project)
   const answers = await parent.call([backgroundTask('one'), backgroundTask('two')])
   const ids = answers.map(idIn)
   // The notice of the first one names the other among what has spent the budget.
