@@ -42,10 +42,7 @@ const messageAbout = (text: string): Promise<unknown> =>
     { description: `a message about ${text}` },
   )
 
-/** Works on whatever its model is told. */
-const stubborn: Script = () => STEP
-
-/** Works until the budget must have stopped it, and waits then: a stop under load comes some steps later. */
+/** Works on whatever its model is told, until the budget must have stopped it, and waits then: a stop under load comes late. */
 const stopsAt =
   (steps: number, stepsOnceContinued: number): Script =>
   ({ messages }) => {
