@@ -91,7 +91,7 @@ export async function startNamespace(target: string): Promise<Namespace> {
   const network = startNetwork()
   const directory = mkdtempSync(join(tmpdir(), 'opencode-namespace-'))
   const socket = join(directory, 'server')
-  const { hostname, port, protocol } = new URL(target)
+  const { hostname, port } = new URL(target)
   const gate = createServer((client) => {
     const server = connect(Number(port), hostname)
     for (const each of [client, server])
@@ -105,9 +105,13 @@ export async function startNamespace(target: string): Promise<Namespace> {
   const [command, ...rest] = [...network.within, process.execPath, '-e', FORWARD, socket]
   const forwarder = spawn(command ?? '', rest, { stdio: ['ignore', 'pipe', 'inherit'] })
   await new Promise((resolve) => forwarder.stdout.once('data', resolve))
+  // With the credentials and the path of the target.
+  const url = new URL(target)
+  url.hostname = network.address
+  url.port = `${PORT}`
   return {
     ...network,
-    url: `${protocol}//${network.address}:${PORT}`,
+    url: url.href.replace(/\/$/, ''),
     async close() {
       forwarder.kill('SIGKILL')
       await new Promise((resolve) => gate.close(resolve))
