@@ -27,7 +27,7 @@ export interface Limit {
   readonly most?: number
 }
 
-/** What an administrator sets; what is absent stays as it is. */
+/** Settings that an administrator changes. `migrate` leaves an absent one unchanged. */
 export interface FleetSettings {
   readonly limits?: readonly Limit[]
   /** How long a worker owns its jobs after a sign of life. */

@@ -8,7 +8,7 @@ import { Database } from './database.ts'
 /** A part of the queue, and the end of its connections. */
 type Opened<Part> = Part & { close(): Promise<void> }
 
-/** What is opaque to the database. */
+/** The columns whose JSON the database does not read. */
 interface EndRow {
   readonly result: unknown
   readonly checkpoint: unknown
