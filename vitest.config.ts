@@ -55,13 +55,37 @@ const shared = { ...leaks, isolate: false }
  */
 const together = { maxWorkers: 3, sequence: { groupOrder: 1 } }
 
-const fast = ['unit', 'races'].map((name) => ({
+const e2e = (...names: readonly string[]): string[] => names.map((name) => `tests/e2e/${name}.test.ts`)
+
+/** Tests of worktrees on the real OpenCode: `npm run test:worktree`. */
+const WORKTREES = e2e('worktree*')
+/** Tests of agents at another OpenCode, and of what guards a fleet: `npm run test:fleet`. */
+const PLACES = [
+  ...e2e('machines', 'machines-host', 'fleet', 'fleet-worker', 'worker'),
+  'tests/unit/machines/remote-tree.test.ts',
+  'tests/unit/fleet/guards.test.ts',
+]
+/** Tests of shell commands on the real OpenCode: `npm run test:commands`. */
+const COMMANDS = [
+  ...e2e('bash-lines', 'command*', 'monitor', 'run-background'),
+  'tests/faults/monitor.test.ts',
+]
+/** Tests in a terminal: `npm run test:tui`. */
+const TERMINAL = ['tests/tui/**/*.test.ts', ...e2e('tmux')]
+/** Faults of OpenCode, of processes and of users, what people ran into, and many tasks: `npm run test:faults`. */
+const FAULTS = ['tests/faults/**/*.test.ts', ...e2e('library-rows', 'newuser-*', 'reports', 'soak', 'twenty')]
+
+/** Race tests that replace modules, measure the memory of their process, or count the steps of modules that they load. */
+const ALONE = ['found', 'histories', 'ids', 'linear', 'scale'].map((name) => `tests/races/${name}.test.ts`)
+
+const fast = [
+  { name: 'unit', include: ['tests/unit/**/*.test.ts'], exclude: PLACES },
+  { name: 'races', include: ['tests/races/**/*.test.ts'], exclude: ALONE },
+  { name: 'races-alone', include: ALONE, isolate: true },
+].map((project) => ({
   test: {
     ...shared,
-    // Some race tests measure the memory of their process.
-    isolate: name === 'races',
-    name,
-    include: [`tests/${name}/**/*.test.ts`],
+    ...project,
     testTimeout: 120_000,
     hookTimeout: 60_000,
     ...together,
@@ -81,12 +105,6 @@ const ROOMY = 15e9
  */
 const SHORT_LIVED = { BUN_JSC_useFTLJIT: '0', ...(totalmem() > ROOMY && { BUN_JSC_useGC: '0' }) }
 
-/** Tests of worktrees on the real OpenCode: `npm run test:worktree`. */
-const WORKTREES = ['tests/e2e/worktree*.test.ts']
-/** Tests of agents at another OpenCode: `npm run test:fleet`. */
-const PLACES = ['machines', 'machines-host', 'fleet', 'fleet-worker', 'worker'].map(
-  (name) => `tests/e2e/${name}.test.ts`,
-)
 const PLUGIN = 'tests/harness/plugin.ts'
 
 /** Tests with real processes. */
@@ -103,11 +121,13 @@ const real = [
   { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: [PLUGIN] },
   {
     name: 'e2e',
-    include: ['tests/{e2e,faults}/**/*.test.ts'],
-    exclude: [...WORKTREES, ...PLACES],
+    include: ['tests/e2e/**/*.test.ts'],
+    exclude: [...WORKTREES, ...PLACES, ...COMMANDS, ...TERMINAL, ...FAULTS],
     globalSetup: [PLUGIN],
   },
-  { name: 'tui', include: ['tests/tui/**/*.test.ts'], globalSetup: ['tests/harness/packed.ts'] },
+  { name: 'commands', include: COMMANDS, globalSetup: [PLUGIN] },
+  { name: 'faults', include: FAULTS, exclude: COMMANDS, globalSetup: [PLUGIN] },
+  { name: 'tui', include: TERMINAL, globalSetup: [PLUGIN, 'tests/harness/packed.ts'] },
   // On a real PostgreSQL, in namespaces of the network.
   {
     name: 'fleet',

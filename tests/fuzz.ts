@@ -39,7 +39,7 @@ function play(seed: number): void {
     ? [numberAbove0('runs'), ['--project', 'worktree', 'tests/worktree/histories.test.ts']]
     : [
         HISTORIES_PER_SEED,
-        ['--project', 'races', 'tests/races/histories.test.ts', '-t', `histories ${where}`],
+        ['--project', 'races-alone', 'tests/races/histories.test.ts', '-t', `histories ${where}`],
       ]
   const env = {
     ...process.env,

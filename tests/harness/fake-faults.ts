@@ -1,4 +1,5 @@
 /** Faults that a test plans for calls of the fake host; each happens once, in the order of planning. */
+import { klona } from 'klona/json'
 import type { Clock } from '../../src/clock.ts'
 import { HostError, type Opencode } from '../../src/host/opencode.ts'
 
@@ -36,7 +37,7 @@ export class FakeFaults {
     const result = await run()
     await this.#travel()
     if (fault?.kind === 'loseAnswer') return this.#noAnswer(method)
-    return structuredClone(result)
+    return klona(result)
   }
 
   /** Ends the process of host and callers: calls and answers on their way never arrive. */

@@ -30,7 +30,7 @@ test(
     }
     const measured: { few: Cost; many: Cost }[] = []
     for (let round = 0; round < ROUNDS; round += 1)
-      measured.push({ few: await costOf(200), many: await costOf(2000) })
+      measured.push({ few: await costOf(100), many: await costOf(1000) })
     for (const { few, many } of measured) {
       expect(few.steps).toBeGreaterThan(100)
       expect(many.steps).toBeLessThanOrEqual(1.1 * few.steps)

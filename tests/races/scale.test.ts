@@ -51,7 +51,7 @@ test(
   async () => {
     const { createFakeScale } = await import('../harness/fake-scale.ts')
     const scale = createFakeScale({ parents: 10, total: 100 })
-    const { told } = await scale.run(2000)
+    const { told } = await scale.run(1000)
     expect((await scale.release()) / told).toBeLessThan(2048)
   },
 )
@@ -69,10 +69,10 @@ test(
       return (await scale.release()) / 100
     }
     // Code that is compiled during a measurement counts in it.
-    await bytesAfter(300)
+    await bytesAfter(100)
     const begun = await bytesAfter(0)
-    const some = await bytesAfter(60)
-    const many = await bytesAfter(300)
+    const some = await bytesAfter(50)
+    const many = await bytesAfter(200)
     expect(many - begun).toBeLessThan(8192)
     expect(many - some).toBeLessThan(512)
     // With its prompt of 3 KB, its place in the queue, and all that waits for its end.

@@ -138,10 +138,11 @@ export class Witness {
    * so removed, if it cannot know that: a later instance, or one that has missed the event.
    */
   toldTwice(): string[] {
-    return [...this.told()].flatMap(([key, messageIDs]) => {
+    const repeated = [...this.told()].filter(([, messageIDs]) => messageIDs.size > 1)
+    return repeated.flatMap(([key, messageIDs]) => {
       const stored = [...messageIDs].filter((id) => this.#isStored(id))
       const isExcused = stored.length <= 1 && (this.#instanceEnds > 0 || this.isBlind)
-      return messageIDs.size > 1 && !isExcused ? [key] : []
+      return isExcused ? [] : [key]
     })
   }
 
