@@ -1,22 +1,40 @@
 /** Routes OpenCode's events and the changes of tasks to the rooms that observe them. */
 import { isPersonal } from './host/message.ts'
-import type { Event, Session, SessionStatus } from './host/opencode.ts'
-import type { Rooms } from './rooms.ts'
+import type { Observers } from './host/observers.ts'
+import type { Session, SessionStatus } from './host/opencode.ts'
+import type { Order } from './launch/order.ts'
+import type { Parents } from './parent/parents.ts'
+import type { Requests } from './requests.ts'
 import type { ViewHint } from './setup/view-hint.ts'
-import type { StoreListener } from './task/store.ts'
+import type { TaskRecords } from './task/records.ts'
+import type { StoreListener, TaskStore } from './task/store.ts'
+import type { Timeline } from './timeline.ts'
+import type { AgentRunner } from './work/agent/agent-runner.ts'
+import type { Permissions } from './work/agent/permissions.ts'
+import type { ProviderBackoff } from './work/agent/provider-backoff.ts'
+import type { Executor } from './work/executor.ts'
+import type { KindOf } from './work/kind.ts'
 
-/** The observer of each event type. Synchronous; for a session that is not ours, it costs a lookup or two. */
-export type Observers = {
-  readonly [Type in Event['type']]?: (event: Extract<Event, { type: Type }>) => void
+/** The rooms that observe. */
+interface ObservingRooms {
+  readonly agents: AgentRunner
+  readonly backoff: ProviderBackoff
+  /** Stops a task that has spent its budget. */
+  readonly checkBudget: (taskID: string) => void
+  /** Aborted when the instance ends. */
+  readonly disposal: AbortController
+  readonly executor: Executor
+  readonly kindOf: KindOf
+  readonly order: Order
+  readonly parents: Parents
+  readonly permissions: Permissions
+  readonly records: TaskRecords
+  readonly requests: Requests
+  readonly store: TaskStore
+  readonly timeline: Timeline
 }
 
-/** Passes an event to its observer, if it has one. */
-export function observe(observers: Observers, event: { readonly type: string }): void {
-  const observer = observers[event.type as Event['type']] as ((event: object) => void) | undefined
-  observer?.(event)
-}
-
-export function observersOf(rooms: Rooms): Observers {
+export function observersOf(rooms: ObservingRooms): Observers {
   const { agents, backoff, parents, permissions, requests, timeline } = rooms
   return {
     'session.created': ({ properties: { info } }) => {
@@ -69,7 +87,7 @@ export function pluginObserversOf({ repeats, hint }: PluginParts): Observers {
 }
 
 /** Returns the observers for a process beside OpenCode, where no hook reports the end of an instance or a person's message. */
-export function streamObserversOf(rooms: Rooms): Observers {
+export function streamObserversOf(rooms: ObservingRooms): Observers {
   const observers = observersOf(rooms)
   return {
     ...observers,
@@ -85,7 +103,10 @@ export function streamObserversOf(rooms: Rooms): Observers {
   }
 }
 
-export function sessionUpdated({ agents, parents, records, requests }: Rooms, session: Session): void {
+export function sessionUpdated(
+  { agents, parents, records, requests }: ObservingRooms,
+  session: Session,
+): void {
   parents.find(session.id)?.gate.observeSession(session)
   agents.observeSession(session)
   records.observeSession(session)
@@ -93,7 +114,7 @@ export function sessionUpdated({ agents, parents, records, requests }: Rooms, se
 }
 
 export function sessionDeleted(
-  { agents, executor, kindOf, order, parents, store }: Rooms,
+  { agents, executor, kindOf, order, parents, store }: ObservingRooms,
   sessionID: string,
 ): void {
   parents.find(sessionID)?.gate.observeDeleted()
@@ -106,7 +127,7 @@ export function sessionDeleted(
 }
 
 type TaskObservers = Pick<
-  Rooms,
+  ObservingRooms,
   'backoff' | 'checkBudget' | 'disposal' | 'order' | 'parents' | 'permissions' | 'records' | 'timeline'
 >
 

@@ -2,8 +2,9 @@
  * Follows OpenCode's event stream for a manager in another process. Loaded lazily, because each OpenCode would read this
  * code at its start. It is a bundle of its own, so that it tests no class of the manager's bundle by `instanceof`.
  */
-import { observe, observersOf, streamObserversOf, type Observers } from './events.ts'
+import { observersOf, streamObserversOf } from './events.ts'
 import { EventSubscription } from './host/event-subscription.ts'
+import { observe, type Observers } from './host/observers.ts'
 import type { Opencode } from './host/opencode.ts'
 import { MissedEvents } from './missed-events.ts'
 import type { Ports, Rooms } from './rooms.ts'

@@ -1,6 +1,7 @@
 /** The OpenCode hooks through which a manager receives events, and adds notices to messages. */
-import { observe, observersOf } from './events.ts'
+import { observersOf } from './events.ts'
 import { isPersonal, type MessageToRead } from './host/message.ts'
+import { observe } from './host/observers.ts'
 import type { NamedByClient } from './parent/headless-hold.ts'
 import { unfinishedText } from './parent/notice.ts'
 import type { Ports, Rooms } from './rooms.ts'

@@ -12,13 +12,13 @@ export { ToolError, type ToolErrorCode } from './tool-error.ts'
 
 export type {
   ManagerInput,
-  NamedTools,
   OthersTask,
   OutputOptions,
   TaskReport,
   WaitOptions,
   WaitResult,
 } from './manager.ts'
+export type { NamedTools } from './tool-names.ts'
 export type { ManagerHooks, NewMessage, PluginEvent } from './hooks.ts'
 export type { Client } from './host/opencode.ts'
 export type { OptionsInput } from './config.ts'

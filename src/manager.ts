@@ -24,7 +24,7 @@ import { NO_USAGE, type Applied, type Usage } from './task/state.ts'
 import { isEnded, type CommandTask, type EndedTask, type Task, type UnfinishedTask } from './task/task.ts'
 import type { ReportOptions, WorkReport } from './work/kind.ts'
 import { ToolError, unknownTask } from './tool-error.ts'
-import type { ToolNames } from './tool-names.ts'
+import type { NamedTools, ToolNames } from './tool-names.ts'
 
 export interface ManagerInput {
   /** The client that OpenCode passes to a plugin. */
@@ -42,16 +42,6 @@ export interface ManagerInput {
   readonly tools?: NamedTools | undefined
   /** The options of the plugin. An invalid option falls back to its default, and `problems` names it. */
   readonly options?: OptionsInput | undefined
-}
-
-/** The names of an author's tools, without the option `toolPrefix`. */
-export interface NamedTools {
-  /** Reads more of a task. */
-  readonly read?: string | undefined
-  /** Sends a prompt to a task: a notice of a question names it. */
-  readonly send?: string | undefined
-  /** Kills the leftover processes of a command. */
-  readonly kill?: string | undefined
 }
 
 export interface WaitOptions {

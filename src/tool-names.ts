@@ -22,3 +22,13 @@ export function toolNames(prefix: string): ToolNames {
   const entries = TOOLS.map((name) => [name, `${prefix}${name}`])
   return Object.fromEntries(entries) as ToolNames
 }
+
+/** The names of an author's tools, without the option `toolPrefix`. */
+export interface NamedTools {
+  /** Reads more of a task. */
+  readonly read?: string | undefined
+  /** Sends a prompt to a task: a notice of a question names it. */
+  readonly send?: string | undefined
+  /** Kills the leftover processes of a command. */
+  readonly kill?: string | undefined
+}

@@ -10,9 +10,9 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
-import type { Observers } from '../events.ts'
 import { EventSubscription } from '../host/event-subscription.ts'
 import type { Log } from '../host/log.ts'
+import type { Observers } from '../host/observers.ts'
 import { errorText, type connect, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { machineOf } from '../task/place.ts'

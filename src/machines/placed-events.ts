@@ -1,5 +1,5 @@
 /** Translates the events of a session on a machine into those of the task's own session. Pure. */
-import { observe, type Observers } from '../events.ts'
+import { observe, type Observers } from '../host/observers.ts'
 import type { Event } from '../host/opencode.ts'
 
 /**

@@ -1,28 +1,19 @@
 /** What each queue of a fleet promises: `src/fleet/port.ts`, as cases that run on any implementation. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Jobs } from '../../src/fleet/launcher/jobs.ts'
-import { DEFAULT_TIMES, type ClaimsChange, type FleetLimits } from '../../src/fleet/port.ts'
+import { DEFAULT_TIMES, type ClaimsChange } from '../../src/fleet/port.ts'
 import {
   HandWorker,
   offerOf,
   stateOf,
   UNLIMITED,
   workerOf,
+  type Case,
   type FleetUnderTest,
   type OpenFleet,
+  type Stage,
 } from './fleet-under-test.ts'
 import { limitCases } from './limit-cases.ts'
 import { lossCases } from './loss-cases.ts'
-
-export interface Stage {
-  readonly under: FleetUnderTest
-  readonly jobs: Jobs
-  /** The process of a worker that is described so, the first one of this name without more. */
-  readonly worker: (name: string, more?: Partial<HandWorker['process']>) => HandWorker
-}
-
-/** Runs a case on a queue of its own. */
-export type Case = (name: string, run: (stage: Stage) => Promise<void>, limits?: FleetLimits) => void
 
 export function fleetContract(open: OpenFleet): void {
   let opened: FleetUnderTest[]

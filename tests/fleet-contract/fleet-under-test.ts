@@ -83,3 +83,13 @@ export class HandWorker {
 export async function stateOf(jobs: Jobs, id: string): Promise<JobState | undefined> {
   return (await jobs.states([id])).get(id)
 }
+
+export interface Stage {
+  readonly under: FleetUnderTest
+  readonly jobs: Jobs
+  /** The process of a worker that is described so, the first one of this name without more. */
+  readonly worker: (name: string, more?: Partial<HandWorker['process']>) => HandWorker
+}
+
+/** Runs a case on a queue of its own. */
+export type Case = (name: string, run: (stage: Stage) => Promise<void>, limits?: FleetLimits) => void

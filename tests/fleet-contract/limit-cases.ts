@@ -1,7 +1,6 @@
 /** Who may claim what. */
 import { expect } from 'vitest'
-import type { Case } from './contract.ts'
-import { offerOf } from './fleet-under-test.ts'
+import { offerOf, type Case } from './fleet-under-test.ts'
 
 export function limitCases(add: Case): void {
   add('a job is claimed by a worker with all of its labels alone', async ({ jobs, worker }) => {

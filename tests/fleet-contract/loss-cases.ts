@@ -1,7 +1,6 @@
 /** What becomes of a job when its worker is lost, or a call is. */
 import { expect } from 'vitest'
-import type { Case } from './contract.ts'
-import { offerOf, stateOf } from './fleet-under-test.ts'
+import { offerOf, stateOf, type Case } from './fleet-under-test.ts'
 
 const LEASE_OUT = 31_000
 const RESUME_OUT = 301_000

@@ -58,20 +58,28 @@ test('each folder refuses an import against the data flow, and allows one along 
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, specifier === '' ? 'export {}\n' : `export * from '${specifier}'\n`)
     }
-    const refusedIn = (): string[] => {
-      const args = ['--format=json', 'src']
-      const { stdout } = runLint(place, args)
-      const { diagnostics } = JSON.parse(stdout) as { diagnostics: { code: string; filename: string }[] }
-      return diagnostics
-        .filter(({ code }) => code.includes('no-restricted-imports'))
-        .map(({ filename }) => filename)
-        .toSorted()
-    }
+    const refusedIn = (): string[] => problemsOf('no-restricted-imports', place)
     const files = Object.keys(CASES).toSorted()
     for (const [file, { refused }] of Object.entries(CASES)) plant(file, refused)
     expect(refusedIn()).toEqual(files)
     for (const [file, { taken }] of Object.entries(CASES)) plant(file, taken)
     expect(refusedIn()).toEqual([])
+  } finally {
+    rmSync(place, { recursive: true })
+  }
+})
+
+test('no file of src imports itself through others, not even for a type', () => {
+  expect(problemsOf('no-cycle', root)).toEqual([])
+  const place = mkdtempSync(join(tmpdir(), 'import-circle-'))
+  try {
+    copyFileSync(join(root, '.oxlintrc.json'), join(place, '.oxlintrc.json'))
+    mkdirSync(join(place, 'src'))
+    const importOf = (file: string): string =>
+      `import type { Each } from './${file}.ts'\nexport type { Each }\n`
+    writeFileSync(join(place, 'src', 'one.ts'), importOf('other'))
+    writeFileSync(join(place, 'src', 'other.ts'), importOf('one'))
+    expect(problemsOf('no-cycle', place)).toEqual(['src/one.ts', 'src/other.ts'])
   } finally {
     rmSync(place, { recursive: true })
   }
@@ -85,12 +93,21 @@ test('each folder of src has a tested import rule', () => {
   expect(folders.filter((folder) => !tried.has(folder))).toEqual([])
 })
 
-function runLint(cwd: string, args: readonly string[]): { readonly stdout: string } {
+/** Returns the files of `src` in which oxlint reports a rule. */
+function problemsOf(rule: string, cwd: string): string[] {
+  const { diagnostics } = JSON.parse(lint(cwd)) as { diagnostics: { code: string; filename: string }[] }
+  return diagnostics
+    .filter(({ code }) => code.includes(rule))
+    .map(({ filename }) => filename)
+    .toSorted()
+}
+
+function lint(cwd: string): string {
   const oxlint = join(root, 'node_modules', '.bin', 'oxlint')
   try {
-    return { stdout: execFileSync(oxlint, args, { cwd, encoding: 'utf8' }) }
+    return execFileSync(oxlint, ['--format=json', 'src'], { cwd, encoding: 'utf8' })
   } catch (error) {
     // oxlint exits with 1 when it reports a problem.
-    return error as { stdout: string }
+    return (error as { stdout: string }).stdout
   }
 }

@@ -8,9 +8,8 @@ import type { Budget, TaskModel } from '../../task/state.ts'
 import { refuseEmptyPrompt, ToolError } from '../../tool-error.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { KindLaunch } from '../kind.ts'
-import type { AgentWork, Place, Worktree } from './agent-work.ts'
+import type { AgentWork, MachinePlace, Place, Worktree } from './agent-work.ts'
 import type { Catalogue } from './catalogue.ts'
-import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { TreeTask } from '../../worktree/worktrees.ts'
 
@@ -50,12 +49,20 @@ export const ANYWHERE = 'any'
 /** Denied to a child besides our tools: work of its own, and questions that no user would see. */
 const CHILD_DENIES = ['task', 'question']
 
+/** Plans the work of an agent on another machine. */
+interface MachinePlanner {
+  plan(
+    task: TreeTask,
+    request: LaunchRequest,
+  ): Promise<{ readonly place: MachinePlace; readonly worktree: Worktree }>
+}
+
 interface Ports {
   readonly catalogue: Catalogue
   /** The names of our tools, which no child gets. */
   readonly names: ToolNames
   readonly worktrees: () => Promise<WorktreeRuns>
-  readonly machines: () => Promise<MachineRuns>
+  readonly machines: () => Promise<MachinePlanner>
   /** Whether an agent works in a worktree of its own by default. */
   readonly isIsolated: (agent: string) => boolean
   /** The budget of a task whose request has none. */

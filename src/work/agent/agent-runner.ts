@@ -9,7 +9,6 @@ import {
   type SessionStatus,
   type StoredMessage,
 } from '../../host/opencode.ts'
-import type { MachineRuns } from '../../machines/machine-runs.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
 import { NO_USAGE, type Failure, type Outcome, type Usage } from '../../task/state.ts'
@@ -24,7 +23,8 @@ import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
   readonly worktrees: () => Promise<WorktreeRuns>
-  readonly machines: () => Promise<MachineRuns>
+  /** Loads what runs agents on other machines. */
+  readonly machines: () => Promise<Pick<WorktreeRuns, 'run'> & Pick<WorkKind<AgentTask>, 'recover'>>
   readonly queue: Queue
   /** Called for a task at the end of each of its steps, and at each status poll. */
   readonly onStep: (taskID: string) => void
