@@ -25,7 +25,7 @@ const ENTRIES = {
   manager: 'library.ts',
   panes: 'panes.ts',
   'orphan-reaper': 'work/command/orphan-reaper.ts',
-  follow: 'follow.ts',
+  'event-stream': 'event-stream.ts',
   'request-answers': 'request-answers.ts',
   'after-restart': 'launch/after-restart.ts',
   budgets: 'launch/budgets.ts',

@@ -459,7 +459,7 @@ export class BackgroundManager {
   }
 
   async #follow(): Promise<void> {
-    const { follow } = await import('./follow.ts')
+    const { follow } = await import('./event-stream.ts')
     await follow(this.#rooms, this.#ports, this.#problems)
   }
 

@@ -149,7 +149,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     )
   })
   const followWorktree = async (...of: Parameters<WorktreeFollower>): Promise<void> => {
-    const { followSession } = await import('./follow.ts')
+    const { followSession } = await import('./event-stream.ts')
     await followSession(rooms, ports, ...of)
   }
   const sessionBudget = limitsOf(options.budget.session)

@@ -19,7 +19,7 @@ import { Clashes, type Definition } from './setup/clashes.ts'
 import { killBackground } from './tools/kill-background.ts'
 import { listBackground } from './tools/list-background.ts'
 import { Repeats } from './tools/repeats.ts'
-import { byNotice } from './tools/telling.ts'
+import { noticeGuidance } from './tools/notice-guidance.ts'
 import { defineTool, type Tool, type ToolShape } from './tools/tool.ts'
 import type { ToolDefinition } from './tools/tool-ports.ts'
 import { runBackground } from './tools/run-background.ts'
@@ -61,7 +61,7 @@ const plugin = {
     const observers = pluginObserversOf({ repeats, hint })
     const hooks = manager.hooks()
     const { toolNames: names, commands } = manager
-    const ports = { manager, now, telling: byNotice(names), traitsOf }
+    const ports = { manager, now, guidance: noticeGuidance(names), traitsOf }
     const define = <Shape extends ToolShape, Data>(tool: Tool<Shape, Data>): [string, ToolDefinition] => [
       names[tool.name],
       defineTool(manager, tool, repeats),

@@ -8,7 +8,7 @@ import { authorization } from '../host/server-address.ts'
 import { UsageError } from '../usage-error.ts'
 import { rulesOf, type Rule } from './permissions.ts'
 import { traitsOf } from '../work/kinds.ts'
-import { byAsking } from './telling.ts'
+import { waitGuidance } from './wait-guidance.ts'
 import type { Workplace } from './workplace.ts'
 
 interface Ports {
@@ -41,7 +41,7 @@ export function attach(url: string, { name, root, options, rules, clock }: Ports
     manager,
     now: () => clock.now(),
     monotonic: () => clock.monotonic(),
-    telling: byAsking(manager.toolNames, 'agents'),
+    guidance: waitGuidance(manager.toolNames, 'agents'),
     traitsOf,
     parentID(clientName) {
       const known = parents.get(clientName)

@@ -14,7 +14,7 @@ import type { Rule } from './permissions.ts'
 import { UsageError } from '../usage-error.ts'
 import { createServer } from './server.ts'
 import { traitsOf } from '../work/kinds.ts'
-import { byAsking } from './telling.ts'
+import { waitGuidance } from './wait-guidance.ts'
 import { offersOf } from './tools.ts'
 import type { Workplace } from './workplace.ts'
 
@@ -93,7 +93,7 @@ function commandsAt(root: string, { log, now, rules, options, keep }: CommandPor
     manager,
     now,
     monotonic: () => systemClock.monotonic(),
-    telling: byAsking(manager.toolNames, 'commands'),
+    guidance: waitGuidance(manager.toolNames, 'commands'),
     traitsOf,
     parentID: () => Promise.resolve(parentOf(root)),
     // Nothing deletes the session of a root.

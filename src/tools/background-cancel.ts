@@ -10,11 +10,11 @@ const ARGS = {
   all: described(z.optional(z.boolean()), 'All unfinished'),
 }
 
-export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
+export function backgroundCancel({ manager, guidance }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
   return {
     name: 'background_cancel',
     description:
-      `Stop a background task, or with all: true every unfinished one. Its work so far stays readable. ${telling.ofCancel}`.trimEnd(),
+      `Stop a background task, or with all: true every unfinished one. Its work so far stays readable. ${guidance.ofCancel}`.trimEnd(),
     args: ARGS,
     effect: 'ends',
     async call(args, { sessionID }) {
@@ -27,7 +27,7 @@ export function backgroundCancel({ manager, telling }: ToolPorts): Tool<typeof A
       if (!all) throw new ToolError('Give task_id, or all: true.')
       return cancelling.cancelAll(manager, sessionID)
     },
-    render: (answer, { cancelText }) => cancelText(answer, telling),
+    render: (answer, { cancelText }) => cancelText(answer, guidance),
   }
 }
 

@@ -27,10 +27,10 @@ const ARGS = {
 }
 
 export function backgroundOutput(ports: ToolPorts): Tool<typeof ARGS, TaskAnswer | StoryAnswer> {
-  const { manager, now, telling } = ports
+  const { manager, now, guidance } = ports
   return {
     name: 'background_output',
-    description: `Read a background task: status or result. ${telling.ofRead}`,
+    description: `Read a background task: status or result. ${guidance.ofRead}`,
     args: ARGS,
     effect: 'reads',
     async call({ task_id, block, timeout, story, offset, ...session }, caller) {

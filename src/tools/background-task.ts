@@ -5,10 +5,10 @@ import { described, type Tool } from './tool.ts'
 import type { ToolPorts } from './tool-ports.ts'
 
 export function backgroundTask(ports: ToolPorts): Tool<typeof ARGS, StartedTask> {
-  const { manager, telling } = ports
+  const { manager, guidance } = ports
   return {
     name: 'background_task',
-    description: `Launch a background sub-agent, and continue with your own work. ${telling.ofAgent}`,
+    description: `Launch a background sub-agent, and continue with your own work. ${guidance.ofAgent}`,
     args: argsAt(manager.places),
     effect: 'starts',
     async call(args, caller) {

@@ -6,16 +6,16 @@ import type { ToolPorts } from './tool-ports.ts'
 
 const ARGS = { task_id: described(z.string().check(z.trim()), 'Its id') }
 
-export function killBackground({ manager, telling }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
+export function killBackground({ manager, guidance }: ToolPorts): Tool<typeof ARGS, CancelAnswer> {
   return {
     name: 'kill_background',
-    description: `Kill a background command and its processes. ${telling.ofKill}`,
+    description: `Kill a background command and its processes. ${guidance.ofKill}`,
     args: ARGS,
     effect: 'ends',
     async call({ task_id }, caller) {
       const { cancelOne } = await import('./cancelling.ts')
       return cancelOne(manager, await ownTask(manager, task_id, caller.sessionID))
     },
-    render: (answer, { cancelText }) => cancelText(answer, telling),
+    render: (answer, { cancelText }) => cancelText(answer, guidance),
   }
 }

@@ -16,7 +16,7 @@ const LONGEST = 20_000
 const NAME_LENGTH = 60
 const LONGEST_NAME = 200
 
-const args = ({ telling, manager }: ToolPorts) => ({
+const args = ({ guidance, manager }: ToolPorts) => ({
   command: described(
     z
       .string()
@@ -35,17 +35,17 @@ const args = ({ telling, manager }: ToolPorts) => ({
     `In ms, default ${manager.commands.timeoutMs}; 0: none, as for servers`,
   ),
   label: described(z.optional(z.string().check(z.trim(), z.minLength(1))), 'A few words, for people'),
-  notify_on: described(z.optional(z.array(z.string().check(z.minLength(1)))), telling.ofMatch),
-  notify_every: described(z.optional(z.boolean()), telling.ofMonitor),
+  notify_on: described(z.optional(z.array(z.string().check(z.minLength(1)))), guidance.ofMatch),
+  notify_every: described(z.optional(z.boolean()), guidance.ofMonitor),
   open_stdin: described(z.optional(z.boolean()), 'For watchers that end with their input'),
 })
 
 export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, StartedCommand> {
-  const { manager, telling } = ports
+  const { manager, guidance } = ports
   const { timeoutMs } = manager.commands
   return {
     name: 'run_background',
-    description: `Run a shell command in the background: a build, tests, a dev server. ${telling.ofCommand}`,
+    description: `Run a shell command in the background: a build, tests, a dev server. ${guidance.ofCommand}`,
     args: args(ports),
     effect: 'starts',
     async call(
@@ -70,7 +70,7 @@ export function runBackground(ports: ToolPorts): Tool<ReturnType<typeof args>, S
       })
       return { task, note: statusNote(manager, task), label }
     },
-    render: (started, { startedCommandText }) => startedCommandText(started, telling),
+    render: (started, { startedCommandText }) => startedCommandText(started, guidance),
   }
 }
 

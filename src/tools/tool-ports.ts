@@ -2,7 +2,7 @@
 import type { ToolContext } from '@opencode-ai/plugin'
 import type { BackgroundManager } from '../manager.ts'
 import type { traitsOf } from '../work/kinds.ts'
-import type { Telling } from './telling.ts'
+import type { Guidance } from './notice-guidance.ts'
 
 export type { ToolContext, ToolDefinition, ToolResult } from '@opencode-ai/plugin'
 
@@ -14,7 +14,7 @@ export interface ToolPorts {
   readonly manager: BackgroundManager
   /** In milliseconds since the Unix epoch. */
   readonly now: () => number
-  readonly telling: Telling
+  readonly guidance: Guidance
   /** Passed to the renderers, because these import only code for texts. */
   readonly traitsOf: typeof traitsOf
 }

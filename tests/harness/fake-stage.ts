@@ -105,7 +105,7 @@ export const NO_MACHINE: Machine = {
 
 // The manager loads them lazily, which takes longer than a settled clock waits.
 await Promise.all([
-  import('../../src/follow.ts'),
+  import('../../src/event-stream.ts'),
   import('../../src/launch/after-restart.ts'),
   import('../../src/launch/budgets.ts'),
   import('../../src/launch/followers.ts'),

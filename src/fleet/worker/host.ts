@@ -5,7 +5,7 @@
 import { createOpencodeClient } from '@opencode-ai/sdk/client'
 import { systemClock } from '../../clock.ts'
 import { parseOptions, type OptionsInput } from '../../config.ts'
-import { follow } from '../../follow.ts'
+import { follow } from '../../event-stream.ts'
 import { authorization } from '../../host/server-address.ts'
 import type { Log } from '../../host/log.ts'
 import { answered, namedSession } from '../../host/named-session.ts'

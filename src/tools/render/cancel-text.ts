@@ -2,7 +2,7 @@
 import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { isEnded, type Task } from '../../task/task.ts'
-import type { Telling } from '../telling.ts'
+import type { Guidance } from '../notice-guidance.ts'
 import { codeSpan } from './command-text.ts'
 
 /** A task that the call was to stop. */
@@ -20,18 +20,18 @@ export interface CancelAnswer {
   readonly tasks: readonly Cancelled[]
 }
 
-export function cancelText({ isAlone, tasks }: CancelAnswer, telling: Telling): string {
+export function cancelText({ isAlone, tasks }: CancelAnswer, guidance: Guidance): string {
   if (tasks.length === 0) return 'There was nothing to stop.'
-  return tasks.map((each) => textOf(each, isAlone, telling)).join('\n')
+  return tasks.map((each) => textOf(each, isAlone, guidance)).join('\n')
 }
 
-function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, telling: Telling): string {
+function textOf({ task, hadEnded, leftovers }: Cancelled, isAlone: boolean, guidance: Guidance): string {
   if (hadEnded) return `${task.id} had ended already (${task.status}). ${LEFTOVERS[leftovers]}`
   const named = `${task.id} (${nameForModel(task.description)})`
   if (!isEnded(task))
     return `${named} could not be reached: there is no contact with its machine. It is stopped as soon as the machine answers.`
   if (task.status !== 'cancelled') {
-    return `${named} ended before it could be stopped: ${task.status}. ${telling.afterEnd(task.id)}`
+    return `${named} ended before it could be stopped: ${task.status}. ${guidance.afterEnd(task.id)}`
   }
   const after =
     task.startedAt === undefined

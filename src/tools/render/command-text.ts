@@ -48,13 +48,13 @@ interface CommandAnswer {
 
 export interface TextPorts {
   readonly manager: { readonly toolNames: ToolNames }
-  readonly telling: Pick<ToolPorts['telling'], 'sendTool' | 'unfinished'>
+  readonly guidance: Pick<ToolPorts['guidance'], 'sendTool' | 'unfinished'>
 }
 
 /** Returns the facts of a command with the end of its output, or with the requested page. */
 export function commandText(
   { task, note, output, at: now, piece, monitor }: CommandAnswer,
-  { manager: { toolNames: names }, telling }: TextPorts,
+  { manager: { toolNames: names }, guidance }: TextPorts,
 ): string {
   const { sign } = STATUSES[task.status]
   const { directory } = output
@@ -87,7 +87,7 @@ export function commandText(
     RULE,
     ...(monitor ? fenced('🔔 **Last matching lines**', sanitizeForModel(monitor.lines.join('\n'))) : []),
     ...(piece && !output.isGone ? pageLines(piece) : outputLines(output, names)),
-    ...(isEnded(task) ? [] : ['', `💡 ${telling.unfinished}`]),
+    ...(isEnded(task) ? [] : ['', `💡 ${guidance.unfinished}`]),
   ].join('\n')
 }
 

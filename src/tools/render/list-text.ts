@@ -43,7 +43,7 @@ export interface NotedTask {
 
 export function listText(
   { counts, shown, at, used, budget, others, origin, problems }: TaskList,
-  { telling, traitsOf }: Pick<ToolPorts, 'telling' | 'traitsOf'>,
+  { guidance, traitsOf }: Pick<ToolPorts, 'guidance' | 'traitsOf'>,
 ): string {
   const { running, done, error } = counts
   const lines = [
@@ -65,7 +65,7 @@ export function listText(
       ...listed.map((each) => row(each, monitorText(each.task) ?? traitsOf(each.task).worker(each.task), at)),
     )
     if (olderCount > 0) lines.push(`${olderCount} older ended tasks are not listed.`)
-    lines.push('', `💡 ${telling.afterList}`)
+    lines.push('', `💡 ${guidance.afterList}`)
   }
   lines.push(...others.slice(-OTHERS).map(othersLine))
   if (origin !== undefined)

@@ -3,7 +3,7 @@ import { formatDuration } from '../../text/format.ts'
 import { nameForModel } from '../../text/sanitize.ts'
 import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import type { CommandTask, Task } from '../../task/task.ts'
-import type { Telling } from '../telling.ts'
+import type { Guidance } from '../notice-guidance.ts'
 import type { ToolPorts, ToolResult } from '../tool-ports.ts'
 import { codeSpan, RULE, statusText } from './command-text.ts'
 
@@ -27,7 +27,7 @@ export interface StartedTask {
   readonly unpriced: string | undefined
 }
 
-export function startedCommandText({ task, note, label }: StartedCommand, telling: Telling): ToolResult {
+export function startedCommandText({ task, note, label }: StartedCommand, guidance: Guidance): ToolResult {
   const { id: taskID, sessionID, status, shell } = task
   const lines = [
     `🚀 **Background Task Started**${label === undefined ? '' : ` (${nameForModel(label)})`}`,
@@ -49,7 +49,7 @@ export function startedCommandText({ task, note, label }: StartedCommand, tellin
       : []),
     RULE,
     '',
-    `📌 **Next Step**: ${telling.afterStart(taskID)}`,
+    `📌 **Next Step**: ${guidance.afterStart(taskID)}`,
   ]
   return { title: task.description, output: lines.join('\n'), metadata: { taskID, sessionID, status } }
 }

@@ -53,17 +53,17 @@ export function taskText(ports: TaskTextPorts, answer: TaskAnswer): Exclude<Tool
   }
 }
 
-function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): string {
+function describe(answer: TaskAnswer, { guidance, traitsOf }: TaskTextPorts): string {
   const { report, wanted, budget } = answer
   const { task, messages } = report
   const { transcript, offset } = wanted
   const lines = isEnded(task)
     ? [...endedLines(task), ...traitsOf(task).endLines(task)]
-    : unfinishedLines(task, answer, telling)
+    : unfinishedLines(task, answer, guidance)
   if (transcript)
     lines.push('', messages.length === 0 ? UNREADABLE : partOf(transcriptText(messages, transcript), offset))
   else if (isEnded(task))
-    lines.push('', ...resultLines(task, report, offset), ...questionLines(task, telling))
+    lines.push('', ...resultLines(task, report, offset), ...questionLines(task, guidance))
   return [
     `task_id: ${task.id}`,
     ...traitsOf(task).lines(task),
@@ -76,7 +76,7 @@ function describe(answer: TaskAnswer, { telling, traitsOf }: TaskTextPorts): str
 function unfinishedLines(
   task: UnfinishedTask,
   { report: { transcript }, at: now, note }: TaskAnswer,
-  { unfinished }: TextPorts['telling'],
+  { unfinished }: TextPorts['guidance'],
 ): string[] {
   const status = `status: ${task.status}${note === undefined ? '' : ` (${note})`}`
   if (task.status === 'pending') {
@@ -112,7 +112,7 @@ function resultLines(task: EndedTask, { transcript }: TaskReport, offset: number
   return [...since, headingOf(task, text), ...(text === '' ? [] : [partOf(text, offset)])]
 }
 
-function questionLines(task: EndedTask, { sendTool }: TextPorts['telling']): string[] {
+function questionLines(task: EndedTask, { sendTool }: TextPorts['guidance']): string[] {
   const question = questionOf(task)
   return question === undefined
     ? []

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { offersOf } from '../../../src/mcp/tools.ts'
-import { byAsking } from '../../../src/mcp/telling.ts'
+import { waitGuidance } from '../../../src/mcp/wait-guidance.ts'
 import type { McpCaller, Workplace } from '../../../src/mcp/workplace.ts'
 import { toolNames } from '../../../src/tool-names.ts'
 
@@ -24,7 +24,7 @@ function workplace(name: string, cancelled: string[]): Workplace {
   }
   return {
     manager,
-    telling: byAsking(names, 'agents'),
+    guidance: waitGuidance(names, 'agents'),
     parentID: () => Promise.resolve(`ses_${name}`),
     rules: () => Promise.resolve([]),
   } as unknown as Workplace

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Tail } from '../../../../src/work/command/files.ts'
 import type { CommandTask } from '../../../../src/task/task.ts'
-import { byNotice } from '../../../../src/tools/telling.ts'
+import { noticeGuidance } from '../../../../src/tools/notice-guidance.ts'
 import { toolNames as names } from '../../../../src/tool-names.ts'
 import { commandText } from '../../../../src/tools/render/command-text.ts'
 
@@ -30,7 +30,7 @@ function textOf(stdout: Partial<Tail>, hasLeftovers = false): string {
   const output = { directory: '/files', ...streams, hasLeftovers, isGone: false }
   const toolNames = names('')
   const answer = { task: ENDED, note: undefined, output, at: 3000, piece: undefined }
-  return commandText(answer, { manager: { toolNames }, telling: byNotice(toolNames) })
+  return commandText(answer, { manager: { toolNames }, guidance: noticeGuidance(toolNames) })
 }
 
 test('cut output names the number of bytes left out, and how to read them', () => {

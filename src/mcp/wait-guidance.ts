@@ -1,9 +1,9 @@
 /** Sentences of the MCP tools about how their caller learns of an end: MCP has no notices, so the caller waits or asks. */
 import type { ToolNames } from '../tool-names.ts'
-import type { Telling } from '../tools/telling.ts'
+import type { Guidance } from '../tools/notice-guidance.ts'
 
 /** @param work the kind of tasks that the tools are for */
-export function byAsking(names: ToolNames, work: 'agents' | 'commands'): Telling {
+export function waitGuidance(names: ToolNames, work: 'agents' | 'commands'): Guidance {
   const [name, flag] =
     work === 'agents' ? [names.background_output, 'block'] : [names.check_background, 'wait']
   const waits = (taskID: string): string => `\`${name}({ task_id: "${taskID}", ${flag}: true })\``

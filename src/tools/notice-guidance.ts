@@ -1,7 +1,7 @@
-/** Sentences of the tools about how their caller learns of an end: by a notice here, by a wait in `mcp/telling.ts`. */
+/** Sentences of the tools about how their caller learns of an end: by a notice here, by a wait in `mcp/wait-guidance.ts`. */
 import type { ToolNames } from '../tool-names.ts'
 
-export interface Telling {
+export interface Guidance {
   /** Ends the description of the tool that launches an agent. */
   readonly ofAgent: string
   /** Ends the description of the tool that reads a task. */
@@ -28,7 +28,7 @@ export interface Telling {
   readonly afterList: string
 }
 
-export function byNotice(names: ToolNames): Telling {
+export function noticeGuidance(names: ToolNames): Guidance {
   return {
     ofAgent:
       'A notice brings the result when it ends: do not wait, poll or sleep. Launch independent tasks in one go.',
