@@ -1,9 +1,7 @@
 /** The command line of `opencode-background mcp`. */
-import { realpathSync, statSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { FLAG, parsedLine, realDirectory, TEXT, TEXTS, wholeNumber } from '../command-line.ts'
 import type { OptionsInput } from '../config.ts'
 import { serverURL } from '../host/server-address.ts'
-import { UsageError } from '../usage-error.ts'
 import { readRules, type Rule } from './permissions.ts'
 
 export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
@@ -54,9 +52,31 @@ export interface Settings {
 
 /** Returns the settings; `undefined` if the help is wanted. Throws a `UsageError` for a mistake. */
 export function parseCommandLine(args: readonly string[]): Settings | undefined {
-  const values = valuesOf(args)
+  const { values } = parsedLine({
+    args: [...args],
+    options: {
+      root: TEXT,
+      allow: TEXTS,
+      deny: TEXTS,
+      config: TEXT,
+      keep: FLAG,
+      attach: TEXT,
+      agents: TEXT,
+      'permission-timeout-ms': TEXT,
+      concurrency: TEXT,
+      'timeout-ms': TEXT,
+      'max-output-bytes': TEXT,
+      'max-total-bytes': TEXT,
+      'kill-grace-ms': TEXT,
+      debug: FLAG,
+      help: FLAG,
+    },
+  })
   if (values.help) return undefined
-  const number = (name: keyof typeof LEAST): number | undefined => numberOf(name, values[name])
+  const number = (name: keyof typeof LEAST): number | undefined => {
+    const text = values[name]
+    return text === undefined ? undefined : wholeNumber(name, text, { least: LEAST[name] })
+  }
   const options: OptionsInput = {
     concurrency: { commands: number('concurrency'), total: number('agents') },
     commands: {
@@ -70,52 +90,12 @@ export function parseCommandLine(args: readonly string[]): Settings | undefined 
   }
   const { allow = [], deny = [], config, root = '.', keep = false, debug = false } = values
   const rules = readRules({ allow, deny, config })
-  return { root: realRoot(root), rules, attachTo: serverURL(values.attach), keep, debug, options }
-}
-
-function valuesOf(args: readonly string[]) {
-  const text = { type: 'string' } as const
-  const flag = { type: 'boolean' } as const
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        root: text,
-        allow: { ...text, multiple: true },
-        deny: { ...text, multiple: true },
-        config: text,
-        keep: flag,
-        attach: text,
-        agents: text,
-        'permission-timeout-ms': text,
-        concurrency: text,
-        'timeout-ms': text,
-        'max-output-bytes': text,
-        'max-total-bytes': text,
-        'kill-grace-ms': text,
-        debug: flag,
-        help: flag,
-      },
-    }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
+  return {
+    root: realDirectory('root', root),
+    rules,
+    attachTo: serverURL(values.attach),
+    keep,
+    debug,
+    options,
   }
-}
-
-function numberOf(name: keyof typeof LEAST, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (/^\d+$/.test(text) && Number(text) >= LEAST[name]) return Number(text)
-  throw new UsageError(
-    `--${name} must be a whole number of at least ${LEAST[name]}, and not ${JSON.stringify(text)}`,
-  )
-}
-
-function realRoot(root: string): string {
-  try {
-    const path = realpathSync(root)
-    if (statSync(path).isDirectory()) return path
-  } catch (error) {
-    throw new UsageError(`--root: ${root} cannot be used: ${(error as Error).message}`)
-  }
-  throw new UsageError(`--root: ${root} is not a directory`)
 }

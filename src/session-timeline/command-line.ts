@@ -1,5 +1,5 @@
 /** The command line of `opencode-background timeline`. */
-import { parseArgs } from 'node:util'
+import { FLAG, parsedLine, TEXT } from '../command-line.ts'
 import { serverURL } from '../host/server-address.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -26,7 +26,17 @@ export interface TimelineSettings {
 
 /** Returns the settings; `undefined` if the help is wanted. Throws a `UsageError` for a mistake. */
 export function parseTimelineLine(args: readonly string[]): TimelineSettings | undefined {
-  const { values, positionals } = parsed(args)
+  const { values, positionals } = parsedLine({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      attach: TEXT,
+      output: { ...TEXT, short: 'o' },
+      open: FLAG,
+      redact: FLAG,
+      help: FLAG,
+    },
+  })
   if (values.help) return undefined
   const [sessionID, ...more] = positionals
   if (more.length > 0) throw new UsageError(`one session at a time, and not also ${more.join(', ')}`)
@@ -41,23 +51,5 @@ export function parseTimelineLine(args: readonly string[]): TimelineSettings | u
     file: values.output,
     open: values.open ?? false,
     redact: values.redact ?? false,
-  }
-}
-
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        attach: { type: 'string' },
-        output: { type: 'string', short: 'o' },
-        open: { type: 'boolean' },
-        redact: { type: 'boolean' },
-        help: { type: 'boolean' },
-      },
-    })
-  } catch (error) {
-    throw new UsageError((error as Error).message)
   }
 }

@@ -1,5 +1,5 @@
 /** The commands about a fleet's database: `opencode-background fleet migrate` and `fleet status`. Loaded by these alone. */
-import { parseArgs } from 'node:util'
+import { FLAG, parsedLine, TEXT, TEXTS, wholeNumber } from '../../command-line.ts'
 import { UsageError } from '../../usage-error.ts'
 import { databaseURL } from '../database-url.ts'
 import { Database } from './database.ts'
@@ -69,8 +69,12 @@ async function readStatus(url: string): Promise<FleetStatus> {
 
 /** Returns the settings; `undefined` if the help is wanted. Throws a `UsageError` for a mistake. */
 export function parseFleetLine(args: readonly string[]): Settings | undefined {
-  const { values, positionals } = parsed(args)
-  if (values.help === true) return undefined
+  const { values, positionals } = parsedLine({
+    args: [...args],
+    allowPositionals: true,
+    options: { db: TEXT, limit: TEXTS, lease: TEXT, json: FLAG, help: FLAG },
+  })
+  if (values.help) return undefined
   const [verb, ...more] = positionals
   if ((verb !== 'migrate' && verb !== 'status') || more.length > 0)
     throw new UsageError('say what to do: fleet migrate, or fleet status; --help lists the options')
@@ -80,33 +84,9 @@ export function parseFleetLine(args: readonly string[]): Settings | undefined {
     lease: values.lease !== undefined,
   }))
     if (verb === 'status' && isGiven) throw new UsageError(`--${name} is for fleet migrate`)
-  return { verb, db, limits: limit.map(limitOf), leaseMs: leaseOf(values.lease), json }
-}
-
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        db: { type: 'string' },
-        limit: { type: 'string', multiple: true },
-        lease: { type: 'string' },
-        json: { type: 'boolean' },
-        help: { type: 'boolean' },
-      },
-    })
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
-
-function leaseOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (/^\d{1,5}$/.test(text) && Number(text) >= LEAST_LEASE_S) return Number(text) * 1000
-  throw new UsageError(
-    `--lease must be a whole number of seconds of at least ${LEAST_LEASE_S}, and not ${JSON.stringify(text)}`,
-  )
+  const lease = { least: LEAST_LEASE_S, mostDigits: 5, unit: 'seconds' }
+  const leaseMs = values.lease === undefined ? undefined : wholeNumber('lease', values.lease, lease) * 1000
+  return { verb, db, limits: limit.map(limitOf), leaseMs, json }
 }
 
 function limitOf(text: string): Limit {

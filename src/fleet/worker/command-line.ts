@@ -1,7 +1,6 @@
 /** The command line of `opencode-background worker`. */
-import { realpathSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { parseArgs } from 'node:util'
+import { FLAG, parsedLine, realDirectory, TEXT, wholeNumber } from '../../command-line.ts'
 import { serverURL } from '../../host/server-address.ts'
 import { UsageError } from '../../usage-error.ts'
 
@@ -55,9 +54,30 @@ const LABEL = /^[\w.:-]{1,64}$/
 
 /** Returns the settings; `undefined` if the help is wanted. Throws a `UsageError` for a mistake. */
 export function parseWorkerLine(args: readonly string[]): WorkerSettings | undefined {
-  const values = valuesOf(args)
+  const { values } = parsedLine({
+    args: [...args],
+    options: {
+      db: TEXT,
+      url: TEXT,
+      directory: TEXT,
+      remote: TEXT,
+      name: TEXT,
+      labels: TEXT,
+      slots: TEXT,
+      setup: TEXT,
+      trees: TEXT,
+      'drain-timeout': TEXT,
+      'permission-timeout': TEXT,
+      debug: FLAG,
+      help: FLAG,
+    },
+  })
   if (values.help) return undefined
-  const seconds = (name: keyof typeof NUMBERS): number => numberOf(name, values[name]) * 1000
+  const number = (name: keyof typeof NUMBERS): number => {
+    const { usual, least } = NUMBERS[name]
+    const text = values[name]
+    return text === undefined ? usual : wholeNumber(name, text, { least, mostDigits: 7 })
+  }
   const { db, directory = '.', remote = '', setup = '', debug = false } = values
   if (db === undefined)
     throw new UsageError(
@@ -82,57 +102,11 @@ export function parseWorkerLine(args: readonly string[]): WorkerSettings | undef
     remote,
     name,
     labels,
-    slots: numberOf('slots', values.slots),
+    slots: number('slots'),
     setup,
     trees: values.trees === undefined ? '' : realDirectory('trees', values.trees),
-    drainTimeoutMs: seconds('drain-timeout'),
-    permissionTimeoutMs: seconds('permission-timeout'),
+    drainTimeoutMs: number('drain-timeout') * 1000,
+    permissionTimeoutMs: number('permission-timeout') * 1000,
     debug,
   }
-}
-
-function valuesOf(args: readonly string[]) {
-  const text = { type: 'string' } as const
-  const flag = { type: 'boolean' } as const
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        db: text,
-        url: text,
-        directory: text,
-        remote: text,
-        name: text,
-        labels: text,
-        slots: text,
-        setup: text,
-        trees: text,
-        'drain-timeout': text,
-        'permission-timeout': text,
-        debug: flag,
-        help: flag,
-      },
-    }).values
-  } catch (error) {
-    throw new UsageError((error as Error).message)
-  }
-}
-
-function numberOf(name: keyof typeof NUMBERS, text: string | undefined): number {
-  const { usual, least } = NUMBERS[name]
-  if (text === undefined) return usual
-  if (/^\d{1,7}$/.test(text) && Number(text) >= least) return Number(text)
-  throw new UsageError(
-    `--${name} must be a whole number of at least ${least}, and not ${JSON.stringify(text)}`,
-  )
-}
-
-function realDirectory(name: string, directory: string): string {
-  try {
-    const path = realpathSync(directory)
-    if (statSync(path).isDirectory()) return path
-  } catch (error) {
-    throw new UsageError(`--${name}: ${directory} cannot be used: ${(error as Error).message}`)
-  }
-  throw new UsageError(`--${name}: ${directory} is not a directory`)
 }
