@@ -1,11 +1,13 @@
 /** A task of a fleet on a real PostgreSQL: the built worker as a process beside its own OpenCode, and a launcher beside another. */
 import { createOpencodeClient } from '@opencode-ai/sdk'
+import type { Plugin } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { bundle } from '../../scripts/build.ts'
+import { PROTOCOL } from '../../src/fleet/port.ts'
 import { BackgroundManager } from '../../src/manager.ts'
 import { makeFleetDatabase, WORKER, type FleetDatabase } from '../harness/fleet-database.ts'
 import { PASSWORD, startPostgres, type Postgres } from '../harness/postgres.ts'
@@ -61,15 +63,40 @@ beforeEach(async () => {
 })
 afterEach(() => by.dispose())
 
-function start(name: string, url = database.url(WORKER)): WorkerProcess {
+function start(name: string, url = database.url(WORKER), built = dist): WorkerProcess {
   const args = ['--url', other.url, '--directory', join(other.home, 'clone'), '--trees', join(state, 'trees')]
   return startProgram(
-    [process.execPath, join(dist, 'command.js'), 'worker', '--db', '{env:FLEET_DB}', '--name', name, ...args],
+    [
+      process.execPath,
+      join(built, 'command.js'),
+      'worker',
+      '--db',
+      '{env:FLEET_DB}',
+      '--name',
+      name,
+      ...args,
+    ],
     { FLEET_DB: url, XDG_STATE_HOME: join(state, name) },
   )
 }
 
-async function task(prompt: string): Promise<string> {
+/** Builds a worker that speaks the protocol before this one. */
+async function buildOlder(outdir: string): Promise<void> {
+  const older: Plugin = {
+    name: 'older protocol',
+    setup(bundler) {
+      bundler.onLoad({ filter: /\/fleet\/port\.ts$/ }, ({ path }) => {
+        const [now, then] = [PROTOCOL, PROTOCOL - 1].map((each) => `const PROTOCOL = ${each}\n`)
+        return { contents: readFileSync(path, 'utf8').replace(now ?? '', then ?? ''), loader: 'ts' }
+      })
+    },
+  }
+  const entries = { command: 'command.ts', 'worker-command': 'fleet/worker/worker-command.ts' }
+  await bundle(outdir, { ...entries, 'postgres-fleet': 'fleet/postgres/postgres-fleet.ts' }, [older])
+}
+
+/** @param whenWaiting called once the task is launched, before its end is waited for */
+async function task(prompt: string, whenWaiting = (): Promise<void> => Promise.resolve()): Promise<string> {
   const parent = await stage.parent()
   const { id } = await by.launch({
     parentID: parent.id,
@@ -78,6 +105,7 @@ async function task(prompt: string): Promise<string> {
     prompt,
     where: 'any',
   })
+  await whenWaiting()
   await by.waitForCompletion(id)
   await parent.waitForNotice('written in')
   await parent.say('And now?')
@@ -114,6 +142,28 @@ test('a worker with a wrong password, without a database or with the role of a l
   const launcher = start('launcher', database.url('desk'))
   await expect.poll(() => launcher.output).toContain('a worker of fleet_worker')
   await launcher.end('SIGTERM')
+})
+
+test('a worker of an older version says which versions meet, and takes no job, which another one does', async () => {
+  const older = join(state, 'older')
+  await buildOlder(older)
+  await worker.end('SIGTERM')
+  const phases = (): Promise<object[]> =>
+    database.ask(`select phase, worker from fleet.job where phase not in ('ended', 'forgotten')`)
+  const content = await task('write by a newer one', async () => {
+    await expect.poll(phases).toEqual([{ phase: 'waiting', worker: null }])
+    const old = start('old', undefined, older)
+    await expect.poll(() => old.output).not.toBe('')
+    expect(old.output).toBe(
+      `opencode-background worker: worker old speaks version ${PROTOCOL - 1} of the protocol, and this database version ${PROTOCOL}: install the same version of opencode-background in both\n`,
+    )
+    expect(await phases()).toEqual([{ phase: 'waiting', worker: null }])
+    expect(await database.ask(`select from fleet.worker where name = 'old'`)).toEqual([])
+    worker = start('one')
+    await old.end('SIGTERM')
+    expect(old.output).toContain('drained')
+  })
+  expect(content).toBe('one\n')
 })
 
 test('SIGTERM drains a worker, and its process ends', async () => {
