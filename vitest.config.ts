@@ -70,6 +70,8 @@ const COMMANDS = [
   ...e2e('bash-lines', 'command*', 'monitor', 'run-background'),
   'tests/faults/monitor.test.ts',
 ]
+/** Tests of what runs outside of OpenCode: `npm run test:mcp`. */
+const OUTSIDE = ['tests/mcp/**/*.test.ts', ...e2e('outside')]
 /** Tests in a terminal: `npm run test:tui`. */
 const TERMINAL = ['tests/tui/**/*.test.ts', ...e2e('tmux')]
 /** Faults of OpenCode, of processes and of users, what people ran into, and many tasks: `npm run test:faults`. */
@@ -118,11 +120,11 @@ const real = [
     globalSetup: [PLUGIN],
   },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
-  { name: 'mcp', include: ['tests/mcp/**/*.test.ts'], globalSetup: [PLUGIN] },
+  { name: 'mcp', include: OUTSIDE, globalSetup: [PLUGIN] },
   {
     name: 'e2e',
     include: ['tests/e2e/**/*.test.ts'],
-    exclude: [...WORKTREES, ...PLACES, ...COMMANDS, ...TERMINAL, ...FAULTS],
+    exclude: [...WORKTREES, ...PLACES, ...OUTSIDE, ...COMMANDS, ...TERMINAL, ...FAULTS],
     globalSetup: [PLUGIN],
   },
   { name: 'commands', include: COMMANDS, globalSetup: [PLUGIN] },
