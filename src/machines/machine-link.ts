@@ -12,7 +12,8 @@
 import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
-import { errorText, HostError, type connect, type Opencode } from '../host/opencode.ts'
+import type { connect } from '../host/calls.ts'
+import { errorText, HostError, type Opencode } from '../host/opencode.ts'
 import { pause } from '../pause.ts'
 import { Turns } from './turns.ts'
 

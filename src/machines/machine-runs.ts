@@ -10,10 +10,11 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
+import type { connect } from '../host/calls.ts'
 import { EventSubscription } from '../host/event-subscription.ts'
 import type { Log } from '../host/log.ts'
 import type { Observers } from '../host/observers.ts'
-import { errorText, type connect, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
+import { errorText, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { machineOf } from '../task/place.ts'
 import type { TaskStore } from '../task/store.ts'

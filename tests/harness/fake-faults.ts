@@ -8,7 +8,7 @@ type Method = keyof Opencode
 /** `fail`: refused. `hang`: never reaches the host. `loseAnswer`: takes effect, but its answer is lost. */
 type Fault = { readonly kind: 'fail'; readonly error: HostError } | { readonly kind: 'hang' | 'loseAnswer' }
 
-/** The limit of `connect`: a port call never waits longer (src/host/opencode.ts). */
+/** The limit of `connect`: a port call never waits longer (src/host/calls.ts). */
 const CALL_LIMIT_MS = 15_000
 
 export class FakeFaults {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import { connect } from '../../../src/host/opencode.ts'
+import { connect } from '../../../src/host/calls.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
 test('an event stream ends at its abort, also when its request was garbage-collected', async () => {

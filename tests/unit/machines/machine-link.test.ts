@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { connect } from '../../../src/host/opencode.ts'
+import { connect } from '../../../src/host/calls.ts'
 import { MachineLink } from '../../../src/machines/machine-link.ts'
 import { withScripts } from '../../../src/machines/scripts.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'

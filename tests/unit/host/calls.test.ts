@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { connect, type Client } from '../../../src/host/opencode.ts'
+import { connect } from '../../../src/host/calls.ts'
+import type { Client } from '../../../src/host/opencode.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
 /**
