@@ -26,17 +26,13 @@ import { NO_USAGE, usedTogether, type Outcome, type Usage } from '../../task/sta
 import { usagesOf, type AgentTask } from '../../task/task.ts'
 import type { TaskStore } from '../../task/store.ts'
 import type { TimelineWriter } from '../../timeline.ts'
-import { interruption, type StopCause } from '../outcome.ts'
-import { judge, outcomeOf, type Ending } from './ending.ts'
+import type { StopCause } from '../outcome.ts'
+import { AnswerLoop, LOOPS } from './answer-loop.ts'
+import { outcomeOf, type Ending } from './ending.ts'
+import { DELETED, findingOf, unread, type Finding, type KnownRun, type PromptTurn } from './evidence.ts'
 import { firstTextOf, promptOf, sendPrompt } from './prompt.ts'
 import { RunFold } from './run-fold.ts'
-import {
-  GOES_ON_WITHIN_MS,
-  readTranscript,
-  transcriptOfNewest,
-  type RunSummary,
-  type Transcript,
-} from './transcript.ts'
+import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 export interface AgentRunPorts {
   readonly opencode: Opencode
@@ -57,25 +53,6 @@ export interface AgentRunOptions {
   readonly onOver: () => void
 }
 
-/**
- * How long a session must stay idle until no accepted prompt can start a turn in it any more: an abort does not prevent
- * that turn, which starts late (contract 4.8, 2.3).
- */
-const STAYS_IDLE_MS = 2000
-
-/** The number of answers in a row, without a known finish or a tool call, that stops a run: OpenCode would prompt for ever. */
-const LOOPS = 5
-/** Finishes that end a turn, unless the answer holds a tool call (contract 1.3b). */
-const KNOWN_FINISHES: ReadonlySet<string> = new Set(['stop', 'length', 'content-filter', 'error'])
-
-const DELETED: Ending = { type: 'deleted', text: '', usage: NO_USAGE }
-
-/** The ending of a run as far as it is proved; `idleMs`: how long the session must stay idle to prove it. */
-interface Finding {
-  readonly ending: Ending
-  readonly idleMs: number | undefined
-}
-
 export class AgentRun {
   /** Never rejects. */
   readonly outcome: Promise<Outcome>
@@ -87,19 +64,14 @@ export class AgentRun {
   /** Whether a check reads the messages, and whether a later event has made that check outdated. */
   #check: 'none' | 'reading' | 'outdated' = 'none'
   #cause: StopCause | undefined
-  /**
-   * The turn of the prompt. `unsent`: OpenCode has not acknowledged the prompt. `sent`: it may have accepted it. `unsure`:
-   * events were missed since, so that OpenCode may have been restarted. `cutOff`: OpenCode has ended its instance.
-   */
-  #turn: 'unsent' | 'sent' | 'unsure' | 'cutOff' = 'unsent'
+  #turn: PromptTurn = 'unsent'
   #prompting = Promise.resolve()
   /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
   readonly #fold: RunFold
   #idleSince: number | undefined
   #activeAt: number
-  /** The newest completed answer, and how many answers in a row had neither a known finish nor a tool call. */
-  #loop = { messageID: '', answers: 0 }
+  readonly #loop = new AnswerLoop()
   #cancelTimer = (): void => {}
 
   constructor(task: AgentTask, ports: AgentRunPorts, options: AgentRunOptions) {
@@ -184,22 +156,14 @@ export class AgentRun {
   observeActivity(part?: Part): void {
     this.#activeAt = this.#ports.clock.monotonic()
     if (part) this.#fold.observePart(part)
-    if (part?.type === 'tool') this.#loop = { messageID: part.messageID, answers: 0 }
+    if (part?.type === 'tool') this.#loop.observeToolCall(part.messageID)
   }
 
-  /**
-   * Counts answers in a loop: OpenCode prompts the model again after an answer without a finish, with an unknown finish,
-   * or with `tool-calls` but no tool call (seen). A tool call resets the count.
-   */
   observeMessage(info: Message): void {
     this.#fold.observeMessage(info)
     if (info.role !== 'assistant' || info.time.completed === undefined) return
     this.#options.onStep()
-    if (info.error || info.summary) return
-    if (info.id === this.#loop.messageID) return
-    const isLoop = info.finish === undefined || !KNOWN_FINISHES.has(info.finish)
-    this.#loop = { messageID: info.id, answers: isLoop ? this.#loop.answers + 1 : 0 }
-    if (this.#loop.answers === LOOPS) this.stop({ type: 'loop', answers: LOOPS })
+    if (this.#loop.observeAnswer(info)) this.stop({ type: 'loop', answers: LOOPS })
   }
 
   observeSession(session: Session): void {
@@ -304,7 +268,7 @@ export class AgentRun {
   /** Returns the ending once the messages and the idle time prove it. */
   async #findEnding(): Promise<Ending | undefined> {
     const folded = this.#folded
-    const proved = folded && this.#find(folded)
+    const proved = folded && findingOf(folded, this.#known)
     // If the end must hold for some idle time, read the messages, because events can be late.
     if (proved && proved.idleMs === undefined) return proved.ending
     const first = await this.#read()
@@ -329,12 +293,11 @@ export class AgentRun {
   /** Returns the ending that the messages show: the newest one if it decides, otherwise all. */
   async #read(): Promise<Finding> {
     try {
-      return this.#find((await this.#readNewest()) ?? (await this.#readAll()))
+      return findingOf((await this.#readNewest()) ?? (await this.#readAll()), this.#known)
     } catch (error) {
       if (!(error instanceof HostError)) throw error
       if (error.reason === 'notFound') return { ending: DELETED, idleMs: undefined }
-      const message = `the session could not be read: ${errorText(error)}`
-      return { ending: timedOut(message, { text: '', usage: NO_USAGE }), idleMs: this.#patienceMs }
+      return unread(errorText(error), this.#known)
     }
   }
 
@@ -361,44 +324,15 @@ export class AgentRun {
     return this.#isOfOnePrompt ? this.#fold.transcript() : undefined
   }
 
-  get #patienceMs(): number {
-    return this.#cause || this.#isCutOff ? STAYS_IDLE_MS : this.#options.startTimeoutMs
-  }
-
-  /** Whether a turn that stays idle without an end was cut off: OpenCode has been restarted, or may have been. */
-  get #isCutOff(): boolean {
-    return this.#turn === 'unsure' || this.#turn === 'cutOff'
-  }
-
-  #find(transcript: Transcript): Finding {
-    const verdict = judge(transcript, this.#error, this.#task.maxSteps)
-    if (!verdict && this.#isCutOff) return this.#cutOff(transcript)
-    if (!verdict) {
-      const what = transcript.prompted
-        ? 'received its prompt but did not finish an answer'
-        : 'never received its prompt'
-      const message = `the session ${what}, and was idle for ${Math.round(this.#patienceMs / 1000)} s`
-      return { ending: timedOut(message, transcript), idleMs: this.#patienceMs }
+  /** What is known besides the messages. */
+  get #known(): KnownRun {
+    return {
+      task: this.#task,
+      turn: this.#turn,
+      isStopping: this.#cause !== undefined,
+      error: this.#error,
+      startTimeoutMs: this.#options.startTimeoutMs,
     }
-    const { ending, holds } = verdict
-    if (this.#cause) {
-      // The abort ended the turn, unless the messages prove an end of its own.
-      return holds === 'always'
-        ? { ending, idleMs: undefined }
-        : { ending: { ...ending, type: 'aborted' }, idleMs: STAYS_IDLE_MS }
-    }
-    if (ending.type === 'aborted' && this.#turn === 'cutOff') return this.#cutOff(transcript)
-    // OpenCode aborts the sessions of an instance some milliseconds before it calls `dispose` (contract 9.4).
-    if (ending.type === 'aborted') return { ending, idleMs: STAYS_IDLE_MS }
-    // Another plugin may retry with a fallback model.
-    if (ending.type === 'failed' && ending.failure.reason === 'error' && holds === 'always')
-      return { ending, idleMs: GOES_ON_WITHIN_MS }
-    return { ending, idleMs: { always: undefined, ifIdle: 0, ifStaysIdle: STAYS_IDLE_MS }[holds] }
-  }
-
-  #cutOff({ prompted, text, usage }: Transcript): Finding {
-    const failure = interruption(this.#task, prompted)
-    return { ending: { type: 'failed', failure, text, usage }, idleMs: STAYS_IDLE_MS }
   }
 
   /** Returns the ids of the run's prompts; more can be sent while it runs. */
@@ -430,8 +364,4 @@ export class AgentRun {
   #addDoubt(detail: string): void {
     this.#ports.timeline.add(this.#task.id, { type: 'idle', detail })
   }
-}
-
-function timedOut(message: string, { text, usage }: Pick<Ending, 'text' | 'usage'>): Ending {
-  return { type: 'failed', failure: { reason: 'timeout', message }, text, usage }
 }
