@@ -35,6 +35,7 @@ const ENTRIES = {
   'worktree-runs': 'worktree/worktree-runs.ts',
   'machine-runs': 'machines/machine-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',
+  'recover-command': 'work/command/recover-command.ts',
   'remove-old': 'work/command/remove-old.ts',
   'output-match': 'work/command/output-match.ts',
   monitor: 'work/command/monitor/monitor.ts',

@@ -51,6 +51,7 @@ test('the package holds the bundle, its types and the texts, and depends on noth
     'package/dist/output-match.js',
     'package/dist/panes.js',
     'package/dist/postgres-fleet.js',
+    'package/dist/recover-command.js',
     'package/dist/recover.js',
     'package/dist/remove-old.js',
     'package/dist/request-answers.js',

@@ -116,6 +116,7 @@ await Promise.all([
   import('../../src/request-answers.ts'),
   import('../../src/work/command/monitor/monitor.ts'),
   import('../../src/work/command/orphan-reaper.ts'),
+  import('../../src/work/command/recover-command.ts'),
   import('../../src/work/command/remove-old.ts'),
   import('../../src/work/agent/recover.ts'),
   import('../../src/tools/arguments.ts'),

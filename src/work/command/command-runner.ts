@@ -2,10 +2,7 @@
 import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import {
-  endedAt,
   startedAt,
-  isRunning,
-  readEnd,
   readProcessIdentity,
   readPiece,
   writeOwner,
@@ -14,7 +11,7 @@ import {
   type CommandOutput,
   type TailOptions,
 } from './files.ts'
-import { exitCodeText } from './exit-code.ts'
+import { exitOf, outcomeOf } from './ending.ts'
 import type { Machine } from './this-machine.ts'
 import {
   isUnmatched,
@@ -27,8 +24,8 @@ import {
 } from './command-output.ts'
 import { isDiskFull, markTold, Retention } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
-import type { Monitor } from './monitor/monitor.ts'
-import type { MonitorView, OutputSearch, TakenMatches } from './monitoring.ts'
+import type { OutputSearch, TakenMatches } from './monitoring.ts'
+import { OutputSearches } from './output-searches.ts'
 import { attach, start, type CommandProcess } from './process.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
@@ -39,9 +36,9 @@ import type { TaskStore } from '../../task/store.ts'
 import { leftOf } from '../../task/time-limit.ts'
 import type { Outcome } from '../../task/state.ts'
 import { isEnded, isOpenEnded, type EndedTask, outlivesDefault, type CommandTask } from '../../task/task.ts'
-import { transition, type TaskEvent } from '../../task/transition.ts'
+import type { TaskEvent } from '../../task/transition.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
-import { completed, failed, interrupted, stopped, timeLimit, type Said, type StopCause } from '../outcome.ts'
+import { failed, interrupted, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import type { ShellEnv } from './shell-env-hooks.ts'
 
@@ -83,8 +80,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   readonly #limits: Limits
   /** By task id: running commands, and ended ones with leftover processes. */
   readonly #live = new Map<string, CommandProcess>()
-  /** By task id: those of running commands. */
-  readonly #monitors = new Map<string, Monitor>()
+  readonly #searches: OutputSearches
   readonly #retention: Retention
   /** Set while a command runs that must not outlive this instance. */
   #stopListening: (() => void) | undefined
@@ -94,6 +90,12 @@ export class CommandRunner implements WorkKind<CommandTask> {
     this.queue = ports.queue
     this.#limits = limits
     const { clock, log, machine } = ports
+    this.#searches = new OutputSearches({
+      clock,
+      monitorGapMs: limits.monitorGapMs,
+      directoryOf: (task) => this.#directory(task),
+      dispatch: (task, event) => this.#dispatch(task, event),
+    })
     this.#retention = new Retention(clock, machine.root, limits.maxTotalBytes, (error) =>
       log.warn(`the files of old commands could not be removed: ${errorText(error)}`),
     )
@@ -108,12 +110,10 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const { clock, machine, shellEnv, store } = this.#ports
     const isToStart = readProcessIdentity(this.#directory(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
-    let monitor: Monitor | undefined
     let search: OutputSearch | undefined
     try {
       // No await for other commands: the answer of the tool that starts one shows that it runs.
-      monitor = task.notifyEvery ? await this.#monitorOf(task) : undefined
-      search = monitor ?? (task.notifyOn.length > 0 ? await this.#textsOf(task, stop) : undefined)
+      search = task.notifyOn.length > 0 ? await this.#searches.begin(task, stop) : undefined
     } catch (error) {
       return failed('error', `it was not started, since its output cannot be searched: ${errorText(error)}`)
     }
@@ -140,7 +140,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
       })
       this.#live.set(task.id, child)
     } catch (error) {
-      this.#monitors.delete(task.id)
+      this.#searches.forget(task.id)
       this.#letGo(task.id)
       return failed(
         'error',
@@ -155,7 +155,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
     await killed
     stop.removeEventListener('abort', onStop)
     const remains = { hasLeftovers: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
-    const matches = this.#finish(task, monitor, remains.hasLeftovers)
+    const matches = this.#searches.finish(task.id, remains.hasLeftovers)
     void child.gone.then(() => this.#gone(task.id, child, remains))
     void this.#leaveOutputMessage(task)
     this.#logEnd(task, end)
@@ -176,41 +176,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   /** Recovers a command from its files, which show whether it still runs, and how it ended. */
   async recover(recorded: CommandTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
-    const monitor = isEnded(recorded) && isTold(recorded) ? undefined : await this.#monitorOf(recorded)
-    const matches = monitor?.taken
-    if (isEnded(recorded)) {
-      const text = this.#textBeside(recorded, await this.#searchRest(recorded, monitor))
-      return { task: recorded, ends: [{ task: recorded, text }], matches }
-    }
-    // On a full disk the identity of the process may be missing although its end was written.
-    const since = this.#startedAt(recorded) ?? endedAt(this.#directory(recorded))
-    const begun =
-      since === undefined ? recorded : (transition(recorded, { type: 'slotTaken', at: since }) ?? recorded)
-    if (isRunning(this.#directory(recorded))) {
-      const running = transition(begun, { type: 'prompted', at: recorded.createdAt }) ?? begun
-      const known = matches && transition(running, { type: 'monitored', monitored: matches.monitored })
-      return { task: known ?? running, ends: [], matches }
-    }
-    const { at, outcome } = this.#endOfUnobserved(recorded, await this.#searchRest(recorded, monitor))
-    const ended = transition(begun, { type: 'ended', at, outcome })
-    if (!ended || !isEnded(ended)) throw new Error(`${recorded.id} cannot end as ${outcome.status}`)
-    return { task: ended, ends: [{ task: ended, text: outcome.text }], matches }
-  }
-
-  /** Returns how and when a command ended that no process observed. */
-  #endOfUnobserved(task: CommandTask, matches: string): { readonly outcome: Outcome; readonly at: number } {
-    const directory = this.#directory(task)
-    const since = this.#startedAt(task)
-    const end = readEnd(directory)
-    const unwatched = isUnmatched(task) ? ['[No process was running that watches for notify_on texts.]'] : []
-    const text = paragraphs([this.#textBeside(task, matches), ...unwatched])
-    const at = endedAt(directory) ?? this.#ports.clock.now()
-    // `OrphanReaper` kills an orphan for its time limit without recording the cause.
-    const isOverLimit = task.timeoutMs > 0 && at - (since ?? at) >= task.timeoutMs
-    if (end?.type === 'killed' && isOverLimit)
-      return { outcome: stopped(timeLimit(task.timeoutMs, task), { text, exit: end }), at }
-    const outcome = end ? outcomeOf(end, text) : interrupted(task, since !== undefined, { text })
-    return { outcome, at }
+    const { recovered } = await import('./recover-command.ts')
+    const isSettled = isEnded(recorded) && isTold(recorded)
+    const monitor = isSettled ? undefined : await this.#searches.monitorOf(recorded)
+    return recovered(recorded, {
+      directory: this.#directory(recorded),
+      now: this.#ports.clock.now(),
+      matches: monitor?.taken,
+      readText: async () => this.#textBeside(recorded, await this.#searches.finishUnwatched(recorded)),
+    })
   }
 
   /** In milliseconds since the Unix epoch; `undefined` if it was never started. */
@@ -221,60 +195,16 @@ export class CommandRunner implements WorkKind<CommandTask> {
   async report(task: CommandTask, { tailLines, piece: asked }: ReportOptions): Promise<WorkReport> {
     const output = this.outputOf(task, tailLines === undefined ? {} : { lines: tailLines })
     const piece = asked && readPiece(this.#directory(task), asked.stream, asked.offset, asked.bytes)
-    const monitor = await this.#monitorView(task)
+    const monitor = await this.#searches.view(task)
     return { messages: [], transcript: undefined, output, monitor, ...(piece && { piece }) }
   }
 
   takeMatches({ id }: CommandTask): TakenMatches | undefined {
-    return this.#monitors.get(id)?.take()
+    return this.#searches.take(id)
   }
 
   matchesWereTold({ id }: CommandTask, notices: number): void {
-    this.#monitors.get(id)?.told(notices)
-  }
-
-  /** Returns the monitor of a command with `notifyEvery`, with its state from before a restart. */
-  async #monitorOf(task: CommandTask): Promise<Monitor | undefined> {
-    const known = this.#monitors.get(task.id)
-    if (known || !task.notifyEvery) return known
-    const loaded = await import('./monitor/monitor.ts')
-    const monitor = new loaded.Monitor(task.notifyOn, {
-      clock: this.#ports.clock,
-      directory: this.#directory(task),
-      gapMs: this.#limits.monitorGapMs,
-      onDue: (monitored) => this.#dispatch(task, { type: 'monitored', monitored }),
-    })
-    this.#monitors.set(task.id, monitor)
-    return monitor
-  }
-
-  /** Returns the search for the texts of `notifyOn`, of which the first is reported. */
-  async #textsOf(task: CommandTask, stop: AbortSignal): Promise<OutputSearch | undefined> {
-    if ('matched' in task) return undefined
-    const { OutputMatcher } = await import('./output-match.ts')
-    return new OutputMatcher(this.#directory(task), task.notifyOn, (text) => {
-      // Ignores output that follows the request to stop.
-      if (stop.aborted) return
-      this.#dispatch(task, { type: 'outputMatched', match: { text, at: this.#ports.clock.now() } })
-    })
-  }
-
-  async #monitorView(task: CommandTask): Promise<MonitorView | undefined> {
-    if (!task.notifyEvery) return undefined
-    const monitor = this.#monitors.get(task.id)
-    return monitor ? monitor.view() : (await import('./monitor/monitor.ts')).savedView(this.#directory(task))
-  }
-
-  /** Ends the watch, and returns the text about the matches that no notice has. */
-  #finish({ id }: CommandTask, monitor: Monitor | undefined, hasLeftovers: boolean): string {
-    this.#monitors.delete(id)
-    return monitor?.finish(hasLeftovers) ?? ''
-  }
-
-  /** Searches the output that was written while no process watched it, and ends the watch. */
-  async #searchRest(task: CommandTask, monitor: Monitor | undefined): Promise<string> {
-    if (this.#startedAt(task) !== undefined) await monitor?.searchRest()
-    return this.#finish(task, monitor, false)
+    this.#searches.told(id, notices)
   }
 
   /** Returns the end of the output and the text about its matches, within the room of a notice. */
@@ -391,7 +321,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   dispose(): void {
     this.#retention.dispose()
     for (const child of this.#live.values()) child.killNow()
-    for (const monitor of this.#monitors.values()) monitor.stop()
+    this.#searches.dispose()
     this.#live.clear()
     this.#stopListening?.()
     this.#stopListening = undefined
@@ -476,20 +406,4 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
 function isFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-}
-
-function outcomeOf(end: CommandEnd, text: string): Outcome {
-  const said: Said = { text, ...exitOf(end) }
-  switch (end.type) {
-    case 'exited':
-      return end.code === 0 ? completed(said) : failed('exit', `exit code ${exitCodeText(end.code)}`, said)
-    case 'killed':
-      return failed('exit', `ended by ${end.signal}`, said)
-    case 'lost':
-      return failed('interrupted', 'its process is gone without an exit code', said)
-  }
-}
-
-function exitOf(end: CommandEnd): Pick<Said, 'exit'> {
-  return end.type === 'lost' ? {} : { exit: end }
 }
