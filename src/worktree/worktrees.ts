@@ -11,7 +11,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, realpath, rm } from 'node:fs/promises'
+import { mkdir, realpath } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
@@ -19,24 +19,16 @@ import { errorText } from '../host/opencode.ts'
 import type { Applied, Changes } from '../task/state.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
-import {
-  checkoutOf,
-  differences,
-  gitPath,
-  OWN_IDENTITY,
-  snapshot,
-  treeOf,
-  type Checkout,
-} from './checkout.ts'
+import { checkoutOf, differences, OWN_IDENTITY, snapshot, treeOf, type Checkout } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
 import { advance, commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
-import { copyIncluded } from './included.ts'
-import { listTrees, lockReason, type LockOwners } from './lock.ts'
+import { lockReason, type LockOwners } from './lock.ts'
+import { deleteBranch, makeTree, startOf } from './make.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
 import { notesOf, untrackedNotes } from './notes.ts'
-import { BRANCHES, branchOf, endRef, leftRef, newestEnd, refOf } from './refs.ts'
+import { BRANCHES, branchOf, endRef, leftRef, refOf } from './refs.ts'
 import { besideCommits, removeDirectory } from './remove.ts'
 import { fillSubmodules } from './submodules.ts'
 
@@ -75,8 +67,6 @@ interface Ports {
   readonly freeBytes?: typeof freeBytes
 }
 
-/** How often `git worktree add` is tried while another process holds a lock of git. */
-const ADD_CALLS = 5
 /** Maximum length of the description's words in a branch name. */
 const SLUG_LENGTH = 40
 
@@ -193,13 +183,7 @@ export class Worktrees {
     const { checkout, root, directory } = worktree
     const reason = lockReason(id, this.#ports.owners)
     await this.#alone(checkout, async () => {
-      if (!(await this.#isTree(worktree))) await this.#make(worktree, id)
-      else {
-        if (!(await this.#isFilled(worktree))) await this.#fill(worktree)
-        // Lock it anew, because the lock may name a process that is gone.
-        await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
-        await this.#git(checkout, ['worktree', 'lock', '--reason', reason, root])
-      }
+      await makeTree(this.#git, worktree, id, reason)
       if (this.#options.submodules) await fillSubmodules(this.#git, root, checkout)
       await mkdir(directory, { recursive: true })
     })
@@ -339,76 +323,6 @@ export class Worktrees {
     })
   }
 
-  /** Whether the directory is a worktree of git. */
-  async #isTree({ root }: Worktree): Promise<boolean> {
-    if (!existsSync(root)) return false
-    const found = await this.#git(root, ['rev-parse', '--show-toplevel', '--git-common-dir'], {
-      answers: [128],
-    })
-    return found.code === 0 && found.stdout.split('\n')[0] === root
-  }
-
-  /** Removes the `.git` that a killed `git worktree add` left in the directory. Rejects if that has other files. */
-  async #removeHalfMade({ root, checkout }: Worktree): Promise<void> {
-    if (!existsSync(root)) return
-    const names = await readdir(root)
-    if (names.some((name) => name !== '.git'))
-      throw new GitError('refused', `${root} exists, and is no worktree of ${checkout}`)
-    await rm(join(root, '.git'), { force: true })
-  }
-
-  /** Whether git has filled the tree once: it writes the index last. */
-  async #isFilled({ root }: Worktree): Promise<boolean> {
-    return existsSync(await gitPath(this.#git, root, 'index'))
-  }
-
-  async #fill(worktree: Worktree): Promise<void> {
-    const { root } = worktree
-    await rm(await gitPath(this.#git, root, 'index.lock'), { force: true })
-    await this.#git(root, ['reset', '--hard', '--quiet'])
-    await copyIncluded(this.#git, worktree)
-  }
-
-  async #make(worktree: Worktree, id: string): Promise<void> {
-    const { checkout, root, branch, base, from } = worktree
-    await this.#removeHalfMade(worktree)
-    const isNew = (await commitOf(this.#git, checkout, `refs/heads/${branch}`)) === undefined
-    // If the branch was deleted, the task continues from its last end.
-    const start = (isNew && (await newestEnd(this.#git, checkout, id))) || startOf(worktree)
-    if (from) await this.#git(checkout, ['update-ref', refOf(id, 'base'), base.commit])
-    const isListed = (await listTrees(this.#git, checkout)).some((tree) => tree.root === root)
-    // The directory is gone but git still lists the tree: one `--force` overrides that, and a second one a lock.
-    const again = isListed ? ['--force', '--force'] : []
-    const lock = ['--lock', '--reason', lockReason(id, this.#ports.owners)]
-    const what = isNew ? ['--no-track', '-b', branch, root, start] : [root, branch]
-    const add = ['worktree', 'add', '--quiet', ...again, ...lock, ...what]
-    try {
-      for (let calls = 1; !(await this.#tryAdd(checkout, add, calls === ADD_CALLS)); calls += 1)
-        if (isNew) await this.#deleteBranch(worktree, start)
-      await copyIncluded(this.#git, worktree)
-    } catch (error) {
-      await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] }).catch(() => {})
-      if (isNew && !existsSync(root)) await this.#deleteBranch(worktree, start)
-      throw error
-    }
-  }
-
-  /** Calls `git worktree add`. Returns false if another git held a lock, unless this is the last call, which then rejects. */
-  async #tryAdd(checkout: string, add: readonly string[], isLast: boolean): Promise<boolean> {
-    try {
-      await this.#git(checkout, add)
-      return true
-    } catch (error) {
-      if (isLast || !(error instanceof GitError) || error.reason !== 'locked') throw error
-      return false
-    }
-  }
-
-  /** Deletes the branch if it still points at this commit. Never rejects. */
-  async #deleteBranch({ checkout, branch }: Worktree, commit: string): Promise<void> {
-    await this.#git(checkout, ['update-ref', '-d', `refs/heads/${branch}`, commit]).catch(() => {})
-  }
-
   /** Commits all files of the tree, except ignored ones, and returns the commit. Without a directory, returns the last end. */
   async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
     const { root, checkout, branch } = worktree
@@ -427,7 +341,7 @@ export class Worktrees {
     const why = existsSync(root) ? await removeDirectory(this.#git, worktree) : undefined
     if (why !== undefined) return { type: 'kept', why }
     const isElsewhere = (await otherTreeOf(this.#git, worktree)) !== undefined
-    if (!isElsewhere) await this.#deleteBranch(worktree, startOf(worktree))
+    if (!isElsewhere) await deleteBranch(this.#git, worktree, startOf(worktree))
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
   }
@@ -454,11 +368,6 @@ async function projectName(root: string, repository: string): Promise<string> {
     .update(await realpath(repository))
     .digest('hex')
   return `${name}-${hash.slice(0, 8)}`
-}
-
-/** Returns the commit from which the branch of a tree starts. */
-function startOf({ base, from }: Worktree): string {
-  return from?.commit ?? base.commit
 }
 
 function slugOf(description: string): string {
