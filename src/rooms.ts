@@ -76,7 +76,8 @@ export function realPorts(
   serverUrl: URL | undefined,
 ): Ports {
   const clock = systemClock
-  const opencode = connect(client, directory, clock)
+  // Only a plugin's input has a `serverUrl`.
+  const opencode = connect(client, directory, clock, undefined, serverUrl !== undefined)
   const debug = options.debug || process.env['OPENCODE_BACKGROUND_DEBUG'] === '1'
   const log = hostLog((level, message) => opencode.log(level, message), { debug })
   const owners = systemOwners(name, directory)

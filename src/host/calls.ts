@@ -28,12 +28,18 @@ interface RawClient {
 const PLUGIN = 'opencode-background'
 const CALL_LIMIT_MS = 15_000
 
-/** Connects to OpenCode for one directory: each has its own sessions, statuses and events (contract 1.17). */
+/**
+ * Connects to OpenCode for one directory: each has its own sessions, statuses and events (contract 1.17).
+ *
+ * @param isInside whether this process is OpenCode, which would compress messages for itself (contract 15.35): that takes as long as
+ * all the rest of a page
+ */
 export function connect(
   given: Client,
   directory: string,
   clock: Clock,
   callLimitMs = CALL_LIMIT_MS,
+  isInside = false,
 ): Opencode {
   const client = given as PluginInput['client']
   const query = { directory }
@@ -81,7 +87,14 @@ export function connect(
         call('session.messages', async (signal) => {
           const url = `/session/${sessionID}/message`
           // As text, to measure the size of a page.
-          const result = await raw.get({ url, query: { ...query, ...page }, parseAs: 'text', signal })
+          const headers = isInside ? { 'accept-encoding': 'identity' } : {}
+          const result = await raw.get({
+            url,
+            query: { ...query, ...page },
+            headers,
+            parseAs: 'text',
+            signal,
+          })
           return { data: pageOf(result as SdkResult<string>) }
         }),
       count,

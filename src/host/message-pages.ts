@@ -55,7 +55,8 @@ export async function readPages(
       before = page.before
       if (messages.length === count || before === undefined) return messages
       const light = Math.floor((PAGE_LENGTH * page.messages.length) / page.length)
-      limit = Math.min(most, Math.max(1, light), count - messages.length)
+      // Grows by steps, because heavy messages may follow light ones.
+      limit = Math.min(most, Math.max(1, light), 2 * limit, count - messages.length)
     } else if (page.response?.status === 400 && limit > 1) {
       limit = Math.floor(limit / 2)
       most = limit

@@ -45,9 +45,6 @@ interface RecordedTask {
   readonly steps: readonly Step[]
 }
 
-/** How many tasks are read at the same time: OpenCode does nothing else while it makes a page of each. */
-const AT_ONCE = 2
-
 export class Recovery {
   readonly #ports: Ports
 
@@ -113,7 +110,8 @@ export class Recovery {
     tasks.others = records.filter((record) => !left.includes(record))
     if (left.length > 0) {
       const history = new History(await opencode.messages(id))
-      const taken = await new PQueue({ concurrency: AT_ONCE }).addAll(
+      // One at a time, because OpenCode does nothing else while it makes a page of messages.
+      const taken = await new PQueue({ concurrency: 1 }).addAll(
         left.map((found) => () => this.#take(found, history)),
       )
       if (taken.includes(false)) return false

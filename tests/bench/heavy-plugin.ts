@@ -10,6 +10,13 @@ import type { AddressInfo } from 'node:net'
 
 export const WEIGHT_BYTES = 100_000
 const TICK_MS = 1
+/** Compresses to a sixth, as a program's output does: OpenCode compresses what it answers. */
+const WEIGHT = Array.from(
+  { length: WEIGHT_BYTES / 10 },
+  (_, n) => `line ${((n * 7919) % 9973).toString(36)} of it`,
+)
+  .join('\n')
+  .slice(0, WEIGHT_BYTES)
 
 export default {
   id: 'heavy',
@@ -39,7 +46,7 @@ export default {
             Promise.resolve({
               title: 'weight',
               output: 'ok',
-              metadata: { weight: 'x'.repeat(WEIGHT_BYTES) },
+              metadata: { weight: WEIGHT },
             }),
         },
       },

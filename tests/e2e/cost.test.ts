@@ -68,3 +68,17 @@ test('all running tasks share one status call an interval, and cause no other ca
   // Without running tasks and pending notices there are no calls.
   expect(calls()).toHaveLength(after)
 })
+
+test('OpenCode compresses the messages of a session, unless it is asked not to (contract 15.35)', async () => {
+  const { server } = stage
+  const { id } = await server.createSession()
+  await server.prompt(id, 'a long text '.repeat(1000), { noReply: true })
+  const encodingOf = async (accepted: string): Promise<string | null> => {
+    const url = `${server.url}/session/${id}/message?directory=${encodeURIComponent(server.directory)}`
+    const response = await fetch(url, { headers: { 'accept-encoding': accepted } })
+    expect((await response.text()).length).toBeGreaterThan(12_000)
+    return response.headers.get('content-encoding')
+  }
+  expect(await encodingOf('gzip')).toBe('gzip')
+  expect(await encodingOf('identity')).toBeNull()
+})

@@ -479,6 +479,33 @@ test('a restart reads no messages of reported tasks, however many runs they had'
   expect(read.map(({ sessionID }) => sessionID)).toEqual([parentID])
 })
 
+test('a recovery reads one session at a time, because OpenCode does nothing else meanwhile', async () => {
+  const stage = createFakeStage()
+  const { clock, host, crash, launch, parentID } = stage
+  const tasks = [await launch('one'), await launch('two'), await launch('three')]
+  const children = new Set(tasks.map(({ sessionID }) => sessionID))
+  await clock.advance(100)
+  crash()
+  await clock.advance(1000)
+  host.latencyMs = () => 50
+  const before = host.calls.length
+  const reads = (): number =>
+    host.calls
+      .slice(before)
+      .filter(({ method, sessionID = '' }) => method === 'messages' && children.has(sessionID)).length
+  const recovering = stage.manager.recover(parentID)
+  const begunAt: number[] = []
+  for (let ms = 0; ms < 3000; ms += 10) {
+    while (begunAt.length < reads()) begunAt.push(ms)
+    await clock.advance(10)
+  }
+  await recovering
+  expect(begunAt).toHaveLength(3)
+  const [first = 0, second = 0, third = 0] = begunAt
+  // Each call takes 50 ms to OpenCode, and its answer 50 ms back.
+  expect(Math.min(second - first, third - second)).toBeGreaterThanOrEqual(90)
+})
+
 test('a task of another living process is not adopted, and its own process sends the notice', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID, answer, notices } = stage

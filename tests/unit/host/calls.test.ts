@@ -10,11 +10,14 @@ import { ManualClock } from '../../harness/manual-clock.ts'
 function client(
   count: number,
   broken: ReadonlySet<number>,
-  weight = 0,
-): { client: Client; calls: () => number; longest: () => number } {
-  const parts = [{ output: 'x'.repeat(weight) }]
-  const stored = Array.from({ length: count }, (_, index) => ({ info: { id: `msg_${index}` }, parts }))
+  weight: (index: number) => number = () => 0,
+): { client: Client; calls: () => number; longest: () => number; encodings: () => readonly unknown[] } {
+  const stored = Array.from({ length: count }, (_, index) => ({
+    info: { id: `msg_${index}` },
+    parts: [{ output: 'x'.repeat(weight(index)) }],
+  }))
   let calls = 0
+  const encodings: unknown[] = []
   let longest = 0
   const answer = (from: number, to: number, isChecked: boolean): object => {
     calls += 1
@@ -28,7 +31,8 @@ function client(
   return {
     client: {
       _client: {
-        get({ query }: { query: { limit: number; before?: string } }) {
+        get({ query, headers }: { query: { limit: number; before?: string }; headers: object }) {
+          encodings.push({ ...headers })
           const to = Number(query.before ?? count)
           const from = Math.max(0, to - query.limit)
           return Promise.resolve(answer(from, to, from === 0))
@@ -37,6 +41,7 @@ function client(
     } as unknown as Client,
     calls: () => calls,
     longest: () => longest,
+    encodings: () => encodings,
   }
 }
 
@@ -78,19 +83,33 @@ test('the newest messages of a session are read in as few pages as they need', a
   expect(twenty.map(({ info }) => info.id)).toEqual(
     Array.from({ length: 20 }, (_, index) => `msg_${280 + index}`),
   )
-  expect(host.calls()).toBe(4)
+  expect(host.calls()).toBe(5)
 })
 
 test.each([
-  { weight: 100, pages: 3 },
+  { weight: 100, pages: 4 },
   { weight: 100_000, pages: 5 },
   { weight: 1_500_000, pages: 29 },
 ])('30 messages of $weight characters are read in $pages pages', async ({ weight, pages }) => {
-  const host = client(30, new Set(), weight)
+  const host = client(30, new Set(), () => weight)
   expect(await ids(host.client)).toHaveLength(30)
   expect(host.calls()).toBe(pages)
   // The first page has two messages of unknown weight.
   expect(host.longest()).toBeLessThan(Math.max(1_000_000, 2 * weight) + 10_000)
+})
+
+test('the pages of a session grow by steps, because heavy messages may come before light ones', async () => {
+  const host = client(40, new Set(), (index) => (index < 38 ? 1_000_000 : 100))
+  expect(await ids(host.client)).toHaveLength(40)
+  expect(host.longest()).toBeLessThan(4_010_000)
+})
+
+test('inside of OpenCode, the messages come uncompressed', async () => {
+  const host = client(1, new Set())
+  const [clock, limitMs] = [new ManualClock(), 1000]
+  await connect(host.client, '/project', clock, limitMs, true).messages('ses_1')
+  await connect(host.client, '/project', clock, limitMs).messages('ses_1')
+  expect(host.encodings()).toEqual([{ 'accept-encoding': 'identity' }, {}])
 })
 
 test('an answer without a cursor is the last page', async () => {
