@@ -17,6 +17,25 @@ test('the second task of a session costs five calls, and the first task three mo
   expect(await callsOf('second')).toEqual(always)
 })
 
+test('ten tasks that end together cost three calls each, and two more for their one notice', async () => {
+  const { clock, host, launch, answerAll, notices } = createFakeStage()
+  await launch('first')
+  await clock.advance(100)
+  answerAll()
+  await clock.advance(2000)
+  const before = host.calls.length
+  for (let index = 0; index < 10; index += 1) await launch(`task ${index}`)
+  await clock.advance(100)
+  answerAll()
+  await clock.advance(4000)
+  const made = host.calls.slice(before).flatMap(({ method }) => (method === 'statuses' ? [] : [method]))
+  const of = (method: string): string[] => Array<string>(10).fill(method)
+  expect(made.toSorted()).toEqual(
+    [...of('createSession'), ...of('prompt'), ...of('replaceMetadata'), 'session', 'prompt'].toSorted(),
+  )
+  expect(notices()).toHaveLength(11)
+})
+
 test('one status call per interval serves all running tasks, and no messages are read', async () => {
   const { clock, host, launch, answer } = createFakeStage({ pollMs: 5000 })
   const names = Array.from({ length: 8 }, (_, index) => `task ${index}`)
