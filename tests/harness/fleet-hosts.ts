@@ -60,6 +60,8 @@ export interface FleetSettings {
   /** Returns the URL of the database for the launching OpenCode, of its URL on this machine. */
   readonly reach?: (url: string) => Promise<string>
   readonly plugins?: StageOptions['plugins']
+  /** Called with the home of each host, before its OpenCode, its clone and its worktrees are there. */
+  readonly prepare?: (home: string) => void
 }
 
 /** @param names those of the hosts */
@@ -90,9 +92,10 @@ export async function startFleet(
   const closes: (() => Promise<void>)[] = []
   const startHost = async (name: string, network: Network): Promise<Host> => {
     const home = createHome()
+    settings.prepare?.(home.path)
     const [clone, trees] = [join(home.path, 'clone'), join(home.path, 'trees')]
     execFileSync('git', ['clone', '--quiet', stage.server.directory, clone])
-    mkdirSync(trees)
+    mkdirSync(trees, { recursive: true })
     const { address: own, within } = network
     const opencode = { model: agents, providers, env, address: own, as: within, home: home.path }
     const start = (port?: number): Promise<OpencodeServer> =>

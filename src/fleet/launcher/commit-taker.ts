@@ -58,7 +58,7 @@ export class CommitTaker {
     for (let attempt = 1; !disposal.aborted; attempt += 1) {
       try {
         const code = codeIn(job)
-        const changes = code && (await this.#taken(task, code))
+        const changes = code && (await this.#taken(task, code, job.worker))
         if (disposal.aborted) break
         this.#failures.delete(jobID)
         return changes
@@ -81,8 +81,8 @@ export class CommitTaker {
   }
 
   /** Rejects with the reason. */
-  async #taken(task: FleetTask, code: Result['code']): Promise<Changes> {
-    if (code.type === 'kept') return { type: 'failed', message: code.why }
+  async #taken(task: FleetTask, code: Result['code'], worker = ''): Promise<Changes> {
+    if (code.type === 'kept') return { type: 'failed', message: `worker ${worker} keeps them: ${code.why}` }
     const { checkout } = task.worktree
     const commit = code.type === 'none' ? await startOf(task) : code.commit
     if (code.type === 'committed') {

@@ -59,7 +59,7 @@ export interface JobRun extends RunningJob {
    * Rejects with a `GitError`.
    */
   checkpoint(): Promise<Checkpoint | undefined>
-  /** Removes what the job has left here, once the queue has its result. Never rejects. */
+  /** Removes what the job has left here, once the queue has its result, except changes that this does not have. Never rejects. */
   drop(): Promise<void>
 }
 
@@ -136,7 +136,9 @@ export class JobRunner implements Runner {
     try {
       const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
       const transfer = { id: taskID, name: 'in', commit: code.commit, ...bundle } as const
-      await receive(git, checkout, transfer, this.#options.remote)
+      await receive(git, checkout, transfer, this.#options.remote).catch((error: unknown) => {
+        throw new Error(`${checkout} cannot take its code: ${errorText(error)}`, { cause: error })
+      })
       await refuseNoDirectory(git, checkout, code.commit, code.prefix)
       const task = await rooms.launcher.launch(this.#launch(), { parentID, description, payload })
       this.#gates.set(task.sessionID, accepted)
@@ -287,7 +289,9 @@ export class JobRunner implements Runner {
           // The next process finds no record, and so does not read the job again.
           await records.flush()
           await opencode.replaceMetadata(sessionID, {})
-          if (worktree) await dropTree(git, worktree, [taskID, jobTaskID])
+          // A tree whose changes could not be committed has the only copy of them.
+          const isKept = (await result).code.type === 'kept'
+          if (worktree && !isKept) await dropTree(git, worktree, [taskID, jobTaskID])
         } catch (error) {
           this.#log.warn(`what ${jobTaskID} has left could not be removed: ${errorText(error)}`)
         }
@@ -319,7 +323,10 @@ export class JobRunner implements Runner {
     base: string,
   ): Promise<Result['code']> {
     const { checkout, git } = this.#host
-    const kept = (why: string): Result['code'] => ({ type: 'kept', why: `${worktree?.root}: ${why}` })
+    const kept = (why: string): Result['code'] => ({
+      type: 'kept',
+      why: `${why}; they are in ${worktree?.root}`,
+    })
     if (changes?.type === 'failed') return kept(changes.message)
     if (changes?.type !== 'committed') return { type: 'none' }
     const { commit } = changes

@@ -9,7 +9,7 @@ const PATHS_LENGTH = 70
 /** Maximum characters of the list of files that the branch lacks. */
 const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
-const ERROR_LENGTH = 200
+const ERROR_LENGTH = 250
 
 /** Returns where an agent works, as a part of a sentence. */
 export function whereText(place: Place): string {
@@ -44,10 +44,13 @@ export function changesLines({ root, branch }: Worktree, changes: Changes, place
       return ['It changed no file; its worktree was removed.']
     case 'kept':
       return [`Its branch has no change. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
-    case 'failed':
-      return [
-        `Its changes are in ${place?.type === 'machine' ? `${place.directory} on ${place.name}` : root}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`,
-      ]
+    case 'failed': {
+      const error = brief(changes.message, ERROR_LENGTH)
+      // Its worker is not known here: the error names the place.
+      if (place?.type === 'fleet') return [`Its changes are not on its branch: ${error}`]
+      const where = place ? `${place.directory} on ${place.name}` : root
+      return [`Its changes are in ${where}, but not on its branch: ${error}`]
+    }
     case 'removed':
       return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` restores it.`]
     case 'committed': {
