@@ -237,7 +237,11 @@ export function connect(
       try {
         // The client's own method retries without saying so, and does not return when the stream ends (contract 16.3).
         const request = { url: '/event', query: { directory: at }, signal, parseAs: 'stream' }
-        const { data, error, response } = await raw.get(request)
+        // In Node, the abort does not end a request that was garbage-collected (seen).
+        const aborted = new Promise<never>((_, reject) => {
+          signal.addEventListener('abort', reject, { once: true })
+        })
+        const { data, error, response } = await Promise.race([raw.get(request), aborted])
         if (error !== undefined) throw refusal('event.subscribe', error, response)
         await readEvents(data as ReadableStream<Uint8Array>, onEvent, signal)
       } catch (error) {

@@ -36,6 +36,8 @@ interface End {
 
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 5000
+/** OpenCode never answers a request that comes in the moments before it listens: another one follows (contract 16.6). */
+const CONFIRMED_WITHIN_MS = 5000
 /** Two missing heartbeats: OpenCode sends one every 10 s (contract 16.2). */
 const SILENT_MS = 25_000
 
@@ -111,12 +113,13 @@ export class EventSubscription {
     }
   }
 
-  /** Calls `onSilent` once no event has come for `SILENT_MS`. Returns the function that stops watching. */
+  /** Calls `onSilent` once no event has come for too long. Returns the function that stops watching. */
   #watch(onSilent: () => void): () => void {
     const { clock } = this.#ports
     let cancel = (): void => {}
     const watch = (): void => {
-      const leftMs = this.#heardAt + SILENT_MS - clock.monotonic()
+      const limitMs = this.#isConnected() ? SILENT_MS : CONFIRMED_WITHIN_MS
+      const leftMs = this.#heardAt + limitMs - clock.monotonic()
       if (leftMs <= 0) onSilent()
       else cancel = clock.after(leftMs, watch)
     }

@@ -74,6 +74,25 @@ test('a stream without events and heartbeats is subscribed to again after 25 s',
   host.muteEvents = false
 })
 
+test('a subscription that a starting server never answers is made again after 5 s', async () => {
+  const { clock, host, launch, manager, answer } = outside()
+  const task = await launch('work')
+  await clock.advance(100)
+  const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
+  host.muteEvents = true
+  host.breakStreams()
+  await clock.advance(250)
+  expect(subscribed()).toBe(2)
+  host.muteEvents = false
+  await clock.advance(4900)
+  expect(subscribed()).toBe(2)
+  await clock.advance(700)
+  expect(subscribed()).toBe(3)
+  answer('work')
+  await clock.advance(1000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+})
+
 test('a server that is away is asked again after 250 ms, then twice as long, at most every 5 s', async () => {
   const { clock, host, launch, manager } = outside()
   await clock.settle()

@@ -159,3 +159,11 @@ test('what an agent of the configuration lacks is absent, although OpenCode answ
     { name: 'writer', mode: 'subagent', options: {} },
   ])
 })
+
+test('an event stream ends at its abort, also where the request never does', async () => {
+  const deaf = { _client: { get: () => new Promise(() => {}) } } as unknown as Client
+  const over = new AbortController()
+  const stream = connect(deaf, '/project', new ManualClock()).events(() => {}, over.signal)
+  over.abort()
+  await expect(stream).resolves.toBeUndefined()
+})
