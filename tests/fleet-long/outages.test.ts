@@ -5,8 +5,8 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { takeConnections } from '../harness/deaf-server.ts'
 import { startFleet, tellings, type FleetStage, type Host } from '../harness/fleet-hosts.ts'
 import type { LoggedRequest } from '../harness/model.ts'
 import { isAlive } from '../harness/processes.ts'
@@ -112,6 +112,26 @@ test('kill -9 of the OpenCode of a worker: interrupted, told once, and what was 
   fleet.agents.script = () => ({ text: 'as before' })
   await launch(parent, 'after the restart')
   await parent.waitForNotice('as before')
+})
+
+test('kill -9 of the OpenCode of a worker, whose next process never answers the first requests: told soon, and once', async () => {
+  const parent = await fleet.stage.parent()
+  const id = await launch(parent, 'lose OpenCode again')
+  await halfDone('lose OpenCode again')
+  const restart = await host.killServer()
+  // The worker follows the events of its clone, and those of the worktree.
+  const end = await takeConnections(host.network, host.server.url, 2)
+  try {
+    await restart()
+    // Without a time limit for the answer, or its abort, the end follows after a minute without events.
+    await parent.waitForNotice(id, { timeoutMs: 30_000 })
+    expect(parent.noticeText).toContain('status="failed"')
+    expect(await told(parent, id)).toBe(1)
+    expect(onBranch(id, 'half.txt')).toBe('half\n')
+    expect(prompts('lose OpenCode again')).toBe(1)
+  } finally {
+    end()
+  }
 })
 
 test('kill -9 of a worker at work: its next process goes on, told once with the result', async () => {
@@ -234,8 +254,7 @@ test('a message that did not reach the worker before the agent ended is named in
   await parent.call([{ name: 'background_task', args: { task_id: id, prompt: 'Also in green' } }])
   release({ text: 'it was done' })
   await expect.poll(() => fleet.agents.requests.findLast(isOf('told too late'))?.outcome).toBe('answered')
-  // The worker sees the end, and cannot report it.
-  await sleep(2000)
+  await expect.poll(() => host.worker.output).toContain(`${id}.1: its end could not be told`)
   host.network.heal()
   await parent.waitForNotice('it was done')
   expect(parent.noticeText).toContain('It ended before it had read this')
