@@ -61,7 +61,7 @@ export class MissedEvents {
       // Read before and after the messages, so that a turn that begins or ends meanwhile is seen.
       const isBusy = wasBusy || id in (await opencode.statuses())
       // Before the gate: an open gate sends messages again, which may have been answered already.
-      outbox.observeHistory(messages)
+      outbox.observeHistory(messages, known)
       observeHistory(gate, messages, isBusy)
       await gate.refresh()
     } catch (error) {

@@ -91,9 +91,10 @@ export class Deliveries {
     return [...this.#open].flatMap(({ delivery }) => (delivery.isStored ? delivery.message.messageID : []))
   }
 
-  /** Observes messages of the parent, back to the oldest of `storedIDs`, after events were missed. */
-  observeHistory(messages: readonly StoredMessage[]): void {
-    for (const { delivery } of this.#open) delivery.observeHistory(messages)
+  /** As `Outbox.observeHistory`. */
+  observeHistory(messages: readonly StoredMessage[], stored: readonly string[]): void {
+    for (const { delivery } of this.#open)
+      delivery.observeHistory(messages, stored.includes(delivery.message.messageID))
   }
 
   /** Drops these notices. A delivery stops when it has none left. */

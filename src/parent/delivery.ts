@@ -168,8 +168,12 @@ export class Delivery {
     void this.send()
   }
 
-  /** Observes the messages of the parent back to this one, if it is stored, after events were missed. */
-  observeHistory(messages: readonly StoredMessage[], wasStored = this.isStored): void {
+  /**
+   * Observes the messages of the parent back to this one, if it is stored, after events were missed.
+   *
+   * @param wasStored whether it was known to be stored before the read: one that is stored during the read can be missing there
+   */
+  observeHistory(messages: readonly StoredMessage[], wasStored: boolean): void {
     if (wasStored && !messages.some(({ info }) => info.id === this.message.messageID)) {
       this.#end('undone')
       return
@@ -232,7 +236,6 @@ export class Delivery {
 
   async #read(): Promise<void> {
     const { parentID, messageID } = this.message
-    // A message that is stored during the read can be missing in its result, and is not undone.
     const wasStored = this.isStored
     const isOurs = ({ info }: StoredMessage): boolean => info.id === messageID
     const messages = await readBack(this.#ports.opencode, parentID, (newest) => newest.some(isOurs))

@@ -149,9 +149,13 @@ export class Outbox {
     return this.#deliveries.storedIDs
   }
 
-  /** Observes messages of the parent, back to the oldest of `storedIDs`, after events were missed. */
-  observeHistory(messages: readonly StoredMessage[]): void {
-    this.#deliveries.observeHistory(messages)
+  /**
+   * Observes messages of the parent, back to the oldest of `stored`, after events were missed.
+   *
+   * @param stored `storedIDs` from before the read: those of them that it lacks were undone
+   */
+  observeHistory(messages: readonly StoredMessage[], stored: readonly string[]): void {
+    this.#deliveries.observeHistory(messages, stored)
     this.#changed()
   }
 

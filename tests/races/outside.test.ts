@@ -74,6 +74,48 @@ test('a stream without events and heartbeats is subscribed to again after 25 s',
   host.muteEvents = false
 })
 
+test('a notice that is stored while its parent is read after missed events is not taken for undone', async () => {
+  const { answer, clock, host, launch, notices, parentID } = outside()
+  await launch('work')
+  await clock.advance(100)
+  const real = { ...host.opencode }
+  const [sending, reading, thinking] = [heldReply(), heldReply(), heldReply()]
+  let hold: Promise<unknown> | undefined
+  Object.assign(host.opencode, {
+    prompt: async (...args: Parameters<typeof real.prompt>) => {
+      await sending.reply
+      await real.prompt(...args)
+    },
+    newestMessages: async (...args: Parameters<typeof real.newestMessages>) => {
+      const messages = await real.newestMessages(...args)
+      if (args[0] === parentID) hold = reading.reply
+      return messages
+    },
+    statuses: async () => {
+      await hold
+      return real.statuses()
+    },
+  })
+  const prompts = (): number =>
+    host.calls.filter(({ method, sessionID }) => method === 'prompt' && sessionID === parentID).length
+  const { script } = host
+  host.script = (request) => (request.sessionID === parentID ? thinking.reply : script(request))
+  answer('work')
+  await clock.advance(1000)
+  host.breakStreams()
+  await clock.advance(300)
+  expect(hold).toBeDefined()
+  sending.release({})
+  await clock.advance(10)
+  expect(notices()).toHaveLength(1)
+  reading.release({})
+  await clock.advance(10)
+  thinking.release({ text: 'ok' })
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+  expect(prompts()).toBe(1)
+})
+
 test('a subscription that a starting server never answers is made again after 5 s', async () => {
   const { clock, host, launch, manager, answer } = outside()
   const task = await launch('work')
