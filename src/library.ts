@@ -10,14 +10,8 @@ export { isEnded } from './task/task.ts'
 export { HostError } from './host/opencode.ts'
 export { ToolError, type ToolErrorCode } from './tool-error.ts'
 
-export type {
-  ManagerInput,
-  OthersTask,
-  OutputOptions,
-  TaskReport,
-  WaitOptions,
-  WaitResult,
-} from './manager.ts'
+export type { ManagerInput, OthersTask } from './manager.ts'
+export type { OutputOptions, TaskReport, WaitOptions, WaitResult } from './task-reader.ts'
 export type { NamedTools } from './tool-names.ts'
 export type { ManagerHooks, NewMessage, PluginEvent } from './hooks.ts'
 export type { Client } from './host/opencode.ts'

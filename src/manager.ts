@@ -8,9 +8,6 @@ import type { Worktree } from './work/agent/agent-work.ts'
 import { checkMonitor, type CommandRequest } from './work/command/command-launch.ts'
 import type { Surroundings } from './work/command/this-machine.ts'
 import type { NextRunOptions } from './launch/continuer.ts'
-import { receiptOf, type Receipt } from './parent/history.ts'
-import type { Hold } from './parent/held-ends.ts'
-import type { Reader } from './host/reader.ts'
 import { hooksOf, type ManagerHooks } from './hooks.ts'
 import { errorText, type Client } from './host/opencode.ts'
 import { Problems } from './setup/problems.ts'
@@ -19,10 +16,15 @@ import { buildRooms, realPorts, type Ports, type Rooms } from './rooms.ts'
 import type { Retry } from './work/agent/provider-backoff.ts'
 import type { StepListener, Story } from './timeline.ts'
 import type { BudgetUse } from './task/budget-use.ts'
-import { waitFor } from './task/wait-for.ts'
+import {
+  TaskReader,
+  type OutputOptions,
+  type TaskReport,
+  type WaitOptions,
+  type WaitResult,
+} from './task-reader.ts'
 import { NO_USAGE, type Applied, type Usage } from './task/state.ts'
-import { isEnded, type CommandTask, type EndedTask, type Task, type UnfinishedTask } from './task/task.ts'
-import type { ReportOptions, WorkReport } from './work/kind.ts'
+import type { CommandTask, EndedTask, Task } from './task/task.ts'
 import { ToolError, unknownTask } from './tool-error.ts'
 import type { NamedTools, ToolNames } from './tool-names.ts'
 
@@ -44,36 +46,6 @@ export interface ManagerInput {
   readonly options?: OptionsInput | undefined
 }
 
-export interface WaitOptions {
-  /** The longest wait in milliseconds; 0: no limit. */
-  readonly timeoutMs?: number | undefined
-  /** Ends the wait early. */
-  readonly signal?: AbortSignal | undefined
-  /**
-   * The tool call that returns the end to the parent's model; `readerOf` creates one. The notice of the end
-   * is held until OpenCode has stored this call. A completed call settles it; if the call failed, was aborted
-   * or never stored, the notice is sent. Without a reader, or with one in another session, a notice follows.
-   */
-  readonly reader?: Reader | undefined
-}
-
-/** Waits for the end first if `timeoutMs` is given. */
-export interface OutputOptions extends WaitOptions, ReportOptions {}
-
-/** Why a wait ended: the task has ended, the time limit has passed, or the signal was aborted. */
-export type WaitResult =
-  | { readonly type: 'ended'; readonly task: EndedTask }
-  | { readonly type: 'timedOut' | 'aborted'; readonly task: UnfinishedTask }
-
-export interface TaskReport extends WorkReport {
-  readonly task: Task
-  /**
-   * Belongs in the metadata that the tool returns. After a restart it proves that the end was read; otherwise
-   * the end is reported again. Empty if the task has not ended.
-   */
-  readonly receipt: Receipt
-}
-
 export type { OthersTask } from './parent/parent-tasks.ts'
 
 const SHELL_ENV_UNHEARD =
@@ -87,6 +59,7 @@ export class BackgroundManager {
   readonly commands: { readonly enabled: boolean; readonly timeoutMs: number }
   readonly #ports: Ports
   readonly #rooms: Rooms
+  readonly #reader: TaskReader
   readonly #hooks: ManagerHooks
   readonly #problems: Problems
   /** The promise of `follow`; `undefined` while it was not called. */
@@ -104,6 +77,7 @@ export class BackgroundManager {
     const { client, directory, name, serverUrl, tools } = input
     this.#ports = ports ?? realPorts(client, directory, name, options, serverUrl)
     this.#rooms = buildRooms(this.#ports, options, tools)
+    this.#reader = new TaskReader({ ...this.#rooms, clock: this.#ports.clock })
     this.toolNames = this.#rooms.names
     this.#problems = new Problems(this.#ports)
     for (const problem of problems) this.#problems.add(`option ${problem}`)
@@ -303,33 +277,16 @@ export class BackgroundManager {
   }
 
   /** Waits for the end of a task. Rejects with a `ToolError` for an unknown task. */
-  async waitForCompletion(taskID: string, options: WaitOptions = {}): Promise<WaitResult> {
-    const hold = this.#hold(taskID, options.reader)
-    try {
-      const result = await this.#wait(taskID, options)
-      if (result.type === 'ended') hold?.read(result.task)
-      return result
-    } finally {
-      hold?.release()
-    }
+  waitForCompletion(taskID: string, options: WaitOptions = {}): Promise<WaitResult> {
+    return this.#reader.waitForCompletion(taskID, options)
   }
 
   /**
    * Reads a task, after waiting for its end if `timeoutMs` is given. Rejects with a `ToolError` for an
    * unknown task, and with a `HostError` if its session cannot be read; its notice is then still owed.
    */
-  async output(taskID: string, options: OutputOptions = {}): Promise<TaskReport> {
-    const { timeoutMs, reader } = options
-    const hold = this.#hold(taskID, reader)
-    try {
-      if (timeoutMs !== undefined) await this.#waitToRead(taskID, options)
-      const task = this.#task(taskID)
-      const report = await this.#rooms.kindOf(task).report(task, options)
-      if (isEnded(task)) hold?.read(task)
-      return { task, ...report, receipt: receiptOf(task) }
-    } finally {
-      hold?.release()
-    }
+  output(taskID: string, options: OutputOptions = {}): Promise<TaskReport> {
+    return this.#reader.output(taskID, options)
   }
 
   /**
@@ -351,7 +308,7 @@ export class BackgroundManager {
    * @param options `check`: reports the result without writing
    */
   async apply(taskID: string, { check = false }: { readonly check?: boolean } = {}): Promise<Applied> {
-    const task = this.#task(taskID)
+    const task = this.#reader.task(taskID)
     try {
       return await (await this.#rooms.worktrees()).apply(task, check)
     } catch (error) {
@@ -461,36 +418,5 @@ export class BackgroundManager {
   async #follow(): Promise<void> {
     const { follow } = await import('./event-stream.ts')
     await follow(this.#rooms, this.#ports, this.#problems)
-  }
-
-  /** Throws a `ToolError` if there is no such task. */
-  #task(taskID: string): Task {
-    const task = this.#rooms.store.get(taskID)
-    if (!task) throw unknownTask(taskID)
-    return task
-  }
-
-  /** Holds the notice of a task's end; `undefined` if the reader is not in the parent session. */
-  #hold(taskID: string, reader: Reader | undefined): Hold | undefined {
-    const task = this.#task(taskID)
-    if (reader?.sessionID !== task.parentID) return undefined
-    return this.#rooms.parents.of(task.parentID).outbox.hold(task, reader)
-  }
-
-  async #wait(taskID: string, { timeoutMs = 0, signal }: WaitOptions): Promise<WaitResult> {
-    const { store } = this.#rooms
-    const { clock } = this.#ports
-    const task =
-      (await waitFor({ store, clock }, taskID, isEnded, { timeoutMs, signal })) ?? this.#task(taskID)
-    if (isEnded(task)) return { type: 'ended', task }
-    return { type: signal?.aborted ? 'aborted' : 'timedOut', task }
-  }
-
-  /** Waits for the end of a task, or until a person writes in the session whose tool call waits. */
-  async #waitToRead(taskID: string, options: OutputOptions): Promise<void> {
-    const { reader, signal } = options
-    const nextMessage = reader && this.#rooms.parents.of(reader.sessionID).nextMessage
-    const signals = [nextMessage, signal].flatMap((each) => each ?? [])
-    await this.#wait(taskID, { ...options, signal: AbortSignal.any(signals) })
   }
 }

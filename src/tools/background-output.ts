@@ -1,6 +1,6 @@
 /** The tool that reads a task: its result after the end, its activity before. */
 import * as z from 'zod/mini'
-import type { OutputOptions } from '../manager.ts'
+import type { OutputOptions } from '../task-reader.ts'
 import { readerOf } from '../host/reader.ts'
 import { statusNote } from './render/status-note.ts'
 import { PAGE } from './render/page-text.ts'

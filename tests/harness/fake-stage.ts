@@ -1,7 +1,8 @@
 /** The stage of race tests: the real manager over the fake host, on a clock that the test moves. */
 import type { Machine } from '../../src/work/command/this-machine.ts'
 import type { Owners } from '../../src/task/owner.ts'
-import { BackgroundManager, type OutputOptions, type TaskReport } from '../../src/manager.ts'
+import { BackgroundManager } from '../../src/manager.ts'
+import type { OutputOptions, TaskReport } from '../../src/task-reader.ts'
 import type { Client, Opencode } from '../../src/host/opencode.ts'
 import { isEnded, type Task } from '../../src/task/task.ts'
 import { FakeHost } from './fake-host.ts'

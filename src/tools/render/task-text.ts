@@ -1,6 +1,6 @@
 /** Renders the answer of a tool that reads a task. Pure. */
 import { formatCost, formatDuration, formatTokens, howToAnswer, incompleteText } from '../../text/format.ts'
-import type { TaskReport } from '../../manager.ts'
+import type { TaskReport } from '../../task-reader.ts'
 import { questionIn } from '../../text/question.ts'
 import { brief, nameForModel, sanitizeForModel } from '../../text/sanitize.ts'
 import { useText, type BudgetUse } from '../../task/budget-use.ts'
