@@ -2,7 +2,7 @@
 import { createOpencodeClient } from '@opencode-ai/sdk'
 import type { Plugin } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -164,6 +164,22 @@ test('a worker of an older version says which versions meet, and takes no job, w
     expect(old.output).toContain('drained')
   })
   expect(content).toBe('one\n')
+})
+
+test('of two workers of one name that start at the same moment, one is replaced and ends, and the other does the tasks', async () => {
+  await worker.end('SIGTERM')
+  const holder = join(state, 'twin', 'opencode-background', 'worker-processes', 'twin')
+  const twins = [start('twin')]
+  await expect.poll(() => existsSync(holder)).toBe(true)
+  // As if the second one had looked before the first one wrote that.
+  rmSync(holder)
+  twins.push(start('twin'))
+  const over = (): readonly boolean[] => twins.map(({ output }) => output.endsWith('worker: replaced\n'))
+  await expect.poll(over).toContain(true)
+  expect(await task('write by a twin')).toBe('one\n')
+  expect(over().filter(Boolean)).toHaveLength(1)
+  for (const twin of twins) await twin.end('SIGTERM')
+  worker = start('one')
 })
 
 test('SIGTERM drains a worker, and its process ends', async () => {
