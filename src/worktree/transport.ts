@@ -46,8 +46,13 @@ export async function send(
   transfer: Transfer,
   known: readonly string[],
 ): Promise<Sent> {
-  const bundle = await makeBundle(git, checkout, transfer, known)
-  return { commit: transfer.commit, ...(bundle && { bundle: bundle.bytes }) }
+  try {
+    const bundle = await makeBundle(git, checkout, transfer, known)
+    return { commit: transfer.commit, ...(bundle && { bundle: bundle.bytes }) }
+  } finally {
+    // The ref only names the commit in the bundle.
+    await git(checkout, ['update-ref', '-d', transferRef(transfer)])
+  }
 }
 
 /**

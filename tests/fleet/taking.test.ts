@@ -14,6 +14,7 @@ import { TaskStore } from '../../src/task/store.ts'
 import { HandWorker, stateOf, UNLIMITED, workerOf } from '../fleet-contract/fleet-under-test.ts'
 import { pendingTask } from '../harness/tasks.ts'
 import { ManualClock } from '../harness/manual-clock.ts'
+import { heldGit } from '../harness/trees.ts'
 
 const ID = 'bg_00000001'
 const JOB = `${ID}.1`
@@ -69,7 +70,6 @@ beforeEach(async () => {
   task = { ...waiting, status: 'starting' } as AgentTask
   store.add(task)
   stop = new AbortController()
-  mkdirSync(dirname(lock()), { recursive: true })
   outcome = undefined
   await begin(base, bundle)
 })
@@ -82,6 +82,7 @@ afterEach(() => {
 async function begin(base: string, bundle: string): Promise<void> {
   void runs.run(task, () => {}, stop.signal).then((end) => (outcome = end))
   await expect.poll(() => stateOf(fleet.launcher('me'), JOB)).toEqual({ type: 'waiting' })
+  mkdirSync(dirname(lock()), { recursive: true })
   writeFileSync(lock(), '')
   const worker = new HandWorker(fleet.claims, workerOf('one', { labels: [`project:${base}`] }))
   const claim = await worker.claim()
@@ -167,3 +168,25 @@ test.each(['the same process', 'the next one'])(
     expect(warnings.at(-1)).toContain('were taken late')
   },
 )
+
+test('the next run is offered, although the commits of the run before are taken while its code is packed', async () => {
+  stop.abort({ type: 'cancelled', by: 'parent' })
+  await retry(() => outcome !== undefined)
+  runs.endWasTold({ ...task, ...outcome, endedAt: 0 } as Task)
+  const held = heldGit()
+  const { PATH } = process.env
+  Object.assign(process.env, held.env)
+  try {
+    held.hold('bundle create')
+    void runs.run({ ...task, run: 2 }, () => {}, new AbortController().signal)
+    await expect.poll(() => held.isReached).toBe(true)
+    rmSync(lock())
+    await retry(async () => !(await isKept()))
+    held.release()
+    await expect.poll(() => stateOf(fleet.launcher('me'), `${ID}.2`)).toEqual({ type: 'waiting' })
+  } finally {
+    held.release()
+    Object.assign(process.env, { PATH })
+    held.close()
+  }
+})

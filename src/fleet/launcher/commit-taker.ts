@@ -94,8 +94,8 @@ export class CommitTaker {
     const end = endRef(task.id, task.run)
     if (changes.type === 'failed' && (await commitOf(git, checkout, end)) !== commit)
       throw new Error(changes.message)
-    for (const name of ['in', 'out'] as const)
-      await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name })])
+    // Not that of the way there, because the code of a later run may be packed now.
+    await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name: 'out' })])
     return changes
   }
 }
