@@ -60,6 +60,9 @@ export async function startModel(
     )
   })
 
+  // A request on a connection that is being closed fails, and OpenCode repeats it after 2 s (contract 1.6).
+  server.keepAliveTimeout = 0
+
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
