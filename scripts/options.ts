@@ -1,5 +1,5 @@
 /** Generates schema, table and declaration of the options from `src/config.ts`, for users and editors. */
-import { format } from 'prettier'
+import { format } from 'oxfmt'
 import * as z from 'zod'
 import { optionsSchema } from '../src/config.ts'
 import { meanings } from '../src/parse-options.ts'
@@ -11,11 +11,11 @@ export function optionsJSONSchema(): JSONSchema {
   return { title: 'Options of opencode-background', ...schemaOf(optionsSchema) }
 }
 
-/** Resolves with the table of docs/options.md, formatted by Prettier. */
+/** Resolves with the table of docs/options.md, formatted as the page. */
 export async function optionsTable(): Promise<string> {
   const rows = rowsOf(schemaOf(optionsSchema))
   const table = ['| option | default | meaning |', '| --- | --- | --- |', ...rows].join('\n')
-  return (await format(table, { parser: 'markdown' })).trim()
+  return (await format('options.md', table)).code.trim()
 }
 
 /** Returns the declaration of the options as callers write them, with a comment for each. */

@@ -44,7 +44,14 @@ export type MessagePart = {
   | { readonly type: 'file'; readonly url: string; readonly mime: string; readonly filename?: string }
   | {
       readonly type:
-        'agent' | 'compaction' | 'patch' | 'retry' | 'snapshot' | 'step-finish' | 'step-start' | 'subtask'
+        | 'agent'
+        | 'compaction'
+        | 'patch'
+        | 'retry'
+        | 'snapshot'
+        | 'step-finish'
+        | 'step-start'
+        | 'subtask'
     }
 )
 
