@@ -31,8 +31,8 @@ const CALL_LIMIT_MS = 15_000
 /**
  * Connects to OpenCode for one directory: each has its own sessions, statuses and events (contract 1.17).
  *
- * @param isInside whether this process is OpenCode, which would compress messages for itself (contract 15.35): that takes as long as
- * all the rest of a page
+ * @param isInside whether this process is OpenCode; messages are asked for uncompressed then, because compressing a page takes as long
+ * as making it (contract 15.35)
  */
 export function connect(
   given: Client,
@@ -237,11 +237,7 @@ export function connect(
       try {
         // The client's own method retries without saying so, and does not return when the stream ends (contract 16.3).
         const request = { url: '/event', query: { directory: at }, signal, parseAs: 'stream' }
-        // In Node, the abort does not end a request that was garbage-collected (seen).
-        const aborted = new Promise<never>((_, reject) => {
-          signal.addEventListener('abort', reject, { once: true })
-        })
-        const { data, error, response } = await Promise.race([raw.get(request), aborted])
+        const { data, error, response } = await unlessAborted(raw.get(request), signal)
         if (error !== undefined) throw refusal('event.subscribe', error, response)
         await readEvents(data as ReadableStream<Uint8Array>, onEvent, signal)
       } catch (error) {
@@ -275,4 +271,27 @@ export function connect(
  */
 function withoutNulls(agent: Agent): Agent {
   return Object.fromEntries(Object.entries(agent).filter(([, value]) => value !== null)) as Agent
+}
+
+/**
+ * Resolves or rejects as `answer` does, or rejects at the abort; the stream of an answer that comes after that is cancelled. In Node,
+ * the abort does not end a request that was garbage-collected (seen).
+ */
+async function unlessAborted(
+  answer: Promise<SdkResult<unknown>>,
+  signal: AbortSignal,
+): Promise<SdkResult<unknown>> {
+  let abort = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = reject
+  })
+  signal.addEventListener('abort', abort)
+  try {
+    return await Promise.race([answer, aborted])
+  } catch (error) {
+    answer.then(({ data }) => (data as ReadableStream | undefined)?.cancel()).catch(() => {})
+    throw error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
 }

@@ -36,7 +36,7 @@ interface End {
 
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 5000
-/** OpenCode never answers a request that comes in the moments before it listens: another one follows (contract 16.6). */
+/** OpenCode never answers a request that comes after it has bound its port and before it is ready (contract 16.6). */
 const CONFIRMED_WITHIN_MS = 5000
 /** Two missing heartbeats: OpenCode sends one every 10 s (contract 16.2). */
 const SILENT_MS = 25_000

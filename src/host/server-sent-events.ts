@@ -29,6 +29,7 @@ export async function readEvents(
       }
     }
   } finally {
+    signal.removeEventListener('abort', cancel)
     cancel()
   }
 }

@@ -10,13 +10,14 @@
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
 import { dependenciesOf, dependencyState } from '../task/dependency.ts'
-import { machineOf } from '../task/place.ts'
+import { fleetOf, machineOf } from '../task/place.ts'
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import type { TimelineWriter } from '../timeline.ts'
 import type { ToolErrorCode } from '../tool-error.ts'
 import type { Executor } from '../work/executor.ts'
 import type { KindOf } from '../work/kind.ts'
+import { brief } from '../text/sanitize.ts'
 import { resultsText, type Result, type Tree } from './results-text.ts'
 
 interface Ports {
@@ -32,6 +33,9 @@ type Awaited = Map<string, Result | undefined>
 
 /** The bytes of a command's output that are read as its result, of each stream. */
 const OUTPUT_BYTES = 16 * 1024
+
+/** Maximum characters of an error that names where changes are. */
+const ERROR_LENGTH = 320
 
 const UNANSWERABLE = 'was deleted before its question was answered'
 /** The text of a result whose session is gone. */
@@ -261,6 +265,7 @@ function placeOfChanges(task: Task | undefined): string | undefined {
     case 'committed':
       return `on ${worktree?.branch}`
     case 'failed': {
+      if (task && fleetOf(task)) return `not committed: ${brief(changes.message, ERROR_LENGTH)}`
       const machine = task && machineOf(task)
       return `not committed, in ${machine ? `${machine.directory} on ${machine.name}` : worktree?.root}`
     }

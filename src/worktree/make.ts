@@ -1,4 +1,4 @@
-/** Makes the directory of a worktree, also where an earlier call was killed half-way. The caller runs one call at a time for a checkout. */
+/** Makes the directory of a worktree, or completes one that a killed call has left half made. The caller runs one call at a time for a checkout. */
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'

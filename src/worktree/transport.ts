@@ -50,8 +50,8 @@ export async function send(
     const bundle = await makeBundle(git, checkout, transfer, known)
     return { commit: transfer.commit, ...(bundle && { bundle: bundle.bytes }) }
   } finally {
-    // The ref only names the commit in the bundle.
-    await git(checkout, ['update-ref', '-d', transferRef(transfer)])
+    // The ref only names the commit in the bundle. One that stays goes with the other refs of its task.
+    await git(checkout, ['update-ref', '-d', transferRef(transfer)]).catch(() => {})
   }
 }
 

@@ -153,7 +153,7 @@ test.each([[['clone']], [DISKS]] as const)(
     const { id, notice } = await fillAtWork(`commit to ${full.join(' ')}`, full, { text: 'it was done' })
     expect(notice).toContain('status="completed"')
     const { root = '' } =
-      /worker one keeps them: .*No space left on device; they are in (?<root>\S+)/.exec(notice)?.groups ?? {}
+      /worker one keeps them in (?<root>\S+): .*No space left on device/.exec(notice)?.groups ?? {}
     expect(root).toContain(host.trees)
     expect(readFileSync(join(root, 'half.txt'), 'utf8')).toBe('half\n')
     expect(() => onBranch(id, 'half.txt')).toThrow('fatal')

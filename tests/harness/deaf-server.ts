@@ -17,7 +17,7 @@ const server = require('node:net').createServer((socket) => {
 server.listen(Number(port), address)`
 
 /**
- * Resolves with what ends it, once it has `most` connections.
+ * Resolves once it holds `most` connections, with a function that ends it.
  *
  * @param url of the dead server, whose address it takes
  */

@@ -5,7 +5,7 @@ import { mkdirSync, statfsSync } from 'node:fs'
 const TRIES = 20
 
 export interface SmallDisk {
-  /** Has the disk be full but for this many bytes. */
+  /** Fills the disk up to this many free bytes. */
   fill(leftBytes?: number): void
   /** Gives the disk its size back. */
   free(): void
@@ -14,8 +14,8 @@ export interface SmallDisk {
 }
 
 /**
- * Mounts one at a directory, which is made if it does not exist. It takes only the memory of its files: a full disk is one whose size
- * is what they take.
+ * Mounts a small disk at a directory, which is made if it does not exist. The disk takes only the memory of its files: `fill` shrinks
+ * it to their size.
  */
 export function mountDisk(path: string, bytes: number): SmallDisk {
   mkdirSync(path, { recursive: true })

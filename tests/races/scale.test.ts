@@ -74,7 +74,7 @@ test(
     const some = await bytesAfter(50)
     const many = await bytesAfter(200)
     expect(many - begun).toBeLessThan(8192)
-    expect(many - some).toBeLessThan(512)
+    expect(many - some).toBeLessThan(320)
     // With its prompt of 3 KB, its place in the queue, and all that waits for its end.
     expect(many).toBeLessThan(24_576)
   },

@@ -81,8 +81,9 @@ export class CommitTaker {
   }
 
   /** Rejects with the reason. */
-  async #taken(task: FleetTask, code: Result['code'], worker = ''): Promise<Changes> {
-    if (code.type === 'kept') return { type: 'failed', message: `worker ${worker} keeps them: ${code.why}` }
+  async #taken(task: FleetTask, code: Result['code'], worker: string | undefined): Promise<Changes> {
+    if (code.type === 'kept')
+      return { type: 'failed', message: `worker ${worker ?? ''} keeps them ${code.why}` }
     const { checkout } = task.worktree
     const commit = code.type === 'none' ? await startOf(task) : code.commit
     if (code.type === 'committed') {
@@ -94,7 +95,7 @@ export class CommitTaker {
     const end = endRef(task.id, task.run)
     if (changes.type === 'failed' && (await commitOf(git, checkout, end)) !== commit)
       throw new Error(changes.message)
-    // Not that of the way there, because the code of a later run may be packed now.
+    // The ref `in` stays: git may be packing the code of a later run from it.
     await git(checkout, ['update-ref', '-d', transferRef({ id: task.id, name: 'out' })])
     return changes
   }

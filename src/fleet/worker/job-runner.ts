@@ -59,7 +59,7 @@ export interface JobRun extends RunningJob {
    * Rejects with a `GitError`.
    */
   checkpoint(): Promise<Checkpoint | undefined>
-  /** Removes what the job has left here, once the queue has its result, except changes that this does not have. Never rejects. */
+  /** Removes what the job has left here, once the queue has its result, except a tree with changes that the queue does not have. Never rejects. */
   drop(): Promise<void>
 }
 
@@ -231,7 +231,9 @@ export class JobRunner implements Runner {
     const stopCounting = timeline.subscribe((step, { id }) => {
       if (id === taskID && step.type === 'tool' && step.state !== 'running') due.calls += 1
     })
-    const result = this.#resultOf(begun).finally(() => {
+    /** The bundle that is being made: that of the end gets its ref after it. */
+    let packing: Promise<unknown> = Promise.resolve()
+    const result = this.#resultOf(begun, () => packing).finally(() => {
       stopCounting()
       this.#gates.delete(now().sessionID)
     })
@@ -278,9 +280,12 @@ export class JobRunner implements Runner {
         due.at = systemClock.monotonic()
         due.calls = 0
         const commit = await filesOf(git, worktree, taskID)
-        if (commit === due.commit) return undefined
+        // The end, which may have come meanwhile, has all of it.
+        if (commit === due.commit || !isActive(now())) return undefined
         due.commit = commit
-        const bundle = await makeBundle(git, checkout, { id: jobTaskID, name: 'out', commit }, [base])
+        const made = makeBundle(git, checkout, { id: jobTaskID, name: 'out', commit }, [base])
+        packing = made.catch(() => {})
+        const bundle = await made
         return bundle && checkpointOf({ commit, bundle: base64(bundle.bytes) })
       },
       drop: async () => {
@@ -299,7 +304,7 @@ export class JobRunner implements Runner {
     }
   }
 
-  async #resultOf({ taskID, jobTaskID, base }: Begun): Promise<Result> {
+  async #resultOf({ taskID, jobTaskID, base }: Begun, packing: () => Promise<unknown>): Promise<Result> {
     const { kindOf, parents, store } = this.#host.rooms
     const ended = await waitFor({ store, clock: systemClock }, taskID, isEnded)
     if (!ended || !isEnded(ended)) throw new Error(`${taskID} was removed`)
@@ -308,6 +313,7 @@ export class JobRunner implements Runner {
     const report = await kindOf(ended)
       .report(ended, {})
       .catch(() => undefined)
+    await packing()
     return resultOf({
       outcome: outcomeOf(ended),
       text: report?.transcript?.text ?? '',
@@ -325,7 +331,7 @@ export class JobRunner implements Runner {
     const { checkout, git } = this.#host
     const kept = (why: string): Result['code'] => ({
       type: 'kept',
-      why: `${why}; they are in ${worktree?.root}`,
+      why: `in ${worktree?.root}: ${why}`,
     })
     if (changes?.type === 'failed') return kept(changes.message)
     if (changes?.type !== 'committed') return { type: 'none' }

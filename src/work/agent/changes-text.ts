@@ -9,7 +9,9 @@ const PATHS_LENGTH = 70
 /** Maximum characters of the list of files that the branch lacks. */
 const LEFT_LENGTH = 60
 /** Maximum characters of an error. */
-const ERROR_LENGTH = 250
+const ERROR_LENGTH = 200
+/** Maximum characters of an error that begins with the place of the changes. */
+const PLACE_ERROR_LENGTH = 320
 
 /** Returns where an agent works, as a part of a sentence. */
 export function whereText(place: Place): string {
@@ -45,11 +47,11 @@ export function changesLines({ root, branch }: Worktree, changes: Changes, place
     case 'kept':
       return [`Its branch has no change. Its worktree ${root} was kept: ${brief(changes.why, ERROR_LENGTH)}.`]
     case 'failed': {
-      const error = brief(changes.message, ERROR_LENGTH)
       // Its worker is not known here: the error names the place.
-      if (place?.type === 'fleet') return [`Its changes are not on its branch: ${error}`]
+      if (place?.type === 'fleet')
+        return [`Its changes are not on its branch: ${brief(changes.message, PLACE_ERROR_LENGTH)}`]
       const where = place ? `${place.directory} on ${place.name}` : root
-      return [`Its changes are in ${where}, but not on its branch: ${error}`]
+      return [`Its changes are in ${where}, but not on its branch: ${brief(changes.message, ERROR_LENGTH)}`]
     }
     case 'removed':
       return [`Its branch was removed; \`git branch ${branch} ${changes.commit}\` restores it.`]

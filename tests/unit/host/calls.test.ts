@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { expect, test } from 'vitest'
 import { connect } from '../../../src/host/calls.ts'
 import type { Client } from '../../../src/host/opencode.ts'
@@ -166,4 +167,27 @@ test('an event stream ends at its abort, also where the request never does', asy
   const stream = connect(deaf, '/project', new ManualClock()).events(() => {}, over.signal)
   over.abort()
   await expect(stream).resolves.toBeUndefined()
+})
+
+test('an event stream that is answered after its abort is cancelled', async () => {
+  let answer: (result: object) => void = () => {}
+  const late = { _client: { get: () => new Promise((resolve) => (answer = resolve)) } } as unknown as Client
+  const over = new AbortController()
+  const stream = connect(late, '/project', new ManualClock()).events(() => {}, over.signal)
+  over.abort()
+  await stream
+  const wasCancelled = new Promise<void>((cancel) => {
+    answer({ data: new ReadableStream({ cancel: () => cancel() }) })
+  })
+  await expect(wasCancelled).resolves.toBeUndefined()
+})
+
+test('an event stream that ends leaves no listener at its signal', async () => {
+  const data = new ReadableStream({ start: (controller) => controller.close() })
+  const brief = { _client: { get: () => Promise.resolve({ data }) } } as unknown as Client
+  const { signal } = new AbortController()
+  const stream = connect(brief, '/project', new ManualClock()).events(() => {}, signal)
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+  await stream
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0)
 })

@@ -93,6 +93,14 @@ test('changes without a commit that are on another machine are named with that',
   expect(event?.worktree?.notes).toEqual(['it lacks the changes of bg_1, not committed, in /there on big'])
 })
 
+test('changes without a commit at a worker of the fleet are named with the place in their error', async () => {
+  const place = { type: 'fleet', labels: [] } as const
+  const message = 'worker one keeps them in /there: disk full'
+  const task = { ...ended('bg_1', { type: 'failed', message }), place } as Task
+  const event = await released(INFO, task)
+  expect(event?.worktree?.notes).toEqual([`it lacks the changes of bg_1, not committed: ${message}`])
+})
+
 test('a follower without a worktree reads on which branch the changes of a task are', async () => {
   const event = await released({}, ended('bg_1', COMMITTED))
   expect(event).not.toHaveProperty('worktree')

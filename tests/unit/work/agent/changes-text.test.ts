@@ -61,6 +61,14 @@ test('the lines about an end name the branch, the numbers, the first paths and t
   expect(changesLines(worktree, { type: 'none' })).toEqual(['It changed no file; its worktree was removed.'])
 })
 
+test('the line about changes that a worker keeps names its directory, however long the error is', () => {
+  const message = `worker one keeps them in /srv/${'trees/'.repeat(20)}bg_1: ${'cannot lock ref '.repeat(20)}`
+  const [line = ''] = changesLines(worktree, { type: 'failed', message }, { type: 'fleet', labels: [] })
+  expect(line).toContain(`worker one keeps them in /srv/${'trees/'.repeat(20)}bg_1: cannot lock ref`)
+  expect(line).not.toContain(worktree.root)
+  expect(line.length).toBeLessThan(400)
+})
+
 test('the lines about a worktree say what of the checkout went along', () => {
   expect(worktreeLines(worktree)[1]).toContain('from HEAD aaaaaaa and your 3 changed, 1 new files')
   const without = { ...worktree, base: { ...worktree.base, commit: worktree.base.head } }
