@@ -1,4 +1,4 @@
-/** What observes OpenCode's events, by their type. */
+/** The functions that receive OpenCode's events, by the type of event. */
 import type { Event } from './opencode.ts'
 
 /** The observer of each event type. Synchronous; for a session that is not ours, it costs a lookup or two. */

@@ -324,7 +324,7 @@ export class AgentRun {
     return this.#isOfOnePrompt ? this.#fold.transcript() : undefined
   }
 
-  /** What is known besides the messages. */
+  /** The state of the run that decides together with its messages. */
   get #known(): KnownRun {
     return {
       task: this.#task,

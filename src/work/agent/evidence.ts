@@ -25,7 +25,7 @@ export interface Finding {
  */
 export type PromptTurn = 'unsent' | 'sent' | 'unsure' | 'cutOff'
 
-/** What is known of a run besides its messages. */
+/** The state of a run that decides, together with its messages, how it has ended. */
 export interface KnownRun {
   readonly task: AgentTask
   readonly turn: PromptTurn
