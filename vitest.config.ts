@@ -28,7 +28,7 @@ const HEAVY = [
   'e2e/tmux',
   'e2e/outside',
   'races/histories',
-  'races/scale',
+  'costs/',
 ]
 
 class HeavyFirst extends BaseSequencer {
@@ -77,13 +77,11 @@ const TERMINAL = ['tests/tui/**/*.test.ts', ...e2e('tmux')]
 /** Faults of OpenCode, of processes and of users, what people ran into, and many tasks: `npm run test:faults`. */
 const FAULTS = ['tests/faults/**/*.test.ts', ...e2e('library-rows', 'newuser-*', 'reports', 'soak', 'twenty')]
 
-/** Race tests that replace modules, measure the memory of their process, or count the steps of modules that they load. */
-const ALONE = ['found', 'histories', 'ids', 'linear', 'scale'].map((name) => `tests/races/${name}.test.ts`)
-
 const fast = [
   { name: 'unit', include: ['tests/unit/**/*.test.ts'], exclude: PLACES },
-  { name: 'races', include: ['tests/races/**/*.test.ts'], exclude: ALONE },
-  { name: 'races-alone', include: ALONE, isolate: true },
+  { name: 'races', include: ['tests/races/**/*.test.ts'] },
+  // These measure the memory of their process, or count the steps of the modules that they load.
+  { name: 'costs', include: ['tests/costs/**/*.test.ts'], isolate: true },
 ].map((project) => ({
   test: {
     ...shared,
@@ -111,8 +109,8 @@ const PLUGIN = 'tests/harness/plugin.ts'
 
 /** Tests with real processes. */
 const real = [
-  // Helpers of these two register hooks when a file imports them.
-  { name: 'process', include: ['tests/command/**/*.test.ts'], isolate: true },
+  { name: 'process', include: ['tests/command/**/*.test.ts'] },
+  // A helper of these registers hooks when a file imports it.
   {
     name: 'worktree',
     include: ['tests/worktree/**/*.test.ts', ...WORKTREES],
@@ -129,11 +127,12 @@ const real = [
   },
   { name: 'commands', include: COMMANDS, globalSetup: [PLUGIN] },
   { name: 'faults', include: FAULTS, exclude: COMMANDS, globalSetup: [PLUGIN] },
+  { name: 'machines', include: PLACES, globalSetup: [PLUGIN] },
   { name: 'tui', include: TERMINAL, globalSetup: [PLUGIN, 'tests/harness/packed.ts'] },
   // On a real PostgreSQL, in namespaces of the network.
   {
     name: 'fleet',
-    include: ['tests/fleet/**/*.test.ts', ...PLACES],
+    include: ['tests/fleet/**/*.test.ts'],
     globalSetup: [PLUGIN],
     maxWorkers: 2,
     sequence: { groupOrder: 3 },

@@ -1,7 +1,7 @@
 /**
  * Plays histories with new seeds until the time is over: `npm run fuzz [-- --minutes N]`, or one seed again:
  * `npm run fuzz -- --seed N`; with `--outside`, for a manager in another process than OpenCode; with `--worktrees`, those of
- * worktrees on real git, `--runs N` of a seed. Prints each failure with its seed and its shrunk history, which then becomes a
+ * worktrees on real git; `--runs N` histories of a seed. Prints each failure with its seed and its shrunk history, which then becomes a
  * case of `races/found.test.ts`. After a failure it continues, and exits with 1.
  */
 import { spawnSync } from 'node:child_process'
@@ -17,14 +17,14 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string' },
-    runs: { type: 'string', default: String(WORKTREE_HISTORIES_PER_SEED) },
+    runs: { type: 'string' },
     outside: { type: 'boolean', default: false },
     worktrees: { type: 'boolean', default: false },
   },
 })
 
-function numberAbove0(name: 'minutes' | 'runs' | 'seed'): number {
-  const value = Number(values[name])
+function numberAbove0(name: 'minutes' | 'runs' | 'seed', otherwise?: number): number {
+  const value = Number(values[name] ?? otherwise)
   if (value > 0) return value
   throw new Error(`--${name}: expected a number above 0, got "${values[name]}"`)
 }
@@ -35,12 +35,10 @@ let failures = 0
 /** Plays them by Vitest, which isolates git from the developer's configuration, and imports lazy modules at once. */
 function play(seed: number): void {
   const where = values.outside ? 'outside' : 'inside'
-  const [runs, args] = values.worktrees
-    ? [numberAbove0('runs'), ['--project', 'worktree', 'tests/worktree/histories.test.ts']]
-    : [
-        HISTORIES_PER_SEED,
-        ['--project', 'races-alone', 'tests/races/histories.test.ts', '-t', `histories ${where}`],
-      ]
+  const runs = numberAbove0('runs', values.worktrees ? WORKTREE_HISTORIES_PER_SEED : HISTORIES_PER_SEED)
+  const args = values.worktrees
+    ? ['--project', 'worktree', 'tests/worktree/histories.test.ts']
+    : ['--project', 'races', 'tests/races/histories.test.ts', '-t', `histories ${where}`]
   const env = {
     ...process.env,
     ...(values.worktrees

@@ -2,7 +2,6 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import {
   attach,
@@ -13,21 +12,14 @@ import {
 } from '../../src/work/command/process.ts'
 import { OutputMatcher } from '../../src/work/command/output-match.ts'
 import { processStat, systemOwners } from '../../src/task/owner.ts'
+import { endAfterTest } from '../harness/left.ts'
 
 const GRACE_MS = 300
-
-const started: CommandProcess[] = []
-const directories: string[] = []
-
-afterEach(() => {
-  for (const process of started.splice(0)) process.killNow()
-  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
-})
 
 /** Creates a temporary directory. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'command-'))
-  directories.push(directory)
+  endAfterTest(() => rmSync(directory, { recursive: true, force: true }))
   return directory
 }
 
@@ -48,14 +40,14 @@ export function run(command: string, changes: Partial<StartOptions> = {}): Comma
   const belonging = { owner: systemOwners('tests', cwd).self, timeoutMs: 0 }
   const own = { command, shell: '/bin/sh', cwd, env, directory, belonging }
   const child = start({ ...settings, ...own, ...changes })
-  started.push(child)
+  endAfterTest(() => child.killNow())
   return {
     process: child,
     directory,
     attach(other) {
       const { pid, key } = child
       const attached = attach({ ...settings, pid, key, directory, ...other })
-      started.push(attached)
+      endAfterTest(() => attached.killNow())
       return attached
     },
   }

@@ -119,15 +119,17 @@ describe('a script', () => {
   })
 
   test('an answer that is cut off arrives in part, and OpenCode retries it', async () => {
-    const replies: Reply[] = [{ text: 'half an answer', cut: true }]
-    model.script = () => replies.shift() ?? { text: 'a whole answer' }
     const { id } = await opencode.createSession()
-    await opencode.prompt(id, 'Hello')
-    await opencode.events.waitFor(
+    // OpenCode drops a text that it has not read before the end of the connection.
+    const isRead = opencode.events.waitFor(
       ({ type, properties }) =>
         type === 'message.part.delta' && properties.sessionID === id && properties.delta.startsWith('half'),
       { description: 'the first half' },
     )
+    const replies: Reply[] = [{ text: 'half an answer', cut: isRead.then(() => undefined) }]
+    model.script = () => replies.shift() ?? { text: 'a whole answer' }
+    await opencode.prompt(id, 'Hello')
+    await isRead
     await opencode.events.waitFor(
       ({ type, properties }) =>
         type === 'session.status' && properties.sessionID === id && properties.status.type === 'retry',

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, expect, test } from 'vitest'
 import { parseOptions } from '../../src/config.ts'
@@ -76,6 +77,18 @@ test('the package holds the bundle, its types and the texts, and depends on noth
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as object
   expect(manifest).not.toHaveProperty('dependencies')
 })
+
+test.each(['check:publint', 'check:attw'])(
+  '`npm run %s` finds nothing wrong with the package',
+  async (script) => {
+    const root = fileURLToPath(new URL('../..', import.meta.url))
+    const complaints = await run('npm', ['run', '--silent', script, '--', tarball], { cwd: root }).then(
+      () => '',
+      ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`,
+    )
+    expect(complaints).toBe('')
+  },
+)
 
 test('an install from the tarball brings the command without a warning, and it serves MCP', async () => {
   const project = mkdtempSync(join(tmpdir(), 'opencode-install-'))

@@ -126,6 +126,8 @@ await Promise.all([
 /** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000
 const A_WHILE_MS = 60_000
+/** The time in which aborted work ends, and what waited for it begins. */
+const STOP_MS = 5000
 
 /**
  * Creates a stage whose children wait for `answer`; the parent's model answers `Noted.` to everything.
@@ -209,6 +211,11 @@ export function createFakeStage(
     const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
     // A manager that follows the event stream watches whether it is silent.
     const timers = isAtWork() ? 0 : timersOfAll() - (isOutside ? living.size : 0)
+    // What a test leaves at work would make steps for all of the time that follows.
+    for (let stops = 0; isAtWork() && stops < 5; stops += 1) {
+      host.abortAll()
+      await clock.advance(STOP_MS)
+    }
     await clock.advance(LONG_MS)
     const calls = host.calls.length
     await clock.advance(A_WHILE_MS)

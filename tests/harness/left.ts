@@ -1,17 +1,23 @@
 /**
- * Registers checks for objects that must not outlive a test. `tests/harness/leaks.ts` runs them after each
- * test, and fails it when one reports a leak.
+ * Registers checks for objects that must not outlive a test, and how to end others. `tests/harness/leaks.ts` runs them after
+ * each test, and fails it when a check reports a leak.
  */
 
 /** Resolves with the leaks, in words. */
 type Look = () => readonly string[] | Promise<readonly string[]>
 
+const ends: (() => void)[] = []
 const afterThisTest = new Set<Look>()
 const afterEachTest = new Set<Look>()
 
 /** Registers a check that runs once, at the end of this test. */
 export function lookAfterTest(look: Look): void {
   afterThisTest.add(look)
+}
+
+/** Ends what this test has started, before its leaks are looked for; the last started is ended first. */
+export function endAfterTest(end: () => void): void {
+  ends.push(end)
 }
 
 /** Registers a check that runs after each test, until the returned function is called. */
@@ -22,6 +28,7 @@ export function lookAfterEachTest(look: Look): () => void {
 
 /** Resolves with all leaks of the test that has just ended. */
 export async function leftOfTest(): Promise<string[]> {
+  for (const end of ends.splice(0).toReversed()) end()
   const looks = [...afterThisTest, ...afterEachTest]
   afterThisTest.clear()
   const left: string[] = []

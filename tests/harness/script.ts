@@ -35,7 +35,10 @@ export interface Reply {
   readonly promptTokens?: number
   /** US dollars of the answer, on the fake host alone: OpenCode itself computes them of its prices. */
   readonly cost?: number
-  /** Sends the text, then closes the connection without a finish reason. */
+  /**
+   * Sends the text, then closes the connection without a finish reason: at the given moment, or soon (`true`), when a busy
+   * OpenCode may not have read the text yet.
+   */
   readonly cut?: boolean | Promise<void>
 }
 

@@ -125,7 +125,7 @@ test('a task goes on after its instance has ended as by a change of the configur
 })
 
 test('a kill at any moment around the first message loses no task, and tells each end once', async () => {
-  for (let moment = 0; moment <= 900; moment += moment < 30 || moment > 500 ? 4 : 30) {
+  for (let moment = 0; moment <= 900; moment += moment < 30 || moment > 500 ? 6 : 30) {
     const stage = createFakeStage(CONTINUE)
     const { clock, host, parentID, notices } = stage
     const { id, sessionID } = await stage.launch('work')
@@ -154,7 +154,7 @@ test('a kill at any moment around the first message loses no task, and tells eac
 })
 
 test('of two processes that find a task at the same moment, one continues it', async () => {
-  for (let seed = 0; seed < 160; seed += 1) {
+  for (let seed = 0; seed < 80; seed += 1) {
     const stage = createFakeStage(CONTINUE)
     const { clock, host, parentID } = stage
     host.script = ({ messages }) =>
@@ -196,7 +196,7 @@ test('of two processes that find a task at the same moment, one continues it', a
 
 test('of two processes that find a task and its follower, none starts the follower without the result', async () => {
   let apart = 0
-  for (let seed = 0; seed < 160; seed += 1) {
+  for (let seed = 0; seed < 80; seed += 1) {
     const stage = createFakeStage(CONTINUE)
     const { clock, host, parentID } = stage
     const first = await stage.launch('work')

@@ -9,7 +9,7 @@ import { expect, test } from 'vitest'
 import { describeFailure, playHistories } from './histories/property.ts'
 
 const SEED = Number(process.env['HISTORIES_SEED'] ?? 20261121)
-const HISTORIES = Number(process.env['HISTORIES'] ?? 100)
+const HISTORIES = Number(process.env['HISTORIES'] ?? 60)
 
 for (const where of ['inside', 'outside'] as const) {
   test(`in random histories ${where} of OpenCode each run ends once, and each end is reported once`, async () => {

@@ -46,10 +46,11 @@ test('the last notice reports the usage of all tasks over all their runs', async
 })
 
 test('a message of many notices is read as a whole, even if the next step begins while it is stored', async () => {
-  const names = Array.from({ length: 60 }, (_, index) => `task ${index}`)
+  // OpenCode stores 40 parts without a pause.
+  const names = Array.from({ length: 45 }, (_, index) => `task ${index}`)
   const readAt = async (afterMs: number): Promise<readonly number[]> => {
     const { clock, host, parentID, launch, answer } = createFakeStage({
-      concurrency: { total: 60, providers: {} },
+      concurrency: { total: 45, providers: {} },
     })
     for (const name of names) await launch(name)
     await clock.advance(1000)
@@ -67,7 +68,7 @@ test('a message of many notices is read as a whole, even if the next step begins
       return sessionID === parentID && told ? [told.length] : []
     })
   }
-  for (let afterMs = 0; afterMs < 30; afterMs += 1) expect(await readAt(afterMs)).toEqual([61])
+  for (let afterMs = 0; afterMs < 30; afterMs += 1) expect(await readAt(afterMs)).toEqual([46])
 })
 
 test('one message gathers a stream of ends, for at most ten debounce times', async () => {
