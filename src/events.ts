@@ -10,7 +10,7 @@ import type { TaskRecords } from './task/records.ts'
 import type { StoreListener, TaskStore } from './task/store.ts'
 import type { Timeline } from './timeline.ts'
 import type { AgentRunner } from './work/agent/agent-runner.ts'
-import type { Permissions } from './work/agent/permissions.ts'
+import type { PermissionRequests } from './work/agent/permission-requests.ts'
 import type { ProviderBackoff } from './work/agent/provider-backoff.ts'
 import type { Executor } from './work/executor.ts'
 import type { KindOf } from './work/kind.ts'
@@ -27,7 +27,7 @@ interface ObservingRooms {
   readonly kindOf: KindOf
   readonly order: Order
   readonly parents: Parents
-  readonly permissions: Permissions
+  readonly permissions: PermissionRequests
   readonly records: TaskRecords
   readonly requests: Requests
   readonly store: TaskStore

@@ -6,7 +6,7 @@ import { sessionDeleted, sessionUpdated } from './events.ts'
 import { readBack } from './host/read-back.ts'
 import { isPersonal } from './host/message.ts'
 import { errorText, type HostError, type Message, type StoredMessage } from './host/opencode.ts'
-import type { Gate } from './parent/wake-gate.ts'
+import type { QuietGate } from './parent/quiet-gate.ts'
 import type { Parent } from './parent/parent.ts'
 import type { Ports, Rooms } from './rooms.ts'
 
@@ -83,7 +83,7 @@ export class MissedEvents {
 }
 
 /** Passes the newest messages of a parent to its gate, as the events since the newest message of a person would. */
-function observeHistory(gate: Gate, messages: readonly StoredMessage[], isBusy: boolean): void {
+function observeHistory(gate: QuietGate, messages: readonly StoredMessage[], isBusy: boolean): void {
   // Events since the gap show a later turn.
   const isCurrent = gate.turn === 'busy' || gate.turn === 'retrying' || gate.turn === 'idle'
   const index = messages.findLastIndex(({ info, parts }) => info.role === 'user' && parts.some(isPersonal))

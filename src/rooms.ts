@@ -14,7 +14,7 @@ import { isRun } from './host/invocation.ts'
 import { hostLog, type Log } from './host/log.ts'
 import { errorText, type Client, type Opencode } from './host/opencode.ts'
 import type { MachineRuns } from './machines/machine-runs.ts'
-import { cancelSoon } from './parent/cancel-on-interrupt.ts'
+import { cancelTasksSoon } from './parent/task-cancellation.ts'
 import { Parents } from './parent/parents.ts'
 import type { Server } from './panes.ts'
 import { Recovery } from './restart/recovery.ts'
@@ -29,7 +29,7 @@ import type { FleetRuns, OpenJobs } from './fleet/launcher/fleet-runs.ts'
 import { agentLaunch, ANYWHERE } from './work/agent/agent-launch.ts'
 import { Catalogue } from './work/agent/catalogue.ts'
 import { commandLaunch } from './work/command/command-launch.ts'
-import { Permissions } from './work/agent/permissions.ts'
+import { PermissionRequests } from './work/agent/permission-requests.ts'
 import { ProviderBackoff } from './work/agent/provider-backoff.ts'
 import type { KindOf, WorkKinds } from './work/kind.ts'
 import { traitsOf } from './work/kinds.ts'
@@ -223,7 +223,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
   const kindOf: KindOf = (task) => (fleetOf(task) ? atFleet : kinds[task.kind])
   const executor = new Executor({ clock, store, kindOf, disposal: disposal.signal })
   const backoff = new ProviderBackoff({ clock, store, queue, timeline })
-  const permissions = new Permissions({ ...host, statuses }, options)
+  const permissions = new PermissionRequests({ ...host, statuses }, options)
   const cancelByUser = (taskID: string): Promise<unknown> => executor.cancel(taskID, 'user')
   const parents = new Parents(
     {
@@ -239,7 +239,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
       cancel: cancelByUser,
       onInterrupt: ({ tasks }, instanceEnd) => {
         const end = AbortSignal.any([disposal.signal, instanceEnd])
-        if (options.onInterrupt === 'cancel') cancelSoon(tasks, clock, end, cancelByUser)
+        if (options.onInterrupt === 'cancel') cancelTasksSoon(tasks, clock, end, cancelByUser)
       },
     },
     {

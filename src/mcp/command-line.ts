@@ -2,7 +2,7 @@
 import { FLAG, parsedLine, realDirectory, TEXT, TEXTS, wholeNumber } from '../command-line.ts'
 import type { OptionsInput } from '../config.ts'
 import { serverURL } from '../host/server-address.ts'
-import { readRules, type Rule } from './permissions.ts'
+import { readRules, type Rule } from './permission-rules.ts'
 
 export const HELP = `opencode-background mcp: background commands for any MCP client, over stdio
 

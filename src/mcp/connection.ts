@@ -17,7 +17,7 @@ import {
 import * as z from 'zod/mini'
 import { escapeControls } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
-import { judge, type Rule } from './permissions.ts'
+import { judge, type Rule } from './permission-rules.ts'
 import { Roots } from './roots.ts'
 import type { McpCaller } from './workplace.ts'
 

@@ -1,7 +1,7 @@
 /** A manager and the session in which a client launches. A server has a workplace for commands, and may have one for agents. */
 import type { Task } from '../task/task.ts'
 import type { Caller, ToolPorts } from '../tools/tool-ports.ts'
-import type { Rule } from './permissions.ts'
+import type { Rule } from './permission-rules.ts'
 import type { Roots } from './roots.ts'
 
 export interface Workplace extends ToolPorts {

@@ -9,7 +9,7 @@ import {
   type FirstStep,
   type NoticeMessage,
 } from './delivery.ts'
-import type { Admission } from './wake-gate.ts'
+import type { Admission } from './quiet-gate.ts'
 import { noticeKey, type Notice } from './notice.ts'
 
 interface Ports extends Omit<DeliveryPorts, 'gate'> {

@@ -20,7 +20,7 @@ import {
   type TextPart,
 } from '../host/opencode.ts'
 import { readBack } from '../host/read-back.ts'
-import type { Gate } from './wake-gate.ts'
+import type { QuietGate } from './quiet-gate.ts'
 import { ReceptionTracker } from './reception.ts'
 
 export interface NoticeMessage {
@@ -43,7 +43,7 @@ export interface DeliveryPorts {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
-  readonly gate: Pick<Gate, 'admission'>
+  readonly gate: Pick<QuietGate, 'admission'>
 }
 
 export interface DeliveryListeners {

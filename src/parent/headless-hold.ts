@@ -10,13 +10,13 @@ import type { Clock } from '../clock.ts'
 import type { Session } from '../host/opencode.ts'
 import { dependenciesOf } from '../task/dependency.ts'
 import type { Task } from '../task/task.ts'
-import type { Gate } from './wake-gate.ts'
+import type { QuietGate } from './quiet-gate.ts'
 import type { Outbox } from './outbox.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 
 interface Ports {
   readonly clock: Clock
-  readonly gate: Gate
+  readonly gate: QuietGate
   readonly tasks: ParentTasks
   readonly outbox: Outbox
   /** Whether a task may never end, such as a server. */

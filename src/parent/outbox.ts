@@ -18,7 +18,7 @@ import type { StoreEvent } from '../task/store.ts'
 import { isEnded, type EndedTask, type Task } from '../task/task.ts'
 import { Deliveries } from './deliveries.ts'
 import type { DeliveryEnd, NoticeMessage } from './delivery.ts'
-import type { Admission, Gate } from './wake-gate.ts'
+import type { Admission, QuietGate } from './quiet-gate.ts'
 import { HeldEnds, type Hold } from './held-ends.ts'
 import type { History } from './history.ts'
 import { NoticeBatch, type NotifyOptions } from './notice-batch.ts'
@@ -36,7 +36,7 @@ import type { ReadingPorts } from './reading.ts'
 
 export interface OutboxPorts extends ReadingPorts {
   readonly log: Log
-  readonly gate: Gate
+  readonly gate: QuietGate
   readonly tasks: ParentTasks
   readonly timeline: TimelineWriter
   /** Whether a task has given its last answer, so that its end follows. */

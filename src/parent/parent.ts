@@ -11,7 +11,7 @@
  */
 import type { StoreEvent, TaskStore } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
-import { Gate, type GateChange } from './wake-gate.ts'
+import { QuietGate, type GateChange } from './quiet-gate.ts'
 import { HeadlessHold, type NamedByClient } from './headless-hold.ts'
 import type { NotifyOptions } from './notice-batch.ts'
 import { Outbox, type OutboxPorts } from './outbox.ts'
@@ -39,7 +39,7 @@ export const NEW_MS = 10_000
 export class Parent {
   readonly id: string
   readonly tasks: ParentTasks
-  readonly gate: Gate
+  readonly gate: QuietGate
   readonly outbox: Outbox
   readonly hold: HeadlessHold
   /** When this process saw the session being created, on the monotonic clock. */
@@ -68,7 +68,7 @@ export class Parent {
     this.createdAt = createdAt
     this.#disposal = ports.disposal
     this.tasks = new ParentTasks(ports.store)
-    this.gate = new Gate(ports.opencode, id, (change) => {
+    this.gate = new QuietGate(ports.opencode, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
       else this.hold.release()
       onGateChange(change)

@@ -1,7 +1,7 @@
 /** Maps each session that launches tasks to its `Parent`. No other class adds or removes parents. */
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
-import type { GateChange } from './wake-gate.ts'
+import type { GateChange } from './quiet-gate.ts'
 import { NEW_MS, Parent, type ParentOptions, type ParentPorts } from './parent.ts'
 
 interface Ports extends ParentPorts {

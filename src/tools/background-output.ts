@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import type { OutputOptions } from '../task-reader.ts'
 import { readerOf } from '../host/reader.ts'
-import { statusNote } from './render/status-note.ts'
+import { statusNote } from './render/task-status.ts'
 import { PAGE } from './render/page-text.ts'
 import type { StoryAnswer } from './render/story-text.ts'
 import type { TaskAnswer, Wanted } from './render/task-text.ts'

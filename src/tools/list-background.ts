@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { STATUSES, type Group } from '../task/status.ts'
 import { isEnded, type Task } from '../task/task.ts'
 import type { TaskList } from './render/list-text.ts'
-import { statusNote } from './render/status-note.ts'
+import { statusNote } from './render/task-status.ts'
 import { described, type Tool } from './tool.ts'
 import type { ToolPorts } from './tool-ports.ts'
 

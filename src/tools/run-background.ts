@@ -6,7 +6,7 @@ import type { BackgroundManager } from '../manager.ts'
 import { brief } from '../text/sanitize.ts'
 import { ToolError } from '../tool-error.ts'
 import type { StartedCommand } from './render/started-text.ts'
-import { statusNote } from './render/status-note.ts'
+import { statusNote } from './render/task-status.ts'
 import { described, MILLISECONDS, type Tool } from './tool.ts'
 import type { Caller, ToolPorts } from './tool-ports.ts'
 

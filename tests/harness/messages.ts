@@ -1,6 +1,6 @@
 /** Builds stored messages of a session, as the host returns them, from short descriptions. */
 import type { Message, Part, StoredMessage } from '../../src/host/opencode.ts'
-import { RunFold } from '../../src/work/agent/run-fold.ts'
+import { RunProgress } from '../../src/work/agent/run-progress.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
@@ -56,22 +56,22 @@ function storedPart({ id: messageID, sessionID }: AssistantMessage, index: numbe
   return { ...common, type: 'tool', callID: `call_${index}`, tool: part.tool, state }
 }
 
-/** Returns the fold of a run whose events arrive in OpenCode's order: each message open, its parts, and then complete. */
-export function foldOf(messages: readonly StoredMessage[], promptID: string): RunFold {
-  const fold = new RunFold(promptID)
+/** Returns the progress of a run whose events arrive in OpenCode's order: each message open, its parts, and then complete. */
+export function progressOf(messages: readonly StoredMessage[], promptID: string): RunProgress {
+  const progress = new RunProgress(promptID)
   for (const { info, parts } of messages) {
     const messageID = info.id
     const open = { ...info, time: { created: info.time.created }, finish: undefined, error: undefined }
-    fold.observeMessage(open as unknown as Message)
+    progress.observeMessage(open as unknown as Message)
     for (const part of parts)
-      fold.observePart({
+      progress.observePart({
         ...part,
         messageID,
         ...(part.type === 'text' && { time: { start: 1, end: 2 } }),
       } as Part)
     if (info.role === 'assistant')
-      fold.observePart({ id: `${messageID}_end`, type: 'step-finish', messageID, sessionID: '' } as Part)
-    fold.observeMessage(info)
+      progress.observePart({ id: `${messageID}_end`, type: 'step-finish', messageID, sessionID: '' } as Part)
+    progress.observeMessage(info)
   }
-  return fold
+  return progress
 }

@@ -10,6 +10,7 @@ import type { MonitorView } from '../../work/command/monitoring.ts'
 import { STATUSES } from '../../task/status.ts'
 import { isEnded, outlivesDefault, type CommandTask } from '../../task/task.ts'
 import { pageText } from './page-text.ts'
+import { commandStatusText } from './task-status.ts'
 import type { ToolNames } from '../../tool-names.ts'
 import type { ToolPorts } from '../tool-ports.ts'
 
@@ -28,12 +29,6 @@ export function codeSpan(whole: string): string {
   const line = text.replaceAll('\n', ' ⏎ ').replaceAll('|', '\\|')
   const ticks = line.includes('`') ? '``' : '`'
   return `${ticks}${line}${ticks}`
-}
-
-export function statusText(task: CommandTask, note: string | undefined): string {
-  if (task.status === 'failed' && task.failure.reason === 'timeout') return '⏰ **TIMEOUT**'
-  const { sign, commandWord } = STATUSES[task.status]
-  return `${sign} ${commandWord}${note === undefined || isEnded(task) ? '' : `, ${note}`}`
 }
 
 interface CommandAnswer {
@@ -60,7 +55,7 @@ export function commandText(
   const { directory } = output
   const rows: [string, string | undefined][] = [
     ['Command', codeSpan(task.command)],
-    ['Status', statusText(task, note)],
+    ['Status', commandStatusText(task, note)],
     ['Duration', durationText(task, now)],
     ['Exit Code', isEnded(task) && task.exit?.type === 'exited' ? exitCodeText(task.exit.code) : undefined],
     ['Signal', isEnded(task) && task.exit?.type === 'killed' ? task.exit.signal : undefined],

@@ -3,13 +3,14 @@ import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import type { OthersTask } from '../../manager.ts'
 import { monitorText } from '../../text/monitor-text.ts'
 import { nameForModel } from '../../text/sanitize.ts'
-import { STATUSES, type Group } from '../../task/status.ts'
+import type { Group } from '../../task/status.ts'
 import { shareText, useText, type BudgetUse } from '../../task/budget-use.ts'
-import { usedTogether, type Failure, type Usage } from '../../task/state.ts'
-import { isEnded, questionOf, usagesOf, type Task } from '../../task/task.ts'
+import { usedTogether, type Usage } from '../../task/state.ts'
+import { isEnded, usagesOf, type Task } from '../../task/task.ts'
 import type { ToolPorts } from '../tool-ports.ts'
 import { RULE } from './command-text.ts'
 import { processText } from './process-text.ts'
+import { taskStatusText } from './task-status.ts'
 
 /** The maximum of ended tasks in a list: each row stays in the model's context. */
 const ENDED_ROWS = 50
@@ -95,7 +96,7 @@ function row({ task, note, budget }: NotedTask, worker: string, now: number): st
   const { tokens, cost } = usedTogether(usages)
   const spent = usages.length === 0 ? ['–', '–'] : [formatTokens(tokens), formatCost(cost)]
   const description = nameForModel(task.description) + branchOf(task)
-  const status = [statusOf(task, note), ...(budget ? [shareText(budget)] : [])].join(', ')
+  const status = [taskStatusText(task, note), ...(budget ? [shareText(budget)] : [])].join(', ')
   const what = [`\`${task.id}\``, status, worker, description, durationOf(task, now)]
   const cells = [...what, ...spent]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
@@ -107,20 +108,6 @@ function branchOf(task: Task): string {
   if (!worktree || changes?.type === 'none' || changes?.type === 'removed') return ''
   const files = changes?.type === 'committed' ? `: ${changes.files} changed files` : ''
   return ` (${worktree.branch}${files})`
-}
-
-function statusOf(task: Task, note: string | undefined): string {
-  const question = questionOf(task)
-  if (question !== undefined) return `❓ asks: ${nameForModel(question)}`
-  const { sign, word } = STATUSES[task.status]
-  const why = task.status === 'failed' ? `: ${causeOf(task.failure)}` : ''
-  // The note of a waiting task begins with `for`.
-  const joint = task.status === 'waiting' ? ' ' : ', '
-  return `${sign} ${word}${why}${note === undefined ? '' : `${joint}${note}`}`
-}
-
-function causeOf({ reason, message }: Failure): string {
-  return reason === 'exit' ? message : reason
 }
 
 function durationOf(task: Task, now: number): string {

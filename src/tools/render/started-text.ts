@@ -5,7 +5,8 @@ import { useText, type BudgetUse } from '../../task/budget-use.ts'
 import type { CommandTask, Task } from '../../task/task.ts'
 import type { Guidance } from '../notice-guidance.ts'
 import type { ToolPorts, ToolResult } from '../tool-ports.ts'
-import { codeSpan, RULE, statusText } from './command-text.ts'
+import { codeSpan, RULE } from './command-text.ts'
+import { commandStatusText } from './task-status.ts'
 
 /** The command that a call has started. */
 export interface StartedCommand {
@@ -36,7 +37,7 @@ export function startedCommandText({ task, note, label }: StartedCommand, guidan
     '|----------|-------|',
     `| **Task ID** | \`${taskID}\` |`,
     `| **Command** | ${codeSpan(task.command)} |`,
-    `| **Status** | ${statusText(task, note)} |`,
+    `| **Status** | ${commandStatusText(task, note)} |`,
     `| **Working Dir** | ${codeSpan(task.cwd)} |`,
     ...(shell === undefined ? [] : [`| **Shell** | ${codeSpan(shell)} |`]),
     ...(task.timeoutIsDefault

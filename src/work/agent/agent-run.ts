@@ -31,7 +31,7 @@ import { AnswerLoop, LOOPS } from './answer-loop.ts'
 import { outcomeOf, type Ending } from './ending.ts'
 import { DELETED, findingOf, unread, type Finding, type KnownRun, type PromptTurn } from './evidence.ts'
 import { firstTextOf, promptOf, sendPrompt } from './prompt.ts'
-import { RunFold } from './run-fold.ts'
+import { RunProgress } from './run-progress.ts'
 import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
 
 export interface AgentRunPorts {
@@ -68,7 +68,7 @@ export class AgentRun {
   #prompting = Promise.resolve()
   /** The text of the first `session.error`: OpenCode may store it in no message. */
   #error: string | undefined
-  readonly #fold: RunFold
+  readonly #progress: RunProgress
   #idleSince: number | undefined
   #activeAt: number
   readonly #loop = new AnswerLoop()
@@ -78,7 +78,7 @@ export class AgentRun {
     this.#task = task
     this.#ports = ports
     this.#options = options
-    this.#fold = new RunFold(task.promptIDs[0])
+    this.#progress = new RunProgress(task.promptIDs[0])
     this.#activeAt = ports.clock.monotonic()
     this.outcome = new Promise((resolve) => (this.#resolve = resolve))
   }
@@ -90,12 +90,12 @@ export class AgentRun {
 
   /** Its progress; `undefined` before its first message. */
   get summary(): RunSummary | undefined {
-    return this.#fold.summary
+    return this.#progress.summary
   }
 
   /** Whether its final answer is complete: the end follows once its session is idle. */
   get isFinishing(): boolean {
-    return this.#folded !== undefined
+    return this.#proved !== undefined
   }
 
   get taskID(): string {
@@ -109,12 +109,12 @@ export class AgentRun {
 
   /** Its usage so far, as its events show it. */
   get usage(): Usage {
-    return this.#fold.usageSince(usedTogether(usagesOf(this.#task)))
+    return this.#progress.usageSince(usedTogether(usagesOf(this.#task)))
   }
 
   /** Whether its newest message is a final answer, so that no step follows unless another prompt waits. */
   get isAnswered(): boolean {
-    return this.#fold.isAnswered
+    return this.#progress.isAnswered
   }
 
   /** How many answers in a row had neither a known finish nor a tool call. */
@@ -137,7 +137,7 @@ export class AgentRun {
   /** Observes a run that another process has started. */
   resume(): void {
     this.#turn = 'sent'
-    this.#fold.observeGap()
+    this.#progress.observeGap()
   }
 
   /** Stops the run. A later cause does not replace the first. */
@@ -155,19 +155,19 @@ export class AgentRun {
   /** Records an event of the session. Must stay cheap, because it is called for every part of every answer. */
   observeActivity(part?: Part): void {
     this.#activeAt = this.#ports.clock.monotonic()
-    if (part) this.#fold.observePart(part)
+    if (part) this.#progress.observePart(part)
     if (part?.type === 'tool') this.#loop.observeToolCall(part.messageID)
   }
 
   observeMessage(info: Message): void {
-    this.#fold.observeMessage(info)
+    this.#progress.observeMessage(info)
     if (info.role !== 'assistant' || info.time.completed === undefined) return
     this.#options.onStep()
     if (this.#loop.observeAnswer(info)) this.stop({ type: 'loop', answers: LOOPS })
   }
 
   observeSession(session: Session): void {
-    this.#fold.observeSession(session)
+    this.#progress.observeSession(session)
   }
 
   observeBusy(): void {
@@ -182,7 +182,7 @@ export class AgentRun {
 
   /** Observes that events were missed, so that only the messages can prove the end. */
   observeGap(): void {
-    this.#fold.observeGap()
+    this.#progress.observeGap()
     this.#idleSince = undefined
     if (this.#turn === 'sent') this.#turn = 'unsure'
   }
@@ -267,8 +267,8 @@ export class AgentRun {
 
   /** Returns the ending once the messages and the idle time prove it. */
   async #findEnding(): Promise<Ending | undefined> {
-    const folded = this.#folded
-    const proved = folded && findingOf(folded, this.#known)
+    const fromEvents = this.#proved
+    const proved = fromEvents && findingOf(fromEvents, this.#known)
     // If the end must hold for some idle time, read the messages, because events can be late.
     if (proved && proved.idleMs === undefined) return proved.ending
     const first = await this.#read()
@@ -302,7 +302,7 @@ export class AgentRun {
   }
 
   async #readNewest(): Promise<Transcript | undefined> {
-    const following = this.#isOfOnePrompt ? this.#fold.following : undefined
+    const following = this.#isOfOnePrompt ? this.#progress.following : undefined
     if (!following) return undefined
     const [newest] = await this.#ports.opencode.newestMessages(this.#task.sessionID, 1)
     // A prompt that was sent meanwhile starts another turn.
@@ -320,8 +320,8 @@ export class AgentRun {
   }
 
   /** The transcript of a run that its events prove to have ended. */
-  get #folded(): Transcript | undefined {
-    return this.#isOfOnePrompt ? this.#fold.transcript() : undefined
+  get #proved(): Transcript | undefined {
+    return this.#isOfOnePrompt ? this.#progress.transcript() : undefined
   }
 
   /** The state of the run that decides together with its messages. */

@@ -3,7 +3,7 @@ import type { Event } from '../../src/host/opencode.ts'
 import { readTranscript } from '../../src/work/agent/transcript.ts'
 import type { Task } from '../../src/task/task.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
-import { assistantMessage, compactionRequest, foldOf, userMessage } from '../harness/messages.ts'
+import { assistantMessage, compactionRequest, progressOf, userMessage } from '../harness/messages.ts'
 
 const isTextPart = (event: Event, sessionID: string): boolean =>
   event.type === 'message.part.updated' &&
@@ -79,7 +79,7 @@ test('repeated events of the last run do not count for the next run', async () =
 })
 
 describe('a final answer that fills the context', () => {
-  test('is the result, whether it is read or folded', () => {
+  test('is the result, whether its messages are read or its events observed', () => {
     const user = userMessage('msg_1')
     const own = assistantMessage({ parentID: 'msg_1', id: 'msg_2', finish: 'stop' }, { text: 'the result' })
     const request = compactionRequest('msg_3')
@@ -93,9 +93,9 @@ describe('a final answer that fills the context', () => {
       { text: 'Nothing left to do.' },
     )
     const all = [user, own, request, summary, on, last]
-    const fold = foldOf(all, 'msg_1')
+    const progress = progressOf(all, 'msg_1')
     expect(readTranscript(all, ['msg_1']).text).toBe('the result')
-    expect(fold.transcript()?.text ?? 'the result').toBe('the result')
+    expect(progress.transcript()?.text ?? 'the result').toBe('the result')
   })
 })
 

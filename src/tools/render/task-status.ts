@@ -1,9 +1,13 @@
-/** Renders what a task waits for or has left running, in the same words for each answer. */
+/** Renders the status of a task, and what it waits for or has left running, in the same words for each answer. */
 import { machineOf } from '../../task/place.ts'
 import { formatAsked, formatDuration } from '../../text/format.ts'
 import type { BackgroundManager } from '../../manager.ts'
-import type { Task } from '../../task/task.ts'
+import { nameForModel } from '../../text/sanitize.ts'
+import type { Failure } from '../../task/state.ts'
+import { STATUSES } from '../../task/status.ts'
+import { isEnded, questionOf, type CommandTask, type Task } from '../../task/task.ts'
 
+/** Returns the note beside a status; `undefined` if there is nothing to add. */
 export function statusNote(manager: BackgroundManager, task: Task): string | undefined {
   if (manager.hasLeftovers(task.id)) return 'has leftover processes'
   if ('lostAt' in task && task.lostAt !== undefined)
@@ -30,4 +34,24 @@ export function statusNote(manager: BackgroundManager, task: Task): string | und
       return stalledMs === undefined ? undefined : `silent for ${formatDuration(stalledMs)}`
     }
   }
+}
+
+export function taskStatusText(task: Task, note: string | undefined): string {
+  const question = questionOf(task)
+  if (question !== undefined) return `❓ asks: ${nameForModel(question)}`
+  const { sign, word } = STATUSES[task.status]
+  const why = task.status === 'failed' ? `: ${causeOf(task.failure)}` : ''
+  // The note of a waiting task begins with `for`.
+  const joint = task.status === 'waiting' ? ' ' : ', '
+  return `${sign} ${word}${why}${note === undefined ? '' : `${joint}${note}`}`
+}
+
+function causeOf({ reason, message }: Failure): string {
+  return reason === 'exit' ? message : reason
+}
+
+export function commandStatusText(task: CommandTask, note: string | undefined): string {
+  if (task.status === 'failed' && task.failure.reason === 'timeout') return '⏰ **TIMEOUT**'
+  const { sign, commandWord } = STATUSES[task.status]
+  return `${sign} ${commandWord}${note === undefined || isEnded(task) ? '' : `, ${note}`}`
 }

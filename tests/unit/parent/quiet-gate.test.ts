@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { HostError, type Message, type Opencode, type Session } from '../../../src/host/opencode.ts'
-import { Gate } from '../../../src/parent/wake-gate.ts'
+import { QuietGate } from '../../../src/parent/quiet-gate.ts'
 
 const PARENT = 'ses_parent'
 
@@ -9,8 +9,8 @@ function sessionWith(changes: Partial<Session>): Session {
   return { id: PARENT, agent: 'build', model: { id: 'm1', providerID: 'mock' }, time, ...changes } as Session
 }
 
-function gateOf(opencode: Opencode): Gate {
-  return new Gate(opencode, PARENT, () => {})
+function gateOf(opencode: Opencode): QuietGate {
+  return new QuietGate(opencode, PARENT, () => {})
 }
 
 interface Host {
@@ -161,7 +161,7 @@ const IDS: Partial<Record<Word, string>> = {
   'the hook is answered': 'msg_16',
 }
 
-function observe(gate: Gate, word: Exclude<Word, 'the same again'>, eventID: string): void {
+function observe(gate: QuietGate, word: Exclude<Word, 'the same again'>, eventID: string): void {
   switch (word) {
     case 'writes':
       return gate.personWrote({ id: 'msg_15', createdAt: 15 })

@@ -1,6 +1,6 @@
 /**
- * Folds the events of a run as they come, so that neither its end nor its progress needs a read of all its messages. The
- * memory is bounded by the newest assistant message and the last text.
+ * Tracks the progress of a run, with its text, tokens and cost, from its events, so that neither its end nor its progress needs
+ * a read of all its messages. The memory is bounded by the newest assistant message and the last text.
  *
  *   waiting → following → lost
  *
@@ -24,7 +24,7 @@ import {
   type Transcript,
 } from './transcript.ts'
 
-/** The position of a fold in a run: with the newest assistant message, it makes the transcript. */
+/** The position in a run: with the newest assistant message, it makes the transcript. */
 export interface Following {
   /** The prompt, or the message by which OpenCode continued the run after it had summarised a full context. */
   readonly askedID: string
@@ -33,7 +33,7 @@ export interface Following {
   readonly before: Totals
 }
 
-export class RunFold {
+export class RunProgress {
   #state: 'waiting' | 'following' | 'lost' = 'waiting'
   /** The messages of the role `user`, of which a run has few. */
   readonly #userIDs = new Set<string>()
@@ -95,7 +95,7 @@ export class RunFold {
     }
   }
 
-  /** The position in the run; `undefined` if the fold does not follow one. */
+  /** The position in the run; `undefined` unless each event so far continues the run. */
   get following(): Following | undefined {
     if (this.#state !== 'following' || this.#unknownID !== undefined || !this.#newest) return undefined
     return { askedID: this.#askedID, newestID: this.#newest.id, before: this.#before }
@@ -130,7 +130,7 @@ export class RunFold {
     return this.#turn?.info.time.completed !== undefined && isFinalAnswer(this.#turn)
   }
 
-  /** The progress of the run; `undefined` if the fold does not follow it. */
+  /** The progress of the run; `undefined` unless each event so far continues the run. */
   get summary(): RunSummary | undefined {
     if (this.#state !== 'following') return undefined
     const turns = this.#turn ? [this.#turn] : []

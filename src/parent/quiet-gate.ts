@@ -48,7 +48,7 @@ interface MessageTime {
 
 const NONE: MessageTime = { id: '', createdAt: 0 }
 
-export class Gate {
+export class QuietGate {
   readonly #opencode: Opencode
   readonly #parentID: string
   readonly #onChange: (change: GateChange) => void

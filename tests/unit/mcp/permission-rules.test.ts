@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { judge, readRules, rulesOf, type Action } from '../../../src/mcp/permissions.ts'
+import { judge, readRules, rulesOf, type Action } from '../../../src/mcp/permission-rules.ts'
 
 let directory: string
 beforeEach(() => {

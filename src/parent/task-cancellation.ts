@@ -9,7 +9,7 @@ import type { ParentTasks } from './parent-tasks.ts'
 const DELAY_MS = 500
 
 /** @param disposal aborted when the instance ends, which cancels nothing */
-export function cancelSoon(
+export function cancelTasksSoon(
   tasks: ParentTasks,
   clock: Clock,
   disposal: AbortSignal,

@@ -38,7 +38,7 @@ interface Open {
   cancelLimit: () => void
 }
 
-export class Permissions {
+export class PermissionRequests {
   readonly #ports: Ports
   readonly #options: PermissionOptions
   /** Unanswered requests, by id. */

@@ -3,18 +3,18 @@ import type { StoredMessage } from '../../src/host/opencode.ts'
 import { judge } from '../../src/work/agent/ending.ts'
 import { readTranscript, type Transcript } from '../../src/work/agent/transcript.ts'
 import { createFakeStage } from '../harness/fake-stage.ts'
-import { assistantMessage, compactionRequest, foldOf, userMessage } from '../harness/messages.ts'
+import { assistantMessage, compactionRequest, progressOf, userMessage } from '../harness/messages.ts'
 
-/** Expects the fold to leave a history to a read, or to show the same end. */
-function expectSame(messages: readonly StoredMessage[], by: 'fold' | 'read'): void {
+/** Expects the observed progress to leave a history to a read, or to show the same end. */
+function expectSame(messages: readonly StoredMessage[], by: 'events' | 'read'): void {
   const read = readTranscript(messages, ['msg_5'])
-  const folded = foldOf(messages, 'msg_5').transcript()
+  const observed = progressOf(messages, 'msg_5').transcript()
   const shown = (transcript: Transcript): object => ({
     verdict: judge(transcript),
     steps: transcript.steps,
     text: transcript.text,
   })
-  expect(folded ? shown(folded) : 'read').toEqual(by === 'fold' ? shown(read) : 'read')
+  expect(observed ? shown(observed) : 'read').toEqual(by === 'events' ? shown(read) : 'read')
 }
 
 test('ids that go back in time do not hide a fallback to another model', () => {
@@ -33,7 +33,7 @@ test('ids that go back in time do not hide a fallback to another model', () => {
   )
 })
 
-test('a fold agrees with a read if a person writes while a context is summarised', () => {
+test('the observed progress agrees with a read if a person writes while a context is summarised', () => {
   expectSame(
     [
       userMessage('msg_5'),
@@ -49,7 +49,7 @@ test('a fold agrees with a read if a person writes while a context is summarised
   )
 })
 
-test('a fold agrees with a read after two compactions', () => {
+test('the observed progress agrees with a read after two compactions', () => {
   expectSame(
     [
       userMessage('msg_5'),
@@ -71,11 +71,11 @@ test('a fold agrees with a read after two compactions', () => {
       userMessage('msg_85', 50),
       assistantMessage({ parentID: 'msg_85', id: 'msg_86', finish: 'stop' }, { text: 'three' }),
     ],
-    'fold',
+    'events',
   )
 })
 
-test('a fold agrees with a read if a person compacts and writes after the end of the run', () => {
+test('the observed progress agrees with a read if a person compacts and writes after the end of the run', () => {
   expectSame(
     [
       userMessage('msg_5'),
@@ -89,7 +89,7 @@ test('a fold agrees with a read if a person compacts and writes after the end of
   )
 })
 
-test('a fold agrees with a read if the answer after a compaction is aborted or fails', () => {
+test('the observed progress agrees with a read if the answer after a compaction is aborted or fails', () => {
   for (const name of ['MessageAbortedError', 'APIError'] as const)
     expectSame(
       [
@@ -108,7 +108,7 @@ test('a fold agrees with a read if the answer after a compaction is aborted or f
 })
 
 test('the progress of a task shows its own last text while its context is summarised', () => {
-  const fold = foldOf(
+  const progress = progressOf(
     [
       userMessage('msg_5'),
       assistantMessage({ parentID: 'msg_5', id: 'msg_6' }, { text: 'own words' }),
@@ -120,7 +120,7 @@ test('the progress of a task shows its own last text while its context is summar
     ],
     'msg_5',
   )
-  expect(fold.summary?.text).toBe('own words')
+  expect(progress.summary?.text).toBe('own words')
 })
 
 test('the progress of a task counts the steps whose events were lost', async () => {
