@@ -6,8 +6,8 @@ import { observersOf, streamObserversOf } from './events.ts'
 import { EventSubscription } from './host/event-subscription.ts'
 import { observe, type Observers } from './host/observers.ts'
 import type { Opencode } from './host/opencode.ts'
-import { MissedEvents } from './missed-events.ts'
-import type { Ports, Rooms } from './rooms.ts'
+import { MissedEvents, type MissingRooms } from './missed-events.ts'
+import type { Ports } from './ports.ts'
 import type { Problems } from './setup/problems.ts'
 
 /**
@@ -15,7 +15,7 @@ import type { Problems } from './setup/problems.ts'
  * with the first subscription. Rejects with a `HostError` if OpenCode refuses it.
  */
 export function followSession(
-  rooms: Rooms,
+  rooms: MissingRooms,
   ports: Ports,
   sessionID: string,
   directory: string,
@@ -49,7 +49,7 @@ export function followSession(
 }
 
 /** Resolves with the first subscription. Rejects with a `HostError` if OpenCode refuses it, and goes on trying. */
-export function follow(rooms: Rooms, ports: Ports, problems: Problems): Promise<void> {
+export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): Promise<void> {
   const observers = streamObserversOf(rooms)
   const missed = new MissedEvents(rooms, ports)
   const feed = new EventSubscription(

@@ -16,7 +16,7 @@ import type { Executor } from './work/executor.ts'
 import type { KindOf } from './work/kind.ts'
 
 /** The rooms that observe. */
-interface ObservingRooms {
+export interface ObservingRooms {
   readonly agents: AgentRunner
   readonly backoff: ProviderBackoff
   /** Stops a task that has spent its budget. */

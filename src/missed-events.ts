@@ -2,22 +2,41 @@
  * Queries OpenCode after missed events, and passes the answers to the rooms. A status poll makes them check agents, permission
  * requests, deliveries and tool calls. Each parent's session is read before its next notice.
  */
-import { sessionDeleted, sessionUpdated } from './events.ts'
+import { sessionDeleted, sessionUpdated, type ObservingRooms } from './events.ts'
 import { readBack } from './host/read-back.ts'
 import { isPersonal } from './host/message.ts'
-import { errorText, type HostError, type Message, type StoredMessage } from './host/opencode.ts'
+import type { Log } from './host/log.ts'
+import {
+  errorText,
+  type HostError,
+  type Message,
+  type Opencode,
+  type StoredMessage,
+} from './host/opencode.ts'
+import type { StatusPoll } from './host/status-poll.ts'
 import type { QuietGate } from './parent/quiet-gate.ts'
 import type { Parent } from './parent/parent.ts'
-import type { Ports, Rooms } from './rooms.ts'
+import type { Catalogue } from './work/agent/catalogue.ts'
 
 /** How many parents are read at the same time: OpenCode does nothing else meanwhile. */
 const AT_ONCE = 4
 
-export class MissedEvents {
-  readonly #rooms: Rooms
-  readonly #ports: Pick<Ports, 'opencode' | 'log'>
+interface Ports {
+  readonly opencode: Opencode
+  readonly log: Log
+}
 
-  constructor(rooms: Rooms, ports: Pick<Ports, 'opencode' | 'log'>) {
+/** The rooms that missed events concern. */
+export interface MissingRooms extends ObservingRooms {
+  readonly catalogue: Catalogue
+  readonly statuses: StatusPoll
+}
+
+export class MissedEvents {
+  readonly #rooms: MissingRooms
+  readonly #ports: Ports
+
+  constructor(rooms: MissingRooms, ports: Ports) {
     this.#rooms = rooms
     this.#ports = ports
   }

@@ -1,8 +1,5 @@
 /** Builds each room of a manager once, and passes it the rooms that it needs. Nothing is decided here. */
 import { fleetOf } from './task/place.ts'
-import { dirname, join } from 'node:path'
-import { systemClock, type Clock } from './clock.ts'
-import { thisMachine, type Machine } from './work/command/this-machine.ts'
 import type { Options } from './config.ts'
 import { observersOf, taskObserver } from './events.ts'
 import type { Budgets } from './launch/budgets.ts'
@@ -10,13 +7,11 @@ import { Continuer } from './launch/continuer.ts'
 import { Launcher } from './launch/launcher.ts'
 import { Order } from './launch/order.ts'
 import { connect } from './host/calls.ts'
-import { isRun } from './host/invocation.ts'
-import { hostLog, type Log } from './host/log.ts'
-import { errorText, type Client, type Opencode } from './host/opencode.ts'
+import { errorText } from './host/opencode.ts'
 import type { MachineRuns } from './machines/machine-runs.ts'
 import { cancelTasksSoon } from './parent/task-cancellation.ts'
 import { Parents } from './parent/parents.ts'
-import type { Server } from './panes.ts'
+import type { Ports } from './ports.ts'
 import { Recovery } from './restart/recovery.ts'
 import { Requests } from './requests.ts'
 import { isRunning, readProcessIdentity } from './work/command/files.ts'
@@ -25,7 +20,7 @@ import { markTold } from './work/command/retention.ts'
 import { CommandRunner } from './work/command/command-runner.ts'
 import { Executor } from './work/executor.ts'
 import { fleetKind } from './fleet/launcher/fleet-kind.ts'
-import type { FleetRuns, OpenJobs } from './fleet/launcher/fleet-runs.ts'
+import type { FleetRuns } from './fleet/launcher/fleet-runs.ts'
 import { agentLaunch, ANYWHERE } from './work/agent/agent-launch.ts'
 import { Catalogue } from './work/agent/catalogue.ts'
 import { commandLaunch } from './work/command/command-launch.ts'
@@ -35,13 +30,13 @@ import type { KindOf, WorkKinds } from './work/kind.ts'
 import { traitsOf } from './work/kinds.ts'
 import { Queue } from './work/queue.ts'
 import { AgentRunner } from './work/agent/agent-runner.ts'
-import type { WorktreeFollower, WorktreePlaces, WorktreeRuns } from './worktree/worktree-runs.ts'
+import type { WorktreeFollower, WorktreeRuns } from './worktree/worktree-runs.ts'
 import { ShellEnv } from './work/command/shell-env-hooks.ts'
 import type { OrphanReaper } from './work/command/orphan-reaper.ts'
 import { StatusPoll } from './host/status-poll.ts'
 import { lazily } from './lazily.ts'
 import { Timeline } from './timeline.ts'
-import { systemOwners, UNNAMED, type Owners } from './task/owner.ts'
+import { UNNAMED } from './task/owner.ts'
 import { TaskRecords } from './task/records.ts'
 import { TaskStore } from './task/store.ts'
 import { limitsOf } from './task/budget.ts'
@@ -49,54 +44,7 @@ import { toolNames, type NamedTools } from './tool-names.ts'
 import { isEnded, type Task } from './task/task.ts'
 import { waitFor } from './task/wait-for.ts'
 
-/** The rooms' access to the outside world; tests pass their own. */
-export interface Ports {
-  readonly opencode: Opencode
-  readonly clock: Clock
-  readonly log: Log
-  readonly owners: Owners
-  readonly machine: Machine
-  /** Where worktrees are made from, and where they are; absent if agents can have none. */
-  readonly worktrees?: WorktreePlaces
-  /** Opens the queue of the fleet; absent to open that of the options. */
-  readonly openJobs?: OpenJobs
-  /** Whether this process is `opencode run`, which exits as soon as its session is idle. */
-  readonly isRun: boolean
-  /** The server to which panes of a terminal attach; absent without a `serverUrl`. */
-  readonly server?: Server
-}
-
 export type Rooms = ReturnType<typeof buildRooms>
-
-export function realPorts(
-  client: Client,
-  directory: string,
-  name: string | undefined,
-  options: Options,
-  serverUrl: URL | undefined,
-): Ports {
-  const clock = systemClock
-  // Only a plugin's input has a `serverUrl`.
-  const opencode = connect(client, directory, clock, undefined, serverUrl !== undefined)
-  const debug = options.debug || process.env['OPENCODE_BACKGROUND_DEBUG'] === '1'
-  const log = hostLog((level, message) => opencode.log(level, message), { debug })
-  const owners = systemOwners(name, directory)
-  const server = serverUrl && { url: serverUrl, directory }
-  const isRunProcess = isRun(process.argv.slice(2))
-  return {
-    opencode,
-    clock,
-    log,
-    owners,
-    machine: thisMachine,
-    worktrees: {
-      directory,
-      root: options.worktree.directory || join(dirname(thisMachine.root), 'worktrees'),
-    },
-    isRun: isRunProcess,
-    ...(server && { server }),
-  }
-}
 
 /** @param tools the tools that notices name, without their prefix */
 export function buildRooms(ports: Ports, options: Options, { read, send, kill }: NamedTools = {}) {
