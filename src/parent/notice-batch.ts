@@ -10,17 +10,8 @@ import { dependenciesOf } from '../task/dependency.ts'
 import { messageID, partID } from '../task/id.ts'
 import { isOpenEnded, type Task } from '../task/task.ts'
 import type { NoticeMessage } from './delivery.ts'
-import {
-  closingText,
-  LEAD,
-  isEndNotice,
-  noticedAt,
-  noticeKey,
-  noticeTexts,
-  sentKey,
-  piggybackKey,
-  type Notice,
-} from './notice.ts'
+import { isEndNotice, noticedAt, noticeKey, piggybackKey, sentKey, type Notice } from './notice.ts'
+import { closingText, LEAD, noticeTexts } from './notice-text.ts'
 import type { ParentTasks } from './parent-tasks.ts'
 
 export interface NotifyOptions extends Readonly<Options['notify']> {

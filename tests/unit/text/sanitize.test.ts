@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { brief, sanitizeForModel, nameForModel, oneLine, sanitize } from '../../../src/text/sanitize.ts'
-import { noticeTexts } from '../../../src/parent/notice.ts'
+import { noticeTexts } from '../../../src/parent/notice-text.ts'
 import { completedTask, failedTask } from '../../harness/tasks.ts'
 
 /** One example of each kind of dangerous text that arrives from outside. */

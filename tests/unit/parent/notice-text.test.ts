@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { closingText, noticeTexts } from '../../../src/parent/notice.ts'
+import { closingText, noticeTexts } from '../../../src/parent/notice-text.ts'
 import type { EndedTask } from '../../../src/task/task.ts'
 import { cancelledTask, completedTask, failedTask } from '../../harness/tasks.ts'
 
