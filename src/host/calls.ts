@@ -1,10 +1,8 @@
-/**
- * Makes the calls of the port `opencode.ts` with the client that OpenCode passes to a plugin: unwraps `{ data, error }`, and
- * limits the time of each call, because OpenCode may never answer.
- */
+/** Makes the calls of the port `opencode.ts` with the client that OpenCode passes to a plugin. */
 import type { PluginInput } from '@opencode-ai/plugin'
 import type { Clock } from '../clock.ts'
 import { readingMs } from '../text/format.ts'
+import { callsWithin, unlessAborted } from './limited-call.ts'
 import { pageOf, readPages } from './message-pages.ts'
 import {
   errorText,
@@ -53,29 +51,7 @@ export function connect(
     )
   // The client has no methods for these endpoints, but its inner `_client` reaches all of them (contract 3.7).
   const { _client: raw } = client as unknown as { readonly _client: RawClient }
-  async function call<Data>(
-    name: string,
-    run: (signal: AbortSignal) => Promise<SdkResult<Data>>,
-  ): Promise<Data> {
-    const controller = new AbortController()
-    let stopTimer = (): void => {}
-    const limit = new Promise<never>((_, reject) => {
-      stopTimer = clock.after(callLimitMs, () => {
-        reject(new HostError('noAnswer', `OpenCode did not answer ${name} within ${callLimitMs} ms`))
-        controller.abort()
-      })
-    })
-    try {
-      const result = await Promise.race([run(controller.signal), limit])
-      if (result.error !== undefined) throw refusal(name, result.error, result.response)
-      return result.data as Data
-    } catch (error) {
-      if (error instanceof HostError) throw error
-      throw new HostError('noAnswer', `OpenCode could not be reached for ${name}: ${errorText(error)}`)
-    } finally {
-      stopTimer()
-    }
-  }
+  const call = callsWithin(callLimitMs, clock)
 
   const newestMessages = (
     sessionID: string,
@@ -271,27 +247,4 @@ export function connect(
  */
 function withoutNulls(agent: Agent): Agent {
   return Object.fromEntries(Object.entries(agent).filter(([, value]) => value !== null)) as Agent
-}
-
-/**
- * Resolves or rejects as `answer` does, or rejects at the abort; the stream of an answer that comes after that is cancelled. In Node,
- * the abort does not end a request that was garbage-collected (seen).
- */
-async function unlessAborted(
-  answer: Promise<SdkResult<unknown>>,
-  signal: AbortSignal,
-): Promise<SdkResult<unknown>> {
-  let abort = (): void => {}
-  const aborted = new Promise<never>((_, reject) => {
-    abort = reject
-  })
-  signal.addEventListener('abort', abort)
-  try {
-    return await Promise.race([answer, aborted])
-  } catch (error) {
-    answer.then(({ data }) => (data as ReadableStream | undefined)?.cancel()).catch(() => {})
-    throw error
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
 }
