@@ -9,7 +9,7 @@ import { processKey } from '../../src/task/owner.ts'
 import { attach, type CommandProcess } from '../../src/work/command/process.ts'
 import { groupOf, run, temporaryDirectory, written } from './commands.ts'
 
-const source = new URL('../../src/work/command/process.ts', import.meta.url).href
+const source = new URL('../../src/work/command/process-start.ts', import.meta.url).href
 const clock = new URL('../../src/clock.ts', import.meta.url).href
 
 type Departure = 'killed with SIGKILL' | 'done'

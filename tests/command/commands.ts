@@ -3,13 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
-import {
-  attach,
-  start,
-  type AttachOptions,
-  type CommandProcess,
-  type StartOptions,
-} from '../../src/work/command/process.ts'
+import { attach, type AttachOptions, type CommandProcess } from '../../src/work/command/process.ts'
+import { start, type StartOptions } from '../../src/work/command/process-start.ts'
 import { OutputMatcher } from '../../src/work/command/output-match.ts'
 import { processStat, systemOwners } from '../../src/task/owner.ts'
 import { endAfterTest } from '../harness/left.ts'

@@ -21,6 +21,7 @@ beforeAll(async () => {
   await build({
     entryPoints: {
       process: source('work/command/process.ts'),
+      'process-start': source('work/command/process-start.ts'),
       'output-match': source('work/command/output-match.ts'),
       clock: source('clock.ts'),
     },
@@ -42,7 +43,8 @@ afterAll(async () => {
 /** Runs JavaScript inside OpenCode, with `run(command, changes)` for a command `name` in scope. */
 function inside(name: string, code: string): Promise<unknown> {
   return probe.run(`
-    const { start, attach } = await import(${JSON.stringify(join(place, 'process.mjs'))})
+    const { attach } = await import(${JSON.stringify(join(place, 'process.mjs'))})
+    const { start } = await import(${JSON.stringify(join(place, 'process-start.mjs'))})
     const { OutputMatcher } = await import(${JSON.stringify(join(place, 'output-match.mjs'))})
     const { systemClock: clock } = await import(${JSON.stringify(join(place, 'clock.mjs'))})
     const { readdirSync, readlinkSync } = await import('node:fs')

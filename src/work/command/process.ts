@@ -1,24 +1,17 @@
 /**
- * Runs one shell command as a process in its own group, with its output in files, so that the command
- * outlives the process that started it, and another process can attach to it.
+ * Watches and kills a shell command, which outlives the process that started it (`process-start.ts`), so that another process
+ * can attach to it.
  *
  * A command ends with its shell. Leftover processes (`npm run dev &`) still write to its logs, which are
  * searched for `notifyOn` texts, and `kill` ends them; a process that leaves the session (`setsid`) is out of
  * reach. Waiting for leftovers would leave a command without an end; killing them would make `&` useless.
  */
-import { spawn, type ChildProcess } from 'node:child_process'
-import { accessSync, closeSync, constants, mkdirSync, rmSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import type { ChildProcess } from 'node:child_process'
 import type { Clock } from '../../clock.ts'
 import { processKey } from '../../task/owner.ts'
 import {
-  openLogs,
   readEnd,
   readTail,
-  WRAPPER,
-  writeOwner,
-  writeProcessIdentity,
-  type CommandOwner,
   type CommandEnd,
   type ProcessIdentity,
   type Tail,
@@ -38,21 +31,6 @@ export interface ProcessOptions {
   readonly onTooMuchOutput?: () => void
 }
 
-export interface StartOptions extends ProcessOptions {
-  /** The argument of `-c` of the shell. */
-  readonly command: string
-  /** The path of a shell. */
-  readonly shell: string
-  readonly cwd: string
-  /** The whole environment. Its PATH must contain `mv`. */
-  readonly env: NodeJS.ProcessEnv
-  /** Whether its input stays open without data; by default it is at its end. */
-  readonly hasOpenInput?: boolean
-  readonly belonging: CommandOwner
-  /** The command's own directory, which is created as private; it must not exist yet. */
-  readonly directory: string
-}
-
 export interface AttachOptions extends ProcessOptions, ProcessIdentity {
   readonly directory: string
 }
@@ -68,59 +46,6 @@ const LEFTOVERS_POLL_MS = 1000
 const BYTES_PER_POLL = 4_000_000
 /** Interval of the poll while a search has output left. */
 const BEHIND_POLL_MS = 20
-
-/**
- * Starts a command. Throws an `Error` with the reason if it cannot be started: a working directory or a shell
- * that does not exist, a directory that cannot be written to, a command line longer than the system accepts
- * (128 KiB on Linux). After an error no files remain.
- */
-export function start({
-  command,
-  shell,
-  cwd,
-  env,
-  directory,
-  belonging,
-  hasOpenInput = false,
-  ...options
-}: StartOptions): CommandProcess {
-  // Node would report the shell as missing in both cases.
-  if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`no such directory: ${cwd}`)
-  accessSync(shell, constants.X_OK)
-  mkdirSync(dirname(directory), { recursive: true, mode: 0o700 })
-  mkdirSync(directory, { mode: 0o700 })
-  try {
-    writeOwner(directory, belonging)
-    const logs = openLogs(directory)
-    let child: ChildProcess
-    try {
-      child = spawn('/bin/sh', ['-c', WRAPPER, 'sh', shell, command, directory, hasOpenInput ? 'open' : ''], {
-        cwd,
-        env,
-        detached: true,
-        stdio: ['ignore', logs.stdout, logs.stderr],
-      })
-    } finally {
-      closeSync(logs.stdout)
-      closeSync(logs.stderr)
-    }
-    // Node also emits the failure as an event, which would be thrown without a listener.
-    child.on('error', () => {})
-    if (child.pid === undefined) throw new Error('the system could not start it')
-    const identity = { pid: child.pid, key: processKey(child.pid) ?? '' }
-    try {
-      writeProcessIdentity(directory, identity)
-    } catch {
-      // The command removed its own files, or the disk is full: it runs, but no other process can find it.
-    }
-    // The child must not keep this process alive.
-    child.unref()
-    return new CommandProcess({ ...identity, directory, ...options }, child)
-  } catch (error) {
-    rmSync(directory, { recursive: true, force: true })
-    throw error
-  }
-}
 
 /**
  * Attaches to a command that was started earlier, maybe by another process. `ended` of an ended command
