@@ -7,16 +7,9 @@ import { getConstructionPlans } from 'pg-boss'
 import { UsageError } from '../../usage-error.ts'
 import { PROTOCOL } from '../port.ts'
 import { explained } from './database.ts'
-import {
-  CLAIMS_LOCKED,
-  FUNCTIONS,
-  HELD,
-  QUEUE,
-  QUEUE_SCHEMA,
-  ROLES,
-  SCHEMA_VERSION,
-  TABLES,
-} from './schema.ts'
+import { FUNCTIONS } from './functions.ts'
+import { CLAIMS_LOCKED, HELD, QUEUE, QUEUE_SCHEMA } from './sql-terms.ts'
+import { ROLES, SCHEMA_VERSION, TABLES } from './tables.ts'
 
 /** A limit on agents at work: `total`, `provider` or `model`. */
 export interface Limit {

@@ -1,4 +1,4 @@
-/** The queue of a fleet in PostgreSQL. `schema.ts` has the functions that these verbs call. */
+/** The queue of a fleet in PostgreSQL. `functions.ts` has the functions that these verbs call. */
 import { createHash } from 'node:crypto'
 import { UsageError } from '../../usage-error.ts'
 import type { JobState, Jobs } from '../launcher/jobs.ts'
