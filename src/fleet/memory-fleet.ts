@@ -18,8 +18,8 @@ import {
   type WorkerProcess,
 } from './port.ts'
 import { sizeOf } from './call-within.ts'
+import { countedAt, isFor, isForgotten, newJob, refusedJob, stateOf, unheard, type Job } from './job.ts'
 import * as rules from './rules.ts'
-import type { Job } from './rules.ts'
 import { WaitingJobs } from './waiting-jobs.ts'
 
 interface KnownWorker {
@@ -74,21 +74,21 @@ export class MemoryFleet implements Fleet {
     return {
       offer: async (offer) => {
         if (this.#jobs.has(keyOf(offer.id))) return
-        this.#put(rules.newJob(keyOf(offer.id), owner, offer))
+        this.#put(newJob(keyOf(offer.id), owner, offer))
         this.#tellWorkers({ type: 'offered' })
       },
       states: async (ids) => {
         const states = ids.map((id): readonly [string, JobState | undefined] => {
           const job = this.#jobs.get(keyOf(id))
-          return [id, job && rules.stateOf(job, this.#clock.now())]
+          return [id, job && stateOf(job, this.#clock.now())]
         })
         return new Map(states.filter((entry): entry is [string, JobState] => entry[1] !== undefined))
       },
       cancel: async (id) => {
         const known = this.#jobs.get(keyOf(id))
         if (known) change(id, (job) => rules.cancel(job, this.#clock.now()))
-        else this.#put(rules.refusedJob(keyOf(id), owner, id))
-        return known !== undefined && !rules.isForgotten(known)
+        else this.#put(refusedJob(keyOf(id), owner, id))
+        return known !== undefined && !isForgotten(known)
       },
       say: async (id, message) => change(id, (job) => rules.say(job, message)),
       acknowledge: async (id) => void this.#change(keyOf(id), rules.acknowledge),
@@ -109,7 +109,7 @@ export class MemoryFleet implements Fleet {
     },
     payload: async ({ job, fence }) => {
       const known = this.#jobs.get(job)
-      if (known?.fence !== fence || rules.countedAt(known) === undefined) throw new Error(LOST)
+      if (known?.fence !== fence || countedAt(known) === undefined) throw new Error(LOST)
       return known.offer.payload
     },
     beat: async ({ job, fence }, beat) => {
@@ -124,7 +124,7 @@ export class MemoryFleet implements Fleet {
         const until = this.#backoffs.get(backoff.provider) ?? 0
         this.#backoffs.set(backoff.provider, Math.max(until, now + backoff.forMs))
       }
-      return { type: 'held', isCancelled: cancelledAt !== undefined, messages: rules.unheard(held) }
+      return { type: 'held', isCancelled: cancelledAt !== undefined, messages: unheard(held) }
     },
     settle: async ({ job, fence }, settlement) => {
       const now = this.#clock.now()
@@ -215,7 +215,7 @@ export class MemoryFleet implements Fleet {
     return this.#waiting.find((job) => {
       const { provider } = job.offer
       const isHeldBack = provider !== undefined && (this.#backoffs.get(provider) ?? 0) > now
-      return !isHeldBack && rules.isFor(job, worker, now)
+      return !isHeldBack && isFor(job, worker, now)
     })?.key
   }
 
@@ -238,7 +238,7 @@ export class MemoryFleet implements Fleet {
     this.#jobs.set(job.key, job)
     this.#waiting.update(before, job)
     this.#onChange(before, job)
-    const [was, is] = [before && rules.countedAt(before), rules.countedAt(job)]
+    const [was, is] = [before && countedAt(before), countedAt(job)]
     if (was !== undefined && was !== is) this.#counted.get(was)?.delete(job.key)
     if (is !== undefined && was !== is) {
       const keys = this.#counted.get(is) ?? new Set()

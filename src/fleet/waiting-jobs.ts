@@ -3,7 +3,7 @@
  * number.
  */
 import type { FleetLimits } from './port.ts'
-import { countedAt, type Job } from './rules.ts'
+import { countedAt, type Job } from './job.ts'
 
 /** The jobs of one provider, one model and the same labels: what holds for one holds for all, but for who could not start it. */
 interface Group {

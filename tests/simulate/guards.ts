@@ -20,14 +20,14 @@ export interface Guard {
 export const GUARDS: readonly Guard[] = [
   {
     what: 'a claim writes only until a later one',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: 'job.fence === fence && ',
     without: '',
     found: 'only the holder of a lease writes',
   },
   {
     what: 'a claim writes only within its lease',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: 'isClaimed(job) && now < job.status.leaseUntil',
     without: 'isClaimed(job)',
     found: 'only the holder of a lease writes',
@@ -48,14 +48,14 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'a worker has the labels of its jobs',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: '|| !offer.labels.every((label) => labels.includes(label))',
     without: '',
     found: 'a job goes to a worker that has its labels',
   },
   {
     what: 'other workers come first after a failed start',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: 'return status.failure?.worker !== name || status.failure.until <= now',
     without: 'return true',
     found: 'a worker that could not start a job does not get it again at once',
@@ -69,7 +69,7 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'a job is at its worker on the same disk',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: '&& job.status.worker.identity === identity',
     without: '',
     found: 'a job is resumed by its own worker, on the same disk',
@@ -168,7 +168,7 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'a message waits for the prompt',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: "if (job.status.type === 'starting') return []",
     without: '',
     found: 'an agent hears nothing before its prompt',
@@ -197,7 +197,7 @@ export const GUARDS: readonly Guard[] = [
   {
     what: 'a cancel refuses an offer that comes later',
     file: 'memory-fleet.ts',
-    guard: 'else this.#put(rules.refusedJob(keyOf(id), owner, id))',
+    guard: 'else this.#put(refusedJob(keyOf(id), owner, id))',
     without: '',
     found: 'a job that has ended is not claimed',
   },
@@ -309,7 +309,7 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'an end names what its agent has not heard',
-    file: 'rules.ts',
+    file: 'job.ts',
     guard: 'return texts.length === 0 ? status : { ...status, unheard: texts }',
     without: 'return status',
     found: 'a message is heard, or the end names it',
