@@ -17,35 +17,9 @@
 import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
 import { callWithin, sizeOf, transferMs } from './call-within.ts'
-import type { Beat, Claim, Claims, Message, Settlement } from './port.ts'
-
-/** An agent at work, as `JobRunner` runs it. */
-export interface RunningJob {
-  /** Resolves with the result when the agent has really stopped. Never rejects. */
-  readonly result: Promise<object>
-  report(): Promise<object>
-  readonly backoff: () => { readonly providerID: string; readonly forMs: number } | undefined
-  /** Resolves with whether the agent reads it. */
-  say(text: string): Promise<boolean>
-  stop(): void
-  /** Resolves with a new checkpoint, if one is due. */
-  checkpoint(): Promise<object | undefined>
-  /** Removes what the job has left at the worker. Never rejects. */
-  drop(): Promise<void>
-}
-
-export interface Runner {
-  /**
-   * Begins a job. Rejects if it cannot be begun; nothing stays then.
-   *
-   * @param accepted called before the prompt is sent, which is sent only if this resolves
-   */
-  start(jobID: string, payload: object, accepted: () => Promise<void>): Promise<RunningJob>
-  /** Finds a job that an earlier process has begun; `undefined` if nothing is left of it. Rejects while that is unknown. */
-  resume(jobID: string): Promise<RunningJob | undefined>
-  /** Stops the agents of earlier processes, but for these jobs. */
-  stopStrays(kept: readonly RunningJob[]): Promise<void>
-}
+import { JobMessages } from './job-messages.ts'
+import type { Beat, Claim, Claims, Settlement } from './port.ts'
+import type { Runner, RunningJob } from './running-job.ts'
 
 export interface JobPorts {
   readonly claims: Pick<Claims, 'payload' | 'beat' | 'settle'>
@@ -96,10 +70,7 @@ export class WorkerJob {
   /** The last one that the queue does not have. */
   #checkpoint: object | undefined
   #checkpointing: 'no' | 'yes' = 'no'
-  /** The messages that the agent has; those of them that the queue does not know about. */
-  readonly #said = new Set<string>()
-  #heard: readonly string[] = []
-  #saying = Promise.resolve()
+  readonly #messages: JobMessages
   /** Why there is no agent. */
   #failure = 'its session is gone'
   #finish!: () => void
@@ -111,6 +82,9 @@ export class WorkerJob {
   constructor(ports: JobPorts, claim: Claim, sentAt: number, earlier: Promise<unknown>) {
     this.#ports = ports
     this.claim = claim
+    this.#messages = new JobMessages((why) =>
+      ports.log.warn(`${claim.offer.id}: a message could not be sent: ${why}`),
+    )
     this.#phase = claim.type === 'resume' ? 'prompted' : 'starting'
     const finished = new Promise<void>((resolve) => (this.#finish = resolve))
     this.#leaseFrom(sentAt)
@@ -216,7 +190,7 @@ export class WorkerJob {
   async #work(): Promise<void> {
     const run = await this.begun
     const result = await run?.result
-    await this.#saying
+    await this.#messages.handed
     if (result && this.#phase === 'prompted') {
       this.#phase = 'ended'
       this.#cancelFence()
@@ -239,7 +213,7 @@ export class WorkerJob {
       case 'ended':
       case 'prompted':
       case 'starting':
-        if (result) return { type: 'result', result, heard: this.#heard }
+        if (result) return { type: 'result', result, heard: this.#messages.heard }
         if (this.claim.type === 'resume') return { type: 'interrupted', why: this.#failure }
         return { type: 'notStarted', why: this.#failure }
     }
@@ -326,13 +300,13 @@ export class WorkerJob {
         return
       }
       this.#leaseFrom(sentAt)
-      this.#heard = this.#heard.filter((id) => !beat.heard.includes(id))
+      this.#messages.observeTold(beat.heard)
       if (answer.isCancelled) this.#cancel()
       else if (this.#phase === 'starting' && beat.phase === 'prompted') {
         this.#phase = 'prompted'
         this.#prompting?.resolve()
       }
-      for (const message of answer.messages) this.#say(message)
+      for (const message of answer.messages) this.#messages.hand(this.#run, message)
     } catch (error) {
       log.warn(`${this.claim.offer.id}: the queue did not answer: ${errorText(error)}`)
       nextMs = RETRY_MS
@@ -358,7 +332,7 @@ export class WorkerJob {
       phase: isPrompting || this.#phase === 'prompted' || this.#phase === 'ended' ? 'prompted' : 'starting',
       ...(report && { report }),
       ...(backoff && { backoff: { provider: backoff.providerID, forMs: backoff.forMs } }),
-      heard: this.#heard,
+      heard: this.#messages.heard,
     }
   }
 
@@ -386,24 +360,6 @@ export class WorkerJob {
   #cancel(): void {
     if (this.#phase === 'starting') this.#stopBeforePrompt('cancelled')
     else this.#run?.stop()
-  }
-
-  #say({ id, text }: Message): void {
-    const run = this.#run
-    if (!run || this.#said.has(id)) return
-    this.#said.add(id)
-    this.#saying = this.#sayAfter(this.#saying, run, { id, text })
-  }
-
-  async #sayAfter(earlier: Promise<void>, run: RunningJob, { id, text }: Message): Promise<void> {
-    await earlier
-    try {
-      // The end of the job has what an ended agent did not hear.
-      if (await run.say(text)) this.#heard = [...this.#heard, id]
-    } catch (error) {
-      this.#said.delete(id)
-      this.#ports.log.warn(`${this.claim.offer.id}: a message could not be sent: ${errorText(error)}`)
-    }
   }
 
   #pause(ms: number): Promise<void> {

@@ -10,7 +10,8 @@ import type { Clock } from '../clock.ts'
 import { errorText } from '../host/opencode.ts'
 import { callWithin } from './call-within.ts'
 import type { Claim, ClaimAnswer, Claims, WorkerProcess } from './port.ts'
-import { WorkerJob, type RunningJob, type Runner } from './worker-job.ts'
+import type { Runner, RunningJob } from './running-job.ts'
+import { WorkerJob } from './worker-job.ts'
 
 export interface WorkerPorts {
   readonly claims: Claims

@@ -302,7 +302,7 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'an agent is handed a message once',
-    file: 'worker-job.ts',
+    file: 'job-messages.ts',
     guard: '!run || this.#said.has(id)',
     without: '!run',
     found: 'an agent hears a message once from a process',
@@ -316,7 +316,7 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     what: 'a message that an ended agent does not read is not heard',
-    file: 'worker-job.ts',
+    file: 'job-messages.ts',
     guard: 'if (await run.say(text)) this.#heard',
     without: 'await run.say(text)\n      this.#heard',
     found: 'a message is heard, or the end names it',
@@ -324,7 +324,7 @@ export const GUARDS: readonly Guard[] = [
   {
     what: 'a result says what its agent has heard',
     file: 'worker-job.ts',
-    guard: "return { type: 'result', result, heard: this.#heard }",
+    guard: "return { type: 'result', result, heard: this.#messages.heard }",
     without: "return { type: 'result', result, heard: [] }",
     found: 'a result names no message that its worker has brought',
   },

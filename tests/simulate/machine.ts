@@ -1,7 +1,7 @@
 /** A machine with its OpenCode, whose agents outlive the processes of the worker, and with the real loop of a worker. */
 import type { Claims } from '../../src/fleet/port.ts'
 import { Worker } from '../../src/fleet/worker-loop.ts'
-import type { RunningJob, Runner } from '../../src/fleet/worker-job.ts'
+import type { RunningJob, Runner } from '../../src/fleet/running-job.ts'
 import type { Line, Link, Network } from './network.ts'
 import type { Agent, Oracle } from './oracle.ts'
 import { ProcessClock, type Chance, type Time } from './sim-clock.ts'

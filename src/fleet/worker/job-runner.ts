@@ -29,7 +29,7 @@ import {
   type Report,
   type Result,
 } from '../payload.ts'
-import type { Runner, RunningJob } from '../worker-job.ts'
+import type { Runner, RunningJob } from '../running-job.ts'
 import { connectHost, type Host, type HostSettings } from './host.ts'
 
 /** The key in the metadata of a child session whose value names its job. */

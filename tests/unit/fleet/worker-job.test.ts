@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import type { Beat, BeatAnswer, Claim, Settlement } from '../../../src/fleet/port.ts'
-import { WorkerJob, type RunningJob } from '../../../src/fleet/worker-job.ts'
+import type { RunningJob } from '../../../src/fleet/running-job.ts'
+import { WorkerJob } from '../../../src/fleet/worker-job.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 
 const LEASE_MS = 30_000
