@@ -9,28 +9,17 @@
  */
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError } from '../../host/opencode.ts'
-import { newPromptID, newSteerID } from '../../task/id.ts'
-import { waitFor } from '../../task/wait-for.ts'
-import { NO_USAGE } from '../../task/state.ts'
-import { isActive, isEnded, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
-import { systemClock } from '../../clock.ts'
+import { newPromptID } from '../../task/id.ts'
+import { isEnded, type Task } from '../../task/task.ts'
 import { childRules, keepsOut } from '../../work/agent/agent-launch.ts'
 import type { AgentWork, Worktree } from '../../work/agent/agent-work.ts'
 import type { KindLaunch } from '../../work/kind.ts'
-import { makeBundle, transferRef } from '../../worktree/bundles.ts'
-import { checkpointOf as filesOf, dropTree, receive, refuseNoDirectory } from '../../worktree/transport.ts'
-import {
-  checkpointOf,
-  readPayload,
-  reportOf,
-  resultOf,
-  type Checkpoint,
-  type Payload,
-  type Report,
-  type Result,
-} from '../payload.ts'
+import { transferRef } from '../../worktree/bundles.ts'
+import { receive, refuseNoDirectory } from '../../worktree/transport.ts'
+import { readPayload, type Payload } from '../payload.ts'
 import type { Runner, RunningJob } from '../running-job.ts'
 import { connectHost, type Host, type HostSettings } from './host.ts'
+import { runOf, type Begun, type JobRun } from './job-run.ts'
 
 /** The key in the metadata of a child session whose value names its job. */
 const JOB_KEY = 'background-job'
@@ -38,29 +27,6 @@ const JOB_KEY = 'background-job'
 /** The job was not begun: another worker may do it. */
 export class NotStarted extends Error {
   override readonly name = 'NotStarted'
-}
-
-/** A job at work. */
-export interface JobRun extends RunningJob {
-  /** Resolves with the result when the agent has really stopped and its changes are a commit. Never rejects. */
-  readonly result: Promise<Result>
-  /** The present state of its task. */
-  readonly task: () => AgentTask
-  /** Resolves with what a sign of life says of it. */
-  report(): Promise<Report>
-  /** The provider that refuses its requests for now, and for how long; `undefined` for none. */
-  readonly backoff: () => { readonly providerID: string; readonly forMs: number } | undefined
-  /** Sends a message to the agent. Resolves with whether the agent reads it: not after its end. */
-  say(text: string): Promise<boolean>
-  /** Stops the agent; `result` resolves when it has stopped. */
-  stop(): void
-  /**
-   * Resolves with the present files as a commit, once that is due: after `CHECKPOINT_MS`, or `CHECKPOINT_CALLS` tool calls.
-   * Rejects with a `GitError`.
-   */
-  checkpoint(): Promise<Checkpoint | undefined>
-  /** Removes what the job has left here, once the queue has its result, except a tree with changes that the queue does not have. Never rejects. */
-  drop(): Promise<void>
 }
 
 /** Resolves once the queue has accepted that the prompt is sent. Rejects if it may not be sent. */
@@ -71,20 +37,6 @@ interface JobRequest {
   readonly description: string
   readonly payload: Payload
 }
-
-interface Begun {
-  /** The task here. */
-  readonly taskID: string
-  /** The task of the launch. */
-  readonly jobTaskID: string
-  /** The commit from which the agent started. */
-  readonly base: string
-}
-
-const CHECKPOINT_MS = 300_000
-const CHECKPOINT_CALLS = 20
-/** The length of an activity in a report: a tool's title can have any. */
-const LONGEST_ACTIVITY = 300
 
 export class JobRunner implements Runner {
   readonly #host: Host
@@ -145,7 +97,7 @@ export class JobRunner implements Runner {
       // Before the prompt, so that a worker that starts again finds the job of each session that was prompted.
       await rooms.records.mark(task.sessionID, { [JOB_KEY]: { id: jobID, taskID, base: code.commit } })
       await rooms.order.enqueue(task)
-      return this.#runOf({ taskID: task.id, jobTaskID: taskID, base: code.commit })
+      return this.#runOf(task, { jobTaskID: taskID, base: code.commit })
     } catch (error) {
       await git(checkout, ['update-ref', '-d', transferRef({ id: taskID, name: 'in' })]).catch(() => {})
       throw new NotStarted(errorText(error), { cause: error })
@@ -162,7 +114,7 @@ export class JobRunner implements Runner {
       const task = rooms.store.findBySession(id)
       // The recovery never rejects: after a failure, it leaves what it could not read.
       if (!task) throw new Error(`its session ${id} could not be recovered, or another process has it`)
-      return this.#runOf({ taskID: task.id, jobTaskID: taskID, base })
+      return this.#runOf(task, { jobTaskID: taskID, base })
     }
     return undefined
   }
@@ -222,126 +174,8 @@ export class JobRunner implements Runner {
     }
   }
 
-  #runOf(begun: Begun): JobRun {
-    const { taskID, jobTaskID, base } = begun
-    const { checkout, git, opencode, rooms } = this.#host
-    const { agents, backoff, executor, kindOf, records, store, timeline } = rooms
-    const now = (): AgentTask => store.get(taskID) as AgentTask
-    const due = { commit: base, at: systemClock.monotonic(), calls: 0 }
-    const stopCounting = timeline.subscribe((step, { id }) => {
-      if (id === taskID && step.type === 'tool' && step.state !== 'running') due.calls += 1
-    })
-    /** The bundle that is being made: that of the end gets its ref after it. */
-    let packing: Promise<unknown> = Promise.resolve()
-    const result = this.#resultOf(begun, () => packing).finally(() => {
-      stopCounting()
-      this.#gates.delete(now().sessionID)
-    })
-    return {
-      result,
-      task: now,
-      async report() {
-        const task = now()
-        const { transcript } = await kindOf(task)
-          .report(task, {})
-          .catch(() => ({ transcript: undefined }))
-        const activity = transcript?.activity?.what.slice(0, LONGEST_ACTIVITY)
-        return reportOf({
-          usage: agents.usageOf(taskID) ?? transcript?.usage ?? NO_USAGE,
-          ...(activity !== undefined && { activity }),
-          questions:
-            task.status === 'waiting'
-              ? task.permissionRequests.map(({ id, permission, patterns }) => ({
-                  id,
-                  permission,
-                  patterns: [...patterns],
-                }))
-              : [],
-        })
-      },
-      backoff() {
-        const { model, sessionID } = now()
-        const retry = backoff.retryOf(sessionID)
-        return model && retry && { providerID: model.providerID, forMs: retry.inMs }
-      },
-      async say(text) {
-        const hasBegun = (task: Task): boolean => task.status !== 'starting'
-        await waitFor({ store, clock: systemClock }, taskID, hasBegun)
-        const task = now()
-        const promptID = newSteerID(task, systemClock.now())
-        // Never a next run: nobody would know of it.
-        return store.dispatch(taskID, { type: 'steered', promptID }) && agents.steer(task, { promptID, text })
-      },
-      stop: () => executor.stop(taskID, { type: 'cancelled', by: 'parent' }),
-      async checkpoint() {
-        const { worktree } = now()
-        const isDue = systemClock.monotonic() - due.at >= CHECKPOINT_MS || due.calls >= CHECKPOINT_CALLS
-        if (!isDue || !worktree || !isActive(now())) return undefined
-        due.at = systemClock.monotonic()
-        due.calls = 0
-        const commit = await filesOf(git, worktree, taskID)
-        // The end, which may have come meanwhile, has all of it.
-        if (commit === due.commit || !isActive(now())) return undefined
-        due.commit = commit
-        const made = makeBundle(git, checkout, { id: jobTaskID, name: 'out', commit }, [base])
-        packing = made.catch(() => {})
-        const bundle = await made
-        return bundle && checkpointOf({ commit, bundle: base64(bundle.bytes) })
-      },
-      drop: async () => {
-        const { sessionID, worktree } = now()
-        try {
-          // The next process finds no record, and so does not read the job again.
-          await records.flush()
-          await opencode.replaceMetadata(sessionID, {})
-          // A tree whose changes could not be committed has the only copy of them.
-          const isKept = (await result).code.type === 'kept'
-          if (worktree && !isKept) await dropTree(git, worktree, [taskID, jobTaskID])
-        } catch (error) {
-          this.#log.warn(`what ${jobTaskID} has left could not be removed: ${errorText(error)}`)
-        }
-      },
-    }
-  }
-
-  async #resultOf({ taskID, jobTaskID, base }: Begun, packing: () => Promise<unknown>): Promise<Result> {
-    const { kindOf, parents, store } = this.#host.rooms
-    const ended = await waitFor({ store, clock: systemClock }, taskID, isEnded)
-    if (!ended || !isEnded(ended)) throw new Error(`${taskID} was removed`)
-    // Nobody reads the session under which the agents are.
-    parents.find(ended.parentID)?.outbox.settle(ended)
-    const report = await kindOf(ended)
-      .report(ended, {})
-      .catch(() => undefined)
-    await packing()
-    return resultOf({
-      outcome: outcomeOf(ended),
-      text: report?.transcript?.text ?? '',
-      usage: ended.usage,
-      code: await this.#codeOf(ended as EndedTask & AgentTask, jobTaskID, base),
-    })
-  }
-
-  /** Returns the changes of a run as a bundle. Where there can be none, the tree stays, and is named. */
-  async #codeOf(
-    { changes, worktree }: EndedTask & AgentTask,
-    id: string,
-    base: string,
-  ): Promise<Result['code']> {
-    const { checkout, git } = this.#host
-    const kept = (why: string): Result['code'] => ({
-      type: 'kept',
-      why: `in ${worktree?.root}: ${why}`,
-    })
-    if (changes?.type === 'failed') return kept(changes.message)
-    if (changes?.type !== 'committed') return { type: 'none' }
-    const { commit } = changes
-    try {
-      const bundle = await makeBundle(git, checkout, { id, name: 'out', commit }, [base])
-      return { type: 'committed', commit, ...(bundle && { bundle: base64(bundle.bytes) }) }
-    } catch (error) {
-      return kept(errorText(error))
-    }
+  #runOf({ id: taskID, sessionID }: Task, begun: Omit<Begun, 'taskID'>): JobRun {
+    return runOf(this.#host, this.#log, { taskID, ...begun }, () => this.#gates.delete(sessionID))
   }
 }
 
@@ -351,25 +185,4 @@ function accordingToSchema(given: object): Payload {
   } catch (error) {
     throw new NotStarted(errorText(error), { cause: error })
   }
-}
-
-function outcomeOf(ended: EndedTask): Result['outcome'] {
-  switch (ended.status) {
-    case 'completed': {
-      const { incomplete, question } = ended
-      return {
-        status: 'completed',
-        ...(incomplete && { incomplete }),
-        ...(question !== undefined && { question }),
-      }
-    }
-    case 'failed':
-      return { status: 'failed', failure: ended.failure }
-    case 'cancelled':
-      return { status: 'cancelled' }
-  }
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }
