@@ -2,37 +2,30 @@
  * Runs agents at the workers of a fleet. Their records are in local child sessions, as of any task; the conversation stays at the
  * worker. Loaded with the first task of a fleet.
  */
-import { fleetOf } from '../../task/place.ts'
 import type { Clock } from '../../clock.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, HostError, type Opencode } from '../../host/opencode.ts'
 import { pause } from '../../pause.ts'
 import type { TaskStore } from '../../task/store.ts'
-import { NO_USAGE, type Outcome, type Usage } from '../../task/state.ts'
+import { NO_USAGE, type Outcome } from '../../task/state.ts'
 import { isEnded, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
 import { transition } from '../../task/transition.ts'
 import { earlierEnds } from '../../work/agent/recover.ts'
 import type { RunSummary } from '../../work/agent/transcript.ts'
 import type { Recovered, ReportOptions, WorkReport } from '../../work/kind.ts'
-import {
-  cancelled,
-  completed,
-  failed,
-  interrupted,
-  stopped,
-  timeLimit,
-  type StopCause,
-} from '../../work/outcome.ts'
-import { git } from '../../worktree/git.ts'
-import { commitsAt, projectsOf, send } from '../../worktree/transport.ts'
+import { failed, interrupted, stopped, timeLimit, type StopCause } from '../../work/outcome.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import { databaseURL } from '../database-url.ts'
-import { payloadOf, readReport, type Report, type Result } from '../payload.ts'
+import { readReport } from '../payload.ts'
 import { CommitTaker } from './commit-taker.ts'
 import { FleetRun, type EndedJob } from './fleet-run.ts'
-import { hasWorktree, jobOf, resultIn, startOf, type FleetTask } from './fleet-task.ts'
-import type { Jobs, JobState, Offer } from './jobs.ts'
+import { hasWorktree, jobOf, type FleetTask } from './fleet-task.ts'
+import { FollowedJobs } from './followed-jobs.ts'
+import { outcomeOfJob } from './job-outcome.ts'
+import type { Jobs, JobState } from './jobs.ts'
+import { offerOf } from './offer.ts'
+import { summary, summaryOfRun } from './run-summary.ts'
 
 /** Opens the queue of a fleet. Rejects with an error that says what to do. */
 export type OpenJobs = () => Promise<Jobs>
@@ -49,8 +42,6 @@ interface Ports {
   readonly disposal: AbortSignal
 }
 
-/** Interval of reading the states of jobs; the queue also reports changes. */
-const POLL_MS = 5000
 /** How long a message waits for its job to be in the queue or its run to be over, and the interval between attempts. */
 const SAY_MS = 60_000
 const SAY_AGAIN_MS = 1000
@@ -58,32 +49,27 @@ const SAY_AGAIN_MS = 1000
 export class FleetRuns {
   readonly #ports: Ports
   readonly #options: Pick<Options, 'fleet' | 'timeoutMs'>
-  /** By the id of the job. */
-  readonly #runs = new Map<string, FleetRun>()
+  readonly #jobs: FollowedJobs
   /** The jobs that an earlier process has offered, and that are not followed yet. */
   readonly #recovered = new Set<string>()
   readonly #taker: CommitTaker
-  #jobs: Promise<Jobs> | undefined
-  #cancelPoll = (): void => {}
-  /** Whether the states are read now, and whether a later change has made that outdated. */
-  #reading: 'none' | 'reading' | 'outdated' = 'none'
 
   constructor(ports: Ports, options: Pick<Options, 'fleet' | 'timeoutMs'>) {
     this.#ports = ports
     this.#options = options
     this.#taker = new CommitTaker(ports)
-    ports.disposal.addEventListener('abort', () => this.#cancelPoll())
+    this.#jobs = new FollowedJobs(ports, ports.openJobs ?? (() => openQueue(options.fleet.db)))
   }
 
   /** As `WorkKind.run`. */
   async run(task: AgentTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
-    const { clock, disposal, log } = this.#ports
+    const { clock, disposal, log, opencode } = this.#ports
     if (!hasWorktree(task)) return failed('error', 'a task of a fleet has a worktree')
     const jobID = jobOf(task)
     let cancelLimit = (): void => {}
     let jobs: Jobs
     try {
-      jobs = await this.#open()
+      jobs = await this.#jobs.open()
     } catch (error) {
       return failed('error', `the fleet's queue cannot be used: ${errorText(error)}`)
     }
@@ -91,7 +77,9 @@ export class FleetRuns {
       { jobs, clock, disposal, log },
       {
         jobID,
-        offer: this.#recovered.delete(jobID) ? undefined : () => this.#offerOf(task),
+        offer: this.#recovered.delete(jobID)
+          ? undefined
+          : () => offerOf(task, this.#options.fleet.remote, opencode),
         onPrompted: () => {
           onStarted()
           const { timeoutMs } = this.#options
@@ -100,16 +88,12 @@ export class FleetRuns {
         onReport: ({ report }) => this.#observeReport(task, report),
       },
     )
-    this.#runs.set(jobID, run)
     const onStop = (): void => run.stop(stop.reason as StopCause)
     stop.addEventListener('abort', onStop)
     if (stop.aborted) onStop()
-    await run.start()
-    this.#read()
-    const over = await run.over
+    const over = await this.#jobs.follow(run)
     stop.removeEventListener('abort', onStop)
     cancelLimit()
-    this.#runs.delete(jobID)
     if ('refusal' in over)
       return run.cause
         ? stopped(run.cause)
@@ -178,7 +162,7 @@ export class FleetRuns {
   }
 
   async #forget(task: Task): Promise<void> {
-    const jobs = await this.#open()
+    const jobs = await this.#jobs.open()
     const { changes, worktree } = { changes: undefined, worktree: undefined, ...task }
     if (this.#taker.whyNot(jobOf(task)) !== undefined) return
     if (changes?.type === 'failed' && worktree) await this.#takeLate(jobs, task as FleetTask)
@@ -194,104 +178,16 @@ export class FleetRuns {
       this.#ports.log.warn(`${task.id}: its commits were taken late: ${task.worktree.branch} has them`)
   }
 
-  #open(): Promise<Jobs> {
-    const { disposal, openJobs = () => openQueue(this.#options.fleet.db) } = this.#ports
-    this.#jobs ??= openJobs().then(
-      (jobs) => {
-        jobs.watch(() => this.#read(), disposal)
-        return jobs
-      },
-      (error: unknown) => {
-        this.#jobs = undefined
-        throw error
-      },
-    )
-    return this.#jobs
-  }
-
   async #stateOf(task: AgentTask): Promise<JobState | undefined> {
-    return (await this.#answered((jobs) => jobs.states([jobOf(task)]))).get(jobOf(task))
+    return (await this.#jobs.answered((jobs) => jobs.states([jobOf(task)]))).get(jobOf(task))
   }
 
   #cancel(task: AgentTask): Promise<boolean> {
-    return this.#answered((jobs) => jobs.cancel(jobOf(task)))
+    return this.#jobs.answered((jobs) => jobs.cancel(jobOf(task)))
   }
 
   #say(task: AgentTask, message: { readonly id: string; readonly text: string }): Promise<boolean> {
-    return this.#answered((jobs) => jobs.say(jobOf(task), message))
-  }
-
-  /** Calls the queue. Rejects with a `HostError`. */
-  async #answered<Value>(call: (jobs: Jobs) => Promise<Value>): Promise<Value> {
-    try {
-      return await call(await this.#open())
-    } catch (error) {
-      throw new HostError('noAnswer', `the fleet's queue did not answer: ${errorText(error)}`)
-    }
-  }
-
-  /** Reads the states of all jobs that are followed; once more if this is called meanwhile. */
-  #read(): void {
-    if (this.#reading === 'none') void this.#readUntilCurrent()
-    else this.#reading = 'outdated'
-  }
-
-  async #readUntilCurrent(): Promise<void> {
-    const { clock, disposal, log } = this.#ports
-    this.#cancelPoll()
-    do {
-      this.#reading = 'reading'
-      try {
-        const states = await (await this.#open()).states([...this.#runs.keys()])
-        for (const [jobID, run] of this.#runs) {
-          const state = states.get(jobID)
-          if (state) run.observe(state)
-        }
-      } catch (error) {
-        log.warn(`the fleet's queue did not answer: ${errorText(error)}`)
-      }
-    } while (this.#isOutdated())
-    this.#reading = 'none'
-    if (this.#runs.size > 0 && !disposal.aborted) this.#cancelPoll = clock.after(POLL_MS, () => this.#read())
-  }
-
-  #isOutdated(): boolean {
-    return this.#reading === 'outdated' && !this.#ports.disposal.aborted
-  }
-
-  /** Makes the offer of a run: its prompt, its limits, and the code from which it starts. Rejects with a `GitError`. */
-  async #offerOf(task: FleetTask): Promise<Offer> {
-    const { opencode } = this.#ports
-    const { agent, budget, description, id, model, prompt, run, sessionID, worktree } = task
-    const { checkout, directory, root } = worktree
-    const { remote } = this.#options.fleet
-    const commit = await startOf(task)
-    const known = remote === '' ? [] : await commitsAt(git, checkout, remote)
-    const sent = await send(git, checkout, { id, name: 'in', commit }, known)
-    const { permission = [] } = await opencode.session(sessionID)
-    const prefix = directory.slice(root.length + 1)
-    return {
-      id: jobOf(task),
-      labels: [...(fleetOf(task)?.labels ?? []), ...(await projectsOf(git, checkout)).slice(0, 1)],
-      ...(model && { provider: model.providerID, model: `${model.providerID}/${model.modelID}` }),
-      payload: payloadOf({
-        taskID: id,
-        run,
-        agent,
-        ...(model && { model }),
-        description,
-        prompt,
-        ...(budget && { budget }),
-        denials: permission.flatMap(({ permission: name, pattern, action }) =>
-          action === 'deny' ? [{ permission: name, pattern }] : [],
-        ),
-        code: {
-          commit,
-          ...(sent.bundle && { bundle: Buffer.from(sent.bundle).toString('base64') }),
-          prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
-        },
-      }),
-    }
+    return this.#jobs.answered((jobs) => jobs.say(jobOf(task), message))
   }
 
   /** Shows the permission requests of an agent like those of any child. */
@@ -314,16 +210,8 @@ export class FleetRuns {
     cause: StopCause | undefined,
     stop: AbortSignal,
   ): Promise<Outcome> {
-    const { result, problem } = resultIn(job)
     const changes = await this.#taker.take(task, job, stop)
-    const why = problem ?? job.why ?? 'its worker handed back no result'
-    const ended = result
-      ? outcomeOf(result, cause)
-      : job.isCancelled && cause
-        ? stopped(cause)
-        : failed('interrupted', why)
-    const text = [ended.text, ...unheardText(job)].filter((part) => part !== '').join('\n\n')
-    return { ...ended, text, ...(changes && { changes }) }
+    return { ...outcomeOfJob(job, cause), ...(changes && { changes }) }
   }
 
   /** Leaves the result in the task's own session, where a later process reads it. */
@@ -349,19 +237,7 @@ export class FleetRuns {
         what: `has ended; its commits wait in the fleet's queue: ${untaken}`,
         at: clock.now(),
       })
-    const run = this.#runs.get(jobOf(task))
-    const { state, silentMs } = { state: run?.state, silentMs: run?.silentMs ?? 0 }
-    if (state?.type !== 'claimed') {
-      const note = state?.type === 'waiting' && state.note !== undefined ? `: ${state.note}` : ''
-      return summary('', NO_USAGE, {
-        what: `waits for a worker of the fleet${note}`,
-        at: clock.now() - silentMs,
-      })
-    }
-    const { activity, usage = NO_USAGE } = readReport(state.report) ?? ({} as Partial<Report>)
-    const doing = activity ?? (state.isPrompted ? 'prompted' : 'starting')
-    const at = clock.now() - silentMs - state.silentMs
-    return summary('', usage, { what: `at worker ${state.worker}, ${doing}`, at })
+    return summaryOfRun(this.#jobs.runOf(jobOf(task)), clock.now())
   }
 }
 
@@ -369,26 +245,4 @@ export class FleetRuns {
 async function openQueue(place: string): Promise<Jobs> {
   const { openJobs } = await import('../postgres/postgres-fleet.ts')
   return openJobs(databaseURL(place))
-}
-
-/** Says which messages the agent has not read: its end reports them, because nobody else does. */
-function unheardText({ unheard = [] }: EndedJob): string[] {
-  if (unheard.length === 0) return []
-  return [`It ended before it had read this. Send it again if it still matters:\n${unheard.join('\n\n')}`]
-}
-
-function summary(text: string, usage: Usage, activity: RunSummary['activity']): RunSummary {
-  return { text, usage, activity, goesOn: false }
-}
-
-function outcomeOf({ outcome, text, usage }: Result, cause: StopCause | undefined): Outcome {
-  const said = { text, usage }
-  switch (outcome.status) {
-    case 'completed':
-      return completed(said, outcome)
-    case 'failed':
-      return failed(outcome.failure.reason, outcome.failure.message, said)
-    case 'cancelled':
-      return cause ? stopped(cause, said) : cancelled('user', said)
-  }
 }
