@@ -2,41 +2,27 @@
  * The picture of a session: a row for each task over time, with slots and cost beneath. Only the visible rows have nodes, and a
  * pan or zoom changes attributes of those alone.
  */
-import { axisTop } from 'd3-axis'
 import { scaleTime, type ScaleTime } from 'd3-scale'
 import { select, type Selection } from 'd3-selection'
 import { zoom, zoomIdentity, zoomTransform, type D3ZoomEvent, type ZoomBehavior } from 'd3-zoom'
-import { completedBy, waitEndOf } from '../dependencies.ts'
 import { LowerCharts } from './lower-charts.ts'
 import { html, setAttributes, svg } from './elements.ts'
-import { BAR_MIDDLE, RowView, type Columns, type Scene } from './row-view.ts'
+import { extentOf, SHORTEST_SHOWN_MS } from './extent.ts'
+import type { Columns, Scene } from './row-view.ts'
 import { heightOf, ROW_HEIGHT, rowAt, rowsOf, type Row } from './rows.ts'
+import { ShownRows } from './shown-rows.ts'
 import { slicesOf } from './paper.ts'
-import { arrow } from './shapes.ts'
 import { activityOf, type TaskDrawing } from './task-drawing.ts'
-import { tickOf } from './words.ts'
-import type { Interval, SessionTimeline, TaskTimeline } from '../session-timeline.ts'
+import { TimeAxis } from './time-axis.ts'
+import { arrows, waitsOf, type Wait } from './waits.ts'
+import type { SessionTimeline, TaskTimeline } from '../session-timeline.ts'
 
-const AXIS_HEIGHT = 30
-/** The shortest stretch of time that a zoom shows. */
-const SHORTEST_SHOWN_MS = 1000
 /** The width on paper; the print style scales it to the page. */
 const PRINT_WIDTH = 900
 const ZOOM_STEP = 1.6
 const NEAR_PIXELS = 4
-/** Half the width of an axis' label. */
-const LABEL_ROOM = 24
 /** How far a key pans, as a share of the plot's width. */
 const PAN_STEP = 0.15
-
-/** A task that waited for another, with the rows of both. */
-interface DependencyEnds {
-  readonly ids: readonly string[]
-  readonly endedAt: number
-  readonly startedAt: number
-  readonly endedY: number
-  readonly startedY: number
-}
 
 export interface Pointed {
   readonly row: Row
@@ -58,7 +44,7 @@ export class Picture {
   readonly node: HTMLElement
   readonly #timeline: SessionTimeline
   readonly #handlers: Handlers
-  readonly #axis = svg('svg', { class: 'axis', 'aria-hidden': 'true' })
+  readonly #axis = new TimeAxis()
   readonly #svg = svg('svg', {
     class: 'rows',
     role: 'listbox',
@@ -68,7 +54,7 @@ export class Picture {
   readonly #paper = html('div', { class: 'paper', 'aria-hidden': 'true' })
   readonly #scroller = html('div', { class: 'scroller' }, this.#svg, this.#paper)
   readonly #grid = svg('path', { class: 'grid' })
-  readonly #rowsNode = svg('g', { role: 'presentation' })
+  readonly #shown = new ShownRows()
   readonly #dependencies = svg('path', { class: 'dependencies' })
   readonly #activeDependencies = svg('path', { class: 'dependencies active' })
   readonly #readLine = svg('path', { class: 'read-line' })
@@ -81,11 +67,7 @@ export class Picture {
   readonly #highestCost: number
   #columns: Columns = { width: 0, left: 0, right: 0, hasDuration: true }
   #rows: Row[] = []
-  /** The position of each row, from 1, without the headings of groups. */
-  #positions: ReadonlyMap<Row, number> = new Map()
-  #dependencyEnds: readonly DependencyEnds[] = []
-  readonly #views = new Map<number, RowView>()
-  #spare: RowView[] = []
+  #waits: readonly Wait[] = []
   #active = 0
   #isDrawQueued = false
   #isPrinted = false
@@ -100,8 +82,14 @@ export class Picture {
     this.#base = scaleTime().domain([from, to])
     this.#x = this.#base.copy()
     this.#lowerCharts = new LowerCharts(timeline)
-    this.#svg.append(this.#grid, this.#rowsNode, this.#dependencies, this.#activeDependencies, this.#readLine)
-    this.node = html('div', { class: 'picture' }, this.#axis, this.#scroller, this.#lowerCharts.node)
+    this.#svg.append(
+      this.#grid,
+      this.#shown.node,
+      this.#dependencies,
+      this.#activeDependencies,
+      this.#readLine,
+    )
+    this.node = html('div', { class: 'picture' }, this.#axis.node, this.#scroller, this.#lowerCharts.node)
     this.#selection = select(this.#svg)
     this.#zoom = zoom<SVGSVGElement, unknown>()
       .scaleExtent([1, Math.max(1, (to - from) / SHORTEST_SHOWN_MS)])
@@ -171,7 +159,7 @@ export class Picture {
       this.#x.domain(isPrinted ? this.#base.domain() : onScreen)
       onScreen = shown
       this.#paper.replaceChildren()
-      for (const index of this.#views.keys()) this.#release(index)
+      this.#shown.clear()
       this.#measure()
     }
     paper.addEventListener('change', ({ matches }) => {
@@ -187,12 +175,9 @@ export class Picture {
 
   show(drawings: readonly TaskDrawing[]): void {
     this.#rows = rowsOf(drawings)
-    this.#positions = new Map(
-      this.#rows.filter(({ type }) => type !== 'group').map((row, index) => [row, index + 1]),
-    )
-    this.#dependencyEnds = dependencyEndsOf(this.#rows)
+    this.#waits = waitsOf(this.#rows)
     this.#active = 0
-    for (const index of this.#views.keys()) this.#release(index)
+    this.#shown.show(this.#rows)
     this.#scroller.scrollTop = 0
     this.#measure()
   }
@@ -225,7 +210,6 @@ export class Picture {
     this.#columns = { width, left, right, hasDuration: !isNarrow }
     this.#base.range([left, right])
     setAttributes(this.#svg, { width, height, viewBox: `0 0 ${width} ${height}` })
-    setAttributes(this.#axis, { width, height: AXIS_HEIGHT, viewBox: `0 0 ${width} ${AXIS_HEIGHT}` })
     const extent: [[number, number], [number, number]] = [
       [left, 0],
       [right, height],
@@ -267,20 +251,20 @@ export class Picture {
     const ticks = this.#x.ticks(Math.max(2, (right - left) / 90))
     const height = heightOf(this.#rows)
     setAttributes(this.#grid, { d: ticks.map((tick) => `M${this.#x(tick).toFixed(1)} 0V${height}`).join('') })
-    this.#drawAxis(ticks)
+    this.#axis.draw(this.#x, this.#columns, ticks)
     const { readAt, tasks } = this.#timeline
     const isUnfinished = tasks.some(({ runs }) => runs.some(({ to }) => to >= readAt))
     const readX = this.#x(readAt)
     const isReadShown = isUnfinished && readX >= left && readX <= right
     setAttributes(this.#readLine, { d: isReadShown ? `M${readX.toFixed(1)} 0V${height}` : '' })
     const active = this.#rows[this.#active]
-    setAttributes(this.#dependencies, { d: this.#arrows() })
-    setAttributes(this.#activeDependencies, {
-      d: active?.type === 'task' ? this.#arrows(active.drawing.task.id) : '',
-    })
+    const activeID = active?.type === 'task' ? active.drawing.task.id : ''
+    const ofActive = this.#waits.filter(({ ids }) => ids.includes(activeID))
+    setAttributes(this.#dependencies, { d: arrows(this.#waits, plot) })
+    setAttributes(this.#activeDependencies, { d: arrows(ofActive, plot) })
     this.#lowerCharts.draw(this.#x, { left, right, width })
     if (this.#isPrinted) {
-      const views = this.#rows.map((row, index) => ({ row, node: this.#views.get(index)?.node }))
+      const views = this.#rows.map((row, index) => ({ row, node: this.#shown.nodeOf(index) }))
       const shared = [this.#grid, this.#dependencies, this.#readLine]
       this.#paper.replaceChildren(...slicesOf(views, width, shared))
     }
@@ -288,40 +272,8 @@ export class Picture {
 
   #drawRows(scene: Scene): void {
     const [first, last] = this.#visible()
-    for (const index of this.#views.keys())
-      if ((index < first || index > last) && index !== this.#active) this.#release(index)
-    for (let index = first; index <= last; index += 1) this.#drawRow(index, scene)
-    if (this.#active < first || this.#active > last) this.#drawRow(this.#active, scene)
+    this.#shown.draw({ first, last, active: this.#active }, scene)
     setAttributes(this.#svg, { 'aria-activedescendant': `row-${this.#active}` })
-  }
-
-  #drawRow(index: number, scene: Scene): void {
-    const row = this.#rows[index]
-    if (!row) return
-    let view = this.#views.get(index)
-    if (!view) {
-      view = this.#spare.pop() ?? new RowView()
-      this.#views.set(index, view)
-      this.#rowsNode.append(view.node)
-    }
-    view.draw(row, scene)
-    const position = this.#positions.get(row)
-    const isActive = index === this.#active
-    setAttributes(view.node, {
-      id: `row-${index}`,
-      'aria-selected': position && String(isActive),
-      'aria-setsize': position && this.#positions.size,
-      'aria-posinset': position,
-      'data-active': isActive ? '' : undefined,
-    })
-  }
-
-  #release(index: number): void {
-    const view = this.#views.get(index)
-    if (!view) return
-    view.node.remove()
-    this.#views.delete(index)
-    this.#spare = [...this.#spare, view].slice(-50)
   }
 
   /** Returns the indices of the first and last visible row. */
@@ -329,53 +281,6 @@ export class Picture {
     if (this.#isPrinted) return [0, this.#rows.length - 1]
     const { scrollTop, clientHeight } = this.#scroller
     return [rowAt(this.#rows, scrollTop), rowAt(this.#rows, scrollTop + clientHeight)]
-  }
-
-  #drawAxis(ticks: readonly Date[]): void {
-    const { left, right, width, hasDuration } = this.#columns
-    const heads = [
-      { x: 8, anchor: 'start', text: 'Task' },
-      { x: right + 14, anchor: 'start', text: 'End' },
-      ...(hasDuration ? [{ x: width - 78, anchor: 'end', text: 'Time' }] : []),
-      { x: width - 10, anchor: 'end', text: 'Cost' },
-    ]
-    const axis = select(this.#axis)
-    axis
-      .selectAll<SVGTextElement, (typeof heads)[number]>('text.head')
-      .data(heads)
-      .join('text')
-      .attr('class', 'head')
-      .attr('y', 19)
-      .attr('x', ({ x }) => x)
-      .attr('text-anchor', ({ anchor }) => anchor)
-      .text(({ text }) => text)
-    axis
-      .selectAll<SVGGElement, number>('g.ticks')
-      .data([0])
-      .join('g')
-      .attr('class', 'ticks')
-      .attr('transform', `translate(0 ${AXIS_HEIGHT - 1})`)
-      .call(
-        axisTop<Date>(this.#x.copy().domain([this.#x.invert(left), this.#x.invert(right)]))
-          .tickValues([...ticks])
-          // A label at the edge would touch the head of the next column.
-          .tickFormat((at) =>
-            this.#x(at) > right - LABEL_ROOM || this.#x(at) < left + LABEL_ROOM ? '' : tickOf(at),
-          )
-          .tickSizeOuter(0),
-      )
-  }
-
-  /** Arrows to tasks from those for which they waited: of one task, or of all. */
-  #arrows(ofTask?: string): string {
-    const { left, right } = this.#columns
-    return this.#dependencyEnds
-      .filter(({ ids }) => ofTask === undefined || ids.includes(ofTask))
-      .map(({ endedAt, startedAt, endedY, startedY }) => {
-        const [x0, x1] = [this.#x(endedAt), this.#x(startedAt)]
-        return x0 < left || x0 > right || x1 > right ? '' : arrow(x0, endedY, x1, startedY)
-      })
-      .join('')
   }
 
   #indexAt(event: MouseEvent): number {
@@ -441,41 +346,4 @@ export class Picture {
     actions[key]?.()
     return key in actions
   }
-}
-
-function dependencyEndsOf(rows: readonly Row[]): DependencyEnds[] {
-  const shown = rows.filter((row) => row.type === 'task')
-  const byID = new Map(shown.map((row) => [row.drawing.task.id, row]))
-  return shown.flatMap(({ drawing: { task }, top }) => {
-    const startedAt = waitEndOf(task)
-    if (startedAt === undefined) return []
-    return (task.after ?? []).flatMap((id) => {
-      const first = byID.get(id)
-      if (!first) return []
-      return {
-        ids: [id, task.id],
-        // The other task may have started another run since.
-        endedAt: completedBy(first.drawing.task, startedAt) ?? Math.min(first.drawing.to, startedAt),
-        startedAt,
-        endedY: first.top + BAR_MIDDLE,
-        startedY: top + BAR_MIDDLE,
-      }
-    })
-  })
-}
-
-/** From the first to the last time; the time of reading, if something has not ended by then. */
-function extentOf({ turns, readAt }: SessionTimeline, drawings: readonly TaskDrawing[]): Interval {
-  let [from, to] = [Infinity, -Infinity]
-  const times = [
-    ...turns.flatMap((turn) => [turn.from, turn.to]),
-    ...drawings.flatMap(({ from: start, to: end, task }) => [start, end, ...task.marks.map(({ at }) => at)]),
-  ]
-  for (const at of times) {
-    from = Math.min(from, at)
-    to = Math.max(to, at)
-  }
-  if (from > to) [from, to] = [readAt - SHORTEST_SHOWN_MS, readAt]
-  const room = Math.max((to - from) * 0.01, SHORTEST_SHOWN_MS / 2)
-  return { from: from - room, to: to + room }
 }
