@@ -15,7 +15,7 @@ import type { Options } from '../config.ts'
 import type { connect } from '../host/calls.ts'
 import { errorText, HostError, type Opencode } from '../host/opencode.ts'
 import { pause } from '../pause.ts'
-import { Turns } from './turns.ts'
+import { Turns } from '../worktree/turns.ts'
 
 export type MachineOptions = Options['machines'][string]
 

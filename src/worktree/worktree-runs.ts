@@ -11,8 +11,9 @@ import { isEnded, type AgentTask, type EndedTask, type Task } from '../task/task
 import { PartlyApplied } from './apply.ts'
 import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
+import type { TreePlan } from './plan.ts'
 import { Setup, type SetupPorts } from './setup.ts'
-import { Worktrees, type ChangedTree, type TreePlan, type TreeTask } from './worktrees.ts'
+import { Worktrees, type ChangedTree, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
 /** The maximum number of other trees that an end is compared with, and of those that its notice names. */

@@ -9,17 +9,16 @@
  * killed one. `close` commits, and removes a tree without changes. `clean` removes the others once their work was applied or
  * merged. Each can be repeated.
  */
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, realpath } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
 import { errorText } from '../host/opencode.ts'
 import type { Applied, Changes } from '../task/state.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
-import { checkoutOf, differences, OWN_IDENTITY, snapshot, treeOf, type Checkout } from './checkout.ts'
+import { checkoutOf } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
 import { advance, commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
@@ -27,25 +26,17 @@ import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { lockReason, type LockOwners } from './lock.ts'
 import { deleteBranch, makeTree, startOf } from './make.ts'
 import { conflictsOf, rivalsOf, statOf } from './merge.ts'
-import { notesOf, untrackedNotes } from './notes.ts'
-import { BRANCHES, branchOf, endRef, leftRef, refOf } from './refs.ts'
+import { homeOf, planTree, type TreePlan } from './plan.ts'
+import { endRef, leftRef, refOf } from './refs.ts'
 import { besideCommits, removeDirectory } from './remove.ts'
 import { fillSubmodules } from './submodules.ts'
+import { Turns } from './turns.ts'
 
 /** The task of a tree. */
 export interface TreeTask {
   readonly id: string
   readonly run: number
   readonly description: string
-}
-
-export interface TreePlan {
-  /** The commit from which the tree is made; default: the state of the checkout. */
-  readonly start?: string
-  /** Whether the task works in another clone, and has no directory here. */
-  readonly isElsewhere?: boolean
-  /** Whether files that git does not track yet are left out. */
-  readonly isTrackedOnly?: boolean
 }
 
 /** The tree of a task that ended with changes. */
@@ -67,17 +58,14 @@ interface Ports {
   readonly freeBytes?: typeof freeBytes
 }
 
-/** Maximum length of the description's words in a branch name. */
-const SLUG_LENGTH = 40
-
 export class Worktrees {
   readonly #git: Git
   readonly #ports: Ports
   readonly #options: Options['worktree']
   readonly #planned: PlannedTrees
   readonly #cleanup: Cleanup
-  /** The newest work for each checkout, by its path. Work is queued, because concurrent calls fail at git's own locks. */
-  readonly #working = new Map<string, Promise<unknown>>()
+  /** By the path of a checkout: concurrent calls fail at git's own locks. */
+  readonly #turns = new Turns()
 
   constructor(ports: Ports, options: Options['worktree']) {
     this.#git = ports.git
@@ -100,76 +88,17 @@ export class Worktrees {
   async plan(task: TreeTask, directory: string, how: TreePlan = {}): Promise<Worktree> {
     const { isElsewhere } = how
     const checkout = await checkoutOf(this.#git, directory)
-    const home = await this.#home(checkout)
+    const home = await homeOf(this.#git, checkout, this.#ports.directory)
     if (!isElsewhere) {
       await refuseFullDisk(home, this.#ports.freeBytes ?? freeBytes)
       await this.#planned.add(task.id, home, this.#options.max)
     }
     try {
-      return await this.#plan(task, checkout, home, how)
+      return await planTree(this.#git, checkout, home, { ...how, ...task }, this.#options)
     } catch (error) {
       this.#planned.delete(task.id)
       throw error
     }
-  }
-
-  async #plan(
-    { id, description }: TreeTask,
-    checkout: Checkout,
-    home: string,
-    { start, isTrackedOnly }: TreePlan,
-  ): Promise<Worktree> {
-    const { root, prefix } = checkout
-    const head = start ?? checkout.head
-    if ((await commitOf(this.#git, root, `refs/heads/${BRANCHES}`)) !== undefined)
-      throw new GitError(
-        'refused',
-        `the branch ${BRANCHES} is in the way of the branches ${BRANCHES}/…; rename it with \`git branch -m ${BRANCHES} NAME\``,
-      )
-    const { tree: state, commit } =
-      start === undefined ? await this.#stateOf(id, checkout, isTrackedOnly) : { tree: start, commit: start }
-    const counts = await differences(this.#git, root, head, state)
-    const tree = join(home, id)
-    const notes = [
-      ...(await notesOf(this.#git, checkout, this.#options.submodules)),
-      ...(isTrackedOnly ? await untrackedNotes(this.#git, checkout) : []),
-    ]
-    await this.#git(root, ['update-ref', refOf(id, 'base'), commit])
-    return {
-      root: tree,
-      directory: join(tree, prefix),
-      branch: branchOf(id, slugOf(description)),
-      checkout: root,
-      base: { commit, head, ...counts },
-      ...(notes.length > 0 && { notes }),
-    }
-  }
-
-  /** Returns the present files of a checkout, as a tree, and the commit from which a worktree starts. */
-  async #stateOf(
-    id: string,
-    checkout: Checkout,
-    isTrackedOnly: boolean | undefined,
-  ): Promise<{ readonly tree: string; readonly commit: string }> {
-    const message = `The checkout from which ${id} was launched`
-    return this.#options.base === 'now'
-      ? snapshot(this.#git, checkout, { message, identity: OWN_IDENTITY, isTrackedOnly })
-      : { tree: await treeOf(this.#git, checkout.root, checkout.index, isTrackedOnly), commit: checkout.head }
-  }
-
-  /** Makes the directory that contains the trees of a repository, and returns its path. */
-  async #home({ root, repository }: Checkout): Promise<string> {
-    const path = join(this.#ports.directory, await projectName(root, repository))
-    await mkdir(path, { recursive: true })
-    const home = await realpath(path)
-    const isInside = `${home}/`.startsWith(`${root}/`)
-    // Otherwise a snapshot would contain the trees as submodules, and each search would find their files.
-    if (isInside && (await this.#git(root, ['check-ignore', '--quiet', home], { answers: [1] })).code === 1)
-      throw new GitError(
-        'refused',
-        `worktree.directory ${this.#ports.directory} is in the checkout ${root}; choose one outside, or add it to .gitignore`,
-      )
-    return home
   }
 
   /** Discards the plan of a task that was not created. Never rejects. */
@@ -182,7 +111,7 @@ export class Worktrees {
   async open(worktree: Worktree, { id }: Pick<TreeTask, 'id'>): Promise<void> {
     const { checkout, root, directory } = worktree
     const reason = lockReason(id, this.#ports.owners)
-    await this.#alone(checkout, async () => {
+    await this.#turns.take(checkout, async () => {
       await makeTree(this.#git, worktree, id, reason)
       if (this.#options.submodules) await fillSubmodules(this.#git, root, checkout)
       await mkdir(directory, { recursive: true })
@@ -193,7 +122,7 @@ export class Worktrees {
   async close(worktree: Worktree, run: TreeTask): Promise<Changes> {
     const { checkout, root } = worktree
     try {
-      return await this.#alone(checkout, async () => {
+      return await this.#turns.take(checkout, async () => {
         const end = await this.#commit(worktree, run)
         await this.#git(checkout, ['worktree', 'unlock', root], { answers: [128] })
         return this.#changesOf(worktree, run, end)
@@ -210,7 +139,7 @@ export class Worktrees {
   async adopt(worktree: Worktree, run: TreeTask, end: string): Promise<Changes> {
     const ref = endRef(run.id, run.run)
     try {
-      return await this.#alone(worktree.checkout, async () => {
+      return await this.#turns.take(worktree.checkout, async () => {
         await this.#git(worktree.checkout, ['update-ref', ref, end])
         await advance(this.#git, worktree, end, ref)
         return this.#changesOf(worktree, run, end)
@@ -266,7 +195,7 @@ export class Worktrees {
     end: string,
     check: boolean,
   ): Promise<Applied> {
-    return this.#alone(worktree.checkout, async () => {
+    return this.#turns.take(worktree.checkout, async () => {
       const applied = await apply(this.#git, worktree, id, end, check)
       const hasAll = (applied.type === 'applied' || applied.type === 'nothing') && !applied.submodules
       if (hasAll && !check) await this.#git(worktree.checkout, ['update-ref', refOf(id, 'applied'), end])
@@ -280,15 +209,15 @@ export class Worktrees {
    */
   async clean(directory: string, stop: AbortSignal): Promise<string[]> {
     const checkout = await checkoutOf(this.#git, directory)
-    const home = await this.#home(checkout)
+    const home = await homeOf(this.#git, checkout, this.#ports.directory)
     const kept: string[] = []
     for (const found of await this.#cleanup.find(checkout)) {
       if (stop.aborted) break
       const { id } = found
       const elsewhere = await this.#cleanup.workElsewhere(found, checkout)
-      const why = await this.#alone(checkout.root, () =>
-        this.#cleanup.clean(id, join(home, id), checkout, elsewhere),
-      ).catch((error: unknown) => `${id}: ${errorText(error)}`)
+      const why = await this.#turns
+        .take(checkout.root, () => this.#cleanup.clean(id, join(home, id), checkout, elsewhere))
+        .catch((error: unknown) => `${id}: ${errorText(error)}`)
       if (why !== undefined) kept.push(why)
     }
     return kept
@@ -302,7 +231,7 @@ export class Worktrees {
     const { checkout, root, branch, base } = worktree
     const head = `refs/heads/${branch}`
     const end = endRef(run.id, run.run)
-    return this.#alone(checkout, async () => {
+    return this.#turns.take(checkout, async () => {
       const tip = await commitOf(this.#git, checkout, head)
       // An earlier call removed both, and was killed before its result was recorded.
       if (tip === undefined && !existsSync(root))
@@ -345,37 +274,4 @@ export class Worktrees {
     await this.#git(checkout, ['update-ref', '-d', endRef(id, run)])
     return { type: 'none' }
   }
-
-  /** Runs one piece of work at a time for a checkout. */
-  async #alone<Result>(checkout: string, work: () => Promise<Result>): Promise<Result> {
-    const before = this.#working.get(checkout) ?? Promise.resolve()
-    const result = before.then(work)
-    const settled = result.then(
-      () => undefined,
-      () => undefined,
-    )
-    this.#working.set(checkout, settled)
-    await settled
-    if (this.#working.get(checkout) === settled) this.#working.delete(checkout)
-    return result
-  }
-}
-
-/** Returns a directory name for a repository, with a hash of its path, because two repositories can have the same name. */
-async function projectName(root: string, repository: string): Promise<string> {
-  const name = basename(root).replaceAll(/[^\w.-]/g, '_')
-  const hash = createHash('sha256')
-    .update(await realpath(repository))
-    .digest('hex')
-  return `${name}-${hash.slice(0, 8)}`
-}
-
-function slugOf(description: string): string {
-  const words =
-    description
-      .normalize('NFKD')
-      .replaceAll(/\p{M}/gu, '')
-      .toLowerCase()
-      .match(/[a-z0-9]+/g) ?? []
-  return words.join('-').slice(0, SLUG_LENGTH).replace(/-$/, '')
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { MachineLink } from '../../../src/machines/machine-link.ts'
-import { Turns } from '../../../src/machines/turns.ts'
+import { Turns } from '../../../src/worktree/turns.ts'
 import { quoted, readFileBy, ScriptError, withScripts, writeFileBy } from '../../../src/machines/scripts.ts'
 
 const evaluated = (command: string): string =>
