@@ -8,19 +8,14 @@
  * The record names the session before the prompt is sent: a run killed before that has not started, and nothing runs twice.
  * A machine that does not answer ends no task.
  */
-import type { Clock } from '../clock.ts'
 import type { Options } from '../config.ts'
-import type { connect } from '../host/calls.ts'
 import { EventSubscription } from '../host/event-subscription.ts'
-import type { Log } from '../host/log.ts'
 import type { Observers } from '../host/observers.ts'
 import { errorText, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { machineOf } from '../task/place.ts'
-import type { TaskStore } from '../task/store.ts'
 import type { Changes, Failure, Outcome } from '../task/state.ts'
-import { isActive, isEnded, type AgentTask, type EndedTask } from '../task/task.ts'
-import { ToolError } from '../tool-error.ts'
+import { isEnded, type AgentTask, type EndedTask } from '../task/task.ts'
 import { keepsOut, type LaunchRequest } from '../work/agent/agent-launch.ts'
 import type { MachinePlace, Worktree } from '../work/agent/agent-work.ts'
 import { atWork, earlierEnds } from '../work/agent/recover.ts'
@@ -30,27 +25,21 @@ import { git } from '../worktree/git.ts'
 import { refOf } from '../worktree/refs.ts'
 import { commitOf } from '../worktree/commit.ts'
 import type { TreeTask } from '../worktree/worktrees.ts'
+import { unlessAborted } from '../worktree/unless-aborted.ts'
 import type { WorktreeRuns } from '../worktree/worktree-runs.ts'
 import { Checkpoints } from './checkpoints.ts'
-import { isUnanswered, MachineLink } from './machine-link.ts'
+import { isUnanswered, type MachineLink } from './machine-link.ts'
+import { Machines, refusal, type MachinesPorts } from './machines.ts'
 import { routePlacedCalls, type Placed } from './placed-calls.ts'
 import { passTo } from './placed-events.ts'
 import { dropTree, fetchTree, openTree } from './remote-tree.ts'
 
-interface Ports {
+interface Ports extends MachinesPorts {
   readonly opencode: Opencode
-  readonly connect: typeof connect
-  readonly clock: Clock
-  readonly log: Log
-  readonly store: TaskStore
   readonly worktrees: () => Promise<WorktreeRuns>
-  /** Aborted when the instance ends. */
-  readonly disposal: AbortSignal
   /** Resolves when the record of a task was written. */
   readonly recorded: (task: AgentTask) => Promise<void>
   readonly observers: () => Observers
-  /** Observes that events of these sessions were missed. */
-  readonly missed: (sessionIDs: readonly string[]) => void
 }
 
 /** A run with its signals. */
@@ -67,8 +56,7 @@ interface Run {
 
 export class MachineRuns {
   readonly #ports: Ports
-  readonly #options: Options['machines']
-  readonly #links = new Map<string, MachineLink>()
+  readonly #machines: Machines
   /** By a task's own session: its session on a machine, now or before. */
   readonly #placed = new Map<string, Placed>()
   /** The sessions of the tasks at work. */
@@ -78,7 +66,7 @@ export class MachineRuns {
 
   constructor(ports: Ports, options: Options['machines']) {
     this.#ports = ports
-    this.#options = options
+    this.#machines = new Machines(ports, options)
     routePlacedCalls(ports.opencode, {
       clock: ports.clock,
       placedOf: (sessionID) => this.#placed.get(sessionID),
@@ -92,7 +80,7 @@ export class MachineRuns {
     task: TreeTask,
     { where = '' }: LaunchRequest,
   ): Promise<{ readonly place: MachinePlace; readonly worktree: Worktree }> {
-    const link = await this.#choose(where)
+    const link = await this.#machines.choose(where)
     try {
       const planned = await (
         await this.#ports.worktrees()
@@ -104,63 +92,6 @@ export class MachineRuns {
     } catch (error) {
       throw refusal(errorText(error))
     }
-  }
-
-  /** Returns the machine with this name or label that answers and has the most free slots. */
-  async #choose(where: string): Promise<MachineLink> {
-    const all = Object.entries(this.#options)
-    const wanted = all.filter(
-      ([name, { labels }]) => where === 'any' || name === where || labels.includes(where),
-    )
-    const free = ([name, { slots }]: (typeof wanted)[number]): number => slots - this.#usersOf(name)
-    const byRoom = wanted.toSorted((one, other) => free(other) - free(one))
-    const reasons: string[] = []
-    for (const [name] of byRoom) {
-      const link = this.#link(name)
-      const reason = await link.refusal()
-      if (reason === undefined) return link
-      reasons.push(`${name}: ${reason}`)
-    }
-    throw refusal(`no task can start there. ${reasons.join('. ')}`)
-  }
-
-  #usersOf(name: string): number {
-    return [...this.#ports.store.all()].filter((task) => machineOf(task)?.name === name && !isEnded(task))
-      .length
-  }
-
-  #link(name: string): MachineLink {
-    const known = this.#links.get(name)
-    if (known) return known
-    const options = this.#options[name]
-    // A machine that was removed from the options counts as one that does not answer: nothing listens on port 0.
-    const gone = {
-      url: 'http://127.0.0.1:0',
-      directory: '/',
-      passwordEnv: '',
-      slots: 1,
-      labels: [],
-      untracked: false,
-    }
-    const link = new MachineLink(name, options ?? gone, {
-      ...this.#ports,
-      onContact: (changed) => this.#observeContact(changed),
-    })
-    this.#links.set(name, link)
-    return link
-  }
-
-  #observeContact({ name, lost }: MachineLink): void {
-    const { clock, log, missed, store } = this.#ports
-    const there = [...store.all()].filter((task) => machineOf(task)?.name === name && isActive(task))
-    const why = lost && !this.#options[name] ? 'it is not in the option machines' : lost?.why
-    log.warn(lost ? `no contact with ${name}: ${why}` : `contact with ${name} again`)
-    for (const { id } of there)
-      store.dispatch(
-        id,
-        lost ? { type: 'contactLost', at: Math.min(lost.at, clock.now()) } : { type: 'contactFound' },
-      )
-    if (!lost) missed(there.map(({ sessionID }) => sessionID))
   }
 
   /** Determines what is known of a recorded task: an unfinished one is watched again, whether its machine answers or not. */
@@ -191,7 +122,11 @@ export class MachineRuns {
     const { sessionID } = task
     const place = machineOf(task)
     if (place?.sessionID === undefined || place.directory === undefined) return undefined
-    const placed = { link: this.#link(place.name), sessionID: place.sessionID, directory: place.directory }
+    const placed = {
+      link: this.#machines.link(place.name),
+      sessionID: place.sessionID,
+      directory: place.directory,
+    }
     this.#placed.set(sessionID, placed)
     return placed
   }
@@ -208,7 +143,7 @@ export class MachineRuns {
   ): Promise<Outcome> {
     const place = machineOf(task)
     if (!place) throw new Error(`${task.id} has no place`)
-    const link = this.#link(place.name)
+    const link = this.#machines.link(place.name)
     const over = new AbortController()
     const stopUsing = link.use()
     const checkpoints = new Checkpoints(this.#ports.clock, () => this.#checkpoint(task, worktree, link))
@@ -314,7 +249,7 @@ export class MachineRuns {
     )
     const following = feed.follow()
     following.catch(() => {})
-    if (isStarting) await Promise.race([following, aborted(stop)])
+    if (isStarting) await unlessAborted(following, stop)
   }
 
   /** Fetches the files of a tree while its agent works. Never rejects: the next checkpoint has them too. */
@@ -380,18 +315,4 @@ function isToolEnd({ type, properties }: Event, sessionID: string): boolean {
   if (type !== 'message.part.updated') return false
   const { part } = properties
   return part.sessionID === sessionID && part.type === 'tool' && part.state.status === 'completed'
-}
-
-function refusal(why: string): ToolError {
-  return new ToolError(
-    `where: ${why}. Nothing was started. Without where, the agent works here.`,
-    'badArgument',
-  )
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -11,8 +11,7 @@ import { BUNDLE_BYTES, makeBundle, rootsOf, transferRef } from '../worktree/bund
 import { OWN_IDENTITY } from '../worktree/checkout.ts'
 import { commitOf } from '../worktree/commit.ts'
 import { GitError, type Git } from '../worktree/git.ts'
-import { newestEnd } from '../worktree/refs.ts'
-import { receive } from '../worktree/transport.ts'
+import { receive, startOf } from '../worktree/transport.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 import type { MachineLink } from './machine-link.ts'
 import { quoted, readFileBy, withScripts, writeFileBy, type RunScript } from './scripts.ts'
@@ -31,12 +30,6 @@ const ASKED_COMMITS = 500
 const IDENTITY = Object.entries(OWN_IDENTITY)
   .map(([name, value]) => `${name}=${quoted(value)}`)
   .join(' ')
-
-/** Returns the commit from which a run starts: its branch, its last end, or the state of the launch. */
-async function startOf(git: Git, { checkout, branch, base, from }: Worktree, id: string): Promise<string> {
-  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
-  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
-}
 
 /** Brings the commit of a run to the machine, and makes its tree there. Rejects with a `GitError`, and with a `HostError`. */
 export async function openTree(

@@ -18,7 +18,7 @@ import {
 import { checkoutOf, OWN_IDENTITY, snapshot } from './checkout.ts'
 import { commitOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
-import { refOf } from './refs.ts'
+import { newestEnd, refOf } from './refs.ts'
 
 /** A commit, and the bundle that brings it; without one the reader has the commit, or fetches it. */
 export interface Sent {
@@ -37,6 +37,16 @@ export async function commitsAt(git: Git, checkout: string, remote: string): Pro
 export async function projectsOf(git: Git, checkout: string, from = 'HEAD'): Promise<string[]> {
   const roots = await rootsOf(git, checkout, from)
   return roots.toSorted().map((root) => `project:${root}`)
+}
+
+/** Returns the commit from which a run in another clone starts: its branch, its last end, or the state of the launch. */
+export async function startOf(
+  git: Git,
+  { checkout, branch, base, from }: Worktree,
+  id: string,
+): Promise<string> {
+  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
+  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
 }
 
 /** Packs a commit for a reader that has the commits `known`. Rejects with a `GitError`. */

@@ -13,6 +13,7 @@ import { git, GitError } from './git.ts'
 import type { LockOwners } from './lock.ts'
 import type { TreePlan } from './plan.ts'
 import { Setup, type SetupPorts } from './setup.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { Worktrees, type ChangedTree, type TreeTask } from './worktrees.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
 
@@ -257,9 +258,7 @@ export class WorktreeRuns {
     if (session.directory !== directory) await opencode.moveSession(sessionID, directory)
     // An earlier call for the session may have loaded the instance while the tree did not exist: load it anew.
     else if (wasMissing) await opencode.endInstance(directory)
-    const following = follow(sessionID, directory, over)
-    following.catch(() => {})
-    await Promise.race([following, aborted(stop)])
+    await unlessAborted(follow(sessionID, directory, over), stop)
     return undefined
   }
 }
@@ -267,11 +266,4 @@ export class WorktreeRuns {
 /** Returns the directory of a command, or the worktree of an agent; '' for an agent without one. */
 function placeOf(task: Task): string {
   return task.kind === 'command' ? task.cwd : (task.worktree?.root ?? '')
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

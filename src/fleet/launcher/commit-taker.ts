@@ -11,11 +11,11 @@ import { transferRef } from '../../worktree/bundles.ts'
 import { commitOf } from '../../worktree/commit.ts'
 import { git, GitError } from '../../worktree/git.ts'
 import { endRef } from '../../worktree/refs.ts'
-import { receive } from '../../worktree/transport.ts'
+import { receive, startOf } from '../../worktree/transport.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import { BadPayload, type Result } from '../payload.ts'
 import type { EndedJob } from './fleet-run.ts'
-import { codeIn, jobOf, startOf, type FleetTask } from './fleet-task.ts'
+import { codeIn, jobOf, type FleetTask } from './fleet-task.ts'
 
 interface Ports {
   readonly clock: Clock
@@ -85,7 +85,7 @@ export class CommitTaker {
     if (code.type === 'kept')
       return { type: 'failed', message: `worker ${worker ?? ''} keeps them ${code.why}` }
     const { checkout } = task.worktree
-    const commit = code.type === 'none' ? await startOf(task) : code.commit
+    const commit = code.type === 'none' ? await startOf(git, task.worktree, task.id) : code.commit
     if (code.type === 'committed') {
       const bundle = code.bundle === undefined ? {} : { bundle: Buffer.from(code.bundle, 'base64') }
       await receive(git, checkout, { id: task.id, name: 'out', commit, ...bundle })

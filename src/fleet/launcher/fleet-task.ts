@@ -2,9 +2,6 @@
 import { errorText } from '../../host/opencode.ts'
 import type { AgentTask, Task } from '../../task/task.ts'
 import type { Worktree } from '../../work/agent/agent-work.ts'
-import { commitOf } from '../../worktree/commit.ts'
-import { git } from '../../worktree/git.ts'
-import { newestEnd } from '../../worktree/refs.ts'
 import { readCheckpoint, readResult, type Result } from '../payload.ts'
 import type { EndedJob } from './fleet-run.ts'
 
@@ -18,15 +15,6 @@ export function hasWorktree(task: AgentTask): task is FleetTask {
 /** Returns the id of the job of a run. */
 export function jobOf({ id, run }: Pick<Task, 'id' | 'run'>): string {
   return `${id}.${run}`
-}
-
-/** Returns the commit from which a run starts: the end of the run before it, or the state at the launch. */
-export async function startOf({
-  id,
-  worktree: { base, branch, checkout, from },
-}: FleetTask): Promise<string> {
-  const tip = await commitOf(git, checkout, `refs/heads/${branch}`)
-  return tip ?? (await newestEnd(git, checkout, id)) ?? from?.commit ?? base.commit
 }
 
 /** Reads the result of a job; `problem`: why it cannot be read. */

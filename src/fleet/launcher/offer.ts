@@ -2,9 +2,9 @@
 import type { Opencode } from '../../host/opencode.ts'
 import { fleetOf } from '../../task/place.ts'
 import { git } from '../../worktree/git.ts'
-import { commitsAt, projectsOf, send } from '../../worktree/transport.ts'
+import { commitsAt, projectsOf, send, startOf } from '../../worktree/transport.ts'
 import { payloadOf } from '../payload.ts'
-import { jobOf, startOf, type FleetTask } from './fleet-task.ts'
+import { jobOf, type FleetTask } from './fleet-task.ts'
 import type { Offer } from './jobs.ts'
 
 /** @param remote the one from which workers fetch commits that it has; '': none */
@@ -15,7 +15,7 @@ export async function offerOf(
 ): Promise<Offer> {
   const { agent, budget, description, id, model, prompt, run, sessionID, worktree } = task
   const { checkout, directory, root } = worktree
-  const commit = await startOf(task)
+  const commit = await startOf(git, worktree, id)
   const known = remote === '' ? [] : await commitsAt(git, checkout, remote)
   const sent = await send(git, checkout, { id, name: 'in', commit }, known)
   const { permission = [] } = await opencode.session(sessionID)
