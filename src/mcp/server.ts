@@ -20,7 +20,7 @@ import { ToolError } from '../tool-error.ts'
 import { Connection, Question } from './connection.ts'
 import { listResources, readResource, urisOf } from './output-resources.ts'
 import { detailsOf, handleOf, knowsTasks, TASKS } from './task-handles.ts'
-import type { Offer } from './tools.ts'
+import type { Offer } from './offer.ts'
 import { findTask, type Workplace } from './workplace.ts'
 
 export interface Service {

@@ -31,6 +31,11 @@ export interface McpCaller extends Caller {
   readonly progress: (waitedMs: number, timeoutMs: number, message: string) => void
 }
 
+/** Returns the caller with the session and the permission rules of a workplace. Rejects with a `HostError`. */
+export async function callerAt({ parentID, rules }: Workplace, caller: McpCaller): Promise<McpCaller> {
+  return { ...caller, sessionID: await parentID(caller.client), ask: caller.askBy(rules) }
+}
+
 /** Returns the task of a client. Recovers an unknown task first, because another process may have launched it. */
 export async function findTask(
   workplaces: readonly Workplace[],
