@@ -9,15 +9,19 @@
  * probes a silent machine, and a lost one until it answers. A loss gives up the running scripts, which may continue there: the
  * session of a script whose end was not seen is aborted, and the next script of the task ends what is left of it (`scripts.ts`).
  */
-import { createOpencodeClient, type OpencodeClient } from '@opencode-ai/sdk/client'
 import type { Clock } from '../clock.ts'
-import type { Options } from '../config.ts'
 import type { connect } from '../host/calls.ts'
-import { errorText, HostError, type Opencode } from '../host/opencode.ts'
+import { errorText, type Opencode } from '../host/opencode.ts'
 import { pause } from '../pause.ts'
 import { Turns } from '../worktree/turns.ts'
-
-export type MachineOptions = Options['machines'][string]
+import {
+  CALL_LIMIT_MS,
+  isUnanswered,
+  MachineCalls,
+  reasonOf,
+  type Answer,
+  type MachineOptions,
+} from './machine-calls.ts'
 
 interface Ports {
   readonly clock: Clock
@@ -31,7 +35,6 @@ interface Ports {
 
 /** The time limit of a call that only checks whether the machine answers. */
 const PROBE_LIMIT_MS = 5000
-const CALL_LIMIT_MS = 15_000
 /** How long a call may take before the machine is probed. */
 const SLOW_MS = 5000
 /** The time limit of a script there: git may fill a large tree. */
@@ -51,7 +54,7 @@ export class MachineLink {
   /** Each answered call proves that the machine is there. */
   readonly opencode: Opencode
   readonly #ports: Ports
-  readonly #client: OpencodeClient
+  readonly #calls: MachineCalls
   /** Since when the machine does not answer, and why. */
   #lost: { readonly at: number; readonly why: string } | undefined
   /** When the machine last answered or sent an event, on the monotonic clock. */
@@ -71,9 +74,9 @@ export class MachineLink {
     this.options = options
     this.#ports = ports
     this.#heardAt = ports.clock.monotonic()
-    const { url, directory } = options
-    this.#client = createOpencodeClient({ baseUrl: url, directory, headers: authorizationOf(options) })
-    this.opencode = this.#observed(ports.connect(this.#client, directory, ports.clock, CALL_LIMIT_MS))
+    this.#calls = new MachineCalls(name, options, ports.clock)
+    const { client } = this.#calls
+    this.opencode = this.#observed(ports.connect(client, options.directory, ports.clock, CALL_LIMIT_MS))
   }
 
   get lost(): { readonly at: number; readonly why: string } | undefined {
@@ -86,7 +89,9 @@ export class MachineLink {
     if (passwordEnv !== '' && !process.env[passwordEnv])
       return `the environment variable ${passwordEnv} with its password is not set`
     try {
-      const { version } = (await this.#get('/global/health', PROBE_LIMIT_MS)) as { readonly version?: string }
+      const { version } = (await this.#calls.get('/global/health', PROBE_LIMIT_MS)) as {
+        readonly version?: string
+      }
       if (!SUPPORTED.test(version ?? ''))
         return `it runs OpenCode ${version ?? 'of an unknown version'}; install 1.18.15 or a later 1.x there`
       await this.opencode.statuses()
@@ -127,13 +132,13 @@ export class MachineLink {
    */
   async shell(sessionID: string, command: string): Promise<string> {
     const run = (limit: AbortSignal): Promise<Answer> =>
-      this.#client.session.shell({
+      this.#calls.client.session.shell({
         path: { id: sessionID },
         body: { agent: 'build', command },
         signal: AbortSignal.any([limit, this.#contact.signal]),
       })
     try {
-      const answer = await this.#watched(() => this.#answered('session.shell', run, SCRIPT_LIMIT_MS))
+      const answer = await this.#watched(() => this.#calls.answered('session.shell', run, SCRIPT_LIMIT_MS))
       const { parts } = answer as { readonly parts: readonly object[] }
       const states = parts.flatMap((part) => ('state' in part ? [part.state as { output?: string }] : []))
       return states.map(({ output = '' }) => output).join('')
@@ -148,7 +153,7 @@ export class MachineLink {
     // Their scripts may still run.
     for (const left of this.#leftBehind) await this.#endScript(left)
     const { id } = (await this.#watched(() =>
-      this.#answered('session.create', (signal) => this.#client.session.create({ body, signal })),
+      this.#calls.answered('session.create', (signal) => this.#calls.client.session.create({ body, signal })),
     )) as { readonly id: string }
     return id
   }
@@ -164,8 +169,8 @@ export class MachineLink {
   async #endScript(sessionID: string): Promise<void> {
     try {
       await this.#watched(() =>
-        this.#answered('session.abort', (signal) =>
-          this.#client.session.abort({ path: { id: sessionID }, signal }),
+        this.#calls.answered('session.abort', (signal) =>
+          this.#calls.client.session.abort({ path: { id: sessionID }, signal }),
         ),
       )
       await this.#delete(sessionID)
@@ -176,39 +181,9 @@ export class MachineLink {
   }
 
   #delete(sessionID: string): Promise<unknown> {
-    return this.#answered('session.delete', (signal) =>
-      this.#client.session.delete({ path: { id: sessionID }, signal }),
+    return this.#calls.answered('session.delete', (signal) =>
+      this.#calls.client.session.delete({ path: { id: sessionID }, signal }),
     )
-  }
-
-  #get(url: string, limitMs: number): Promise<unknown> {
-    const { _client: raw } = this.#client as unknown as {
-      readonly _client: { get(request: object): Promise<Answer> }
-    }
-    return this.#answered(url, (signal) => raw.get({ url, signal }), limitMs)
-  }
-
-  async #answered(
-    name: string,
-    call: (signal: AbortSignal) => Promise<Answer>,
-    limitMs = CALL_LIMIT_MS,
-  ): Promise<unknown> {
-    const limit = new AbortController()
-    const stopTimer = this.#ports.clock.after(limitMs, () =>
-      limit.abort(new Error(`no answer within ${limitMs} ms`)),
-    )
-    try {
-      const { data, error, response } = await call(limit.signal)
-      if (response?.status === 401) throw new HostError('unauthorized', `${name}: wrong or missing password`)
-      if (error !== undefined)
-        throw new HostError(response?.status === 404 ? 'notFound' : 'refused', `${name}: ${errorText(error)}`)
-      return data
-    } catch (error) {
-      if (error instanceof HostError) throw error
-      throw new HostError('noAnswer', `${this.name} could not be reached for ${name}: ${errorText(error)}`)
-    } finally {
-      stopTimer()
-    }
   }
 
   /** Returns the port with each call observed. */
@@ -243,7 +218,8 @@ export class MachineLink {
 
   /** Probes the machine itself, one probe at a time. Never rejects. */
   #probe(limitMs: number): Promise<void> {
-    this.#asking ??= this.#get('/global/health', limitMs)
+    this.#asking ??= this.#calls
+      .get('/global/health', limitMs)
       .then(
         () => this.#found(),
         (error: unknown) => (isUnanswered(error) ? this.#lose(errorText(error)) : this.#found()),
@@ -287,29 +263,4 @@ export class MachineLink {
     if (!this.#lost) this.#askAfter(SILENT_MS)
     else this.#askAfter(wasLost ? Math.min(LONGEST_PAUSE_MS, 2 * pausedMs) : FIRST_PAUSE_MS)
   }
-}
-
-/** Returns why a call failed, whichever bundle's `HostError` it is. */
-function reasonOf(error: unknown): HostError['reason'] {
-  return (error as Partial<HostError>).reason ?? 'refused'
-}
-
-/** Whether the machine has not answered, or refuses until someone corrects its password. */
-export function isUnanswered(error: unknown): boolean {
-  const reason = reasonOf(error)
-  return reason === 'noAnswer' || reason === 'unauthorized'
-}
-
-interface Answer {
-  readonly data?: unknown
-  readonly error?: unknown
-  readonly response?: Response
-}
-
-/** Returns the header with the password that the environment holds; none without one. */
-function authorizationOf({ passwordEnv }: MachineOptions): Readonly<Record<string, string>> {
-  const secret = process.env[passwordEnv] ?? ''
-  return secret === ''
-    ? {}
-    : { authorization: `Basic ${Buffer.from(`opencode:${secret}`).toString('base64')}` }
 }
