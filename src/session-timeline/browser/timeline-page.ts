@@ -1,22 +1,23 @@
 /** Builds the page, and updates its parts when the search or the filters change. */
-import { counted, formatCost, formatDuration, formatTokens } from '../../text/format.ts'
+import { counted } from '../../text/format.ts'
+import { button, field, select } from './controls.ts'
 import { Details } from './details.ts'
 import { html } from './elements.ts'
 import { factsOfSession, factsOfTask } from './facts.ts'
 import { ALL, matches, type Criteria } from './filter.ts'
 import { legend, patterns } from './legend.ts'
+import { findingsSection, pageHeader } from './page-header.ts'
 import { Picture, type Pointed } from './picture.ts'
 import { Table } from './table.ts'
 import { drawingOf, type TaskDrawing } from './task-drawing.ts'
 import { Tooltip } from './tooltip.ts'
-import { dateOf, END_TYPES, endTypeOf } from './words.ts'
+import { END_TYPES, endTypeOf } from './words.ts'
 import type { SessionTimeline } from '../session-timeline.ts'
 
 export class TimelinePage {
   readonly nodes: readonly Node[]
   readonly #timeline: SessionTimeline
   readonly #startedAt: number
-  readonly #endedAt: number
   readonly #drawings: readonly TaskDrawing[]
   readonly #details: Details
   readonly #tooltip = new Tooltip()
@@ -36,7 +37,7 @@ export class TimelinePage {
     this.#drawings = timeline.tasks.map(drawingOf)
     const times = [...timeline.turns, ...timeline.tasks.flatMap(({ runs }) => runs)]
     this.#startedAt = times.reduce((least, { from }) => Math.min(least, from), timeline.readAt)
-    this.#endedAt = times.reduce((most, { to }) => Math.max(most, to), this.#startedAt)
+    const endedAt = times.reduce((most, { to }) => Math.max(most, to), this.#startedAt)
     this.#details = new Details(timeline, this.#startedAt)
     this.#picture = new Picture(timeline, this.#drawings, {
       onOpen: (task) => {
@@ -52,8 +53,8 @@ export class TimelinePage {
     })
     this.nodes = [
       patterns(),
-      this.#header(),
-      html('main', {}, this.#findings(), this.#pictureSection(), this.#tableSection()),
+      pageHeader(timeline, { from: this.#startedAt, to: endedAt }),
+      html('main', {}, findingsSection(timeline), this.#pictureSection(), this.#tableSection()),
       this.#details.node,
       this.#tooltip.node,
     ]
@@ -64,56 +65,6 @@ export class TimelinePage {
     queueMicrotask(() => {
       this.#refresh()
     })
-  }
-
-  #header(): HTMLElement {
-    const { title, sessionID, directory, readAt, redacted, tasks, turns } = this.#timeline
-    const usages = [...turns, ...tasks.map(({ usage }) => usage)]
-    const cost = usages.reduce((sum, usage) => sum + usage.cost, 0)
-    const tokens = usages.reduce((sum, usage) => sum + usage.tokens, 0)
-    const ends = END_TYPES.map(
-      (type) => [type, tasks.filter((task) => endTypeOf(task) === type).length] as const,
-    )
-    const figures: [string, string][] = [
-      ['Tasks', String(tasks.length)],
-      ...ends
-        .filter(([, number]) => number > 0)
-        .map(([type, number]): [string, string] => [type, String(number)]),
-      ['Time', formatDuration(this.#endedAt - this.#startedAt)],
-      ['Tokens', formatTokens(tokens)],
-      ['Cost', formatCost(cost)],
-    ]
-    return html(
-      'header',
-      { class: 'page-header' },
-      html('h1', { dir: 'auto' }, title || `Session ${sessionID}`),
-      html(
-        'p',
-        { class: 'soft' },
-        html('bdi', {}, [sessionID, directory].filter((text) => text !== '').join(' · ')),
-        ` · ${dateOf(this.#startedAt)}, read ${dateOf(readAt)}. `,
-        redacted
-          ? 'Prompts and results are left out. This page holds ids, agents, models, tools, times, tokens and costs.'
-          : 'This page holds prompts and results: think before you share it.',
-      ),
-      html(
-        'dl',
-        { class: 'figures' },
-        ...figures.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, value))),
-      ),
-    )
-  }
-
-  #findings(): HTMLElement {
-    const { findings } = this.#timeline
-    return html(
-      'section',
-      { class: 'findings', 'aria-labelledby': 'findings-title' },
-      html('h2', { id: 'findings-title' }, 'Findings'),
-      findings.length === 0
-        ? html('p', { class: 'soft' }, 'Nothing stands out.')
-        : html('ul', {}, ...findings.map((finding) => html('li', { dir: 'auto' }, finding))),
-    )
   }
 
   #pictureSection(): HTMLElement {
@@ -264,34 +215,4 @@ export class TimelinePage {
     else if (key === '-') this.#picture.zoomBy(-1)
     else if (key === '0') this.#picture.zoomOut()
   }
-}
-
-/** An empty value stands for the first option. */
-function select(
-  name: string,
-  values: readonly string[],
-  first: string,
-  onChange: (value: string) => void,
-): HTMLElement {
-  const element = html(
-    'select',
-    {},
-    html('option', { value: '' }, first),
-    ...values.map((value) => html('option', { value }, value)),
-  )
-  element.addEventListener('change', () => {
-    onChange(element.value)
-  })
-  return field(name, element)
-}
-
-function field(name: string, control: HTMLElement): HTMLElement {
-  control.id = name.toLowerCase()
-  return html('div', { class: 'field' }, html('label', { for: control.id }, name), control)
-}
-
-function button(text: string, label: string, onClick: () => void): HTMLButtonElement {
-  const element = html('button', { type: 'button', 'aria-label': label, title: label }, text)
-  element.addEventListener('click', onClick)
-  return element
 }
