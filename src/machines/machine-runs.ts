@@ -14,7 +14,7 @@ import type { Observers } from '../host/observers.ts'
 import { errorText, type Event, type Opencode, type StoredMessage } from '../host/opencode.ts'
 import { readRecord } from '../task/record.ts'
 import { machineOf } from '../task/place.ts'
-import type { Changes, Failure, Outcome } from '../task/state.ts'
+import type { Failure, Outcome } from '../task/state.ts'
 import { isEnded, type AgentTask, type EndedTask } from '../task/task.ts'
 import { keepsOut, type LaunchRequest } from '../work/agent/agent-launch.ts'
 import type { MachinePlace, Worktree } from '../work/agent/agent-work.ts'
@@ -22,18 +22,16 @@ import { atWork, earlierEnds } from '../work/agent/recover.ts'
 import { readTranscript } from '../work/agent/transcript.ts'
 import type { Recovered } from '../work/kind.ts'
 import { git } from '../worktree/git.ts'
-import { refOf } from '../worktree/refs.ts'
-import { commitOf } from '../worktree/commit.ts'
 import type { TreeTask } from '../worktree/worktrees.ts'
 import { unlessAborted } from '../worktree/unless-aborted.ts'
 import type { WorktreeRuns } from '../worktree/worktree-runs.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { isUnanswered } from './machine-calls.ts'
-import type { MachineLink } from './machine-link.ts'
 import { Machines, refusal, type MachinesPorts } from './machines.ts'
 import { routePlacedCalls, type Placed } from './placed-calls.ts'
 import { passTo } from './placed-events.ts'
-import { dropTree, fetchTree, openTree } from './remote-tree.ts'
+import { openTree } from './remote-tree.ts'
+import { ReturnedChanges, type PlacedRun } from './returned-changes.ts'
 
 interface Ports extends MachinesPorts {
   readonly opencode: Opencode
@@ -43,13 +41,7 @@ interface Ports extends MachinesPorts {
   readonly observers: () => Observers
 }
 
-/** A run with its signals. */
-interface Run {
-  readonly task: AgentTask
-  readonly place: MachinePlace
-  readonly worktree: Worktree
-  readonly link: MachineLink
-  readonly stop: AbortSignal
+interface Run extends PlacedRun {
   /** Aborted when the run is over. */
   readonly over: AbortSignal
   readonly checkpoints: Checkpoints
@@ -58,6 +50,7 @@ interface Run {
 export class MachineRuns {
   readonly #ports: Ports
   readonly #machines: Machines
+  readonly #returns: ReturnedChanges
   /** By a task's own session: its session on a machine, now or before. */
   readonly #placed = new Map<string, Placed>()
   /** The sessions of the tasks at work. */
@@ -68,6 +61,7 @@ export class MachineRuns {
   constructor(ports: Ports, options: Options['machines']) {
     this.#ports = ports
     this.#machines = new Machines(ports, options)
+    this.#returns = new ReturnedChanges(ports)
     routePlacedCalls(ports.opencode, {
       clock: ports.clock,
       placedOf: (sessionID) => this.#placed.get(sessionID),
@@ -147,14 +141,16 @@ export class MachineRuns {
     const link = this.#machines.link(place.name)
     const over = new AbortController()
     const stopUsing = link.use()
-    const checkpoints = new Checkpoints(this.#ports.clock, () => this.#checkpoint(task, worktree, link))
+    const checkpoints = new Checkpoints(this.#ports.clock, () =>
+      this.#returns.checkpoint(task, worktree, link),
+    )
     const its: Run = { task, place, worktree, link, stop, over: over.signal, checkpoints }
     try {
       const failure = await this.#prepare(its)
       const outcome = await run(failure)
       // The scripts of the end wait for those of a checkpoint that is under way.
       checkpoints.stop()
-      const changes = await this.#close(its)
+      const changes = await this.#returns.take(its)
       return changes ? { ...outcome, changes } : outcome
     } finally {
       checkpoints.stop()
@@ -251,64 +247,6 @@ export class MachineRuns {
     const following = feed.follow()
     following.catch(() => {})
     if (isStarting) await unlessAborted(following, stop)
-  }
-
-  /** Fetches the files of a tree while its agent works. Never rejects: the next checkpoint has them too. */
-  async #checkpoint(task: AgentTask, worktree: Worktree, link: MachineLink): Promise<void> {
-    if (link.lost) return
-    await fetchTree(git, link, task, worktree).catch((error: unknown) => {
-      this.#ports.log.warn(`${task.id}: no checkpoint was fetched: ${errorText(error)}`)
-    })
-  }
-
-  /**
-   * Brings the end of a run back as a commit on its branch, and removes the tree there. Retries until the machine answers or
-   * the run is stopped. Resolves with `undefined` if there never was a tree.
-   */
-  async #close(run: Run): Promise<Changes | undefined> {
-    const { task, worktree, link, stop, place } = run
-    for (;;) {
-      try {
-        const end = (await fetchTree(git, link, task, worktree)) ?? (await this.#lastCheckpoint(run))
-        if (end === undefined) return undefined
-        const changes = await (
-          await this.#ports.worktrees()
-        ).adopt(this.#ports.store.now(task), worktree, end)
-        if (changes.type !== 'failed') await this.#leave(run)
-        return changes
-      } catch (error) {
-        const isOver = !isUnanswered(error) || stop.aborted || this.#ports.disposal.aborted
-        if (isOver) return this.#unfetched(run, error)
-        this.#ports.log.warn(`${task.id}: its changes on ${place.name} wait: ${errorText(error)}`)
-        await link.answers(stop)
-      }
-    }
-  }
-
-  async #lastCheckpoint({ task, worktree }: Run): Promise<string | undefined> {
-    return commitOf(git, worktree.checkout, refOf(task.id, 'out'))
-  }
-
-  /** Keeps the tree there, and makes its last checkpoint the branch. */
-  async #unfetched(run: Run, error: unknown): Promise<Changes> {
-    const { task, worktree } = run
-    const end = await this.#lastCheckpoint(run)
-    const changes = end && (await (await this.#ports.worktrees()).adopt(task, worktree, end))
-    const { directory, name } = machineOf(this.#ports.store.now(task)) ?? run.place
-    if (changes && changes.type === 'committed')
-      return { ...changes, left: `later files in ${directory} on ${name}` }
-    return { type: 'failed', message: errorText(error) }
-  }
-
-  /** Moves the session out of the tree, because OpenCode cannot read one in a missing directory (contract 17.3), and drops it. */
-  async #leave({ task, worktree, link }: Run): Promise<void> {
-    const sessionID = machineOf(this.#ports.store.now(task))?.sessionID
-    try {
-      if (sessionID !== undefined) await link.opencode.moveSession(sessionID, link.options.directory)
-      await dropTree(link, task.id, worktree.branch)
-    } catch (error) {
-      this.#ports.log.warn(`${task.id}: its tree on ${link.name} could not be removed: ${errorText(error)}`)
-    }
   }
 }
 
