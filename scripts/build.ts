@@ -31,7 +31,7 @@ const ENTRIES = {
   budgets: 'launch/budgets.ts',
   followers: 'launch/followers.ts',
   'fleet-runs': 'fleet/launcher/fleet-runs.ts',
-  recover: 'work/agent/recover.ts',
+  'recover-agent': 'work/agent/recover-agent.ts',
   'worktree-runs': 'worktree/worktree-runs.ts',
   'machine-runs': 'machines/machine-runs.ts',
   'required-permissions': 'work/command/required-permissions/required-permissions.ts',

@@ -119,7 +119,7 @@ await Promise.all([
   import('../../src/work/command/orphan-reaper.ts'),
   import('../../src/work/command/recover-command.ts'),
   import('../../src/work/command/remove-old.ts'),
-  import('../../src/work/agent/recover.ts'),
+  import('../../src/work/agent/recover-agent.ts'),
   import('../../src/tools/arguments.ts'),
 ])
 

@@ -1,5 +1,4 @@
 /** Runs agents, each in its child session, and routes the events and status polls of a session to its run. */
-import { machineOf } from '../../task/place.ts'
 import {
   errorText,
   HostError,
@@ -7,18 +6,18 @@ import {
   type Part,
   type Session,
   type SessionStatus,
-  type StoredMessage,
 } from '../../host/opencode.ts'
 import type { WorktreeRuns } from '../../worktree/worktree-runs.ts'
 import type { StatusPoll } from '../../host/status-poll.ts'
-import { NO_USAGE, type Failure, type Outcome, type Usage } from '../../task/state.ts'
+import type { Failure, Outcome, Usage } from '../../task/state.ts'
 import { isActive, isEnded, type AgentTask, type EndedTask } from '../../task/task.ts'
 import type { Recovered, ReportOptions, WorkKind, WorkReport } from '../kind.ts'
 import { failed, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
+import { answerOf, reportOf } from './agent-report.ts'
 import { AgentRun, type AgentRunPorts } from './agent-run.ts'
 import { promptOf, sendPrompt } from './prompt.ts'
-import { readTranscript, transcriptOfNewest, type RunSummary, type Transcript } from './transcript.ts'
+import type { RecoveryPorts } from './recover-agent.ts'
 
 interface Ports extends AgentRunPorts {
   readonly statuses: StatusPoll
@@ -51,7 +50,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   /** The usage of each run until its end is stored, which is after the run itself. By task id. */
   readonly #usages = new Map<string, () => Usage>()
   /** How a recovery treats a turn that still runs. */
-  #leftTurns: 'abort' | 'resume' = 'abort'
+  #leftTurns: RecoveryPorts['leftTurns'] = 'abort'
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: AgentOptions) {
@@ -123,62 +122,19 @@ export class AgentRunner implements WorkKind<AgentTask> {
   }
 
   async recover(recorded: AgentTask, isTold: (task: EndedTask) => boolean): Promise<Recovered> {
-    const { clock, opencode } = this.#ports
+    const { opencode } = this.#ports
     // Loaded lazily, because few starts find tasks of an earlier process.
-    const { atWork, earlierEnds, endOf, reopened } = await import('./recover.ts')
-    const isSettled = isEnded(recorded) && isTold(recorded)
-    if (machineOf(recorded)?.sessionID !== undefined)
-      return (await this.#ports.machines()).recover(recorded, isTold)
-    if (isSettled && recorded.worktree) await (await this.#ports.worktrees()).moveFromMissing(recorded)
-    // An instance records its tasks as interrupted when it ends, but their sessions may show another end.
-    const task = isSettled ? recorded : reopened(recorded)
-    const areToldToo = earlierEnds(recorded, []).every((earlier) => isTold(earlier.task))
-    if (areToldToo && isEnded(task)) {
-      // The messages can be long, and only an unreported end needs its text.
-      const text = isSettled ? '' : (await this.#answerOf(task))?.text
-      if (text !== undefined) return { task, ends: [...earlierEnds(task, []), { task, text }] }
-    }
-    const messages = await opencode.messages(recorded.sessionID)
-    if (!isEnded(task) && this.#leftTurns === 'resume' && isNewestAsked(task, messages)) {
-      // OpenCode reports a session in a worktree only where that is asked for.
-      const exclude = task.worktree && opencode.include(task.worktree.directory)
-      const isBusy = task.sessionID in (await opencode.statuses().finally(exclude))
-      if (isBusy) return { task: atWork(task, messages, clock.now()), ends: earlierEnds(task, messages) }
-    }
-    const end = endOf(task, messages, clock.now())
-    const ended = isEnded(task) || !end.worktree ? end : await (await this.#ports.worktrees()).recover(end)
-    const { text } = readTranscript(messages, ended.promptIDs)
-    return {
-      task: ended,
-      ends: [...earlierEnds(ended, messages), { task: ended, text }],
-      ...(!isEnded(task) && { stopRest: () => this.#stopRest(ended, messages) }),
-    }
+    const { recovered } = await import('./recover-agent.ts')
+    return recovered(recorded, isTold, {
+      ...this.#ports,
+      leftTurns: this.#leftTurns,
+      answerOf: (task) => answerOf(opencode, task),
+      abort: (sessionID) => this.#abort(sessionID),
+    })
   }
 
-  /** Reports no messages before the first prompt, and none of a deleted session. */
-  async report(task: AgentTask, { messages: count = 0 }: ReportOptions): Promise<WorkReport> {
-    const isPrompted = task.status !== 'pending' || task.run > 1
-    const messages = isPrompted && count > 0 ? await this.#messages(task.sessionID, count) : []
-    const summary = this.#runs.get(task.sessionID)?.summary
-    const transcript = summary ?? (isPrompted ? await this.#transcript(task) : undefined)
-    return { messages, transcript, output: undefined }
-  }
-
-  /** Reads as few messages as show the run. */
-  async #transcript(task: AgentTask): Promise<RunSummary | undefined> {
-    if (isEnded(task)) {
-      const transcript = await this.#answerOf(task)
-      if (transcript) return { ...transcript, usage: task.usage }
-    }
-    const messages = await this.#messages(task.sessionID, Infinity)
-    return messages.length > 0 ? readTranscript(messages, task.promptIDs) : undefined
-  }
-
-  /** Reads the end of an ended run from the newest message of its session; `undefined` if that does not show it. */
-  async #answerOf({ sessionID, promptIDs }: AgentTask & EndedTask): Promise<Transcript | undefined> {
-    if (promptIDs.length > 1) return undefined
-    const [newest] = await this.#messages(sessionID, 1)
-    return transcriptOfNewest(newest, promptIDs[0], { usage: NO_USAGE, steps: 0, text: undefined })
+  report(task: AgentTask, { messages = 0 }: ReportOptions): Promise<WorkReport> {
+    return reportOf(this.#ports.opencode, task, messages, this.#runs.get(task.sessionID)?.summary)
   }
 
   isFinishing({ sessionID }: AgentTask): boolean {
@@ -289,21 +245,6 @@ export class AgentRunner implements WorkKind<AgentTask> {
     this.#stopPolling = undefined
   }
 
-  /** Aborts a leftover turn: a prompt sent while its instance ended can start one afterwards (seen on the fake host). */
-  async #stopRest(task: AgentTask, messages: readonly StoredMessage[]): Promise<void> {
-    if (isNewestAsked(task, messages)) await this.#abort(task.sessionID)
-  }
-
-  async #messages(sessionID: string, count: number): Promise<readonly StoredMessage[]> {
-    try {
-      return await this.#ports.opencode.newestMessages(sessionID, count)
-    } catch (error) {
-      // The caller can retry after any other error.
-      if (error instanceof HostError && error.reason === 'notFound') return []
-      throw error
-    }
-  }
-
   #forget(sessionID: string, run: AgentRun): void {
     if (this.#runs.get(sessionID) === run) this.#runs.delete(sessionID)
     if (this.#runs.size > 0) return
@@ -321,10 +262,4 @@ export class AgentRunner implements WorkKind<AgentTask> {
       this.#ports.log.warn(`could not abort session ${sessionID}: ${errorText(error)}`)
     }
   }
-}
-
-/** Whether a turn in the session answers the task. Otherwise a person has started it since. */
-function isNewestAsked({ promptIDs }: AgentTask, messages: readonly StoredMessage[]): boolean {
-  const asked = messages.findLast(({ info }) => info.role === 'user')
-  return !asked || promptIDs.includes(asked.info.id)
 }
