@@ -1,27 +1,10 @@
 /** Runs shell commands, and recovers those that outlived the process which started them. */
-import { join } from 'node:path'
 import type { Clock } from '../../clock.ts'
-import {
-  startedAt,
-  readProcessIdentity,
-  readPiece,
-  writeOwner,
-  type CommandOwner,
-  type CommandEnd,
-  type CommandOutput,
-  type TailOptions,
-} from './files.ts'
+import { readProcessIdentity, readPiece, writeOwner, type CommandOwner } from './files.ts'
 import { exitOf, outcomeOf } from './ending.ts'
 import type { Machine } from './this-machine.ts'
-import {
-  isUnmatched,
-  paragraphs,
-  readStreams,
-  leftoversText,
-  streamsText,
-  watcherText,
-  type Remains,
-} from './command-output.ts'
+import { isUnmatched, paragraphs, leftoversText, watcherText, type Remains } from './command-output.ts'
+import { CommandReports } from './command-report.ts'
 import { isDiskFull, markTold, Retention } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
 import type { OutputSearch, TakenMatches } from './monitoring.ts'
@@ -31,7 +14,6 @@ import { start } from './process-start.ts'
 import type { Options } from '../../config.ts'
 import type { Log } from '../../host/log.ts'
 import { errorText, type Opencode } from '../../host/opencode.ts'
-import { brief, sanitize } from '../../text/sanitize.ts'
 import type { Owners } from '../../task/owner.ts'
 import type { TaskStore } from '../../task/store.ts'
 import { leftOf } from '../../task/time-limit.ts'
@@ -66,14 +48,7 @@ type Limits = Pick<
   readonly monitorGapMs: number
 }
 
-const WORDS_BYTES = 300
-
-/** How much of each stream the message in the session of the command contains. */
-const NOTE = { bytes: 4000 }
-/** How much of each stream the debug log contains. */
-const LOGGED = { bytes: 200 }
 const DISK_IS_FULL = '[The disk is full: some of its output may be missing.]'
-const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
 export class CommandRunner implements WorkKind<CommandTask> {
   readonly queue: Queue
@@ -81,6 +56,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   readonly #limits: Limits
   /** By task id: running commands, and ended ones with leftover processes. */
   readonly #live = new Map<string, CommandProcess>()
+  readonly #reports: CommandReports
   readonly #searches: OutputSearches
   readonly #retention: Retention
   /** Set while a command runs that must not outlive this instance. */
@@ -91,10 +67,11 @@ export class CommandRunner implements WorkKind<CommandTask> {
     this.queue = ports.queue
     this.#limits = limits
     const { clock, log, machine } = ports
+    this.#reports = new CommandReports(ports, limits.toldBytes)
     this.#searches = new OutputSearches({
       clock,
       monitorGapMs: limits.monitorGapMs,
-      directoryOf: (task) => this.#directory(task),
+      directoryOf: (task) => this.#reports.directoryOf(task),
       dispatch: (task, event) => this.#dispatch(task, event),
     })
     this.#retention = new Retention(clock, machine.root, limits.maxTotalBytes, (error) =>
@@ -109,7 +86,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   /** Starts the command, or attaches to one that another process started. */
   async run(task: CommandTask, onStarted: () => void, stop: AbortSignal): Promise<Outcome> {
     const { clock, machine, shellEnv, store } = this.#ports
-    const isToStart = readProcessIdentity(this.#directory(task)) === undefined
+    const isToStart = readProcessIdentity(this.#reports.directoryOf(task)) === undefined
     const added = this.#limits.shellEnv && isToStart ? await shellEnv.of(task.cwd) : {}
     let search: OutputSearch | undefined
     try {
@@ -158,15 +135,15 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const remains = { hasLeftovers: child.isAlive, isUnmatched: isUnmatched(store.now(task)) }
     const matches = this.#searches.finish(task.id, remains.hasLeftovers)
     void child.gone.then(() => this.#gone(task.id, child, remains))
-    void this.#leaveOutputMessage(task)
-    this.#logEnd(task, end)
+    void this.#reports.leaveMessage(task)
+    this.#reports.logEnd(task, end)
     const advice = [
       ...watcherText(task, end, clock.now()),
       ...(isDiskFull(machine.root) ? [DISK_IS_FULL] : []),
     ]
     if (this.#live.has(task.id)) this.#retention.cleanSoon()
     const text = paragraphs([
-      this.#textBeside(task, matches),
+      this.#reports.textBeside(task, matches),
       ...leftoversText(remains, this.#ports.killTool),
       ...advice,
     ])
@@ -181,21 +158,18 @@ export class CommandRunner implements WorkKind<CommandTask> {
     const isSettled = isEnded(recorded) && isTold(recorded)
     const monitor = isSettled ? undefined : await this.#searches.monitorOf(recorded)
     return recovered(recorded, {
-      directory: this.#directory(recorded),
+      directory: this.#reports.directoryOf(recorded),
       now: this.#ports.clock.now(),
       matches: monitor?.taken,
-      readText: async () => this.#textBeside(recorded, await this.#searches.finishUnwatched(recorded)),
+      readText: async () =>
+        this.#reports.textBeside(recorded, await this.#searches.finishUnwatched(recorded)),
     })
   }
 
-  /** In milliseconds since the Unix epoch; `undefined` if it was never started. */
-  #startedAt(task: CommandTask): number | undefined {
-    return startedAt(this.#directory(task))
-  }
-
   async report(task: CommandTask, { tailLines, piece: asked }: ReportOptions): Promise<WorkReport> {
-    const output = this.outputOf(task, tailLines === undefined ? {} : { lines: tailLines })
-    const piece = asked && readPiece(this.#directory(task), asked.stream, asked.offset, asked.bytes)
+    const tail = tailLines === undefined ? {} : { lines: tailLines }
+    const output = this.#reports.outputOf(task, this.hasLeftovers(task), tail)
+    const piece = asked && readPiece(this.#reports.directoryOf(task), asked.stream, asked.offset, asked.bytes)
     const monitor = await this.#searches.view(task)
     return { messages: [], transcript: undefined, output, monitor, ...(piece && { piece }) }
   }
@@ -208,44 +182,13 @@ export class CommandRunner implements WorkKind<CommandTask> {
     this.#searches.told(id, notices)
   }
 
-  /** Returns the end of the output and the text about its matches, within the room of a notice. */
-  #textBeside(task: CommandTask, matches: string): string {
-    if (matches === '') return this.textOf(task)
-    return paragraphs([
-      this.textOf(task, this.#limits.toldBytes - WORDS_BYTES - Buffer.byteLength(matches)),
-      matches,
-    ])
-  }
-
-  /**
-   * Returns the end of its output, the streams one after the other.
-   *
-   * @param bytes of each stream; by default, as much as a notice reports
-   */
-  textOf(task: CommandTask, bytes = this.#limits.toldBytes - WORDS_BYTES): string {
-    const output = this.outputOf(task, { bytes: Math.max(WORDS_BYTES, bytes) })
-    return output.isGone ? OUTPUT_IS_GONE : streamsText(output.directory, output)
-  }
-
-  /** @param tail how much of each stream to read, capped at what OpenCode lets through */
-  outputOf(task: CommandTask, tail: Partial<TailOptions> = {}): CommandOutput {
-    const directory = this.#directory(task)
-    const [hasLeftovers, isGone] = [this.hasLeftovers(task), this.#isGone(task)]
-    return { directory, ...readStreams(directory, tail), hasLeftovers, isGone }
-  }
-
-  /** Whether the files of a started command no longer exist. */
-  #isGone(before: CommandTask): boolean {
-    const task = this.#ports.store.now(before)
-    const isBegun = task.status !== 'pending' && task.status !== 'starting'
-    if (!isBegun || this.#startedAt(task) !== undefined) return false
-    // A command that could not be started has no exit, and never had files.
-    return !isEnded(task) || task.exit !== undefined
+  textOf(task: CommandTask, bytes: number): string {
+    return this.#reports.textOf(task, bytes)
   }
 
   /** Lets `Retention` remove the files of a command to free space, as no parent is owed its end. */
   endWasTold(task: CommandTask): void {
-    this.#tryToWrite(task, () => markTold(this.#directory(task)))
+    this.#tryToWrite(task, () => markTold(this.#reports.directoryOf(task)))
   }
 
   hasLeftovers(task: CommandTask): boolean {
@@ -311,7 +254,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
   }
 
   #writeBelonging(task: CommandTask): void {
-    writeOwner(this.#directory(task), this.#belonging(task))
+    writeOwner(this.#reports.directoryOf(task), this.#belonging(task))
   }
 
   #belonging({ timeoutMs, timeoutIsDefault = false }: CommandTask): CommandOwner {
@@ -330,7 +273,7 @@ export class CommandRunner implements WorkKind<CommandTask> {
 
   #begin(task: CommandTask, added: NodeJS.ProcessEnv, onTooMuchOutput: () => void): CommandProcess {
     const { clock, log, machine } = this.#ports
-    const directory = this.#directory(task)
+    const directory = this.#reports.directoryOf(task)
     const options = { directory, clock, ...this.#limits, onTooMuchOutput }
     const { id, command, cwd, hasOpenInput = false } = task
     const belonging = this.#belonging(task)
@@ -353,20 +296,6 @@ export class CommandRunner implements WorkKind<CommandTask> {
     })
   }
 
-  /** Writes the end of each stream, and how the command ended, to the debug log. */
-  #logEnd(task: CommandTask, end: CommandEnd): void {
-    const { clock, log } = this.#ports
-    const streams = readStreams(this.#directory(task), LOGGED)
-    for (const stream of ['stdout', 'stderr'] as const) {
-      const text = sanitize(streams[stream].text).trim()
-      if (text !== '') log.debug(`${task.id}: ${stream}: ${brief(text, LOGGED.bytes)}`)
-    }
-    const how =
-      end.type === 'exited' ? `with code ${end.code}` : end.type === 'killed' ? `by ${end.signal}` : 'unseen'
-    const ms = clock.now() - (this.#startedAt(task) ?? clock.now())
-    log.debug(`${task.id}: Completed ${how} in ${(ms / 1000).toFixed(2)}s`)
-  }
-
   /** Called when no process of a command is left: an awaited text can no longer appear. */
   #gone(
     taskID: string,
@@ -384,24 +313,6 @@ export class CommandRunner implements WorkKind<CommandTask> {
     if (this.#live.size > 0) return
     this.#stopListening?.()
     this.#stopListening = undefined
-  }
-
-  #directory({ id }: CommandTask): string {
-    return join(this.#ports.machine.root, id)
-  }
-
-  /** Leaves the output in the session for the user; no model reads it. */
-  async #leaveOutputMessage(task: CommandTask): Promise<void> {
-    const { opencode, log } = this.#ports
-    const directory = this.#directory(task)
-    try {
-      await opencode.leaveMessage(
-        task.sessionID,
-        sanitize(streamsText(directory, readStreams(directory, NOTE))) || 'No output.',
-      )
-    } catch (error) {
-      log.warn(`${task.id}: its output could not be left in its session: ${errorText(error)}`)
-    }
   }
 }
 
