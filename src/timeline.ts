@@ -13,7 +13,7 @@ import { stepText } from './text/step-text.ts'
 import { RECORDED_STEPS, type NewStep, type NoticeStep, type Step } from './task/step.ts'
 import type { StoreEvent, TaskStore } from './task/store.ts'
 import { isEnded, type Task } from './task/task.ts'
-import type { TaskEvent } from './task/transition.ts'
+import type { TaskEvent } from './task/task-event.ts'
 
 export interface Story {
   readonly steps: readonly Step[]

@@ -3,7 +3,8 @@
  * dispatching an event. Timeline, outbox, records and waiters subscribe to changes.
  */
 import type { Task } from './task.ts'
-import { transition, type TaskEvent } from './transition.ts'
+import { transition } from './transition.ts'
+import type { TaskEvent } from './task-event.ts'
 
 /** `added`: a new task, or a recovered one. */
 export type StoreEvent = TaskEvent | { readonly type: 'added' }

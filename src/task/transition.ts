@@ -11,82 +11,27 @@
  * Only `transition` defines this. It depends on the facts of a task, such as a prompt, and not on its kind of work. The store
  * dispatches events, and returns whether the event took effect.
  */
+import { nextRun, type Budgeted } from './next-run.ts'
+import type { Outcome, PermissionRequested, Started } from './state.ts'
 import {
-  type TaskIdentity,
-  type OutputMatch,
-  type Monitored,
-  type Listening,
-  type PermissionRequested,
-  type Outcome,
-  type Started,
-  usedTogether,
-} from './state.ts'
-import {
-  type PromptedWork,
-  type Task,
-  type EndedTask,
-  type UnfinishedTask,
-  type CommandTask,
-  workedMsOf,
   isEnded,
   outlivesDefault,
-  type EarlierRun,
+  type CommandTask,
+  type EndedTask,
+  type PromptedWork,
+  type Task,
+  type UnfinishedTask,
 } from './task.ts'
+import type { TaskEvent } from './task-event.ts'
 import type { Work } from '../work/work.ts'
 
 type PendingTask = Extract<Task, { status: 'pending' }>
-
-export type TaskEvent =
-  | { readonly type: 'slotTaken'; readonly at: number }
-  | { readonly type: 'prompted'; readonly at: number }
-  /** A prompt was added before the run began, and maybe a budget. */
-  | ({ readonly type: 'appended'; readonly prompt: string } & Budgeted)
-  /** All tasks of `after` have completed: their results join the prompt, and the task may be queued. */
-  | { readonly type: 'released'; readonly results: string; readonly worktree?: Worktree }
-  /** A message of the plugin steered the run. `why`: the message says that a budget is nearly spent. */
-  | ({ readonly type: 'steered'; readonly promptID: string; readonly why?: 'budget' } & Budgeted)
-  /**
-   * A `notifyOn` text appeared in the output of a command, or none can appear any more. Only the first match
-   * counts; it may come from leftover processes, after the end.
-   */
-  | { readonly type: 'outputMatched'; readonly match: OutputMatch }
-  /** A notice of matching lines is due. */
-  | { readonly type: 'monitored'; readonly monitored: Monitored }
-  /** The default time limit of a command is over, and the command listens on a port. */
-  | { readonly type: 'listening'; readonly listening: Listening }
-  /** The session on the machine exists, and is not prompted yet. */
-  | { readonly type: 'placed'; readonly sessionID: string; readonly directory: string; readonly url: string }
-  /** The machine has not answered since `at`. */
-  | { readonly type: 'contactLost'; readonly at: number }
-  | { readonly type: 'contactFound' }
-  | { readonly type: 'permissionAsked'; readonly request: PermissionRequested; readonly at: number }
-  /** A permission request stayed unanswered for so long that the parent is notified. */
-  | { readonly type: 'permissionUnanswered'; readonly requestID: string; readonly at: number }
-  | { readonly type: 'permissionReplied'; readonly requestID: string; readonly at: number }
-  | { readonly type: 'ended'; readonly at: number; readonly outcome: Outcome }
-  /** The user has had the worktree and the branch of an ended task removed. */
-  | { readonly type: 'treeRemoved'; readonly commit: string }
-  /** A prompt after the end requested the next run. */
-  | { readonly type: 'continued'; readonly next: NextRun }
-
-type Worktree = NonNullable<PromptedWork['worktree']>
-
-export type NextRun = Pick<TaskIdentity, 'createdAt'> &
-  Pick<PromptedWork, 'prompt' | 'promptIDs'> &
-  Partial<Pick<TaskIdentity, 'description'> & Pick<PromptedWork, 'model' | 'askedBy'>> &
-  Budgeted
-
-/** `budget`: the new budget of the task over all of its runs; absent if the prompt adds none. */
-type Budgeted = Pick<PromptedWork, 'budget'>
-
-/** How many ends of earlier runs a task stores. */
-const EARLIER_RUNS = 8
 
 /** Returns the task after the event; `undefined` where the event came too late or too early (lost its race). */
 export function transition(task: Task, event: TaskEvent): Task | undefined {
   switch (event.type) {
     case 'continued':
-      return 'prompt' in task && isEnded(task) ? continued(task, event.next) : undefined
+      return 'prompt' in task && isEnded(task) ? nextRun(task, event.next) : undefined
     case 'outputMatched':
       if (!('notifyOn' in task && (task.status === 'running' || isEnded(task)))) return undefined
       return task.matched ? undefined : unlimited({ ...task, matched: event.match })
@@ -222,58 +167,6 @@ function waitedBy(task: UnfinishedTask, at: number): Pick<Started, 'waitedMs'> {
   const { waitedMs, waitingSince } = { waitedMs: 0, waitingSince: undefined, ...task }
   const total = waitedMs + (waitingSince === undefined ? 0 : Math.max(0, at - waitingSince))
   return total > 0 ? { waitedMs: total } : {}
-}
-
-function continued(task: EndedTask & PromptedWork, next: NextRun): Task {
-  const {
-    id,
-    kind,
-    run,
-    sessionID,
-    parentID,
-    agent,
-    model,
-    maxSteps,
-    description,
-    prompt: _prompt,
-    askedBy: _askedBy,
-    earlier = [],
-    usedBefore,
-    workedBeforeMs = 0,
-    budget,
-    worktree,
-    place,
-    after,
-    waitedFor,
-    ...rest
-  } = task
-  // The end gets the remaining fields: the compiler names a field that an end does not have.
-  type Surplus = Exclude<keyof typeof rest, keyof EarlierRun>
-  const ends = [...earlier, { run, ...(rest satisfies { readonly [Key in Surplus]?: never }) }]
-  const dropped = ends.slice(0, -EARLIER_RUNS)
-  const usages = dropped.map(({ usage }) => usage)
-  const before = usedBefore ? [usedBefore, ...usages] : usages
-  const workedMs = dropped.reduce((sum, end) => sum + workedMsOf(end, end.endedAt), workedBeforeMs)
-  const same = {
-    id,
-    kind,
-    sessionID,
-    parentID,
-    agent,
-    description,
-    earlier: ends.slice(-EARLIER_RUNS),
-    ...(model && { model }),
-    ...(maxSteps !== undefined && { maxSteps }),
-    ...(before.length > 0 && { usedBefore: usedTogether(before) }),
-    ...(workedMs > 0 && { workedBeforeMs: workedMs }),
-    ...(budget && { budget }),
-    ...(worktree && { worktree }),
-    ...(place && { place }),
-    // The run that ended was never released, so that its prompt lacks the results.
-    ...(after && { after }),
-    ...(waitedFor && { waitedFor }),
-  }
-  return { ...same, ...next, run: run + 1, status: 'pending' }
 }
 
 function ended(task: UnfinishedTask, endedAt: number, outcome: Outcome): EndedTask | undefined {

@@ -1,7 +1,8 @@
 /** Reads from a child session how an agent's runs ended after its owner process is gone. Pure. */
 import type { StoredMessage } from '../../host/opencode.ts'
 import { isCutOff, isEnded, type AgentTask, type EndedTask, type Task } from '../../task/task.ts'
-import { transition, type TaskEvent } from '../../task/transition.ts'
+import { transition } from '../../task/transition.ts'
+import type { TaskEvent } from '../../task/task-event.ts'
 import type { RunEnd } from '../kind.ts'
 import { interrupted } from '../outcome.ts'
 import { judge, outcomeOf } from './ending.ts'

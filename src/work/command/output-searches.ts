@@ -1,7 +1,7 @@
 /** The searches of the output of commands: for the texts of `notify_on`, or, with `notify_every`, for all lines that match. */
 import type { Clock } from '../../clock.ts'
 import type { CommandTask } from '../../task/task.ts'
-import type { TaskEvent } from '../../task/transition.ts'
+import type { TaskEvent } from '../../task/task-event.ts'
 import { startedAt } from './files.ts'
 import type { Monitor } from './monitor/monitor.ts'
 import type { MonitorView, OutputSearch, TakenMatches } from './monitoring.ts'

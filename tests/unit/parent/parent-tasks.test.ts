@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { ParentTasks } from '../../../src/parent/parent-tasks.ts'
 import { TaskStore } from '../../../src/task/store.ts'
-import type { TaskEvent } from '../../../src/task/transition.ts'
+import type { TaskEvent } from '../../../src/task/task-event.ts'
 import { pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const cancel: TaskEvent = {

@@ -13,7 +13,8 @@ import {
 } from '../../../src/task/budget-use.ts'
 import type { Budget } from '../../../src/task/state.ts'
 import { workedMsOf, type Task } from '../../../src/task/task.ts'
-import { transition, type TaskEvent } from '../../../src/task/transition.ts'
+import { transition } from '../../../src/task/transition.ts'
+import type { TaskEvent } from '../../../src/task/task-event.ts'
 import { completedTask, pendingTask } from '../../harness/tasks.ts'
 
 const NOTHING: Spent = { cost: 0, tokens: 0, toolCalls: 0, minutes: 0 }

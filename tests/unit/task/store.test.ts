@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { TaskStore } from '../../../src/task/store.ts'
-import type { TaskEvent } from '../../../src/task/transition.ts'
+import type { TaskEvent } from '../../../src/task/task-event.ts'
 import { pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const cancel: TaskEvent = {

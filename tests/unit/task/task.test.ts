@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Outcome, TaskStatus } from '../../../src/task/state.ts'
 import { isEnded, type Task } from '../../../src/task/task.ts'
-import { transition, type TaskEvent } from '../../../src/task/transition.ts'
+import { transition } from '../../../src/task/transition.ts'
+import type { TaskEvent } from '../../../src/task/task-event.ts'
 import { pendingCommand, pendingTask, USAGE } from '../../harness/tasks.ts'
 
 const completed: Outcome = { status: 'completed', text: 'done', usage: USAGE }
