@@ -6,7 +6,7 @@
 import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
-import { errorText, type Opencode, type Session } from '../host/opencode.ts'
+import { errorText, HostError, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
 import { NEW_MS, type Parent } from '../parent/parent.ts'
@@ -112,7 +112,7 @@ export class Recovery {
       const history = new History(await opencode.messages(id))
       // One at a time, because OpenCode does nothing else while it makes a page of messages.
       const taken = await new PQueue({ concurrency: 1 }).addAll(
-        left.map((found) => () => this.#take(found, history)),
+        left.map((found) => () => this.#tryToTake(found, history)),
       )
       if (taken.includes(false)) return false
     }
@@ -126,6 +126,20 @@ export class Recovery {
       const record = store.findBySession(session.id) ? undefined : readRecord(session)
       return record?.task.parentID === parentID ? [{ session, ...record }] : []
     })
+  }
+
+  /**
+   * Resolves with false if the task remains for the next recovery. Rejects only if OpenCode does not answer, so that the user's
+   * message waits for no other task; the user's next message carries the notices of the others.
+   */
+  async #tryToTake(found: RecordedTask, history: History): Promise<boolean> {
+    try {
+      return await this.#take(found, history)
+    } catch (error) {
+      if (error instanceof HostError && error.reason === 'noAnswer') throw error
+      this.#ports.log.warn(`${found.task.id} could not be recovered: ${errorText(error)}`)
+      return false
+    }
   }
 
   /** Resolves with false if another process has adopted the task meanwhile. */

@@ -218,6 +218,50 @@ test('a failed recovery is repeated at the next message, and loses no notice', a
   expect(notices()).toHaveLength(1)
 })
 
+test('a child that cannot be read after a kill delays the notice of no other child', async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  for (const name of ['one', 'two', 'three']) {
+    await stage.launch(name)
+    await clock.advance(100)
+    answer(name)
+    await clock.advance(1000)
+  }
+  stage.crash()
+  host.failNext('newestMessages')
+  host.userPrompt(parentID, 'well')
+  await clock.advance(1000)
+  expect(notices().join('\n')).not.toContain('result of one')
+  expect(notices().join('\n')).toMatch(/result of two[^]*result of three/)
+  host.userPrompt(parentID, 'again')
+  await clock.advance(1000)
+  expect(notices()).toHaveLength(3)
+  expect(notices().join('\n')).toContain('result of one')
+})
+
+test("after a kill, a host that does not answer holds the user's message up for one time limit only", async () => {
+  const stage = createFakeStage({ notify: { wake: 'never' } })
+  const { clock, host, parentID, answer, notices } = stage
+  for (const name of ['one', 'two', 'three']) {
+    await stage.launch(name)
+    await clock.advance(100)
+    answer(name)
+    await clock.advance(1000)
+  }
+  stage.crash()
+  const asked = host.modelRequests.length
+  host.hangNext('newestMessages')
+  host.hangNext('newestMessages')
+  host.userPrompt(parentID, 'well')
+  await clock.advance(16_000)
+  expect(host.modelRequests).toHaveLength(asked + 1)
+  for (const text of ['again', 'and again']) {
+    host.userPrompt(parentID, text)
+    await clock.advance(16_000)
+  }
+  expect(notices()).toHaveLength(3)
+})
+
 test('a session is searched for earlier tasks once, however many messages follow', async () => {
   const stage = createFakeStage()
   const { clock, host, parentID } = stage
