@@ -4,7 +4,7 @@
  * OpenCode loads this file itself: it imports only Node's own modules and types.
  */
 import type { PluginModule } from '@opencode-ai/plugin'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -18,20 +18,41 @@ const WEIGHT = Array.from(
   .join('\n')
   .slice(0, WEIGHT_BYTES)
 
+/** The longest delay of OpenCode's event loop, in milliseconds. */
+export interface Stall {
+  readonly wallMs: number
+  /** The most CPU time that its thread used between two turns; other processes do not count. NaN outside of Linux. */
+  readonly cpuMs: number
+}
+
+const THREAD_USAGE = `/proc/self/task/${process.pid}/schedstat`
+const isMeasured = existsSync(THREAD_USAGE)
+
+/** The CPU time of the main thread so far (proc(5)). */
+function threadMs(): number {
+  return isMeasured ? Number.parseInt(readFileSync(THREAD_USAGE, 'utf8'), 10) / 1e6 : Number.NaN
+}
+
 export default {
   id: 'heavy',
   async server(_, options) {
     let last = performance.now()
-    let longestMs = 0
+    let lastCpu = threadMs()
+    const none: Stall = { wallMs: 0, cpuMs: 0 }
+    let longest = none
     setInterval(() => {
-      const now = performance.now()
-      longestMs = Math.max(longestMs, now - last - TICK_MS)
+      const [now, cpu] = [performance.now(), threadMs()]
+      longest = {
+        wallMs: Math.max(longest.wallMs, now - last - TICK_MS),
+        cpuMs: Math.max(longest.cpuMs, cpu - lastCpu),
+      }
       last = now
+      lastCpu = cpu
     }, TICK_MS)
     // Each request starts a new measurement, and is answered with the longest delay of the one before.
     const http = createServer((_request, response) => {
-      response.end(String(longestMs))
-      longestMs = 0
+      response.end(JSON.stringify(longest))
+      longest = none
     })
     await new Promise<void>((resolve) => {
       http.listen(0, '127.0.0.1', resolve)

@@ -4,19 +4,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ScriptedModel } from '../harness/model.ts'
+import type { Stall } from './heavy-plugin.ts'
 import { native, ours, PLUGIN, startOld, startServer, type Contender, type Peer } from './contender.ts'
+import type { OpencodeServer } from '../harness/server.ts'
 import { median, quantile, round } from './numbers.ts'
 import type { Table } from './results.ts'
 import type { Sample, Scene } from './scene.ts'
+import { addWeight, childrenOf, makeWeight } from './weight.ts'
 
-/** A child's weight in megabytes, and how many of them end together. */
-const PLANS = [
-  { megabytes: 0, count: 1 },
-  { megabytes: 5, count: 1 },
-  { megabytes: 25, count: 1 },
-  { megabytes: 0, count: 10 },
-  { megabytes: 5, count: 10 },
-] as const
+/** The weights of the children in megabytes, by how many of them end together. */
+export const WEIGHTS = { 1: [0, 5, 25], 10: [0, 5] } as const
 
 const SPREAD_MS = 200
 
@@ -28,11 +25,13 @@ interface Heavy extends Sample {
 export async function heavyChildren(
   scene: Scene,
   model: ScriptedModel,
+  count: keyof typeof WEIGHTS,
   rounds: number,
   old?: string,
 ): Promise<{
   readonly table: Table
-  readonly ratioOf: (megabytes: number, count: number) => number
+  /** By the weight of the children. */
+  readonly ratios: ReadonlyMap<number, number>
   readonly stallMs: number
 }> {
   const folder = mkdtempSync(join(tmpdir(), 'opencode-heavy-'))
@@ -45,25 +44,33 @@ export async function heavyChildren(
     const contenders = [ours(server), native(server), ...peers.map(({ contender }) => contender)]
     const portOf = (contender: Contender): string =>
       readFileSync(join(folder, contender.name === 'old' ? 'port-old' : 'port'), 'utf8')
-    const sample = async (contender: Contender, plan: (typeof PLANS)[number]): Promise<Heavy> => {
+    const weightIDs = new Map<OpencodeServer, string>()
+    for (const contender of contenders)
+      if (!weightIDs.has(contender.server))
+        weightIDs.set(contender.server, await makeWeight(scene, contender))
+    const sample = async (contender: Contender, megabytes: number): Promise<Heavy> => {
       const url = `http://127.0.0.1:${portOf(contender)}`
-      const { megabytes, count } = plan
+      const { server: own } = contender
       const measured = await scene.sample(contender, count, {
         spreadMs: count > 1 ? SPREAD_MS : 0,
-        weightMB: megabytes,
-        onEnd: async () => void (await fetch(url)),
+        onEnd: async (parentID) => {
+          const childIDs = await childrenOf(own, parentID)
+          if (childIDs.length !== count) throw new Error(`${parentID} has ${childIDs.length} children`)
+          if (megabytes > 0) addWeight(join(own.home, 'data'), weightIDs.get(own) ?? '', megabytes, childIDs)
+          await fetch(url)
+        },
       })
-      return { ...measured, stallMs: Number(await (await fetch(url)).text()) }
+      return { ...measured, stallMs: ((await (await fetch(url)).json()) as Stall).wallMs }
     }
     const rows: Table['rows'][number][] = []
-    const ratios = new Map<string, number>()
+    const ratios = new Map<number, number>()
     let stallMs = 0
-    for (const plan of PLANS) {
+    for (const megabytes of WEIGHTS[count]) {
       const samples = new Map<string, Heavy[]>(contenders.map(({ name }) => [name, []]))
       // The first sample warms up.
       for (let index = 0; index <= rounds; index += 1) {
         for (const contender of index % 2 === 0 ? contenders : contenders.toReversed()) {
-          const measured = await sample(contender, plan)
+          const measured = await sample(contender, megabytes)
           if (index > 0) samples.get(contender.name)?.push(measured)
         }
       }
@@ -71,14 +78,14 @@ export async function heavyChildren(
         round(median((samples.get(name) ?? []).map(figure)), 1)
       const told = ({ toldAfter }: Heavy): number => toldAfter
       const ratio = round(of('ours', told) / of('native', told), 2)
-      ratios.set(`${plan.megabytes} ${plan.count}`, ratio)
-      if (plan.megabytes === 25)
+      ratios.set(megabytes, ratio)
+      if (megabytes === 25)
         stallMs = of('ours', (each) => each.stallMs) - of('native', (each) => each.stallMs)
       for (const { name } of contenders) {
         const all = samples.get(name) ?? []
         rows.push({
-          'transcript, MB': plan.megabytes,
-          children: plan.count,
+          'transcript, MB': megabytes,
+          children: count,
           contender: name,
           'last end → all reported, ms (p50)': of(name, told),
           p90: round(quantile(all.map(told), 0.9), 1),
@@ -89,8 +96,11 @@ export async function heavyChildren(
       }
     }
     return {
-      table: { title: `Children with long transcripts, ${rounds} samples each`, rows },
-      ratioOf: (megabytes, count) => ratios.get(`${megabytes} ${count}`) ?? Number.NaN,
+      table: {
+        title: `${count === 1 ? 'One child' : `${count} children`} with long transcripts, ${rounds} samples each`,
+        rows,
+      },
+      ratios,
       stallMs,
     }
   } finally {

@@ -37,10 +37,8 @@ export interface Wishes {
   readonly spreadMs?: number
   /** If set, each child instead ends by itself after this time. */
   readonly workMs?: number | undefined
-  /** The size of each child's transcript in megabytes, of tool calls; needs `heavy-plugin.ts`. */
-  readonly weightMB?: number
   /** Called before the first child ends. */
-  readonly onEnd?: () => Promise<void>
+  readonly onEnd?: (parentID: string) => Promise<void>
 }
 
 export class Scene {
@@ -61,12 +59,12 @@ export class Scene {
   async sample(
     contender: Contender,
     count: number,
-    { spreadMs = 0, workMs, weightMB = 0, onEnd }: Wishes = {},
+    { spreadMs = 0, workMs, onEnd }: Wishes = {},
   ): Promise<Sample> {
-    const { id, names } = await this.launch(contender, count, { workMs, weightMB })
+    const { id, names } = await this.launch(contender, count, { workMs })
     const { server } = contender
     const before = workMs === undefined ? await this.everyoneWaits(contender, id, count) : 0
-    await onEnd?.()
+    await onEnd?.(id)
     for (const [index, name] of names.entries()) {
       setTimeout(() => this.release(name), (index * spreadMs) / count)
     }
@@ -108,11 +106,15 @@ export class Scene {
     }
   }
 
-  /** Makes a new parent launch `count` children at once; they end by themselves only with `workMs`. */
+  /**
+   * Makes a new parent launch `count` children at once; they end by themselves only with `workMs`.
+   *
+   * @param options.weightMB the size of each child's transcript in megabytes, of tool calls; needs `heavy-plugin.ts`
+   */
   async launch(
     contender: Contender,
     count: number,
-    { workMs, weightMB = 0 }: Pick<Wishes, 'workMs' | 'weightMB'> = {},
+    { workMs, weightMB = 0 }: Pick<Wishes, 'workMs'> & { readonly weightMB?: number } = {},
   ): Promise<{ readonly id: string; readonly names: string[] }> {
     this.#workMs = workMs
     this.#weights = Math.round((weightMB * 1e6) / WEIGHT_BYTES)
