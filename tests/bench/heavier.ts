@@ -23,7 +23,7 @@ interface Message {
   readonly created: number
 }
 
-const [path = '', heavyID = '', megabytes = '', ...childIDs] = argv.slice(2)
+const [path = '', weightID = '', megabytes = '', ...childIDs] = argv.slice(2)
 const name = 'bun:sqlite'
 const { Database } = (await import(name)) as Sqlite
 const database = new Database(path)
@@ -36,7 +36,7 @@ const bytesOf = (where: string, id: string): number =>
 
 const heavy = database
   .query('SELECT message_id AS id FROM part WHERE session_id = ? ORDER BY length(data) DESC LIMIT 1')
-  .get(heavyID) as Pick<Message, 'id'>
+  .get(weightID) as Pick<Message, 'id'>
 const copies = Math.ceil((Number(megabytes) * 1e6) / bytesOf('message_id', heavy.id))
 
 database.transaction(() => {
