@@ -1,7 +1,7 @@
 /**
  * The queue of a fleet as a port: a launcher sees `Jobs`, a worker sees `Claims`. Five verbs move a job (offer, claim, beat, settle,
- * watch); `cancel` and `say` leave a request, which the next beat of the worker receives. `rules.ts` says what each verb does to one
- * job; each implementation passes `tests/fleet-contract`.
+ * watch); `cancel` and `say` leave a request, which the next beat of the worker receives. `tests/fleet-model` is the same queue in
+ * memory, whose `rules.ts` says what each verb does to one job; both queues pass `tests/fleet-contract`.
  *
  * Every verb is one transaction. A call that rejects may have had its effect, and may even have it later: each verb can be
  * repeated, and a repeated one changes nothing more. All moments are of the queue's clock; only durations cross the wire.

@@ -10,7 +10,7 @@ import type { Invariant } from './verdict.ts'
 
 export interface Guard {
   readonly what: string
-  /** In `src/fleet`. */
+  /** In `src/fleet` or `tests/fleet-model`. */
   readonly file: string
   readonly guard: string
   readonly without: string

@@ -1,6 +1,6 @@
 /** Which process of a worker may claim under its name. */
 import { PROTOCOL, type ClaimRequest } from '../../src/fleet/port.ts'
-import type { Holder } from '../../src/fleet/job.ts'
+import type { Holder } from '../fleet-model/job.ts'
 import type { Time } from './sim-clock.ts'
 
 /** The worker that has a name. */

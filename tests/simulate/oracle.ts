@@ -14,7 +14,7 @@ import type {
   Settlement,
   WorkerProcess,
 } from '../../src/fleet/port.ts'
-import { countedAt, type Job } from '../../src/fleet/job.ts'
+import { countedAt, type Job } from '../fleet-model/job.ts'
 import { LimitJudge, type Kind } from './limit-judge.ts'
 import { NameJudge, type Admission } from './name-judge.ts'
 import type { Time } from './sim-clock.ts'

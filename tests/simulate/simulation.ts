@@ -1,7 +1,7 @@
 /** A fleet with everything that can go wrong, on a clock that a simulation moves. The rules and the loop of the worker are the real ones. */
-import { MemoryFleet } from '../../src/fleet/memory-fleet.ts'
+import { MemoryFleet } from '../fleet-model/memory-fleet.ts'
 import { DEFAULT_TIMES, PROTOCOL, type FleetLimits } from '../../src/fleet/port.ts'
-import type { Job } from '../../src/fleet/job.ts'
+import type { Job } from '../fleet-model/job.ts'
 import { Launcher, type Task } from './launcher.ts'
 import { Machine, type World } from './machine.ts'
 import { Network } from './network.ts'

@@ -7,7 +7,7 @@
  * What is in a job is in `fleet.job`. Its `phase` alone decides; `fleet.show` writes the row of pg-boss in the same transaction.
  * Limits are counted from the phases under the lock of claims: no counter can leak a slot.
  *
- * The phases, and what moves a job between them, are those of `fleet/rules.ts`.
+ * The phases, and what moves a job between them, are those of `tests/fleet-model/rules.ts`.
  */
 import { LAUNCHER_FUNCTIONS } from './launcher-functions.ts'
 import { MOVES } from './moves.ts'

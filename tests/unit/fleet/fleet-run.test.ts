@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { FleetRun, type RunOver } from '../../../src/fleet/launcher/fleet-run.ts'
-import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
+import { MemoryFleet } from '../../fleet-model/memory-fleet.ts'
 import { DEFAULT_TIMES } from '../../../src/fleet/port.ts'
 import { offerOf, UNLIMITED } from '../../fleet-contract/fleet-under-test.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'

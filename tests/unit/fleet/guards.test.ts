@@ -34,7 +34,7 @@ async function simulationWithout({ file, guard, without }: Guard): Promise<typeo
       {
         name: 'without',
         setup(plugin) {
-          plugin.onLoad({ filter: new RegExp(`src/fleet/${file}$`) }, ({ path }) => {
+          plugin.onLoad({ filter: new RegExp(`(src/fleet|tests/fleet-model)/${file}$`) }, ({ path }) => {
             const source = readFileSync(path, 'utf8')
             const parts = source.split(guard)
             if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} of: ${guard}`)

@@ -1,5 +1,5 @@
 /** The contract of a queue of a fleet, on the one in memory. */
-import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
+import { MemoryFleet } from '../../fleet-model/memory-fleet.ts'
 import { fleetContract } from '../../fleet-contract/contract.ts'
 import { ManualClock } from '../../harness/manual-clock.ts'
 

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FleetRuns } from '../../../src/fleet/launcher/fleet-runs.ts'
 import type { Jobs } from '../../../src/fleet/launcher/jobs.ts'
-import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
+import { MemoryFleet } from '../../fleet-model/memory-fleet.ts'
 import { DEFAULT_TIMES } from '../../../src/fleet/port.ts'
 import { TaskStore } from '../../../src/task/store.ts'
 import type { Recovered } from '../../../src/work/kind.ts'

@@ -1,7 +1,7 @@
 /** A message to a task of a fleet, on the queue in memory. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FleetRuns } from '../../../src/fleet/launcher/fleet-runs.ts'
-import { MemoryFleet } from '../../../src/fleet/memory-fleet.ts'
+import { MemoryFleet } from '../../fleet-model/memory-fleet.ts'
 import { DEFAULT_TIMES } from '../../../src/fleet/port.ts'
 import type { AgentTask } from '../../../src/task/task.ts'
 import { TaskStore } from '../../../src/task/store.ts'

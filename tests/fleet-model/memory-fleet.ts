@@ -1,9 +1,9 @@
 /**
- * A queue of a fleet in the memory of one process: for tests, and for the simulation. It forgets nothing, and keeps to
- * `rules.ts`.
+ * A queue of a fleet in the memory of one process: the model of the one in PostgreSQL, for tests and for the simulation. It forgets
+ * nothing, and keeps to `rules.ts`.
  */
-import type { Clock } from '../clock.ts'
-import type { Jobs, JobState } from './launcher/jobs.ts'
+import type { Clock } from '../../src/clock.ts'
+import type { Jobs, JobState } from '../../src/fleet/launcher/jobs.ts'
 import {
   LOST,
   PROTOCOL,
@@ -16,8 +16,8 @@ import {
   type FleetLimits,
   type FleetTimes,
   type WorkerProcess,
-} from './port.ts'
-import { sizeOf } from './call-within.ts'
+} from '../../src/fleet/port.ts'
+import { sizeOf } from '../../src/fleet/call-within.ts'
 import { countedAt, isFor, isForgotten, newJob, refusedJob, stateOf, unheard, type Job } from './job.ts'
 import * as rules from './rules.ts'
 import { WaitingJobs } from './waiting-jobs.ts'

@@ -23,7 +23,7 @@ import {
   type Job,
   type Status,
 } from './job.ts'
-import type { Beat, ClaimRequest, FleetTimes, Message, Settlement } from './port.ts'
+import type { Beat, ClaimRequest, FleetTimes, Message, Settlement } from '../../src/fleet/port.ts'
 
 export function claim(job: Job, worker: Holder, now: number, { leaseMs }: FleetTimes): HeldJob | undefined {
   if (job.status.type !== 'waiting') return undefined

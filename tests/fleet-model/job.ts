@@ -1,6 +1,6 @@
 /** A job of the queue: its status, and what its launcher and its workers see of it. `rules.ts` changes it. Pure. */
-import type { JobState, Offer } from './launcher/jobs.ts'
-import type { Message, WorkerProcess } from './port.ts'
+import type { JobState, Offer } from '../../src/fleet/launcher/jobs.ts'
+import type { Message, WorkerProcess } from '../../src/fleet/port.ts'
 
 export type Holder = Pick<WorkerProcess, 'name' | 'identity' | 'process'>
 

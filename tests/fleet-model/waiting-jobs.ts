@@ -2,7 +2,7 @@
  * The jobs that wait for a worker, and how many take up room in the limits. The cost of a claim does not grow with their
  * number.
  */
-import type { FleetLimits } from './port.ts'
+import type { FleetLimits } from '../../src/fleet/port.ts'
 import { countedAt, type Job } from './job.ts'
 
 /** The jobs of one provider, one model and the same labels: what holds for one holds for all, but for who could not start it. */
