@@ -9,7 +9,7 @@ import { relative } from 'node:path'
 import type { AgentTask } from '../task/task.ts'
 import { BUNDLE_BYTES, makeBundle, rootsOf, transferRef } from '../worktree/bundles.ts'
 import { OWN_IDENTITY } from '../worktree/checkout.ts'
-import { commitOf } from '../worktree/commit.ts'
+import { commitMessage, commitOf } from '../worktree/commit.ts'
 import { GitError, type Git } from '../worktree/git.ts'
 import { receive, startOf } from '../worktree/transport.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
@@ -148,13 +148,13 @@ printf '%s\\n' "$root" "$top" "$root\${prefix:+/$prefix}"`
 export async function fetchTree(
   git: Git,
   link: MachineLink,
-  { id, run: ordinal, description }: Pick<AgentTask, 'id' | 'run' | 'description'>,
+  task: Pick<AgentTask, 'id' | 'run' | 'description'>,
   worktree: Worktree,
 ): Promise<string | undefined> {
+  const { id } = task
   const ref = transferRef({ id, name: 'out' })
   const file = fileOf(link, id, 'out')
   const fetched = await commitOf(git, worktree.checkout, ref)
-  const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${ordinal}\n`
   return withScripts(link, id, async (run) => {
     const script = `${atClone(link, id)}root=$(g worktree list --porcelain | sed -n ${quoted(`s,^worktree \\(.*/${id}\\)$,\\1,p`)})
 [ -n "$root" ] && [ -d "$root" ] || { echo none; exit 0; }
@@ -169,7 +169,7 @@ rm -f "$copy"
 commit=$(g rev-parse HEAD)
 if [ "$tree" != "$(g rev-parse 'HEAD^{tree}')" ]; then
   g -c user.useConfigOnly=true var GIT_COMMITTER_IDENT >/dev/null 2>&1 || export ${IDENTITY}
-  commit=$(printf %s ${quoted(message)} | g commit-tree "$tree" -p HEAD)
+  commit=$(printf %s ${quoted(commitMessage(task))} | g commit-tree "$tree" -p HEAD)
 fi
 g update-ref ${ref} "$commit"
 set -- "^${transferRef({ id, name: 'in' })}"

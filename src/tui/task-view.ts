@@ -4,6 +4,7 @@ import { STATUSES } from '../task/status.ts'
 import type { TaskStatus } from '../task/state.ts'
 import { isEnded, type AgentTask, type Task } from '../task/task.ts'
 import type { Step } from '../task/step.ts'
+import { tokensOf } from '../work/agent/usage.ts'
 import { traitsOf } from '../work/kinds.ts'
 
 /** A status as people see it: a starting task is a running one. */
@@ -60,7 +61,7 @@ export function viewOf(task: Task, session: Session, live: Live, steps: readonly
     lastEnd: steps.findLast(
       (step): step is Transition => step.type === 'transition' && step.event === 'ended',
     ),
-    tokens: Math.max(tokensOf(session), ended?.usage.tokens ?? 0),
+    tokens: Math.max(session.tokens ? tokensOf(session.tokens) : 0, ended?.usage.tokens ?? 0),
     cost: Math.max(session.cost ?? 0, ended?.usage.cost ?? 0),
     toolCalls: ended ? 0 : (live.toolCallIDs?.size ?? 0),
   }
@@ -116,9 +117,4 @@ function subjectOf(input: Readonly<Record<string, unknown>>): string | undefined
   return ['filePath', 'path', 'pattern', 'command', 'url', 'description']
     .map((name) => input[name])
     .find((value) => typeof value === 'string')
-}
-
-function tokensOf({ tokens }: Session): number {
-  if (!tokens) return 0
-  return tokens.input + tokens.output + tokens.reasoning + tokens.cache.read + tokens.cache.write
 }

@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import { checkoutOf, identityAt, snapshot } from './checkout.ts'
 import { GitError, type Git } from './git.ts'
 import { listTrees } from './lock.ts'
+import type { AgentTask } from '../task/task.ts'
 import type { Worktree } from '../work/agent/agent-work.ts'
+
+/** Returns the message of the commit that a run leaves, with trailers by which git finds the commits of a task. */
+export function commitMessage({
+  id,
+  run,
+  description,
+}: Pick<AgentTask, 'id' | 'run' | 'description'>): string {
+  return `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
+}
 
 /**
  * Commits all files of a tree, except ignored ones, advances the branch to that commit, and returns it. If the tree has an

@@ -20,7 +20,7 @@ import type { Worktree } from '../work/agent/agent-work.ts'
 import { apply } from './apply.ts'
 import { checkoutOf } from './checkout.ts'
 import { Cleanup } from './cleanup.ts'
-import { advance, commitFiles, commitOf, isAncestor, otherTreeOf } from './commit.ts'
+import { advance, commitFiles, commitMessage, commitOf, isAncestor, otherTreeOf } from './commit.ts'
 import { GitError, type Git } from './git.ts'
 import { freeBytes, PlannedTrees, refuseFullDisk } from './limits.ts'
 import { lockReason, type LockOwners } from './lock.ts'
@@ -253,7 +253,8 @@ export class Worktrees {
   }
 
   /** Commits all files of the tree, except ignored ones, and returns the commit. Without a directory, returns the last end. */
-  async #commit(worktree: Worktree, { id, run, description }: TreeTask): Promise<string> {
+  async #commit(worktree: Worktree, task: TreeTask): Promise<string> {
+    const { id, run } = task
     const { root, checkout, branch } = worktree
     if (!existsSync(root)) {
       // A clean-up may have removed the directory, and even the branch.
@@ -261,8 +262,7 @@ export class Worktrees {
       const [ofBranch, ofRun] = await Promise.all(names.map((name) => commitOf(this.#git, checkout, name)))
       return ofBranch ?? ofRun ?? startOf(worktree)
     }
-    const message = `${description}\n\nOpencode-Background-Task: ${id}\nOpencode-Background-Run: ${run}\n`
-    return commitFiles(this.#git, worktree, message, () => endRef(id, run))
+    return commitFiles(this.#git, worktree, commitMessage(task), () => endRef(id, run))
   }
 
   async #removeUnchanged(worktree: Worktree, { id, run }: TreeTask): Promise<Changes> {

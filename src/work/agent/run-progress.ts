@@ -14,15 +14,14 @@ import {
   activityIn,
   isFinalAnswer,
   textOf,
-  tokensOf,
   transcriptOfAnswer,
-  usageOf,
   type Activity,
   type AssistantTurn,
   type RunSummary,
   type Totals,
   type Transcript,
 } from './transcript.ts'
+import { tokensOf, usageOf } from './usage.ts'
 
 /** The position in a run: with the newest assistant message, it makes the transcript. */
 export interface Following {

@@ -1,6 +1,7 @@
 /** Reads a run from the messages of its child session: its answer, usage and current activity. Pure. */
 import type { Message, Part, StoredMessage } from '../../host/opencode.ts'
 import { usedTogether, type Usage } from '../../task/state.ts'
+import { usageOf } from './usage.ts'
 
 export type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
@@ -220,23 +221,9 @@ export function textOf(parts: readonly Part[]): string {
     .trim()
 }
 
-export function usageOf(turns: readonly AssistantTurn[]): Usage {
-  return usedTogether(
-    turns.map(({ info, parts }) => ({
-      toolCalls: parts.filter((part) => part.type === 'tool').length,
-      tokens: tokensOf(info.tokens),
-      cost: info.cost,
-    })),
-  )
-}
-
 /** The last activity in these messages. */
 export function activityIn(turns: readonly AssistantTurn[]): Activity | undefined {
   return turns.flatMap(({ info, parts }) => parts.flatMap((part) => activityOf(info, part))).at(-1)
-}
-
-export function tokensOf({ input, output, reasoning, cache }: AssistantMessage['tokens']): number {
-  return input + output + reasoning + cache.read + cache.write
 }
 
 function activityOf(info: AssistantMessage, part: Part): Activity[] {
