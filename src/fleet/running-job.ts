@@ -1,4 +1,4 @@
-/** What a worker sees of OpenCode: an agent at work, and what begins one. `worker/job-runner.ts` has both. */
+/** What a worker sees of OpenCode: an agent at work, and what begins one. `worker/job-run.ts` has both. */
 
 export interface RunningJob {
   /** Resolves with the result when the agent has really stopped. Never rejects. */

@@ -3,16 +3,16 @@
  * It runs when the session is first used. Pending notices are piggybacked on the user's next message; the recovery wakes no
  * parent, and starts no task unless the option `afterRestart` says so (`launch/after-restart.ts`).
  */
-import PQueue from 'p-queue'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
-import { errorText, HostError, type Opencode, type Session } from '../host/opencode.ts'
+import { errorText, type HostError, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
 import { NEW_MS, type Parent } from '../parent/parent.ts'
 import type { Parents } from '../parent/parents.ts'
 import type { KindOf } from '../work/kind.ts'
 import type { Executor } from '../work/executor.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import type { Step } from '../task/step.ts'
 import type { Timeline } from '../timeline.ts'
 import type { Owner, Owners } from '../task/owner.ts'
@@ -101,7 +101,10 @@ export class Recovery {
     parent.recovered = undefined
   }
 
-  /** Resolves with false while another living process owns some tasks, because it may leave them behind later. */
+  /**
+   * Resolves with false if some tasks remain for the next recovery: another living process owns them, or OpenCode refused to read
+   * them. Rejects at the first task for which nothing answers, so that the user's message waits for one time limit only.
+   */
   async #recover(parent: Parent): Promise<boolean> {
     const { id, tasks } = parent
     const { opencode, owners } = this.#ports
@@ -110,11 +113,7 @@ export class Recovery {
     tasks.others = records.filter((record) => !left.includes(record))
     if (left.length > 0) {
       const history = new History(await opencode.messages(id))
-      // One at a time, because OpenCode does nothing else while it makes a page of messages.
-      const taken = await new PQueue({ concurrency: 1 }).addAll(
-        left.map((found) => () => this.#tryToTake(found, history)),
-      )
-      if (taken.includes(false)) return false
+      if (!(await this.#takeAll(left, history))) return false
     }
     return tasks.others.length === 0
   }
@@ -129,14 +128,37 @@ export class Recovery {
   }
 
   /**
-   * Resolves with false if the task remains for the next recovery. Rejects only if OpenCode does not answer, so that the user's
-   * message waits for no other task; the user's next message carries the notices of the others.
+   * Takes tasks before their followers, and one at a time, because OpenCode does nothing else while it makes a page of messages.
+   * Resolves with false if one remains for the next recovery.
    */
+  async #takeAll(left: readonly RecordedTask[], history: History): Promise<boolean> {
+    const byID = new Map(left.map((found) => [found.task.id, found]))
+    const taken = new Map<string, boolean>()
+    const take = async (found: RecordedTask): Promise<boolean> => {
+      const { task } = found
+      let isTaken = taken.get(task.id)
+      if (isTaken !== undefined) return isTaken
+      isTaken = true
+      for (const taskID of dependenciesOf(task)) {
+        const dependency = byID.get(taskID)
+        // A follower that went on without a task for which it waits would fail.
+        if (dependency && !(await take(dependency)) && this.#ports.continues) isTaken = false
+      }
+      isTaken &&= await this.#tryToTake(found, history)
+      taken.set(task.id, isTaken)
+      return isTaken
+    }
+    for (const found of left) await take(found)
+    return ![...taken.values()].includes(false)
+  }
+
+  /** Resolves with false if the task remains for the next recovery. Rejects only if nothing answers. */
   async #tryToTake(found: RecordedTask, history: History): Promise<boolean> {
     try {
       return await this.#take(found, history)
     } catch (error) {
-      if (error instanceof HostError && error.reason === 'noAnswer') throw error
+      // By its shape, because a lazy bundle has a class of its own.
+      if ((error as Partial<HostError>).reason === 'noAnswer') throw error
       this.#ports.log.warn(`${found.task.id} could not be recovered: ${errorText(error)}`)
       return false
     }

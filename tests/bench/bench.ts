@@ -97,7 +97,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<void>>> = {
   async restart() {
     const { table, stallMs } = await restartWithHeavyChildren(scene, model)
     tables.push(table)
-    goal('longest stall of the host, restart with 20 children of 10 MB, ms', 100, stallMs)
+    goal('longest stall of the host, restart with 20 children of 10 MB, ms of CPU time', 100, stallMs)
   },
   async sleeping() {
     const { table, calls } = await sleepingChildren(scene, model)

@@ -78,17 +78,11 @@ test('the package holds the bundle, its types and the texts, and depends on noth
   expect(manifest).not.toHaveProperty('dependencies')
 })
 
-test.each(['check:publint', 'check:attw'])(
-  '`npm run %s` finds nothing wrong with the package',
-  async (script) => {
-    const root = fileURLToPath(new URL('../..', import.meta.url))
-    const complaints = await run('npm', ['run', '--silent', script, '--', tarball], { cwd: root }).then(
-      () => '',
-      ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`,
-    )
-    expect(complaints).toBe('')
-  },
-)
+test.each(['check:publint', 'check:attw'])('`npm run %s` accepts the package', async (script) => {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  // A rejection has the output.
+  await expect(run('npm', ['run', '--silent', script, '--', tarball], { cwd: root })).resolves.toBeDefined()
+})
 
 test('an install from the tarball brings the command without a warning, and it serves MCP', async () => {
   const project = mkdtempSync(join(tmpdir(), 'opencode-install-'))

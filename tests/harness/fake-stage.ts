@@ -126,8 +126,6 @@ await Promise.all([
 /** Longer than all start timeouts, back-offs and retries. */
 const LONG_MS = 600_000
 const A_WHILE_MS = 60_000
-/** The time in which aborted work ends, and what waited for it begins. */
-const STOP_MS = 5000
 
 /**
  * Creates a stage whose children wait for `answer`; the parent's model answers `Noted.` to everything.
@@ -201,6 +199,8 @@ export function createFakeStage(
   }
   startInstance()
 
+  const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
+
   /** Returns the leaks of the stage: timers and calls while nothing is at work, and timers of ended instances. */
   async function left(): Promise<readonly string[]> {
     const isAtWork = (): boolean =>
@@ -208,25 +208,23 @@ export function createFakeStage(
         const task = manager.findBySession(id)
         return host.isBusy(id) || (task !== undefined && !isEnded(task))
       })
-    const timersOfAll = (): number => instances.reduce((sum, each) => sum + each.clock.pending, 0)
-    // A manager that follows the event stream watches whether it is silent.
-    const timers = isAtWork() ? 0 : timersOfAll() - (isOutside ? living.size : 0)
-    // What a test leaves at work would make steps for all of the time that follows.
-    for (let stops = 0; isAtWork() && stops < 5; stops += 1) {
-      host.abortAll()
-      await clock.advance(STOP_MS)
-    }
-    await clock.advance(LONG_MS)
-    const calls = host.calls.length
-    await clock.advance(A_WHILE_MS)
-    const asked = isAtWork() ? [] : host.calls.slice(calls)
+    const atRest = isAtWork() ? [] : await restlessness()
     host.abortAll()
     await Promise.all([manager.dispose(), clock.advance(A_WHILE_MS)])
     const pending = timersOfAll()
+    return [...atRest, ...(pending > 0 ? [`${pending} timers of an instance that has ended`] : [])]
+  }
+
+  /** Returns the timers and calls of a stage where nothing is at work. */
+  async function restlessness(): Promise<readonly string[]> {
+    // A manager that follows the event stream watches whether it is silent.
+    const timers = timersOfAll() - (isOutside ? living.size : 0)
+    await clock.advance(LONG_MS)
+    const calls = host.calls.length
+    await clock.advance(A_WHILE_MS)
     return [
       ...(timers > 0 ? [`${timers} timers while nothing is at work`] : []),
-      ...asked.map(({ method }) => `a call of ${method} while nothing is at work`),
-      ...(pending > 0 ? [`${pending} timers of an instance that has ended`] : []),
+      ...host.calls.slice(calls).map(({ method }) => `a call of ${method} while nothing is at work`),
     ]
   }
   lookAfterTest(left)

@@ -28,10 +28,19 @@ export function lookAfterEachTest(look: Look): () => void {
 
 /** Resolves with all leaks of the test that has just ended. */
 export async function leftOfTest(): Promise<string[]> {
-  for (const end of ends.splice(0).toReversed()) end()
   const looks = [...afterThisTest, ...afterEachTest]
   afterThisTest.clear()
-  const left: string[] = []
+  const left = ends.splice(0).toReversed().flatMap(failureOf)
   for (const look of looks) left.push(...(await look()))
   return left
+}
+
+/** Ends something, and returns why it could not. */
+function failureOf(end: () => void): string[] {
+  try {
+    end()
+    return []
+  } catch (error) {
+    return [String(error)]
+  }
 }

@@ -284,3 +284,29 @@ test('a task that is cancelled while it is about to go on stays cancelled', asyn
     expect(host.isBusy(sessionID), `cancelled after ${moment} ms`).toBe(status === 'running')
   }
 })
+
+// Seen to fail without the wait for the task that cannot be read.
+test('a follower does not go on while the task that it waits for cannot be read', async () => {
+  const stage = createFakeStage(CONTINUE)
+  const { clock, host, parentID, notices } = stage
+  const first = await stage.launch('work')
+  const request = { parentID, agent: 'general', prompt: 'build on it', description: 'build on it' }
+  const follower = await stage.manager.launch({ ...request, after: [first.id] })
+  await clock.advance(100)
+  stage.crash()
+  const calls = host.calls.length
+  host.latencyMs = () => 5
+  host.userPrompt(parentID, 'one')
+  // The first ones are those of the parent, the next those of the task.
+  while (!host.calls.slice(calls).some(({ method }) => method === 'messages')) await clock.advance(1)
+  host.failNext('messages')
+  await clock.advance(5000)
+  expect(stage.manager.list(parentID)).toEqual([])
+  host.latencyMs = () => 0
+  host.userPrompt(parentID, 'two')
+  await clock.advance(5000)
+  stage.answer(GO_ON, { text: 'the result' })
+  await clock.advance(5000)
+  expect(promptsOf(stage, follower.sessionID).join('\n')).toContain('the result')
+  expect(notices().join('\n')).not.toContain('was deleted')
+})

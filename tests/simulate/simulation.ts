@@ -1,4 +1,7 @@
-/** A fleet with everything that can go wrong, on a clock that a simulation moves. The rules and the loop of the worker are the real ones. */
+/**
+ * A fleet with everything that can go wrong, on a clock that a simulation moves. The loop of the worker is the
+ * real one, and the queue is the model of the real one.
+ */
 import { MemoryFleet } from '../fleet-model/memory-fleet.ts'
 import { DEFAULT_TIMES, PROTOCOL, type FleetLimits } from '../../src/fleet/port.ts'
 import type { Job } from '../fleet-model/job.ts'

@@ -50,7 +50,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
   /** The usage of each run until its end is stored, which is after the run itself. By task id. */
   readonly #usages = new Map<string, () => Usage>()
   /** How a recovery treats a turn that still runs. */
-  #leftTurns: RecoveryPorts['leftTurns'] = 'abort'
+  #leftTurns: ReturnType<RecoveryPorts['leftTurns']> = 'abort'
   #stopPolling: (() => void) | undefined
 
   constructor(ports: Ports, options: AgentOptions) {
@@ -127,7 +127,7 @@ export class AgentRunner implements WorkKind<AgentTask> {
     const { recovered } = await import('./recover-agent.ts')
     return recovered(recorded, isTold, {
       ...this.#ports,
-      leftTurns: this.#leftTurns,
+      leftTurns: () => this.#leftTurns,
       answerOf: (task) => answerOf(opencode, task),
       abort: (sessionID) => this.#abort(sessionID),
     })

@@ -18,7 +18,7 @@ export interface RecoveryPorts {
   /** Loads what recovers agents on other machines. */
   readonly machines: () => Promise<Pick<WorkKind<AgentTask>, 'recover'>>
   /** How a turn that still runs is treated. */
-  readonly leftTurns: 'abort' | 'resume'
+  readonly leftTurns: () => 'abort' | 'resume'
   /** Reads the end of an ended run from its newest message; `undefined` if that does not show it. */
   readonly answerOf: (task: AgentTask & EndedTask) => Promise<Transcript | undefined>
   /** Aborts a session. Never rejects. */
@@ -43,7 +43,7 @@ export async function recovered(
     if (text !== undefined) return { task, ends: [...earlierEnds(task, []), { task, text }] }
   }
   const messages = await opencode.messages(recorded.sessionID)
-  if (!isEnded(task) && leftTurns === 'resume' && isNewestAsked(task, messages)) {
+  if (!isEnded(task) && leftTurns() === 'resume' && isNewestAsked(task, messages)) {
     // OpenCode reports a session in a worktree only where that is asked for.
     const exclude = task.worktree && opencode.include(task.worktree.directory)
     const isBusy = task.sessionID in (await opencode.statuses().finally(exclude))
