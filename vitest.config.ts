@@ -127,7 +127,14 @@ const real = [
   },
   { name: 'commands', include: COMMANDS, globalSetup: [PLUGIN] },
   { name: 'faults', include: FAULTS, exclude: COMMANDS, globalSetup: [PLUGIN] },
-  { name: 'machines', include: PLACES, globalSetup: [PLUGIN] },
+  // Each test has several servers: three files at once took longer.
+  {
+    name: 'machines',
+    include: PLACES,
+    globalSetup: [PLUGIN],
+    maxWorkers: 2,
+    sequence: { groupOrder: 3 },
+  },
   { name: 'tui', include: TERMINAL, globalSetup: [PLUGIN, 'tests/harness/packed.ts'] },
   // On a real PostgreSQL, in namespaces of the network.
   {
