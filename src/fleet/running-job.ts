@@ -1,4 +1,4 @@
-/** What a worker sees of OpenCode: an agent at work, and what begins one. `worker/job-run.ts` has both. */
+/** The seam between a worker and OpenCode: an agent at work (`worker/job-run.ts`), and the runner that begins one (`worker/job-runner.ts`). */
 
 export interface RunningJob {
   /** Resolves with the result when the agent has really stopped. Never rejects. */

@@ -1,4 +1,4 @@
-/** What a launcher knows of a run: the conversation stays at the worker. */
+/** The summary of a run as its launcher has it: the conversation stays at the worker. */
 import { NO_USAGE, type Usage } from '../../task/state.ts'
 import type { RunSummary } from '../../work/agent/transcript.ts'
 import { readReport, type Report } from '../payload.ts'

@@ -4,7 +4,7 @@
  * functions, and change no table; a launcher is known by `session_user`, which no client can choose.
  *
  * The rows of pg-boss (schema `fleet_queue`) are the queue: order, delay, attempts, states and heartbeats, and of a job only its id.
- * What is in a job is in `fleet.job`. Its `phase` alone decides; `fleet.show` writes the row of pg-boss in the same transaction.
+ * The table `fleet.job` holds the contents of a job. Its `phase` alone decides; `fleet.show` writes the row of pg-boss in the same transaction.
  * Limits are counted from the phases under the lock of claims: no counter can leak a slot.
  *
  * The phases, and what moves a job between them, are those of `tests/fleet-model/rules.ts`.

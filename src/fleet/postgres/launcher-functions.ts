@@ -1,4 +1,4 @@
-/** What a launcher calls: its jobs alone, which `session_user` names. */
+/** The SQL functions of a launcher. Each reaches only the jobs of its `session_user`. */
 import { LARGE_BYTES } from '../call-within.ts'
 import { COUNTED, DEFINER, NOW, QUEUE, QUEUE_SCHEMA } from './sql-terms.ts'
 

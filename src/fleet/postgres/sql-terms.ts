@@ -1,4 +1,4 @@
-/** What the SQL of the tables and of the functions has in common. */
+/** The SQL terms that tables and functions share. */
 
 /** The queue of pg-boss that has the jobs. */
 export const QUEUE = 'jobs'

@@ -1,4 +1,4 @@
-/** What a worker calls: a claim, and what its holder may do with it. */
+/** The SQL functions of a worker: they claim a job, and beat and settle it for the holder of the claim. */
 import { CLAIMS_LOCK, COUNTED, DEFINER, HELD, NOW, QUEUE, QUEUE_SCHEMA } from './sql-terms.ts'
 
 export const WORKER_FUNCTIONS = `

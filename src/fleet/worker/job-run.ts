@@ -26,7 +26,7 @@ export interface JobRun extends RunningJob {
   checkpoint(): Promise<Checkpoint | undefined>
 }
 
-/** What stays of the start of a job, also in the next process. */
+/** The facts of a started job that are stored, so that the next process can resume it. */
 export interface Begun {
   /** The task here. */
   readonly taskID: string
@@ -132,7 +132,7 @@ async function resultAfterEnd(
   const { kindOf, parents, store } = host.rooms
   const ended = await waitFor({ store, clock: systemClock }, taskID, isEnded)
   if (!ended || !isEnded(ended)) throw new Error(`${taskID} was removed`)
-  // Nobody reads the session under which the agents are.
+  // The parent session of the agents has no reader.
   parents.find(ended.parentID)?.outbox.settle(ended)
   const report = await kindOf(ended)
     .report(ended, {})

@@ -1,4 +1,4 @@
-/** What stands above the picture: the session with its figures, and the findings. */
+/** The header of the page, above the picture: the session with its figures, and the findings. */
 import { formatCost, formatDuration, formatTokens } from '../../text/format.ts'
 import { html } from './elements.ts'
 import { dateOf, END_TYPES, endTypeOf } from './words.ts'
