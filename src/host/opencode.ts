@@ -152,6 +152,11 @@ export class HostError extends Error {
     this.name = 'HostError'
     this.reason = reason
   }
+
+  /** Recognizes the instances of each bundle: a lazily loaded one has its own copy of this class. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && value.name === 'HostError'
+  }
 }
 
 /** Returns the text of an error of OpenCode, whose shapes vary (contract 3.4). */

@@ -59,9 +59,9 @@ export class MachineCalls {
   }
 }
 
-/** Returns why a call failed, whichever bundle's `HostError` it is. */
+/** Returns why a call failed. */
 export function reasonOf(error: unknown): HostError['reason'] {
-  return (error as Partial<HostError>).reason ?? 'refused'
+  return error instanceof HostError ? error.reason : 'refused'
 }
 
 /** Whether the machine has not answered, or refuses until someone corrects its password. */

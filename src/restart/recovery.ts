@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../host/log.ts'
-import { errorText, type HostError, type Opencode, type Session } from '../host/opencode.ts'
+import { errorText, HostError, type Opencode, type Session } from '../host/opencode.ts'
 import { History } from '../parent/history.ts'
 import { isEndNotice, noticesBesideEnd, type Notice } from '../parent/notice.ts'
 import { NEW_MS, type Parent } from '../parent/parent.ts'
@@ -157,8 +157,7 @@ export class Recovery {
     try {
       return await this.#take(found, history)
     } catch (error) {
-      // By its shape, because a lazy bundle has a class of its own.
-      if ((error as Partial<HostError>).reason === 'noAnswer') throw error
+      if (error instanceof HostError && error.reason === 'noAnswer') throw error
       this.#ports.log.warn(`${found.task.id} could not be recovered: ${errorText(error)}`)
       return false
     }
