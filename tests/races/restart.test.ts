@@ -1,6 +1,6 @@
 import { stepText } from '../../src/text/step-text.ts'
 import { expect, test } from 'vitest'
-import { createFakeStage } from '../harness/fake-stage.ts'
+import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 
 test('one notice reports the end of a task, at whatever moment the process is killed', async () => {
   // Kills at each millisecond from the launch until well after the answer to the notice.
@@ -218,16 +218,21 @@ test('a failed recovery is repeated at the next message, and loses no notice', a
   expect(notices()).toHaveLength(1)
 })
 
-test('a child that cannot be read after a kill delays the notice of no other child', async () => {
+/** Returns a stage whose process was killed when three children had ended, of which nothing is reported. */
+async function killedWithThreeEnds(): Promise<FakeStage> {
   const stage = createFakeStage({ notify: { wake: 'never' } })
-  const { clock, host, parentID, answer, notices } = stage
   for (const name of ['one', 'two', 'three']) {
     await stage.launch(name)
-    await clock.advance(100)
-    answer(name)
-    await clock.advance(1000)
+    await stage.clock.advance(100)
+    stage.answer(name)
+    await stage.clock.advance(1000)
   }
   stage.crash()
+  return stage
+}
+
+test('a child that cannot be read after a kill delays the notice of no other child', async () => {
+  const { clock, host, parentID, notices } = await killedWithThreeEnds()
   host.failNext('newestMessages')
   host.userPrompt(parentID, 'well')
   await clock.advance(1000)
@@ -240,15 +245,7 @@ test('a child that cannot be read after a kill delays the notice of no other chi
 })
 
 test("after a kill, a host that does not answer holds the user's message up for one time limit only", async () => {
-  const stage = createFakeStage({ notify: { wake: 'never' } })
-  const { clock, host, parentID, answer, notices } = stage
-  for (const name of ['one', 'two', 'three']) {
-    await stage.launch(name)
-    await clock.advance(100)
-    answer(name)
-    await clock.advance(1000)
-  }
-  stage.crash()
+  const { clock, host, parentID, notices } = await killedWithThreeEnds()
   const asked = host.modelRequests.length
   host.hangNext('newestMessages')
   host.hangNext('newestMessages')

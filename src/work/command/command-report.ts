@@ -10,7 +10,7 @@ import { paragraphs, readStreams, streamsText } from './command-output.ts'
 import { startedAt, type CommandEnd, type CommandOutput, type TailOptions } from './files.ts'
 import type { Machine } from './this-machine.ts'
 
-interface Ports {
+export interface ReportPorts {
   readonly opencode: Opencode
   readonly clock: Clock
   readonly log: Log
@@ -27,11 +27,11 @@ const LOGGED = { bytes: 200 }
 const OUTPUT_IS_GONE = '[Its output is gone: its files were removed.]'
 
 export class CommandReports {
-  readonly #ports: Ports
+  readonly #ports: ReportPorts
   readonly #toldBytes: number
 
   /** @param toldBytes how much of each stream a notice reports, including the note about the omitted rest */
-  constructor(ports: Ports, toldBytes: number) {
+  constructor(ports: ReportPorts, toldBytes: number) {
     this.#ports = ports
     this.#toldBytes = toldBytes
   }

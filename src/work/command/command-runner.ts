@@ -1,10 +1,8 @@
 /** Runs shell commands, and recovers those that outlived the process which started them. */
-import type { Clock } from '../../clock.ts'
 import { readProcessIdentity, readPiece, writeOwner, type CommandOwner } from './files.ts'
 import { exitOf, outcomeOf } from './ending.ts'
-import type { Machine } from './this-machine.ts'
 import { isUnmatched, paragraphs, leftoversText, watcherText, type Remains } from './command-output.ts'
-import { CommandReports } from './command-report.ts'
+import { CommandReports, type ReportPorts } from './command-report.ts'
 import { isDiskFull, markTold, Retention } from './retention.ts'
 import { listeningPort } from './listening-port.ts'
 import type { OutputSearch, TakenMatches } from './monitoring.ts'
@@ -12,10 +10,8 @@ import { OutputSearches } from './output-searches.ts'
 import { attach, type CommandProcess } from './process.ts'
 import { start } from './process-start.ts'
 import type { Options } from '../../config.ts'
-import type { Log } from '../../host/log.ts'
-import { errorText, type Opencode } from '../../host/opencode.ts'
+import { errorText } from '../../host/opencode.ts'
 import type { Owners } from '../../task/owner.ts'
-import type { TaskStore } from '../../task/store.ts'
 import { leftOf } from '../../task/time-limit.ts'
 import type { Outcome } from '../../task/state.ts'
 import { isEnded, isOpenEnded, type EndedTask, outlivesDefault, type CommandTask } from '../../task/task.ts'
@@ -25,12 +21,7 @@ import { failed, interrupted, stopped, type StopCause } from '../outcome.ts'
 import type { Queue } from '../queue.ts'
 import type { ShellEnv } from './shell-env-hooks.ts'
 
-interface Ports {
-  readonly opencode: Opencode
-  readonly clock: Clock
-  readonly log: Log
-  readonly store: TaskStore
-  readonly machine: Machine
+interface Ports extends ReportPorts {
   readonly owners: Owners
   readonly shellEnv: Pick<ShellEnv, 'of'>
   readonly queue: Queue
