@@ -1,7 +1,4 @@
-/**
- * Determines the state of an agent's task after its owner process is gone. Loaded lazily, as a bundle of its own, so that it tests
- * no class of the manager's bundle by `instanceof`.
- */
+/** Determines the state of an agent's task after its owner process is gone. Loaded lazily, as a bundle of its own. */
 import type { Clock } from '../../clock.ts'
 import type { Opencode, StoredMessage } from '../../host/opencode.ts'
 import { machineOf } from '../../task/place.ts'
