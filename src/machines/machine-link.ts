@@ -25,7 +25,7 @@ import {
 
 interface Ports {
   readonly clock: Clock
-  /** Passed in, because the rest of the plugin tests errors by the class of its own bundle. */
+  /** Passed in, so that this bundle has no copy of it. */
   readonly connect: typeof connect
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
