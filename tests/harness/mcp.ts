@@ -6,7 +6,9 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { buildPlugin } from './plugin.ts'
+import { isAlive } from './processes.ts'
 
 /** The revision of MCP of 2026, which has no handshake; `legacy` is that of 2025. */
 export type Era = 'legacy' | 'modern'
@@ -53,7 +55,7 @@ export interface Mcp {
   /** What the server has written to standard error. */
   readonly stderr: () => string
   readonly call: (name: string, input?: Record<string, unknown>) => Promise<McpAnswer>
-  /** Closes the connection; the server ends by itself. */
+  /** Closes the connection; resolves when the server has ended. */
   readonly close: () => Promise<void>
 }
 
@@ -77,9 +79,11 @@ export async function startMcp(place: McpPlace, options: McpOptions = {}): Promi
   const client = new Client({ name: 'tests', version: '1' }, { capabilities, versionNegotiation: { mode } })
   prepare?.(client)
   await client.connect(transport)
+  const { pid } = transport
+  if (pid === null) throw new Error('The MCP server has not started')
   return {
     client,
-    pid: transport.pid ?? 0,
+    pid,
     stderr: () => stderr,
     async call(name, input = {}) {
       const { content, isError, structuredContent } = await client.callTool({ name, arguments: input })
@@ -90,7 +94,11 @@ export async function startMcp(place: McpPlace, options: McpOptions = {}): Promi
         structured: structuredContent as Structured,
       }
     },
-    close: () => client.close(),
+    async close() {
+      await client.close()
+      // The client waits for at most 4 s, and not for the end of a server that it has killed then.
+      while (isAlive(pid)) await sleep(10)
+    },
   }
 }
 

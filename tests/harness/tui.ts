@@ -24,6 +24,11 @@ export interface TuiStageOptions {
   readonly cost?: OpencodeOptions['cost']
 }
 
+/** Matches a row of the sidebar with the time of its task, however long that has taken. A longer time cuts off more of the name. */
+export function rowWithTime(mark: '●' | '✓', name: string): RegExp {
+  return new RegExp(String.raw`${mark} ${name}.* (\d+m )?\d+(\.\d)?s$`, 'm')
+}
+
 export async function startTuiStage({
   child,
   options,

@@ -6,6 +6,7 @@ import type { Script } from '../harness/script.ts'
 import { heldReply } from '../harness/replies.ts'
 import { backgroundTask, obey } from '../harness/stage.ts'
 import type { Terminal } from '../harness/terminal.ts'
+import { rowWithTime } from '../harness/tui.ts'
 
 const closing: (() => Promise<void>)[] = []
 afterEach(async () => {
@@ -37,7 +38,7 @@ test('`opencode` alone, with its server in one process, shows the view; its key 
   await terminal.type(`CALL ${JSON.stringify([backgroundTask('look around')])} END`)
   await terminal.press('Enter')
   await terminal.see('Background 1 running')
-  await terminal.see(/● general look around +\d+s/)
+  await terminal.see(rowWithTime('●', 'general look around'))
   await terminal.press('F6')
   await terminal.see('Background tasks: 1 running')
   answer.release({ text: 'nothing there' })
