@@ -42,6 +42,7 @@ export function followSession(
         }
         isFirst = false
       },
+      onBroken: () => agents.observeGap([sessionID]),
       onRefused: ({ message }) => ports.log.warn(`${directory}: ${message}`),
     },
   )
@@ -57,6 +58,7 @@ export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): P
     {
       onEvent: (event) => observe(observers, event),
       onConnected: () => missed.observeGap(),
+      onBroken: () => missed.observeBreak(),
       onRefused: ({ message }) => {
         if (problems.all.includes(message)) return
         problems.add(message)
@@ -64,5 +66,9 @@ export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): P
       },
     },
   )
+  rooms.parents.followedBy({
+    mayMissEvents: () => feed.mayMissEvents,
+    read: (parent) => missed.readParent(parent),
+  })
   return feed.follow()
 }

@@ -41,13 +41,20 @@ export class MissedEvents {
     this.#ports = ports
   }
 
+  /** Observes that events are missed until the next `observeGap`, though OpenCode may answer calls. */
+  observeBreak(): void {
+    const { agents, parents } = this.#rooms
+    agents.observeGap()
+    for (const { gate } of parents.all()) gate.observeGap()
+  }
+
   /** Observes that events may have been missed, and that they arrive again from now on. */
   observeGap(): void {
     const { agents, catalogue, permissions, statuses } = this.#rooms
     const parents = [...this.#rooms.parents.all()]
     // Synchronously, because the next event does not continue from the last one.
     for (const room of [agents, catalogue, permissions]) room.observeGap()
-    for (const parent of parents) parent.observeGap(() => this.#readParent(parent))
+    for (const parent of parents) parent.observeGap()
     statuses.pollNow()
     const left = parents.values()
     for (let reader = 0; reader < AT_ONCE; reader += 1) void this.#readAll(left)
@@ -69,7 +76,7 @@ export class MissedEvents {
   }
 
   /** Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`. */
-  async #readParent({ id, gate, outbox }: Parent): Promise<void> {
+  async readParent({ id, gate, outbox }: Parent): Promise<void> {
     const { opencode } = this.#ports
     try {
       const wasBusy = id in (await opencode.statuses())

@@ -24,6 +24,8 @@ export interface FeedListeners {
   readonly onEvent: (event: Event) => void
   /** Called when OpenCode has confirmed a subscription: earlier events may be missing. */
   readonly onConnected: () => void
+  /** Called when a confirmed subscription has ended: events are missed from now on. */
+  readonly onBroken: () => void
   /** Called each time that OpenCode refuses a subscription. */
   readonly onRefused: (error: HostError) => void
 }
@@ -40,6 +42,8 @@ const LONGEST_PAUSE_MS = 5000
 const CONFIRMED_WITHIN_MS = 5000
 /** Two missing heartbeats: OpenCode sends one every 10 s (contract 16.2). */
 const SILENT_MS = 25_000
+/** A connection can break without a sign. An event that is older proves little about those that followed. */
+const FRESH_MS = 1000
 
 export class EventSubscription {
   readonly #ports: Ports
@@ -62,16 +66,22 @@ export class EventSubscription {
     return new Promise((resolve, reject) => void this.#follow(resolve, reject))
   }
 
+  /** Whether events may be missed now. */
+  get mayMissEvents(): boolean {
+    return !this.#isConnected() || this.#ports.clock.monotonic() - this.#heardAt > FRESH_MS
+  }
+
   async #follow(onFirst: () => void, onRefused: (reason: unknown) => void): Promise<void> {
     const { clock, disposal, log } = this.#ports
     let pauseMs = FIRST_PAUSE_MS
     while (!disposal.aborted) {
-      this.#state = 'connecting'
       const { message, error } = await this.#subscribe(onFirst)
       if (disposal.aborted) break
       if (this.#isConnected()) {
+        this.#state = 'connecting'
         pauseMs = FIRST_PAUSE_MS
         log.warn(`${message}; subscribing again`)
+        this.#try(() => this.#on.onBroken())
       }
       if (error && error.reason !== 'noAnswer') this.#on.onRefused(error)
       // Any other refusal, such as that of a proxy before a server that starts, can pass.

@@ -241,6 +241,7 @@ export class MachineRuns {
           if (!isFirst) missed([sessionID])
           isFirst = false
         },
+        onBroken: () => missed([sessionID]),
         onRefused: ({ message }) => log.warn(`${link.name}: ${message}`),
       },
     )

@@ -23,6 +23,16 @@ export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'caugh
   readonly disposal: AbortSignal
   /** Whether a task may never end, such as a server. */
   readonly isService: (task: Task) => boolean
+  /** Returns `undefined` in the process of OpenCode, where hooks bring each event. */
+  readonly follower: () => Follower | undefined
+}
+
+/** Follows OpenCode's event stream from another process. */
+export interface Follower {
+  /** Whether events may be missed now: the stream is away, or silent. */
+  readonly mayMissEvents: () => boolean
+  /** Reads what a parent did without events. Rejects with a `HostError`. */
+  readonly read: (parent: Parent) => Promise<void>
 }
 
 export interface ParentOptions extends NotifyOptions {
@@ -53,8 +63,9 @@ export class Parent {
   /** Settles when the tasks that the last message continues are continued. */
   goingOn: Promise<void> | undefined
   readonly #disposal: AbortSignal
+  readonly #follower: () => Follower | undefined
   /** The read that is due after missed events; `undefined` once it has succeeded. */
-  #gap: { readonly read: () => Promise<void>; reading: Promise<void> | undefined } | undefined
+  #gap: { reading: Promise<void> | undefined } | undefined
   #nextMessage = new AbortController()
 
   constructor(
@@ -67,6 +78,7 @@ export class Parent {
     this.id = id
     this.createdAt = createdAt
     this.#disposal = ports.disposal
+    this.#follower = ports.follower
     this.tasks = new ParentTasks(ports.store)
     this.gate = new QuietGate(ports.opencode, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
@@ -115,18 +127,21 @@ export class Parent {
     this.outbox.personWrote()
   }
 
-  /** Observes that events were missed. No notice is sent until `read` has succeeded. */
-  observeGap(read: () => Promise<void>): void {
-    this.#gap = { read, reading: undefined }
+  /** Observes that events were missed. No notice is sent until the session was read. */
+  observeGap(): void {
+    this.#gap = { reading: undefined }
     this.gate.observeGap()
     this.outbox.observeGap()
   }
 
-  /** Reads the session if events were missed. Rejects with a `HostError`; the next call retries. */
+  /** Reads the session if events were missed, or may be now. Rejects with a `HostError`; the next call retries. */
   async catchUp(): Promise<void> {
+    const follower = this.#follower()
+    if (!follower) return
+    if (follower.mayMissEvents()) this.#gap ??= { reading: undefined }
     for (let gap = this.#gap; gap; gap = this.#gap) {
       try {
-        await (gap.reading ??= gap.read())
+        await (gap.reading ??= follower.read(this))
         // Events may have been missed again.
         if (this.#gap === gap) this.#gap = undefined
       } catch (error) {

@@ -128,6 +128,10 @@ test('a child that works over a broken connection is not taken for one that was 
 })
 
 test('a parent that is interrupted while the connection is cut is not woken until its user writes', async () => {
+  // A status poll finds the end before the events arrive again.
+  const soon = managerAt(proxy.url, { options: { pollMs: 100 } })
+  await manager.dispose()
+  manager = soon
   await manager.follow()
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply)
@@ -139,6 +143,8 @@ test('a parent that is interrupted while the connection is cut is not woken unti
   await stage.server.client.session.abort({ path: { id: parent.id } })
   release({ text: 'the answer' })
   await parent.childrenAreIdle()
+  // Polls are refused for 2 s, so that the next subscription comes long after the next poll.
+  await expect.poll(() => proxy.refusals).toBeGreaterThan(20)
   proxy.restore(stage.server.url)
   const steps = (): unknown[] =>
     (manager.story(id)?.steps ?? []).map((step) => (step.type === 'notice' ? step.notice : step.type))

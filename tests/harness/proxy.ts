@@ -5,6 +5,8 @@ export interface Proxy {
   readonly url: string
   /** How many connections were made to the server so far. */
   readonly connections: number
+  /** How many connections were refused so far. */
+  readonly refusals: number
   /** Breaks all connections, and refuses new ones until `restore`. */
   cut(): void
   /** Breaks all connections; new ones succeed. */
@@ -18,6 +20,7 @@ export interface Proxy {
 export async function startProxy(url?: string): Promise<Proxy> {
   let target = url
   let connections = 0
+  let refusals = 0
   const sockets = new Set<Socket>()
   const keep = (socket: Socket): void => {
     sockets.add(socket)
@@ -27,6 +30,7 @@ export async function startProxy(url?: string): Promise<Proxy> {
   }
   const server = createServer((client) => {
     if (target === undefined) {
+      refusals += 1
       client.destroy()
       return
     }
@@ -50,6 +54,9 @@ export async function startProxy(url?: string): Promise<Proxy> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get connections() {
       return connections
+    },
+    get refusals() {
+      return refusals
     },
     cut() {
       target = undefined

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
+import type { FakeHost } from '../harness/fake-host.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 import { heldReply } from '../harness/replies.ts'
 
@@ -51,6 +52,39 @@ for (const [words, ms] of [
     answer('work')
     await clock.advance(1000)
     expect(manager.get(task.id)?.status).toBe('completed')
+    expect(notices()).toHaveLength(1)
+  })
+}
+
+for (const [words, stop, go] of [
+  ['is away', (host) => void (host.isAway = true), (host) => void (host.isAway = false)],
+  ['is silent', (host) => void (host.muteEvents = true), () => {}],
+] as const satisfies readonly (readonly [string, ...((host: FakeHost) => void)[]])[]) {
+  test(`a parent that is interrupted while the stream ${words} is not woken by an end that a poll finds first`, async () => {
+    const { answer, clock, host, launch, manager, notices, parentID } = outside({ pollMs: 5000 })
+    const task = await launch('work')
+    const { script } = host
+    host.script = (request) =>
+      request.messages.at(-1)?.content === 'occupy' ? new Promise(() => {}) : script(request)
+    host.userPrompt(parentID, 'occupy')
+    await clock.advance(100)
+    stop(host)
+    await clock.advance(18_000)
+    const aborted = host.userAbort(parentID)
+    answer('work')
+    await clock.advance(400)
+    await aborted
+    // The stream is subscribed to seconds later.
+    go(host)
+    const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
+    const before = subscribed()
+    while (manager.get(task.id)?.status === 'running') await clock.advance(50)
+    expect(subscribed()).toBe(before)
+    host.muteEvents = false
+    await clock.advance(60_000)
+    expect(notices()).toHaveLength(0)
+    host.userPrompt(parentID, 'go on')
+    await clock.advance(10_000)
     expect(notices()).toHaveLength(1)
   })
 }
