@@ -66,9 +66,9 @@ export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): P
       },
     },
   )
-  rooms.parents.followedBy({
-    mayMissEvents: () => feed.mayMissEvents,
-    read: (parent) => missed.readParent(parent),
+  rooms.parents.readMissedBy({
+    isMissing: () => !feed.isConnected(),
+    read: (parent) => missed.readParent(parent, feed.isConnected()),
   })
   return feed.follow()
 }

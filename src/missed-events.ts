@@ -6,13 +6,7 @@ import { sessionDeleted, sessionUpdated, type ObservingRooms } from './events.ts
 import { readBack } from './host/read-back.ts'
 import { isPersonal } from './host/message.ts'
 import type { Log } from './host/log.ts'
-import {
-  errorText,
-  type HostError,
-  type Message,
-  type Opencode,
-  type StoredMessage,
-} from './host/opencode.ts'
+import { errorText, HostError, type Message, type Opencode, type StoredMessage } from './host/opencode.ts'
 import type { StatusPoll } from './host/status-poll.ts'
 import type { QuietGate } from './parent/quiet-gate.ts'
 import type { Parent } from './parent/parent.ts'
@@ -75,8 +69,12 @@ export class MissedEvents {
     }
   }
 
-  /** Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`. */
-  async readParent({ id, gate, outbox }: Parent): Promise<void> {
+  /**
+   * Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`.
+   *
+   * @param isConnected false: a `notFound` may be the answer of a proxy whose server is away
+   */
+  async readParent({ id, gate, outbox }: Parent, isConnected: boolean): Promise<void> {
     const { opencode } = this.#ports
     try {
       const wasBusy = id in (await opencode.statuses())
@@ -91,7 +89,9 @@ export class MissedEvents {
       observeHistory(gate, messages, isBusy)
       await gate.refresh()
     } catch (error) {
-      if ((error as HostError).reason !== 'notFound') throw error
+      const { message, reason } = error as HostError
+      if (reason !== 'notFound') throw error
+      if (!isConnected) throw new HostError('noAnswer', message)
       gate.observeDeleted()
     }
   }

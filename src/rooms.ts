@@ -90,6 +90,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
         disposal: disposal.signal,
         recorded: ({ sessionID }) => records.written(sessionID),
         observers: () => observersOf(rooms),
+        missing: (sessionIDs) => agents.observeGap(sessionIDs),
         missed: (sessionIDs) => {
           agents.observeGap(sessionIDs)
           permissions.observeGap()

@@ -42,8 +42,6 @@ const LONGEST_PAUSE_MS = 5000
 const CONFIRMED_WITHIN_MS = 5000
 /** Two missing heartbeats: OpenCode sends one every 10 s (contract 16.2). */
 const SILENT_MS = 25_000
-/** A connection can break without a sign. An event that is older proves little about those that followed. */
-const FRESH_MS = 1000
 
 export class EventSubscription {
   readonly #ports: Ports
@@ -66,9 +64,9 @@ export class EventSubscription {
     return new Promise((resolve, reject) => void this.#follow(resolve, reject))
   }
 
-  /** Whether events may be missed now. */
-  get mayMissEvents(): boolean {
-    return !this.#isConnected() || this.#ports.clock.monotonic() - this.#heardAt > FRESH_MS
+  /** Whether OpenCode has confirmed the subscription. A method, because the compiler narrows a state that was read before an await. */
+  isConnected(): boolean {
+    return this.#state === 'connected'
   }
 
   async #follow(onFirst: () => void, onRefused: (reason: unknown) => void): Promise<void> {
@@ -77,7 +75,7 @@ export class EventSubscription {
     while (!disposal.aborted) {
       const { message, error } = await this.#subscribe(onFirst)
       if (disposal.aborted) break
-      if (this.#isConnected()) {
+      if (this.isConnected()) {
         this.#state = 'connecting'
         pauseMs = FIRST_PAUSE_MS
         log.warn(`${message}; subscribing again`)
@@ -128,7 +126,7 @@ export class EventSubscription {
     const { clock } = this.#ports
     let cancel = (): void => {}
     const watch = (): void => {
-      const limitMs = this.#isConnected() ? SILENT_MS : CONFIRMED_WITHIN_MS
+      const limitMs = this.isConnected() ? SILENT_MS : CONFIRMED_WITHIN_MS
       const leftMs = this.#heardAt + limitMs - clock.monotonic()
       if (leftMs <= 0) onSilent()
       else cancel = clock.after(leftMs, watch)
@@ -144,10 +142,5 @@ export class EventSubscription {
     } catch (error) {
       this.#ports.log.warn(`an event was not handled: ${errorText(error)}`)
     }
-  }
-
-  /** Reads the state after an await, because the compiler still narrows it to its value before. */
-  #isConnected(): boolean {
-    return this.#state === 'connected'
   }
 }

@@ -214,7 +214,7 @@ export class MachineRuns {
     placed: Placed,
     isStarting: boolean,
   ): Promise<void> {
-    const { clock, disposal, log, missed, observers } = this.#ports
+    const { clock, disposal, log, missed, missing, observers } = this.#ports
     const { sessionID } = task
     this.#atWork.set(sessionID, placed)
     const exclude = link.opencode.include(placed.directory)
@@ -241,7 +241,7 @@ export class MachineRuns {
           if (!isFirst) missed([sessionID])
           isFirst = false
         },
-        onBroken: () => missed([sessionID]),
+        onBroken: () => missing([sessionID]),
         onRefused: ({ message }) => log.warn(`${link.name}: ${message}`),
       },
     )

@@ -16,6 +16,8 @@ export interface MachinesPorts {
   readonly store: TaskStore
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
+  /** Observes that events of these sessions are missed from now on. */
+  readonly missing: (sessionIDs: readonly string[]) => void
   /** Observes that events of these sessions were missed. */
   readonly missed: (sessionIDs: readonly string[]) => void
 }

@@ -23,15 +23,15 @@ export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'caugh
   readonly disposal: AbortSignal
   /** Whether a task may never end, such as a server. */
   readonly isService: (task: Task) => boolean
-  /** Returns `undefined` in the process of OpenCode, where hooks bring each event. */
-  readonly follower: () => Follower | undefined
+  /** Returns `undefined` unless this process follows OpenCode's event stream. */
+  readonly missedReader: () => MissedReader | undefined
 }
 
-/** Follows OpenCode's event stream from another process. */
-export interface Follower {
-  /** Whether events may be missed now: the stream is away, or silent. */
-  readonly mayMissEvents: () => boolean
-  /** Reads what a parent did without events. Rejects with a `HostError`. */
+/** Reads parents whose events were missed. */
+export interface MissedReader {
+  /** Whether events are missed now, because the stream is away. */
+  readonly isMissing: () => boolean
+  /** Reads what a parent did meanwhile, and passes it to its parts. Rejects with a `HostError`. */
   readonly read: (parent: Parent) => Promise<void>
 }
 
@@ -63,7 +63,7 @@ export class Parent {
   /** Settles when the tasks that the last message continues are continued. */
   goingOn: Promise<void> | undefined
   readonly #disposal: AbortSignal
-  readonly #follower: () => Follower | undefined
+  readonly #missedReader: () => MissedReader | undefined
   /** The read that is due after missed events; `undefined` once it has succeeded. */
   #gap: { reading: Promise<void> | undefined } | undefined
   #nextMessage = new AbortController()
@@ -78,7 +78,7 @@ export class Parent {
     this.id = id
     this.createdAt = createdAt
     this.#disposal = ports.disposal
-    this.#follower = ports.follower
+    this.#missedReader = ports.missedReader
     this.tasks = new ParentTasks(ports.store)
     this.gate = new QuietGate(ports.opencode, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
@@ -134,14 +134,14 @@ export class Parent {
     this.outbox.observeGap()
   }
 
-  /** Reads the session if events were missed, or may be now. Rejects with a `HostError`; the next call retries. */
+  /** Reads the session if events were missed, or are missed now. Rejects with a `HostError`; the next call retries. */
   async catchUp(): Promise<void> {
-    const follower = this.#follower()
-    if (!follower) return
-    if (follower.mayMissEvents()) this.#gap ??= { reading: undefined }
+    const reader = this.#missedReader()
+    if (!reader) return
+    if (reader.isMissing()) this.#gap ??= { reading: undefined }
     for (let gap = this.#gap; gap; gap = this.#gap) {
       try {
-        await (gap.reading ??= follower.read(this))
+        await (gap.reading ??= reader.read(this))
         // Events may have been missed again.
         if (this.#gap === gap) this.#gap = undefined
       } catch (error) {

@@ -2,9 +2,9 @@
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import type { GateChange } from './quiet-gate.ts'
-import { NEW_MS, Parent, type Follower, type ParentOptions, type ParentPorts } from './parent.ts'
+import { NEW_MS, Parent, type MissedReader, type ParentOptions, type ParentPorts } from './parent.ts'
 
-interface Ports extends Omit<ParentPorts, 'follower'> {
+interface Ports extends Omit<ParentPorts, 'missedReader'> {
   /** Cancels a task; resolves when it has really stopped. */
   readonly cancel: (taskID: string) => Promise<unknown>
   /** Called when the user has interrupted a parent, unless `instanceEnd` is aborted soon. */
@@ -19,7 +19,7 @@ export class Parents {
   readonly #created = new Map<string, number>()
   /** Aborted when OpenCode ends the instance of the parents, while this process lives on. */
   #instanceEnd = new AbortController()
-  #follower: Follower | undefined
+  #missedReader: MissedReader | undefined
 
   constructor(ports: Ports, options: ParentOptions) {
     this.#ports = ports
@@ -35,9 +35,9 @@ export class Parents {
     return this.#parents.get(id)
   }
 
-  /** Has this follower read the parents whose events may be missing. */
-  followedBy(follower: Follower): void {
-    this.#follower = follower
+  /** Sets what reads the parents whose events were missed. */
+  readMissedBy(reader: MissedReader): void {
+    this.#missedReader = reader
   }
 
   /** Observes a session that this process has created: no other process has left tasks there yet. */
@@ -76,7 +76,7 @@ export class Parents {
       else if (change === 'deleted') void this.#delete(parent)
       else if (change === 'unknown' && parent.tasks.ids.size === 0) this.#forget(parent)
     }
-    const ports = { ...this.#ports, follower: () => this.#follower }
+    const ports = { ...this.#ports, missedReader: () => this.#missedReader }
     const parent = new Parent(id, ports, this.#options, onGateChange, this.#created.get(id))
     this.#created.delete(id)
     this.#parents.set(id, parent)

@@ -59,6 +59,10 @@ export class QuietGate {
   #written = NONE
   /** The newest stored message of the role `user`. */
   #newest = NONE
+  /** When the newest observed message was created. */
+  #seenAt = 0
+  /** When the newest message was created that is known to be older than the newest interrupt. */
+  #interruptedAt = 0
   /** The id of the newest idle event. */
   #idleEventID: string | undefined
 
@@ -106,6 +110,8 @@ export class QuietGate {
    */
   personStored(message: MessageTime): boolean {
     if (message.id === this.#written.id || message.createdAt < this.#written.createdAt) return false
+    // A read after missed events finds the message again whose turn was interrupted.
+    if (this.#isInterrupted && message.createdAt <= this.#interruptedAt) return false
     this.#turn = this.#isInterrupted ? { type: 'written', answerTo: message.id } : { type: 'unknown' }
     this.#written = message
     return true
@@ -171,6 +177,7 @@ export class QuietGate {
   }
 
   observeMessage(info: Message): void {
+    this.#seenAt = Math.max(this.#seenAt, info.time.created)
     if (info.role === 'user') this.#observeStored({ id: info.id, createdAt: info.time.created })
     else if (info.error?.name === 'MessageAbortedError') this.#observeAborted(info.time.created)
     else if (this.#turn.type === 'written' && info.parentID === this.#turn.answerTo) {
@@ -188,8 +195,10 @@ export class QuietGate {
 
   /** Only the message shows an abort early in a turn (seen). An earlier turn's message can arrive late. */
   #observeAborted(createdAt: number): void {
-    if (createdAt >= this.#written.createdAt) this.#enter('interrupted')
-    else if (this.#turn.type === 'idle') this.#enter('unsettled')
+    if (createdAt >= this.#written.createdAt) {
+      this.#enter('interrupted')
+      this.#interruptedAt = Math.max(this.#interruptedAt, createdAt)
+    } else if (this.#turn.type === 'idle') this.#enter('unsettled')
   }
 
   #enter(type: Exclude<Turn['type'], 'written'>): void {
@@ -198,7 +207,9 @@ export class QuietGate {
     // The end of the interrupted turn, or an unrelated turn, can follow the written message.
     if (this.#turn.type === 'written' && type !== 'interrupted') return
     this.#turn = { type }
-    if (type === 'interrupted') this.#onChange('interrupted')
+    if (type !== 'interrupted') return
+    this.#interruptedAt = this.#seenAt
+    this.#onChange('interrupted')
   }
 
   /** Whether a person has stopped the parent, and no answer to a later message was observed. */

@@ -79,8 +79,7 @@ export async function startMcp(place: McpPlace, options: McpOptions = {}): Promi
   const client = new Client({ name: 'tests', version: '1' }, { capabilities, versionNegotiation: { mode } })
   prepare?.(client)
   await client.connect(transport)
-  const { pid } = transport
-  if (pid === null) throw new Error('The MCP server has not started')
+  const pid = transport.pid as number
   return {
     client,
     pid,

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
-import type { FakeHost } from '../harness/fake-host.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
-import { heldReply } from '../harness/replies.ts'
+import { heldReply, never } from '../harness/replies.ts'
+import type { Reply } from '../harness/script.ts'
 
 /** Faults of the event stream, and of the server, as a manager in another process than OpenCode sees them. */
 const outside = (options: object = {}): FakeStage => createFakeStage(options, { isOutside: true })
@@ -56,38 +56,108 @@ for (const [words, ms] of [
   })
 }
 
-for (const [words, stop, go] of [
-  ['is away', (host) => void (host.isAway = true), (host) => void (host.isAway = false)],
-  ['is silent', (host) => void (host.muteEvents = true), () => {}],
-] as const satisfies readonly (readonly [string, ...((host: FakeHost) => void)[]])[]) {
-  test(`a parent that is interrupted while the stream ${words} is not woken by an end that a poll finds first`, async () => {
-    const { answer, clock, host, launch, manager, notices, parentID } = outside({ pollMs: 5000 })
+const OVERLOADED = { status: 429, text: 'slow down', headers: { 'retry-after-ms': '600000' } }
+
+/** Starts a turn of the parent that does not end by itself. */
+async function occupy(
+  { clock, host, parentID }: FakeStage,
+  reply: Reply | Promise<Reply> = never(),
+): Promise<void> {
+  const { script } = host
+  host.script = (request) => (request.messages.at(-1)?.content === 'occupy' ? reply : script(request))
+  host.userPrompt(parentID, 'occupy')
+  await clock.advance(100)
+}
+
+test.each([
+  { turn: 'an answer', reply: never() },
+  { turn: 'the wait for a retry', reply: OVERLOADED },
+])(
+  'an interrupt of $turn while the stream is away counts for an end that a poll finds first',
+  async ({ reply }) => {
+    const stage = outside({ pollMs: 5000 })
+    const { answer, clock, host, launch, manager, notices, parentID } = stage
     const task = await launch('work')
-    const { script } = host
-    host.script = (request) =>
-      request.messages.at(-1)?.content === 'occupy' ? new Promise(() => {}) : script(request)
-    host.userPrompt(parentID, 'occupy')
-    await clock.advance(100)
-    stop(host)
+    await occupy(stage, reply)
+    host.isAway = true
     await clock.advance(18_000)
     const aborted = host.userAbort(parentID)
     answer('work')
     await clock.advance(400)
     await aborted
     // The stream is subscribed to seconds later.
-    go(host)
+    host.isAway = false
     const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
     const before = subscribed()
     while (manager.get(task.id)?.status === 'running') await clock.advance(50)
     expect(subscribed()).toBe(before)
-    host.muteEvents = false
     await clock.advance(60_000)
+    expect(subscribed()).toBe(before + 1)
     expect(notices()).toHaveLength(0)
     host.userPrompt(parentID, 'go on')
     await clock.advance(10_000)
     expect(notices()).toHaveLength(1)
+  },
+)
+
+test('a parent that is interrupted while it is read after missed events is not woken', async () => {
+  const stage = outside()
+  const { answer, clock, host, launch, notices, parentID } = stage
+  // The parent is known only from its turn on.
+  await occupy(stage)
+  await launch('work')
+  await clock.advance(100)
+  const real = { ...host.opencode }
+  const reading = heldReply()
+  let reads = 0
+  Object.assign(host.opencode, {
+    newestMessages: async (...args: Parameters<typeof real.newestMessages>) => {
+      const messages = structuredClone(await real.newestMessages(...args))
+      if (args[0] === parentID) {
+        reads += 1
+        await reading.reply
+      }
+      return messages
+    },
   })
-}
+  host.breakStreams()
+  await clock.advance(300)
+  expect(reads).toBe(1)
+  const aborted = host.userAbort(parentID)
+  await clock.advance(400)
+  await aborted
+  reading.release({})
+  await clock.advance(100)
+  answer('work')
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a proxy that finds nothing while its server is away deletes no parent', async () => {
+  const { answer, clock, host, launch, manager, notices } = outside({ permissionNoticeMs: 5000 })
+  const task = await launch('work')
+  await clock.advance(100)
+  const asked = host.askPermission(task.sessionID, 'bash', 'rm x')
+  await clock.advance(100)
+  const real = { ...host.opencode }
+  const none = (): Promise<never> => Promise.reject(new HostError('notFound', 'no backend'))
+  Object.assign(host.opencode, { events: none, newestMessages: none, session: none, statuses: none })
+  host.breakStreams()
+  // The notice of the request is due meanwhile.
+  await clock.advance(10_000)
+  Object.assign(host.opencode, real)
+  await clock.advance(10_000)
+  expect(manager.get(task.id)?.status).toBe('waiting')
+  expect(notices()).toHaveLength(1)
+  host.replyPermission(asked, 'once')
+  answer('work')
+  await clock.advance(60_000)
+  expect(manager.get(task.id)?.status).toBe('completed')
+  expect(notices()).toHaveLength(2)
+})
 
 test('a stream without events and heartbeats is subscribed to again after 25 s', async () => {
   const { answer, clock, host, launch, manager } = outside()

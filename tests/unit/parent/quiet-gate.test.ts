@@ -135,6 +135,22 @@ test('the variant "default" is not sent, because the user has chosen none', asyn
   expect(await admission).not.toHaveProperty('model.variant')
 })
 
+test('the message whose turn was interrupted does not open the gate when it is read again', () => {
+  const gate = gateOf(host().opencode)
+  const answer = (id: string, created: number, parentID: string): Message =>
+    ({ id, role: 'assistant', parentID, time: { created } }) as Message
+  gate.observeMessage(answer('msg_2', 20, 'msg_1'))
+  // An abort while a retry is awaited reports only idle.
+  gate.observeStatus('retry', 'evt_1')
+  gate.observeStatus('idle', 'evt_2')
+  expect(gate.personStored({ id: 'msg_1', createdAt: 10 })).toBe(false)
+  gate.observeMessage(answer('msg_2', 20, 'msg_1'))
+  expect(gate.turn).toBe('interrupted')
+  expect(gate.personStored({ id: 'msg_3', createdAt: 30 })).toBe(true)
+  gate.observeMessage(answer('msg_4', 40, 'msg_3'))
+  expect(gate.turn).toBe('busy')
+})
+
 /** Short names for the events of a parent's turns: `error` is the model's, `aborted` the user's. */
 type Word =
   | 'busy'
