@@ -234,7 +234,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
     started: (taskID) => waitFor({ store, clock }, taskID, (task) => task.status !== 'starting'),
     stopped: (taskID) =>
       executor.isStopping(taskID) ? waitFor({ store, clock }, taskID, isEnded) : undefined,
-    enqueue: (task) => order.enqueue(task),
+    order,
   })
   if (options.tmux.enabled && server) {
     const runsInSession = (task: Task): boolean =>

@@ -6,11 +6,13 @@ import { fleetOf } from '../task/place.ts'
 import type { Budgets } from './budgets.ts'
 import type { Catalogue } from '../work/agent/catalogue.ts'
 import type { Parent } from '../parent/parent.ts'
-import { errorText, HostError } from '../host/opencode.ts'
+import { errorText, HostError, type Session } from '../host/opencode.ts'
 import type { AfterRestartPorts } from './after-restart.ts'
+import type { Order } from './order.ts'
 import { traitsOf } from '../work/kinds.ts'
 import type { AgentRunner } from '../work/agent/agent-runner.ts'
 import { refuseBadBudget } from '../task/budget.ts'
+import { dependenciesOf } from '../task/dependency.ts'
 import { newPromptID, newSteerID } from '../task/id.ts'
 import { readRecord } from '../task/record.ts'
 import type { Budget } from '../task/state.ts'
@@ -28,7 +30,8 @@ export interface NextRunOptions {
   readonly budget?: Budget | undefined
 }
 
-interface Ports extends Omit<AfterRestartPorts, 'ownerIn'> {
+interface Ports extends Omit<AfterRestartPorts, 'enqueue' | 'ownerIn'> {
+  readonly order: Order
   readonly budgets: () => Promise<Budgets>
   readonly catalogue: Catalogue
   /** Sends one more prompt to a running task, as `AgentRunner` does. */
@@ -56,7 +59,7 @@ export class Continuer {
   async continue(taskID: string, prompt: string, changes: NextRunOptions = {}): Promise<Task> {
     refuseEmptyPrompt(prompt)
     refuseBadBudget(changes.budget)
-    const task = await this.#say(taskID, prompt, changes)
+    const task = await this.#ports.order.continue(taskID, this.#say(taskID, prompt, changes))
     await this.#ports.records.written(task.sessionID)
     return this.#ports.store.get(taskID) ?? task
   }
@@ -72,7 +75,12 @@ export class Continuer {
     parent.cutOff = []
     try {
       const { goOn } = await import('./after-restart.ts')
-      await goOn({ ...this.#ports, ownerIn: (session) => readRecord(session)?.owner }, parent, cutOff)
+      const ports = {
+        ...this.#ports,
+        ownerIn: (session: Session) => readRecord(session)?.owner,
+        enqueue: (task: Task) => this.#ports.order.enqueue(task),
+      }
+      await goOn(ports, parent, cutOff)
     } catch (error) {
       // The notices report the interruptions.
       this.#ports.log.warn(`${cutOff.join(', ')}: not continued after the restart: ${errorText(error)}`)
@@ -154,7 +162,7 @@ export class Continuer {
     budgeted: Budgeted,
     sentID?: string,
   ): Promise<boolean> {
-    const { catalogue, clock, disposal, enqueue, launcher, records, store } = this.#ports
+    const { catalogue, clock, disposal, launcher, order, records, store } = this.#ports
     const { budget = task.budget } = budgeted
     const refusal = budget && (await this.#ports.budgets()).refusal({ ...task, budget })
     if (refusal !== undefined) throw new ToolError(refusal, 'budgetSpent')
@@ -162,6 +170,7 @@ export class Continuer {
       const model = name === undefined ? undefined : await catalogue.model(name)
       // If the last run never saw its prompt, prepend that prompt.
       const prompt = (await records.revive(task)) ? said : `${task.prompt}\n\n${said}`
+      await order.continued(dependenciesOf(task))
       if (store.get(task.id)?.run !== task.run) return false
       // The record of a run that never starts would replace the record of this run.
       if (disposal.aborted)
@@ -179,7 +188,7 @@ export class Continuer {
       }
       if (!store.dispatch(task.id, { type: 'continued', next })) return false
       const pending = store.get(task.id)
-      if (pending) await enqueue(pending)
+      if (pending) await order.enqueue(pending)
       return true
     })
   }

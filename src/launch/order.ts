@@ -23,6 +23,8 @@ interface Ports {
 
 export class Order {
   readonly #ports: Ports
+  /** Continuations in progress, by the id of the task. */
+  readonly #continuing = new Map<string, Promise<unknown>>()
   #followers: Followers | undefined
 
   constructor(ports: Ports) {
@@ -31,8 +33,29 @@ export class Order {
 
   /** Rejects with a `ToolError` if the session does not know a task of `after`, or one has failed. */
   async check({ after = [], parentID }: LaunchRequest): Promise<void> {
-    const refusal = after.length > 0 && (await this.#load()).refusalOf(after, parentID)
+    if (after.length === 0) return
+    const followers = await this.#load()
+    await this.continued(after)
+    const refusal = followers.refusalOf(after, parentID)
     if (refusal) throw new ToolError(...refusal)
+  }
+
+  /** Registers the continuation of a task until it has finished. */
+  async continue<Result>(taskID: string, continuation: Promise<Result>): Promise<Result> {
+    this.#continuing.set(taskID, continuation)
+    try {
+      return await continuation
+    } finally {
+      if (this.#continuing.get(taskID) === continuation) this.#continuing.delete(taskID)
+    }
+  }
+
+  /**
+   * Resolves once none of these tasks is being continued. A model continues a task and its follower in one step, and OpenCode
+   * executes the calls at the same time: the follower would start without the result.
+   */
+  async continued(taskIDs: readonly string[]): Promise<void> {
+    await Promise.allSettled(taskIDs.flatMap((id) => this.#continuing.get(id) ?? []))
   }
 
   /** Queues a pending task, or has it wait for the tasks of its `after`. Never rejects. */

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { isEnded } from '../../src/task/task.ts'
 import type { ToolError } from '../../src/tool-error.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
+import { heldReply } from '../harness/replies.ts'
 
 const DEPENDENCY = { status: 'failed', failure: { reason: 'dependency' } }
 
@@ -289,6 +290,38 @@ test('a follower that a failure has ended starts by its id, and its prompt says 
   await manager.continue(last.id, 'and more')
   await clock.advance(1000)
   expect(promptsOf(stage, last.sessionID)[1]).toBe('and more')
+})
+
+test('a follower that is continued or launched in one step with its dependency waits for the new run of that', async () => {
+  const stage = createFakeStage()
+  const { clock, host, launch, answer, manager } = stage
+  const first = await launch('first')
+  const last = await launch('last', [first.id])
+  answer('first', { status: 400, text: 'bad' })
+  await clock.advance(10_000)
+  const real = { ...host.opencode }
+  const reading = heldReply()
+  // A long session takes longer to read.
+  Object.assign(host.opencode, {
+    session: async (id: string) => {
+      if (id === first.sessionID) await reading.reply
+      return real.session(id)
+    },
+  })
+  const calls = Promise.all([
+    manager.continue(first.id, 'once more'),
+    manager.continue(last.id, 'now'),
+    launch('later', [first.id]),
+  ])
+  await clock.advance(100)
+  reading.release({})
+  const [, second, later] = await calls
+  expect(manager.waitsFor(second.id)).toEqual([first.id])
+  expect(manager.waitsFor(later.id)).toEqual([first.id])
+  await clock.advance(1000)
+  answer('once more', { text: 'done now' })
+  await clock.advance(1000)
+  expect(promptsOf(stage, last.sessionID)[0]).toContain('done now')
 })
 
 test('a follower that was killed in the queue starts by its id with the results, once', async () => {
