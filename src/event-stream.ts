@@ -52,7 +52,7 @@ export function followSession(
 /** Resolves with the first subscription. Rejects with a `HostError` if OpenCode refuses it, and goes on trying. */
 export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): Promise<void> {
   const observers = streamObserversOf(rooms)
-  const missed = new MissedEvents(rooms, ports)
+  const missed = new MissedEvents(rooms, { ...ports, isConnected: () => feed.isConnected() })
   const feed = new EventSubscription(
     { ...ports, disposal: rooms.disposal.signal },
     {
@@ -66,9 +66,6 @@ export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): P
       },
     },
   )
-  rooms.parents.readMissedBy({
-    isMissing: () => !feed.isConnected(),
-    read: (parent) => missed.readParent(parent, feed.isConnected()),
-  })
+  rooms.parents.catchUp = (parent) => missed.catchUp(parent)
   return feed.follow()
 }

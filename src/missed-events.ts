@@ -1,6 +1,6 @@
 /**
  * Queries OpenCode after missed events, and passes the answers to the rooms. A status poll makes them check agents, permission
- * requests, deliveries and tool calls. Each parent's session is read before its next notice.
+ * requests, deliveries and tool calls. Each parent's session is read before its next notice, while the stream is away before each.
  */
 import { sessionDeleted, sessionUpdated, type ObservingRooms } from './events.ts'
 import { readBack } from './host/read-back.ts'
@@ -16,6 +16,8 @@ import type { Catalogue } from './work/agent/catalogue.ts'
 const AT_ONCE = 4
 
 interface Ports {
+  /** Whether events arrive. */
+  readonly isConnected: () => boolean
   readonly opencode: Opencode
   readonly log: Log
 }
@@ -29,6 +31,8 @@ export interface MissingRooms extends ObservingRooms {
 export class MissedEvents {
   readonly #rooms: MissingRooms
   readonly #ports: Ports
+  /** The reads that are due, because events were missed or are; one is removed when it has succeeded. */
+  readonly #gaps = new WeakMap<Parent, { reading: Promise<void> | undefined }>()
 
   constructor(rooms: MissingRooms, ports: Ports) {
     this.#rooms = rooms
@@ -37,9 +41,7 @@ export class MissedEvents {
 
   /** Observes that events are missed until the next `observeGap`, though OpenCode may answer calls. */
   observeBreak(): void {
-    const { agents, parents } = this.#rooms
-    agents.observeGap()
-    for (const { gate } of parents.all()) gate.observeGap()
+    this.#rooms.agents.observeGap()
   }
 
   /** Observes that events may have been missed, and that they arrive again from now on. */
@@ -48,10 +50,29 @@ export class MissedEvents {
     const parents = [...this.#rooms.parents.all()]
     // Synchronously, because the next event does not continue from the last one.
     for (const room of [agents, catalogue, permissions]) room.observeGap()
-    for (const parent of parents) parent.observeGap()
+    for (const parent of parents) {
+      this.#gaps.set(parent, { reading: undefined })
+      parent.gate.observeGap()
+      parent.outbox.observeGap()
+    }
     statuses.pollNow()
     const left = parents.values()
     for (let reader = 0; reader < AT_ONCE; reader += 1) void this.#readAll(left)
+  }
+
+  /** Reads a parent if events were missed, or are. Rejects with a `HostError`; the next call retries. */
+  async catchUp(parent: Parent): Promise<void> {
+    if (!this.#ports.isConnected() && !this.#gaps.has(parent)) this.#gaps.set(parent, { reading: undefined })
+    for (let gap = this.#gaps.get(parent); gap; gap = this.#gaps.get(parent)) {
+      try {
+        await (gap.reading ??= this.#readParent(parent))
+        // Events may have been missed again.
+        if (this.#gaps.get(parent) === gap) this.#gaps.delete(parent)
+      } catch (error) {
+        gap.reading = undefined
+        throw error
+      }
+    }
   }
 
   /** Reads parents; several calls share one iterator. */
@@ -62,28 +83,21 @@ export class MissedEvents {
   /** Never rejects: a parent that cannot be read now is read before its next notice. */
   async #read(parent: Parent): Promise<void> {
     try {
-      await parent.catchUp()
+      await this.catchUp(parent)
       await this.#readChildren(parent)
     } catch (error) {
       this.#ports.log.warn(`could not read what ${parent.id} did without events: ${errorText(error)}`)
     }
   }
 
-  /**
-   * Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`.
-   *
-   * @param isConnected false: a `notFound` may be the answer of a proxy whose server is away
-   */
-  async readParent({ id, gate, outbox }: Parent, isConnected: boolean): Promise<void> {
-    const { opencode } = this.#ports
+  /** Reads a parent's messages and session, and passes them to its gate and its outbox. Rejects with a `HostError`. */
+  async #readParent({ id, gate, outbox }: Parent): Promise<void> {
+    const { isConnected } = this.#ports
     try {
-      const wasBusy = id in (await opencode.statuses())
+      // No event shows a turn meanwhile.
+      if (!isConnected()) gate.observeGap()
       const known = outbox.storedIDs
-      const messages = await readBack(opencode, id, (newest) =>
-        known.every((messageID) => newest.some(({ info }) => info.id === messageID)),
-      )
-      // Read before and after the messages, so that a turn that begins or ends meanwhile is seen.
-      const isBusy = wasBusy || id in (await opencode.statuses())
+      const { messages, isBusy } = await this.#readTurn(id, known)
       // Before the gate: an open gate sends messages again, which may have been answered already.
       outbox.observeHistory(messages, known)
       observeHistory(gate, messages, isBusy)
@@ -91,9 +105,33 @@ export class MissedEvents {
     } catch (error) {
       const { message, reason } = error as HostError
       if (reason !== 'notFound') throw error
-      if (!isConnected) throw new HostError('noAnswer', message)
+      // It may be the answer of a proxy whose server is away.
+      if (!isConnected()) throw new HostError('noAnswer', message)
       gate.observeDeleted()
     }
+  }
+
+  /**
+   * Returns the newest messages of a session, back to the oldest of `known`, and whether its turn goes on. Reads again if a turn
+   * has begun or ended meanwhile, because its messages would look as if it had been cut off, or were going on.
+   */
+  async #readTurn(
+    id: string,
+    known: readonly string[],
+  ): Promise<{ readonly messages: readonly StoredMessage[]; readonly isBusy: boolean }> {
+    const { opencode } = this.#ports
+    const wasBusy = id in (await opencode.statuses())
+    const messages = await readBack(opencode, id, (newest) =>
+      known.every((messageID) => newest.some(({ info }) => info.id === messageID)),
+    )
+    const isBusy = id in (await opencode.statuses())
+    if (wasBusy && !isBusy) return this.#readTurn(id, known)
+    const newest = messages.at(-1)?.info
+    if (!isBusy && newest && wasCutOff(newest)) {
+      const [now] = await opencode.newestMessages(id, 1)
+      if (now && !(now.info.id === newest.id && wasCutOff(now.info))) return this.#readTurn(id, known)
+    }
+    return { messages, isBusy }
   }
 
   /** Observes the changed and deleted sessions of tasks: a deleted one that is busy looks like any other in the statuses. */

@@ -90,8 +90,8 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
         disposal: disposal.signal,
         recorded: ({ sessionID }) => records.written(sessionID),
         observers: () => observersOf(rooms),
-        missing: (sessionIDs) => agents.observeGap(sessionIDs),
-        missed: (sessionIDs) => {
+        gapBegins: (sessionIDs) => agents.observeGap(sessionIDs),
+        gapEnds: (sessionIDs) => {
           agents.observeGap(sessionIDs)
           permissions.observeGap()
           statuses.pollNow()

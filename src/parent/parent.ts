@@ -23,16 +23,8 @@ export interface ParentPorts extends Omit<OutboxPorts, 'gate' | 'tasks' | 'caugh
   readonly disposal: AbortSignal
   /** Whether a task may never end, such as a server. */
   readonly isService: (task: Task) => boolean
-  /** Returns `undefined` unless this process follows OpenCode's event stream. */
-  readonly missedReader: () => MissedReader | undefined
-}
-
-/** Reads parents whose events were missed. */
-export interface MissedReader {
-  /** Whether events are missed now, because the stream is away. */
-  readonly isMissing: () => boolean
-  /** Reads what a parent did meanwhile, and passes it to its parts. Rejects with a `HostError`. */
-  readonly read: (parent: Parent) => Promise<void>
+  /** Reads the parent if events were missed, or are. Rejects with a `HostError`. */
+  readonly catchUp: (parent: Parent) => Promise<void>
 }
 
 export interface ParentOptions extends NotifyOptions {
@@ -63,9 +55,6 @@ export class Parent {
   /** Settles when the tasks that the last message continues are continued. */
   goingOn: Promise<void> | undefined
   readonly #disposal: AbortSignal
-  readonly #missedReader: () => MissedReader | undefined
-  /** The read that is due after missed events; `undefined` once it has succeeded. */
-  #gap: { reading: Promise<void> | undefined } | undefined
   #nextMessage = new AbortController()
 
   constructor(
@@ -78,7 +67,6 @@ export class Parent {
     this.id = id
     this.createdAt = createdAt
     this.#disposal = ports.disposal
-    this.#missedReader = ports.missedReader
     this.tasks = new ParentTasks(ports.store)
     this.gate = new QuietGate(ports.opencode, id, (change) => {
       if (change === 'opened') this.outbox.gateOpened()
@@ -87,7 +75,11 @@ export class Parent {
     })
     const { gate, tasks } = this
     const onChange = (): void => this.hold.check()
-    this.outbox = new Outbox({ ...ports, gate, tasks, caughtUp: () => this.catchUp(), onChange }, id, options)
+    this.outbox = new Outbox(
+      { ...ports, gate, tasks, caughtUp: () => ports.catchUp(this), onChange },
+      id,
+      options,
+    )
     this.hold = new HeadlessHold({ ...ports, gate, tasks, outbox: this.outbox }, options.headlessWaitMs)
   }
 
@@ -125,30 +117,6 @@ export class Parent {
     if (!message || !this.gate.personStored(message)) return
     this.endWaits()
     this.outbox.personWrote()
-  }
-
-  /** Observes that events were missed. No notice is sent until the session was read. */
-  observeGap(): void {
-    this.#gap = { reading: undefined }
-    this.gate.observeGap()
-    this.outbox.observeGap()
-  }
-
-  /** Reads the session if events were missed, or are missed now. Rejects with a `HostError`; the next call retries. */
-  async catchUp(): Promise<void> {
-    const reader = this.#missedReader()
-    if (!reader) return
-    if (reader.isMissing()) this.#gap ??= { reading: undefined }
-    for (let gap = this.#gap; gap; gap = this.#gap) {
-      try {
-        await (gap.reading ??= reader.read(this))
-        // Events may have been missed again.
-        if (this.#gap === gap) this.#gap = undefined
-      } catch (error) {
-        gap.reading = undefined
-        throw error
-      }
-    }
   }
 
   /** Registers a launch until it has finished. */

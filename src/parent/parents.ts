@@ -2,9 +2,9 @@
 import type { StoreEvent } from '../task/store.ts'
 import type { Task } from '../task/task.ts'
 import type { GateChange } from './quiet-gate.ts'
-import { NEW_MS, Parent, type MissedReader, type ParentOptions, type ParentPorts } from './parent.ts'
+import { NEW_MS, Parent, type ParentOptions, type ParentPorts } from './parent.ts'
 
-interface Ports extends Omit<ParentPorts, 'missedReader'> {
+interface Ports extends Omit<ParentPorts, 'catchUp'> {
   /** Cancels a task; resolves when it has really stopped. */
   readonly cancel: (taskID: string) => Promise<unknown>
   /** Called when the user has interrupted a parent, unless `instanceEnd` is aborted soon. */
@@ -12,6 +12,8 @@ interface Ports extends Omit<ParentPorts, 'missedReader'> {
 }
 
 export class Parents {
+  /** Reads a parent if events were missed, or are. Replaced by what follows OpenCode's event stream in another process. */
+  catchUp: ParentPorts['catchUp'] = () => Promise.resolve()
   readonly #ports: Ports
   readonly #options: ParentOptions
   readonly #parents = new Map<string, Parent>()
@@ -19,7 +21,6 @@ export class Parents {
   readonly #created = new Map<string, number>()
   /** Aborted when OpenCode ends the instance of the parents, while this process lives on. */
   #instanceEnd = new AbortController()
-  #missedReader: MissedReader | undefined
 
   constructor(ports: Ports, options: ParentOptions) {
     this.#ports = ports
@@ -33,11 +34,6 @@ export class Parents {
 
   find(id: string): Parent | undefined {
     return this.#parents.get(id)
-  }
-
-  /** Sets what reads the parents whose events were missed. */
-  readMissedBy(reader: MissedReader): void {
-    this.#missedReader = reader
   }
 
   /** Observes a session that this process has created: no other process has left tasks there yet. */
@@ -76,7 +72,7 @@ export class Parents {
       else if (change === 'deleted') void this.#delete(parent)
       else if (change === 'unknown' && parent.tasks.ids.size === 0) this.#forget(parent)
     }
-    const ports = { ...this.#ports, missedReader: () => this.#missedReader }
+    const ports: ParentPorts = { ...this.#ports, catchUp: (behind) => this.catchUp(behind) }
     const parent = new Parent(id, ports, this.#options, onGateChange, this.#created.get(id))
     this.#created.delete(id)
     this.#parents.set(id, parent)

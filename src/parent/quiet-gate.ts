@@ -59,10 +59,10 @@ export class QuietGate {
   #written = NONE
   /** The newest stored message of the role `user`. */
   #newest = NONE
-  /** When the newest observed message was created. */
-  #seenAt = 0
-  /** When the newest message was created that is known to be older than the newest interrupt. */
-  #interruptedAt = 0
+  /** When the newest observed answer was begun. */
+  #answeredAt = 0
+  /** When the answer was begun that the newest interrupt has stopped. Older messages do not open the gate. */
+  #stoppedAt = 0
   /** The id of the newest idle event. */
   #idleEventID: string | undefined
 
@@ -106,12 +106,12 @@ export class QuietGate {
 
   /**
    * Observes a stored message that may be a person's and that no hook has reported, as in another process than OpenCode's or
-   * after missed events. Returns false if this message or a newer one is already known.
+   * after missed events. Returns false if this message or a newer one is already known, or was interrupted.
    */
   personStored(message: MessageTime): boolean {
     if (message.id === this.#written.id || message.createdAt < this.#written.createdAt) return false
     // A read after missed events finds the message again whose turn was interrupted.
-    if (this.#isInterrupted && message.createdAt <= this.#interruptedAt) return false
+    if (this.#isInterrupted && message.createdAt <= this.#stoppedAt) return false
     this.#turn = this.#isInterrupted ? { type: 'written', answerTo: message.id } : { type: 'unknown' }
     this.#written = message
     return true
@@ -177,7 +177,7 @@ export class QuietGate {
   }
 
   observeMessage(info: Message): void {
-    this.#seenAt = Math.max(this.#seenAt, info.time.created)
+    if (info.role === 'assistant') this.#answeredAt = Math.max(this.#answeredAt, info.time.created)
     if (info.role === 'user') this.#observeStored({ id: info.id, createdAt: info.time.created })
     else if (info.error?.name === 'MessageAbortedError') this.#observeAborted(info.time.created)
     else if (this.#turn.type === 'written' && info.parentID === this.#turn.answerTo) {
@@ -197,7 +197,7 @@ export class QuietGate {
   #observeAborted(createdAt: number): void {
     if (createdAt >= this.#written.createdAt) {
       this.#enter('interrupted')
-      this.#interruptedAt = Math.max(this.#interruptedAt, createdAt)
+      this.#stoppedAt = Math.max(this.#stoppedAt, createdAt)
     } else if (this.#turn.type === 'idle') this.#enter('unsettled')
   }
 
@@ -208,7 +208,7 @@ export class QuietGate {
     if (this.#turn.type === 'written' && type !== 'interrupted') return
     this.#turn = { type }
     if (type !== 'interrupted') return
-    this.#interruptedAt = this.#seenAt
+    this.#stoppedAt = this.#answeredAt
     this.#onChange('interrupted')
   }
 

@@ -100,6 +100,74 @@ test.each([
   },
 )
 
+/** Lets an agent end while the stream is away, so that a poll finds the end and the parent is read before the next subscription. */
+async function endUnseen({ answer, clock, host }: FakeStage): Promise<void> {
+  host.isAway = true
+  await clock.advance(18_000)
+  answer('work')
+  await clock.advance(400)
+  host.isAway = false
+}
+
+test.each([
+  { turn: 'the wait for a retry', reply: OVERLOADED, isStored: true },
+  { turn: 'an answer', reply: never(), isStored: true },
+  { turn: 'an answer that is not stored yet', reply: never(), isStored: false },
+])('an interrupt of $turn counts also while the parent is read', async ({ reply, isStored }) => {
+  const stage = outside({ pollMs: 5000 })
+  const { clock, host, launch, notices, parentID } = stage
+  await launch('work')
+  await occupy(stage, reply)
+  await endUnseen(stage)
+  const real = { ...host.opencode }
+  const reading = heldReply()
+  const reads: string[] = []
+  Object.assign(host.opencode, {
+    newestMessages: async (...args: Parameters<typeof real.newestMessages>) => {
+      const messages = structuredClone(await real.newestMessages(...args))
+      if (args[0] !== parentID || reads.push(parentID) > 1) return messages
+      await reading.reply
+      return isStored ? messages : messages.slice(0, -1)
+    },
+  })
+  while (reads.length === 0) await clock.advance(50)
+  const aborted = host.userAbort(parentID)
+  await clock.advance(400)
+  await aborted
+  reading.release({})
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(0)
+  host.userPrompt(parentID, 'go on')
+  await clock.advance(10_000)
+  expect(notices()).toHaveLength(1)
+})
+
+test('a short turn while the parent is read is not taken for one that was cut off', async () => {
+  const stage = outside({ pollMs: 5000 })
+  const { clock, host, launch, notices, parentID } = stage
+  await launch('work')
+  await endUnseen(stage)
+  const hello = heldReply()
+  const { script } = host
+  host.script = (request) => (request.messages.at(-1)?.content === 'hello' ? hello.reply : script(request))
+  const real = { ...host.opencode }
+  const reads: string[] = []
+  Object.assign(host.opencode, {
+    newestMessages: async (...args: Parameters<typeof real.newestMessages>) => {
+      if (args[0] !== parentID || reads.push(parentID) > 1) return real.newestMessages(...args)
+      host.userPrompt(parentID, 'hello')
+      await new Promise((resolve) => void clock.after(50, () => resolve(undefined)))
+      const messages = structuredClone(await real.newestMessages(...args))
+      hello.release({ text: 'hi' })
+      await new Promise((resolve) => void clock.after(50, () => resolve(undefined)))
+      return messages
+    },
+  })
+  while (reads.length === 0) await clock.advance(50)
+  await clock.advance(60_000)
+  expect(notices()).toHaveLength(1)
+})
+
 test('a parent that is interrupted while it is read after missed events is not woken', async () => {
   const stage = outside()
   const { answer, clock, host, launch, notices, parentID } = stage

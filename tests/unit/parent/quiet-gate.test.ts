@@ -151,6 +151,28 @@ test('the message whose turn was interrupted does not open the gate when it is r
   expect(gate.turn).toBe('busy')
 })
 
+test('an interrupt whose answer is known only from its late abort stays when that is read again', () => {
+  const gate = gateOf(host().opencode)
+  const answer = { id: 'msg_2', role: 'assistant', parentID: 'msg_1', time: { created: 20 } } as Message
+  gate.observeError('MessageAbortedError')
+  gate.observeMessage({ ...answer, error: { name: 'MessageAbortedError', data: { message: '' } } } as Message)
+  expect(gate.personStored({ id: 'msg_1', createdAt: 10 })).toBe(false)
+  gate.observeMessage(answer)
+  expect(gate.turn).toBe('interrupted')
+})
+
+test('a message that is stored before the late abort of the turn before it opens the gate with its answer', () => {
+  const gate = gateOf(host().opencode)
+  const answer = { id: 'msg_2', role: 'assistant', parentID: 'msg_1', time: { created: 20 } } as Message
+  const aborted = { ...answer, error: { name: 'MessageAbortedError', data: { message: '' } } } as Message
+  gate.observeMessage(answer)
+  gate.observeMessage({ id: 'msg_3', role: 'user', time: { created: 30 } } as Message)
+  gate.observeMessage(aborted)
+  expect(gate.personStored({ id: 'msg_3', createdAt: 30 })).toBe(true)
+  gate.observeMessage({ ...answer, id: 'msg_4', parentID: 'msg_3', time: { created: 40 } } as Message)
+  expect(gate.turn).toBe('busy')
+})
+
 /** Short names for the events of a parent's turns: `error` is the model's, `aborted` the user's. */
 type Word =
   | 'busy'
