@@ -42,7 +42,6 @@ export function followSession(
         }
         isFirst = false
       },
-      onBroken: () => agents.observeGap([sessionID]),
       onRefused: ({ message }) => ports.log.warn(`${directory}: ${message}`),
     },
   )
@@ -58,7 +57,6 @@ export function follow(rooms: MissingRooms, ports: Ports, problems: Problems): P
     {
       onEvent: (event) => observe(observers, event),
       onConnected: () => missed.observeGap(),
-      onBroken: () => missed.observeBreak(),
       onRefused: ({ message }) => {
         if (problems.all.includes(message)) return
         problems.add(message)

@@ -39,11 +39,6 @@ export class MissedEvents {
     this.#ports = ports
   }
 
-  /** Observes that events are missed until the next `observeGap`, though OpenCode may answer calls. */
-  observeBreak(): void {
-    this.#rooms.agents.observeGap()
-  }
-
   /** Observes that events may have been missed, and that they arrive again from now on. */
   observeGap(): void {
     const { agents, catalogue, permissions, statuses } = this.#rooms

@@ -90,8 +90,7 @@ export function buildRooms(ports: Ports, options: Options, { read, send, kill }:
         disposal: disposal.signal,
         recorded: ({ sessionID }) => records.written(sessionID),
         observers: () => observersOf(rooms),
-        gapBegins: (sessionIDs) => agents.observeGap(sessionIDs),
-        gapEnds: (sessionIDs) => {
+        missed: (sessionIDs) => {
           agents.observeGap(sessionIDs)
           permissions.observeGap()
           statuses.pollNow()

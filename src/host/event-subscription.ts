@@ -24,8 +24,6 @@ export interface FeedListeners {
   readonly onEvent: (event: Event) => void
   /** Called when OpenCode has confirmed a subscription: earlier events may be missing. */
   readonly onConnected: () => void
-  /** Called when a confirmed subscription has ended: events are missed from now on. */
-  readonly onBroken: () => void
   /** Called each time that OpenCode refuses a subscription. */
   readonly onRefused: (error: HostError) => void
 }
@@ -79,7 +77,6 @@ export class EventSubscription {
         this.#state = 'connecting'
         pauseMs = FIRST_PAUSE_MS
         log.warn(`${message}; subscribing again`)
-        this.#try(() => this.#on.onBroken())
       }
       if (error && error.reason !== 'noAnswer') this.#on.onRefused(error)
       // Any other refusal, such as that of a proxy before a server that starts, can pass.

@@ -214,7 +214,7 @@ export class MachineRuns {
     placed: Placed,
     isStarting: boolean,
   ): Promise<void> {
-    const { clock, disposal, gapBegins, gapEnds, log, observers } = this.#ports
+    const { clock, disposal, log, missed, observers } = this.#ports
     const { sessionID } = task
     this.#atWork.set(sessionID, placed)
     const exclude = link.opencode.include(placed.directory)
@@ -238,10 +238,9 @@ export class MachineRuns {
           pass(event)
         },
         onConnected: () => {
-          if (!isFirst) gapEnds([sessionID])
+          if (!isFirst) missed([sessionID])
           isFirst = false
         },
-        onBroken: () => gapBegins([sessionID]),
         onRefused: ({ message }) => log.warn(`${link.name}: ${message}`),
       },
     )

@@ -16,10 +16,8 @@ export interface MachinesPorts {
   readonly store: TaskStore
   /** Aborted when the instance ends. */
   readonly disposal: AbortSignal
-  /** Observes that events of these sessions are missed from now on. */
-  readonly gapBegins: (sessionIDs: readonly string[]) => void
-  /** Observes that events of these sessions were missed, and are not any more. */
-  readonly gapEnds: (sessionIDs: readonly string[]) => void
+  /** Observes that events of these sessions were missed. */
+  readonly missed: (sessionIDs: readonly string[]) => void
 }
 
 export class Machines {
@@ -78,7 +76,7 @@ export class Machines {
   }
 
   #observeContact({ name, lost }: MachineLink): void {
-    const { clock, gapEnds, log, store } = this.#ports
+    const { clock, log, missed, store } = this.#ports
     const there = [...store.all()].filter((task) => machineOf(task)?.name === name && isActive(task))
     const why = lost && !this.#options[name] ? 'it is not in the option machines' : lost?.why
     log.warn(lost ? `no contact with ${name}: ${why}` : `contact with ${name} again`)
@@ -87,7 +85,7 @@ export class Machines {
         id,
         lost ? { type: 'contactLost', at: Math.min(lost.at, clock.now()) } : { type: 'contactFound' },
       )
-    if (!lost) gapEnds(there.map(({ sessionID }) => sessionID))
+    if (!lost) missed(there.map(({ sessionID }) => sessionID))
   }
 }
 
