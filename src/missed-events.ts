@@ -1,6 +1,7 @@
 /**
  * Queries OpenCode after missed events, and passes the answers to the rooms. A status poll makes them check agents, permission
- * requests, deliveries and tool calls. Each parent's session is read before its next notice, while the stream is away before each.
+ * requests, deliveries and tool calls. Each parent's session is read before its next notice; while the stream is away, before each
+ * notice.
  */
 import { sessionDeleted, sessionUpdated, type ObservingRooms } from './events.ts'
 import { readBack } from './host/read-back.ts'

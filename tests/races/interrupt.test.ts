@@ -1,20 +1,6 @@
 import { expect, test } from 'vitest'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
-
-/** Starts a turn of the parent that does not end by itself. */
-async function occupy({ clock, host, parentID }: FakeStage): Promise<void> {
-  const { script } = host
-  host.script = (request) =>
-    request.messages.at(-1)?.content === 'occupy' ? new Promise(() => {}) : script(request)
-  host.userPrompt(parentID, 'occupy')
-  await clock.advance(100)
-}
-
-async function interrupt({ clock, host, parentID }: FakeStage): Promise<void> {
-  const aborted = host.userAbort(parentID)
-  await clock.advance(400)
-  await aborted
-}
+import { interrupt, occupy } from '../harness/parent-turns.ts'
 
 /** Returns the last message of the parent's newest model request. */
 function lastAsked({ host, parentID }: FakeStage): string {

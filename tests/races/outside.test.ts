@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { HostError } from '../../src/host/opencode.ts'
 import { createFakeStage, type FakeStage } from '../harness/fake-stage.ts'
 import { heldReply, never } from '../harness/replies.ts'
-import type { Reply } from '../harness/script.ts'
+import { interrupt, occupy } from '../harness/parent-turns.ts'
 
 /** Faults of the event stream, and of the server, as a manager in another process than OpenCode sees them. */
 const outside = (options: object = {}): FakeStage => createFakeStage(options, { isOutside: true })
@@ -58,17 +58,6 @@ for (const [words, ms] of [
 
 const OVERLOADED = { status: 429, text: 'slow down', headers: { 'retry-after-ms': '600000' } }
 
-/** Starts a turn of the parent that does not end by itself. */
-async function occupy(
-  { clock, host, parentID }: FakeStage,
-  reply: Reply | Promise<Reply> = never(),
-): Promise<void> {
-  const { script } = host
-  host.script = (request) => (request.messages.at(-1)?.content === 'occupy' ? reply : script(request))
-  host.userPrompt(parentID, 'occupy')
-  await clock.advance(100)
-}
-
 test.each([
   { turn: 'an answer', reply: never() },
   { turn: 'the wait for a retry', reply: OVERLOADED },
@@ -81,10 +70,8 @@ test.each([
     await occupy(stage, reply)
     host.isAway = true
     await clock.advance(18_000)
-    const aborted = host.userAbort(parentID)
     answer('work')
-    await clock.advance(400)
-    await aborted
+    await interrupt(stage)
     // The stream is subscribed to seconds later.
     host.isAway = false
     const subscribed = (): number => host.calls.filter(({ method }) => method === 'events').length
@@ -131,9 +118,7 @@ test.each([
     },
   })
   while (reads.length === 0) await clock.advance(50)
-  const aborted = host.userAbort(parentID)
-  await clock.advance(400)
-  await aborted
+  await interrupt(stage)
   reading.release({})
   await clock.advance(60_000)
   expect(notices()).toHaveLength(0)
@@ -191,9 +176,7 @@ test('a parent that is interrupted while it is read after missed events is not w
   host.breakStreams()
   await clock.advance(300)
   expect(reads).toBe(1)
-  const aborted = host.userAbort(parentID)
-  await clock.advance(400)
-  await aborted
+  await interrupt(stage)
   reading.release({})
   await clock.advance(100)
   answer('work')
