@@ -6,7 +6,7 @@ import type { Task } from '../../src/task/task.ts'
 import type { Worktree } from '../../src/work/agent/agent-work.ts'
 import { git } from '../../src/worktree/git.ts'
 import type { Worktrees } from '../../src/worktree/worktrees.ts'
-import { createRepository, locksOf, task, treesOf, type Repository } from './repository.ts'
+import { createRepository, keep, locksOf, task, treesOf, type Repository } from './repository.ts'
 import { DONE, scene } from './scene.ts'
 
 const never = new AbortController().signal
@@ -308,13 +308,15 @@ test('a run that is recovered after its tree and branch were cleaned up keeps it
 })
 
 test('a clean-up that is killed at any step loses nothing, and a later one completes it', async () => {
-  const scenario = async (
-    last: number,
-  ): Promise<{ readonly calls: number; readonly repository: Repository }> => {
-    const repository = createRepository()
-    const [applied, old] = [await withPage(repository), await withPage(repository)]
-    await apply(repository, applied)
-    repository.write('late.txt', 'by hand\n', old.worktree.root)
+  const repository = createRepository()
+  const [applied, old] = [await withPage(repository), await withPage(repository)]
+  await apply(repository, applied)
+  repository.write('late.txt', 'by hand\n', old.worktree.root)
+  const putBack = keep(repository)
+  /** Kills a clean-up after so many calls of git; resolves with how many it made or tried. */
+  const killAfter = async (last: number): Promise<number> => {
+    putBack()
+    for (const each of [applied, old]) expect(there(repository, each)).toEqual(BOTH)
     let calls = 0
     const killed = treesOf(
       (directory, args, options) => {
@@ -330,10 +332,11 @@ test('a clean-up that is killed at any step loses nothing, and a later one compl
     expect(there(repository, old)).toEqual({ directory: false, branch: true })
     expect(repository.git(['show', `${old.worktree.branch}:late.txt`])).toBe('by hand\n')
     expect(locksOf(repository)).toEqual([])
-    return { calls, repository }
+    return calls
   }
-  const { calls } = await scenario(Infinity)
-  for (let last = 0; last < calls; last += 1) await scenario(last)
+  const calls = await killAfter(Infinity)
+  expect(calls).toBeGreaterThan(10)
+  for (let last = 0; last < calls; last += 1) await killAfter(last)
 })
 
 test('the first run in a process, and each apply, are followed by a clean-up', async () => {

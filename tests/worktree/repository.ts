@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -121,6 +122,19 @@ export function createRepository(directory = 'project'): Repository {
   write('README.md', '# A project\n')
   repository.commit('First')
   return repository
+}
+
+/** Copies the files of a repository and of its trees; returns what puts them back in place of what is there then. */
+export function keep({ root }: Repository): () => void {
+  const home = dirname(root)
+  const kept = `${home}-kept`
+  homes.push(kept)
+  const copy = (from: string, to: string): void => {
+    rmSync(to, { recursive: true, force: true })
+    cpSync(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+  }
+  copy(home, kept)
+  return () => copy(kept, home)
 }
 
 function filesOf(root: string): string[] {
