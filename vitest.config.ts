@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { WAIT_LIMIT_MS } from './tests/harness/spy.ts'
 
 /** The slowest files: they begin first, so that none of them is alone at the end. */
 const HEAVY = [
@@ -77,6 +78,9 @@ const TERMINAL = ['tests/tui/**/*.test.ts', ...e2e('tmux')]
 /** Faults of OpenCode, of processes and of users, what people ran into, and many tasks: `npm run test:faults`. */
 const FAULTS = ['tests/faults/**/*.test.ts', ...e2e('library-rows', 'newuser-*', 'reports', 'soak', 'twenty')]
 
+/** `expect.poll` waits as long for what is to come of real processes as the rest does. */
+const patient = { poll: { timeout: WAIT_LIMIT_MS } }
+
 const fast = [
   { name: 'unit', include: ['tests/unit/**/*.test.ts'], exclude: PLACES },
   { name: 'races', include: ['tests/races/**/*.test.ts'] },
@@ -88,12 +92,10 @@ const fast = [
     ...project,
     testTimeout: 120_000,
     hookTimeout: 60_000,
+    expect: patient,
     ...together,
   },
 }))
-
-/** How long `expect.poll` waits for what is to come of real processes: a busy machine takes more than its 1 s. */
-const patient = { poll: { timeout: 30_000 } }
 
 /** The memory of a machine on which the servers of the tests run without a garbage collector, in bytes. */
 const ROOMY = 15e9
@@ -110,11 +112,12 @@ const PLUGIN = 'tests/harness/plugin.ts'
 /** Tests with real processes. */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  // A helper of these registers hooks when a file imports it.
+  // A helper of these registers hooks when a file imports it. Some kill git at each of its calls, which takes two minutes on a busy machine.
   {
     name: 'worktree',
     include: ['tests/worktree/**/*.test.ts', ...WORKTREES],
     isolate: true,
+    testTimeout: 300_000,
     globalSetup: [PLUGIN],
   },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
@@ -181,5 +184,10 @@ const browser = {
 }
 
 export default defineConfig({
-  test: { projects: [...fast, ...real, browser], sequence: { sequencer: HeavyFirst } },
+  test: {
+    projects: [...fast, ...real, browser],
+    sequence: { sequencer: HeavyFirst },
+    // Translated modules are kept between runs, by their content: to translate them takes a sixth of `npm run test:fast`.
+    experimental: { fsModuleCache: true },
+  },
 })

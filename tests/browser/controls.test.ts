@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { usePages } from './open-page.ts'
+import { drawn, usePages } from './open-page.ts'
 import { sampleTimeline } from './sample.ts'
 import type { Page } from 'playwright-core'
 import type { TaskTimeline } from '../../src/session-timeline/session-timeline.ts'
@@ -270,8 +270,9 @@ test('paper shows all of the time, and the screen keeps its zoom', async () => {
   const all = await labels()
   await page.locator('svg.rows').focus()
   for (let times = 0; times < 5; times += 1) await page.keyboard.press('+')
-  await expect.poll(labels).not.toEqual(all)
+  await drawn(page)
   const zoomed = await labels()
+  expect(zoomed).not.toEqual(all)
   await page.emulateMedia({ media: 'print' })
   await expect.poll(() => page.locator('.paper .row.task').count()).toBeGreaterThan(0)
   // Paper has a width of its own, and so other ticks; but no bar is beyond its edges.

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { usePages } from './open-page.ts'
+import { drawn, usePages } from './open-page.ts'
 import { sampleTimeline } from './sample.ts'
 import type { Page } from 'playwright-core'
 
@@ -50,9 +50,7 @@ async function changesDuring(page: Page, act: () => Promise<void>): Promise<Chan
     })
   })
   await act()
-  await page.evaluate(
-    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
-  )
+  await drawn(page)
   return page.evaluate(() => (globalThis as unknown as { changes: () => Changes }).changes())
 }
 

@@ -95,3 +95,10 @@ export function usePages(): (
     return { page, complaints, requests, html }
   }
 }
+
+/** Resolves when what was changed so far is drawn: the page draws changes with its next frame. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
+  )
+}

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { processKey } from '../../src/task/owner.ts'
 import { attach, type CommandProcess } from '../../src/work/command/process.ts'
-import { groupOf, run, temporaryDirectory, written } from './commands.ts'
+import { GRACE_MS, groupOf, run, temporaryDirectory, written } from './commands.ts'
 
 const source = new URL('../../src/work/command/process-start.ts', import.meta.url).href
 const clock = new URL('../../src/clock.ts', import.meta.url).href
@@ -20,7 +20,7 @@ async function orphan(
   departure: Departure = 'killed with SIGKILL',
 ): Promise<CommandProcess> {
   const directory = join(temporaryDirectory(), 'command')
-  const options = { command, shell: '/bin/sh', cwd: '/', env: process.env, directory, killGraceMs: 300 }
+  const options = { command, shell: '/bin/sh', cwd: '/', env: process.env, directory, killGraceMs: GRACE_MS }
   const code = `Promise.all([import(${JSON.stringify(source)}), import(${JSON.stringify(clock)})]).then(([m, c]) => {
     const { pid, key } = m.start({ clock: c.systemClock, ...${JSON.stringify(options)} })
     console.log(JSON.stringify({ pid, key }))
@@ -34,7 +34,7 @@ async function orphan(
   const identity = JSON.parse(line.toString()) as { pid: number; key: string }
   if (departure !== 'done') starter.kill('SIGKILL')
   await exited
-  return attach({ ...identity, directory, clock: systemClock, killGraceMs: 300 })
+  return attach({ ...identity, directory, clock: systemClock, killGraceMs: GRACE_MS })
 }
 
 test('a command outlives a starter that is killed with -9, and another process reads its end', async () => {
@@ -65,7 +65,7 @@ test('a command whose wrapper our signal hits before it can write an end was kil
 
 test('a command that ends after its starter is gone has its exit code', async () => {
   const child = await orphan('sleep 0.3; exit 8')
-  await expect.poll(() => groupOf(child.pid), { timeout: 40_000 }).toEqual([])
+  await expect.poll(() => groupOf(child.pid)).toEqual([])
   const { pid, key } = child
   const { directory, process: other } = run('exit 9')
   await other.ended

@@ -9,7 +9,8 @@ import { OutputMatcher } from '../../src/work/command/output-match.ts'
 import { processStat, systemOwners } from '../../src/task/owner.ts'
 import { endAfterTest } from '../harness/left.ts'
 
-const GRACE_MS = 300
+/** So long that a command ends by SIGTERM on a busy machine too. */
+export const GRACE_MS = 10_000
 
 /** Creates a temporary directory. */
 export function temporaryDirectory(): string {

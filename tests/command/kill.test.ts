@@ -41,7 +41,7 @@ test('a command may clean up on SIGTERM, and its own exit code counts', async ()
 })
 
 test('a command that ignores SIGTERM gets SIGKILL after the grace time', async () => {
-  const { process: child } = run('trap "" TERM; echo up; sleep 100')
+  const { process: child } = run('trap "" TERM; echo up; sleep 100', { killGraceMs: 300 })
   await written(child, 'up')
   const from = performance.now()
   await Promise.all([child.kill(), child.kill()])
@@ -51,7 +51,7 @@ test('a command that ignores SIGTERM gets SIGKILL after the grace time', async (
 })
 
 test('kill also awaits a grandchild that ignores SIGTERM', async () => {
-  const { process: child } = run('(trap "" TERM; echo up; sleep 100) & sleep 100')
+  const { process: child } = run('(trap "" TERM; echo up; sleep 100) & sleep 100', { killGraceMs: 3000 })
   await written(child, 'up')
   await child.kill()
   expect(groupOf(child.pid)).toEqual([])
@@ -61,7 +61,7 @@ test('kill also awaits a grandchild that ignores SIGTERM', async () => {
 test('kill ends an attached command like a started one', async () => {
   const { process: child, attach } = run('trap "" TERM; echo up; sleep 100')
   await written(child, 'up')
-  const attached = attach()
+  const attached = attach({ killGraceMs: 300 })
   await attached.kill()
   expect(groupOf(child.pid)).toEqual([])
   expect(await attached.ended).toEqual({ type: 'killed', signal: 'SIGKILL' })

@@ -133,12 +133,14 @@ describe('watched texts', () => {
 
   test('need no timer after their match, nor after the end of the command', async () => {
     const clock = new ManualClock()
-    const { process: child } = run('echo ready; read line; sleep 0.3', { clock })
+    const cwd = temporaryDirectory()
+    const { process: child } = run('echo ready; until [ -e go ]; do sleep 0.05; done', { clock, cwd })
     const first = new Promise((resolve) => watchFor(child, ['ready'], resolve))
     await expect.poll(async () => (await clock.advance(250), clock.pending)).toBe(0)
     await first
     watchFor(child, ['never'], () => {})
     expect(clock.pending).toBe(1)
+    writeFileSync(join(cwd, 'go'), '')
     await child.ended
     expect(clock.pending).toBe(0)
     watchFor(child, ['never'], () => {})

@@ -23,7 +23,7 @@ export function failures(test: ContractTest): void {
       child,
       host,
     }) => {
-      host.setScript(inOrder({ status: 500, text: 'srv', headers: { 'retry-after-ms': '150' } }))
+      host.setScript(inOrder({ status: 500, text: 'srv', headers: { 'retry-after-ms': '3000' } }))
       await child.prompt('hello')
       await child.told('retry')
       expect((await host.opencode.statuses())[child.id]).toMatchObject({ type: 'retry', attempt: 1 })

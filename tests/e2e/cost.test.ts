@@ -55,7 +55,8 @@ test('all running tasks share one status call an interval, and cause no other ca
   await stage.model.waitForRequest(() => parent.childRequests.length === 4)
   await parent.quietBesidesChildren()
   const before = calls().length
-  await stage.pass(5 * POLL_MS)
+  // A poll begins an interval after the answer to the last one, so that five take a little more than five intervals.
+  await stage.pass(5.5 * POLL_MS)
   // A poll lists the permission requests when the last list is half a minute old.
   const perPoll = ['GET /session/status', 'GET /permission']
   expect(calls().slice(before)).toEqual(Array.from({ length: 5 }, () => perPoll).flat())

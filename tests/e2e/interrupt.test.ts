@@ -209,6 +209,7 @@ test('with onInterrupt cancel, the running and pending tasks of an interrupted p
   const cancelling = stage.project({ options: { onInterrupt: 'cancel', concurrency: { total: 1 } } })
   const parent = await stage.parent(() => never(), {}, cancelling)
   await parent.launch('one', 'two')
+  await stage.model.waitForRequest(() => parent.childRequests.length === 1)
   await parent.quietBesidesChildren()
   await cancelling.client.session.abort({ path: { id: parent.id } })
   await stage.model.waitForRequest(

@@ -70,9 +70,7 @@ test('a change of the configuration ends the instance, and records its tasks as 
     return data.map((child) => (child as { metadata?: { background?: object } }).metadata?.background)
   }
   const interrupted = { status: 'failed', failure: { reason: 'interrupted' } }
-  await expect
-    .poll(records, { timeout: 40_000 })
-    .toEqual(Array(3).fill(expect.objectContaining({ status: 'failed' })))
+  await expect.poll(records).toEqual(Array(3).fill(expect.objectContaining({ status: 'failed' })))
   expect(await records()).toMatchObject([interrupted, interrupted, interrupted])
   // The host has closed their model calls.
   await expect.poll(() => parent.childRequests.map(({ outcome }) => outcome)).toEqual(Array(3).fill('closed'))

@@ -129,7 +129,7 @@ test('R5: the tools accept the arguments of a weak model by their meaning', asyn
   const [launched] = await parent.call([call('background_task', loose)])
   expect(launched).toContain('agent: general\ndescription: Count the stars, please.')
   await parent.waitForNotice('done')
-  const command = { command: 'echo ready; sleep 60', timeout: '60000', notify_on: 'ready' }
+  const command = { command: 'echo ready; sleep 600', timeout: '600000', notify_on: 'ready' }
   const id = await start(parent, command)
   await parent.waitForNotice('Its output has: ready')
   const [list, cancelled] = await parent.call([

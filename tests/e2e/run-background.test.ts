@@ -256,9 +256,7 @@ test('a hundred short commands are all reported in few messages, and leave no de
   const before = { open: open(), turns: parent.noticeTurns.length }
   const answers = await parent.call(Array.from({ length: 100 }, (_, index) => run(`echo number ${index}`)))
   expect(answers).toHaveLength(100)
-  await expect
-    .poll(() => parent.noticeText.match(/status="completed"/g)?.length, { timeout: 40_000 })
-    .toBe(101)
+  await expect.poll(() => parent.noticeText.match(/status="completed"/g)?.length).toBe(101)
   await parent.quiet()
   for (let index = 0; index < 100; index += 1)
     expect(parent.noticeText).toContain(`<result>number ${index}</result>`)
@@ -281,7 +279,7 @@ test('long output costs the server no memory, and its end is shown at once, exac
       await expect.poll(() => isRunning(`lines" 1 ${lines}`)).toBe(true)
       expect(await check(parent, id)).toContain('of very many lines')
       writeFileSync(read, '')
-      await parent.waitForNotice(id, { timeoutMs: 40_000 })
+      await parent.waitForNotice(id)
       return check(parent, id, { tailLines: 2 })
     }
     // The turns themselves cost the server some memory.
@@ -321,7 +319,7 @@ test('a command runs in the folder of cwd, and of workdir as in the bash tool', 
   mkdirSync(join(stage.server.directory, 'inner'), { recursive: true })
   await start(parent, 'pwd # one', { cwd: 'inner' })
   await start(parent, 'pwd # two', { workdir: 'inner' })
-  await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g), { timeout: 40_000 }).toHaveLength(2)
+  await expect.poll(() => parent.noticeText.match(/\/inner<\/result>/g)).toHaveLength(2)
 })
 
 test('run_background refuses bad input clearly, and starts nothing', async () => {

@@ -36,6 +36,10 @@ function isAnswered(role: string, text = ''): Promise<LoggedRequest> {
   })
 }
 
+/** Resolves with the first request of a child. */
+const childHasBegun = (): Promise<LoggedRequest> =>
+  model.waitForRequest(({ parentSessionID }) => parentSessionID !== undefined)
+
 /** Starts `opencode run`, whose parent makes these calls at once. */
 async function startWith(calls: readonly ToolCall[], options: object = {}): Promise<Run> {
   const plugins = [[await buildPlugin(), options] as const]
@@ -70,7 +74,7 @@ test('`opencode run` waits for a text of notify_on from a server, and then ends 
   expect(output).toContain('Noted.')
   const told = model.requests.flatMap(({ messages }) => messages).map(({ content }) => content)
   expect(told.join('\n')).toContain('Its output has: READY')
-  expect(isRunning('sleep 1330')).toBe(false)
+  await expect.poll(() => isRunning('sleep 1330')).toBe(false)
 })
 
 test('`opencode run` waits for the end of a test run after its text of notify_on', async () => {
@@ -94,11 +98,17 @@ test('`opencode run` does not wait for a server without a timeout that is ready 
 
 test('`opencode run` waits no longer than its limit, and then stops its tasks', async () => {
   play(() => new Promise(() => {}))
+  const { script } = model
+  // The limit begins with the answer of the parent, which comes after the child has begun.
+  model.script = async (request) => {
+    if (request.messages.at(-1)?.role === 'tool') await childHasBegun()
+    return script(request)
+  }
   const { output, code } = await (await start(['endless'], { headless: { waitMs: 2000 } })).ended
   expect(output).toContain('Noted.')
   expect(code).toBe(0)
-  const child = model.requests.find(({ parentSessionID }) => parentSessionID !== undefined)
-  await expect.poll(() => child?.outcome).toBe('closed')
+  const child = await childHasBegun()
+  await expect.poll(() => child.outcome).toBe('closed')
 })
 
 test('`opencode run` without tasks ends when its answer is printed', async () => {
@@ -131,7 +141,7 @@ test('`opencode run` waits for a command with a time limit, but ends a server', 
 test('Ctrl-C leaves no command behind', async () => {
   play(() => ({ text: 'never asked' }))
   const run = await startWith([{ name: 'run_background', args: { command: 'sleep 1252 & sleep 1253' } }])
-  await expect.poll(() => isRunning('sleep 1253'), { timeout: 40_000 }).toBe(true)
+  await expect.poll(() => isRunning('sleep 1253')).toBe(true)
   run.kill('SIGINT')
   await run.ended
   await expect.poll(() => isRunning('sleep 125')).toBe(false)

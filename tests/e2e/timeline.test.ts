@@ -58,7 +58,7 @@ beforeAll(async () => {
     const args = { filePath: 'README.md', limit: 10 + reads }
     return messages.at(-1)?.content === 'held' ? reply : { tools: [{ name: 'read', args }] }
   })
-  ;[taskID = ''] = await parent.launch('held', 'second')
+  ;[taskID = ''] = await parent.launchInTurn('held', 'second')
   await stage.model.waitForRequest(() => parent.childRequests.length === 1)
   await stage.pass(5000)
   release({ text: 'first' })

@@ -52,8 +52,8 @@ test('each agent at work has a pane with its session, up to the limit, and the f
     messages.at(-1)?.content.startsWith('first') ? first.reply : others.reply,
   )
   await parent.launchInTurn('first task', 'second task', 'third task')
-  await expect.poll(() => panes().length, { timeout: 40_000 }).toBe(3)
-  await expect.poll(screens, { timeout: 40_000 }).toMatch(/first task[^]*second task/)
+  await expect.poll(() => panes().length).toBe(3)
+  await expect.poll(screens).toMatch(/first task[^]*second task/)
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
   const width = Number(tmux('display', '-p', '-t', main, '#{pane_width}'))
   expect(width).toBeGreaterThan(120)
@@ -61,10 +61,10 @@ test('each agent at work has a pane with its session, up to the limit, and the f
   // The pane of an ended agent closes, and the next agent at work opens one.
   first.release({ text: 'first done' })
   await parent.waitForNotice('first done')
-  await expect.poll(screens, { timeout: 40_000 }).toMatch(/second task[^]*third task/)
+  await expect.poll(screens).toMatch(/second task[^]*third task/)
   expect(panes()).toHaveLength(3)
   others.release({ text: 'done' })
-  await expect.poll(panes, { timeout: 40_000 }).toEqual([main])
+  await expect.poll(panes).toEqual([main])
   expect(tmux('display', '-p', '#{pane_id}')).toBe(main)
 })
 
@@ -76,13 +76,13 @@ test('a pane that the user has closed does not prevent the next one from opening
     messages.at(-1)?.content.startsWith('closed') ? first.reply : second.reply,
   )
   await parent.launch('closed task')
-  await expect.poll(() => panes().length, { timeout: 40_000 }).toBe(2)
+  await expect.poll(() => panes().length).toBe(2)
   tmux('kill-pane', '-t', panes().find((pane) => pane !== main) ?? '')
   await parent.launch('next task')
-  await expect.poll(() => panes().length, { timeout: 40_000 }).toBe(2)
+  await expect.poll(() => panes().length).toBe(2)
   first.release({ text: 'done' })
   second.release({ text: 'done' })
-  await expect.poll(panes, { timeout: 40_000 }).toEqual([main])
+  await expect.poll(panes).toEqual([main])
 })
 
 test("tmux runs nothing of the name of a project's directory", async () => {
@@ -92,9 +92,9 @@ test("tmux runs nothing of the name of a project's directory", async () => {
   const { reply, release } = heldReply()
   const parent = await stage.parent(() => reply, {}, stage.server.project(directory))
   await parent.launch('shown all the same')
-  await expect.poll(screens, { timeout: 40_000 }).toContain('shown all the same')
+  await expect.poll(screens).toContain('shown all the same')
   release({ text: 'done' })
-  await expect.poll(panes, { timeout: 40_000 }).toEqual([main])
+  await expect.poll(panes).toEqual([main])
   expect(existsSync(join(home.path, 'harm'))).toBe(false)
 })
 
@@ -102,7 +102,8 @@ test('an end of OpenCode leaves no pane behind', async () => {
   const [main = ''] = panes()
   const parent = await stage.parent(() => new Promise(() => {}))
   await parent.launch('endless')
-  await expect.poll(() => panes().length, { timeout: 40_000 }).toBe(2)
+  // The plugin has known of the pane for seconds when its session is drawn.
+  await expect.poll(screens).toContain('endless')
   await stage.restart('SIGTERM')
   await expect.poll(panes).toEqual([main])
 })

@@ -3,7 +3,7 @@
  * event by asking too late.
  */
 export interface WaitOptions {
-  /** Default 40 000. */
+  /** Default `WAIT_LIMIT_MS`. */
   readonly timeoutMs?: number
   /** The awaited item in words, for the error: "the child's second request". */
   readonly description?: string

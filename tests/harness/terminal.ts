@@ -48,7 +48,7 @@ export interface Terminal {
 export type Sight = string | RegExp | ((screen: string) => boolean)
 
 export interface SeeOptions {
-  /** Default 40 000. */
+  /** Default `WAIT_LIMIT_MS`. */
   readonly timeoutMs?: number
 }
 

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { processStat } from '../../src/task/owner.ts'
 import { createPlace, startMcp, type Mcp, type McpOptions, type McpPlace } from '../harness/mcp.ts'
 
 let place: McpPlace
@@ -27,12 +28,8 @@ async function kill9(mcp: Mcp): Promise<void> {
   await expect.poll(() => isAlive(mcp.pid)).toBe(false)
 }
 
-function isAlive(pid: number): boolean {
-  return (
-    existsSync(`/proc/${pid}`) &&
-    !/^State:\s+Z/m.test(execFileSync('cat', [`/proc/${pid}/status`]).toString())
-  )
-}
+/** Whether a process is there, and no zombie. */
+const isAlive = (pid: number): boolean => processStat(pid)?.isRunning === true
 
 /** Writes its pid to a file, so that the test can look for it, and ends when a file appears. */
 const untilFile = (name: string): string =>

@@ -176,14 +176,17 @@ test('a cancelled wait ends, and reports no more progress', async () => {
       raw.notifications.map(({ params }) => (params as { readonly progressToken: unknown }).progressToken)
     void waitAs('cancelled')
     const other = waitAs('other')
-    await expect.poll(reports).toEqual(['cancelled', 'other'])
+    await expect.poll(reports).toEqual(expect.arrayContaining(['cancelled', 'other']))
     // The second request of this server.
     raw.notify('notifications/cancelled', { requestId: 2 })
+    // Its answer comes after all that was reported before the cancellation.
+    await call('list_background', {})
+    const from = reports().length
     // The wait that began first would report first.
-    await expect.poll(() => reports().length).toBeGreaterThan(2)
+    await expect.poll(() => reports().length).toBeGreaterThan(from + 1)
     mkdirSync(join(place.root, 'go'))
     expect(await other).toMatchObject({ result: { structuredContent: { task: { status: 'completed' } } } })
-    expect(reports().slice(0, 3)).toEqual(['cancelled', 'other', 'other'])
+    expect(reports().slice(from)).not.toContain('cancelled')
   } finally {
     await raw.close()
   }

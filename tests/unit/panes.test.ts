@@ -60,7 +60,7 @@ test('Panes warns once that this OpenCode does not listen when another one has i
   expect([asked, complaints]).toEqual([[], []])
   own.now = BUSY
   await clock.advance(500)
-  await vi.waitFor(() => expect(complaints).toHaveLength(1))
+  await expect.poll(() => complaints).toHaveLength(1)
   expect(complaints[0]).toContain('no panes, because OpenCode does not listen at')
   launch('bg_00000002')
   await clock.advance(5000)

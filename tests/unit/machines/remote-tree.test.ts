@@ -182,7 +182,7 @@ test('the end is fetched after a checkpoint that is under way, with the files wr
     { HOME: home },
   )
   const checkpoint = fetchTree(git, link, TASK, worktree)
-  await expect.poll(() => existsSync(join(home, 'begun')), { timeout: 30_000 }).toBe(true)
+  await expect.poll(() => existsSync(join(home, 'begun'))).toBe(true)
   writeFileSync(join(root, 'last.txt'), 'last\n')
   const end = fetchTree(git, link, TASK, worktree)
   rmSync(join(home, 'begun'))
@@ -197,7 +197,7 @@ test('a script that goes on without its OpenCode ends before the next one of its
   const begun = join(home, 'begun')
   const held = linkWith('add\\ --all', `touch ${begun}; trap '' TERM; sleep 300`)
   const checkpoint = fetchTree(git, held, TASK, worktree).catch((error: unknown) => error)
-  await expect.poll(() => existsSync(begun), { timeout: 30_000 }).toBe(true)
+  await expect.poll(() => existsSync(begun)).toBe(true)
   expect(changesOf(await fetchTree(git, linkTo(), TASK, worktree))).toBe('A\tnew.txt')
   expect(await checkpoint).toMatchObject({ reason: 'noAnswer' })
 })
@@ -217,9 +217,7 @@ test.each([
       `${shellsGone}; echo $$ >${begun}; trap '' TERM; exec -a "${name} $*" sleep 300`,
     )
     const cutOff = openTree(git, held, TASK, worktree).catch((error: unknown) => error)
-    await expect
-      .poll(() => existsSync(begun) && readFileSync(begun, 'utf8'), { timeout: 30_000 })
-      .toMatch(/\n/)
+    await expect.poll(() => existsSync(begun) && readFileSync(begun, 'utf8')).toMatch(/\n/)
     expect(await cutOff).toMatchObject({ reason: 'noAnswer' })
     await openTree(git, linkTo({ COLUMNS: '80' }), TASK, worktree)
     // A killed process without a parent stays as a zombie where the first process collects none.

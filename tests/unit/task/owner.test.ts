@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
@@ -95,12 +95,14 @@ test('another process is not gone until it ends, and a later process with its pi
 
 test('a zombie process counts as gone, although its parent has not reaped it', async () => {
   // `exec` replaces the shell with a program that never reaps its children.
-  const parent = spawn('sh', ['-c', 'sleep 0.5 & echo $!; exec sleep 100'], {
+  const parent = spawn('sh', ['-c', 'sleep 100 & echo $!; exec sleep 100'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [line] = (await once(parent.stdout, 'data')) as [Buffer]
   const pid = Number(line.toString())
   expect(processKey(pid)).toBeDefined()
+  await expect.poll(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8')).toBe('sleep\n')
+  process.kill(pid, 'SIGKILL')
   await expect.poll(() => processKey(pid)).toBeUndefined()
   expect(processStat(pid)).toMatchObject({ isRunning: false })
   parent.kill('SIGKILL')
