@@ -76,7 +76,7 @@ test('a command inside OpenCode ends by a signal, and a kill ends all its proces
   })
   const seen = await inside(
     'tree',
-    `const child = run('(trap "" TERM; echo up; sleep 100) & sleep 100')
+    `const child = run('(trap "" TERM; echo up; sleep 100) & sleep 100', { killGraceMs: 3000 })
      await written(child, 'up')
      await child.kill()
      return [child.pid, await child.ended]`,

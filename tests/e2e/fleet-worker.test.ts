@@ -23,7 +23,7 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 import { deadlyGit, directoryOf, writes, type DeadlyGit } from '../harness/trees.ts'
 import { startWorker, type WorkerProcess } from '../harness/worker-process.ts'
 
-const LEASE_MS = 3000
+const LEASE_MS = 12_000
 
 let stage: Stage
 let other: OpencodeServer

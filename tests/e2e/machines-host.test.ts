@@ -36,12 +36,12 @@ async function shell(command: string): Promise<{ readonly status: number; readon
 async function longShell(
   name: string,
   work = 'sleep 300',
-  { client, directory } = server,
+  { first = '', at: { client, directory } = server } = {},
 ): Promise<{ readonly id: string; readonly pid: number }> {
   const { data } = await client.session.create({ body: { title: 'A shell' }, throwOnError: true })
   const { id } = data
   const file = join(directory, name)
-  const script = Buffer.from(`out=$( { sh -c 'echo $$ >${file}; ${work}'; } )`).toString('base64')
+  const script = Buffer.from(`out=$( { sh -c '${first}echo $$ >${file}; ${work}'; } )`).toString('base64')
   const hangUp = new AbortController()
   client.session
     .shell({
@@ -91,7 +91,7 @@ test('an abort ends what the shell of a session runs, and a deletion of the sess
 })
 
 test('an aborted session is idle although what ignores the signal goes on, in a process group of its own', async () => {
-  const { id, pid } = await longShell('deaf', 'trap "" TERM; while :; do sleep 0.1; done')
+  const { id, pid } = await longShell('deaf', 'while :; do sleep 0.1; done', { first: 'trap "" TERM; ' })
   await server.client.session.abort({ path: { id } })
   expect((await server.client.session.status()).data).not.toHaveProperty(id)
   expect(isAlive(pid)).toBe(true)
@@ -109,7 +109,7 @@ test('a session without a parent stores its rules and metadata', async () => {
 
 test('a killed server leaves what the shell of a session runs', async () => {
   const other = await startOpencode({ model, config: { snapshot: false } })
-  const { pid } = await longShell('left', 'sleep 300', other)
+  const { pid } = await longShell('left', 'sleep 300', { at: other })
   await other.stop({ signal: 'SIGKILL', keepHome: true })
   expect(isAlive(pid)).toBe(true)
   endGroup(pid)

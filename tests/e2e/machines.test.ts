@@ -174,7 +174,7 @@ test('a permission that an agent needs there is reported, and granted there', as
   const before = big.model.requests.length
   const id = idOf(await launch(parent, script, 'ask for it'))
   await expect
-    .poll(() => tool(parent, 'background_output', { task_id: id }), { timeout: 20_000 })
+    .poll(() => tool(parent, 'background_output', { task_id: id }))
     .toContain('status: waiting (for a permission: bash curl --version)')
   const place = big.server.project(directoryOf(big.model.requests[before] ?? big.model.requests[0]!))
   const [request] = (await place.get('/permission')) as { id: string }[]
@@ -234,7 +234,7 @@ test('a machine that is killed ends no task: its task is cut off once the machin
   await expect.poll(() => big.model.requests.length).toBe(before + 1)
   const restart = await big.stop('SIGKILL')
   await expect
-    .poll(() => tool(parent, 'background_output', { task_id: id }), { timeout: 30_000, interval: 1000 })
+    .poll(() => tool(parent, 'background_output', { task_id: id }), { interval: 1000 })
     .toContain('status: running (no contact with big since ')
   await stage.pass(600_000)
   expect(await tool(parent, 'list_background', {})).toContain('no contact with big since')

@@ -109,9 +109,11 @@ test('a command that ignores SIGTERM is gone after the grace period', async () =
 
 test('a command that exceeds its timeout is ended with all its processes, and reported as failed', async () => {
   const parent = await stage.parent()
-  await start(parent, 'echo begun; sleep 1236 & sleep 1237', { timeout: 1500 })
+  const id = await start(parent, 'echo begun; sleep 1236 & sleep 1237', { timeout: 30_000 })
+  await expect.poll(() => check(parent, id)).toContain('\nbegun\n')
+  await stage.pass(30_000)
   await parent.waitForNotice('which is its limit (timeout)')
-  expect(parent.noticeText).toContain('<error>stopped after 1.5s')
+  expect(parent.noticeText).toContain('<error>stopped after 30.0s')
   expect(parent.noticeText).toContain('<partial>begun')
   expect(isRunning('sleep 123')).toBe(false)
 })
@@ -366,7 +368,7 @@ test('the tools for agents accept the id of a command, and the list shows both k
   const parent = await stage.parent(never)
   const [agentID = ''] = await parent.launch('think')
   const id = await start(parent, 'echo one; echo two; sleep 600', { timeout: 0, label: 'count' })
-  await expect.poll(() => isRunning('echo one; echo two; sleep 600')).toBe(true)
+  await expect.poll(() => check(parent, id)).toContain('\none\ntwo\n')
   const [list, output, said, cancelled] = await parent.call([
     { name: 'list_background', args: {} },
     { name: 'background_output', args: { task_id: id } },

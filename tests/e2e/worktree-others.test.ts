@@ -67,6 +67,8 @@ test("OpenCode's own worktree has no change of the checkout, and its removal del
   const { directory } = await request('POST', { name: 'other' })
   // OpenCode answers before the files are there.
   await expect.poll(() => existsSync(join(directory, 'tracked.txt'))).toBe(true)
+  const own = execFileSync('git', ['rev-parse', '--absolute-git-dir'], { cwd: directory }).toString().trim()
+  await expect.poll(() => existsSync(join(own, 'index')) && !existsSync(join(own, 'index.lock'))).toBe(true)
   expect(changesIn(directory)).toEqual(NONE)
   const branch = execFileSync('git', ['branch', '--show-current'], { cwd: directory }).toString().trim()
   writeFileSync(join(directory, 'work.txt'), 'work\n')

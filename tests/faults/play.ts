@@ -14,6 +14,8 @@ function onOneStage(env: Readonly<Record<string, string>> = {}): () => Stage {
         concurrency: { models: { [ONE_AT_A_TIME.model]: 1 } },
         pollMs: 1000,
         startTimeoutMs: 20_000,
+        // Longer than a flood of matching lines takes on a busy machine.
+        notify: { monitorGapMs: 600_000 },
         budget: { session: { toolCalls: SESSION_CALLS } },
       },
       env,

@@ -261,10 +261,11 @@ const processRows: readonly Row[] = [
     },
     CUT_OFF,
   ),
-  // Last, because a hanging call times out after a while and is sent again.
   row(
     killed,
     {
+      // A hanging call times out after a while, and is sent again.
+      isFleeting: true,
       words: "the child's session exists, and has no prompt yet",
       act: inTurn(set('prompt hangs'), launchOnly, (scene) => scene.stage.settle(), set('none')),
     },
@@ -443,7 +444,7 @@ const flood = (seconds: number): string =>
 const FLOOD_BYTES = 100_000 * ('FAIL'.length + 1000 + '\n'.length)
 
 const commandIsTold: Act = ({ id, parent }) =>
-  parent.waitForNotice(`id="${id}" kind="command" status="completed"`, { timeoutMs: 60_000 })
+  parent.waitForNotice(`id="${id}" kind="command" status="completed"`)
 
 const monitorRows: readonly Row[] = [
   row(

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { openAlone } from '../harness/alone.ts'
 import { startModel, type ScriptedModel } from '../harness/model.ts'
@@ -50,12 +53,16 @@ test('`opencode` alone, with its server in one process, shows the view; its key 
 test('a notice leaves the text in the prompt alone, and a command receives no keys', async () => {
   let model: ScriptedModel | undefined
   const terminal = await open({ key: 'f6' }, obey, (started) => (model = started))
-  const args = { command: 'sleep 3; cat </dev/tty; read -r line; echo "heard: $line"' }
+  const go = join(mkdtempSync(join(tmpdir(), 'opencode-go-')), 'go')
+  closing.push(async () => rmSync(dirname(go), { recursive: true }))
+  const gate = `until [ -e ${go} ]; do sleep 0.1; done`
+  const args = { command: `${gate}; cat </dev/tty; read -r line; echo "heard: $line"` }
   await terminal.type(`CALL ${JSON.stringify([{ name: 'run_background', args }])} END`)
   await terminal.press('Enter')
   await terminal.see('Background 1 running')
   await terminal.type('half a sen')
   await terminal.see('half a sen')
+  writeFileSync(go, '')
   const isTold = (content = ''): boolean => content.includes('<result>heard: \n')
   await model?.waitForRequest(({ messages }) => isTold(messages.at(-1)?.content))
   await terminal.see(['Background all ended', 'half a sen'])

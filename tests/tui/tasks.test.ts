@@ -151,7 +151,7 @@ test('the dialog copies the id of a task', async () => {
 })
 
 test('the dialog shows the output of a running command, and kills it', async () => {
-  await stage.root.call([{ name: 'run_background', args: { command: 'echo it listens; sleep 60' } }])
+  await stage.root.call([{ name: 'run_background', args: { command: 'echo it listens; sleep 600' } }])
   await terminal.see('● $ echo it listens')
   await choose('listens')
   await act('Read the output')

@@ -62,7 +62,8 @@ const homes: string[] = []
 /** Removes the repositories so far. */
 export function removeRepositories(): void {
   vi.unstubAllEnvs()
-  for (const path of homes.splice(0)) rmSync(path, { recursive: true, force: true })
+  for (const path of homes.splice(0))
+    rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
 }
 
 afterEach(removeRepositories)

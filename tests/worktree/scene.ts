@@ -1,7 +1,7 @@
 /** A task with a planned worktree, and what runs it, on a fake OpenCode and real git and processes. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
+import { afterEach } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { parseOptions, type OptionsInput } from '../../src/config.ts'
 import type { Opencode, Session } from '../../src/host/opencode.ts'
@@ -18,6 +18,13 @@ import { WorktreeRuns, type WorktreeFollower } from '../../src/worktree/worktree
 import { task, type Repository } from './repository.ts'
 
 export const DONE: Outcome = { status: 'completed', text: 'done', usage: NO_USAGE }
+
+const atWork: WorktreeRuns[] = []
+
+// Before the hook that removes the repositories, because hooks after a test run in reverse order.
+afterEach(async () => {
+  for (const runs of atWork.splice(0)) await runs.cleaned
+})
 
 interface SceneOptions {
   readonly move?: () => Promise<void>
@@ -83,7 +90,7 @@ export async function scene(repository: Repository, changes: SceneOptions = {}):
     places: { directory: repository.root, root: repository.state },
   }
   const runs = new WorktreeRuns(ports, parseOptions(changes.options).options)
-  onTestFinished(() => runs.cleaned)
+  atWork.push(runs)
   const run = task()
   const worktree = await runs.plan(run)
   const planned = { ...run, kind: 'agent', sessionID: 'ses_1', startedAt: 1, worktree } as AgentTask

@@ -99,11 +99,11 @@ test('a setup that fails keeps a tree in which it has changed a file that is not
 
 test('a setup that hangs is killed with its processes after the time limit of commands', async () => {
   const repository = withIgnored()
-  const stage = await scene(repository, settingUp('echo begun; sleep 600 & sleep 600', { timeoutMs: 3000 }))
+  const stage = await scene(repository, settingUp('echo begun; sleep 600 & sleep 600', { timeoutMs: 6000 }))
   const { failure, changes } = await run(stage)
   expect(failure?.reason).toBe('timeout')
   expect(failure?.message).toContain(
-    'worktree.setup was killed after 3.0s, which is its limit (commands.timeoutMs)',
+    'worktree.setup was killed after 6.0s, which is its limit (commands.timeoutMs)',
   )
   expect(failure?.message).toMatch(/\nbegun$/)
   expect(changes).toEqual({ type: 'none' })
