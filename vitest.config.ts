@@ -112,12 +112,11 @@ const PLUGIN = 'tests/harness/plugin.ts'
 /** Tests with real processes. */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  // A helper of these registers hooks when a file imports it. Some kill git at each of its calls, which takes two minutes on a busy machine.
+  // A helper of these registers hooks when a file imports it.
   {
     name: 'worktree',
     include: ['tests/worktree/**/*.test.ts', ...WORKTREES],
     isolate: true,
-    testTimeout: 300_000,
     globalSetup: [PLUGIN],
   },
   { name: 'contract', include: ['tests/contract/**/*.test.ts'] },
@@ -160,7 +159,8 @@ const real = [
     ...shared,
     env: SHORT_LIVED,
     globalSetup: ['tests/harness/temporary.ts', ...globalSetup],
-    testTimeout: 120_000,
+    // A restart of OpenCode takes half a minute on a busy machine, and a test has up to four. A wait fails after `WAIT_LIMIT_MS`.
+    testTimeout: 300_000,
     hookTimeout: 120_000,
     expect: patient,
     ...together,

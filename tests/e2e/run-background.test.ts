@@ -6,6 +6,7 @@ import { isRunning } from '../harness/processes.ts'
 import { never } from '../harness/replies.ts'
 import type { ToolCall } from '../harness/script.ts'
 import { startStage, type Parent, type Stage } from '../harness/stage.ts'
+import { WAIT_LIMIT_MS } from '../harness/spy.ts'
 
 let stage: Stage
 
@@ -138,7 +139,7 @@ acrossKill(() => stage, {
 })
 
 /** For a wait in a hook, where `expect.poll` is not to be had. */
-const PATIENT = { timeout: 30_000 }
+const PATIENT = { timeout: WAIT_LIMIT_MS }
 
 async function survives(): Promise<() => Promise<void>> {
   const parent = await stage.parent()
