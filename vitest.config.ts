@@ -1,4 +1,7 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { WAIT_LIMIT_MS } from './tests/harness/spy.ts'
@@ -78,7 +81,7 @@ const TERMINAL = ['tests/tui/**/*.test.ts', ...e2e('tmux')]
 /** Faults of OpenCode, of processes and of users, what people ran into, and many tasks: `npm run test:faults`. */
 const FAULTS = ['tests/faults/**/*.test.ts', ...e2e('library-rows', 'newuser-*', 'reports', 'soak', 'twenty')]
 
-/** `expect.poll` waits as long for what is to come of real processes as the rest does. */
+/** `expect.poll` waits as long as the waits of `tests/harness`: its own 1 s is too short on a busy machine. */
 const patient = { poll: { timeout: WAIT_LIMIT_MS } }
 
 const fast = [
@@ -112,7 +115,7 @@ const PLUGIN = 'tests/harness/plugin.ts'
 /** Tests with real processes. */
 const real = [
   { name: 'process', include: ['tests/command/**/*.test.ts'] },
-  // A helper of these registers hooks when a file imports it.
+  // Helpers of these register hooks when a file imports them.
   {
     name: 'worktree',
     include: ['tests/worktree/**/*.test.ts', ...WORKTREES],
@@ -183,11 +186,19 @@ const browser = {
   },
 }
 
+const fromHere = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+/** Vitest knows a translated module by its path and text; what else decides its translation names the directory. */
+const others = ['tsconfig.json', 'package-lock.json'].map((path) => readFileSync(fromHere(path)))
+const translated = fromHere(
+  `node_modules/.cache/vitest-${createHash('sha1').update(Buffer.concat(others)).digest('hex')}`,
+)
+
 export default defineConfig({
   test: {
     projects: [...fast, ...real, browser],
     sequence: { sequencer: HeavyFirst },
-    // Translated modules are kept between runs, by their content: to translate them takes a sixth of `npm run test:fast`.
-    experimental: { fsModuleCache: true },
+    // Modules are kept translated between runs: to translate them takes a sixth of `npm run test:fast`.
+    experimental: { fsModuleCache: true, fsModuleCachePath: translated },
   },
 })

@@ -25,7 +25,7 @@ test.each(['timeout 900 sleep 100', 'set -m; sleep 100 & wait'])(
 )
 
 test('killNow also ends child processes in their own process group', async () => {
-  const { process: child } = run('echo up; timeout 900 sleep 100', { shell: '/bin/bash' })
+  const { process: child } = run('echo up; timeout 900 sleep 600', { shell: '/bin/bash' })
   await written(child, 'up')
   await expect.poll(() => groupOf(child.pid).length).toBeGreaterThanOrEqual(3)
   child.killNow()
@@ -68,7 +68,7 @@ test('kill ends an attached command like a started one', async () => {
 })
 
 test('killNow ends the whole group without waiting', async () => {
-  const { process: child } = run('sleep 100 & trap "" TERM; echo up; sleep 100')
+  const { process: child } = run('sleep 600 & trap "" TERM; echo up; sleep 600')
   await written(child, 'up')
   child.killNow()
   expect(await child.ended).toEqual({ type: 'killed', signal: 'SIGKILL' })

@@ -268,7 +268,7 @@ async function asksOfHost({ project, events }: Place, call: Call): Promise<reado
       ({ type, properties }) =>
         (type === 'session.idle' && properties.sessionID === id) ||
         (type === 'permission.asked' && properties.sessionID === id && !answered.has(properties.id)),
-      { timeoutMs: 60_000, description: `the end of ${call.command}` },
+      { description: `the end of ${call.command}` },
     )
     if (event.type !== 'permission.asked') return asks
     const { id: permissionID, permission, patterns, always } = event.properties

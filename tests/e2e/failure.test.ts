@@ -161,7 +161,7 @@ test.each([
 ])('a child that recovers from $what is reported once, as completed', async ({ failing }) => {
   const parent = await stage.parent(inOrder(failing, { text: 'all of it' }))
   await parent.launch('try hard')
-  await parent.waitForNotice('all of it', { timeoutMs: 60_000 })
+  await parent.waitForNotice('all of it')
   await parent.quiet()
   expect(parent.noticeTurns).toHaveLength(1)
   expect(parent.noticeText).toContain('<result>all of it</result>')

@@ -23,6 +23,7 @@ import { startStage, type Parent, type Stage } from '../harness/stage.ts'
 import { deadlyGit, directoryOf, writes, type DeadlyGit } from '../harness/trees.ts'
 import { startWorker, type WorkerProcess } from '../harness/worker-process.ts'
 
+/** A worker beats, and gives up a call, after a third of it: longer than a busy machine lets a process stand still. */
 const LEASE_MS = 12_000
 
 let stage: Stage

@@ -394,7 +394,7 @@ test('R26: a notice and a list shorten a text of 30,000 characters', async () =>
   const parent = await stage.parent(never)
   const long = 'word '.repeat(6000)
   await start(parent, {
-    command: `printf '%s' '${'x'.repeat(8000)}'; sleep 60`,
+    command: `printf '%s' '${'x'.repeat(8000)}'; sleep 600`,
     label: long,
     notify_on: ['x'.repeat(8000)],
   })

@@ -14,6 +14,7 @@ import { environment, homeAt } from '../harness/home.ts'
 import { buildPlugin } from '../harness/plugin.ts'
 import { opencodeBinary } from '../harness/process.ts'
 import { heldReply } from '../harness/replies.ts'
+import { WAIT_LIMIT_MS } from '../harness/spy.ts'
 import { backgroundTask, startStage, type Parent, type Stage } from '../harness/stage.ts'
 import { pendingTask } from '../harness/tasks.ts'
 
@@ -173,11 +174,11 @@ test('a signal ends the command together with its server', async () => {
     })
     const server = await vi.waitFor(
       () => Number(execFileSync('pgrep', ['-P', `${child.pid}`]).toString()),
-      10_000,
+      WAIT_LIMIT_MS,
     )
     child.kill(signal)
     expect(await exited).toBe(signal)
-    await expect.poll(() => processKey(server), { timeout: 10_000 }).toBeUndefined()
+    await expect.poll(() => processKey(server)).toBeUndefined()
   }
 })
 

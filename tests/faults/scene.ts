@@ -96,7 +96,7 @@ export class Scene {
 
   /** Resolves when the parent's model was asked with this text in a notice; lets time pass until then. */
   async isTold(text: string): Promise<void> {
-    await this.stage.passUntil(this.parent.waitForNotice(text, { timeoutMs: 60_000 }))
+    await this.stage.passUntil(this.parent.waitForNotice(text))
   }
 
   /** Lets time pass until every resend is sent. */
@@ -107,7 +107,7 @@ export class Scene {
   async childIsAtWork(): Promise<string> {
     const { sessionID } = await this.stage.model.waitForRequest(
       (request) => request.parentSessionID === this.parent.id,
-      { description: "the child's request", timeoutMs: 60_000 },
+      { description: "the child's request" },
     )
     return sessionID
   }

@@ -16,7 +16,7 @@ import {
   type Project,
   type PromptOptions,
 } from './server.ts'
-import type { WaitOptions } from './spy.ts'
+import { WAIT_LIMIT_MS, type WaitOptions } from './spy.ts'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -105,7 +105,6 @@ export interface StageOptions extends Omit<OpencodeOptions, 'model' | 'plugins'>
 const PASSING_MS = 50
 const SOON_MS = 300
 const STRAYS_MS = 15_000
-const QUIET_LIMIT_MS = 60_000
 /** OpenCode may append reminders to a user's text, as for the agent `plan`. */
 const CALL = /^CALL (.*) END/s
 /** The beginning of a notice; one that a user's message carries is part of that message. */
@@ -279,9 +278,9 @@ function parentOf(
   async function quiet(children: 'with children' | 'besides children'): Promise<void> {
     const isFamily = children === 'with children'
     const requests = (): number => parent.requests.length + (isFamily ? parent.childRequests.length : 0)
-    const deadline = Date.now() + QUIET_LIMIT_MS
+    const deadline = Date.now() + WAIT_LIMIT_MS
     for (;;) {
-      if (Date.now() > deadline) throw new Error(`Not quiet within ${QUIET_LIMIT_MS} ms: ${id}`)
+      if (Date.now() > deadline) throw new Error(`Not quiet within ${WAIT_LIMIT_MS} ms: ${id}`)
       await project().waitForIdle(id)
       const before = requests()
       if (isFamily && (await isFamilyAtWork())) {

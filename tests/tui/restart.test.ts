@@ -35,10 +35,11 @@ test('an attached terminal shows the ends of the tasks after its server was kill
   await terminal.see('Background 1 running, 1 pending')
   await stage.restart('SIGKILL')
   const ended = ['Background all ended', /✗ general hold one/, /✗ general hold two/]
-  await terminal.see(
-    [...ended, 'OpenCode stopped before the task', (now) => !/\d (running|pending)/.test(now)],
-    { timeoutMs: 60_000 },
-  )
+  await terminal.see([
+    ...ended,
+    'OpenCode stopped before the task',
+    (now) => !/\d (running|pending)/.test(now),
+  ])
   // No notice has woken the session.
   expect(stage.root.noticeTurns).toHaveLength(0)
 })
@@ -48,7 +49,7 @@ test('an attached terminal follows new tasks after a restart, as does one opened
   await terminal.see('Background 1 running')
   await stage.restart('SIGKILL')
   const late = await stage.open()
-  await late.see('Background all ended', { timeoutMs: 60_000 })
+  await late.see('Background all ended')
   await late.see(/✗ general hold three/)
 })
 
@@ -66,7 +67,7 @@ test('the view shows a command that survived a kill as running, and one that end
   )
   await terminal.see('Background 2 running')
   await stage.restart('SIGKILL')
-  await terminal.see(/✗ \$ command 1[^]*exit code 5/, { timeoutMs: 60_000 })
+  await terminal.see(/✗ \$ command 1[^]*exit code 5/)
   await terminal.see(/● \$ command 0/)
   writeFileSync(file, '')
   await terminal.see(/✗ \$ command 0[^]*exit code 4/)

@@ -57,13 +57,13 @@ export function treesOf(
 
 const IDENTITY = ['-c', 'user.name=Test', '-c', 'user.email=test@localhost']
 
+const REMOVED = { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }
 const homes: string[] = []
 
 /** Removes the repositories so far. */
 export function removeRepositories(): void {
   vi.unstubAllEnvs()
-  for (const path of homes.splice(0))
-    rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+  for (const path of homes.splice(0)) rmSync(path, REMOVED)
 }
 
 afterEach(removeRepositories)
@@ -131,7 +131,7 @@ export function keep({ root }: Repository): () => void {
   const kept = `${home}-kept`
   homes.push(kept)
   const copy = (from: string, to: string): void => {
-    rmSync(to, { recursive: true, force: true })
+    rmSync(to, REMOVED)
     cpSync(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
   }
   copy(home, kept)
